@@ -1,0 +1,65 @@
+# Source it: `source scripts/activate_env.sh`, in bash or zsh.
+#
+# Puts the caches of Hugging Face, torch, matplotlib and pip into .cache/, reads .env as data
+# (nothing in it is run or expanded, an empty value counts as none) and activates .venv.
+
+_backtracking_load() {
+    [ -z "${ZSH_VERSION:-}" ] || emulate -L sh
+    local line name value
+    while IFS= read -r line || [ -n "$line" ]; do
+        line="${line%"$(printf '\r')"}"
+        line="${line#"${line%%[![:space:]]*}"}"
+        case "$line" in
+            '' | '#'*) continue ;;
+            'export '*) line="${line#export }" ;;
+        esac
+        name="${line%%=*}"
+        name="${name#"${name%%[![:space:]]*}"}"
+        name="${name%"${name##*[![:space:]]}"}"
+        case "$name" in
+            "$line" | '' | [0-9]* | *[!A-Za-z0-9_]*)
+                echo ".env: not understood and left out: a line that is no NAME=value" >&2
+                continue
+                ;;
+        esac
+        value="${line#*=}"
+        value="${value#"${value%%[![:space:]]*}"}"
+        case "$value" in
+            \"*) value="${value#\"}" && value="${value%%\"*}" ;;
+            \'*) value="${value#\'}" && value="${value%%\'*}" ;;
+            '#'*) value="" ;;
+            *)
+                value="${value%%[[:space:]]#*}"
+                value="${value%"${value##*[![:space:]]}"}"
+                ;;
+        esac
+        [ -z "$value" ] || export "$name=$value"
+    done < "$1"
+}
+
+_backtracking_activate() {
+    local root="$1"
+    [ ! -f "$root/.env" ] || _backtracking_load "$root/.env"
+    export HF_HOME="${HF_HOME:-$root/.cache/huggingface}"
+    export TORCH_HOME="${TORCH_HOME:-$root/.cache/torch}"
+    export MPLCONFIGDIR="${MPLCONFIGDIR:-$root/.cache/matplotlib}"
+    export PIP_CACHE_DIR="${PIP_CACHE_DIR:-$root/.cache/pip}"
+    if [ -f "$root/.venv/bin/activate" ]; then
+        . "$root/.venv/bin/activate"
+    else
+        echo "There is no .venv yet: run \`make install\`, then source this again." >&2
+    fi
+}
+
+if [ -n "${ZSH_VERSION:-}" ]; then
+    eval '_backtracking_here="${(%):-%x}"'
+else
+    _backtracking_here="${BASH_SOURCE[0]}"
+fi
+if [ -n "${BASH_VERSION:-}" ] && [ "$_backtracking_here" = "$0" ]; then
+    echo "Source this script instead of running it: source scripts/activate_env.sh" >&2
+    exit 2
+fi
+_backtracking_activate "$(cd "$(dirname "$_backtracking_here")/.." && pwd)"
+unset -f _backtracking_load _backtracking_activate
+unset _backtracking_here

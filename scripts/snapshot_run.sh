@@ -1,0 +1,5 @@
+#!/bin/sh
+# A timestamped snapshot in runs/: the same as `make snapshot`; see `snapshot --help` for options.
+root=$(cd "$(dirname "$0")/.." && pwd)
+[ -x "$root/.venv/bin/backtracking" ] || make --no-print-directory -C "$root" install || exit 1
+exec "$root/.venv/bin/backtracking" snapshot "$@"

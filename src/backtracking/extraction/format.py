@@ -1,0 +1,48 @@
+"""What an activation store is on disk: names, version, and what its rows mean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+
+FORMAT = 1
+HOOK = "resid_post"
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What each row of activations is, in the order (trace, position, sentence).
+
+    Attributes:
+        trace: row number of the trace in the file of traces, from 0.
+        sentence: index of the sentence that contains the token, -1 where none does; for a mean,
+            the sentence that it is of.
+        position: position in the trace's ids, -1 for a mean.
+    """
+
+    trace: Int[np.ndarray, " rows"]
+    sentence: Int[np.ndarray, " rows"]
+    position: Int[np.ndarray, " rows"]
+
+    def __len__(self) -> int:
+        return len(self.trace)
+
+    def __getitem__(self, chosen: Any) -> "Rows":
+        return Rows(self.trace[chosen], self.sentence[chosen], self.position[chosen])
+
+
+def concatenate(parts: Sequence[Rows]) -> Rows:
+    """The rows of several traces or shards, one after the other."""
+    columns = (
+        [np.empty(0, dtype=np.int64), *(getattr(part, name) for part in parts)]
+        for name in ("trace", "sentence", "position")
+    )
+    return Rows(*(np.concatenate(column) for column in columns))
+
+
+def tensor_name(layer: int) -> str:
+    """The name of a layer's tensor in a shard."""
+    return f"{HOOK}.{layer}"

@@ -1,0 +1,1 @@
+"""Figures, one module each: tables in, a drawing out."""

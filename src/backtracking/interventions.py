@@ -1,0 +1,269 @@
+"""Interventions on the models of a study: chosen on dev problems, run on test problems.
+
+The pieces of the stage `steer`: which prefixes are read, at which layer and window, along which
+directions, at which doses, and what comes out: teacher-forced, asked for a report, and set free.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from backtracking import directions, progress
+from backtracking.effects import BASELINE, Label, Measured
+from backtracking.models import LoadedModel
+from backtracking.moments import Moments, is_decision
+from backtracking.organism.grammar import BACKTRACKING_OPENERS
+from backtracking.rollouts import Rollout, roll_out
+from backtracking.statistics import Bootstrap
+from backtracking.steering import Arm, Prefix, read_out, teacher_force
+from backtracking.traces import Problem, Trace
+
+FORCED_WHERES = ("decision", "generated", "all")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How steering is measured.
+
+    Attributes:
+        doses: signed, in multiples of the norm of the reasoning model's matched direction at the
+            chosen layer and window; 1 and -1 must be among them. At `generated` and `all`
+            positions these two alone are run.
+        n_samples: traces of each test problem that are teacher-forced.
+        n_random: random directions, teacher-forced at doses 1 and -1.
+        n_free_random: of them, in free runs.
+        n_reports: live decisions at which the model is asked to report over or under.
+        min_agreement: least agreement of other predictions on dev for a layer to be usable.
+        max_new_tokens: length at which free runs are cut.
+        rows_per_batch: prefixes times arms in one call of the model.
+        seed: of random directions and of free runs.
+    """
+
+    doses: tuple[float, ...]
+    n_samples: int
+    n_random: int
+    n_free_random: int
+    n_reports: int
+    min_agreement: float
+    max_new_tokens: int
+    rows_per_batch: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        if not {1.0, -1.0} <= set(self.doses) or 0.0 in self.doses:
+            raise ValueError(f"doses {list(self.doses)} must hold 1 and -1, and not 0.")
+        if not 0 < self.n_free_random <= self.n_random:
+            raise ValueError("n_free_random must be 1 or more, and at most n_random.")
+        counts = (self.n_samples, self.n_reports, self.max_new_tokens, self.rows_per_batch)
+        if min(counts) < 1:
+            raise ValueError(
+                "n_samples, n_reports, max_new_tokens, rows_per_batch must be 1 or more."
+            )
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the stage reads.
+
+    Attributes:
+        model_by_role: base, reasoning and the control pairs' models.
+        traces: traces of the reasoning model.
+        moments: their sentences with exact labels.
+        problems: the problems.
+        direction_by_name: as in results/directions.
+        residual_norm: mean norm of the residual stream by (role, layer).
+    """
+
+    model_by_role: Mapping[str, LoadedModel]
+    traces: Sequence[Trace]
+    moments: Moments
+    problems: Sequence[Problem]
+    direction_by_name: Mapping[str, Tensor]
+    residual_norm: Mapping[tuple[str, int], float]
+
+    @property
+    def controls(self) -> list[str]:
+        """Roles of the control pairs."""
+        return [role for role in self.model_by_role if role not in ("base", "reasoning")]
+
+    def marked_ids(self) -> list[int]:
+        """Token ids that open backtracking."""
+        ids = self.model_by_role["reasoning"].tokenizer.get_vocab()
+        return [ids[word] for word in BACKTRACKING_OPENERS]
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Layer and window of the intervention, and the norm that dose 1 has there."""
+
+    layer: int
+    window: str
+    norm: float
+
+
+def prefixes_of(
+    inputs: Inputs, split: str, n_samples: int | None = None
+) -> tuple[list[Prefix], list[str], Moments]:
+    """Prefixes of a split with their problems, and the decisions in them, in the same order."""
+    chosen = is_decision(inputs.moments) & (inputs.moments.split == split)
+    chosen &= ~np.isin(inputs.moments.kind, ("", "solved"))
+    decisions = inputs.moments[chosen]
+    prefixes, problems, order = [], [], []
+    for row in sorted(set(decisions.trace.tolist())):
+        trace = inputs.traces[row]
+        if n_samples is not None and trace.sample >= n_samples:
+            continue
+        here = np.flatnonzero(decisions.trace == row)
+        positions = [int(end) - 1 for end in decisions.end[here]]
+        prefixes.append(Prefix(trace.ids, len(trace.prompt_ids), positions))
+        problems.append(trace.problem_id)
+        order.extend(here.tolist())
+    return prefixes, problems, decisions[np.array(order, dtype=np.int64)]
+
+
+def score_on_dev(plan: Plan, inputs: Inputs) -> list[dict[str, Any]]:
+    """For every layer and window: what the base's direction does to the reasoning model on dev."""
+    prefixes, _, decisions = prefixes_of(inputs, "dev", n_samples=1)
+    loaded, grid = inputs.model_by_role["reasoning"], []
+    for name, own in sorted(inputs.direction_by_name.items()):
+        if not name.startswith("reasoning.matched."):
+            continue
+        window, layer = name.removeprefix("reasoning.matched.").split(".")
+        base = inputs.direction_by_name[f"base.matched.{window}.{layer}"]
+        norm = float(own.norm())
+        arms = [
+            Arm(torch.zeros_like(own), "decision"),
+            *(Arm(norm * vector / vector.norm(), "decision") for vector in (base, own)),
+        ]
+        found = teacher_force(
+            loaded, int(layer), prefixes, arms, inputs.marked_ids(), plan.rows_per_batch
+        )
+        alive = found.p_marked[:, decisions.kind == "alive"].mean(axis=1)
+        grid.append(
+            {"layer": int(layer), "window": window, "norm": norm}
+            | {"effect": alive[1] - alive[0], "effect_own": alive[2] - alive[0]}
+            | {"agreement": float(np.nanmean(found.agreement[1]))}
+        )
+    return sorted(grid, key=lambda row: (row["layer"], row["window"]))
+
+
+def choose(plan: Plan, grid: Sequence[Mapping[str, Any]]) -> Choice:
+    """The usable layer and window with the largest effect on dev; of all, where none is usable."""
+    usable = [row for row in grid if row["agreement"] >= plan.min_agreement]
+    best = max(usable or grid, key=lambda row: row["effect"])
+    return Choice(best["layer"], best["window"], best["norm"])
+
+
+def unit_directions(inputs: Inputs, choice: Choice, target: str) -> dict[str, Tensor]:
+    """Unit vectors by name: matched directions of every role, and the target's `action`."""
+    found = {
+        role: inputs.direction_by_name[f"{role}.matched.{choice.window}.{choice.layer}"]
+        for role in inputs.model_by_role
+    }
+    found["action"] = inputs.direction_by_name[f"{target}.action"]
+    return {name: vector / vector.norm() for name, vector in found.items()}
+
+
+def random_units(plan: Plan, d_model: int) -> dict[str, Tensor]:
+    """The same random unit vectors for every target and every kind of run."""
+    generator = torch.Generator().manual_seed(plan.seed)
+    rows = directions.random_directions(plan.n_random, d_model, generator).float()
+    return {f"random_{number}": row for number, row in enumerate(rows)}
+
+
+def force(plan: Plan, inputs: Inputs, choice: Choice, target: str) -> Measured:
+    """Every arm, teacher-forced on the test traces, in one target."""
+    prefixes, problems, decisions = prefixes_of(inputs, "test", plan.n_samples)
+    units = unit_directions(inputs, choice, target)
+    d_model = inputs.model_by_role[target].d_model
+    labels = [BASELINE]
+    labels += [
+        Label(name, dose, where)
+        for name in units
+        for dose in plan.doses
+        for where in FORCED_WHERES
+        if where == "decision" or abs(dose) == 1
+    ]
+    randoms = random_units(plan, d_model)
+    labels += [Label(name, dose, "decision") for name in randoms for dose in (1.0, -1.0)]
+    units |= randoms | {"baseline": torch.zeros(d_model)}
+    arms = [Arm(label.dose * choice.norm * units[label.direction], label.where) for label in labels]
+    with progress.bar(f"steering {target}", len(arms) * len(prefixes), "rows") as advance:
+        forced = teacher_force(
+            inputs.model_by_role[target],
+            choice.layer,
+            prefixes,
+            arms,
+            inputs.marked_ids(),
+            plan.rows_per_batch,
+            advance,
+        )
+    return Measured(target, labels, forced, decisions.kind, decisions.problem, problems)
+
+
+def magnitudes(inputs: Inputs, choice: Choice) -> list[dict[str, Any]]:
+    """Dose 1 in the three units: norm, raw difference-of-means norms, mean residual norms."""
+    return [
+        {"role": role, "norm": choice.norm}
+        | {"raw_difference_norms": choice.norm / float(inputs.direction_by_name[name].norm())}
+        | {"mean_residual_norms": choice.norm / inputs.residual_norm[role, choice.layer]}
+        for role in inputs.model_by_role
+        for name in [f"{role}.matched.{choice.window}.{choice.layer}"]
+    ]
+
+
+def report(
+    plan: Plan, bootstrap: Bootstrap, inputs: Inputs, choice: Choice
+) -> list[dict[str, Any]]:
+    """Positive control: does the same dose at a live decision shift "Check :" towards over?"""
+    _, _, decisions = prefixes_of(inputs, "test", plan.n_samples)
+    alive = decisions[np.flatnonzero(decisions.kind == "alive")[: plan.n_reports]]
+    prefixes = []
+    for row, end in zip(alive.trace.tolist(), alive.end.tolist(), strict=True):
+        trace = inputs.traces[row]
+        prefixes.append(Prefix(trace.ids[:end], len(trace.prompt_ids), [end - 1]))
+    rows = []
+    for target, loaded in inputs.model_by_role.items():
+        units = unit_directions(inputs, choice, target) | random_units(plan, loaded.d_model)
+        ids = loaded.tokenizer.get_vocab()
+        vectors = [torch.zeros(loaded.d_model), *(choice.norm * unit for unit in units.values())]
+        arms = [Arm(vector, "decision") for vector in vectors]
+        suffix = [ids["Check"], ids[":"]]
+        log_odds = read_out(
+            loaded, choice.layer, prefixes, suffix, arms, ids["over"], ids["under"]
+        ).T
+        shifts = bootstrap.intervals(log_odds - log_odds[:, :1], list(alive.problem))
+        rows += [
+            {"target": target, "direction": name, "dose": 1.0} | asdict(shift)
+            for name, shift in zip(("baseline", *units), shifts, strict=True)
+        ]
+    return rows
+
+
+def free_runs(
+    plan: Plan, bootstrap: Bootstrap, inputs: Inputs, choice: Choice
+) -> list[dict[str, Any]]:
+    """Free runs on the test problems: what steering costs, beside what it does."""
+    problems = [p for p in inputs.problems if p.split == "test" and p.pool == "study"]
+    rows: list[dict[str, Any]] = []
+    for target in ("reasoning", *inputs.controls):
+        loaded = inputs.model_by_role[target]
+        units = unit_directions(inputs, choice, target)
+        names = dict.fromkeys(("base", target, "action"))
+        labels = [BASELINE, *(Label(n, d, "decision") for n in names for d in (1.0, -1.0))]
+        randoms = random_units(plan, loaded.d_model)
+        labels += [Label(name, 1.0, "decision") for name in list(randoms)[: plan.n_free_random]]
+        units |= randoms | {"baseline": torch.zeros(loaded.d_model)}
+        arms = [label.dose * choice.norm * units[label.direction] for label in labels]
+        rollout = Rollout(choice.layer, plan.seed, plan.max_new_tokens)
+        found = roll_out(loaded, rollout, problems, arms, bootstrap)
+        rows += [
+            {"target": target} | asdict(label) | row
+            for label, arm_rows in zip(labels, found, strict=True)
+            for row in arm_rows
+        ]
+    return rows

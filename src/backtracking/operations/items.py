@@ -1,0 +1,37 @@
+"""What a verb found: facts, each with a verdict and, where it is not fine, what to do."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Verdict = Literal["ok", "warning", "wrong"]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One fact that was looked at, not assumed.
+
+    Attributes:
+        fact: a true sentence about this machine or this study.
+        verdict: `ok`; `warning`, which stops nothing; `wrong`, which makes the verb fail.
+        cure: what to do, empty where nothing needs doing.
+    """
+
+    fact: str
+    verdict: Verdict = "ok"
+    cure: str = ""
+
+
+def proven(items: Iterable[Item]) -> bool:
+    """Whether nothing is wrong."""
+    return all(item.verdict != "wrong" for item in items)
+
+
+def as_object(command: str, items: list[Item]) -> dict[str, Any]:
+    """The one JSON object that `--json` prints."""
+    return {
+        "ok": proven(items),
+        "command": command,
+        "items": [dataclasses.asdict(item) for item in items],
+    }

@@ -1,0 +1,1 @@
+"""The model organism: a world in which the true state of every token is known."""

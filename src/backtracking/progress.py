@@ -1,0 +1,106 @@
+"""Progress of long work: a bar with rate and time left, or a line now and then without a terminal.
+
+Everything goes to standard error and nothing of it into a file of the study.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import AbstractContextManager, contextmanager
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_FIRST_LINE_S = 5.0
+_LINE_EVERY_S = 30.0
+
+Advance = Callable[[int], None]
+
+
+def track(
+    items: Iterable[T], description: str, total: int | None = None, unit: str = "it"
+) -> Iterator[T]:
+    """The items, one by one, while their progress is shown.
+
+    Args:
+        items: what is worked through.
+        description: what is done, in a few words.
+        total: number of items, where `items` has no length.
+        unit: the word for one item, in the plural.
+    """
+    if total is None and isinstance(items, Sized):
+        total = len(items)
+    with bar(description, total, unit) as advance:
+        for item in items:
+            yield item
+            advance(1)
+
+
+def bar(description: str, total: int | None, unit: str = "it") -> AbstractContextManager[Advance]:
+    """A context whose value is called with the number of units just done.
+
+    Args:
+        description: what is done, in a few words.
+        total: units in all, or None where that is not known.
+        unit: the word for one unit, in the plural.
+    """
+    shown = _on_terminal if sys.stderr.isatty() else _in_lines
+    return shown(description, total, unit)
+
+
+def line(description: str, done: int, total: int | None, unit: str, seconds: float) -> str:
+    """One line of progress: done, total, rate and time left."""
+    rate = done / seconds if seconds > 0 else 0.0
+    text = f"{description}: {done:,}"
+    if total:
+        text += f" of {total:,}"
+    text += f" {unit}, {rate:,.3g} {unit}/s" if rate < 1000 else f" {unit}, {rate:,.0f} {unit}/s"
+    if not total or done >= total or rate == 0:
+        return f"{text}, {_clock(seconds)} so far"
+    return f"{text}, {_clock((total - done) / rate)} left"
+
+
+@contextmanager
+def _in_lines(description: str, total: int | None, unit: str) -> Iterator[Advance]:
+    start = time.monotonic()
+    done, next_line = 0, start + _FIRST_LINE_S
+
+    def advance(n: int) -> None:
+        nonlocal done, next_line
+        done += n
+        now = time.monotonic()
+        if now >= next_line:
+            next_line = now + _LINE_EVERY_S
+            print(line(description, done, total, unit, now - start), file=sys.stderr, flush=True)
+
+    yield advance
+    seconds = time.monotonic() - start
+    print(line(description, done, total, unit, seconds), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _on_terminal(description: str, total: int | None, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    start, done = time.monotonic(), 0
+    columns = (BarColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True)) as shown:
+        task = shown.add_task(description, total=total)
+
+        def advance(n: int) -> None:
+            nonlocal done
+            done += n
+            text = line(description, done, total, unit, time.monotonic() - start)
+            shown.update(task, completed=done, description=text)
+
+        yield advance
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+        if minutes >= 60
+        else f"{minutes}:{rest:02d}"
+    )

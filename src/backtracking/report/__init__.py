@@ -1,0 +1,1 @@
+"""What readers are told: prose whose numbers come from the committed results."""

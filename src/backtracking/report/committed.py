@@ -1,0 +1,81 @@
+"""The results that git holds, which are the only ones that prose may quote."""
+
+import csv
+import io
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backtracking.errors import UserError
+
+Rows = Sequence[Mapping[str, str]]
+
+TABLES = ("organism", "cosines", "steer", "elsewhere", "reports", "free", "magnitudes")
+"""Tables that prose quotes."""
+
+STAGED = ""
+"""The revision that stands for what is staged for the next commit."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """What one revision says was found.
+
+    Attributes:
+        summary: summary.json.
+        claims: claims.json, the primary endpoint among them.
+        table_by_name: rows of results/tables/<name>.csv, every cell a text.
+    """
+
+    summary: Mapping[str, Any]
+    claims: Sequence[Mapping[str, Any]]
+    table_by_name: Mapping[str, Rows]
+
+
+def read_results(root: Path, revision: str = "HEAD") -> Results | None:
+    """The results of a revision; None where it has none yet.
+
+    Args:
+        root: the project.
+        revision: as git names it, or `STAGED`.
+
+    Raises:
+        UserError: where the revision has a summary and lacks claims or a table.
+    """
+    summary = show(root, revision, "results/summary.json")
+    if summary is None:
+        return None
+    return Results(
+        summary=json.loads(summary),
+        claims=json.loads(_require(root, revision, "results/claims.json")),
+        table_by_name={
+            name: read_table(_require(root, revision, f"results/tables/{name}.csv"))
+            for name in TABLES
+        },
+    )
+
+
+def read_table(text: str) -> Rows:
+    """Rows of a table as its CSV file has them."""
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def show(root: Path, revision: str, path: str) -> str | None:
+    """A file's text in a revision; None where the revision does not have it."""
+    command = ["git", "show", f"{revision}:{path}"]
+    done = subprocess.run(command, cwd=root, check=False, capture_output=True)
+    return done.stdout.decode() if done.returncode == 0 else None
+
+
+def _require(root: Path, revision: str, path: str) -> str:
+    text = show(root, revision, path)
+    if text is None:
+        where = f"commit {revision}" if revision else "what is staged"
+        raise UserError(
+            f"{path} is not in {where}, although results/summary.json is.",
+            "Commit what `summary` writes together: results/*.json, results/tables and figures.",
+        )
+    return text

@@ -1,0 +1,201 @@
+"""What was found, as Markdown: sentences and tables whose numbers are looked up, never typed."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backtracking.report.committed import Results
+
+NOTHING = "No results are committed yet: `make reproduce` computes them."
+UNDEFINED = "undefined"
+PAIR = ("base", "reasoning")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One row of the results table.
+
+    Attributes:
+        label: what was measured.
+        table: name of the table that holds it.
+        match: values of the columns that find its row.
+        measure: column of the value, or the prefix of `_value`, `_low`, `_high` and `_n`.
+    """
+
+    label: str
+    table: str
+    match: Mapping[str, str]
+    measure: str = "value"
+
+
+ORGANISM = (
+    ("problems solved, greedy", "greedy_solve_rate"),
+    ("the same at a size never trained on", "held_out_size_greedy_solve_rate"),
+    ("sentences right given their context, sampled", "sampled_valid_sentence_rate"),
+    ("finished traces that parse, sampled", "sampled_parsed_trace_rate"),
+    ("P(act) at over or exhausted, sampled", "sampled_act_rate_dead"),
+    ("the policy's", "policy_act_rate_dead"),
+    ("P(act) at doomed or alive, sampled", "sampled_act_rate_live"),
+    ("the policy's", "policy_act_rate_live"),
+    ("base: reports over or under right, held-out pairs", "base_report_accuracy"),
+    ("base: sums right", "base_sum_accuracy"),
+)
+
+
+def headline(results: Results) -> str:
+    """The primary endpoint in one sentence with its number, its null and its verdict."""
+    primary = next(claim for claim in results.claims if claim["claim"] == "primary")
+    summary = results.summary
+    before, after = (
+        number(summary[f"steer_p_backtrack_alive_{arm}"]) for arm in ("baseline", "base")
+    )
+    return (
+        "**The base model's dead-end direction, added to the reasoning model at the full stop "
+        "where the next step is decided, takes P(backtrack | alive) from "
+        f"{before} to {after}: {signed(primary['estimate'])} "
+        f"({interval(primary)}, {primary['n']} problems).** "
+        f"The same dose along random directions: 95 % of them stay below "
+        f"{signed(primary['null'])} (p = {number(primary['p'])}). "
+        f"Layer {summary['selection_layer']}, window {summary['selection_window']}, both chosen on "
+        "dev problems; elsewhere the most likely token stays the same at a share of "
+        f"{number(summary['steer_agreement_elsewhere'])} of positions. "
+        f"The primary claim {verdict(primary)}. There is one pair of models, so n = 1 for anything "
+        "said about training."
+    )
+
+
+def results_table(results: Results) -> str:
+    """Every measure that the README shows, with its interval by problem."""
+    rows = [_row(results, line) for line in _lines(results)]
+    for label, key in (
+        ("kappa, exact labels against rules", "label_kappa"),
+        ("F1 of backtracking, the same", "label_f1_backtracking"),
+        ("split-half cosine of the reasoning direction", "directions_split_half_cosine"),
+    ):
+        rows.append([label, number(results.summary[key]), "", ""])
+    return markdown(["measure", "value", "interval", "problems"], rows)
+
+
+def claims_table(results: Results) -> str:
+    """Every claim with its verdict; failed ones as failed, and a control that holds as an alarm."""
+    rows = [
+        [
+            claim["claim"],
+            claim["pair"],
+            signed(claim["estimate"]),
+            interval(claim),
+            signed(claim["null"]),
+            number(claim["p"]),
+            verdict(claim),
+        ]
+        for claim in results.claims
+    ]
+    columns = ["claim", "direction -> target", "effect", "interval", "95 % of random below"]
+    return markdown([*columns, "p", "verdict"], rows)
+
+
+def magnitudes_table(results: Results) -> str:
+    """Dose 1 in three units, for every model."""
+    columns = ["role", "norm", "raw_difference_norms", "mean_residual_norms"]
+    rows = [
+        [row["role"], *(number(row[column]) for column in columns[1:])]
+        for row in results.table_by_name["magnitudes"]
+    ]
+    names = ["model", "norm of what is added", "norms of its own direction"]
+    return markdown([*names, "mean residual norms at that layer"], rows)
+
+
+BLOCKS: dict[str, Callable[[Results], str]] = {
+    "finding": headline,
+    "results": results_table,
+    "claims": claims_table,
+    "magnitudes": magnitudes_table,
+}
+"""Name of a generated block to what writes it."""
+
+
+def verdict(claim: Mapping[str, Any]) -> str:
+    """The verdict in words; in a control pair a claim has to fail."""
+    found = claim["verdict"]
+    failed = [part for part, one in claim["parts"].items() if one == found != "holds"]
+    reasons = f" ({', '.join(failed)})" if failed else ""
+    if all(role in PAIR for role in claim["pair"].split(" -> ")):
+        return f"**{found}**{reasons}"
+    if found == "holds":
+        return "**HOLDS, AND MUST NOT: this is a control pair**"
+    return f"{found}, as it must in a control pair{reasons}" if found == "fails" else found
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    """The ends of an interval; empty where there is none."""
+    low, high = row.get("low"), row.get("high")
+    return "" if low in (None, "") or high in (None, "") else f"{number(low)} to {number(high)}"
+
+
+def number(value: Any) -> str:
+    """A number with three decimals, also from a table's cell."""
+    return UNDEFINED if value in (None, "") else f"{float(value):.3f}"
+
+
+def signed(value: Any) -> str:
+    """A change with its sign."""
+    return UNDEFINED if value in (None, "") else f"{float(value):+.3f}"
+
+
+def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
+    )
+
+
+def _lines(results: Results) -> list[Line]:
+    place = {
+        "form": "matched",
+        "window": str(results.summary["selection_window"]),
+        "layer": str(results.summary["selection_layer"]),
+    }
+    lines = [Line(label, "organism", {"measure": name}) for label, name in ORGANISM]
+    for row in results.table_by_name["cosines"]:
+        if all(row[key] == value for key, value in place.items()):
+            match = place | {"pair": row["pair"]}
+            lines.append(Line(f"corrected cosine, {row['pair']}", "cosines", match, "cosine"))
+    arm = {"target": "reasoning", "where": "decision"}
+    for kind, dose in (("alive", "1"), ("over", "-1")):
+        for direction, size in (("baseline", "0"), ("base", dose), ("reasoning", dose)):
+            name = direction if direction == "baseline" else f"{direction}, dose {size}"
+            match = arm | {"kind": kind, "direction": direction, "dose": size}
+            lines.append(Line(f"P(backtrack | {kind}), {name}", "steer", match))
+    match = arm | {"direction": "base", "dose": "1"}
+    lines.append(Line("same token elsewhere, base, dose 1", "elsewhere", match, "agreement"))
+    match = {"target": "base", "direction": "base", "dose": "1"}
+    lines.append(Line("log-odds over : under, shift in the base, dose 1", "reports", match))
+    return lines + _free_lines(arm)
+
+
+def _free_lines(arm: dict[str, str]) -> list[Line]:
+    names = {"solve_rate": "problems solved", "conditional_validity": "sentences right"}
+    return [
+        Line(f"free runs: {label}, {name}", "free", arm | match | {"measure": measure})
+        for measure, label in names.items()
+        for name, match in (
+            ("baseline", {"direction": "baseline", "dose": "0"}),
+            ("base, dose 1", {"direction": "base", "dose": "1"}),
+        )
+    ]
+
+
+def _row(results: Results, line: Line) -> list[str]:
+    for row in results.table_by_name[line.table]:
+        if all(row.get(key) == value for key, value in line.match.items()):
+            return [line.label, *_cells(row, line.measure)]
+    return [line.label, UNDEFINED, "", ""]
+
+
+def _cells(row: Mapping[str, str], measure: str) -> list[str]:
+    prefix = f"{measure}_" if f"{measure}_value" in row else ""
+    value = row[f"{prefix}value"] if prefix else row[measure]
+    ends = {end: row[f"{prefix}{end}"] for end in ("low", "high")}
+    n = row[f"{prefix}n"]
+    return [number(value), interval(ends), "" if n == "0" else n]

@@ -1,0 +1,99 @@
+"""`python -m backtracking.report.readme`: puts committed numbers into the README and the docs.
+
+A generated block stands between `<!-- generated: NAME -->` and `<!-- end -->`. What it says comes
+from one revision of the results and of dvc.yaml, never from the workspace, where an experiment may
+have left other numbers.
+"""
+
+import argparse
+import difflib
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from backtracking import PROJECT_ROOT, artifacts
+from backtracking.errors import UserError
+from backtracking.report.committed import STAGED, read_results, show
+from backtracking.report.findings import BLOCKS, NOTHING
+from backtracking.report.pipeline import draw_pipeline
+
+FILES = ("README.md", "docs/method.md")
+"""Files with generated blocks."""
+
+FIGURE = "figures/dose.svg"
+
+_BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+_MARKERS = re.compile(r"<!-- (?:generated:.*?|end) -->")
+
+
+def generate(root: Path, revision: str = "HEAD") -> dict[str, str]:
+    """Every block by name, from the results of one revision.
+
+    Args:
+        root: the project.
+        revision: as git names it, or `STAGED`.
+    """
+    results = read_results(root, revision)
+    blocks = {name: write(results) if results else NOTHING for name, write in BLOCKS.items()}
+    is_drawn = results and show(root, revision, FIGURE) is not None
+    blocks["figure"] = f"![P(backtrack) against the dose]({FIGURE})" if is_drawn else ""
+    pipeline = show(root, revision, "dvc.yaml")
+    if pipeline is None:
+        raise UserError("dvc.yaml is not committed.", "Commit it, or name another revision.")
+    return blocks | {"pipeline": draw_pipeline(pipeline)}
+
+
+def rewrite(text: str, block_by_name: Mapping[str, str]) -> str:
+    """The text with new blocks; nothing outside of them changes.
+
+    Raises:
+        UserError: for a marker without its partner, or a block that nobody generates.
+    """
+    n_markers = len(_MARKERS.findall(text))
+    if n_markers != 2 * len(_BLOCK.findall(text)):
+        raise UserError(
+            "A generated block has no end, or an end no block.",
+            "Write `<!-- generated: NAME -->` and `<!-- end -->` on lines of their own, in pairs.",
+        )
+
+    def fill(match: re.Match[str]) -> str:
+        if match[2] not in block_by_name:
+            close = difflib.get_close_matches(match[2], block_by_name, n=1)
+            nearest = f"Did you mean `{close[0]}`?" if close else f"There are {[*block_by_name]}."
+            raise UserError(f"No block is called `{match[2]}`.", nearest)
+        return f"{match[1]}\n{block_by_name[match[2]]}\n\n{match[4]}"
+
+    return _BLOCK.sub(fill, text)
+
+
+def prose(text: str) -> str:
+    """The text without its generated blocks."""
+    return _BLOCK.sub("", text)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Rewrites the generated blocks of all files.
+
+    Raises:
+        SystemExit: with code 1 and one paragraph on standard error, for bad input.
+    """
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--root", default=str(PROJECT_ROOT), help="the project's folder")
+    parser.add_argument("--staged", action="store_true", help="from what is staged, not from HEAD")
+    options = parser.parse_args(argv)
+    root = Path(options.root).resolve()
+    try:
+        blocks = generate(root, STAGED if options.staged else "HEAD")
+        texts = {name: rewrite((root / name).read_text(), blocks) for name in FILES}
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+    for name, text in texts.items():
+        if text != (root / name).read_text():
+            artifacts.write_text(root / name, text)
+            print(f"{name}: rewritten")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""Free runs of the organism under steering, judged sentence by sentence."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from backtracking import progress
+from backtracking.generation import Generation, Sampling, Steering, generate
+from backtracking.labels import keyword_rate
+from backtracking.models import LoadedModel
+from backtracking.organism.decisions import decision_rule
+from backtracking.organism.states import Reading, Replay, is_solved
+from backtracking.organism.world import read_prompt
+from backtracking.statistics import Bootstrap
+from backtracking.traces import Problem
+
+MEASURES = (
+    "solve_rate", "conditional_validity", "empty_rate", "truncated_rate", "backtracking_rate",
+    "keyword_rate", "n_tokens", "p_act_over", "p_act_exhausted", "p_act_doomed", "p_act_alive",
+)  # fmt: skip
+"""All are means over rollouts, sentences or decisions; intervals are by problem."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """How free runs are made: layer of the vectors, seed and length limit."""
+
+    layer: int
+    seed: int
+    max_new_tokens: int
+
+
+def roll_out(
+    loaded: LoadedModel,
+    rollout: Rollout,
+    problems: Sequence[Problem],
+    vectors: Sequence[Float[Tensor, " d_model"]],
+    bootstrap: Bootstrap,
+) -> list[list[dict[str, Any]]]:
+    """For each vector, the rows of `MEASURES` over one sampled rollout per problem.
+
+    Arms share a problem's random numbers and all arms and problems share batches.
+    """
+    prompts = [loaded.tokenizer(problem.prompt).input_ids for problem in problems]
+    steering = Steering(
+        rollout.layer,
+        torch.stack(list(vectors)).repeat_interleave(len(problems), dim=0),
+        "decision",
+        decision_rule(loaded.tokenizer.get_vocab()),
+    )
+    with progress.bar("free runs", len(prompts) * len(vectors), "traces") as advance:
+        written = generate(
+            loaded,
+            prompts * len(vectors),
+            [problem.problem_id for problem in problems] * len(vectors),
+            Sampling(rollout.seed, 1.0, rollout.max_new_tokens),
+            steering=steering,
+            progress=advance,
+        )
+    chunks = [written[i : i + len(problems)] for i in range(0, len(written), len(problems))]
+    return [_measure(loaded, problems, chunk, bootstrap) for chunk in chunks]
+
+
+def _measure(
+    loaded: LoadedModel,
+    problems: Sequence[Problem],
+    written: Sequence[Generation],
+    bootstrap: Bootstrap,
+) -> list[dict[str, Any]]:
+    values: dict[str, list[float]] = {name: [] for name in MEASURES}
+    owners: dict[str, list[str]] = {name: [] for name in MEASURES}
+    for problem, generation in zip(problems, written, strict=True):
+        text = str(loaded.tokenizer.decode(generation.token_ids, skip_special_tokens=True))
+        words = loaded.tokenizer.convert_ids_to_tokens(generation.token_ids)
+        if generation.finish_reason != "length":
+            words = words[:-1]
+        readings = Replay(*read_prompt(problem.prompt)).read(list(words))
+        for name, value in _observations(generation, readings, text):
+            values[name].append(value)
+            owners[name].append(problem.problem_id)
+    return [
+        {"measure": name} | asdict(bootstrap.intervals(np.array(values[name]), owners[name])[0])
+        for name in MEASURES
+        if values[name]
+    ]
+
+
+def _observations(
+    generation: Generation, readings: list[Reading], text: str
+) -> list[tuple[str, float]]:
+    seen = [
+        ("solve_rate", float(is_solved(readings))),
+        ("empty_rate", float(generation.finish_reason == "empty")),
+        ("truncated_rate", float(generation.finish_reason == "length")),
+        ("n_tokens", float(len(generation.token_ids))),
+    ]
+    keywords = keyword_rate(text)
+    if keywords is not None:
+        seen.append(("keyword_rate", keywords))
+    for reading in readings:
+        seen.append(("backtracking_rate", float(reading.state == "backtracking")))
+        if reading.check != "none":
+            seen.append(("conditional_validity", float(reading.valid)))
+        if reading.action and reading.kind != "solved":
+            seen.append((f"p_act_{reading.kind}", float(reading.action != "carries_on")))
+    return seen

@@ -1,0 +1,265 @@
+"""What was found, and what failed? The few numbers, tables and the figure that git holds.
+
+Reads: models/*/training.csv, data/{interim/traces,processed/sentences}/metrics.json,
+    data/interim/activations/*/manifest.json, results/{organism,directions,steer}
+Writes (git): results/summary.json, results/claims.json, results/tables/*.csv, figures/dose.svg
+"""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from backtracking import artifacts, params, tracking
+from backtracking.figures.dose import draw_dose
+from backtracking.stages.command import run_stage
+from backtracking.workspace import Roles, Workspace
+
+Rows = Sequence[Mapping[str, Any]]
+
+PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "dvc")
+INTERVAL = ["measure", "value", "low", "high", "n"]
+
+
+@dataclass(frozen=True)
+class Params:
+    """How numbers are written.
+
+    Attributes:
+        digits: decimals in summary.json.
+        loss_every: training steps that are averaged into one row of the loss table.
+    """
+
+    digits: int
+    loss_every: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.digits <= 12 or self.loss_every < 1:
+            raise ValueError("digits must be from 1 to 12, and loss_every 1 or more.")
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the other stages found.
+
+    Attributes:
+        losses: loss of every training step by role.
+        traces, label: metrics of these stages.
+        organism: its measures.
+        directions, cosines: tables of `directions`.
+        steer: files of `steer` by name.
+        provenance: where it all comes from.
+    """
+
+    losses: Mapping[str, Sequence[float]]
+    traces: Mapping[str, Any]
+    label: Mapping[str, Any]
+    organism: Rows
+    directions: Rows
+    cosines: Rows
+    steer: Mapping[str, Any]
+    provenance: Mapping[str, str]
+
+
+def run(params: Params, results: Results) -> dict[str, Any]:
+    """summary.json: flat, with stable names; unknown values are null."""
+    choice = results.steer["selection"]
+    place = {"form": "matched", "window": choice["window"], "layer": choice["layer"]}
+    organism = {row["measure"]: row["value"] for row in results.organism}
+    primary = find(results.steer["evidence"], claim="primary")
+    found: dict[str, Any] = {
+        "organism_solve_rate": organism["greedy_solve_rate"],
+        "organism_solve_rate_held_out_size": organism.get("held_out_size_greedy_solve_rate"),
+        "organism_valid_sentence_rate": organism["sampled_valid_sentence_rate"],
+        "organism_parsed_trace_rate": organism.get("sampled_parsed_trace_rate"),
+        "base_report_accuracy": organism["base_report_accuracy"],
+        "base_sum_accuracy": organism["base_sum_accuracy"],
+        "label_kappa": results.label["kappa"],
+        "label_f1_backtracking": results.label["f1"],
+        "span_coverage": results.label["span_coverage"],
+        "traces_n": sum(results.traces[f"n_{why}"] for why in ("stop", "length", "empty")),
+        "traces_truncated_n": results.traces["n_length"],
+        "traces_empty_n": results.traces["n_empty"],
+        "selection_layer": choice["layer"],
+        "selection_window": choice["window"],
+        "directions_split_half_cosine": find(results.directions, role="reasoning", **place)[
+            "split_half_cosine"
+        ],
+        "directions_base_reasoning_cosine": find(results.cosines, pair="base-reasoning", **place)[
+            "cosine"
+        ],
+    }
+    for row in results.cosines:
+        if row["pair"] != "base-reasoning" and all(row[key] == place[key] for key in place):
+            found[f"directions_{row['pair'].replace('-', '_')}_cosine"] = row["cosine"]
+    for kind, dose in (("alive", 1.0), ("over", -1.0)):
+        found |= _p_backtrack(results.steer["forced"], kind, dose)
+    found["steer_agreement_elsewhere"] = find(
+        results.steer["elsewhere"], target="reasoning", direction="base", dose=1.0, where="decision"
+    )["agreement_value"]
+    found["steer_primary_effect"] = primary["estimate"]
+    found["steer_primary_p"] = primary["p"]
+    found["steer_primary_holds"] = primary["verdict"] == "holds"
+    rounded = {key: _round(value, params.digits) for key, value in found.items()}
+    return rounded | {f"provenance_{key}": value for key, value in results.provenance.items()}
+
+
+def _p_backtrack(forced: Rows, kind: str, dose: float) -> dict[str, Any]:
+    """P(backtrack) at one kind of decision: baseline, both directions, and the random bound."""
+    rows = [
+        row
+        for row in forced
+        if (row["target"], row["kind"], row["where"]) == ("reasoning", kind, "decision")
+    ]
+    randoms = [
+        row["value"]
+        for row in rows
+        if row["direction"].startswith("random_") and row["dose"] == dose
+    ]
+    bound = float(np.quantile(randoms, 0.95 if dose > 0 else 0.05)) if randoms else None
+    return {
+        f"steer_p_backtrack_{kind}_baseline": find(rows, direction="baseline")["value"],
+        f"steer_p_backtrack_{kind}_own": find(rows, direction="reasoning", dose=dose)["value"],
+        f"steer_p_backtrack_{kind}_base": find(rows, direction="base", dose=dose)["value"],
+        f"steer_p_backtrack_{kind}_random95": bound,
+    }
+
+
+def find(rows: Rows, **match: Any) -> dict[str, Any]:
+    """The first row with these values; a row of nulls where there is none."""
+    for row in rows:
+        if all(row[key] == value for key, value in match.items()):
+            return dict(row)
+    return dict.fromkeys(rows[0]) if rows else {}
+
+
+def tables(params: Params, results: Results) -> dict[str, tuple[list[dict[str, Any]], list[str]]]:
+    """Rows and columns of every table, by file name."""
+    forced = [dict(row) for row in results.steer["forced"]]
+    return {
+        "loss": loss_table(results.losses, params.loss_every),
+        "dose": dose_table(results.steer["forced"]),
+        "organism": ([dict(row) for row in results.organism], INTERVAL),
+        "directions": _all_columns(results.directions),
+        "cosines": _all_columns(results.cosines),
+        "steer": _all_columns([row for row in forced if "random_" not in row["direction"]]),
+        "elsewhere": _all_columns(
+            [row for row in results.steer["elsewhere"] if "random_" not in row["direction"]]
+        ),
+        "reports": _all_columns(
+            [row for row in results.steer["reports"] if "random_" not in row["direction"]]
+        ),
+        "free": _all_columns(results.steer["free"]),
+        "magnitudes": _all_columns(results.steer["magnitudes"]),
+    }
+
+
+def loss_table(
+    losses: Mapping[str, Sequence[float]], every: int
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Training loss in nats a token, averaged over stretches of steps; one column a role."""
+    rows = []
+    for end in range(every, max(map(len, losses.values()), default=0) + 1, every):
+        means = {
+            role: float(np.mean(values[end - every : end]))
+            for role, values in losses.items()
+            if len(values) >= end
+        }
+        rows.append({"step": end} | means)
+    return rows, ["step", *losses]
+
+
+def dose_table(forced: Rows) -> tuple[list[dict[str, Any]], list[str]]:
+    """P(backtrack) in `reasoning` at live decisions against the dose; one column a direction."""
+    rows = [
+        row
+        for row in forced
+        if (row["target"], row["kind"], row["where"]) == ("reasoning", "alive", "decision")
+    ]
+    found = []
+    for dose in sorted({row["dose"] for row in rows}):
+        here = [row for row in rows if row["dose"] == dose]
+        randoms = [row["value"] for row in here if row["direction"].startswith("random_")]
+        if dose == 0:
+            columns = dict.fromkeys(("own", "base", "action", "random"), here[0]["value"])
+        else:
+            names = {"own": "reasoning", "base": "base", "action": "action"}
+            columns = {key: find(here, direction=name)["value"] for key, name in names.items()}
+            columns["random"] = float(np.mean(randoms)) if randoms else None
+        found.append({"dose": dose} | columns)
+    return found, ["dose", "own", "base", "action", "random"]
+
+
+def _all_columns(rows: Rows) -> tuple[list[dict[str, Any]], list[str]]:
+    return [dict(row) for row in rows], list(rows[0]) if rows else []
+
+
+def _round(value: Any, digits: int) -> Any:
+    return round(value, digits) if isinstance(value, float) else value
+
+
+def read_results(workspace: Workspace, roles: Sequence[str]) -> Results:
+    """All that the other stages wrote."""
+    manifests = {
+        role: artifacts.read_json(workspace.activations(role) / "manifest.json") for role in roles
+    }
+    steer, found = workspace.results("steer"), workspace.results("directions")
+    names = ("selection", "evidence", "magnitudes", "forced", "elsewhere", "reports", "free")
+    return Results(
+        losses={
+            role: read_losses(workspace.model(role) / "training.csv")
+            for role in roles
+            if (workspace.model(role) / "training.csv").is_file()
+        },
+        traces=artifacts.read_json(workspace.traces / "metrics.json"),
+        label=artifacts.read_json(workspace.sentences / "metrics.json"),
+        organism=artifacts.read_json(workspace.results("organism") / "measures.json"),
+        directions=artifacts.read_json(found / "directions.json"),
+        cosines=artifacts.read_json(found / "cosines.json"),
+        steer={name: artifacts.read_json(steer / f"{name}.json") for name in names},
+        provenance={"params_sha256": artifacts.sha256_json(params.read(workspace.params))}
+        | {f"model_{role}_sha256": one["model_sha256"] for role, one in manifests.items()}
+        | {"device": manifests["reasoning"]["check"]["device"]}
+        | {f"version_{name}": version(name) for name in PACKAGES},
+    )
+
+
+def read_losses(path: Path) -> list[float]:
+    """The loss of every step from a training table."""
+    with path.open(newline="") as file:
+        return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Summarises the study."""
+    run_stage(_main, argv)
+
+
+def _main(workspace: Workspace, _role: str) -> None:
+    params_ = params.load(Params, "summary", workspace.params)
+    roles = params.load(Roles, "models", workspace.params).all
+    results = read_results(workspace, roles)
+    folder = workspace.root / "results"
+    artifacts.write_json(folder / "summary.json", run(params_, results))
+    artifacts.write_json(folder / "claims.json", results.steer["evidence"])
+    for name, (rows, columns) in tables(params_, results).items():
+        artifacts.write_csv(folder / "tables" / f"{name}.csv", rows, columns)
+    figure = draw_dose(results.steer["forced"])
+    artifacts.write_bytes(workspace.root / "figures" / "dose.svg", figure)
+    track(workspace, results, artifacts.read_json(folder / "summary.json"))
+
+
+def track(workspace: Workspace, results: Results, summary: Mapping[str, Any]) -> None:
+    """Sends losses and the summary to Weights & Biases, where that is wanted."""
+    with tracking.run("summary", params.read(workspace.params), workspace.root) as run:
+        for row in loss_table(results.losses, 20)[0]:
+            run.log({f"loss/{role}": float(value) for role, value in row.items()})
+        run.summary(summary)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""Which models? Trains one model of the organism, or takes a pinned revision from elsewhere.
+
+Reads: params.yaml; models/base (for every other role of the organism)
+Writes: models/<role>/ in transformers format, with training.csv where it was trained
+"""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import LlamaForCausalLM
+
+from backtracking import artifacts, interruption, models, params, progress
+from backtracking.errors import UserError
+from backtracking.organism.corpus import Corpus, base_corpus, search_corpus, stream_batches
+from backtracking.organism.policy import BasePolicy, Policy
+from backtracking.organism.tokenizer import build_tokenizer
+from backtracking.organism.training import Architecture, Schedule, Trainer, build_model, train
+from backtracking.organism.world import World
+from backtracking.stages.command import run_stage
+from backtracking.workspace import Workspace
+
+ORGANISM = "organism"
+
+
+@dataclass(frozen=True)
+class Params(Schedule):
+    """One role's weights.
+
+    Attributes:
+        source: `organism` to train here, else a hub id or a folder.
+        revision: commit of the hub id; a model from the hub must be pinned.
+    """
+
+    source: str
+    revision: str | None
+
+
+def run(
+    params: Params,
+    model: LlamaForCausalLM,
+    corpus: Corpus,
+    world: World,
+    id_by_word: dict[str, int],
+    context: int,
+    checkpoint: Path,
+    role: str = "model",
+) -> list[float]:
+    """Trains `model` in place and returns the loss of every step, in nats a token."""
+    batches = stream_batches(
+        world, corpus, id_by_word, params.seed, context, params.tokens_per_step
+    )
+    with progress.bar(f"training {role}", params.steps, "steps") as advance:
+
+        def after_step(step: int, _loss: float) -> None:
+            advance(1)
+            if step % params.checkpoint_every == 0:
+                interruption.checkpoint()
+
+        return train(Trainer(model, params), batches, checkpoint, after_step)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Makes models/<role>."""
+    run_stage(_main, argv, role=True)
+
+
+def _main(workspace: Workspace, role: str) -> None:
+    params_ = params.load(Params, f"weights.{role}", workspace.params)
+    if params_.source == ORGANISM:
+        _train_role(workspace, role, params_)
+    else:
+        _fetch(params_, workspace.model(role))
+
+
+def _train_role(workspace: Workspace, role: str, params_: Params) -> None:
+    torch.set_num_threads(params.load_value(int, "weights.n_threads", workspace.params))
+    torch.use_deterministic_algorithms(True)
+    architecture = params.load(Architecture, "weights.architecture", workspace.params)
+    world = params.load(World, "world", workspace.params)
+    tokenizer = build_tokenizer()
+    if role == "base":
+        model = build_model(architecture, tokenizer, params_.seed)
+    else:
+        model = LlamaForCausalLM.from_pretrained(workspace.model("base"), dtype=torch.float32)
+    policy = _policy(workspace, role)
+    key = artifacts.sha256_json([role, repr((params_, architecture, world, policy)), _hash(model)])
+    checkpoint = workspace.store / "checkpoints" / f"{key}.safetensors"
+    ids, context = tokenizer.get_vocab(), architecture.context
+    corpus = (
+        base_corpus(policy)
+        if isinstance(policy, BasePolicy)
+        else search_corpus(policy, shuffled=role == "shuffled")
+    )
+    losses = run(params_, model, corpus, world, ids, context, checkpoint, role)
+    with artifacts.new_folder(workspace.model(role)) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        rows = [{"step": step, "loss": loss} for step, loss in enumerate(losses, start=1)]
+        artifacts.write_csv(folder / "training.csv", rows, ["step", "loss"])
+    checkpoint.unlink(missing_ok=True)
+
+
+def _policy(workspace: Workspace, role: str) -> Policy | BasePolicy:
+    if role == "base":
+        return params.load(BasePolicy, "base_policy", workspace.params)
+    if role in ("reasoning", "shuffled"):
+        return params.load(Policy, "policy", workspace.params)
+    raise UserError(
+        f"The organism has no role `{role}`.", "Its roles are base, reasoning and shuffled."
+    )
+
+
+def _hash(model: LlamaForCausalLM) -> str:
+    digest = hashlib.sha256(torch.__version__.encode())
+    for parameter in model.parameters():
+        digest.update(parameter.detach().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _fetch(params_: Params, folder: Path) -> None:
+    """Brings a model from the hub (pinned) or from a folder into the study's own."""
+    if params_.revision is None and not Path(params_.source).is_dir():
+        raise UserError(
+            f"{params_.source} has no `revision`.", "Pin the commit, so that others get the same."
+        )
+    source = models.locate(params_.source, params_.revision)
+    with artifacts.new_folder(folder) as fresh:
+        for path in sorted(source.iterdir()):
+            if path.suffix == ".safetensors" or path.name in models.DESCRIPTION_FILES:
+                shutil.copyfile(path, fresh / path.name)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,240 @@
+"""The study as its users run it: real dvc, git and S3 servers, on tiny parameters."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+from project import BIN, call, environment, make_project, stages_run
+
+pytestmark = pytest.mark.slow
+
+ACCOUNT, PHRASE = "A" * 20, "loopback" * 5
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": ACCOUNT,
+    "AWS_SECRET_ACCESS_KEY": PHRASE,
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
+}
+REPRO = ("dvc", "--wait-for-lock", "repro")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository in which the study ran once, and was committed."""
+    folder = make_project(tmp_path_factory.mktemp("project"))
+    output = call(folder, *REPRO)
+    assert len(stages_run(output)) == 14
+    call(folder, "git", "add", "-A")
+    call(folder, "git", "commit", "-qm", "results")
+    return folder
+
+
+@pytest.fixture
+def copy(project: Path, tmp_path: Path) -> Path:
+    """A clone that shares the project's data, to change at will."""
+    clone = tmp_path / "copy"
+    call(tmp_path, "git", "clone", "-q", str(project), str(clone))
+    call(clone, "dvc", "cache", "dir", "--local", str(project / ".dvc" / "cache"))
+    call(clone, "dvc", "checkout")
+    return clone
+
+
+def run_in(copy: Path, *command: str) -> list[str]:
+    """The stages that a command ran, but for smoke, which every clone runs once."""
+    return [stage for stage in stages_run(call(copy, *command)) if stage != "smoke"]
+
+
+def test_a_second_repro_runs_nothing_and_the_tree_is_as_committed(project: Path) -> None:
+    assert stages_run(call(project, *REPRO)) == []
+    assert call(project, "git", "status", "--porcelain") == ""
+
+
+def test_first_repro_changed_only_the_lock_results_and_figures(project: Path) -> None:
+    changed = call(project, "git", "diff", "--name-only", "HEAD~1", "HEAD").split()
+    assert changed
+    assert all(name == "dvc.lock" or name.startswith(("results/", "figures/")) for name in changed)
+
+
+def test_an_out_its_cache_object_and_its_shard_are_one_inode(project: Path) -> None:
+    shards = list((project / "data/interim/activations").glob("*/*.safetensors"))
+    assert shards
+    for shard in shards:
+        inode = shard.stat().st_ino
+        in_store = project / ".cache/store/activations" / shard.name
+        assert in_store.stat().st_ino == inode
+        cached = [p for p in (project / ".dvc/cache/files").rglob("*") if p.stat().st_ino == inode]
+        assert len(cached) == 1
+
+
+def test_a_directions_parameter_reruns_only_what_is_downstream_of_it(copy: Path) -> None:
+    ran = run_in(copy, "dvc", "exp", "run", "-S", "directions.n_strata=2")
+    assert ran == ["directions", "steer", "summary"]
+
+
+def test_a_summary_parameter_reruns_the_summary_alone(copy: Path) -> None:
+    assert run_in(copy, "dvc", "exp", "run", "-S", "summary.digits=2") == ["summary"]
+
+
+def test_metrics_and_plots_diff_between_branches_show_the_change(copy: Path) -> None:
+    call(copy, "git", "checkout", "-qb", "other")
+    assert run_in(copy, "dvc", "exp", "run", "-S", "directions.n_strata=2") != []
+    call(copy, "git", "commit", "-qam", "other")
+    changes = json.loads(call(copy, "dvc", "metrics", "diff", "main", "other", "--json"))
+    (change,) = changes.values()
+    assert {"steer_primary_effect", "steer_p_backtrack_alive_own"} & set(change)
+    call(copy, "dvc", "plots", "diff", "main", "other", "-o", "plots")
+    page = (copy / "plots" / "index.html").read_text()
+    assert "Training loss" in page
+    assert "Dose response" in page
+
+
+def test_a_docstring_in_a_figure_reruns_no_stage_with_a_model(copy: Path) -> None:
+    figure = copy / "src/backtracking/figures/dose.py"
+    figure.write_text(figure.read_text().replace('"""P(backtrack)', '"""The P(backtrack)', 1))
+    assert run_in(copy, *REPRO) == ["summary"]
+
+
+def test_a_queued_sweep_runs_the_code_that_was_queued(copy: Path) -> None:
+    call(copy, "dvc", "exp", "run", "--queue", "-S", "summary.digits=2,3,5,6")
+    live = copy / "src/backtracking/stages/summary.py"
+    live.write_text("raise SystemExit('the live workspace was imported')\n")
+    call(copy, "dvc", "queue", "start", "-j", "1")
+    wait_for(lambda: not re.search("Queued|Running", call(copy, "dvc", "queue", "status")), 300)
+    status = call(copy, "dvc", "queue", "status")
+    assert status.count("Success") == 4, status
+    shown = json.loads(call(copy, "dvc", "exp", "show", "--json"))
+    assert "the live workspace" not in json.dumps(shown)
+    call(copy, "dvc", "queue", "stop", "--kill", check=False)
+
+
+def test_a_killed_repro_ends_its_stage_and_resumes_to_the_same_lock(
+    project: Path, tmp_path: Path
+) -> None:
+    folder = make_project(tmp_path / "killed")
+    env = environment()
+    env.pop("SHELL", None)
+    with (tmp_path / "log").open("w") as log:
+        repro = subprocess.Popen(
+            [*REPRO, "weights-reasoning"], cwd=folder, env=env, stdout=log, stderr=log
+        )
+        store = folder / ".cache/store/checkpoints"
+        base = folder / "models/base/config.json"
+        assert wait_for(lambda: base.is_file() and any(store.glob("*.safetensors")), 240)
+        repro.send_signal(signal.SIGTERM)
+        repro.wait(timeout=60)
+    assert wait_for(lambda: not running_in(folder), 60), "the stage outlived dvc"
+    assert not (folder / "models/reasoning").exists()
+    call(folder, *REPRO, "weights-reasoning")
+    for name in ("base", "reasoning"):
+        weights = folder / "models" / name / "model.safetensors"
+        assert weights.read_bytes() == (project / "models" / name / weights.name).read_bytes()
+
+
+def wait_for(condition: Callable[[], object], seconds: float) -> bool:
+    """Whether a condition comes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def running_in(folder: Path) -> list[str]:
+    """Stage processes whose working directory is the folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_text()
+            if "backtracking.stages" in command and os.readlink(process / "cwd") == str(folder):
+                found.append(command)
+        except OSError:
+            continue
+    return found
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(params=["moto", "rclone"])
+def endpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A real S3 server on loopback with the bucket `study`."""
+    port = free_port()
+    if request.param == "moto":
+        command = [str(BIN / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
+    else:
+        (tmp_path / "served" / "study").mkdir(parents=True)
+        command = [str(BIN / "rclone"), "serve", "s3", str(tmp_path / "served")]
+        command += ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{ACCOUNT},{PHRASE}"]
+        command += ["--force-path-style"]
+    with (tmp_path / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            command, stdout=log, stderr=log, env=environment(HOME=str(tmp_path))
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            assert wait_for(lambda: is_listening(port), 60), (tmp_path / "server.log").read_text()
+            if request.param == "moto":
+                client = boto3.client(
+                    "s3",
+                    endpoint_url=url,
+                    aws_access_key_id=ACCOUNT,
+                    aws_secret_access_key=PHRASE,
+                    region_name="us-east-1",
+                    config=Config(retries={"max_attempts": 2}),
+                )
+                client.create_bucket(Bucket="study")
+                client.close()
+            yield url
+        finally:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def is_listening(port: int) -> bool:
+    """Whether something accepts connections on a port."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_what_is_pushed_is_pulled_into_a_fresh_clone_and_nothing_is_left_to_do(
+    copy: Path, tmp_path: Path, endpoint: str
+) -> None:
+    call(
+        copy,
+        "backtracking",
+        "--root",
+        ".",
+        "remote",
+        "set",
+        "s3://study/data",
+        "--endpoint",
+        endpoint,
+    )
+    config = (copy / ".dvc" / "config").read_text()
+    assert endpoint in config
+    assert PHRASE not in config
+    call(copy, "git", "commit", "-qam", "remote")
+    call(copy, "dvc", "push", extra=CREDENTIALS)
+    fresh = tmp_path / "fresh"
+    call(tmp_path, "git", "clone", "-q", str(copy), str(fresh))
+    assert not (fresh / "models" / "base").exists()
+    call(fresh, "dvc", "pull", check=False, extra=CREDENTIALS)
+    assert (fresh / "models" / "base" / "model.safetensors").is_file()
+    # smoke belongs to the machine and is in no remote: a fresh clone runs it once, and only it
+    assert stages_run(call(fresh, *REPRO)) in ([], ["smoke"])
+    assert call(fresh, "git", "status", "--porcelain") == ""

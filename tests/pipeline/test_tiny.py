@@ -1,0 +1,77 @@
+"""The whole pipeline in process, on tiny parameters."""
+
+import hashlib
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from project import write_tiny_params
+
+ORDER = (
+    "problems", "weights base", "weights reasoning", "weights shuffled", "traces", "label",
+    "organism", "extract base", "extract reasoning", "extract shuffled", "directions", "steer",
+    "summary",
+)  # fmt: skip
+
+
+def run_all(root: Path) -> None:
+    """Every stage's main, in order."""
+    write_tiny_params(root / "params.yaml")
+    for step in ORDER:
+        stage, *role = step.split()
+        import_module(f"backtracking.stages.{stage}").main(["--root", str(root), *role])
+
+
+def hashes(root: Path) -> dict[str, str]:
+    """Hash of every file outside the store and the logs."""
+    return {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and path.relative_to(root).parts[0] not in (".cache", "logs")
+    }
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which everything ran once."""
+    root = tmp_path_factory.mktemp("tiny")
+    run_all(root)
+    return root
+
+
+def test_two_runs_from_nothing_give_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
+    run_all(tmp_path)
+    assert hashes(tmp_path) == hashes(tiny)
+
+
+def test_summary_has_the_names_that_branches_are_compared_by(tiny: Path) -> None:
+    from backtracking import artifacts
+
+    summary = artifacts.read_json(tiny / "results" / "summary.json")
+    names = {
+        "organism_solve_rate", "organism_valid_sentence_rate", "base_report_accuracy",
+        "label_kappa", "span_coverage", "selection_layer", "directions_split_half_cosine",
+        "directions_base_reasoning_cosine", "directions_base_shuffled_cosine",
+        "steer_agreement_elsewhere", "steer_primary_effect", "steer_primary_holds",
+    }  # fmt: skip
+    for kind in ("alive", "over"):
+        names |= {
+            f"steer_p_backtrack_{kind}_{arm}" for arm in ("baseline", "own", "base", "random95")
+        }
+    assert names <= set(summary)
+    assert not any(isinstance(value, dict | list) for value in summary.values())
+
+
+def test_claims_give_every_pair_its_verdict(tiny: Path) -> None:
+    from backtracking import artifacts
+
+    claims = artifacts.read_json(tiny / "results" / "claims.json")
+    named = {(row["claim"], row["pair"]) for row in claims}
+    assert named == {
+        ("primary", "base -> reasoning"),
+        ("causal", "reasoning -> reasoning"),
+        ("transfer", "base -> reasoning"),
+        ("causal", "shuffled -> shuffled"),
+        ("transfer", "base -> shuffled"),
+    }
+    assert {row["verdict"] for row in claims} <= {"holds", "fails", "untestable"}

@@ -1,0 +1,177 @@
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from synthetic_results import write_results
+
+from backtracking import PROJECT_ROOT
+from backtracking.errors import UserError
+from backtracking.report import readme
+from backtracking.report.committed import STAGED, read_results
+
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/method.md", "docs/artifacts.md", "docs/log.md"]
+MADE = {"dvc.lock", "results/tables"}
+"""What `make reproduce` writes for git, absent before it has run once."""
+
+STAGES = "stages: {problems: {deps: [a.py], outs: [data]}, traces: {deps: [data/x], outs: [t]}}\n"
+PAGE = "# Title\n<!-- generated: {name} -->\nold\n<!-- end -->\nprose\n"
+CODE = re.compile(r"```.*?```|`[^`\n]*`", re.DOTALL)
+MEASURED = re.compile(r"\d\.\d|\d\s*(?:%|percent\b)|[±≈]")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "README.md").write_text(PAGE.format(name="finding"))
+    (tmp_path / "docs" / "method.md").write_text(PAGE.format(name="magnitudes"))
+    (tmp_path / "dvc.yaml").write_text(STAGES)
+    git(tmp_path, "init", "--quiet", "--initial-branch=main")
+    commit(tmp_path)
+    return tmp_path
+
+
+def git(root: Path, *arguments: str) -> None:
+    identity = ("-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "commit.gpgsign=false")
+    subprocess.run(["git", *identity, *arguments], cwd=root, check=True, capture_output=True)
+
+
+def commit(root: Path) -> None:
+    git(root, "add", "-A")
+    git(root, "commit", "--quiet", "-m", "x")
+
+
+@pytest.mark.parametrize("name", readme.FILES)
+def test_what_is_printed_is_what_the_committed_results_say(name: str) -> None:
+    text = (PROJECT_ROOT / name).read_text()
+    assert readme.rewrite(text, readme.generate(PROJECT_ROOT)) == text, (
+        "run `python -m backtracking.report.readme`"
+    )
+
+
+def test_no_measured_number_stands_outside_the_generated_blocks() -> None:
+    text = CODE.sub("", readme.prose((PROJECT_ROOT / "README.md").read_text()))
+    text = text.replace("Python 3.11", "").replace("ARENA 3.0", "")
+    assert [line for line in text.splitlines() if MEASURED.search(line)] == []
+
+
+def test_the_readmes_example_holds() -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", readme_text(), re.DOTALL)
+    assert code.rstrip().splitlines()[-1].startswith("assert ")
+    exec(compile(code, "README.md", "exec"), {})
+
+
+def test_every_path_of_the_readmes_tree_is_there_or_is_ignored() -> None:
+    (tree,) = re.findall(r"```text\n(.*?)```", readme_text(), re.DOTALL)
+    paths = [line.split()[0] for line in tree.splitlines()]
+    assert len(paths) > 20
+    absent = [path for path in paths if not (PROJECT_ROOT / path).exists() and path not in MADE]
+    for path in absent:
+        ignored = ["git", "check-ignore", "--no-index", "--quiet", path]
+        assert subprocess.run(ignored, cwd=PROJECT_ROOT, check=False).returncode == 0, path
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_to_a_file_leads_to_one(name: str) -> None:
+    path = PROJECT_ROOT / name
+    links = re.findall(r"\]\((?!https?://|#)([^)#]+)", path.read_text())
+    assert [link for link in links if not _leads(path.parent / link)] == []
+
+
+def test_the_finding_is_told_with_its_number_its_null_and_its_verdict(root: Path) -> None:
+    write_results(root)
+    commit(root)
+    finding = readme.generate(root)["finding"]
+    assert "from 0.111 to 0.522: +0.411 (0.360 to 0.460, 70 problems)" in finding
+    assert "95 % of them stay below +0.037" in finding
+    assert "The primary claim **holds**." in finding
+
+
+def test_a_claim_that_fails_is_printed_as_failed_with_what_failed(root: Path) -> None:
+    write_results(root, transfers=False)
+    commit(root)
+    blocks = readme.generate(root)
+    assert "The primary claim **fails** (beyond_control_shuffled)." in blocks["finding"]
+    assert "| primary | base -> reasoning |" in blocks["claims"]
+
+
+def test_in_a_control_pair_failing_is_right_and_holding_is_an_alarm() -> None:
+    from backtracking.report.findings import verdict
+
+    claim = {"pair": "base -> shuffled", "parts": {"raises": "fails"}, "verdict": "fails"}
+    assert verdict(claim) == "fails, as it must in a control pair (raises)"
+    assert "MUST NOT" in verdict(claim | {"verdict": "holds", "parts": {"raises": "holds"}})
+
+
+def test_a_row_that_no_table_holds_is_undefined_and_no_row_is_left_out(root: Path) -> None:
+    write_results(root)
+    (root / "results" / "tables" / "organism.csv").write_text("measure,value,low,high,n\n")
+    commit(root)
+    results = readme.generate(root)["results"]
+    assert "| problems solved, greedy | undefined |  |  |" in results
+    assert results.count("undefined") == 10
+
+
+def test_numbers_come_from_the_commit_and_never_from_the_workspace(root: Path) -> None:
+    write_results(root)
+    commit(root)
+    before = readme.generate(root)
+    write_results(root, transfers=False)
+    assert readme.generate(root) == before
+    git(root, "add", "results")
+    assert readme.generate(root) == before
+    assert "fails" in readme.generate(root, STAGED)["finding"]
+
+
+def test_the_command_rewrites_the_blocks_and_nothing_else(root: Path) -> None:
+    write_results(root)
+    commit(root)
+    readme.main(["--root", str(root)])
+    text = (root / "README.md").read_text()
+    assert text.startswith("# Title\n<!-- generated: finding -->\n\n**The base")
+    assert text.endswith("\n\n<!-- end -->\nprose\n") and "\nold\n" not in text
+    assert "| base | 2.000 | 0.800 | 0.300 |" in (root / "docs" / "method.md").read_text()
+    readme.main(["--root", str(root)])
+    assert (root / "README.md").read_text() == text
+
+
+def test_without_committed_results_nothing_is_claimed(root: Path) -> None:
+    assert read_results(root) is None
+    assert "No results are committed yet" in readme.generate(root)["results"]
+
+
+def test_half_committed_results_are_an_error_that_names_the_rest(root: Path) -> None:
+    write_results(root)
+    (root / "results" / "tables" / "free.csv").unlink()
+    commit(root)
+    with pytest.raises(UserError, match=r"results/tables/free\.csv is not in commit HEAD"):
+        readme.generate(root)
+
+
+def test_a_misspelt_block_is_an_error_that_names_the_nearest(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = PAGE.format(name="findings")
+    (root / "README.md").write_text(page)
+    with pytest.raises(SystemExit):
+        readme.main(["--root", str(root)])
+    assert "Did you mean `finding`?" in capsys.readouterr().err
+    assert (root / "README.md").read_text() == page
+
+
+def test_a_block_without_an_end_is_an_error() -> None:
+    with pytest.raises(UserError, match="has no end"):
+        readme.rewrite("<!-- generated: finding -->\nold\n", {"finding": "new"})
+
+
+def test_the_pipeline_is_drawn_from_dvc_yaml(root: Path) -> None:
+    drawn = readme.generate(root)["pipeline"]
+    assert drawn == "```mermaid\ngraph LR\n  problems --> traces\n```"
+
+
+def _leads(target: Path) -> bool:
+    return target.exists() or str(target.relative_to(PROJECT_ROOT)) in MADE
+
+
+def readme_text() -> str:
+    return (PROJECT_ROOT / "README.md").read_text()

@@ -1,0 +1,39 @@
+import pytest
+
+from backtracking.stages.summary import Params, dose_table, find, loss_table
+
+
+def row(direction: str, dose: float, value: float, target: str = "reasoning") -> dict:
+    """A row of forced.json."""
+    return {
+        "target": target, "kind": "alive", "where": "decision", "direction": direction,
+        "dose": dose, "value": value,
+    }  # fmt: skip
+
+
+def test_loss_table_averages_whole_stretches_and_leaves_shorter_runs_empty() -> None:
+    rows, columns = loss_table({"base": [4.0, 2.0, 1.0, 1.0], "reasoning": [3.0, 1.0]}, 2)
+    assert columns == ["step", "base", "reasoning"]
+    assert rows == [{"step": 2, "base": 3.0, "reasoning": 2.0}, {"step": 4, "base": 1.0}]
+
+
+def test_dose_table_has_the_baseline_at_zero_in_every_column_and_the_mean_of_random() -> None:
+    forced = [
+        row("baseline", 0.0, 0.1), row("reasoning", 1.0, 0.6), row("base", 1.0, 0.3),
+        row("action", 1.0, 0.5), row("random_0", 1.0, 0.1), row("random_1", 1.0, 0.2),
+        row("base", 1.0, 0.9, target="base"),
+    ]  # fmt: skip
+    rows, _ = dose_table(forced)
+    assert rows[0] == {"dose": 0.0, "own": 0.1, "base": 0.1, "action": 0.1, "random": 0.1}
+    assert rows[1] == pytest.approx(
+        {"dose": 1.0, "own": 0.6, "base": 0.3, "action": 0.5, "random": 0.15}
+    )
+
+
+def test_a_row_that_is_not_there_is_all_nulls_and_no_zero() -> None:
+    assert find([row("base", 1.0, 0.3)], direction="action") == dict.fromkeys(row("", 0, 0))
+
+
+def test_digits_outside_their_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="digits must be from 1 to 12"):
+        Params(digits=0, loss_every=20)

@@ -1,0 +1,162 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backtracking import PROJECT_ROOT, cli
+from backtracking.errors import UserError
+from backtracking.operations import doctor, profile, push, reproduce, snapshot
+from backtracking.operations.items import Item
+
+VERBS = (
+    ["doctor"],
+    ["smoke"],
+    ["snapshot"],
+    ["push"],
+    ["backup"],
+    ["reproduce"],
+    ["remote", "set"],
+    ["profile", "use"],
+    ["store", "prune"],
+)
+
+
+def run(*arguments: str, root: Path) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--root", str(root), *arguments])
+    return int(ended.value.code or 0)
+
+
+def answering(*items: Item) -> Callable[..., list[Item]]:
+    return lambda *_arguments, **_options: list(items)
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_verb_explains_itself(
+    verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*verb, "--help", root=tmp_path) == 0
+    assert "Usage: backtracking" in capsys.readouterr().out
+
+
+def test_help_needs_no_heavy_library() -> None:
+    code = (
+        "import sys\nfrom backtracking import cli\n"
+        "try:\n    cli.main(['--help'])\nexcept SystemExit as ended:\n    assert not ended.code\n"
+        "heavy = {'torch', 'dvc', 'transformers', 'wandb', 'numpy', 'detect_secrets'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(PROJECT_ROOT / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "doctor" in done.stdout
+
+
+def test_wrong_use_is_two(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("docto", root=tmp_path) == 2
+    assert run("doctor", "--loud", root=tmp_path) == 2
+    assert run("profile", "use", root=tmp_path) == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_is_proven_is_zero_and_what_is_not_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warning = Item("It may rain.", "warning", "Take a coat.")
+    monkeypatch.setattr(doctor, "examine", answering(Item("Fine."), warning))
+    assert run("doctor", root=tmp_path) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines() == [
+        "ok       Fine.",
+        "warning  It may rain.",
+        "         -> Take a coat.",
+    ]
+    monkeypatch.setattr(doctor, "examine", answering(warning, Item("Broken.", "wrong", "Mend it.")))
+    assert run("doctor", root=tmp_path) == 1
+    assert "WRONG    Broken.\n         -> Mend it.\n" in capsys.readouterr().out
+
+
+def test_json_is_one_object_with_fact_verdict_and_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "examine", answering(Item("Broken.", "wrong", "Mend it.")))
+    assert run("doctor", "--json", root=tmp_path) == 1
+    assert json.loads(capsys.readouterr().out) == {
+        "ok": False,
+        "command": "doctor",
+        "items": [{"fact": "Broken.", "verdict": "wrong", "cure": "Mend it."}],
+    }
+
+
+def test_an_error_is_one_paragraph_without_a_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_arguments: object) -> list[Item]:
+        raise UserError("Expected three, found two.", "Add one.")
+
+    monkeypatch.setattr(profile, "use", fail)
+    assert run("profile", "use", "tiny", root=tmp_path) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "error: Expected three, found two. Add one.\n"
+    assert not captured.out
+    assert run("profile", "use", "tiny", "--json", root=tmp_path) == 1
+    report = json.loads(capsys.readouterr().out)
+    assert report["items"][0]["fact"] == "Expected three, found two. Add one."
+
+
+def test_an_interruption_is_seventy_five(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_arguments: object) -> list[Item]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(push, "push", interrupt)
+    assert run("push", root=tmp_path) == 75
+    assert "Run the same command again" in capsys.readouterr().err
+
+
+def test_reproduce_hands_arguments_on_and_its_code_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[list[str]] = []
+
+    def fake(_root: Path, arguments: list[str]) -> reproduce.Outcome:
+        seen.append(arguments)
+        return reproduce.Outcome({"steer": 12.34}, Item("Interrupted.", "wrong"), 75)
+
+    monkeypatch.setattr(reproduce, "reproduce", fake)
+    assert run("reproduce", "steer", "--force", "-s", root=tmp_path) == 75
+    assert seen == [["steer", "--force", "-s"]]
+    assert capsys.readouterr().out == "     12.3 s  steer\nWRONG    Interrupted.\n"
+
+
+def test_no_secret_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fact = "The remote is https://me:" + "pa55word@host/x."
+    monkeypatch.setattr(snapshot, "take", answering(Item(fact)))
+    assert run("snapshot", root=tmp_path) == 0
+    assert run("snapshot", "--json", root=tmp_path) == 0
+    assert "pa55word" not in capsys.readouterr().out
+
+
+def test_accounts_of_the_env_file_are_there_for_every_verb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "environ", {**os.environ, "WANDB_PROJECT": ""})
+    (tmp_path / ".env").write_text("WANDB_PROJECT=" + "from a file\n")
+    seen: list[str] = []
+
+    def look(_root: Path) -> list[Item]:
+        seen.append(os.environ["WANDB_PROJECT"])
+        return []
+
+    monkeypatch.setattr(doctor, "examine", look)
+    run("doctor", root=tmp_path)
+    assert seen == ["from a file"]

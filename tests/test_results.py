@@ -1,0 +1,59 @@
+"""The committed results keep the bars that the study is built on.
+
+A claim may fail; what the organism is, and that claims fail in the control pair, may not.
+"""
+
+import csv
+import json
+
+from project import ROOT
+
+CLAIMS = json.loads((ROOT / "results" / "claims.json").read_text())
+SUMMARY = json.loads((ROOT / "results" / "summary.json").read_text())
+
+
+def organism() -> dict[str, float]:
+    """Measures of the organism by name."""
+    with (ROOT / "results" / "tables" / "organism.csv").open(newline="") as file:
+        return {row["measure"]: float(row["value"]) for row in csv.DictReader(file)}
+
+
+def verdicts(pair: str) -> dict[str, str]:
+    """Verdicts of a pair by claim."""
+    return {row["claim"]: row["verdict"] for row in CLAIMS if row["pair"] == pair}
+
+
+def test_causal_and_transfer_fail_in_the_shuffled_pair() -> None:
+    assert verdicts("shuffled -> shuffled")["causal"] == "fails"
+    assert verdicts("base -> shuffled")["transfer"] == "fails"
+
+
+def test_reasoning_writes_right_sentences_that_parse_and_solves_held_out_problems() -> None:
+    found = organism()
+    assert found["sampled_valid_sentence_rate"] >= 0.95
+    assert found["sampled_parsed_trace_rate"] >= 0.98
+    assert found["greedy_solve_rate"] >= 0.70
+
+
+def test_base_reports_held_out_pairs_and_adds() -> None:
+    found = organism()
+    assert found["base_report_accuracy"] >= 0.98
+    assert found["base_sum_accuracy"] >= 0.95
+
+
+def test_reasoning_acts_at_the_rates_that_it_was_taught_in_all_four_cells() -> None:
+    found = organism()
+    for group in ("dead", "live"):
+        rate, policy = found[f"sampled_act_rate_{group}"], found[f"policy_act_rate_{group}"]
+        assert abs(rate - policy) <= 0.07
+        for does in ("acts", "carries_on"):
+            assert found[f"sampled_share_{group}_{does}"] >= 0.05
+
+
+def test_labellers_disagree_as_the_world_is_made_to_and_spans_cover_everything() -> None:
+    assert 0.5 <= SUMMARY["label_kappa"] <= 0.9
+    assert SUMMARY["span_coverage"] == 1.0
+
+
+def test_there_are_enough_traces_and_each_is_counted() -> None:
+    assert SUMMARY["traces_n"] >= 400
