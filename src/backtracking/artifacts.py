@@ -123,6 +123,16 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder and its parents, unless it is there.
+
+    Raises:
+        UserError: where it cannot be made.
+    """
+    with _readable_errors(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `path` at the end, whole or not at all.

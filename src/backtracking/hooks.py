@@ -5,13 +5,48 @@
 that a model is never left changed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Site:
+    """A tensor of the forward pass: what a module gives out, or what it takes in.
+
+    Attributes:
+        module: the module.
+        is_input: whether its first input is meant, and not its (first) output.
+    """
+
+    module: nn.Module
+    is_input: bool = False
+
+
+@contextmanager
+def reading(
+    sites: Mapping[int, Site], receive: Callable[[int, Tensor], None]
+) -> Iterator[None]:
+    """Calls `receive(layer, tensor)` whenever the model passes one of the sites.
+
+    The tensor is the model's own and may be overwritten as the model goes on: `receive` copies
+    what it keeps. It may raise, which ends the forward pass.
+
+    Args:
+        sites: the tensor to read of each layer.
+        receive: called in the order of the forward pass.
+    """
+    handles = [_register(site, layer, receive) for layer, site in sites.items()]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager
@@ -35,18 +70,11 @@ def capture(
         _require_layer(blocks, layer)
     resid_post_by_layer: dict[int, Tensor] = {}
 
-    def reader(layer: int) -> Callable[[nn.Module, Any, Any], None]:
-        def read(_block: nn.Module, _inputs: Any, output: Any) -> None:
-            resid_post_by_layer[layer] = _resid_post(output).detach().clone()
+    def keep(layer: int, resid_post: Tensor) -> None:
+        resid_post_by_layer[layer] = resid_post.detach().clone()
 
-        return read
-
-    handles = [blocks[layer].register_forward_hook(reader(layer)) for layer in layers]
-    try:
+    with reading({layer: Site(blocks[layer]) for layer in layers}, keep):
         yield resid_post_by_layer
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 @contextmanager
@@ -75,7 +103,7 @@ def add_vector(
     _require_layer(blocks, layer)
 
     def add(_block: nn.Module, _inputs: Any, output: Any) -> Any:
-        resid_post = _resid_post(output)
+        resid_post = _first(output)
         added = vector.to(resid_post.device, resid_post.dtype)[:, None]
         _require_shape("vector", added.squeeze(1), (resid_post.shape[0], resid_post.shape[2]))
         changes = added != 0
@@ -93,7 +121,19 @@ def add_vector(
         handle.remove()
 
 
-def _resid_post(output: Any) -> Tensor:
+def _register(site: Site, layer: int, receive: Callable[[int, Tensor], None]) -> Any:
+    def read_input(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        receive(layer, inputs[0] if inputs else named["hidden_states"])
+
+    def read_output(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        receive(layer, _first(output))
+
+    if site.is_input:
+        return site.module.register_forward_pre_hook(read_input, with_kwargs=True)
+    return site.module.register_forward_hook(read_output)
+
+
+def _first(output: Any) -> Tensor:
     return output[0] if isinstance(output, tuple) else output
 
 

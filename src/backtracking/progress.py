@@ -6,7 +6,7 @@ Everything goes to standard error and nothing of it into a file of the study.
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sized
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -36,16 +36,30 @@ def track(
             advance(1)
 
 
-def bar(description: str, total: int | None, unit: str = "it") -> AbstractContextManager[Advance]:
+def bar(
+    description: str,
+    total: int | None,
+    unit: str = "it",
+    detail: Callable[[], str] = lambda: "",
+    shown: bool = True,
+) -> AbstractContextManager[Advance]:
     """A context whose value is called with the number of units just done.
 
     Args:
         description: what is done, in a few words.
         total: units in all, or None where that is not known.
         unit: the word for one unit, in the plural.
+        detail: asked for more to say, e.g. the bytes written.
+        shown: whether anything is shown.
     """
-    shown = _on_terminal if sys.stderr.isatty() else _in_lines
-    return shown(description, total, unit)
+    if not shown:
+        return nullcontext(lambda _: None)
+    kind = _on_terminal if sys.stderr.isatty() else _in_lines
+
+    def text(done: int, seconds: float) -> str:
+        return ", ".join(filter(None, [line(description, done, total, unit, seconds), detail()]))
+
+    return kind(text, total)
 
 
 def line(description: str, done: int, total: int | None, unit: str, seconds: float) -> str:
@@ -61,7 +75,7 @@ def line(description: str, done: int, total: int | None, unit: str, seconds: flo
 
 
 @contextmanager
-def _in_lines(description: str, total: int | None, unit: str) -> Iterator[Advance]:
+def _in_lines(text: Callable[[int, float], str], _total: int | None) -> Iterator[Advance]:
     start = time.monotonic()
     done, next_line = 0, start + _FIRST_LINE_S
 
@@ -71,28 +85,28 @@ def _in_lines(description: str, total: int | None, unit: str) -> Iterator[Advanc
         now = time.monotonic()
         if now >= next_line:
             next_line = now + _LINE_EVERY_S
-            print(line(description, done, total, unit, now - start), file=sys.stderr, flush=True)
+            print(text(done, now - start), file=sys.stderr, flush=True)
 
     yield advance
     seconds = time.monotonic() - start
-    print(line(description, done, total, unit, seconds), file=sys.stderr, flush=True)
+    print(text(done, seconds), file=sys.stderr, flush=True)
 
 
 @contextmanager
-def _on_terminal(description: str, total: int | None, unit: str) -> Iterator[Advance]:
+def _on_terminal(text: Callable[[int, float], str], total: int | None) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
 
     start, done = time.monotonic(), 0
     columns = (BarColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=Console(stderr=True)) as shown:
-        task = shown.add_task(description, total=total)
+        task = shown.add_task(text(0, 0.0), total=total)
 
         def advance(n: int) -> None:
             nonlocal done
             done += n
-            text = line(description, done, total, unit, time.monotonic() - start)
-            shown.update(task, completed=done, description=text)
+            said = text(done, time.monotonic() - start)
+            shown.update(task, completed=done, description=said)
 
         yield advance
 

@@ -1,19 +1,28 @@
 """A whole extraction: what is missing is computed, one unit is checked, all are published."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load_file
 
-from backtracking import artifacts, interruption, progress
+from backtracking import artifacts, interruption
 from backtracking.errors import UserError
-from backtracking.extraction import planning, selfcheck
-from backtracking.extraction.format import FORMAT, HOOK
-from backtracking.extraction.planning import Item, Request, Unit
-from backtracking.extraction.running import run_unit
+from backtracking.extraction import planning, published, selfcheck
+from backtracking.extraction.filling import Filler
+from backtracking.extraction.format import FORMAT
+from backtracking.extraction.items import Item
+from backtracking.extraction.planning import Request, Unit
+from backtracking.extraction.reuse import Shelf
+from backtracking.extraction.running import Reader, open_reader
 from backtracking.extraction.store import ShardStore, publish
 from backtracking.models import LoadedModel
+
+PACKAGES = ("torch", "transformers", "safetensors")
+Helpers = Callable[[Sequence[Unit]], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True)
@@ -22,14 +31,18 @@ class Extraction:
 
     Attributes:
         n_units: units of the request.
-        n_computed: units that were not in the store.
+        n_computed: units that needed a forward pass, here or in a helper.
+        n_assembled: units made of older shards alone.
         n_rows: rows of activations, in every layer.
+        n_bytes: bytes of all shards.
         check: the measured self-check.
     """
 
     n_units: int
     n_computed: int
+    n_assembled: int
     n_rows: int
+    n_bytes: int
     check: selfcheck.Check
 
 
@@ -41,99 +54,113 @@ def extract(
     store: Path,
     out: Path,
     floor: float,
+    repair: bool = False,
+    helpers: Helpers = lambda _: nullcontext(),
 ) -> Extraction:
-    """Makes `out` an activation store of the items, computing only units that are not in `store`.
+    """Makes `out` an activation store of the items, computing only what is not in `store`.
 
-    May be ended at any moment and started again: at most the unit in hand is lost, and the bytes
-    of `out` are those of an undisturbed run.
+    May be ended at any moment and started again: at most the unit in hand and the one being
+    written are lost, and the bytes of `out` are those of an undisturbed run.
 
     Args:
         model: the model.
-        items: the traces with their sentence spans.
-        request: layers, positions, dtype and portions.
+        items: the traces with their sentence spans; gone through once, then read unit by unit.
+        request: hook, layers, positions, dtype and portions.
         store: folder of the shards by key; outside `out`.
         out: the folder to publish.
         floor: largest relative difference that the self-check accepts.
+        repair: whether damaged shards of an `out` that is there are computed again.
+        helpers: called with the missing units; a context in which others compute them too.
 
     Raises:
         UserError: where the disk is too small for the estimate, a layer does not exist, a token
-            id is none of the model's, or the self-check fails; `out` is left as it was.
+            id is none of the model's, `out` holds anything but an activation store or has damaged
+            shards, or the self-check fails; `out` is left as it was.
         SystemExit: with code 75, after the unit in hand, when the process was asked to stop.
     """
     _require_layers(model, request)
-    _require_known_ids(model, items)
-    units = planning.plan_units(items, request, _identity(model))
+    reader = open_reader(model, request)
     shards = ShardStore(store)
+    published.require_replaceable(out, shards, repair=repair)
     shards.sweep()
-    shard_by_key = {unit.key: shard for unit in units if (shard := shards.find(unit.key))}
+    units = list(planning.plan_units(_known(model, items), request, reader.identity))
+    first = _first_with_rows(units)
+    shelf = Shelf(shards)
+    shard_by_key = shelf.find_all(unit.key for unit in units)
     missing = [unit for unit in units if unit.key not in shard_by_key]
     n_bytes = planning.estimated_bytes(missing, request, model.d_model)
     artifacts.require_free_space(store, n_bytes, f"Extraction of {len(missing)} units")
 
-    def compute(unit: Unit) -> None:
-        interruption.checkpoint()
-        shard_by_key[unit.key] = shards.write(unit.key, run_unit(model, unit, request))
-
     # One unit is finished and checked first, so that a wrong setup fails before the long part.
-    first = next(unit for unit in units if unit.n_rows)
-    if first.key not in shard_by_key:
-        compute(first)
-    stored = load_file(shards.path(first.key))
-    check = selfcheck.check(model, first, stored, request, floor)
-    for unit in _shown([unit for unit in missing if unit is not first]):
-        compute(unit)
+    with Filler(reader, items, shelf) as filler:
+        if first in missing:
+            shard_by_key |= filler.fill([first], "extracting one unit to check")
+        stored = load_file(shards.path(shard_by_key[first.key].key))
+        check = selfcheck.check(reader, first.items(items), stored, floor)
+        rest = [unit for unit in missing if unit is not first]
+        with helpers(rest):
+            shard_by_key |= filler.fill(rest)
     interruption.checkpoint()
     ordered = [shard_by_key[unit.key] for unit in units]
-    publish(shards, ordered, _manifest(model, request, check), out)
-    return Extraction(len(units), len(missing), sum(shard.rows for shard in ordered), check)
+    halved = _halved(shards, [unit.key for unit in units if shard_by_key[unit.key].key != unit.key])
+    publish(shards, ordered, _manifest(reader, check, halved), out)
+    return Extraction(
+        n_units=len(units),
+        n_computed=len(missing) - filler.n_assembled,
+        n_assembled=filler.n_assembled,
+        n_rows=sum(shard.rows for shard in ordered),
+        n_bytes=sum(shard.bytes for shard in ordered),
+        check=check,
+    )
 
 
-def _shown(units: Sequence[Unit]) -> Iterator[Unit]:
-    """The units, while progress counts their tokens."""
-    with progress.bar("extracting", sum(map(_n_tokens, units)), "tokens") as advance:
-        for unit in units:
-            yield unit
-            advance(_n_tokens(unit))
-
-
-def _n_tokens(unit: Unit) -> int:
-    return sum(len(unit.items[number].ids) for batch in unit.batches for number in batch)
-
-
-def _identity(model: LoadedModel) -> dict[str, str]:
-    return {
-        "model_sha256": model.model_sha256,
-        "tokenizer_sha256": model.tokenizer_sha256,
-        "dtype": str(model.model.dtype),
-        "attention": str(model.model.config._attn_implementation),
-        "device": model.device.type,
-    }
-
-
-def _manifest(model: LoadedModel, request: Request, check: selfcheck.Check) -> dict[str, object]:
+def _manifest(
+    reader: Reader, check: selfcheck.Check, halved: list[dict[str, Any]]
+) -> dict[str, Any]:
+    model, request = reader.model, reader.request
     return {
         "format": FORMAT,
-        "hook": HOOK,
+        "hook": request.hook,
         "layers": list(request.layers),
         "positions": asdict(request.positions),
         "dtype": request.dtype,
         "d_model": model.d_model,
         "model_sha256": model.model_sha256,
         "tokenizer_sha256": model.tokenizer_sha256,
+        "unit_traces": request.unit_traces,
+        "tokens_per_batch": request.tokens_per_batch,
+        "n_threads": request.n_threads,
+        "halved": halved,
+        "versions": {name: version(name) for name in PACKAGES},
         "check": asdict(check),
     }
 
 
-def _require_layers(model: LoadedModel, request: Request) -> None:
-    unknown = [layer for layer in request.layers if not 0 <= layer < model.n_layers]
-    if unknown or not request.layers:
-        raise UserError(
-            f"Expected layers from 0 to {model.n_layers - 1}, found {list(request.layers)}.",
-            "Correct `layers` in params.yaml; null is every layer.",
-        )
+def _halved(shards: ShardStore, asked: Sequence[str]) -> list[dict[str, Any]]:
+    """The units that a lack of memory made with fewer tokens in a batch than was asked for."""
+    found = (shards.record(key) for key in asked)
+    return [
+        {
+            "key": shard.key,
+            "asked": origin.asked,
+            "tokens_per_batch": origin.tokens_per_batch,
+        }
+        for shard, origin in filter(None, found)
+    ]
 
 
-def _require_known_ids(model: LoadedModel, items: Sequence[Item]) -> None:
+def _first_with_rows(units: Sequence[Unit]) -> Unit:
+    for unit in units:
+        if unit.n_rows:
+            return unit
+    raise UserError(
+        f"No position of the {sum(unit.n_items for unit in units)} traces is asked for.",
+        "Give sentences around which to extract, or ask for every token.",
+    )
+
+
+def _known(model: LoadedModel, items: Sequence[Item]) -> Iterator[Item]:
+    """The items, each checked for token ids that the model does not embed."""
     d_vocab = model.model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
     for item in items:
         if max(item.ids, default=0) >= d_vocab or min(item.ids, default=0) < 0:
@@ -142,3 +169,13 @@ def _require_known_ids(model: LoadedModel, items: Sequence[Item]) -> None:
                 f"the model embeds ids from 0 to {d_vocab - 1}.",
                 "Extract with a model of the tokenizer that the traces were written with.",
             )
+        yield item
+
+
+def _require_layers(model: LoadedModel, request: Request) -> None:
+    unknown = [layer for layer in request.layers if not 0 <= layer < model.n_layers]
+    if unknown or not request.layers:
+        raise UserError(
+            f"Expected layers from 0 to {model.n_layers - 1}, found {list(request.layers)}.",
+            "Correct `layers`; without it, every layer is kept.",
+        )

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Int
 
 FORMAT = 1
-HOOK = "resid_post"
 MANIFEST = "manifest.json"
+COLUMNS = ("trace", "sentence", "position")
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,11 @@ class Rows:
 def concatenate(parts: Sequence[Rows]) -> Rows:
     """The rows of several traces or shards, one after the other."""
     columns = (
-        [np.empty(0, dtype=np.int64), *(getattr(part, name) for part in parts)]
-        for name in ("trace", "sentence", "position")
+        [np.empty(0, dtype=np.int64), *(getattr(part, name) for part in parts)] for name in COLUMNS
     )
     return Rows(*(np.concatenate(column) for column in columns))
 
 
-def tensor_name(layer: int) -> str:
+def tensor_name(hook: str, layer: int) -> str:
     """The name of a layer's tensor in a shard."""
-    return f"{HOOK}.{layer}"
+    return f"{hook}.{layer}"

@@ -1,8 +1,9 @@
 """Reading an activation store: one layer or chosen rows, without loading the rest."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +13,34 @@ from torch import Tensor
 
 from backtracking import artifacts
 from backtracking.errors import UserError
-from backtracking.extraction.format import FORMAT, HOOK, MANIFEST, Rows, concatenate, tensor_name
+from backtracking.extraction.format import COLUMNS, Rows, concatenate, tensor_name
+from backtracking.extraction.manifest import CURE, read_manifest
+
+
+@dataclass(frozen=True)
+class OpenShard:
+    """One shard of a store, mapped into memory: a layer is loaded when its rows are read.
+
+    Attributes:
+        file: the shard.
+        hook: the hook of its tensors.
+        rows: what each row is.
+    """
+
+    file: Path
+    hook: str
+    rows: Rows
+
+    def layer(self, layer: int) -> Float[Tensor, "rows d_model"]:
+        """The rows of one layer."""
+        return _tensor(self.file, tensor_name(self.hook, layer))
 
 
 class ActivationStore:
     """The activations of one model around the sentences of a file of traces.
 
-    Shards are mapped into memory, so that only what is read is loaded. Rows are numbered through
+    Shards are mapped into memory, so that only what is read is loaded. Iterating gives shard after
+    shard, in memory for one. Rows are numbered through
     all shards, in the order (trace, position, sentence).
 
     Args:
@@ -31,9 +53,18 @@ class ActivationStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.manifest = _read_manifest(folder)
+        self.manifest = read_manifest(folder)
         for unit in self.manifest["units"]:
             _require_size(folder / unit["file"], unit["bytes"])
+
+    def __iter__(self) -> Iterator[OpenShard]:
+        for file in self._files:
+            yield OpenShard(file, self.hook, _rows(file))
+
+    @property
+    def hook(self) -> str:
+        """What is stored: `resid_post`, `resid_pre`, `attn_out` or `mlp_out`."""
+        return self.manifest["hook"]
 
     @property
     def layers(self) -> tuple[int, ...]:
@@ -48,12 +79,7 @@ class ActivationStore:
     @cached_property
     def rows(self) -> Rows:
         """What each row is: trace, sentence and position."""
-        parts = []
-        for file in self._files:
-            with safe_open(file, framework="np") as shard:
-                columns = (shard.get_tensor(name) for name in ("trace", "sentence", "position"))
-                parts.append(Rows(*columns))
-        return concatenate(parts)
+        return concatenate([_rows(file) for file in self._files])
 
     def layer(self, layer: int) -> tuple[Float[Tensor, "rows d_model"], Rows]:
         """All rows of one layer, tokens and means."""
@@ -102,7 +128,7 @@ class ActivationStore:
                 raise UserError(
                     f"{self.folder / unit['file']} was altered: expected SHA-256 {unit['sha256']}, "
                     f"found {found}.",
-                    _CURE,
+                    CURE,
                 )
 
     @property
@@ -144,46 +170,23 @@ class ActivationStore:
                 f"{self.folder}: layer {layer} is not stored; it has {list(self.layers)}.",
                 "Add it to `layers` of the extraction in params.yaml.",
             )
-        return tensor_name(layer)
-
-
-_CURE = (
-    "Fetch the folder again with `dvc checkout` or `dvc pull`, or make it again with "
-    "`dvc --wait-for-lock repro`."
-)
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    manifest = artifacts.read_json(folder / MANIFEST)
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else manifest
-        raise UserError(
-            f"{folder / MANIFEST}: expected an activation store of format {FORMAT}, "
-            f"found {found!r}.",
-            _CURE,
-        )
-    missing = sorted(_KEYS - set(manifest))
-    if missing or manifest["complete"] is not True or manifest["hook"] != HOOK:
-        what = f"lacks {', '.join(missing)}" if missing else "is not that of a finished store"
-        raise UserError(f"{folder / MANIFEST} {what}.", _CURE)
-    return manifest
-
-
-_KEYS = {
-    "hook", "layers", "positions", "dtype", "d_model", "model_sha256", "tokenizer_sha256",
-    "units", "check", "complete",
-}  # fmt: skip
+        return tensor_name(self.hook, layer)
 
 
 def _require_size(path: Path, n_bytes: int) -> None:
     if not path.is_file():
-        raise UserError(f"The shard {path} is missing.", _CURE)
+        raise UserError(f"The shard {path} is missing.", CURE)
     found = path.stat().st_size
     if found != n_bytes:
         raise UserError(
             f"The shard {path} is truncated or altered: expected {n_bytes} bytes, found {found}.",
-            _CURE,
+            CURE,
         )
+
+
+def _rows(file: Path) -> Rows:
+    with safe_open(file, framework="np") as shard:
+        return Rows(*(shard.get_tensor(name) for name in COLUMNS))
 
 
 def _tensor(file: Path, name: str) -> Float[Tensor, "rows d_model"]:

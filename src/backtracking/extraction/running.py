@@ -3,63 +3,170 @@
 In a causal model a token does not see what comes after it, so padding on the right needs no mask.
 """
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
-from torch import Tensor, nn
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
-from backtracking import hooks
-from backtracking.extraction.format import Rows, concatenate, tensor_name
-from backtracking.extraction.planning import Item, Request, Unit, rows_of
+from backtracking import components, hooks
+from backtracking.errors import UserError
+from backtracking.extraction.format import COLUMNS, Rows, concatenate, tensor_name
+from backtracking.extraction.gathering import Gather, Mover, plan_gather
+from backtracking.extraction.items import Item
+from backtracking.extraction.planning import Request, batches_of, rows_of
+from backtracking.hooks import Site
 from backtracking.models import LoadedModel
 
 
-def run_unit(model: LoadedModel, unit: Unit, request: Request) -> dict[str, Tensor]:
-    """The tensors of a unit's shard: one by layer, `trace`, `sentence` and `position`."""
-    rows = concatenate([rows_of(item, request.positions) for item in unit.items])
-    tensors = run_batches(model, unit.items, unit.batches, request)
-    for name in ("trace", "sentence", "position"):
-        tensors[name] = torch.from_numpy(getattr(rows, name))
-    return tensors
+@dataclass(frozen=True)
+class Reader:
+    """A model with the places where a request reads it; made once and used for every unit.
+
+    Attributes:
+        model: the model.
+        request: what is asked for.
+        sites: where the hook is read, by layer.
+        mover: takes rows to the host.
+        identity: what of the model determines the bytes of its activations.
+    """
+
+    model: LoadedModel
+    request: Request
+    sites: dict[int, Site]
+    mover: Mover
+    identity: dict[str, str]
+
+
+def open_reader(model: LoadedModel, request: Request) -> Reader:
+    """The reader of a request.
+
+    Raises:
+        UserError: for a hook that the architecture does not have.
+    """
+    identity = {
+        "model_sha256": model.model_sha256,
+        "tokenizer_sha256": model.tokenizer_sha256,
+        "dtype": str(model.model.dtype),
+        "attention": str(model.model.config._attn_implementation),
+        "device": model.device.type,
+    }
+    sites = components.sites(model, request.hook)
+    return Reader(model, request, sites, Mover(model.device), identity)
+
+
+@dataclass(frozen=True)
+class Partial:
+    """A shard in the making: what an older shard gave, and which rows of which layers it did not.
+
+    Attributes:
+        tensor_by_layer: rows of every layer.
+        layers: layers of which something is missing.
+        rows: the rows that are missing in any of them.
+    """
+
+    tensor_by_layer: dict[int, Float[Tensor, "rows d_model"]]
+    layers: tuple[int, ...]
+    rows: Bool[np.ndarray, " rows"]
+
+
+def unit_rows(items: Sequence[Item], request: Request) -> Rows:
+    """The rows of a unit's shard."""
+    return concatenate([rows_of(item, request.positions) for item in items])
+
+
+def empty(reader: Reader, n_rows: int) -> Partial:
+    """A shard of which everything is missing."""
+    request, d_model = reader.request, reader.model.d_model
+    dtype = getattr(torch, request.dtype)
+    tensors = {layer: reader.mover.new_rows(n_rows, d_model, dtype) for layer in request.layers}
+    return Partial(tensors, request.layers, np.ones(n_rows, dtype=bool))
+
+
+def run_unit(
+    reader: Reader,
+    items: Sequence[Item],
+    partial: Partial | None = None,
+    done: Callable[[int], None] = lambda _: None,
+) -> dict[str, Tensor]:
+    """The tensors of a unit's shard: one by layer, `trace`, `sentence` and `position`.
+
+    Args:
+        reader: the model.
+        items: the unit's traces.
+        partial: what is there already, which is filled up.
+        done: called with the number of tokens after each batch.
+
+    Raises:
+        torch.OutOfMemoryError: where a batch of several traces does not fit.
+        UserError: where a single trace does not.
+    """
+    rows = unit_rows(items, reader.request)
+    partial = partial or empty(reader, len(rows))
+    run_batches(reader, items, batches_of(items, reader.request), partial, done=done)
+    return shard_tensors(reader.request.hook, partial, rows)
+
+
+def shard_tensors(hook: str, partial: Partial, rows: Rows) -> dict[str, Tensor]:
+    """A complete shard by the names of its tensors."""
+    tensors = {
+        tensor_name(hook, layer): tensor for layer, tensor in partial.tensor_by_layer.items()
+    }
+    return tensors | {name: torch.from_numpy(getattr(rows, name)) for name in COLUMNS}
 
 
 def run_batches(
-    model: LoadedModel,
+    reader: Reader,
     items: Sequence[Item],
     batches: Sequence[Sequence[int]],
-    request: Request,
+    partial: Partial,
+    *,
     extra_padding: int = 0,
-) -> dict[str, Float[Tensor, "rows d_model"]]:
-    """The activations of the items' rows, in the order of the items, by tensor name.
+    done: Callable[[int], None] = lambda _: None,
+) -> None:
+    """Fills the missing rows of the items' shard, in the order of the items.
 
     Args:
-        model: the model.
+        reader: the model.
         items: the traces.
         batches: numbers of the items that run together.
-        request: layers, positions and dtype.
+        partial: the rows to fill.
         extra_padding: tokens of padding beyond each batch's longest trace.
+        done: called with the number of tokens after each batch.
     """
-    rows = [rows_of(item, request.positions) for item in items]
+    rows = [rows_of(item, reader.request.positions) for item in items]
     first = np.cumsum([0, *map(len, rows)])
-    dtype = getattr(torch, request.dtype)
-    tensor_by_layer = {
-        layer: torch.empty(int(first[-1]), model.d_model, dtype=dtype) for layer in request.layers
-    }
     for batch in batches:
-        chosen = [items[number] for number in batch]
-        places = _places(
-            chosen, [rows[n] for n in batch], [int(first[n]) for n in batch], model.device
+        n_tokens = sum(len(items[n].ids) for n in batch)
+        if not any(partial.rows[first[n] : first[n + 1]].any() for n in batch):
+            done(n_tokens)
+            continue
+        ids = right_pad([items[n].ids for n in batch], extra_padding)
+        gather = plan_gather(
+            [items[n] for n in batch],
+            [rows[n] for n in batch],
+            [int(first[n]) for n in batch],
+            partial.rows,
+            ids.shape[1],
+            reader.model.device,
         )
-        ids = right_pad([item.ids for item in chosen], extra_padding)
-        for layer, values in resid_post(model, ids, request.layers).items():
-            tensor = tensor_by_layer[layer]
-            tensor[places.token_row] = values[places.token].to(dtype).cpu()
-            tensor[places.mean_row] = _means(values, places).to(dtype).cpu()
-    return {tensor_name(layer): tensor for layer, tensor in tensor_by_layer.items()}
+        with _told_of_one_too_long([items[n] for n in batch]):
+            forward(reader, ids, partial.layers, _keeper(reader.mover, gather, partial))
+        reader.mover.batch_done()
+        done(n_tokens)
+    reader.mover.wait()
+
+
+def _keeper(mover: Mover, gather: Gather, partial: Partial) -> Callable[[int, Tensor], None]:
+    def keep(layer: int, values: Tensor) -> None:
+        target = partial.tensor_by_layer[layer]
+        mover.move(gather(values, target.dtype), target, gather.runs)
+
+    return keep
 
 
 def right_pad(sequences: Sequence[list[int]], extra: int = 0) -> Int[Tensor, "batch pos"]:
@@ -68,93 +175,59 @@ def right_pad(sequences: Sequence[list[int]], extra: int = 0) -> Int[Tensor, "ba
     return torch.tensor([ids + [0] * (width - len(ids)) for ids in sequences])
 
 
-def resid_post(
-    model: LoadedModel, ids: Int[Tensor, "batch pos"], layers: Sequence[int]
-) -> dict[int, Float[Tensor, "batch pos d_model"]]:
-    """`resid_post` by layer; blocks above the highest layer and the unembedding do not run."""
-    top = model.blocks[max(layers)]
-    with (
-        torch.inference_mode(),
-        hooks.capture(model.blocks, layers) as resid_post_by_layer,
-        _stop_after(top),
-    ):
-        model.model(input_ids=ids.to(model.device), use_cache=False)
-    return resid_post_by_layer
+def forward(
+    reader: Reader,
+    ids: Int[Tensor, "batch pos"],
+    layers: Sequence[int],
+    receive: Callable[[int, Tensor], None],
+) -> None:
+    """Calls `receive(layer, tensor)` in a forward pass, which ends with the highest layer."""
+    top = max(layers)
+
+    def read(layer: int, tensor: Tensor) -> None:
+        receive(layer, tensor)
+        if layer == top:
+            raise _TopReachedError
+
+    sites = {layer: reader.sites[layer] for layer in layers}
+    model = reader.model
+    with torch.inference_mode(), hooks.reading(sites, read):
+        try:
+            model.model(input_ids=ids.to(model.device), use_cache=False)
+        except _TopReachedError:
+            return
+    raise RuntimeError(f"{type(model.model).__name__} did not pass layer {top}")
 
 
-class _BlockDoneError(Exception):
-    """Leaves the forward pass once the last block that is needed has run."""
+class _TopReachedError(Exception):
+    """Leaves the forward pass once the last tensor that is needed is there."""
 
 
-@contextmanager
-def _stop_after(block: nn.Module) -> Iterator[None]:
-    def stop(*_: object) -> None:
-        raise _BlockDoneError
-
-    handle = block.register_forward_hook(stop)
-    try:
-        yield
-    except _BlockDoneError:
-        pass
-    finally:
-        handle.remove()
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Where a batch's rows come from: a single token each, or all tokens of a sentence.
-
-    Attributes:
-        token: batch row and position of each token row.
-        token_row: its row number in the shard.
-        span: batch row and position of every token of every mean, sentence by sentence.
-        segment: number of the mean to which each of these tokens belongs.
-        size: tokens of each mean.
-        mean_row: its row number in the shard.
-    """
-
-    token: tuple[Int[Tensor, " tokens"], Int[Tensor, " tokens"]]
-    token_row: Int[Tensor, " tokens"]
-    span: tuple[Int[Tensor, " summed"], Int[Tensor, " summed"]]
-    segment: Int[Tensor, " summed"]
-    size: Int[Tensor, " means"]
-    mean_row: Int[Tensor, " means"]
-
-
-def _places(
-    items: Sequence[Item], rows: Sequence[Rows], first: Sequence[int], device: torch.device
-) -> _Places:
-    token, span, size, mean_row = [], [], [], []
-    for number, (item, its_rows, first_row) in enumerate(zip(items, rows, first, strict=True)):
-        is_mean = its_rows.position < 0
-        row = first_row + np.arange(len(its_rows))
-        position = its_rows.position[~is_mean]
-        token.append(np.stack([np.full(len(position), number), position, row[~is_mean]]))
-        mean_row.append(row[is_mean])
-        for index in its_rows.sentence[is_mean]:
-            start, end = item.spans[int(index)].start, item.spans[int(index)].end
-            span.append(np.stack([np.full(end - start, number), np.arange(start, end)]))
-            size.append(end - start)
-
-    def tensor(values: np.ndarray) -> Tensor:
-        return torch.from_numpy(values).to(device)
-
-    tokens = np.concatenate(token, axis=1)
-    summed = np.concatenate([np.empty((2, 0), dtype=np.int64), *span], axis=1)
-    return _Places(
-        token=(tensor(tokens[0]), tensor(tokens[1])),
-        token_row=torch.from_numpy(tokens[2]),
-        span=(tensor(summed[0]), tensor(summed[1])),
-        segment=tensor(np.repeat(np.arange(len(size)), np.array(size, dtype=np.int64))),
-        size=tensor(np.array(size, dtype=np.int64)),
-        mean_row=torch.from_numpy(np.concatenate(mean_row)),
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a device or the host had no memory for a tensor."""
+    return isinstance(error, torch.OutOfMemoryError) or (
+        isinstance(error, RuntimeError)
+        and any(words in str(error) for words in ("not enough memory", "can't allocate memory"))
     )
 
 
-def _means(
-    values: Float[Tensor, "batch pos d_model"], places: _Places
-) -> Float[Tensor, "means d_model"]:
-    """Means over sentences, summed in float32 whatever the model's dtype."""
-    sums = torch.zeros(len(places.size), values.shape[-1], device=values.device)
-    sums.index_add_(0, places.segment, values[places.span].float())
-    return sums / places.size[:, None]
+@contextmanager
+def _told_of_one_too_long(items: Sequence[Item]) -> Iterator[None]:
+    """Turns a lack of memory for one trace, which no smaller batch can cure, into an error."""
+    try:
+        yield
+    except RuntimeError as error:
+        if len(items) > 1 or not is_out_of_memory(error):
+            raise
+        raise UserError(
+            f"Trace {items[0].trace} of {len(items[0].ids)} tokens does not fit into memory alone.",
+            "Use a device with more memory, a smaller dtype, or leave the trace out.",
+        ) from error
+
+
+def prepare_torch(n_threads: int) -> None:
+    """Makes equal runs give equal bytes; call it before the model is loaded."""
+    # cuBLAS reads this once, when the GPU is first used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(n_threads)
+    torch.use_deterministic_algorithms(True)

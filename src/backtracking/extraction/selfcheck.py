@@ -14,9 +14,10 @@ from torch import Tensor
 from backtracking import hooks
 from backtracking.errors import UserError
 from backtracking.extraction.format import tensor_name
-from backtracking.extraction.planning import Item, Request, Unit, rows_of
-from backtracking.extraction.running import run_batches
-from backtracking.models import LoadedModel
+from backtracking.extraction.items import Item
+from backtracking.extraction.planning import batches_of, rows_of
+from backtracking.extraction.running import Reader, empty, run_batches
+from backtracking.hooks import Site
 
 N_TRACES = 4
 EXTRA_PADDING = 7
@@ -35,6 +36,7 @@ class Check:
         floor: the bound that both had to keep.
         device: kind of device that the model ran on.
         attention: attention implementation.
+        model_dtype: dtype in which the model ran.
     """
 
     n_traces: int
@@ -44,30 +46,31 @@ class Check:
     floor: float
     device: str
     attention: str
+    model_dtype: str
 
 
 def check(
-    model: LoadedModel, unit: Unit, stored: dict[str, Tensor], request: Request, floor: float
+    reader: Reader, items: Sequence[Item], stored: dict[str, Tensor], floor: float
 ) -> Check:
     """The measured check of a unit's shard.
 
     Args:
-        model: the model.
-        unit: the unit, with rows.
+        reader: the model.
+        items: the unit's traces.
         stored: the tensors of its shard.
-        request: what was asked for.
         floor: largest relative difference that is accepted.
 
     Raises:
         UserError: where a difference exceeds the floor, or is not a number.
     """
-    sample = _sample(unit)
+    request = reader.request
+    sample = _sample(items, reader)
     chosen = torch.isin(stored["trace"], torch.tensor([item.trace for item in sample]))
-    rows = {layer: stored[tensor_name(layer)][chosen] for layer in request.layers}
-    other = run_batches(
-        model, sample, [tuple(reversed(range(len(sample))))], request, EXTRA_PADDING
-    )
-    plain = [plain_rows(model, item, request) for item in sample]
+    rows = {n: stored[tensor_name(request.hook, n)][chosen] for n in request.layers}
+    other = empty(reader, int(chosen.sum()))
+    backwards = tuple(reversed(range(len(sample))))
+    run_batches(reader, sample, [backwards], other, extra_padding=EXTRA_PADDING)
+    plain = [plain_rows(reader, item) for item in sample]
     measured = Check(
         n_traces=len(sample),
         n_rows=int(chosen.sum()),
@@ -75,40 +78,59 @@ def check(
             [relative(rows[n], torch.cat([one[n] for one in plain])) for n in request.layers]
         ),
         batch_invariance=_largest(
-            [relative(rows[n], other[tensor_name(n)]) for n in request.layers]
+            [relative(rows[n], other.tensor_by_layer[n]) for n in request.layers]
         ),
         floor=floor,
-        device=model.device.type,
-        attention=str(model.model.config._attn_implementation),
+        device=reader.model.device.type,
+        attention=reader.identity["attention"],
+        model_dtype=reader.identity["dtype"].removeprefix("torch."),
     )
     _require(measured)
     return measured
 
 
-def plain_rows(
-    model: LoadedModel, item: Item, request: Request
-) -> dict[int, Float[Tensor, "rows d_model"]]:
-    """The rows of one trace by layer, by the plainest means: alone, unpadded, the whole model.
-
-    Layer l is `hidden_states[l + 1]`, except the last, whose entry is taken after the final norm:
-    that one is read from the block.
-    """
-    last = model.n_layers - 1
-    with torch.inference_mode(), hooks.capture(model.blocks, [last]) as captured:
-        ids = torch.tensor([item.ids], device=model.device)
-        hidden_states = model.model(
-            input_ids=ids, output_hidden_states=True, use_cache=False
-        ).hidden_states
-    rows = rows_of(item, request.positions)
+def plain_rows(reader: Reader, item: Item) -> dict[int, Float[Tensor, "rows d_model"]]:
+    """The rows of one trace by layer, by the plainest means: alone, unpadded, the whole model."""
+    tokens_by_layer = _plain_tokens(reader, item)
+    rows = rows_of(item, reader.request.positions)
     rows_by_layer = {}
-    for layer in request.layers:
-        tokens = (captured[last] if layer == last else hidden_states[layer + 1])[0].float().cpu()
+    for layer, tokens in tokens_by_layer.items():
         vectors = [
             tokens[position] if position >= 0 else _mean(tokens, item, int(index))
             for position, index in zip(rows.position, rows.sentence, strict=True)
         ]
         rows_by_layer[layer] = torch.stack(vectors)
     return rows_by_layer
+
+
+def _plain_tokens(reader: Reader, item: Item) -> dict[int, Float[Tensor, "pos d_model"]]:
+    """Every token by layer, of the residual stream as transformers reports it.
+
+    The input of block l is `hidden_states[l]`, its output `hidden_states[l + 1]`; only the last
+    block's output has no entry before the final norm, and is read from the block, as what
+    attention and MLP write is from their modules.
+    """
+    model, request = reader.model, reader.request
+    read: dict[int, Tensor] = {}
+    sites: dict[int, Site] = {}
+    if request.hook in ("attn_out", "mlp_out"):
+        sites = {layer: reader.sites[layer] for layer in request.layers}
+    elif request.hook == "resid_post" and model.n_layers - 1 in request.layers:
+        sites = {model.n_layers - 1: reader.sites[model.n_layers - 1]}
+
+    def keep(layer: int, tensor: Tensor) -> None:
+        read[layer] = tensor.reshape(len(item.ids), -1).float().cpu()
+
+    with torch.inference_mode(), hooks.reading(sites, keep):
+        ids = torch.tensor([item.ids], device=model.device)
+        hidden_states = model.model(
+            input_ids=ids, output_hidden_states=True, use_cache=False
+        ).hidden_states
+    shift = 1 if request.hook == "resid_post" else 0
+    return {
+        layer: read[layer] if layer in sites else hidden_states[layer + shift][0].float().cpu()
+        for layer in request.layers
+    }
 
 
 def relative(
@@ -126,12 +148,12 @@ def _mean(
     return tokens[item.spans[index].start : item.spans[index].end].mean(0)
 
 
-def _sample(unit: Unit) -> list[Item]:
-    """A few of the unit's items that have rows, evenly spread over the lengths, in file order."""
-    by_length = [number for batch in unit.batches for number in batch]
+def _sample(items: Sequence[Item], reader: Reader) -> list[Item]:
+    """A few of the items that have rows, evenly spread over the lengths, in file order."""
+    by_length = [number for batch in batches_of(items, reader.request) for number in batch]
     last, n = len(by_length) - 1, min(N_TRACES, len(by_length))
     numbers = {by_length[round(step * last / max(1, n - 1))] for step in range(n)}
-    return [unit.items[number] for number in sorted(numbers)]
+    return [items[number] for number in sorted(numbers)]
 
 
 def _largest(values: Sequence[float]) -> float:
@@ -149,6 +171,6 @@ def _require(measured: Check) -> None:
             raise UserError(
                 f"The self-check failed: stored activations differ from {against} by {value:g} "
                 f"(relative), and {measured.floor:g} is accepted.",
-                "Nothing was published. Check model, dtype and device, or raise `parity_floor` in "
-                "params.yaml if this dtype is that coarse.",
+                "Nothing was published. Check model, dtype and device, or raise the floor "
+                "(`parity_floor`, --floor) if this dtype is that coarse.",
             )

@@ -2,9 +2,14 @@
 
 The store lies outside every out. DVC deletes an out before it runs a stage, and the shards stay.
 A shard counts once its record, a small JSON file beside it, is there and its hash is right.
+Several processes may share a store: each claims a unit before it computes it, and the kernel gives
+the claims of a dead process back.
 """
 
+import errno
+import fcntl
 import hashlib
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +22,8 @@ from torch import Tensor
 from backtracking import artifacts
 from backtracking.errors import UserError
 from backtracking.extraction.format import MANIFEST
+
+CLAIMS = ".claims"
 
 _STALE_S = 3600
 
@@ -40,8 +47,28 @@ class Shard:
     rows: int
 
 
+@dataclass(frozen=True)
+class Origin:
+    """What else a record tells of a shard, so that other requests can use it.
+
+    Attributes:
+        base: what determines a token's vector (`planning.Unit`).
+        spans: the sentences.
+        layers: the layers that it holds.
+        asked: key of the unit as it was planned; another than the shard's own where the device had
+            no memory for that plan.
+        tokens_per_batch: the budget that it was computed with.
+    """
+
+    base: str
+    spans: str
+    layers: tuple[int, ...]
+    asked: str
+    tokens_per_batch: int
+
+
 class ShardStore:
-    """Finished shards by key, in one folder that several runs may share.
+    """Finished shards by key, in one folder that several processes may share.
 
     Args:
         folder: made when the first shard is written.
@@ -49,38 +76,106 @@ class ShardStore:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._intact: dict[str, tuple[int, ...]] = {}
+        self._claims: int | None = None
 
     def path(self, key: str) -> Path:
         """Where the shard of a key lies."""
         return self.folder / f"{key}.safetensors"
 
-    def find(self, key: str) -> Shard | None:
-        """The shard of a key, or None where it is missing, truncated or altered."""
+    def record(self, key: str) -> tuple[Shard, Origin] | None:
+        """What the record of a unit's planned key says, or None where there is none that is whole."""
         try:
-            shard = Shard(**artifacts.read_json(self.folder / f"{key}.json"))
-            intact = (
-                shard.key == key
-                and self.path(key).stat().st_size == shard.bytes
-                and artifacts.sha256_file(self.path(key)) == shard.sha256
-            )
-        except (UserError, TypeError, OSError):
+            value = artifacts.read_json(self.folder / f"{key}.json")
+            origin = Origin(**{**value.pop("origin"), "layers": tuple(value.pop("layers"))})
+            shard = Shard(**value)
+        except (UserError, TypeError, KeyError, AttributeError, OSError):
             return None
-        return shard if intact else None
+        return (shard, origin) if origin.asked == key else None
 
-    def write(self, key: str, tensors: dict[str, Tensor]) -> Shard:
-        """Writes a shard and then its record, each by temporary file and rename."""
+    def records(self) -> list[tuple[Shard, Origin]]:
+        """All records, in the order of their names."""
+        keys = sorted(path.stem for path in self.folder.glob("[!.]*.json"))
+        return [record for key in keys if (record := self.record(key)) is not None]
+
+    def find(self, key: str) -> Shard | None:
+        """The shard of a unit's planned key, or None where it is missing, truncated or altered."""
+        record = self.record(key)
+        return record[0] if record is not None and self.damage(record[0]) is None else None
+
+    def damage(self, shard: Shard) -> str | None:
+        """How the bytes of a shard differ from its record: missing, truncated, altered, or None."""
+        try:
+            state = _state(self.path(shard.key))
+            if self._intact.get(shard.key) == state:
+                return None
+            found = damage(self.path(shard.key), shard)
+        except OSError:
+            return "missing"
+        if found is None:
+            self._intact[shard.key] = state
+        return found
+
+    def write(self, key: str, tensors: dict[str, Tensor], origin: Origin) -> Shard:
+        """Writes a shard and then its record, each by temporary file and rename.
+
+        Args:
+            key: of the shard.
+            tensors: its tensors.
+            origin: what the record tells besides; the record is named by `origin.asked`.
+        """
         data = save(tensors)
         path, rows = self.path(key), len(tensors["trace"])
         shard = Shard(key, path.name, hashlib.sha256(data).hexdigest(), len(data), rows)
         artifacts.write_bytes(path, data)
-        artifacts.write_json(self.folder / f"{key}.json", asdict(shard))
+        self._intact[key] = _state(path)
+        described = asdict(origin)
+        layers = described.pop("layers")
+        record = {**asdict(shard), "origin": described, "layers": layers}
+        artifacts.write_json(self.folder / f"{origin.asked}.json", record)
         return shard
+
+    def claim(self, key: str) -> bool:
+        """Takes a unit for this process, unless another one has it.
+
+        A claim is a lock on one byte of a file, which ends with the process, however it ends.
+        """
+        if self._claims is None:
+            artifacts.make_folder(self.folder)
+            self._claims = os.open(self.folder / CLAIMS, os.O_RDWR | os.O_CREAT, 0o644)
+        os.utime(self._claims)
+        try:
+            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(key))
+        except OSError as error:
+            # Where a file system has no locks, two workers may do the same work; no harm else.
+            return error.errno in (errno.ENOLCK, errno.EOPNOTSUPP)
+        return True
+
+    def release(self, key: str) -> None:
+        """Gives a claim back."""
+        if self._claims is not None:
+            fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, _place(key))
+
+    def close(self) -> None:
+        """Gives all claims back."""
+        if self._claims is not None:
+            os.close(self._claims)
+            self._claims = None
 
     def sweep(self) -> None:
         """Removes temporary files that a killed run left an hour ago or earlier."""
         for path in self.folder.glob(".*"):
-            if time.time() - path.lstat().st_mtime > _STALE_S:
+            if path.name != CLAIMS and time.time() - path.lstat().st_mtime > _STALE_S:
                 path.unlink(missing_ok=True)
+
+
+def damage(path: Path, shard: Shard) -> str | None:
+    """How a file differs from the shard that it should be: missing, truncated, altered, or None."""
+    if not path.is_file():
+        return "missing"
+    if path.stat().st_size != shard.bytes:
+        return "truncated" if path.stat().st_size < shard.bytes else "altered"
+    return None if artifacts.sha256_file(path) == shard.sha256 else "altered"
 
 
 def publish(
@@ -99,3 +194,13 @@ def publish(
             artifacts.link_or_copy(store.path(shard.key), folder / shard.file)
         units = [asdict(shard) for shard in shards]
         artifacts.write_json(folder / MANIFEST, {**manifest, "units": units, "complete": True})
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _place(key: str) -> int:
+    """The byte whose lock stands for a key."""
+    return int(hashlib.sha256(key.encode()).hexdigest()[:15], 16)

@@ -48,13 +48,15 @@ def prune(workspace: Workspace, *, dry_run: bool = False) -> list[Item]:
 def named_keys(workspace: Workspace) -> set[str]:
     """Keys of all units that the activation caches in the workspace are made of."""
     manifests = workspace.activations("*").parent.glob("*/manifest.json")
-    return {unit["key"] for path in manifests for unit in _units(path)}
+    return {key for path in manifests for key in _keys(path)}
 
 
-def _units(manifest: Path) -> list[dict[str, str]]:
+def _keys(manifest: Path) -> list[str]:
+    """The shards that a manifest names, and the records of those that are named otherwise."""
     value = artifacts.read_json(manifest)
     try:
-        return [{"key": str(unit["key"])} for unit in value["units"]]
+        halved = [str(unit["asked"]) for unit in value.get("halved", [])]
+        return [str(unit["key"]) for unit in value["units"]] + halved
     except (KeyError, TypeError):
         raise UserError(
             f"{manifest} has no list of units with keys, so it may name any shard.",

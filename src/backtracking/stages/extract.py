@@ -6,18 +6,16 @@ Reads: models/<role>/, data/interim/traces/, data/processed/sentences/
 Writes: data/interim/activations/<role>/
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import torch
-
-from backtracking import models, params, traces
-from backtracking.extraction.engine import Extraction, extract
-from backtracking.extraction.planning import Item, Positions, Request, items_of
-from backtracking.models import LoadedModel
+from backtracking import models, params
+from backtracking.extraction import workers
+from backtracking.extraction.engine import extract
+from backtracking.extraction.items import TraceFile
+from backtracking.extraction.planning import Positions, Request
+from backtracking.extraction.running import prepare_torch
 from backtracking.stages.command import run_stage
 from backtracking.workspace import Workspace
 
@@ -37,7 +35,7 @@ class Params:
         n_threads: CPU threads; the last bits of the activations depend on it.
         parity_floor: largest relative difference to a plain forward pass that is accepted: about
             1e-5 in float32, 3e-2 in bfloat16.
-        device: as torch names it, or `auto`: the GPU where there is one.
+        device: as torch names it, or `auto`: every GPU that is visible, a process each.
     """
 
     layers: tuple[int, ...] | None
@@ -60,19 +58,16 @@ class Params:
                 raise ValueError(f"`{name}` must be above 0, found {getattr(self, name)}")
 
 
-def run(
-    params: Params, model: LoadedModel, items: Sequence[Item], store: Path, out: Path
-) -> Extraction:
-    """The extraction of the items into `out`, through the shards of `store`."""
-    request = Request(
-        layers=params.layers if params.layers is not None else tuple(range(model.n_layers)),
-        positions=Positions(params.window, params.means),
-        dtype=params.dtype,
-        unit_traces=params.unit_traces,
-        tokens_per_batch=params.tokens_per_batch,
-        n_threads=params.n_threads,
-    )
-    return extract(model, items, request, store=store, out=out, floor=params.parity_floor)
+    def request(self, n_layers: int) -> Request:
+        """What is asked of a model with this many layers."""
+        return Request(
+            layers=self.layers if self.layers is not None else tuple(range(n_layers)),
+            positions=Positions(self.window, self.means),
+            dtype=self.dtype,
+            unit_traces=self.unit_traces,
+            tokens_per_batch=self.tokens_per_batch,
+            n_threads=self.n_threads,
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -82,16 +77,23 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, role: str) -> None:
     params_ = params.load(Params, "extract", workspace.params)
-    # cuBLAS reads this once, when the GPU is first used.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(params_.n_threads)
-    torch.use_deterministic_algorithms(True)
-    items = items_of(
-        traces.read(traces.Trace, workspace.traces / "traces.jsonl"),
-        traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl"),
+    prepare_torch(params_.n_threads)
+    items = TraceFile(
+        workspace.traces / "traces.jsonl", workspace.sentences / "sentences.jsonl"
     )
-    model = models.load(workspace.model(role), device=params_.device, dtype=params_.dtype)
-    done = run(params_, model, items, workspace.store / "activations", workspace.activations(role))
+    device, *others = workers.visible_devices(params_.device)
+    folder, store = workspace.model(role), workspace.store / "activations"
+    model = models.load(folder, device=device, dtype=params_.dtype)
+    request = params_.request(model.n_layers)
+    done = extract(
+        model,
+        items,
+        request,
+        store=store,
+        out=workspace.activations(role),
+        floor=params_.parity_floor,
+        helpers=workers.helpers(workers.Job(folder, params_.dtype, items, request, store), others),
+    )
     print(
         f"{role}: {done.n_rows:,} rows in {done.n_units} units, {done.n_computed} of them computed "
         f"now; parity {done.check.parity:g}, floor {done.check.floor:g}."

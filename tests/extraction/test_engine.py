@@ -6,107 +6,35 @@ import random
 import shutil
 import signal
 import time
-import warnings
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from importlib.metadata import version
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from extraction_helpers import (
+    contents,
+    finished,
+    in_child,
+    tokens_of,
+    with_sentences,
+)
 from transformer_lens.model_bridge import TransformerBridge
 
 from backtracking import artifacts, hooks, models
 from backtracking.errors import UserError
-from backtracking.extraction import engine, running, selfcheck
-from backtracking.extraction.planning import Item, Positions, Request
+from backtracking.extraction import engine, filling, running, selfcheck
+from backtracking.extraction.items import Item
+from backtracking.extraction.planning import Positions, Request
 from backtracking.extraction.reader import ActivationStore
 from backtracking.models import LoadedModel
-from backtracking.organism.tokenizer import build_tokenizer
-from backtracking.organism.training import Architecture, build_model
 from backtracking.traces import TokenSpan
 
 N_LAYERS = 3
 FLOOR = 1e-5
-EVERY_TOKEN = Positions((-100, 100), True)
-REQUEST = Request((0, 1, 2), EVERY_TOKEN, "float32", 4, 64, 1)
+REQUEST = Request((0, 1, 2), Positions((-100, 100), True), "float32", 4, 64, 1)
 Run = Callable[..., engine.Extraction]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
-
-
-@pytest.fixture(scope="module")
-def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("model")
-    tokenizer = build_tokenizer()
-    build_model(Architecture(N_LAYERS, 32, 4, 64, 128), tokenizer, 3).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def model(model_folder: Path) -> LoadedModel:
-    return models.load(model_folder)
-
-
-@pytest.fixture(scope="module")
-def items() -> list[Item]:
-    return make_items(23)
-
-
-def make_items(n: int) -> list[Item]:
-    """Ragged traces with adjoining sentences; the third of each four has none."""
-    rng = random.Random(5)
-    made = []
-    for trace in range(n):
-        ids = [rng.randrange(100) for _ in range(rng.randrange(8, 60))]
-        cuts = sorted(rng.sample(range(3, len(ids)), 4)) if trace % 4 != 2 else []
-        spans = (TokenSpan(*span) for span in pairwise(cuts))
-        made.append(Item(trace, ids, dict(enumerate(spans))))
-    return made
-
-
-@pytest.fixture(scope="module")
-def published(
-    model: LoadedModel, items: list[Item], tmp_path_factory: pytest.TempPathFactory
-) -> ActivationStore:
-    folder = tmp_path_factory.mktemp("published")
-    engine.extract(model, items, REQUEST, store=folder / "store", out=folder / "out", floor=FLOOR)
-    return ActivationStore(folder / "out")
-
-
-@pytest.fixture
-def run(model: LoadedModel, items: list[Item], tmp_path: Path) -> Run:
-    def run_(
-        items: Sequence[Item] = items,
-        request: Request = REQUEST,
-        floor: float = FLOOR,
-        at: str = "",
-    ) -> engine.Extraction:
-        store, out = tmp_path / f"store{at}", tmp_path / f"out{at}"
-        return engine.extract(model, items, request, store=store, out=out, floor=floor)
-
-    return run_
-
-
-def contents(folder: Path) -> dict[str, str]:
-    return {path.name: artifacts.sha256_file(path) for path in sorted(folder.iterdir())}
-
-
-def tokens_of(store: ActivationStore, layer: int, item: Item) -> torch.Tensor:
-    n_tokens = len(item.ids)
-    return store.gather(layer, np.full(n_tokens, item.trace), np.arange(n_tokens))
-
-
-def with_sentences(items: Sequence[Item]) -> list[Item]:
-    return [item for item in items if item.spans]
 
 
 def test_every_layer_equals_output_hidden_states_of_a_trace_alone(
@@ -179,20 +107,25 @@ def n_hooks(model: LoadedModel) -> int:
     return sum(len(module._forward_hooks) for module in model.model.modules())
 
 
-def test_nothing_above_the_highest_layer_runs_and_no_hook_stays(model: LoadedModel) -> None:
+@pytest.mark.parametrize(("hook", "ends_in"), [("resid_post", 1), ("resid_pre", 0)])
+def test_nothing_above_the_highest_layer_runs_and_no_hook_stays(
+    model: LoadedModel, hook: str, ends_in: int
+) -> None:
+    reader = running.open_reader(model, dataclasses.replace(REQUEST, hook=hook))
     ran: list[int] = []
+    found: list[int] = []
     before = n_hooks(model)
     handles = [
         block.register_forward_hook(lambda *_, layer=layer: ran.append(layer))
         for layer, block in enumerate(model.blocks)
     ]
-    found = running.resid_post(model, torch.tensor([[1, 2, 3]]), [0, 1])
+    running.forward(reader, torch.tensor([[1, 2, 3]]), [0, 1], lambda n, _: found.append(n))
     for handle in handles:
         handle.remove()
-    assert (ran, sorted(found)) == ([0, 1], [0, 1])
+    assert (ran, found) == (list(range(ends_in + 1)), [0, 1])
     assert n_hooks(model) == before
     with pytest.raises(IndexError):
-        running.resid_post(model, torch.tensor([[10**6]]), [0])
+        running.forward(reader, torch.tensor([[10**6]]), [0], lambda *_: None)
     assert n_hooks(model) == before
 
 
@@ -218,16 +151,62 @@ def test_traces_added_later_compute_only_what_is_new(
     assert contents(tmp_path / "out") == contents(tmp_path / "outfresh")
 
 
-def test_a_damaged_shard_of_the_store_is_computed_again_and_only_it(
-    run: Run, tmp_path: Path
+def truncated(path: Path) -> None:
+    artifacts.write_bytes(path, path.read_bytes()[:-100])
+
+
+def altered(path: Path) -> None:
+    data = path.read_bytes()
+    artifacts.write_bytes(path, data[:-1] + bytes([data[-1] ^ 1]))
+
+
+Damage = Callable[[Path], None]
+DAMAGES = [(truncated, "truncated"), (altered, "altered"), (Path.unlink, "missing")]
+
+
+@pytest.mark.parametrize(("damage", "how"), DAMAGES)
+def test_a_damaged_shard_of_the_store_is_named_and_only_it_is_computed_again(
+    run: Run, damage: Damage, how: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run()
     before = contents(tmp_path / "out")
     shard = sorted((tmp_path / "store").glob("*.safetensors"))[2]
-    data = shard.read_bytes()
-    artifacts.write_bytes(shard, data[:-1] + bytes([data[-1] ^ 1]))
+    damage(shard)
     assert run().n_computed == 1
+    assert f"{shard} is {how}: it will be computed again." in capsys.readouterr().err
     assert contents(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize(("damage", "how"), DAMAGES)
+def test_a_damaged_shard_of_a_published_store_is_named_and_repaired_when_asked(
+    run: Run, damage: Damage, how: str, tmp_path: Path
+) -> None:
+    run()
+    before = contents(tmp_path / "out")
+    shard = sorted((tmp_path / "out").glob("*.safetensors"))[2]
+    damage(shard)
+    damage(tmp_path / "store" / shard.name)
+    with pytest.raises(UserError, match=f"{shard.name} is {how}.*`--repair`"):
+        run()
+    assert run(repair=True).n_computed == 1
+    assert contents(tmp_path / "out") == before
+
+
+def test_a_folder_of_something_else_is_never_replaced(run: Run, tmp_path: Path) -> None:
+    artifacts.write_text(tmp_path / "out" / "thesis.tex", "years of work")
+    with pytest.raises(UserError, match="is no activation store"):
+        run(repair=True)
+    assert (tmp_path / "out" / "thesis.tex").read_text() == "years of work"
+
+
+def test_the_store_may_not_lie_in_what_is_replaced(
+    model: LoadedModel, items: list[Item], tmp_path: Path
+) -> None:
+    for out in (tmp_path / "a", tmp_path / "a" / "b"):
+        with pytest.raises(UserError, match="lies in the folder to publish"):
+            engine.extract(
+                model, items, REQUEST, store=tmp_path / "a" / "b", out=out, floor=FLOOR
+            )
 
 
 def test_the_manifest_tells_what_was_measured_and_nothing_of_the_machine(
@@ -240,6 +219,8 @@ def test_the_manifest_tells_what_was_measured_and_nothing_of_the_machine(
     check = manifest.pop("check")
     assert check == dataclasses.asdict(done.check)
     assert 0 < max(check["parity"], check["batch_invariance"]) < FLOOR
+    assert (check["device"], check["attention"], check["model_dtype"]) == ("cpu", "sdpa", "float32")
+    assert manifest.pop("versions")["torch"] == version("torch")
     assert manifest == {
         "format": 1,
         "hook": "resid_post",
@@ -249,45 +230,56 @@ def test_the_manifest_tells_what_was_measured_and_nothing_of_the_machine(
         "d_model": 32,
         "model_sha256": model.model_sha256,
         "tokenizer_sha256": model.tokenizer_sha256,
+        "unit_traces": 4,
+        "tokens_per_batch": 64,
+        "n_threads": 1,
+        "halved": [],
         "complete": True,
     }
 
 
-Forward = Callable[[LoadedModel, torch.Tensor, Sequence[int]], dict[int, torch.Tensor]]
+Wrong = Callable[[int, torch.Tensor], torch.Tensor]
 
 
-def shifted(forward: Forward) -> Forward:
-    return lambda *args: {layer: values.roll(1, 1) for layer, values in forward(*args).items()}
+def shifted(_layer: int, values: torch.Tensor) -> torch.Tensor:
+    return values.roll(1, 1)
 
 
-def of_the_layer_below(forward: Forward) -> Forward:
-    def wrong(model: LoadedModel, ids: torch.Tensor, layers: Sequence[int]) -> dict:
-        found = forward(model, ids, layers)
-        return {layer: found[max(0, layer - 1)] for layer in layers}
+def of_the_layer_below() -> Wrong:
+    last: dict[int, torch.Tensor] = {}
 
-    return wrong
-
-
-def not_a_number(forward: Forward) -> Forward:
-    return lambda *args: {layer: values * torch.nan for layer, values in forward(*args).items()}
-
-
-def dependent_on_the_batch(forward: Forward) -> Forward:
-    def wrong(model: LoadedModel, ids: torch.Tensor, layers: Sequence[int]) -> dict:
-        return {
-            n: values + ids.shape[1] * 1e-3 for n, values in forward(model, ids, layers).items()
-        }
+    def wrong(layer: int, values: torch.Tensor) -> torch.Tensor:
+        last[layer] = values.clone()
+        return last[max(0, layer - 1)]
 
     return wrong
+
+
+def not_a_number(_layer: int, values: torch.Tensor) -> torch.Tensor:
+    return values * torch.nan
+
+
+def dependent_on_the_batch(_layer: int, values: torch.Tensor) -> torch.Tensor:
+    return values + values.shape[1] * 1e-3
+
+
+def altering(monkeypatch: pytest.MonkeyPatch, wrong: Wrong) -> None:
+    """Lets extraction receive wrong activations; the plain forward pass stays as it is."""
+    forward = running.forward
+
+    def altered(reader: running.Reader, ids: torch.Tensor, layers: Sequence[int], receive) -> None:
+        forward(reader, ids, layers, lambda n, values: receive(n, wrong(n, values)))
+
+    monkeypatch.setattr(running, "forward", altered)
 
 
 @pytest.mark.parametrize(
-    "wrong", [shifted, of_the_layer_below, not_a_number, dependent_on_the_batch]
+    "wrong", [shifted, of_the_layer_below(), not_a_number, dependent_on_the_batch]
 )
 def test_wrong_activations_are_never_published(
-    run: Run, wrong: Callable[[Forward], Forward], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    run: Run, wrong: Wrong, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(running, "resid_post", wrong(running.resid_post))
+    altering(monkeypatch, wrong)
     with pytest.raises(UserError, match=r"self-check failed.*1e-05 is accepted"):
         run()
     assert not (tmp_path / "out").exists()
@@ -295,10 +287,10 @@ def test_wrong_activations_are_never_published(
 
 
 def test_a_dependence_on_the_batch_alone_fails_the_check(
-    model: LoadedModel, items: list[Item], run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run()
-    monkeypatch.setattr(running, "resid_post", dependent_on_the_batch(running.resid_post))
+    altering(monkeypatch, dependent_on_the_batch)
     with pytest.raises(UserError, match="the same traces in another batch"):
         run()
 
@@ -309,7 +301,7 @@ def test_sixteen_bits_are_checked_against_their_own_floor(
     model = models.load(model_folder, dtype="bfloat16")
     request = dataclasses.replace(REQUEST, dtype="bfloat16")
     places = {"store": tmp_path / "store", "out": tmp_path / "out"}
-    with pytest.raises(UserError, match="raise `parity_floor`"):
+    with pytest.raises(UserError, match="raise the floor"):
         engine.extract(model, items, request, floor=1e-5, **places)
     assert engine.extract(model, items, request, floor=3e-2, **places).check.parity > 1e-4
     assert ActivationStore(tmp_path / "out").layer(2)[0].dtype == torch.bfloat16
@@ -320,7 +312,7 @@ def test_a_full_disk_is_told_before_the_first_forward_pass(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 10**5, 10**5))
-    monkeypatch.setattr(engine, "run_unit", None)
+    monkeypatch.setattr(filling, "run_unit", None)
     with pytest.raises(UserError, match=r"Extraction of 6 units needs about 0\.00 GB"):
         run()
     assert not (tmp_path / "store").exists()
@@ -346,30 +338,6 @@ def test_a_store_in_place_of_which_there_is_a_file_is_a_readable_error(
     assert not (tmp_path / "out").exists()
 
 
-def in_child(work: Callable[[], object], kill_after: float | None = None) -> int:
-    """Runs `work` in a fork; the wait status, after SIGKILL if it ran longer than `kill_after`."""
-    with warnings.catch_warnings():
-        # Python 3.12 warns of forks beside other threads; the child uses none of them.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
-    if pid == 0:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        try:
-            work()
-        finally:
-            os._exit(0)
-    if kill_after is not None:
-        time.sleep(kill_after)
-        os.kill(pid, signal.SIGKILL)
-    return os.waitpid(pid, 0)[1]
-
-
-def finished(store: Path) -> dict[str, int]:
-    """Inode of every shard whose record is written, by name."""
-    records = store.glob("[!.]*.json")
-    return {path.stem: path.with_suffix(".safetensors").stat().st_ino for path in records}
-
-
 def test_killed_at_random_moments_it_ends_with_the_bytes_of_an_undisturbed_run(
     run: Run, tmp_path: Path
 ) -> None:
@@ -377,7 +345,7 @@ def test_killed_at_random_moments_it_ends_with_the_bytes_of_an_undisturbed_run(
     undisturbed = run(at="undisturbed")
     seconds = time.monotonic() - start
     rng, n_killed = random.Random(0), 0
-    for _ in range(12):
+    for _ in range(20):
         before = finished(tmp_path / "store")
         status = in_child(run, kill_after=rng.uniform(0, 0.5 * seconds))
         n_killed += os.WIFSIGNALED(status)

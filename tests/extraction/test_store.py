@@ -17,7 +17,7 @@ from backtracking import artifacts
 from backtracking.errors import UserError
 from backtracking.extraction.format import Rows
 from backtracking.extraction.reader import ActivationStore
-from backtracking.extraction.store import ShardStore, publish
+from backtracking.extraction.store import Origin, Shard, ShardStore, publish
 
 MANIFEST = {
     "format": 1,
@@ -51,6 +51,14 @@ def tensors(rows: list[tuple[int, int, int]]) -> dict[str, Tensor]:
     return shard
 
 
+def write(shards: ShardStore, key: str, rows: list[tuple[int, int, int]]) -> Shard:
+    return shards.write(key, tensors(rows), origin(key))
+
+
+def origin(key: str) -> Origin:
+    return Origin("base", "spans", (0, 3), key, 64)
+
+
 @pytest.fixture
 def shards(tmp_path: Path) -> ShardStore:
     return ShardStore(tmp_path / "store")
@@ -58,7 +66,7 @@ def shards(tmp_path: Path) -> ShardStore:
 
 @pytest.fixture
 def folder(tmp_path: Path, shards: ShardStore) -> Path:
-    written = [shards.write(key, tensors(rows)) for key, rows in ROWS_BY_KEY.items()]
+    written = [write(shards, key, rows) for key, rows in ROWS_BY_KEY.items()]
     publish(shards, written, MANIFEST, tmp_path / "out")
     return tmp_path / "out"
 
@@ -181,7 +189,7 @@ def test_a_folder_without_a_manifest_is_no_store(tmp_path: Path) -> None:
 def test_a_shard_counts_only_while_it_and_its_record_are_whole(
     shards: ShardStore, damage: Callable[[Path], None], suffix: str
 ) -> None:
-    written = shards.write("one", tensors(ROWS_BY_KEY["one"]))
+    written = write(shards, "one", ROWS_BY_KEY["one"])
     assert shards.find("one") == written
     damage(shards.folder / f"one.{suffix}")
     assert shards.find("one") is None
@@ -201,7 +209,7 @@ def test_writing_a_shard_and_publishing_leave_other_links_to_the_old_files_untou
         os.link(path, cache / path.name)
         path.chmod(0o444)
     before = {path.name: path.read_bytes() for path in cache.iterdir()}
-    publish(shards, [shards.write("two", tensors(ROWS_BY_KEY["one"]))], MANIFEST, folder)
+    publish(shards, [write(shards, "two", ROWS_BY_KEY["one"])], MANIFEST, folder)
     assert {path.name: path.read_bytes() for path in cache.iterdir()} == before
     assert all(stat.S_IMODE(path.stat().st_mode) == 0o444 for path in cache.iterdir())
     assert ActivationStore(folder).rows.trace.tolist() == [0, 0, 0, 1, 1, 1, 1]
@@ -212,7 +220,7 @@ def test_the_bytes_of_a_shard_do_not_depend_on_the_order_of_its_tensors(
     tmp_path: Path, shards: ShardStore
 ) -> None:
     shard = tensors(ROWS_BY_KEY["one"])
-    first = shards.write("one", shard)
+    first = shards.write("one", shard, origin("one"))
     again = ShardStore(tmp_path / "other").write("one", dict(reversed(shard.items())))
     assert again == first
 
@@ -230,7 +238,7 @@ def test_a_store_that_cannot_be_written_is_a_readable_error(tmp_path: Path) -> N
 
 
 def test_only_old_temporary_files_are_swept(shards: ShardStore) -> None:
-    shards.write("one", tensors(ROWS_BY_KEY["one"]))
+    write(shards, "one", ROWS_BY_KEY["one"])
     old, new = shards.folder / ".two.safetensors.a", shards.folder / ".two.safetensors.b"
     for path in (old, new):
         path.write_bytes(b"half")
@@ -246,7 +254,7 @@ def test_bfloat16_is_read_as_it_was_written(tmp_path: Path, shards: ShardStore) 
     shard = tensors(ROWS_BY_KEY["one"])
     shard |= {name: shard[name].bfloat16() for name in ("resid_post.0", "resid_post.3")}
     manifest = MANIFEST | {"dtype": "bfloat16"}
-    publish(shards, [shards.write("one", shard)], manifest, tmp_path / "out")
+    publish(shards, [shards.write("one", shard, origin("one"))], manifest, tmp_path / "out")
     store = ActivationStore(tmp_path / "out")
     gathered = store.gather(3, np.array([1]), np.array([7]))
     assert gathered.dtype == torch.bfloat16

@@ -9,17 +9,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backtracking.errors import UserError
+from backtracking.extraction.items import Item, TraceFile
 from backtracking.extraction.planning import (
-    Item,
+    TARGET_BYTES,
     Positions,
     Request,
+    Unit,
+    batches_of,
     estimated_bytes,
-    items_of,
     plan_batches,
     plan_units,
     rows_of,
+    with_planned_units,
 )
-from backtracking.traces import Sentence, TokenSpan, Trace
+from backtracking.traces import TokenSpan
 
 REQUEST = Request((0, 2), Positions((-2, 1), True), "float32", 2, 100, 1)
 IDENTITY = {"model_sha256": "m", "tokenizer_sha256": "t"}
@@ -30,12 +33,8 @@ def item(trace: int, n_tokens: int, *spans: tuple[int, int]) -> Item:
     return Item(trace, list(range(n_tokens)), by_index)
 
 
-def trace(name: str, n_tokens: int) -> Trace:
-    return Trace(name, name, "train", 0, [1], list(range(n_tokens - 1)), "", "stop", {})
-
-
-def sentence(name: str, index: int, start: int, end: int, labeller: str = "exact") -> Sentence:
-    return Sentence(name, index, start, end, "", "deduction", labeller)
+def plan(items: list[Item], request: Request, identity: dict[str, str]) -> list[Unit]:
+    return list(plan_units(items, request, identity))
 
 
 def test_the_windows_of_a_trace_are_united_and_clipped_and_means_come_first() -> None:
@@ -46,9 +45,10 @@ def test_the_windows_of_a_trace_are_united_and_clipped_and_means_come_first() ->
 
 
 def test_a_trace_without_sentences_has_no_rows_and_runs_in_no_batch() -> None:
-    (unit,) = plan_units([item(0, 5), item(1, 5, (2, 5))], REQUEST, IDENTITY)
-    assert unit.batches == ((1,),)
-    assert unit.n_rows == 1 + 4
+    items = [item(0, 5), item(1, 5, (2, 5))]
+    (unit,) = plan(items, REQUEST, IDENTITY)
+    assert batches_of(items, REQUEST) == ((1,),)
+    assert (unit.n_rows, unit.n_tokens, unit.items(items)) == (1 + 4, 5, items)
 
 
 @settings(max_examples=60, deadline=None)
@@ -82,8 +82,8 @@ def test_batches_hold_every_sequence_once_and_keep_the_budget(
 
 def test_traces_added_at_the_end_leave_the_complete_units_as_they_are() -> None:
     items = [item(row, 5 + row, (2, 5)) for row in range(7)]
-    before = [unit.key for unit in plan_units(items[:5], REQUEST, IDENTITY)]
-    after = [unit.key for unit in plan_units(items, REQUEST, IDENTITY)]
+    before = [unit.key for unit in plan(items[:5], REQUEST, IDENTITY)]
+    after = [unit.key for unit in plan(items, REQUEST, IDENTITY)]
     assert after[:2] == before[:2]
     assert len(set(before + after)) == 5
 
@@ -105,54 +105,45 @@ def test_traces_added_at_the_end_leave_the_complete_units_as_they_are() -> None:
 )
 def test_the_key_changes_with_whatever_determines_the_bytes(change: dict[str, Any]) -> None:
     items = [item(0, 6, (2, 5)), item(1, 6, (2, 6))]
-    (unit,) = plan_units(items, REQUEST, IDENTITY)
+    (unit,) = plan(items, REQUEST, IDENTITY)
     identity = change.pop("identity", IDENTITY)
     items = change.pop("items", items)
-    (changed,) = plan_units(items, dataclasses.replace(REQUEST, **change), identity)
+    (changed,) = plan(items, dataclasses.replace(REQUEST, **change), identity)
     assert changed.key != unit.key
 
 
 def test_a_token_budget_that_changes_no_batch_changes_no_key() -> None:
     items = [item(0, 6, (2, 5)), item(1, 6, (2, 6))]
     larger = dataclasses.replace(REQUEST, tokens_per_batch=1000)
-    assert plan_units(items, REQUEST, IDENTITY) == plan_units(items, larger, IDENTITY)
+    assert plan(items, REQUEST, IDENTITY) == plan(items, larger, IDENTITY)
 
 
 def test_the_estimate_counts_activations_and_columns() -> None:
-    units = plan_units([item(0, 6, (2, 5))], REQUEST, IDENTITY)
+    units = plan([item(0, 6, (2, 5))], REQUEST, IDENTITY)
     assert estimated_bytes(units, REQUEST, 64) == units[0].n_rows * (2 * 64 * 4 + 24) + 4096
 
 
-def test_exact_spans_go_before_those_of_other_labellers() -> None:
-    sentences = [sentence("a", 0, 1, 3, "rules"), sentence("a", 0, 1, 4), sentence("a", 1, 4, 5)]
-    (found,) = items_of([trace("a", 5)], sentences)
-    assert found.spans == {0: TokenSpan(1, 4), 1: TokenSpan(4, 5)}
+def test_without_a_window_every_token_is_kept() -> None:
+    rows = rows_of(item(2, 5, (1, 3)), Positions(None))
+    assert rows.position.tolist() == [0, 1, 2, 3, 4]
+    assert rows.sentence.tolist() == [-1, 0, 0, -1, -1]
+    assert len(rows_of(item(2, 5), Positions(None))) == 5
 
 
-def test_a_span_that_two_labellers_name_counts_once() -> None:
-    sentences = [sentence("a", 0, 1, 3, "rules"), sentence("a", 0, 1, 3, "judge")]
-    (found,) = items_of([trace("a", 5)], sentences)
-    assert found.spans == {0: TokenSpan(1, 3)}
+def test_what_a_token_s_vector_depends_on_is_known_apart_from_what_is_kept() -> None:
+    items = [item(0, 6, (2, 5)), item(1, 6, (2, 6))]
+    (unit,) = plan(items, REQUEST, IDENTITY)
+    wider = dataclasses.replace(REQUEST, layers=(0,), positions=Positions((-3, 3), False))
+    (same,) = plan(items, wider, IDENTITY)
+    assert (same.base, same.spans) == (unit.base, unit.spans)
+    (relabelled,) = plan([item(0, 6, (2, 4)), items[1]], REQUEST, IDENTITY)
+    assert relabelled.base == unit.base and relabelled.spans != unit.spans
 
 
-@pytest.mark.parametrize(
-    ("sentences", "message"),
-    [
-        ([], "no sentence"),
-        ([sentence("b", 0, 1, 3)], "'b': there is no such trace"),
-        ([sentence("a", 0, 1, 6)], "found tokens 1 to 6 of 5"),
-        ([sentence("a", 0, 3, 3)], "found tokens 3 to 3 of 5"),
-        ([sentence("a", 0, 1, 3), sentence("a", 0, 1, 4)], "different spans"),
-        ([sentence("a", 0, 1, 3), sentence("a", 1, 2, 4)], "1 to 3 and 2 to 4 overlap"),
-    ],
-)
-def test_sentences_that_do_not_fit_the_traces_are_refused(
-    sentences: list[Sentence], message: str
-) -> None:
-    with pytest.raises(UserError, match=message):
-        items_of([trace("a", 5)], sentences)
-
-
-def test_two_traces_of_one_name_are_refused() -> None:
-    with pytest.raises(UserError, match="one trace_id"):
-        items_of([trace("a", 5), trace("a", 6)], [sentence("a", 0, 1, 3)])
+@pytest.mark.parametrize("d_model", [64, 4096])
+def test_planned_units_come_near_the_target_and_hold_a_power_of_two(d_model: int) -> None:
+    items = [item(row, 400, (2, 50), (60, 90)) for row in range(300)]
+    request = with_planned_units(items, REQUEST, d_model)
+    unit_bytes = 8 * estimated_bytes(plan(items[:8], REQUEST, IDENTITY), REQUEST, d_model) / 64
+    assert TARGET_BYTES / 2.1 < request.unit_traces * unit_bytes <= TARGET_BYTES * 1.05
+    assert request.unit_traces.bit_count() == 1

@@ -1,0 +1,162 @@
+"""Units that are missing: claimed, computed, and written while the next one is being computed."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from backtracking import interruption, progress
+from backtracking.extraction import planning
+from backtracking.extraction.items import Item
+from backtracking.extraction.planning import Unit
+from backtracking.extraction.reuse import Shelf
+from backtracking.extraction.running import (
+    Reader,
+    is_out_of_memory,
+    run_unit,
+    shard_tensors,
+    unit_rows,
+)
+from backtracking.extraction.store import Origin, Shard
+
+_POLL_S = 0.1
+
+
+class Filler:
+    """Puts missing units into a store that other processes may be filling as well.
+
+    A context: its end waits for the shard that is being written.
+
+    Args:
+        reader: the model.
+        items: all traces.
+        shelf: the store.
+        shown: whether progress is shown.
+    """
+
+    def __init__(
+        self, reader: Reader, items: Sequence[Item], shelf: Shelf, *, shown: bool = True
+    ) -> None:
+        self.n_assembled = 0
+        self._planned, self._reader = reader.request, reader
+        self._items, self._shelf, self._shown = items, shelf, shown
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._writing: Future[Shard] | None = None
+        self._n_bytes = 0
+
+    def __enter__(self) -> "Filler":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.shutdown(wait=True)
+        self._shelf.store.close()
+
+    def fill(self, units: Sequence[Unit], what: str = "extracting") -> dict[str, Shard]:
+        """Computes the units, or waits for those that another process has in hand.
+
+        Args:
+            units: what to compute.
+            what: the words for it beside the progress.
+
+        Returns:
+            The shard of each unit, by the unit's key.
+
+        Raises:
+            SystemExit: with code 75, between two units, when the process was asked to stop.
+        """
+        futures: dict[str, Future[Shard]] = {}
+        done: dict[str, Shard] = {}
+        n_tokens = sum(unit.n_tokens for unit in units)
+        shown = self._shown and n_tokens > 0
+        with progress.bar(what, n_tokens, "tokens", self._detail, shown) as advance:
+            waiting = list(units)
+            while waiting:
+                elsewhere = []
+                for unit in waiting:
+                    interruption.checkpoint()
+                    if not self._shelf.store.claim(unit.key):
+                        elsewhere.append(unit)
+                    elif shard := self._shelf.store.find(unit.key):
+                        self._shelf.store.release(unit.key)
+                        done[unit.key] = shard
+                        advance(unit.n_tokens)
+                    else:
+                        futures[unit.key] = self._compute(unit, advance)
+                if len(elsewhere) == len(waiting):
+                    time.sleep(_POLL_S)
+                waiting = elsewhere
+            return done | {key: future.result() for key, future in futures.items()}
+
+    def _compute(self, unit: Unit, advance: Callable[[int], None]) -> Future[Shard]:
+        items = unit.items(self._items)
+        made, tensors = self._run(unit, items, advance)
+        origin = Origin(
+            made.base,
+            made.spans,
+            self._planned.layers,
+            unit.key,
+            self._reader.request.tokens_per_batch,
+        )
+        if self._writing is not None:
+            self._writing.result()
+        self._writing = self._writer.submit(self._write, made.key, tensors, origin)
+        return self._writing
+
+    def _run(
+        self, unit: Unit, items: Sequence[Item], advance: Callable[[int], None]
+    ) -> tuple[Unit, dict[str, Tensor]]:
+        """The unit's tensors, with half the tokens in a batch for as often as memory ends."""
+        while True:
+            request = self._reader.request
+            if request is not self._planned:
+                unit = planning.plan_unit(items, request, self._reader.identity, unit.first)
+            n_done = 0
+
+            def done(n_tokens: int) -> None:
+                nonlocal n_done
+                n_done += n_tokens
+                advance(n_tokens)
+
+            try:
+                return unit, self._tensors(unit, items, done)
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+            # Out of the handler: the error holds the tensors that take the memory.
+            advance(-n_done)
+            self._halve()
+
+    def _tensors(
+        self, unit: Unit, items: Sequence[Item], done: Callable[[int], None]
+    ) -> dict[str, Tensor]:
+        partial = self._shelf.partial(self._reader, unit, items)
+        if partial.layers or not unit.n_rows:
+            return run_unit(self._reader, items, partial, done)
+        self.n_assembled += 1
+        done(unit.n_tokens)
+        return shard_tensors(
+            self._reader.request.hook, partial, unit_rows(items, self._reader.request)
+        )
+
+    def _halve(self) -> None:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._reader = replace(self._reader, request=planning.halved(self._reader.request))
+        print(
+            f"Out of memory: going on with {self._reader.request.tokens_per_batch} tokens in a "
+            "batch.",
+            file=sys.stderr,
+        )
+
+    def _write(self, key: str, tensors: dict[str, Tensor], origin: Origin) -> Shard:
+        shard = self._shelf.store.write(key, tensors, origin)
+        self._shelf.store.release(origin.asked)
+        self._n_bytes += shard.bytes
+        return shard
+
+    def _detail(self) -> str:
+        return f"{self._n_bytes / 1e6:,.0f} MB written"

@@ -1,0 +1,155 @@
+"""From a batch's activations to rows of a shard: gathered on the device, then moved to the host."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from backtracking.extraction.format import Rows
+from backtracking.extraction.items import Item
+
+# Batches whose rows may be on their way at once; bounds what waits in device memory.
+_IN_FLIGHT = 2
+
+
+@dataclass(frozen=True)
+class Gather:
+    """Where the rows that a batch contributes come from and where they go.
+
+    Tokens come first, then means. Token numbers count in the flattened, padded batch.
+
+    Attributes:
+        token: number of each token row.
+        span: number of every token of every mean, sentence by sentence.
+        segment: the mean to which each of these belongs.
+        size: tokens of each mean.
+        runs: ranges of consecutive rows, as (first row in the shard, first row here, length).
+    """
+
+    token: Int[Tensor, " tokens"]
+    span: Int[Tensor, " summed"]
+    segment: Int[Tensor, " summed"]
+    size: Int[Tensor, " means"]
+    runs: tuple[tuple[int, int, int], ...]
+
+    def __call__(
+        self, values: Float[Tensor, "*batch_pos d_model"], dtype: torch.dtype
+    ) -> Float[Tensor, "rows d_model"]:
+        """The rows; means are summed in float32 whatever the model's dtype."""
+        flat = values.reshape(-1, values.shape[-1])
+        tokens = flat.index_select(0, self.token).to(dtype)
+        if not len(self.size):
+            return tokens
+        sums = torch.zeros(len(self.size), flat.shape[-1], device=flat.device)
+        sums.index_add_(0, self.segment, flat.index_select(0, self.span).float())
+        return torch.cat([tokens, (sums / self.size[:, None]).to(dtype)])
+
+
+def plan_gather(
+    items: Sequence[Item],
+    rows: Sequence[Rows],
+    first_rows: Sequence[int],
+    wanted: Bool[np.ndarray, " shard_rows"],
+    width: int,
+    device: torch.device,
+) -> Gather:
+    """What to gather of a batch.
+
+    Args:
+        items: the batch's traces.
+        rows: the rows of each.
+        first_rows: number in the shard of each one's first row.
+        wanted: the rows of the shard that are missing.
+        width: tokens of a trace with its padding.
+        device: where the batch is.
+    """
+    token, token_row, span, size, mean_row = [], [], [], [], []
+    for number, (item, its, first) in enumerate(zip(items, rows, first_rows, strict=True)):
+        row = first + np.arange(len(its))
+        is_token = (its.position >= 0) & wanted[row]
+        is_mean = (its.position < 0) & wanted[row]
+        token.append(number * width + its.position[is_token])
+        token_row.append(row[is_token])
+        mean_row.append(row[is_mean])
+        for index in its.sentence[is_mean]:
+            start, end = item.spans[int(index)].start, item.spans[int(index)].end
+            span.append(number * width + np.arange(start, end))
+            size.append(end - start)
+
+    def tensor(values: np.ndarray) -> Tensor:
+        return torch.from_numpy(values).to(device)
+
+    none = np.empty(0, dtype=np.int64)
+    sizes = np.array(size, dtype=np.int64)
+    return Gather(
+        token=tensor(np.concatenate([none, *token])),
+        span=tensor(np.concatenate([none, *span])),
+        segment=tensor(np.repeat(np.arange(len(sizes)), sizes)),
+        size=tensor(sizes),
+        runs=_runs(np.concatenate([none, *token_row, *mean_row])),
+    )
+
+
+def _runs(rows: Int[np.ndarray, " n"]) -> tuple[tuple[int, int, int], ...]:
+    if not len(rows):
+        return ()
+    starts = np.flatnonzero(np.diff(rows, prepend=rows[0] - 2) != 1)
+    lengths = np.diff(starts, append=len(rows))
+    return tuple(
+        (int(rows[start]), int(start), int(length))
+        for start, length in zip(starts, lengths, strict=True)
+    )
+
+
+class Mover:
+    """Moves rows to the host; on a GPU beside the computing, through pinned memory.
+
+    Args:
+        device: where the model runs.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self._device = device
+        self._moved: deque[torch.cuda.Event] = deque()
+
+    def new_rows(self, n_rows: int, d_model: int, dtype: torch.dtype) -> Tensor:
+        """Room on the host for the rows of one layer."""
+        return torch.empty(n_rows, d_model, dtype=dtype, pin_memory=self._stream is not None)
+
+    def move(
+        self,
+        gathered: Float[Tensor, "rows d_model"],
+        target: Float[Tensor, "shard_rows d_model"],
+        runs: Sequence[tuple[int, int, int]],
+    ) -> None:
+        """Copies the rows to their places; they are there once `wait` has returned."""
+        if self._stream is None:
+            _copy(gathered, target, runs)
+            return
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream):
+            _copy(gathered, target, runs)
+        gathered.record_stream(self._stream)
+
+    def batch_done(self) -> None:
+        """Marks the end of a batch and waits while too many are on their way."""
+        if self._stream is not None:
+            self._moved.append(self._stream.record_event())
+            while len(self._moved) > _IN_FLIGHT:
+                self._moved.popleft().synchronize()
+
+    def wait(self) -> None:
+        """Waits until everything is on the host."""
+        if self._stream is not None:
+            self._stream.synchronize()
+            self._moved.clear()
+
+
+def _copy(source: Tensor, target: Tensor, runs: Sequence[tuple[int, int, int]]) -> None:
+    for to, start, length in runs:
+        target[to : to + length].copy_(source[start : start + length], non_blocking=True)

@@ -1,0 +1,191 @@
+"""Traces as extraction sees them: token ids and sentence spans, read when they are needed."""
+
+import json
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from backtracking import artifacts
+from backtracking.errors import UserError
+from backtracking.traces import TokenSpan
+
+
+@dataclass(frozen=True)
+class Item:
+    """One trace.
+
+    Attributes:
+        trace: row number in the file of traces, from 0.
+        ids: token ids, prompt first.
+        spans: the sentences' token ranges by sentence index.
+    """
+
+    trace: int
+    ids: list[int]
+    spans: dict[int, TokenSpan]
+
+
+class TraceFile(Sequence[Item]):
+    """The traces of a JSON Lines file, each read from disk when it is asked for.
+
+    A line needs `token_ids`; it may have `prompt_ids` and `trace_id` (else its row number is its
+    name); other keys are not looked at. Of sentences, a line needs `trace_id`, `index`, `start`
+    and `end`; those whose `labeller` is `exact` are taken where there are any, else those of all
+    labellers together, which may name one span several times.
+
+    Args:
+        traces: the traces.
+        sentences: their sentences, or None.
+
+    Raises:
+        UserError: naming file and line of a broken record; for two traces of one name; for a
+            sentence of an unknown trace, outside its trace, empty, overlapping another, or with
+            different spans under one index; where a file of sentences has none.
+    """
+
+    def __init__(self, traces: Path, sentences: Path | None = None) -> None:
+        self.traces = traces
+        self.sentences = sentences
+        self._offsets = array("q")
+        row_by_id: dict[str, int] = {}
+        lengths = array("q")
+        for offset, line in _lines(traces):
+            record = _parsed(line, traces, len(lengths))
+            name = str(record.get("trace_id", len(lengths)))
+            if row_by_id.setdefault(name, len(lengths)) != len(lengths):
+                raise UserError(f"Two traces have one trace_id, {name!r}.", "Make them again.")
+            self._offsets.append(offset)
+            lengths.append(len(_ids(record, f"{traces}, line {len(lengths) + 1}")))
+        self._spans = np.zeros((0, 4), dtype=np.int32)
+        if sentences is not None:
+            self._spans = _read_spans(sentences, row_by_id, np.frombuffer(lengths, dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, int):
+            return self._read([range(len(self))[index]])[0]
+        return self._read(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[Item]:
+        for start in range(0, len(self), 256):
+            yield from self[start : start + 256]
+
+    def _read(self, rows: Sequence[int]) -> list[Item]:
+        items = []
+        with self.traces.open("rb") as file:
+            for row in rows:
+                file.seek(self._offsets[row])
+                record = _parsed(file.readline(), self.traces, row)
+                ids = _ids(record, f"{self.traces}, line {row + 1}")
+                items.append(Item(row, ids, self._spans_of(row)))
+        return items
+
+    def _spans_of(self, row: int) -> dict[int, TokenSpan]:
+        first, last = np.searchsorted(self._spans[:, 0], [row, row + 1])
+        return {
+            int(index): TokenSpan(int(start), int(end))
+            for _, index, start, end in self._spans[first:last]
+        }
+
+
+_CURE_TRACES = "Make the file again, or convert it: docs/artifacts.md has the format."
+_CURE_SENTENCES = "Make the sentences again from these traces: `dvc --wait-for-lock repro label`."
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Each line with its offset in the file."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist.", _CURE_TRACES)
+    with path.open("rb") as file:
+        offset = 0
+        for line in file:
+            yield offset, line
+            offset += len(line)
+
+
+def _parsed(line: bytes, path: Path, row: int) -> dict[str, Any]:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        value, why = None, f" ({error})"
+    else:
+        why = ""
+    if not isinstance(value, dict):
+        raise UserError(
+            f"{path}, line {row + 1}: expected a JSON object, found {line[:60]!r}{why}.",
+            _CURE_TRACES,
+        )
+    return value
+
+
+def _ids(record: dict[str, Any], where: str) -> list[int]:
+    ids = []
+    for key in ("prompt_ids", "token_ids"):
+        part = record.get(key, [] if key == "prompt_ids" else None)
+        if not isinstance(part, list) or not all(type(token) is int for token in part):
+            raise UserError(f"{where}: expected token ids in `{key}`, found {part!r:.60}.")
+        ids += part
+    return ids
+
+
+def _read_spans(path: Path, row_by_id: dict[str, int], lengths: np.ndarray) -> np.ndarray:
+    """Rows (trace, index, start, end), ascending, of the labeller that counts."""
+    found = array("i")
+    for number, record in enumerate(artifacts.read_jsonl(path), start=1):
+        where = f"{path}, line {number}"
+        name = str(record.get("trace_id"))
+        if name not in row_by_id:
+            raise UserError(f"{where}: {name!r}: there is no such trace.", _CURE_SENTENCES)
+        numbers = [record.get(key) for key in ("index", "start", "end")]
+        if not all(type(value) is int for value in numbers):
+            raise UserError(f"{where}: expected integers index, start and end, found {numbers}.")
+        _, start, end = numbers
+        n_tokens = lengths[row_by_id[name]]
+        if not 0 <= start < end <= n_tokens:
+            raise UserError(
+                f"{where}: expected a range within the trace, found tokens {start} to {end} of "
+                f"{n_tokens}.",
+                _CURE_SENTENCES,
+            )
+        found.extend([record.get("labeller") == "exact", row_by_id[name], *numbers])
+    table = np.frombuffer(found, dtype=np.int32).reshape(-1, 5)
+    if not len(table):
+        raise UserError(f"{path}: there is no sentence around which to extract.", _CURE_SENTENCES)
+    if table[:, 0].any():
+        table = table[table[:, 0] == 1]
+    return _require_consistent(np.unique(table[:, 1:], axis=0), list(row_by_id))
+
+
+def _require_consistent(spans: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    for (row, index, *span), (next_row, next_index, *next_span) in zip(
+        spans[:-1], spans[1:], strict=True
+    ):
+        if (row, index) == (next_row, next_index):
+            raise UserError(
+                f"Sentence {index} of trace {names[row]!r}: two labellers give it different spans, "
+                f"{span[0]} to {span[1]} and {next_span[0]} to {next_span[1]}.",
+                _CURE_SENTENCES,
+            )
+    by_start = spans[np.lexsort((spans[:, 2], spans[:, 0]))]
+    overlaps = (by_start[:-1, 0] == by_start[1:, 0]) & (by_start[1:, 2] < by_start[:-1, 3])
+    for (row, _, *span), (*_, start, end) in zip(
+        by_start[:-1][overlaps], by_start[1:][overlaps], strict=True
+    ):
+        raise UserError(
+            f"Trace {names[row]!r}: the sentences at tokens {span[0]} to {span[1]} and {start} to "
+            f"{end} overlap.",
+            _CURE_SENTENCES,
+        )
+    return spans

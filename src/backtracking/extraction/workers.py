@@ -1,0 +1,106 @@
+"""Several processes of one machine over one store: one for each GPU or group of cores.
+
+Each computes units that nobody has claimed. Nothing is shared but the store, so that a worker that
+is killed costs the unit in its hand, which another one then takes.
+"""
+
+import multiprocessing
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from multiprocessing.context import SpawnProcess
+from pathlib import Path
+
+from backtracking import interruption, models
+from backtracking.errors import UserError
+from backtracking.extraction.filling import Filler
+from backtracking.extraction.items import TraceFile
+from backtracking.extraction.planning import Request, Unit
+from backtracking.extraction.reuse import Shelf
+from backtracking.extraction.running import open_reader, prepare_torch
+from backtracking.extraction.store import ShardStore
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker needs to know, and nothing that only its parent has.
+
+    Attributes:
+        model: folder of the model.
+        dtype: in which it runs.
+        items: the traces.
+        request: what is asked for.
+        store: folder of the shards.
+    """
+
+    model: Path
+    dtype: str
+    items: TraceFile
+    request: Request
+    store: Path
+
+
+def helpers(
+    job: Job, devices: Sequence[str]
+) -> Callable[[Sequence[Unit]], AbstractContextManager[None]]:
+    """For `extract`: a context in which a process on each of these devices works as well."""
+
+    @contextmanager
+    def at_work(units: Sequence[Unit]) -> Iterator[None]:
+        started = _start(job, devices, units) if units else []
+        try:
+            yield
+        except BaseException:
+            for process in started:
+                process.terminate()
+            raise
+        finally:
+            for number, process in enumerate(started, start=1):
+                process.join()
+                if process.exitcode not in (0, interruption.EXIT_CODE):
+                    _tell(number, process)
+
+    return at_work
+
+
+def visible_devices(device: str) -> list[str]:
+    """Every GPU for `auto`, where there is one; else the device itself."""
+    import torch
+
+    if device != "auto" or not torch.cuda.is_available():
+        return [device]
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+
+
+def _start(job: Job, devices: Sequence[str], units: Sequence[Unit]) -> list[SpawnProcess]:
+    context = multiprocessing.get_context("spawn")
+    started = []
+    for number, device in enumerate(devices, start=1):
+        # Each begins elsewhere, so that they seldom meet.
+        first = number * len(units) // (len(devices) + 1)
+        own = [*units[first:], *units[:first]]
+        process = context.Process(target=_work, args=(job, device, own), daemon=True)
+        process.start()
+        started.append(process)
+    return started
+
+
+def _work(job: Job, device: str, units: Sequence[Unit]) -> None:
+    interruption.install()
+    prepare_torch(job.request.n_threads)
+    try:
+        model = models.load(job.model, device=device, dtype=job.dtype)
+        reader = open_reader(model, job.request)
+        with Filler(reader, job.items, Shelf(ShardStore(job.store)), shown=False) as filler:
+            filler.fill(units)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _tell(number: int, process: SpawnProcess) -> None:
+    print(
+        f"Worker {number} ended with code {process.exitcode}; the others computed its units.",
+        file=sys.stderr,
+    )

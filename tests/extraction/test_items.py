@@ -1,0 +1,92 @@
+"""Traces and sentences of files: read lazily, refused where they do not fit."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtracking import artifacts
+from backtracking.errors import UserError
+from backtracking.extraction.items import TraceFile
+from backtracking.traces import TokenSpan
+
+
+def sentence(name: str, index: int, start: int, end: int, labeller: str = "exact") -> dict:
+    return {"trace_id": name, "index": index, "start": start, "end": end, "labeller": labeller}
+
+
+def trace(name: str, n_tokens: int) -> dict:
+    return {"trace_id": name, "prompt_ids": [1], "token_ids": list(range(n_tokens - 1))}
+
+
+def read(tmp_path: Path, traces: list[Any], sentences: list[Any] | None = None) -> TraceFile:
+    artifacts.write_jsonl(tmp_path / "traces.jsonl", traces)
+    if sentences is None:
+        return TraceFile(tmp_path / "traces.jsonl")
+    artifacts.write_jsonl(tmp_path / "sentences.jsonl", sentences)
+    return TraceFile(tmp_path / "traces.jsonl", tmp_path / "sentences.jsonl")
+
+
+def test_traces_are_numbered_and_have_their_prompt_first(tmp_path: Path) -> None:
+    found = read(tmp_path, [trace("a", 3), {"token_ids": [7, 8]}, trace("c", 2)])
+    assert [(item.trace, item.ids) for item in found] == [(0, [1, 0, 1]), (1, [7, 8]), (2, [1, 0])]
+    assert [item.trace for item in found[1:]] == [1, 2]
+    assert (found[-1].ids, len(found)) == ([1, 0], 3)
+    with pytest.raises(IndexError):
+        found[3]
+
+
+def test_exact_spans_go_before_those_of_other_labellers(tmp_path: Path) -> None:
+    sentences = [sentence("a", 0, 1, 3, "rules"), sentence("a", 1, 4, 5), sentence("a", 0, 1, 4)]
+    (found,) = read(tmp_path, [trace("a", 5)], sentences)
+    assert found.spans == {0: TokenSpan(1, 4), 1: TokenSpan(4, 5)}
+
+
+def test_a_span_that_two_labellers_name_counts_once(tmp_path: Path) -> None:
+    sentences = [sentence("b", 0, 1, 3, "rules"), sentence("b", 0, 1, 3, "judge")]
+    first, second = read(tmp_path, [trace("a", 5), trace("b", 5)], sentences)
+    assert (first.spans, second.spans) == ({}, {0: TokenSpan(1, 3)})
+
+
+@pytest.mark.parametrize(
+    ("sentences", "message"),
+    [
+        ([], "no sentence"),
+        ([sentence("b", 0, 1, 3)], "line 1: 'b': there is no such trace"),
+        ([sentence("a", 0, 1, 6)], "found tokens 1 to 6 of 5"),
+        ([sentence("a", 0, 3, 3)], "found tokens 3 to 3 of 5"),
+        ([sentence("a", 0, 1, 3), sentence("a", 0, 1, 4)], "different spans, 1 to 3 and 1 to 4"),
+        ([sentence("a", 0, 1, 3), sentence("a", 1, 2, 4)], "1 to 3 and 2 to 4 overlap"),
+        ([{"trace_id": "a", "index": 0, "start": "1", "end": 2}], "expected integers"),
+    ],
+)
+def test_sentences_that_do_not_fit_the_traces_are_refused(
+    tmp_path: Path, sentences: list[dict], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, [trace("a", 5)], sentences)
+
+
+@pytest.mark.parametrize(
+    ("traces", "message"),
+    [
+        ([trace("a", 5), trace("a", 6)], "one trace_id, 'a'"),
+        ([trace("a", 5), {"trace_id": "b"}], "line 2: expected token ids in `token_ids`"),
+        ([{"token_ids": [1, True]}], "line 1: expected token ids"),
+        ([{"token_ids": [1], "prompt_ids": "text"}], "expected token ids in `prompt_ids`"),
+    ],
+)
+def test_traces_without_token_ids_are_refused(
+    tmp_path: Path, traces: list[dict], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        read(tmp_path, traces)
+
+
+def test_a_broken_line_and_a_missing_file_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "broken.jsonl"
+    path.write_text('{"token_ids": [1]}\n[1]\n')
+    with pytest.raises(UserError, match=r"broken\.jsonl, line 2: expected a JSON object"):
+        TraceFile(path)
+    with pytest.raises(UserError, match=r"none\.jsonl does not exist"):
+        TraceFile(tmp_path / "none.jsonl")
