@@ -29,9 +29,7 @@ class Site:
 
 
 @contextmanager
-def reading(
-    sites: Mapping[int, Site], receive: Callable[[int, Tensor], None]
-) -> Iterator[None]:
+def reading(sites: Mapping[int, Site], receive: Callable[[int, Tensor], None]) -> Iterator[None]:
     """Calls `receive(layer, tensor)` whenever the model passes one of the sites.
 
     The tensor is the model's own and may be overwritten as the model goes on: `receive` copies

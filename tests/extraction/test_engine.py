@@ -204,9 +204,7 @@ def test_the_store_may_not_lie_in_what_is_replaced(
 ) -> None:
     for out in (tmp_path / "a", tmp_path / "a" / "b"):
         with pytest.raises(UserError, match="lies in the folder to publish"):
-            engine.extract(
-                model, items, REQUEST, store=tmp_path / "a" / "b", out=out, floor=FLOOR
-            )
+            engine.extract(model, items, REQUEST, store=tmp_path / "a" / "b", out=out, floor=FLOOR)
 
 
 def test_the_manifest_tells_what_was_measured_and_nothing_of_the_machine(

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from extraction.conftest import make_items
 from extraction_helpers import tokens_of
 from tiny_models import CONFIGS, D_MODEL, N_LAYERS, WORDS, build_model, build_tokenizer, save_model
 
@@ -15,7 +16,6 @@ from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Positions, Request
 from backtracking.extraction.reader import ActivationStore
 from backtracking.models import LoadedModel
-from extraction.conftest import make_items
 
 FLOOR = 1e-5
 ITEMS = make_items(9, len(WORDS))
@@ -49,9 +49,7 @@ def family_model(
 
 
 def extracted(model: LoadedModel, request: Request, folder: Path) -> ActivationStore:
-    engine.extract(
-        model, ITEMS, request, store=folder / "store", out=folder / "out", floor=FLOOR
-    )
+    engine.extract(model, ITEMS, request, store=folder / "store", out=folder / "out", floor=FLOOR)
     return ActivationStore(folder / "out")
 
 
@@ -136,9 +134,7 @@ def test_attention_and_mlp_are_not_mistaken_for_one_another(family_model: Loaded
 
 
 @pytest.mark.parametrize("family", WRITERS)
-def test_the_writers_are_the_modules_that_the_source_code_adds(
-    family: str, tmp_path: Path
-) -> None:
+def test_the_writers_are_the_modules_that_the_source_code_adds(family: str, tmp_path: Path) -> None:
     model = models.load(save_model(tmp_path, family))
     for block, writers in zip(model.blocks, components.find_writers(model), strict=True):
         attention, mlp = (block.get_submodule(name) for name in WRITERS[family])

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backtracking.errors import UserError
-from backtracking.extraction.items import Item, TraceFile
+from backtracking.extraction.items import Item
 from backtracking.extraction.planning import (
     TARGET_BYTES,
     Positions,

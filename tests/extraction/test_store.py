@@ -221,7 +221,9 @@ def test_the_bytes_of_a_shard_do_not_depend_on_the_order_of_its_tensors(
 ) -> None:
     shard = tensors(ROWS_BY_KEY["one"])
     first = shards.write("one", shard, origin("one"))
-    again = ShardStore(tmp_path / "other").write("one", dict(reversed(shard.items())))
+    again = ShardStore(tmp_path / "other").write(
+        "one", dict(reversed(shard.items())), origin("one")
+    )
     assert again == first
 
 
@@ -234,7 +236,7 @@ def test_what_a_reader_does_to_its_tensors_does_not_reach_the_file(folder: Path)
 def test_a_store_that_cannot_be_written_is_a_readable_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="could not be written"):
-        ShardStore(tmp_path / "file" / "store").write("one", tensors(ROWS_BY_KEY["one"]))
+        write(ShardStore(tmp_path / "file" / "store"), "one", ROWS_BY_KEY["one"])
 
 
 def test_only_old_temporary_files_are_swept(shards: ShardStore) -> None:

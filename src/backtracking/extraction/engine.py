@@ -7,8 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file
-
 from backtracking import artifacts, interruption
 from backtracking.errors import UserError
 from backtracking.extraction import planning, published, selfcheck
@@ -95,8 +93,9 @@ def extract(
     with Filler(reader, items, shelf) as filler:
         if first in missing:
             shard_by_key |= filler.fill([first], "extracting one unit to check")
-        stored = load_file(shards.path(shard_by_key[first.key].key))
-        check = selfcheck.check(reader, first.items(items), stored, floor)
+        shard = shards.path(shard_by_key[first.key].key)
+        n_tokens = sum(unit.n_tokens for unit in units)
+        check = selfcheck.check(reader, first.items(items), shard, floor, n_tokens)
         rest = [unit for unit in missing if unit is not first]
         with helpers(rest):
             shard_by_key |= filler.fill(rest)

@@ -126,9 +126,7 @@ def batches_of(items: Sequence[Item], request: Request) -> tuple[tuple[int, ...]
     return tuple(tuple(wanted[number] for number in batch) for batch in plan)
 
 
-def plan_units(
-    items: Iterable[Item], request: Request, identity: dict[str, str]
-) -> Iterator[Unit]:
+def plan_units(items: Iterable[Item], request: Request, identity: dict[str, str]) -> Iterator[Unit]:
     """The units of all traces, in file order; the traces are gone through once.
 
     Args:

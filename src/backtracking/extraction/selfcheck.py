@@ -6,9 +6,11 @@ or a wrong tensor (against a plain forward pass), and a dependence on which trac
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
+from safetensors import safe_open
 from torch import Tensor
 
 from backtracking import hooks
@@ -20,6 +22,8 @@ from backtracking.extraction.running import Reader, empty, run_batches
 from backtracking.hooks import Site
 
 N_TRACES = 4
+SHARE = 0.02
+"""Of the tokens of an extraction, what its check may cost at the most (but two traces always)."""
 EXTRA_PADDING = 7
 
 
@@ -49,24 +53,25 @@ class Check:
     model_dtype: str
 
 
-def check(
-    reader: Reader, items: Sequence[Item], stored: dict[str, Tensor], floor: float
-) -> Check:
+def check(reader: Reader, items: Sequence[Item], shard: Path, floor: float, n_tokens: int) -> Check:
     """The measured check of a unit's shard.
 
     Args:
         reader: the model.
         items: the unit's traces.
-        stored: the tensors of its shard.
+        shard: its file.
         floor: largest relative difference that is accepted.
+        n_tokens: tokens of the whole extraction; the check may cost `SHARE` of it.
 
     Raises:
         UserError: where a difference exceeds the floor, or is not a number.
     """
     request = reader.request
-    sample = _sample(items, reader)
-    chosen = torch.isin(stored["trace"], torch.tensor([item.trace for item in sample]))
-    rows = {n: stored[tensor_name(request.hook, n)][chosen] for n in request.layers}
+    sample = _sample(items, reader, int(SHARE * n_tokens))
+    with safe_open(shard, framework="pt") as file:
+        traces = torch.tensor([item.trace for item in sample])
+        chosen = torch.isin(file.get_tensor("trace"), traces)
+        rows = {n: file.get_tensor(tensor_name(request.hook, n))[chosen] for n in request.layers}
     other = empty(reader, int(chosen.sum()))
     backwards = tuple(reversed(range(len(sample))))
     run_batches(reader, sample, [backwards], other, extra_padding=EXTRA_PADDING)
@@ -148,12 +153,24 @@ def _mean(
     return tokens[item.spans[index].start : item.spans[index].end].mean(0)
 
 
-def _sample(items: Sequence[Item], reader: Reader) -> list[Item]:
-    """A few of the items that have rows, evenly spread over the lengths, in file order."""
+def _sample(items: Sequence[Item], reader: Reader, budget: int) -> list[Item]:
+    """A few of the items that have rows, in file order.
+
+    They are spread evenly over the lengths, up to the longest that the budget of tokens allows;
+    two at the least.
+    """
     by_length = [number for batch in batches_of(items, reader.request) for number in batch]
-    last, n = len(by_length) - 1, min(N_TRACES, len(by_length))
-    numbers = {by_length[round(step * last / max(1, n - 1))] for step in range(n)}
-    return [items[number] for number in sorted(numbers)]
+    for longest in range(len(by_length) - 1, 1, -1):
+        chosen = _spread(by_length[: longest + 1])
+        lengths = [len(items[number].ids) for number in chosen]
+        if sum(lengths) + len(chosen) * (max(lengths) + EXTRA_PADDING) <= budget:
+            return [items[number] for number in sorted(chosen)]
+    return [items[number] for number in sorted(by_length[:2])]
+
+
+def _spread(numbers: Sequence[int]) -> set[int]:
+    last, n = len(numbers) - 1, min(N_TRACES, len(numbers))
+    return {numbers[round(step * last / max(1, n - 1))] for step in range(n)}
 
 
 def _largest(values: Sequence[float]) -> float:

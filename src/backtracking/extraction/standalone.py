@@ -79,7 +79,9 @@ def run(options: Options) -> Extraction:
     stored_dtype = options.stored_dtype or options.dtype
     for dtype in (options.dtype, stored_dtype):
         if dtype not in FLOOR_BY_DTYPE:
-            raise UserError(f"{dtype!r} is not a dtype.", f"Use one of {', '.join(FLOOR_BY_DTYPE)}.")
+            raise UserError(
+                f"{dtype!r} is not a dtype.", f"Use one of {', '.join(FLOOR_BY_DTYPE)}."
+            )
     before = _earlier(options.out)
     n_threads = options.n_threads or before.get("n_threads")
     n_threads = n_threads or max(1, torch.get_num_threads() // len(devices))

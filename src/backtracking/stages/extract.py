@@ -57,7 +57,6 @@ class Params:
             if not getattr(self, name) > 0:
                 raise ValueError(f"`{name}` must be above 0, found {getattr(self, name)}")
 
-
     def request(self, n_layers: int) -> Request:
         """What is asked of a model with this many layers."""
         return Request(
@@ -78,9 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _main(workspace: Workspace, role: str) -> None:
     params_ = params.load(Params, "extract", workspace.params)
     prepare_torch(params_.n_threads)
-    items = TraceFile(
-        workspace.traces / "traces.jsonl", workspace.sentences / "sentences.jsonl"
-    )
+    items = TraceFile(workspace.traces / "traces.jsonl", workspace.sentences / "sentences.jsonl")
     device, *others = workers.visible_devices(params_.device)
     folder, store = workspace.model(role), workspace.store / "activations"
     model = models.load(folder, device=device, dtype=params_.dtype)
