@@ -72,7 +72,7 @@ PRESETS = {
 
 
 def make_traces(preset: Preset, n_traces: int) -> list[Item]:
-    """Ragged traces, log-normal in length as reasoning traces are, with sentences of 8-40 tokens."""
+    """Ragged traces, log-normal in length as reasoning is, with sentences of 8 to 40 tokens."""
     rng = random.Random(0)
     items = []
     for trace in range(n_traces):
@@ -286,8 +286,8 @@ def main() -> None:
     show(rows)
     print(
         f"{n_tokens:,} tokens, {n_parameters / 1e6:.1f} M parameters; the bare forward pass makes "
-        f"{flops / 1e9:,.0f} GFLOP/s in its matrices, {flops / ceiling:.0%} of the {ceiling / 1e9:,.0f} "
-        "of a large matrix product."
+        f"{flops / 1e9:,.0f} GFLOP/s in its matrices, {flops / ceiling:.0%} of the "
+        f"{ceiling / 1e9:,.0f} of a large matrix product."
     )
     _file(rows, options.preset)
 

@@ -298,10 +298,11 @@ def test_sixteen_bits_are_checked_against_their_own_floor(
 ) -> None:
     model = models.load(model_folder, dtype="bfloat16")
     request = dataclasses.replace(REQUEST, dtype="bfloat16")
-    places = {"store": tmp_path / "store", "out": tmp_path / "out"}
+    store, out = tmp_path / "store", tmp_path / "out"
     with pytest.raises(UserError, match="raise the floor"):
-        engine.extract(model, items, request, floor=1e-5, **places)
-    assert engine.extract(model, items, request, floor=3e-2, **places).check.parity > 1e-4
+        engine.extract(model, items, request, store=store, out=out, floor=1e-5)
+    done = engine.extract(model, items, request, store=store, out=out, floor=3e-2)
+    assert done.check.parity > 1e-4
     assert ActivationStore(tmp_path / "out").layer(2)[0].dtype == torch.bfloat16
 
 

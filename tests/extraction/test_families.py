@@ -168,6 +168,7 @@ def test_left_padding_and_masks_from_pad_ids_have_no_place_here(tmp_path: Path) 
     tokenizer.save_pretrained(tmp_path)
     model = models.load(tmp_path)
     eos = tokenizer.eos_token_id
+    assert isinstance(eos, int)
     items = [Item(0, [1, 7, eos, 8, 9], {}), Item(1, [1, eos], {}), Item(2, [0, 0, 5], {})]
     engine.extract(
         model, items, REQUEST, store=tmp_path / "store", out=tmp_path / "out", floor=FLOOR

@@ -115,7 +115,7 @@ class Mover:
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._device = device
-        self._moved: deque[torch.cuda.Event] = deque()
+        self._moved: deque[torch.Event] = deque()
 
     def new_rows(self, n_rows: int, d_model: int, dtype: torch.dtype) -> Tensor:
         """Room on the host for the rows of one layer."""

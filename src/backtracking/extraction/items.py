@@ -148,9 +148,10 @@ def _read_spans(path: Path, row_by_id: dict[str, int], lengths: np.ndarray) -> n
         name = str(record.get("trace_id"))
         if name not in row_by_id:
             raise UserError(f"{where}: {name!r}: there is no such trace.", _CURE_SENTENCES)
-        numbers = [record.get(key) for key in ("index", "start", "end")]
-        if not all(type(value) is int for value in numbers):
-            raise UserError(f"{where}: expected integers index, start and end, found {numbers}.")
+        values = [record.get(key) for key in ("index", "start", "end")]
+        numbers = [value for value in values if type(value) is int]
+        if numbers != values:
+            raise UserError(f"{where}: expected integers index, start and end, found {values}.")
         _, start, end = numbers
         n_tokens = lengths[row_by_id[name]]
         if not 0 <= start < end <= n_tokens:

@@ -54,7 +54,7 @@ class Shelf:
             if self.store.damage(shard) is None:
                 _fill(self.store, shard, origin, unit, rows, reader, partial, filled)
         missing = [layer for layer, has in zip(layers, filled, strict=True) if not has.all()]
-        return Partial(partial.tensor_by_layer, tuple(missing), ~filled.all(0))
+        return Partial(partial.tensor_by_layer, tuple(missing), np.logical_not(filled.all(0)))
 
 
 def _fill(

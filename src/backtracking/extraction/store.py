@@ -84,7 +84,7 @@ class ShardStore:
         return self.folder / f"{key}.safetensors"
 
     def record(self, key: str) -> tuple[Shard, Origin] | None:
-        """What the record of a unit's planned key says, or None where there is none that is whole."""
+        """What the record of a unit's planned key says, None where there is none that is whole."""
         try:
             value = artifacts.read_json(self.folder / f"{key}.json")
             origin = Origin(**{**value.pop("origin"), "layers": tuple(value.pop("layers"))})
