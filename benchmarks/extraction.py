@@ -56,7 +56,7 @@ PRESETS = {
     "40m": Preset(
         {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 10,
          "num_attention_heads": 8, "num_key_value_heads": 8, "vocab_size": 8192},
-        "float32", 96, 220, 32, 2048, 1e-5,
+        "float32", 160, 220, 32, 2048, 1e-5,
     ),
     "tiny": Preset(
         {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,

@@ -24,13 +24,26 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         UserError: where the disk is full or the folder may not be written; nothing is overwritten.
     """
+    with new_file(path) as fresh:
+        fresh.write_bytes(data)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[Path]:
+    """The path of an empty file to write, which takes the place of `path` at the end.
+
+    Its bytes are on the disk before it does.
+
+    Raises:
+        UserError: as `write_bytes`.
+    """
     with _readable_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(descriptor)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
+            yield Path(name)
+            with open(name, "rb") as file:
                 os.fsync(file.fileno())
             os.chmod(name, 0o644)
             os.replace(name, path)

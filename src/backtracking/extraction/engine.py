@@ -91,11 +91,12 @@ def extract(
 
     # One unit is finished and checked first, so that a wrong setup fails before the long part.
     with Filler(reader, items, shelf) as filler:
-        if first in missing:
-            shard_by_key |= filler.fill([first], "extracting one unit to check")
-        shard = shards.path(shard_by_key[first.key].key)
+        being_written = filler.start([first] if first in missing else [], "extracting one to check")
         n_tokens = sum(unit.n_tokens for unit in units)
-        check = selfcheck.check(reader, first.items(items), shard, floor, n_tokens)
+        reference = selfcheck.refer(reader, first.items(items), n_tokens)
+        shard_by_key |= {key: future.result() for key, future in being_written.items()}
+        shard = shards.path(shard_by_key[first.key].key)
+        check = selfcheck.check(reader, reference, shard, floor)
         rest = [unit for unit in missing if unit is not first]
         with helpers(rest):
             shard_by_key |= filler.fill(rest)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from backtracking import interruption, progress
 from backtracking.extraction import planning
+from backtracking.extraction.format import COLUMNS
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Unit
 from backtracking.extraction.reuse import Shelf
@@ -68,8 +69,11 @@ class Filler:
         Raises:
             SystemExit: with code 75, between two units, when the process was asked to stop.
         """
+        return {key: future.result() for key, future in self.start(units, what).items()}
+
+    def start(self, units: Sequence[Unit], what: str = "extracting") -> dict[str, Future[Shard]]:
+        """As `fill`, and does not wait for the last shard to be written."""
         futures: dict[str, Future[Shard]] = {}
-        done: dict[str, Shard] = {}
         n_tokens = sum(unit.n_tokens for unit in units)
         shown = self._shown and n_tokens > 0
         with progress.bar(what, n_tokens, "tokens", self._detail, shown) as advance:
@@ -78,18 +82,27 @@ class Filler:
                 elsewhere = []
                 for unit in waiting:
                     interruption.checkpoint()
-                    if not self._shelf.store.claim(unit.key):
+                    if (future := self._take(unit, advance)) is None:
                         elsewhere.append(unit)
-                    elif shard := self._shelf.store.find(unit.key):
-                        self._shelf.store.release(unit.key)
-                        done[unit.key] = shard
-                        advance(unit.n_tokens)
                     else:
-                        futures[unit.key] = self._compute(unit, advance)
+                        futures[unit.key] = future
                 if len(elsewhere) == len(waiting):
                     time.sleep(_POLL_S)
                 waiting = elsewhere
-            return done | {key: future.result() for key, future in futures.items()}
+        return futures
+
+    def _take(self, unit: Unit, advance: Callable[[int], None]) -> Future[Shard] | None:
+        """The unit's shard, computed unless it is there; None while another process has it."""
+        store = self._shelf.store
+        if not store.claim(unit.key):
+            return None
+        if (shard := store.find(unit.key)) is None:
+            return self._compute(unit, advance)
+        store.release(unit.key)
+        advance(unit.n_tokens)
+        found: Future[Shard] = Future()
+        found.set_result(shard)
+        return found
 
     def _compute(self, unit: Unit, advance: Callable[[int], None]) -> Future[Shard]:
         items = unit.items(self._items)
@@ -155,6 +168,9 @@ class Filler:
     def _write(self, key: str, tensors: dict[str, Tensor], origin: Origin) -> Shard:
         shard = self._shelf.store.write(key, tensors, origin)
         self._shelf.store.release(origin.asked)
+        self._reader.mover.memory.give_back(
+            tensor for name, tensor in tensors.items() if name not in COLUMNS
+        )
         self._n_bytes += shard.bytes
         return shard
 

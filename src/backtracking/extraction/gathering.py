@@ -1,8 +1,10 @@
 """From a batch's activations to rows of a shard: gathered on the device, then moved to the host."""
 
+import mmap
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from threading import Lock
 
 import numpy as np
 import torch
@@ -14,6 +16,8 @@ from backtracking.extraction.items import Item
 
 # Batches whose rows may be on their way at once; bounds what waits in device memory.
 _IN_FLIGHT = 2
+# One part in this many is room for a unit that is larger than the first.
+_HEADROOM = 8
 
 
 @dataclass(frozen=True)
@@ -105,21 +109,59 @@ def _runs(rows: Int[np.ndarray, " n"]) -> tuple[tuple[int, int, int], ...]:
     )
 
 
+class HostMemory:
+    """Room for rows on the host, used again: a first touch of memory costs a page fault.
+
+    Args:
+        pinned: whether a GPU copies into it.
+    """
+
+    def __init__(self, *, pinned: bool) -> None:
+        self._pinned = pinned
+        self._free: list[Tensor] = []
+        self._lock = Lock()
+
+    def take(self, n_rows: int, d_model: int, dtype: torch.dtype) -> Float[Tensor, "rows d_model"]:
+        """Room for the rows of one layer, with anything in it."""
+        n_bytes = n_rows * d_model * dtype.itemsize
+        with self._lock:
+            fitting = [block for block in self._free if len(block) >= n_bytes]
+            block = min(fitting, key=len) if fitting else self._new(n_bytes)
+            # Blocks that are too small for one unit would only add up.
+            self._free = [other for other in self._free if other is not block] if fitting else []
+        return block[:n_bytes].view(dtype).view(n_rows, d_model)
+
+    def give_back(self, rows: Iterable[Float[Tensor, "rows d_model"]]) -> None:
+        """Takes back what `take` gave, once nobody reads it any more."""
+        blocks = [torch.empty(0, dtype=torch.uint8).set_(each.untyped_storage()) for each in rows]
+        with self._lock:
+            self._free += blocks
+
+    def _new(self, n_bytes: int) -> Tensor:
+        n_bytes += n_bytes // _HEADROOM
+        if self._pinned or not n_bytes:
+            return torch.empty(n_bytes, dtype=torch.uint8, pin_memory=self._pinned)
+        memory = mmap.mmap(-1, n_bytes)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        return torch.frombuffer(memory, dtype=torch.uint8)
+
+
 class Mover:
     """Moves rows to the host; on a GPU beside the computing, through pinned memory.
 
     Args:
         device: where the model runs.
+
+    Attributes:
+        memory: room on the host.
     """
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._device = device
         self._moved: deque[torch.Event] = deque()
-
-    def new_rows(self, n_rows: int, d_model: int, dtype: torch.dtype) -> Tensor:
-        """Room on the host for the rows of one layer."""
-        return torch.empty(n_rows, d_model, dtype=dtype, pin_memory=self._stream is not None)
+        self.memory = HostMemory(pinned=self._stream is not None)
 
     def move(
         self,

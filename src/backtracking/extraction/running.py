@@ -83,7 +83,7 @@ def empty(reader: Reader, n_rows: int) -> Partial:
     """A shard of which everything is missing."""
     request, d_model = reader.request, reader.model.d_model
     dtype = getattr(torch, request.dtype)
-    tensors = {layer: reader.mover.new_rows(n_rows, d_model, dtype) for layer in request.layers}
+    tensors = {layer: reader.mover.memory.take(n_rows, d_model, dtype) for layer in request.layers}
     return Partial(tensors, request.layers, np.ones(n_rows, dtype=bool))
 
 

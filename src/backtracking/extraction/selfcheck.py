@@ -22,7 +22,7 @@ from backtracking.extraction.running import Reader, empty, run_batches
 from backtracking.hooks import Site
 
 N_TRACES = 4
-SHARE = 0.02
+SHARE = 0.01
 """Of the tokens of an extraction, what its check may cost at the most (but two traces always)."""
 EXTRA_PADDING = 7
 
@@ -53,43 +53,69 @@ class Check:
     model_dtype: str
 
 
-def check(reader: Reader, items: Sequence[Item], shard: Path, floor: float, n_tokens: int) -> Check:
-    """The measured check of a unit's shard.
+@dataclass(frozen=True)
+class Reference:
+    """What a shard should hold of a few traces.
+
+    Attributes:
+        traces: their numbers.
+        plain: rows by layer, of each trace alone.
+        other: the same, of all of them in another batch, padded wider.
+    """
+
+    traces: tuple[int, ...]
+    plain: dict[int, Float[Tensor, "rows d_model"]]
+    other: dict[int, Float[Tensor, "rows d_model"]]
+
+
+def refer(reader: Reader, items: Sequence[Item], n_tokens: int) -> Reference:
+    """The reference for a unit.
 
     Args:
         reader: the model.
         items: the unit's traces.
-        shard: its file.
-        floor: largest relative difference that is accepted.
         n_tokens: tokens of the whole extraction; the check may cost `SHARE` of it.
+    """
+    request = reader.request
+    sample = _sample(items, reader, int(SHARE * n_tokens))
+    plain = [plain_rows(reader, item) for item in sample]
+    other = empty(reader, sum(len(rows_of(item, request.positions)) for item in sample))
+    backwards = tuple(reversed(range(len(sample))))
+    run_batches(reader, sample, [backwards], other, extra_padding=EXTRA_PADDING)
+    return Reference(
+        traces=tuple(item.trace for item in sample),
+        plain={layer: torch.cat([one[layer] for one in plain]) for layer in request.layers},
+        other=other.tensor_by_layer,
+    )
+
+
+def check(reader: Reader, reference: Reference, shard: Path, floor: float) -> Check:
+    """The measured check of a unit's shard.
+
+    Args:
+        reader: the model.
+        reference: what its file should hold.
+        shard: the file.
+        floor: largest relative difference that is accepted.
 
     Raises:
         UserError: where a difference exceeds the floor, or is not a number.
     """
     request = reader.request
-    sample = _sample(items, reader, int(SHARE * n_tokens))
     with safe_open(shard, framework="pt") as file:
-        traces = torch.tensor([item.trace for item in sample])
-        chosen = torch.isin(file.get_tensor("trace"), traces)
+        chosen = torch.isin(file.get_tensor("trace"), torch.tensor(reference.traces))
         rows = {n: file.get_tensor(tensor_name(request.hook, n))[chosen] for n in request.layers}
-    other = empty(reader, int(chosen.sum()))
-    backwards = tuple(reversed(range(len(sample))))
-    run_batches(reader, sample, [backwards], other, extra_padding=EXTRA_PADDING)
-    plain = [plain_rows(reader, item) for item in sample]
     measured = Check(
-        n_traces=len(sample),
+        n_traces=len(reference.traces),
         n_rows=int(chosen.sum()),
-        parity=_largest(
-            [relative(rows[n], torch.cat([one[n] for one in plain])) for n in request.layers]
-        ),
-        batch_invariance=_largest(
-            [relative(rows[n], other.tensor_by_layer[n]) for n in request.layers]
-        ),
+        parity=_largest([relative(rows[n], reference.plain[n]) for n in request.layers]),
+        batch_invariance=_largest([relative(rows[n], reference.other[n]) for n in request.layers]),
         floor=floor,
         device=reader.model.device.type,
         attention=reader.identity["attention"],
         model_dtype=reader.identity["dtype"].removeprefix("torch."),
     )
+    reader.mover.memory.give_back(reference.other.values())
     _require(measured)
     return measured
 

@@ -16,12 +16,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save
 from torch import Tensor
 
 from backtracking import artifacts
 from backtracking.errors import UserError
 from backtracking.extraction.format import MANIFEST
+from backtracking.extraction.serialization import serialized
 
 CLAIMS = ".claims"
 
@@ -124,10 +124,14 @@ class ShardStore:
             tensors: its tensors.
             origin: what the record tells besides; the record is named by `origin.asked`.
         """
-        data = save(tensors)
         path, rows = self.path(key), len(tensors["trace"])
-        shard = Shard(key, path.name, hashlib.sha256(data).hexdigest(), len(data), rows)
-        artifacts.write_bytes(path, data)
+        digest = hashlib.sha256()
+        n_bytes = 0
+        with artifacts.new_file(path) as fresh, fresh.open("wb", buffering=0) as file:
+            for part in serialized(tensors):
+                digest.update(part)
+                n_bytes += file.write(part)
+        shard = Shard(key, path.name, digest.hexdigest(), n_bytes, rows)
         self._intact[key] = _state(path)
         described = asdict(origin)
         layers = described.pop("layers")
