@@ -53,9 +53,9 @@ class Preset:
 
 
 PRESETS = {
-    "40m": Preset(
-        {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 10,
-         "num_attention_heads": 8, "num_key_value_heads": 8, "vocab_size": 8192},
+    "50m": Preset(
+        {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 6,
+         "num_attention_heads": 12, "num_key_value_heads": 12, "vocab_size": 8192},
         "float32", 160, 220, 32, 2048, 1e-5,
     ),
     "tiny": Preset(
@@ -257,7 +257,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 def main() -> None:
     """Runs what the command line asks for, prints it and files it beside this script."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--preset", choices=PRESETS, default="40m")
+    parser.add_argument("--preset", choices=PRESETS, default="50m")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)

@@ -18,22 +18,27 @@ from backtracking.extraction.items import Item
 _IN_FLIGHT = 2
 # One part in this many is room for a unit that is larger than the first.
 _HEADROOM = 8
+# Ranges of this many rows on average are copied one by one sooner than gathered.
+_LONG = 8
 
 
 @dataclass(frozen=True)
 class Gather:
     """Where the rows that a batch contributes come from and where they go.
 
-    Tokens come first, then means. Token numbers count in the flattened, padded batch.
+    Token numbers count in the flattened, padded batch; a range is (first row in the shard, first
+    row in the source, length). Of what is gathered, tokens come first, then means.
 
     Attributes:
-        token: number of each token row.
+        direct: ranges of the batch that need no gathering.
+        token: number of each other token row.
         span: number of every token of every mean, sentence by sentence.
         segment: the mean to which each of these belongs.
         size: tokens of each mean.
-        runs: ranges of consecutive rows, as (first row in the shard, first row here, length).
+        runs: ranges of what is gathered.
     """
 
+    direct: tuple[tuple[int, int, int], ...]
     token: Int[Tensor, " tokens"]
     span: Int[Tensor, " summed"]
     segment: Int[Tensor, " summed"]
@@ -41,10 +46,9 @@ class Gather:
     runs: tuple[tuple[int, int, int], ...]
 
     def __call__(
-        self, values: Float[Tensor, "*batch_pos d_model"], dtype: torch.dtype
+        self, flat: Float[Tensor, "batch_pos d_model"], dtype: torch.dtype
     ) -> Float[Tensor, "rows d_model"]:
-        """The rows; means are summed in float32 whatever the model's dtype."""
-        flat = values.reshape(-1, values.shape[-1])
+        """The gathered rows; means are summed in float32 whatever the model's dtype."""
         tokens = flat.index_select(0, self.token).to(dtype)
         if not len(self.size):
             return tokens
@@ -61,7 +65,7 @@ def plan_gather(
     width: int,
     device: torch.device,
 ) -> Gather:
-    """What to gather of a batch.
+    """What to take of a batch.
 
     Args:
         items: the batch's traces.
@@ -71,7 +75,8 @@ def plan_gather(
         width: tokens of a trace with its padding.
         device: where the batch is.
     """
-    token, token_row, span, size, mean_row = [], [], [], [], []
+    none = np.empty(0, dtype=np.int64)
+    token, token_row, span, size, mean_row = [none], [none], [none], [], [none]
     for number, (item, its, first) in enumerate(zip(items, rows, first_rows, strict=True)):
         row = first + np.arange(len(its))
         is_token = (its.position >= 0) & wanted[row]
@@ -83,28 +88,39 @@ def plan_gather(
             start, end = item.spans[int(index)].start, item.spans[int(index)].end
             span.append(number * width + np.arange(start, end))
             size.append(end - start)
+    tokens, places = np.concatenate(token), np.concatenate(token_row)
+    direct = _ranges(places, tokens)
+    if device.type == "cpu" and len(tokens) >= _LONG * len(direct):
+        tokens, places = none, none
+    else:
+        direct = ()
+    sizes = np.array(size, dtype=np.int64)
+    gathered = np.concatenate([places, *mean_row])
 
     def tensor(values: np.ndarray) -> Tensor:
         return torch.from_numpy(values).to(device)
 
-    none = np.empty(0, dtype=np.int64)
-    sizes = np.array(size, dtype=np.int64)
     return Gather(
-        token=tensor(np.concatenate([none, *token])),
-        span=tensor(np.concatenate([none, *span])),
+        direct=direct,
+        token=tensor(tokens),
+        span=tensor(np.concatenate(span)),
         segment=tensor(np.repeat(np.arange(len(sizes)), sizes)),
         size=tensor(sizes),
-        runs=_runs(np.concatenate([none, *token_row, *mean_row])),
+        runs=_ranges(gathered, np.arange(len(gathered))),
     )
 
 
-def _runs(rows: Int[np.ndarray, " n"]) -> tuple[tuple[int, int, int], ...]:
-    if not len(rows):
+def _ranges(
+    places: Int[np.ndarray, " n"], sources: Int[np.ndarray, " n"]
+) -> tuple[tuple[int, int, int], ...]:
+    """The ranges in which both go up by one."""
+    if not len(places):
         return ()
-    starts = np.flatnonzero(np.diff(rows, prepend=rows[0] - 2) != 1)
-    lengths = np.diff(starts, append=len(rows))
+    goes_on = (np.diff(places) == 1) & (np.diff(sources) == 1)
+    starts = np.flatnonzero(np.concatenate([[True], ~goes_on]))
+    lengths = np.diff(starts, append=len(places))
     return tuple(
-        (int(rows[start]), int(start), int(length))
+        (int(places[start]), int(sources[start]), int(length))
         for start, length in zip(starts, lengths, strict=True)
     )
 
@@ -139,9 +155,11 @@ class HostMemory:
 
     def _new(self, n_bytes: int) -> Tensor:
         n_bytes += n_bytes // _HEADROOM
-        if self._pinned or not n_bytes:
-            return torch.empty(n_bytes, dtype=torch.uint8, pin_memory=self._pinned)
-        memory = mmap.mmap(-1, n_bytes)
+        if self._pinned:
+            return torch.empty(n_bytes, dtype=torch.uint8, pin_memory=True)
+        # Of its own, not of the heap, whose top the forward pass would then give back and ask for
+        # again and again.
+        memory = mmap.mmap(-1, max(1, n_bytes))
         if hasattr(mmap, "MADV_HUGEPAGE"):
             memory.madvise(mmap.MADV_HUGEPAGE)
         return torch.frombuffer(memory, dtype=torch.uint8)
@@ -165,17 +183,22 @@ class Mover:
 
     def move(
         self,
-        gathered: Float[Tensor, "rows d_model"],
+        values: Float[Tensor, "*batch_pos d_model"],
+        gather: Gather,
         target: Float[Tensor, "shard_rows d_model"],
-        runs: Sequence[tuple[int, int, int]],
     ) -> None:
-        """Copies the rows to their places; they are there once `wait` has returned."""
+        """Puts a batch's rows in their places; they are there once `wait` has returned."""
+        flat = values.reshape(-1, values.shape[-1])
+        _copy(flat, target, gather.direct)
+        if not gather.runs:
+            return
+        gathered = gather(flat, target.dtype)
         if self._stream is None:
-            _copy(gathered, target, runs)
+            _copy(gathered, target, gather.runs)
             return
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
-            _copy(gathered, target, runs)
+            _copy(gathered, target, gather.runs)
         gathered.record_stream(self._stream)
 
     def batch_done(self) -> None:
@@ -192,6 +215,6 @@ class Mover:
             self._moved.clear()
 
 
-def _copy(source: Tensor, target: Tensor, runs: Sequence[tuple[int, int, int]]) -> None:
-    for to, start, length in runs:
+def _copy(source: Tensor, target: Tensor, ranges: Sequence[tuple[int, int, int]]) -> None:
+    for to, start, length in ranges:
         target[to : to + length].copy_(source[start : start + length], non_blocking=True)

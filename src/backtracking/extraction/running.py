@@ -163,8 +163,7 @@ def run_batches(
 
 def _keeper(mover: Mover, gather: Gather, partial: Partial) -> Callable[[int, Tensor], None]:
     def keep(layer: int, values: Tensor) -> None:
-        target = partial.tensor_by_layer[layer]
-        mover.move(gather(values, target.dtype), target, gather.runs)
+        mover.move(values, gather, partial.tensor_by_layer[layer])
 
     return keep
 

@@ -20,8 +20,8 @@ from torch import Tensor
 
 from backtracking import artifacts
 from backtracking.errors import UserError
+from backtracking.extraction import serialization
 from backtracking.extraction.format import MANIFEST
-from backtracking.extraction.serialization import serialized
 
 CLAIMS = ".claims"
 
@@ -125,13 +125,9 @@ class ShardStore:
             origin: what the record tells besides; the record is named by `origin.asked`.
         """
         path, rows = self.path(key), len(tensors["trace"])
-        digest = hashlib.sha256()
-        n_bytes = 0
-        with artifacts.new_file(path) as fresh, fresh.open("wb", buffering=0) as file:
-            for part in serialized(tensors):
-                digest.update(part)
-                n_bytes += file.write(part)
-        shard = Shard(key, path.name, digest.hexdigest(), n_bytes, rows)
+        with artifacts.new_file(path) as fresh:
+            sha256, n_bytes = serialization.write(tensors, fresh)
+        shard = Shard(key, path.name, sha256, n_bytes, rows)
         self._intact[key] = _state(path)
         described = asdict(origin)
         layers = described.pop("layers")
