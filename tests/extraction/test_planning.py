@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import (
-    TARGET_BYTES,
+    LARGE_BYTES,
+    SMALL_BYTES,
     Positions,
     Request,
     Unit,
@@ -144,5 +145,21 @@ def test_planned_units_come_near_the_target_and_hold_a_power_of_two(d_model: int
     items = [item(row, 400, (2, 50), (60, 90)) for row in range(300)]
     request = with_planned_units(items, REQUEST, d_model)
     unit_bytes = 8 * estimated_bytes(plan(items[:8], REQUEST, IDENTITY), REQUEST, d_model) / 64
-    assert TARGET_BYTES / 2.1 < request.unit_traces * unit_bytes <= TARGET_BYTES * 1.05
+    assert SMALL_BYTES / 2.1 < request.unit_traces * unit_bytes <= SMALL_BYTES * 1.05
     assert request.unit_traces.bit_count() == 1
+
+
+@pytest.mark.parametrize(("tokens_per_batch", "n_full"), [(20_000, 4), (200_000, None)])
+def test_large_rows_make_large_units_for_whole_batches_up_to_a_bound(
+    tokens_per_batch: int, n_full: int | None
+) -> None:
+    items = [item(row, 400, (2, 50), (60, 90)) for row in range(300)]
+    request = dataclasses.replace(
+        REQUEST, positions=Positions(None), tokens_per_batch=tokens_per_batch
+    )
+    planned = with_planned_units(items, request, 4096)
+    unit_bytes = planned.unit_traces * 400 * (2 * 4096 * 4 + 24)
+    if n_full is None:
+        assert LARGE_BYTES / 2 < unit_bytes <= LARGE_BYTES
+    else:
+        assert n_full / 2 < planned.unit_traces * 400 / tokens_per_batch <= n_full

@@ -1,6 +1,8 @@
 """Units that are missing: claimed, computed, and written while the next one is being computed."""
 
+import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,7 +47,7 @@ class Filler:
         self.n_assembled = 0
         self._planned, self._reader = reader.request, reader
         self._items, self._shelf, self._shown = items, shelf, shown
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._writer = ThreadPoolExecutor(1, "writer", initializer=_yield_to_others)
         self._writing: Future[Shard] | None = None
         self._n_bytes = 0
 
@@ -176,3 +178,9 @@ class Filler:
 
     def _detail(self) -> str:
         return f"{self._n_bytes / 1e6:,.0f} MB written"
+
+
+def _yield_to_others() -> None:
+    """Lets the calling thread have what the forward pass leaves of the processors."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)

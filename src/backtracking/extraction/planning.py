@@ -17,8 +17,9 @@ from backtracking.extraction.items import Item
 # Part of every key: raise it when a change of this package changes the bytes of a shard.
 REVISION = 2
 BYTES_BY_DTYPE = {"float32": 4, "bfloat16": 2, "float16": 2}
-TARGET_BYTES = 128 * 2**20
-"""Planned shards have half of this to all of it; 50 MB to 2 GB travels well."""
+SMALL_BYTES, LARGE_BYTES = 128 * 2**20, 2 * 2**30
+"""Planned shards have half of one of these to all of it, or lie between them."""
+_FULL_BATCHES = 4
 
 
 @dataclass(frozen=True)
@@ -182,14 +183,19 @@ def estimated_bytes(units: Iterable[Unit], request: Request, d_model: int) -> in
 
 
 def with_planned_units(items: Sequence[Item], request: Request, d_model: int) -> Request:
-    """The request with a power of two of traces in a unit, whose shards come near `TARGET_BYTES`.
+    """The request with a power of two of traces in a unit.
 
-    The first 256 traces are looked at, so that traces added later seldom change it.
+    Shards are as large as makes four full batches, within `SMALL_BYTES` and `LARGE_BYTES`. The
+    first 256 traces are looked at, so that traces added later seldom change it.
     """
     sample = items[:256]
     n_rows = sum(len(rows_of(item, request.positions)) for item in sample)
-    per_trace = max(1, n_rows * _row_bytes(request, d_model) // max(1, len(sample)))
-    unit_traces = 2 ** max(0, (TARGET_BYTES // per_trace).bit_length() - 1)
+    n_tokens = sum(len(item.ids) for item in sample)
+    n_bytes = n_rows * _row_bytes(request, d_model)
+    filling = _FULL_BATCHES * request.tokens_per_batch * n_bytes // max(1, n_tokens)
+    target = min(max(filling, SMALL_BYTES), LARGE_BYTES)
+    per_trace = max(1, n_bytes // max(1, len(sample)))
+    unit_traces = 2 ** max(0, (target // per_trace).bit_length() - 1)
     return replace(request, unit_traces=unit_traces)
 
 

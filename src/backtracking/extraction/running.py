@@ -3,6 +3,7 @@
 In a causal model a token does not see what comes after it, so padding on the right needs no mask.
 """
 
+import ctypes
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -230,3 +231,19 @@ def prepare_torch(n_threads: int) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(n_threads)
     torch.use_deterministic_algorithms(True)
+    _keep_freed_memory()
+
+
+def _keep_freed_memory() -> None:
+    """Has glibc keep what a layer frees for the next one, which needs as much again.
+
+    Otherwise it may return the top of the heap to the kernel after every layer and fault it in
+    again, a page at a time.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+        mallopt(_M_MMAP_THRESHOLD, 2**25)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
