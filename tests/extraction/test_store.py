@@ -15,9 +15,9 @@ from torch import Tensor
 
 from backtracking import artifacts
 from backtracking.errors import UserError
-from backtracking.extraction.format import Rows
+from backtracking.extraction.format import Rows, Shard
 from backtracking.extraction.reader import ActivationStore
-from backtracking.extraction.store import Origin, Shard, ShardStore, publish
+from backtracking.extraction.store import Origin, ShardStore, publish
 
 MANIFEST = {
     "format": 1,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from backtracking import interruption, progress
 from backtracking.extraction import planning
-from backtracking.extraction.format import COLUMNS
+from backtracking.extraction.format import COLUMNS, Shard
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Unit
 from backtracking.extraction.reuse import Shelf
@@ -24,7 +24,7 @@ from backtracking.extraction.running import (
     shard_tensors,
     unit_rows,
 )
-from backtracking.extraction.store import Origin, Shard
+from backtracking.extraction.store import Origin
 
 _POLL_S = 0.1
 

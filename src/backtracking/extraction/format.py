@@ -34,6 +34,25 @@ class Rows:
         return Rows(self.trace[chosen], self.sentence[chosen], self.position[chosen])
 
 
+@dataclass(frozen=True)
+class Shard:
+    """A finished shard, as the manifest lists it.
+
+    Attributes:
+        key: hash of what determines the bytes.
+        file: its name in the folder.
+        sha256: hash of the bytes.
+        bytes: their number.
+        rows: rows of activations.
+    """
+
+    key: str
+    file: str
+    sha256: str
+    bytes: int
+    rows: int
+
+
 def concatenate(parts: Sequence[Rows]) -> Rows:
     """The rows of several traces or shards, one after the other."""
     columns = (

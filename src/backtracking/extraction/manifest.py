@@ -5,8 +5,7 @@ from typing import Any
 
 from backtracking import artifacts
 from backtracking.errors import UserError
-from backtracking.extraction.format import FORMAT, MANIFEST
-from backtracking.extraction.store import Shard
+from backtracking.extraction.format import FORMAT, MANIFEST, Shard
 
 CURE = (
     "Fetch the folder again with `dvc checkout` or `dvc pull`, or make it again with "

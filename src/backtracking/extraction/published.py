@@ -4,9 +4,9 @@ from pathlib import Path
 
 from backtracking.errors import UserError
 from backtracking.extraction import store
-from backtracking.extraction.format import MANIFEST
+from backtracking.extraction.format import MANIFEST, Shard
 from backtracking.extraction.manifest import read_manifest, shards_of
-from backtracking.extraction.store import Shard, ShardStore
+from backtracking.extraction.store import ShardStore
 
 
 def require_replaceable(out: Path, shards: ShardStore, *, repair: bool) -> None:

@@ -40,8 +40,8 @@ class ActivationStore:
     """The activations of one model around the sentences of a file of traces.
 
     Shards are mapped into memory, so that only what is read is loaded. Iterating gives shard after
-    shard, in memory for one. Rows are numbered through
-    all shards, in the order (trace, position, sentence).
+    shard, in memory for one. Rows are numbered through all shards, in the order (trace, position,
+    sentence).
 
     Args:
         folder: a published store, e.g. `data/interim/activations/reasoning`.

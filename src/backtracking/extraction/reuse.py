@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Int
 from safetensors import safe_open
 
-from backtracking.extraction.format import COLUMNS, Rows, tensor_name
+from backtracking.extraction.format import COLUMNS, Rows, Shard, tensor_name
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Unit
 from backtracking.extraction.running import Partial, Reader, empty, unit_rows
-from backtracking.extraction.store import Origin, Shard, ShardStore
+from backtracking.extraction.store import Origin, ShardStore
 
 
 class Shelf:

@@ -21,30 +21,11 @@ from torch import Tensor
 from backtracking import artifacts
 from backtracking.errors import UserError
 from backtracking.extraction import serialization
-from backtracking.extraction.format import MANIFEST
+from backtracking.extraction.format import MANIFEST, Shard
 
 CLAIMS = ".claims"
 
 _STALE_S = 3600
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A finished shard, as the manifest lists it.
-
-    Attributes:
-        key: hash of what determines the bytes.
-        file: its name in the folder.
-        sha256: hash of the bytes.
-        bytes: their number.
-        rows: rows of activations.
-    """
-
-    key: str
-    file: str
-    sha256: str
-    bytes: int
-    rows: int
 
 
 @dataclass(frozen=True)
