@@ -102,4 +102,5 @@ def _pieces(tensors: dict[str, Tensor]) -> Iterator[memoryview]:
     text += b" " * (-len(text) % 8)
     yield memoryview(len(text).to_bytes(8, "little") + text)
     for name in names:
-        yield memoryview(tensors[name].flatten().view(torch.uint8).numpy())
+        if tensors[name].numel():
+            yield tensors[name].flatten().view(torch.uint8).numpy().data
