@@ -15,6 +15,7 @@ from backtracking.operations.items import Item
 VERBS = (
     ["doctor"],
     ["smoke"],
+    ["extract"],
     ["snapshot"],
     ["push"],
     ["backup"],

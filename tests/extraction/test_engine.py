@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from extraction.conftest import FLOOR, REQUEST, Run
 from extraction_helpers import (
     contents,
     finished,
@@ -26,15 +27,12 @@ from backtracking import artifacts, hooks, models
 from backtracking.errors import UserError
 from backtracking.extraction import engine, filling, running, selfcheck
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions, Request
+from backtracking.extraction.planning import Positions
 from backtracking.extraction.reader import ActivationStore
 from backtracking.models import LoadedModel
 from backtracking.traces import TokenSpan
 
 N_LAYERS = 3
-FLOOR = 1e-5
-REQUEST = Request((0, 1, 2), Positions((-100, 100), True), "float32", 4, 64, 1)
-Run = Callable[..., engine.Extraction]
 
 
 def test_every_layer_equals_output_hidden_states_of_a_trace_alone(

@@ -15,6 +15,7 @@ import torch
 
 from backtracking import artifacts, traces
 from backtracking.extraction.reader import ActivationStore
+from backtracking.extraction.store import CLAIMS
 from backtracking.organism.tokenizer import build_tokenizer
 from backtracking.organism.training import Architecture, build_model
 from backtracking.stages import extract
@@ -124,7 +125,7 @@ def test_terminated_it_keeps_what_is_finished_and_goes_on_from_there(
     finished = {path.stem for path in shards.glob("[!.]*.json")}
     assert 0 < len(finished) < N_TRACES // 2
     assert {path.stem for path in shards.glob("*.safetensors")} == finished
-    assert not list(shards.glob(".*"))
+    assert [path.name for path in shards.glob(".*")] == [CLAIMS]
     assert not workspace.activations("reasoning").exists()
     main(workspace)
     n_left = N_TRACES // 2 - len(finished)
@@ -150,13 +151,24 @@ def test_a_wrong_parameter_is_told_and_nothing_is_overwritten(
     message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    kept = workspace.activations("reasoning") / "manifest.json"
-    artifacts.write_text(kept, "old")
+    main(workspace)
+    before = hashes(workspace.activations("reasoning"))
     write_params(workspace, PARAMS | change)
     with pytest.raises(SystemExit, match="1"):
         main(workspace)
     assert message in capsys.readouterr().err
-    assert kept.read_text() == "old"
+    assert hashes(workspace.activations("reasoning")) == before
+
+
+def test_a_folder_that_is_no_store_is_never_replaced(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = workspace.activations("reasoning") / "manifest.json"
+    artifacts.write_text(kept, "a work of years")
+    with pytest.raises(SystemExit, match="1"):
+        main(workspace)
+    assert f"{kept} is not JSON" in capsys.readouterr().err
+    assert kept.read_text() == "a work of years"
 
 
 def test_a_broken_line_of_the_traces_is_named(

@@ -1,0 +1,147 @@
+"""Several processes over one store: the same bytes, no unit twice, and a killed one costs its own."""
+
+import dataclasses
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from multiprocessing import active_children
+from pathlib import Path
+
+import pytest
+from extraction.conftest import FLOOR, REQUEST, Run
+from extraction_helpers import contents, in_child, shards_in
+
+from backtracking import artifacts
+from backtracking.extraction import engine, workers
+from backtracking.extraction.items import Item, TraceFile
+from backtracking.extraction.planning import Unit
+from backtracking.extraction.reader import ActivationStore
+from backtracking.extraction.store import ShardStore
+from backtracking.models import LoadedModel
+
+
+@pytest.fixture
+def traces(items: list[Item], tmp_path: Path) -> TraceFile:
+    artifacts.write_jsonl(
+        tmp_path / "traces.jsonl", ({"trace_id": str(i.trace), "token_ids": i.ids} for i in items)
+    )
+    artifacts.write_jsonl(
+        tmp_path / "sentences.jsonl",
+        (
+            {"trace_id": str(i.trace), "index": n, "start": span.start, "end": span.end}
+            for i in items
+            for n, span in i.spans.items()
+        ),
+    )
+    return TraceFile(tmp_path / "traces.jsonl", tmp_path / "sentences.jsonl")
+
+
+@pytest.fixture
+def job(model_folder: Path, traces: TraceFile, tmp_path: Path) -> workers.Job:
+    return workers.Job(model_folder, "float32", traces, REQUEST, tmp_path / "store")
+
+
+def left_to_others(
+    monkeypatch: pytest.MonkeyPatch, job: workers.Job, n: int, seconds: float = 60
+) -> engine.Helpers:
+    """Helpers, with this process held back until they have finished `n` units."""
+    start = workers.helpers(job, ["cpu"])
+
+    @contextmanager
+    def at_work(units: Sequence[Unit]) -> Iterator[None]:
+        with start(units):
+            deadline = time.monotonic() + seconds
+            while len(ShardStore(job.store).records()) < n + 1:
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+            yield
+
+    return at_work
+
+
+def test_a_worker_computes_the_same_bytes_as_one_process_alone(
+    model: LoadedModel,
+    job: workers.Job,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    alone = run(at="alone")
+    done = engine.extract(
+        model, job.items, REQUEST, store=job.store, out=tmp_path / "out", floor=FLOOR,
+        helpers=left_to_others(monkeypatch, job, alone.n_units - 1),
+    )  # fmt: skip
+    assert done.n_computed == alone.n_units
+    assert shards_in(tmp_path / "out") == shards_in(tmp_path / "outalone")
+    assert contents(tmp_path / "out") == contents(tmp_path / "outalone")
+
+
+def test_a_killed_worker_costs_only_its_unit(
+    model: LoadedModel,
+    job: workers.Job,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run(at="alone")
+    start = left_to_others(monkeypatch, job, 1)
+
+    @contextmanager
+    def killed(units: Sequence[Unit]) -> Iterator[None]:
+        with start(units):
+            for child in active_children():
+                os.kill(child.pid or 0, signal.SIGKILL)
+            yield
+
+    finished: list[str] = []
+    engine.extract(
+        model, job.items, REQUEST, store=job.store, out=tmp_path / "out", floor=FLOOR,
+        helpers=killed,
+    )  # fmt: skip
+    assert "Worker 1 ended with code -9; the others computed its units." in capsys.readouterr().err
+    assert contents(tmp_path / "out") == contents(tmp_path / "outalone")
+    assert not finished
+
+
+def test_a_worker_that_cannot_start_is_told_of_and_missed_by_nobody(
+    model: LoadedModel, job: workers.Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = dataclasses.replace(job, model=tmp_path / "nowhere")
+    engine.extract(
+        model, job.items, REQUEST, store=job.store, out=tmp_path / "out", floor=FLOOR,
+        helpers=workers.helpers(broken, ["cpu"]),
+    )  # fmt: skip
+    assert "Worker 1 ended with code 1" in capsys.readouterr().err
+    ActivationStore(tmp_path / "out").verify()
+
+
+def test_a_unit_is_claimed_by_one_process_and_given_back_when_it_dies(tmp_path: Path) -> None:
+    store = ShardStore(tmp_path / "store")
+    ready = tmp_path / "ready"
+
+    def hold() -> None:
+        assert ShardStore(tmp_path / "store").claim("unit")
+        ready.touch()
+        time.sleep(60)
+
+    waiting = threading.Thread(target=in_child, args=(hold, 2.0))
+    waiting.start()
+    while not ready.exists():
+        time.sleep(0.01)
+    assert not store.claim("unit")
+    assert store.claim("another")
+    waiting.join()
+    assert store.claim("unit")
+    store.close()
+
+
+def test_one_device_is_one_process_and_auto_is_every_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert workers.visible_devices("cpu") == ["cpu"]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert workers.visible_devices("auto") == ["cuda:0", "cuda:1"]
+    assert workers.visible_devices("cuda:1") == ["cuda:1"]
