@@ -42,13 +42,14 @@ def values(folder: Path) -> list[torch.Tensor]:
 def test_a_halved_budget_agrees_within_the_floor_and_the_manifest_says_so(
     run: Run, room: dict[str, int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(at="ample")
-    room["tokens"] = 63  # the longest trace has 59 tokens, a full batch 64
-    done = run()
-    assert "going on with 32 tokens in a batch" in capsys.readouterr().err
+    large = dataclasses.replace(REQUEST, tokens_per_batch=256)
+    run(request=large, at="ample")
+    room["tokens"] = 150
+    done = run(request=large)
+    assert "going on with 128 tokens in a batch" in capsys.readouterr().err
     manifest = artifacts.read_json(tmp_path / "out" / "manifest.json")
     halved = manifest["halved"]
-    assert halved and {each["tokens_per_batch"] for each in halved} == {32}
+    assert halved and {each["tokens_per_batch"] for each in halved} == {128}
     keys = [unit["key"] for unit in manifest["units"]]
     assert {each["key"] for each in halved} <= set(keys)
     assert not {each["asked"] for each in halved} & set(keys)
@@ -56,7 +57,7 @@ def test_a_halved_budget_agrees_within_the_floor_and_the_manifest_says_so(
         values(tmp_path / "out"), values(tmp_path / "outample"), strict=True
     ):
         assert selfcheck.relative(found, expected) < FLOOR
-    again = run()
+    again = run(request=large)
     assert (done.n_computed, again.n_computed) == (done.n_units, 0)
 
 

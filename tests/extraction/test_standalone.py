@@ -35,12 +35,12 @@ def folder(items: list[Item], model_folder: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
-BASE = ("--model", "model", "--traces", "traces.jsonl", "--out", "out")
+EXTRACT = ("extract", "--model", "model", "--traces", "traces.jsonl", "--out", "out")
 WINDOWS = ("--sentences", "sentences.jsonl", "--window=-2:3")
 
 
 def command(*options: str) -> list[str]:
-    return [sys.executable, "-m", "backtracking.cli", "extract", *BASE, *options]
+    return [sys.executable, "-c", "from backtracking.cli import main; main()", *EXTRACT, *options]
 
 
 def environment() -> dict[str, str]:

@@ -18,7 +18,7 @@ from backtracking.errors import UserError
 from backtracking.extraction.format import tensor_name
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import batches_of, rows_of
-from backtracking.extraction.running import Reader, empty, run_batches
+from backtracking.extraction.running import Partial, Reader, empty, is_out_of_memory, run_batches
 from backtracking.hooks import Site
 
 N_TRACES = 4
@@ -80,8 +80,7 @@ def refer(reader: Reader, items: Sequence[Item], n_tokens: int) -> Reference:
     sample = _sample(items, reader, int(SHARE * n_tokens))
     plain = [plain_rows(reader, item) for item in sample]
     other = empty(reader, sum(len(rows_of(item, request.positions)) for item in sample))
-    backwards = tuple(reversed(range(len(sample))))
-    run_batches(reader, sample, [backwards], other, extra_padding=EXTRA_PADDING)
+    _run_otherwise(reader, sample, other)
     return Reference(
         traces=tuple(item.trace for item in sample),
         plain={layer: torch.cat([one[layer] for one in plain]) for layer in request.layers},
@@ -118,6 +117,19 @@ def check(reader: Reader, reference: Reference, shard: Path, floor: float) -> Ch
     reader.mover.memory.give_back(reference.other.values())
     _require(measured)
     return measured
+
+
+def _run_otherwise(reader: Reader, sample: Sequence[Item], other: Partial) -> None:
+    """All in one batch, last trace first, or in as few as there is memory for; padded wider."""
+    batches = [tuple(reversed(range(len(sample))))]
+    while True:
+        try:
+            return run_batches(reader, sample, batches, other, extra_padding=EXTRA_PADDING)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        halves = [(batch[: len(batch) // 2], batch[len(batch) // 2 :]) for batch in batches]
+        batches = [half for pair in halves for half in pair if half]
 
 
 def plain_rows(reader: Reader, item: Item) -> dict[int, Float[Tensor, "rows d_model"]]:
