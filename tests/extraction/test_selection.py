@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_the_chosen_sentences_come_with_their_vectors(
     ],
 )
 def test_what_is_not_there_is_refused(
-    published: ActivationStore, annotations: Annotations, asked: dict, message: str
+    published: ActivationStore, annotations: Annotations, asked: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
         select(published, annotations, **({"layer": 1, "offset": 0} | asked))
@@ -144,6 +145,7 @@ def test_iterating_needs_memory_for_one_shard(tmp_path: Path) -> None:
 _CHILD = """
 import sys
 from pathlib import Path
+from typing import Any
 import torch
 from backtracking.extraction.reader import ActivationStore
 from backtracking.extraction.store import Origin, ShardStore, publish
