@@ -80,8 +80,9 @@ def test_the_chosen_sentences_come_with_their_vectors(
 def test_what_is_not_there_is_refused(
     published: ActivationStore, annotations: Annotations, asked: dict[str, Any], message: str
 ) -> None:
+    given: dict[str, Any] = {"layer": 1, "offset": 0, **asked}
     with pytest.raises(UserError, match=message):
-        select(published, annotations, **({"layer": 1, "offset": 0} | asked))
+        select(published, annotations, **given)
 
 
 def test_an_offset_outside_the_window_is_refused(

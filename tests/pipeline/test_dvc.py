@@ -104,6 +104,29 @@ def test_a_docstring_in_a_figure_reruns_no_stage_with_a_model(copy: Path) -> Non
     assert run_in(copy, *REPRO) == ["summary"]
 
 
+def test_two_models_are_extracted_at_once_as_two_keys_of_the_matrix(copy: Path) -> None:
+    roles = ("base", "reasoning")
+    before = {role: shards_of(copy, role) for role in roles}
+    params = copy / "params.yaml"
+    text = params.read_text()
+    params.write_text(re.sub(r"\n  means: true", "\n  means: false", text, count=1))
+    assert params.read_text() != text
+    at_once = [
+        subprocess.Popen([*REPRO, "-s", f"extract@{role}"], cwd=copy, env=environment())
+        for role in roles
+    ]
+    assert [process.wait(300) for process in at_once] == [0, 0]
+    for role in roles:
+        assert shards_of(copy, role).isdisjoint(before[role])
+        assert "up to date" in call(copy, "dvc", "status", f"extract@{role}")
+
+
+def shards_of(project: Path, role: str) -> set[str]:
+    """Names of a role's shards."""
+    folder = project / "data/interim/activations" / role
+    return {path.name for path in folder.glob("*.safetensors")}
+
+
 def test_a_queued_sweep_runs_the_code_that_was_queued(copy: Path) -> None:
     call(copy, "dvc", "exp", "run", "--queue", "-S", "summary.digits=2,3,5,6")
     live = copy / "src/backtracking/stages/summary.py"
