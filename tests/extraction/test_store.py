@@ -72,7 +72,7 @@ def folder(tmp_path: Path, shards: ShardStore) -> Path:
 
 
 def test_a_layer_is_read_with_what_its_rows_are(folder: Path) -> None:
-    values, rows = ActivationStore(folder).layer(3)
+    values, rows = ActivationStore(str(folder)).layer(3)
     expected = [row for shard in ROWS_BY_KEY.values() for row in shard]
     assert values.tolist() == [vector(3, row) for row in expected]
     found = zip(rows.trace, rows.sentence, rows.position, strict=True)

@@ -51,11 +51,11 @@ class ActivationStore:
             missing or truncated (by name).
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.manifest = read_manifest(folder)
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        self.manifest = read_manifest(self.folder)
         for unit in self.manifest["units"]:
-            _require_size(folder / unit["file"], unit["bytes"])
+            _require_size(self.folder / unit["file"], unit["bytes"])
 
     def __iter__(self) -> Iterator[OpenShard]:
         for file in self._files:
