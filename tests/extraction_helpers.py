@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from backtracking import artifacts
-from backtracking.extraction.items import Item
+from backtracking.extraction.items import Item, TraceFile
 from backtracking.extraction.reader import ActivationStore
 
 
@@ -23,6 +23,34 @@ def contents(folder: Path) -> dict[str, str]:
 def shards_in(folder: Path) -> dict[str, str]:
     """Hash of every shard by name; manifests may differ in what they say of their making."""
     return {name: sha for name, sha in contents(folder).items() if name.endswith(".safetensors")}
+
+
+def write_traces(items: Sequence[Item], folder: Path) -> TraceFile:
+    """The traces and their sentences as files, `traces.jsonl` and `sentences.jsonl`."""
+    traces, sentences = folder / "traces.jsonl", folder / "sentences.jsonl"
+    artifacts.write_jsonl(
+        traces, ({"trace_id": f"t{item.trace}", "token_ids": item.ids} for item in items)
+    )
+    artifacts.write_jsonl(
+        sentences,
+        (
+            {"trace_id": f"t{item.trace}", "index": n, "start": span.start, "end": span.end}
+            for item in items
+            for n, span in item.spans.items()
+        ),
+    )
+    return TraceFile(traces, sentences)
+
+
+def truncate(path: Path) -> None:
+    """Leaves half of a file; other links to it keep the whole."""
+    artifacts.write_bytes(path, path.read_bytes()[: path.stat().st_size // 2])
+
+
+def alter(path: Path) -> None:
+    """Turns the last bit of a file; other links to it keep theirs."""
+    data = path.read_bytes()
+    artifacts.write_bytes(path, data[:-1] + bytes([data[-1] ^ 1]))
 
 
 def tokens_of(store: ActivationStore, layer: int, item: Item) -> torch.Tensor:

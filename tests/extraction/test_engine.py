@@ -15,10 +15,12 @@ import pytest
 import torch
 from extraction.conftest import FLOOR, REQUEST, Run
 from extraction_helpers import (
+    alter,
     contents,
     finished,
     in_child,
     tokens_of,
+    truncate,
     with_sentences,
 )
 from transformer_lens.model_bridge import TransformerBridge
@@ -149,17 +151,8 @@ def test_traces_added_later_compute_only_what_is_new(
     assert contents(tmp_path / "out") == contents(tmp_path / "outfresh")
 
 
-def truncated(path: Path) -> None:
-    artifacts.write_bytes(path, path.read_bytes()[:-100])
-
-
-def altered(path: Path) -> None:
-    data = path.read_bytes()
-    artifacts.write_bytes(path, data[:-1] + bytes([data[-1] ^ 1]))
-
-
 Damage = Callable[[Path], None]
-DAMAGES = [(truncated, "truncated"), (altered, "altered"), (Path.unlink, "missing")]
+DAMAGES = [(truncate, "truncated"), (alter, "altered"), (Path.unlink, "missing")]
 
 
 @pytest.mark.parametrize(("damage", "how"), DAMAGES)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from extraction.conftest import REQUEST, Run
-from extraction_helpers import shards_in
+from extraction_helpers import alter, shards_in
 
 from backtracking.extraction import filling, running
 from backtracking.extraction.items import Item
@@ -111,9 +111,7 @@ def test_other_sentences_of_the_same_tokens_keep_the_tokens_and_renew_the_means(
 def test_a_damaged_older_shard_is_not_copied_from(run: Run, tmp_path: Path) -> None:
     run(request=REQUEST)
     for path in (tmp_path / "store").glob("*.safetensors"):
-        data = path.read_bytes()
-        path.unlink()
-        path.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+        alter(path)
     done = run(request=NARROW, at="")
     assert done.n_assembled == 0
     run(request=NARROW, at="fresh")

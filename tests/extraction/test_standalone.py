@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 
 import pytest
-from extraction_helpers import contents
+from extraction_helpers import contents, write_traces
 
-from backtracking import PROJECT_ROOT, artifacts
+from backtracking import PROJECT_ROOT
 from backtracking.errors import UserError
 from backtracking.extraction import standalone
 from backtracking.extraction.items import Item
@@ -21,17 +21,7 @@ from backtracking.extraction.reader import ActivationStore
 @pytest.fixture
 def folder(items: list[Item], model_folder: Path, tmp_path: Path) -> Path:
     (tmp_path / "model").symlink_to(model_folder)
-    artifacts.write_jsonl(
-        tmp_path / "traces.jsonl", ({"trace_id": f"t{i.trace}", "token_ids": i.ids} for i in items)
-    )
-    artifacts.write_jsonl(
-        tmp_path / "sentences.jsonl",
-        (
-            {"trace_id": f"t{i.trace}", "index": n, "start": span.start, "end": span.end}
-            for i in items
-            for n, span in i.spans.items()
-        ),
-    )
+    write_traces(items, tmp_path)
     return tmp_path
 
 

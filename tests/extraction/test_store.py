@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from extraction_helpers import alter, truncate
 from safetensors import safe_open
 from torch import Tensor
 
@@ -130,16 +131,6 @@ def test_another_program_reads_the_format_with_json_and_safetensors_alone(folder
 
 def remove(path: Path) -> None:
     path.unlink()
-
-
-def truncate(path: Path) -> None:
-    artifacts.write_bytes(path, path.read_bytes()[: path.stat().st_size // 2])
-
-
-def alter(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[-1] ^= 1
-    artifacts.write_bytes(path, bytes(data))
 
 
 @pytest.mark.parametrize(

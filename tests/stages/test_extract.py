@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from extraction_helpers import contents
 
 from backtracking import artifacts, traces
 from backtracking.extraction.reader import ActivationStore
@@ -77,16 +78,12 @@ def main(workspace: Workspace) -> None:
     extract.main(["--root", str(workspace.root), "reasoning"])
 
 
-def hashes(folder: Path) -> dict[str, str]:
-    return {path.name: artifacts.sha256_file(path) for path in sorted(folder.iterdir())}
-
-
 def test_the_stage_writes_a_store_of_every_layer_and_the_same_one_again(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = workspace.activations("reasoning")
     main(workspace)
-    before = hashes(out)
+    before = contents(out)
     assert (
         f"in {N_TRACES // 2} units, {N_TRACES // 2} of them computed now" in capsys.readouterr().out
     )
@@ -95,7 +92,7 @@ def test_the_stage_writes_a_store_of_every_layer_and_the_same_one_again(
     assert store.layers == (0, 1)
     assert set(store.rows.trace) == set(range(N_TRACES))
     main(workspace)
-    assert hashes(out) == before
+    assert contents(out) == before
     assert "0 of them computed now" in capsys.readouterr().out
 
 
@@ -152,12 +149,12 @@ def test_a_wrong_parameter_is_told_and_nothing_is_overwritten(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     main(workspace)
-    before = hashes(workspace.activations("reasoning"))
+    before = contents(workspace.activations("reasoning"))
     write_params(workspace, PARAMS | change)
     with pytest.raises(SystemExit, match="1"):
         main(workspace)
     assert message in capsys.readouterr().err
-    assert hashes(workspace.activations("reasoning")) == before
+    assert contents(workspace.activations("reasoning")) == before
 
 
 def test_a_folder_that_is_no_store_is_never_replaced(

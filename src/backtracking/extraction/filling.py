@@ -58,7 +58,11 @@ class Filler:
         self._writer.shutdown(wait=True)
         self._shelf.store.close()
 
-    def fill(self, units: Sequence[Unit], what: str = "extracting") -> dict[str, Shard]:
+    def fill(self, units: Sequence[Unit]) -> dict[str, Shard]:
+        """As `start`, and waits for the last shard to be written."""
+        return {key: future.result() for key, future in self.start(units).items()}
+
+    def start(self, units: Sequence[Unit], what: str = "extracting") -> dict[str, Future[Shard]]:
         """Computes the units, or waits for those that another process has in hand.
 
         Args:
@@ -66,15 +70,11 @@ class Filler:
             what: the words for it beside the progress.
 
         Returns:
-            The shard of each unit, by the unit's key.
+            The shard of each unit, by the unit's key; the last may still be being written.
 
         Raises:
             SystemExit: with code 75, between two units, when the process was asked to stop.
         """
-        return {key: future.result() for key, future in self.start(units, what).items()}
-
-    def start(self, units: Sequence[Unit], what: str = "extracting") -> dict[str, Future[Shard]]:
-        """As `fill`, and does not wait for the last shard to be written."""
         futures: dict[str, Future[Shard]] = {}
         n_tokens = sum(unit.n_tokens for unit in units)
         shown = self._shown and n_tokens > 0

@@ -23,6 +23,9 @@ from backtracking.extraction.planning import Request, batches_of, rows_of
 from backtracking.hooks import Site
 from backtracking.models import LoadedModel
 
+# Of glibc's malloc.h.
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+
 
 @dataclass(frozen=True)
 class Reader:
@@ -226,7 +229,7 @@ def _told_of_one_too_long(items: Sequence[Item]) -> Iterator[None]:
 
 
 def prepare_torch(n_threads: int) -> None:
-    """Makes equal runs give equal bytes; call it before the model is loaded."""
+    """Makes equal runs give equal bytes, and keeps memory; call it before the model is loaded."""
     # cuBLAS reads this once, when the GPU is first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(n_threads)
@@ -244,6 +247,3 @@ def _keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(_M_MMAP_THRESHOLD, 2**25)
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

@@ -4,6 +4,7 @@ A large shard goes to the disk past the page cache, which costs the forward pass
 is allocated for it, and what other programs have in the cache stays there.
 """
 
+import fcntl
 import hashlib
 import json
 import mmap
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 _PART = 2**22
+_PAST_CACHE = getattr(os, "O_DIRECT", 0)
 _DTYPES = {
     torch.float32: "F32",
     torch.bfloat16: "BF16",
@@ -39,13 +41,12 @@ def write(tensors: dict[str, Tensor], path: Path) -> tuple[str, int]:
     """
     digest = hashlib.sha256()
     n_bytes = 0
-    file = _open(path, past_cache=True)
+    file = _open(path)
     try:
         for part in _aligned_parts(tensors):
             if len(part) < _PART:
                 # The last one: a part of a page cannot pass by the cache.
-                os.close(file)
-                file = _open(path, past_cache=False)
+                fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) & ~_PAST_CACHE)
             digest.update(part)
             _write_all(file, part)
             n_bytes += len(part)
@@ -54,10 +55,10 @@ def write(tensors: dict[str, Tensor], path: Path) -> tuple[str, int]:
     return digest.hexdigest(), n_bytes
 
 
-def _open(path: Path, *, past_cache: bool) -> int:
-    flags = os.O_WRONLY | (os.O_TRUNC if past_cache else os.O_APPEND)
+def _open(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_TRUNC
     try:
-        return os.open(path, flags | (getattr(os, "O_DIRECT", 0) if past_cache else 0))
+        return os.open(path, flags | _PAST_CACHE)
     except OSError:
         # Not every file system can.
         return os.open(path, flags)

@@ -41,7 +41,7 @@ class Options:
         devices: one process each [every GPU, else the CPU].
         n_workers: processes on the CPU.
         n_threads: CPU threads of each [as an earlier run into `out`, else the cores shared out].
-        unit_traces: traces of a shard [as an earlier run into `out`, else for about 100 MB].
+        unit_traces: traces of a shard [as an earlier run into `out`, else for 64 MB to 2 GB].
         tokens_per_batch: of a forward pass [as an earlier run into `out`, else by the device].
         floor: largest relative difference that the self-check accepts [by the dtypes].
         repair: whether damaged shards of `out` are computed again.
