@@ -1,0 +1,87 @@
+"""`backtracking extract`: its options, and what it answers. Nothing heavy until it runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backtracking.operations.items import Item
+from backtracking.verbs import AsJson, report
+
+
+def extract(
+    model: Annotated[str, typer.Option(help="Folder in transformers format, or a hub id.")],
+    traces: Annotated[Path, typer.Option(help="JSON Lines with token_ids (and prompt_ids).")],
+    out: Annotated[Path, typer.Option(help="Folder to publish.")],
+    sentences: Annotated[
+        Path | None, typer.Option(help="JSON Lines with trace_id, index, start, end.")
+    ] = None,
+    hook: Annotated[
+        str, typer.Option(help="resid_post, resid_pre, attn_out or mlp_out.")
+    ] = "resid_post",
+    layers: Annotated[str, typer.Option(help="all, or such as 0,4,10-12.")] = "all",
+    window: Annotated[
+        str | None,
+        typer.Option(help="Offsets kept around sentence starts, --window=-13:10; else all tokens."),
+    ] = None,
+    means: Annotated[bool, typer.Option("--means", help="Keep sentence means as well.")] = False,
+    dtype: Annotated[str, typer.Option(help="In which the model runs.")] = "float32",
+    stored_dtype: Annotated[str | None, typer.Option(help="Of what is stored; else dtype.")] = None,
+    device: Annotated[
+        list[str] | None,
+        typer.Option(help="One process each; may be repeated. Else every GPU, or the CPU."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes on one device.")] = 1,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads of each.")] = None,
+    store: Annotated[
+        Path | None, typer.Option(help="Folder of the shards by key; else beside OUT.")
+    ] = None,
+    unit_traces: Annotated[int | None, typer.Option(min=1, help="Traces in a shard.")] = None,
+    tokens_per_batch: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of a forward pass.")
+    ] = None,
+    floor: Annotated[
+        float | None, typer.Option(help="Largest relative difference that the check accepts.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Of a hub id.")] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Compute damaged shards of OUT again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model's activations on given token ids; resumes, adds only what is missing.
+
+    Needs no params.yaml and no DVC. Exit 75 when interrupted: the same command goes on.
+    """
+
+    def take() -> list[Item]:
+        from backtracking import interruption
+        from backtracking.extraction import standalone
+
+        interruption.install()
+        done = standalone.run(
+            standalone.Options(
+                model=model,
+                revision=revision,
+                traces=traces,
+                sentences=sentences,
+                out=out,
+                store=store,
+                hook=hook,
+                layers=layers,
+                window=window,
+                means=means,
+                dtype=dtype,
+                stored_dtype=stored_dtype,
+                devices=tuple(device or ()),
+                n_workers=workers,
+                n_threads=threads,
+                unit_traces=unit_traces,
+                tokens_per_batch=tokens_per_batch,
+                floor=floor,
+                repair=repair,
+            )
+        )
+        return [Item(line) for line in standalone.told(out, done)]
+
+    report("extract", as_json, take)
