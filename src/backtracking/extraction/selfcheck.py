@@ -22,7 +22,7 @@ from backtracking.extraction.running import Partial, Reader, empty, is_out_of_me
 from backtracking.hooks import Site
 
 N_TRACES = 4
-SHARE = 0.01
+SHARE = 0.005
 """Of the tokens of an extraction, what its check may cost at the most (but two traces always)."""
 EXTRA_PADDING = 7
 
@@ -167,7 +167,7 @@ def _plain_tokens(reader: Reader, item: Item) -> dict[int, Float[Tensor, "pos d_
     with torch.inference_mode(), hooks.reading(sites, keep):
         ids = torch.tensor([item.ids], device=model.device)
         hidden_states = model.model(
-            input_ids=ids, output_hidden_states=True, use_cache=False
+            input_ids=ids, output_hidden_states=True, use_cache=False, logits_to_keep=1
         ).hidden_states
     shift = 1 if request.hook == "resid_post" else 0
     return {

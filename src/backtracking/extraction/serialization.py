@@ -13,7 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import UInt8
 from torch import Tensor
 
 _PART = 2**22
@@ -71,21 +73,22 @@ def _write_all(file: int, part: memoryview) -> None:
 
 def _aligned_parts(tensors: dict[str, Tensor]) -> Iterator[memoryview]:
     """The bytes in parts of one length, each valid until the next; only the last is shorter."""
-    room = memoryview(mmap.mmap(-1, _PART))
+    room = np.frombuffer(mmap.mmap(-1, _PART), dtype=np.uint8)
     filled = 0
     for piece in _pieces(tensors):
         start = 0
         while start < len(piece):
             n = min(_PART - filled, len(piece) - start)
-            room[filled : filled + n] = piece[start : start + n]
+            # Unlike a memoryview's, this copy lets the forward pass have the interpreter.
+            np.copyto(room[filled : filled + n], piece[start : start + n])
             start, filled = start + n, filled + n
             if filled == _PART:
-                yield room
+                yield room.data
                 filled = 0
-    yield room[:filled]
+    yield room[:filled].data
 
 
-def _pieces(tensors: dict[str, Tensor]) -> Iterator[memoryview]:
+def _pieces(tensors: dict[str, Tensor]) -> Iterator[UInt8[np.ndarray, " bytes"]]:
     """The length of the header, the header, and each tensor's own memory."""
     # The widest numbers first, so that all lie at multiples of their size.
     names = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))
@@ -101,7 +104,7 @@ def _pieces(tensors: dict[str, Tensor]) -> Iterator[memoryview]:
         }
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    yield memoryview(len(text).to_bytes(8, "little") + text)
+    yield np.frombuffer(len(text).to_bytes(8, "little") + text, dtype=np.uint8)
     for name in names:
         if tensors[name].numel():
-            yield tensors[name].flatten().view(torch.uint8).numpy().data
+            yield tensors[name].flatten().view(torch.uint8).numpy()
