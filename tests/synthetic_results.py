@@ -33,11 +33,12 @@ def write_results(root: Path, transfers: bool = True) -> None:
 def _evidence(transfers: bool) -> list[dict[str, Any]]:
     excess = Interval(0.3, 0.25 if transfers else -0.1, 0.35, 70)
     own, control = (_steered(target, strong) for target, strong in _STRONG.items())
-    return [
+    claims = [
         judge_primary(own, {"shuffled": excess}, {}),
         judge_causal(own, "transfer"),
         judge_causal(control, "transfer"),
     ]
+    return [claim | {"must_fail": "shuffled" in claim["pair"]} for claim in claims]
 
 
 _STRONG = {"reasoning": True, "shuffled": False}

@@ -103,10 +103,11 @@ def test_no_effect_is_no_evidence() -> None:
 
 def test_an_excess_is_the_difference_of_two_targets_on_the_same_decisions() -> None:
     one, other = measured(0.4, 0.3), measured(0.15, 0.3, target="shuffled")
-    found = excess(one, other, Label("base", 1.0, "decision"), "alive", BOOTSTRAP)
+    arm = Label("base", 1.0, "decision")
+    found = excess((one, arm), (other, arm), "alive", BOOTSTRAP)
     assert found.value == pytest.approx(0.25) and found.n == N_PROBLEMS
     assert found.low == pytest.approx(0.25) and found.high == pytest.approx(0.25)
-    back = excess(other, one, Label("base", 1.0, "decision"), "alive", BOOTSTRAP)
+    back = excess((other, arm), (one, arm), "alive", BOOTSTRAP)
     assert back.value == pytest.approx(-0.25)
 
 

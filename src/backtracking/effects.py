@@ -113,11 +113,11 @@ def steered(measured: Measured, direction: str, bootstrap: Bootstrap) -> Steered
 
 
 def excess(
-    first: Measured, second: Measured, label: Label, kind: str, bootstrap: Bootstrap
+    first: tuple[Measured, Label], second: tuple[Measured, Label], kind: str, bootstrap: Bootstrap
 ) -> Interval:
-    """An arm's effect in one target minus its effect in another, on the same decisions."""
-    change = [one.p(label, kind) - one.p(BASELINE, kind) for one in (first, second)]
-    problems = list(first.problem[first.kind == kind])
+    """An arm's effect in one target minus another's, there or elsewhere, on the same decisions."""
+    change = [one.p(label, kind) - one.p(BASELINE, kind) for one, label in (first, second)]
+    problems = list(first[0].problem[first[0].kind == kind])
     return bootstrap.intervals(change[0] - change[1], problems)[0]
 
 

@@ -76,6 +76,8 @@ class Inputs:
         problems: the problems.
         direction_by_name: as in results/directions.
         residual_norm: mean norm of the residual stream by (role, layer).
+        base_by_role: the pairs: role of each model that came from a base or is paired with one,
+            `reasoning` first, and role of that base.
     """
 
     model_by_role: Mapping[str, LoadedModel]
@@ -84,11 +86,32 @@ class Inputs:
     problems: Sequence[Problem]
     direction_by_name: Mapping[str, Tensor]
     residual_norm: Mapping[tuple[str, int], float]
+    base_by_role: Mapping[str, str]
 
     @property
     def controls(self) -> list[str]:
-        """Roles of the control pairs."""
-        return [role for role in self.model_by_role if role not in ("base", "reasoning")]
+        """Roles of the control pairs' models."""
+        return [role for role in self.base_by_role if role != "reasoning"]
+
+    @property
+    def other_bases(self) -> list[str]:
+        """Roles of bases that the reasoning model did not come from."""
+        return sorted(set(self.base_by_role.values()) - {self.base_by_role["reasoning"]})
+
+    @property
+    def targets(self) -> list[str]:
+        """Roles of the models that are steered."""
+        return [self.base_by_role["reasoning"], "reasoning", *self.controls]
+
+    def sources(self, target: str) -> list[str]:
+        """Roles whose directions a target is steered along: every model's in the reasoning model.
+
+        In the others the pair under study, and their own.
+        """
+        if target == "reasoning":
+            return list(self.model_by_role)
+        own = self.base_by_role.get(target, target)
+        return list(dict.fromkeys((self.base_by_role["reasoning"], "reasoning", own, target)))
 
     def marked_ids(self) -> list[int]:
         """Token ids that open backtracking."""
@@ -126,9 +149,13 @@ def prefixes_of(
 
 
 def score_on_dev(plan: Plan, inputs: Inputs) -> list[dict[str, Any]]:
-    """For every layer and window: what the base's direction does to the reasoning model on dev."""
+    """For every layer and window: what the base's direction does to the reasoning model on dev.
+
+    `excess` is its effect minus the mean effect of random directions of the same norm.
+    """
     prefixes, _, decisions = prefixes_of(inputs, "dev", n_samples=1)
     loaded, grid = inputs.model_by_role["reasoning"], []
+    randoms = random_units(plan, loaded.d_model).values()
     for name, own in sorted(inputs.direction_by_name.items()):
         if not name.startswith("reasoning.matched."):
             continue
@@ -137,32 +164,34 @@ def score_on_dev(plan: Plan, inputs: Inputs) -> list[dict[str, Any]]:
         norm = float(own.norm())
         arms = [
             Arm(torch.zeros_like(own), "decision"),
-            *(Arm(norm * vector / vector.norm(), "decision") for vector in (base, own)),
+            *(Arm(norm * v / v.norm(), "decision") for v in (base, own, *randoms)),
         ]
         found = teacher_force(
             loaded, int(layer), prefixes, arms, inputs.marked_ids(), plan.rows_per_batch
         )
         alive = found.p_marked[:, decisions.kind == "alive"].mean(axis=1)
+        effects = alive - alive[0]
         grid.append(
             {"layer": int(layer), "window": window, "norm": norm}
-            | {"effect": alive[1] - alive[0], "effect_own": alive[2] - alive[0]}
+            | {"effect": effects[1], "effect_own": effects[2]}
+            | {"excess": effects[1] - effects[3:].mean()}
             | {"agreement": float(np.nanmean(found.agreement[1]))}
         )
     return sorted(grid, key=lambda row: (row["layer"], row["window"]))
 
 
 def choose(plan: Plan, grid: Sequence[Mapping[str, Any]]) -> Choice:
-    """The usable layer and window with the largest effect on dev; of all, where none is usable."""
+    """The usable layer and window with the largest excess on dev; of all, where none is usable."""
     usable = [row for row in grid if row["agreement"] >= plan.min_agreement]
-    best = max(usable or grid, key=lambda row: row["effect"])
+    best = max(usable or grid, key=lambda row: row["excess"])
     return Choice(best["layer"], best["window"], best["norm"])
 
 
 def unit_directions(inputs: Inputs, choice: Choice, target: str) -> dict[str, Tensor]:
-    """Unit vectors by name: matched directions of every role, and the target's `action`."""
+    """Unit vectors by name: matched directions of its sources, and the target's `action`."""
     found = {
         role: inputs.direction_by_name[f"{role}.matched.{choice.window}.{choice.layer}"]
-        for role in inputs.model_by_role
+        for role in inputs.sources(target)
     }
     found["action"] = inputs.direction_by_name[f"{target}.action"]
     return {name: vector / vector.norm() for name, vector in found.items()}
@@ -227,7 +256,8 @@ def report(
         trace = inputs.traces[row]
         prefixes.append(Prefix(trace.ids[:end], len(trace.prompt_ids), [end - 1]))
     rows = []
-    for target, loaded in inputs.model_by_role.items():
+    for target in inputs.targets:
+        loaded = inputs.model_by_role[target]
         units = unit_directions(inputs, choice, target) | random_units(plan, loaded.d_model)
         ids = loaded.tokenizer.get_vocab()
         vectors = [torch.zeros(loaded.d_model), *(choice.norm * unit for unit in units.values())]
@@ -253,7 +283,7 @@ def free_runs(
     for target in ("reasoning", *inputs.controls):
         loaded = inputs.model_by_role[target]
         units = unit_directions(inputs, choice, target)
-        names = dict.fromkeys(("base", target, "action"))
+        names = dict.fromkeys((inputs.base_by_role[target], target, "action"))
         labels = [BASELINE, *(Label(n, d, "decision") for n in names for d in (1.0, -1.0))]
         randoms = random_units(plan, loaded.d_model)
         labels += [Label(name, 1.0, "decision") for name in list(randoms)[: plan.n_free_random]]

@@ -98,6 +98,14 @@ def _cast(hint: Any, value: Any, key: str, where: str) -> Any:
             raise UserError(f"{where}: key `{key}` expects {len(arguments)} values: {value!r}.")
         hints = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else list(arguments)
         return tuple(_cast(h, v, key, where) for h, v in zip(hints, value, strict=True))
+    if origin is dict and isinstance(value, dict):
+        inside = f"{where}, key `{key}`"
+        return {
+            _cast(arguments[0], name, str(name), inside): _cast(
+                arguments[1], each, str(name), inside
+            )
+            for name, each in value.items()
+        }
     if origin is typing.Literal and value in arguments:
         return value
     if hint is float and isinstance(value, int) and not isinstance(value, bool):

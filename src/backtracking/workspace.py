@@ -12,15 +12,27 @@ class Roles:
     """The models of the study: section `models` of params.yaml.
 
     Attributes:
-        controls: roles of the control pairs' models, beside `base` and `reasoning`.
+        controls: the control pairs, in which claims must fail: role of each one's model, and role
+            of the base that it is paired with.
     """
 
-    controls: tuple[str, ...]
+    controls: dict[str, str]
+
+    @property
+    def base_by_role(self) -> dict[str, str]:
+        """Every pair, the one under study first: the model's role, and its base's."""
+        return {"reasoning": "base"} | self.controls
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Every role."""
-        return ("base", "reasoning", *self.controls)
+        """Every role, each once; a base stands before what is paired with it."""
+        pairs = self.base_by_role.items()
+        return tuple(dict.fromkeys(role for pair in pairs for role in reversed(pair)))
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """Roles of the bases, the one under study first."""
+        return tuple(dict.fromkeys(self.base_by_role.values()))
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from project import write_tiny_params
 
+from backtracking.workspace import Roles
+
+CONTROLS = {"shuffled": "base", "nostatement": "nostatement-base", "scratch": "base"}
 ORDER = (
-    "problems", "weights base", "weights reasoning", "weights shuffled", "traces", "label",
-    "organism", "extract base", "extract reasoning", "extract shuffled", "directions", "steer",
-    "summary",
+    "problems", "weights base", "weights reasoning", "controls", "traces", "label", "organism",
+    *(f"extract {role}" for role in Roles(CONTROLS).all), "directions", "steer", "summary",
 )  # fmt: skip
 
 
@@ -52,6 +54,7 @@ def test_summary_has_the_names_that_branches_are_compared_by(tiny: Path) -> None
         "organism_solve_rate", "organism_valid_sentence_rate", "base_report_accuracy",
         "label_kappa", "span_coverage", "selection_layer", "directions_split_half_cosine",
         "directions_base_reasoning_cosine", "directions_base_shuffled_cosine",
+        "directions_nostatement_base_nostatement_cosine", "directions_base_scratch_cosine",
         "steer_agreement_elsewhere", "steer_primary_effect", "steer_primary_holds",
     }  # fmt: skip
     for kind in ("alive", "over"):
@@ -71,7 +74,14 @@ def test_claims_give_every_pair_its_verdict(tiny: Path) -> None:
         ("primary", "base -> reasoning"),
         ("causal", "reasoning -> reasoning"),
         ("transfer", "base -> reasoning"),
+        *(("causal", f"{role} -> {role}") for role in CONTROLS),
+        *(("transfer", f"{base} -> {role}") for role, base in CONTROLS.items()),
+    }
+    must_fail = {(row["claim"], row["pair"]) for row in claims if row["must_fail"]}
+    assert must_fail == {
         ("causal", "shuffled -> shuffled"),
         ("transfer", "base -> shuffled"),
+        ("transfer", "nostatement-base -> nostatement"),
+        ("transfer", "base -> scratch"),
     }
     assert {row["verdict"] for row in claims} <= {"holds", "fails", "untestable"}

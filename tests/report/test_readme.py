@@ -98,7 +98,7 @@ def test_a_claim_that_fails_is_printed_as_failed_with_what_failed(root: Path) ->
 def test_in_a_control_pair_failing_is_right_and_holding_is_an_alarm() -> None:
     from backtracking.report.findings import verdict
 
-    claim = {"pair": "base -> shuffled", "parts": {"raises": "fails"}, "verdict": "fails"}
+    claim = {"must_fail": True, "parts": {"raises": "fails"}, "verdict": "fails"}
     assert verdict(claim) == "fails, as it must in a control pair (raises)"
     assert "MUST NOT" in verdict(claim | {"verdict": "holds", "parts": {"raises": "holds"}})
 

@@ -71,7 +71,7 @@ def result() -> Result:
         "reasoning": Planted(moments, second, {0: 0.3, 1: 3.0}),
     }
     actions = {role: torch.ones(D_MODEL) for role in stores}
-    return run(PARAMS, moments, stores, actions)
+    return run(PARAMS, moments, stores, actions, {"reasoning": "base"})
 
 
 def test_the_planted_direction_is_found_without_the_slope_of_the_running_total(

@@ -7,20 +7,24 @@ from backtracking.stages.steer import Params
 PARAMS = Params((-1.0, 1.0), 1, 5, 2, 10, 0.9, 40, 16, 3, 1, "cpu")
 
 
-def scored(layer: int, effect: float, agreement: float) -> dict:
-    """A row of the grid that is scored on dev."""
+def scored(layer: int, excess: float, agreement: float, random: float = 0.0) -> dict:
+    """A row of the grid that is scored on dev, with the mean effect of random directions."""
     return {
-        "layer": layer, "window": "4:4", "norm": 2.0, "effect": effect, "effect_own": 0.0,
-        "agreement": agreement,
+        "layer": layer, "window": "4:4", "norm": 2.0, "effect": excess + random, "effect_own": 0.0,
+        "excess": excess, "agreement": agreement,
     }  # fmt: skip
 
 
-def test_the_largest_effect_is_chosen_among_layers_that_leave_the_rest_alone() -> None:
+def test_an_effect_that_random_directions_have_as_well_counts_for_nothing() -> None:
+    assert choose(PARAMS, [scored(0, 0.2, 0.99), scored(1, 0.1, 0.99, random=0.5)]).layer == 0
+
+
+def test_the_largest_excess_is_chosen_among_layers_that_leave_the_rest_alone() -> None:
     grid = [scored(0, 0.1, 0.99), scored(1, 0.3, 0.95), scored(2, 0.8, 0.4)]
     assert choose(PARAMS, grid) == Choice(1, "4:4", 2.0)
 
 
-def test_where_no_layer_is_usable_the_largest_effect_is_taken_all_the_same() -> None:
+def test_where_no_layer_is_usable_the_largest_excess_is_taken_all_the_same() -> None:
     assert choose(PARAMS, [scored(0, 0.1, 0.5), scored(2, 0.8, 0.4)]).layer == 2
 
 

@@ -103,6 +103,11 @@ class Trainer:
             ),
         )
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the schedule's last step has been made."""
+        return self.step >= self.schedule.steps
+
     def train_step(self, rows: list[Row]) -> float:
         """One step on a batch; returns the mean next-token loss in nats."""
         ids, targets = to_tensors(rows)
@@ -154,17 +159,17 @@ def train(
 ) -> list[float]:
     """Trains to the end of the schedule and returns the loss of every step.
 
-    A checkpoint is written every `checkpoint_every` steps; where one lies at `checkpoint`, the run
-    goes on from it, over the same rows, to the same final bytes.
+    A checkpoint is written every `checkpoint_every` steps and at the end; where one lies at
+    `checkpoint`, the run goes on from it, over the same rows, to the same final bytes.
     """
     if checkpoint.is_file():
         trainer.restore(checkpoint)
         for _ in range(trainer.step):
             next(batches)
     trainer.model.train()
-    while trainer.step < trainer.schedule.steps:
+    while not trainer.is_done:
         loss = trainer.train_step(next(batches))
-        if trainer.step % trainer.schedule.checkpoint_every == 0:
+        if trainer.step % trainer.schedule.checkpoint_every == 0 or trainer.is_done:
             trainer.save(checkpoint)
         after_step(trainer.step, loss)
     return trainer.losses

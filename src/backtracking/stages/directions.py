@@ -94,6 +94,7 @@ def run(
     moments: Moments,
     store_by_role: Mapping[str, ActivationStore],
     action_by_role: Mapping[str, Tensor],
+    base_by_role: Mapping[str, str],
 ) -> Result:
     """All forms for every role, layer and window.
 
@@ -102,6 +103,7 @@ def run(
         moments: every sentence with its exact labels.
         store_by_role: activations of each model, `base` and `reasoning` among them.
         action_by_role: the `action` direction of each model.
+        base_by_role: the base of each model that is paired with one.
     """
     rng = np.random.default_rng(params.seed)
     n_problems = int(moments.problem_number[moments.split == "train"].max()) + 1
@@ -124,7 +126,7 @@ def run(
     found = {name: one.direction.float() for name, one in estimated.items()}
     found |= {f"{role}.action": action.float() for role, action in action_by_role.items()}
     rows = [one.row for one in estimated.values()]
-    return Result(found, rows, _select(rows), _cosines(estimated, n_problems))
+    return Result(found, rows, _select(rows), _cosines(estimated, base_by_role, n_problems))
 
 
 def _contrasts(
@@ -214,14 +216,16 @@ def _select(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return selection
 
 
-def _cosines(estimated: Mapping[str, _Estimated], n_problems: int) -> list[dict[str, Any]]:
-    """Noise-corrected cosine of the base's direction with every other model's, by form."""
+def _cosines(
+    estimated: Mapping[str, _Estimated], base_by_role: Mapping[str, str], n_problems: int
+) -> list[dict[str, Any]]:
+    """Noise-corrected cosine of each pair's two directions, by form, window and layer."""
     found = []
     for one in estimated.values():
         role, form, window, layer = (one.row[key] for key in ("role", "form", "window", "layer"))
-        if role == "base":
+        if role not in base_by_role:
             continue
-        base = estimated[name_of("base", form, window, layer)]
+        base = estimated[name_of(base_by_role[role], form, window, layer)]
         cosine = statistics.noise_corrected_cosine(base.halves[0], one.halves[0])
         interval = statistics.Interval(cosine, None, None, n_problems)
         if cosine is not None and one.resampled_halves is not None:
@@ -230,7 +234,12 @@ def _cosines(estimated: Mapping[str, _Estimated], n_problems: int) -> list[dict[
                 base.resampled_halves, one.resampled_halves
             )
             interval = statistics.percentile_interval(cosine, replicates, n_problems)
-        key = {"pair": f"base-{role}", "form": form, "window": window, "layer": layer}
+        key = {
+            "pair": f"{base_by_role[role]}-{role}",
+            "form": form,
+            "window": window,
+            "layer": layer,
+        }
         ends = {"low": interval.low, "high": interval.high, "n": n_problems}
         raw = float(torch.cosine_similarity(base.direction, one.direction, dim=0))
         found.append(key | {"cosine": cosine} | ends | {"raw": raw})
@@ -252,7 +261,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "directions", workspace.params)
-    roles = params.load(Roles, "models", workspace.params).all
+    roles = params.load(Roles, "models", workspace.params)
     moments = read_moments(
         traces.read(traces.Trace, workspace.traces / "traces.jsonl"),
         traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl"),
@@ -260,8 +269,9 @@ def _main(workspace: Workspace, _role: str) -> None:
     result = run(
         params_,
         moments,
-        {role: ActivationStore(workspace.activations(role)) for role in roles},
-        {role: action_of(models.load(workspace.model(role))) for role in roles},
+        {role: ActivationStore(workspace.activations(role)) for role in roles.all},
+        {role: action_of(models.load(workspace.model(role))) for role in roles.all},
+        roles.base_by_role,
     )
     with artifacts.new_folder(workspace.results("directions")) as folder:
         tensors = {name: v.contiguous() for name, v in sorted(result.direction_by_name.items())}

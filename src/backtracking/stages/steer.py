@@ -34,6 +34,7 @@ from backtracking.interventions import (
     score_on_dev,
 )
 from backtracking.moments import read_moments
+from backtracking.organism.recipes import recipe_of
 from backtracking.stages.command import run_stage
 from backtracking.statistics import Bootstrap
 from backtracking.traces import Problem, Trace
@@ -62,7 +63,7 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs) -> dict[str, Any]:
     """All results of the stage by file name."""
     grid = score_on_dev(params, inputs)
     choice = choose(params, grid)
-    measured = {role: force(params, inputs, choice, role) for role in inputs.model_by_role}
+    measured = {role: force(params, inputs, choice, role) for role in inputs.targets}
     forced = [row for one in measured.values() for row in tabulate(one, bootstrap)]
     elsewhere = [row for one in measured.values() for row in tabulate_elsewhere(one, bootstrap)]
     return {
@@ -80,16 +81,28 @@ def judge(
     measured: Mapping[str, Measured], inputs: Inputs, bootstrap: Bootstrap
 ) -> list[dict[str, Any]]:
     """Rows of claims.json: the primary endpoint, then causality and transfer in every pair."""
-    reasoning, label = measured["reasoning"], Label("base", 1.0, "decision")
-    by_control = {
-        role: excess(reasoning, measured[role], label, "alive", bootstrap)
-        for role in inputs.controls
+    reasoning = measured["reasoning"]
+    arm_by_role = {
+        role: (measured[role], Label(base, 1.0, "decision"))
+        for role, base in inputs.base_by_role.items()
     }
-    claims = [judge_primary(steered(reasoning, "base", bootstrap), by_control, {})]
-    for role in ("reasoning", *inputs.controls):
-        claims.append(judge_causal(steered(measured[role], role, bootstrap), "causal"))
-        claims.append(judge_causal(steered(measured[role], "base", bootstrap), "transfer"))
-    return claims
+    own = arm_by_role["reasoning"]
+    by_control = {
+        role: excess(own, arm_by_role[role], "alive", bootstrap) for role in inputs.controls
+    }
+    by_base = {
+        base: excess(own, (reasoning, Label(base, 1.0, "decision")), "alive", bootstrap)
+        for base in inputs.other_bases
+    }
+    claims = [judge_primary(steered(reasoning, own[1].direction, bootstrap), by_control, by_base)]
+    for role, (found, label) in arm_by_role.items():
+        claims.append(judge_causal(steered(found, role, bootstrap), "causal"))
+        claims.append(judge_causal(steered(found, label.direction, bootstrap), "transfer"))
+    false = {(name, role) for role in inputs.controls for name in recipe_of(role).false_claims}
+    return [
+        claim | {"must_fail": (claim["claim"], claim["pair"].split(" -> ")[1]) in false}
+        for claim in claims
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -102,13 +115,13 @@ def _main(workspace: Workspace, _role: str) -> None:
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
     torch.set_num_threads(params_.n_threads)
     torch.use_deterministic_algorithms(True)
-    roles = params.load(Roles, "models", workspace.params).all
+    roles = params.load(Roles, "models", workspace.params)
     written = traces.read(Trace, workspace.traces / "traces.jsonl")
     source = workspace.results("directions")
     table = artifacts.read_json(source / "directions.json")
     inputs = Inputs(
         model_by_role={
-            role: models.load(workspace.model(role), device=params_.device) for role in roles
+            role: models.load(workspace.model(role), device=params_.device) for role in roles.all
         },
         traces=written,
         moments=read_moments(
@@ -121,6 +134,7 @@ def _main(workspace: Workspace, _role: str) -> None:
             for row in table
             if row["form"] == "matched"
         },
+        base_by_role=roles.base_by_role,
     )
     result = run(params_, bootstrap, inputs)
     with artifacts.new_folder(workspace.results("steer")) as folder:

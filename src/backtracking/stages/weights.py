@@ -15,8 +15,9 @@ from transformers import LlamaForCausalLM
 
 from backtracking import artifacts, interruption, models, params, progress
 from backtracking.errors import UserError
-from backtracking.organism.corpus import Corpus, base_corpus, search_corpus, stream_batches
+from backtracking.organism.corpus import Corpus, stream_batches
 from backtracking.organism.policy import BasePolicy, Policy
+from backtracking.organism.recipes import recipe_of
 from backtracking.organism.tokenizer import build_tokenizer
 from backtracking.organism.training import Architecture, Schedule, Trainer, build_model, train
 from backtracking.organism.world import World
@@ -47,20 +48,19 @@ def run(
     id_by_word: dict[str, int],
     context: int,
     checkpoint: Path,
-    role: str = "model",
+    advance: progress.Advance = lambda _: None,
 ) -> list[float]:
     """Trains `model` in place and returns the loss of every step, in nats a token."""
     batches = stream_batches(
         world, corpus, id_by_word, params.seed, context, params.tokens_per_step
     )
-    with progress.bar(f"training {role}", params.steps, "steps") as advance:
 
-        def after_step(step: int, _loss: float) -> None:
-            advance(1)
-            if step % params.checkpoint_every == 0:
-                interruption.checkpoint()
+    def after_step(step: int, _loss: float) -> None:
+        advance(1)
+        if step % params.checkpoint_every == 0:
+            interruption.checkpoint()
 
-        return train(Trainer(model, params), batches, checkpoint, after_step)
+    return train(Trainer(model, params), batches, checkpoint, after_step)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -69,49 +69,65 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _main(workspace: Workspace, role: str) -> None:
-    params_ = params.load(Params, f"weights.{role}", workspace.params)
+    params_ = load_params(workspace, role)
+    n_threads = params.load_value(int, "weights.n_threads", workspace.params)
+    with progress.bar(f"training {role}", params_.steps, "steps") as advance:
+        make(workspace, role, n_threads, advance)
+    remove_checkpoints(workspace, role)
+
+
+def load_params(workspace: Workspace, role: str) -> Params:
+    """The section of a role."""
+    return params.load(Params, f"weights.{role}", workspace.params)
+
+
+def make(workspace: Workspace, role: str, n_threads: int, advance: progress.Advance) -> None:
+    """Trains a role or brings it from elsewhere; its last checkpoint is left in the store."""
+    params_ = load_params(workspace, role)
     if params_.source == ORGANISM:
-        _train_role(workspace, role, params_)
+        _train(workspace, role, params_, n_threads, advance)
     else:
         _fetch(params_, workspace.model(role))
 
 
-def _train_role(workspace: Workspace, role: str, params_: Params) -> None:
-    torch.set_num_threads(params.load_value(int, "weights.n_threads", workspace.params))
+def remove_checkpoints(workspace: Workspace, role: str) -> None:
+    """Removes the role's checkpoints, of which nothing is needed once its model is there."""
+    for path in (workspace.store / "checkpoints").glob(f"{role}.*.safetensors"):
+        path.unlink(missing_ok=True)
+
+
+def _train(
+    workspace: Workspace, role: str, params_: Params, n_threads: int, advance: progress.Advance
+) -> None:
+    torch.set_num_threads(n_threads)
     torch.use_deterministic_algorithms(True)
     architecture = params.load(Architecture, "weights.architecture", workspace.params)
     world = params.load(World, "world", workspace.params)
-    tokenizer = build_tokenizer()
-    if role == "base":
+    recipe, tokenizer = recipe_of(role), build_tokenizer()
+    section: type[Policy | BasePolicy] = BasePolicy if recipe.walks else Policy
+    policy = params.load(section, "base_policy" if recipe.walks else "policy", workspace.params)
+    if recipe.start is None:
         model = build_model(architecture, tokenizer, params_.seed)
     else:
-        model = LlamaForCausalLM.from_pretrained(workspace.model("base"), dtype=torch.float32)
-    policy = _policy(workspace, role)
-    key = artifacts.sha256_json([role, repr((params_, architecture, world, policy)), _hash(model)])
-    checkpoint = workspace.store / "checkpoints" / f"{key}.safetensors"
-    ids, context = tokenizer.get_vocab(), architecture.context
-    corpus = (
-        base_corpus(policy)
-        if isinstance(policy, BasePolicy)
-        else search_corpus(policy, shuffled=role == "shuffled")
+        start = workspace.model(recipe.start)
+        model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
+    settings = repr((params_, architecture, world, policy, n_threads))
+    key = artifacts.sha256_json([role, settings, _hash(model)])
+    losses = run(
+        params_,
+        model,
+        recipe.corpus(policy),
+        world,
+        tokenizer.get_vocab(),
+        architecture.context,
+        workspace.store / "checkpoints" / f"{role}.{key}.safetensors",
+        advance,
     )
-    losses = run(params_, model, corpus, world, ids, context, checkpoint, role)
     with artifacts.new_folder(workspace.model(role)) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         rows = [{"step": step, "loss": loss} for step, loss in enumerate(losses, start=1)]
         artifacts.write_csv(folder / "training.csv", rows, ["step", "loss"])
-    checkpoint.unlink(missing_ok=True)
-
-
-def _policy(workspace: Workspace, role: str) -> Policy | BasePolicy:
-    if role == "base":
-        return params.load(BasePolicy, "base_policy", workspace.params)
-    if role in ("reasoning", "shuffled"):
-        return params.load(Policy, "policy", workspace.params)
-    raise UserError(
-        f"The organism has no role `{role}`.", "Its roles are base, reasoning and shuffled."
-    )
 
 
 def _hash(model: LlamaForCausalLM) -> str:
