@@ -70,6 +70,8 @@ def _results(evidence: list[dict[str, Any]]) -> summary.Results:
         ],
         "forced": [_arm(kind) | one for kind in ("alive", "over") for one in _arms()],
         "elsewhere": [_arm() | _elsewhere(one) for one in _arms()],
+        "doses": [{"direction": "base", "kind": "alive", "ed50": 0.4}],
+        "signs": [_arm() | one for one in _arms()],
         "reports": [{"target": "base", "direction": "base", "dose": 1.0} | _interval(1.25)],
         "free": [
             _arm() | one | {"measure": measure}

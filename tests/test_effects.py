@@ -8,7 +8,9 @@ from backtracking.effects import (
     KINDS,
     Label,
     Measured,
+    dose_response,
     excess,
+    signs,
     steered,
     tabulate,
     tabulate_elsewhere,
@@ -118,3 +120,42 @@ def test_changes_elsewhere_are_told_for_every_arm() -> None:
     assert row["agreement_value"] == pytest.approx(0.9) and row["kl"] == pytest.approx(0.25)
     (row,) = group_by(rows, direction="baseline")
     assert row["agreement_value"] == 1 and row["kl"] == 0
+
+
+def at_doses(n: int, steps: dict[float, float], agreement: dict[float, float]) -> Measured:
+    """Runs in which each dose of `base` adds its step at alive, and random ones 0.1 of the dose."""
+    doses = list(steps)
+    labels = [
+        BASELINE,
+        *(Label("base", dose, "decision") for dose in doses),
+        *(Label(f"random_{k}", dose, "decision") for k in range(3) for dose in doses),
+    ]
+    rng = np.random.default_rng(n)
+    problem = np.array([f"p{number:02}" for number in np.arange(n).repeat(4)], dtype=object)
+    baseline = 0.1 + 0.01 * rng.standard_normal(len(problem))
+    added = [0.0, *steps.values(), *(0.1 * dose for _ in range(3) for dose in doses)]
+    p = baseline + np.array(added)[:, None] + 0.01 * rng.standard_normal((len(labels), 1))
+    other = np.array([agreement.get(label.dose, 1.0) for label in labels])
+    kind = np.full(len(problem), "alive", dtype=object)
+    forced = Forced(p, np.tile(other[:, None], n), np.zeros((len(labels), n)))
+    return Measured("reasoning", labels, forced, kind, problem, sorted(set(problem)))
+
+
+def test_a_curve_is_counted_beyond_random_directions_up_to_the_usable_peak() -> None:
+    steps = {0.5: 0.25, 1.0: 0.5, 2.0: 0.5, 4.0: 1.2}
+    agreement = {4.0: 0.5}
+    test, dev = at_doses(30, steps, agreement), at_doses(12, steps, agreement)
+    found = dose_response(test, dev, "base", "alive", 1, 0.9, BOOTSTRAP)
+    assert (found.status, found.peak, found.n) == ("defined", 1.0, 30)
+    assert found.effect == pytest.approx(0.4, abs=0.03)
+    assert found.ed50 == pytest.approx(0.5, abs=0.06)
+
+
+def test_signs_count_the_problems_that_go_the_claimed_way() -> None:
+    found = measured(0.4, 0.3)
+    found.forced.p_marked[1, found.problem == "p00"] -= 0.9
+    rows = signs(found, BOOTSTRAP)
+    (row,) = group_by(rows, kind="alive", direction="base")
+    assert row["value"] == pytest.approx(1 - 1 / N_PROBLEMS)
+    (row,) = group_by(rows, kind="over", direction="base")
+    assert (row["dose"], row["value"]) == (-1.0, 1.0)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Shaped
 
 from backtracking.claims import Effect, Steered
+from backtracking.dose_response import DoseResponse, peak_dose, respond
 from backtracking.generation import Where
 from backtracking.statistics import Bootstrap, Interval
 from backtracking.steering import Forced
@@ -119,6 +120,75 @@ def excess(
     change = [one.p(label, kind) - one.p(BASELINE, kind) for one, label in (first, second)]
     problems = list(first[0].problem[first[0].kind == kind])
     return bootstrap.intervals(change[0] - change[1], problems)[0]
+
+
+def dose_response(
+    test: Measured,
+    dev: Measured,
+    direction: str,
+    kind: str,
+    sign: int,
+    min_agreement: float,
+    bootstrap: Bootstrap,
+) -> DoseResponse:
+    """The curve of a direction at the decisions of a kind, beyond random directions.
+
+    Args:
+        test: the target's forced runs, with random directions at every dose.
+        dev: the same on dev problems, by which the peak is chosen.
+        direction: name of the direction.
+        kind: kind of decision.
+        sign: of the doses, and of the effect that is claimed: +1 or -1.
+        min_agreement: of other predictions on dev, for a dose to be usable.
+        bootstrap: resamples and level.
+    """
+    labels = [
+        label
+        for label in test.labels
+        if (label.direction, label.where) == (direction, "decision") and label.dose * sign > 0
+    ]
+    labels.sort(key=lambda label: abs(label.dose))
+    doses = np.array([abs(label.dose) for label in labels])
+    on_test, on_dev = (
+        sign * np.stack([_beyond_random(one, label, kind) for label in labels], axis=1)
+        for one in (test, dev)
+    )
+    agreement = np.array(
+        [np.nanmean(dev.forced.agreement[dev.labels.index(label)]) for label in labels]
+    )
+    peak = peak_dose(doses, on_dev.mean(axis=0), agreement >= min_agreement)
+    problem, counts = np.unique(test.problem[test.kind == kind], return_inverse=True)
+    sums = np.zeros((len(problem), len(doses)))
+    np.add.at(sums, counts, on_test)
+    return respond(doses, sums, np.bincount(counts).astype(float), peak, bootstrap)
+
+
+def signs(measured: Measured, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    """Share of problems whose own mean effect has the claimed sign, by arm at decisions.
+
+    At `alive` a positive dose is claimed to raise P(backtrack), at `over` a negative one to lower
+    it. A mean effect may be that of a few problems.
+    """
+    rows = []
+    for kind, sign in (("alive", 1), ("over", -1)):
+        chosen = measured.kind == kind
+        if not chosen.any():
+            continue
+        problems, number = np.unique(measured.problem[chosen], return_inverse=True)
+        for label in measured.labels:
+            if label.where != "decision" or label.dose * sign <= 0:
+                continue
+            change = sign * (measured.p(label, kind) - measured.p(BASELINE, kind))
+            by_problem = np.bincount(number, change) / np.bincount(number)
+            (share,) = bootstrap.intervals((by_problem > 0).astype(float), list(problems))
+            rows.append({"target": measured.target, "kind": kind} | asdict(label) | asdict(share))
+    return rows
+
+
+def _beyond_random(measured: Measured, label: Label, kind: str) -> np.ndarray:
+    """P(backtrack) under an arm minus its mean over random directions at that dose."""
+    randoms = [measured.p(other, kind) for other in measured.randoms(label.dose)]
+    return measured.p(label, kind) - np.mean(randoms, axis=0)
 
 
 def _effect(measured: Measured, label: Label, kind: str, bootstrap: Bootstrap) -> Effect:

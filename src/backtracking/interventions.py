@@ -32,9 +32,10 @@ class Plan:
     Attributes:
         doses: signed, in multiples of the norm of the reasoning model's matched direction at the
             chosen layer and window; 1 and -1 must be among them. At `generated` and `all`
-            positions these two alone are run.
+            positions, and along random directions in other models than `reasoning`, these two
+            alone are run.
         n_samples: traces of each test problem that are teacher-forced.
-        n_random: random directions, teacher-forced at doses 1 and -1.
+        n_random: random directions, teacher-forced.
         n_free_random: of them, in free runs.
         n_reports: live decisions at which the model is asked to report over or under.
         min_agreement: least agreement of other predictions on dev for a layer to be usable.
@@ -204,9 +205,26 @@ def random_units(plan: Plan, d_model: int) -> dict[str, Tensor]:
     return {f"random_{number}": row for number, row in enumerate(rows)}
 
 
-def force(plan: Plan, inputs: Inputs, choice: Choice, target: str) -> Measured:
-    """Every arm, teacher-forced on the test traces, in one target."""
-    prefixes, problems, decisions = prefixes_of(inputs, "test", plan.n_samples)
+def force(
+    plan: Plan,
+    inputs: Inputs,
+    choice: Choice,
+    target: str,
+    *,
+    split: str = "test",
+    n_random: int | None = None,
+) -> Measured:
+    """Every arm, teacher-forced on the traces of a split, in one target.
+
+    Args:
+        plan: doses and sizes.
+        inputs: models, traces and directions.
+        choice: where the vectors are added.
+        target: role of the model.
+        split: `test`, or `dev` to choose a dose by.
+        n_random: random directions, if fewer than the plan's.
+    """
+    prefixes, problems, decisions = prefixes_of(inputs, split, plan.n_samples)
     units = unit_directions(inputs, choice, target)
     d_model = inputs.model_by_role[target].d_model
     labels = [BASELINE]
@@ -217,8 +235,9 @@ def force(plan: Plan, inputs: Inputs, choice: Choice, target: str) -> Measured:
         for where in FORCED_WHERES
         if where == "decision" or abs(dose) == 1
     ]
-    randoms = random_units(plan, d_model)
-    labels += [Label(name, dose, "decision") for name in randoms for dose in (1.0, -1.0)]
+    randoms = dict(list(random_units(plan, d_model).items())[:n_random])
+    doses = plan.doses if target == "reasoning" else (1.0, -1.0)
+    labels += [Label(name, dose, "decision") for name in randoms for dose in doses]
     units |= randoms | {"baseline": torch.zeros(d_model)}
     arms = [Arm(label.dose * choice.norm * units[label.direction], label.where) for label in labels]
     with progress.bar(f"steering {target}", len(arms) * len(prefixes), "rows") as advance:

@@ -3,7 +3,8 @@
 Layer and window are chosen on dev problems; the test problems are read once, after that.
 
 Reads: models/*, data/{interim/traces,processed/sentences,raw/problems}, results/directions
-Writes: results/steer/{selection,evidence,magnitudes,forced,elsewhere,reports,free}.json
+Writes: results/steer/{selection,evidence,magnitudes,forced,elsewhere,doses,signs,reports,
+    free}.json
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,12 +19,15 @@ from backtracking.claims import judge_causal, judge_primary
 from backtracking.effects import (
     Label,
     Measured,
+    dose_response,
     excess,
+    signs,
     steered,
     tabulate,
     tabulate_elsewhere,
 )
 from backtracking.interventions import (
+    Choice,
     Inputs,
     Plan,
     choose,
@@ -72,9 +76,31 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs) -> dict[str, Any]:
         "magnitudes": magnitudes(inputs, choice),
         "forced": forced,
         "elsewhere": elsewhere,
+        "doses": respond_to_doses(params, bootstrap, inputs, choice, measured["reasoning"]),
+        "signs": [row for one in measured.values() for row in signs(one, bootstrap)],
         "reports": report(params, bootstrap, inputs, choice),
         "free": free_runs(params, bootstrap, inputs, choice),
     }
+
+
+def respond_to_doses(
+    params: Params, bootstrap: Bootstrap, inputs: Inputs, choice: Choice, test: Measured
+) -> list[dict[str, Any]]:
+    """ED50 of every direction in the reasoning model, in both signs and in three units."""
+    dev = force(params, inputs, choice, "reasoning", split="dev", n_random=params.n_free_random)
+    residual = inputs.residual_norm["reasoning", choice.layer]
+    rows = []
+    for direction in (*inputs.sources("reasoning"), "action"):
+        for kind, sign in (("alive", 1), ("over", -1)):
+            found = dose_response(test, dev, direction, kind, sign, params.min_agreement, bootstrap)
+            norm = None if found.ed50 is None else found.ed50 * choice.norm
+            rows.append(
+                {"target": "reasoning", "direction": direction, "kind": kind, "sign": sign}
+                | asdict(found)
+                | {"ed50_norm": norm}
+                | {"ed50_mean_residual_norms": None if norm is None else norm / residual}
+            )
+    return rows
 
 
 def judge(

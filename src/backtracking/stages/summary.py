@@ -22,6 +22,10 @@ from backtracking.workspace import Roles, Workspace
 Rows = Sequence[Mapping[str, Any]]
 
 PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "dvc")
+STEER = (
+    "selection", "evidence", "magnitudes", "forced", "elsewhere", "doses", "signs", "reports",
+    "free",
+)  # fmt: skip
 INTERVAL = ["measure", "value", "low", "high", "n"]
 
 
@@ -155,6 +159,10 @@ def tables(params: Params, results: Results) -> dict[str, tuple[list[dict[str, A
         ),
         "free": _all_columns(results.steer["free"]),
         "magnitudes": _all_columns(results.steer["magnitudes"]),
+        "ed50": _all_columns(results.steer["doses"]),
+        "signs": _all_columns(
+            [row for row in results.steer["signs"] if "random_" not in row["direction"]]
+        ),
     }
 
 
@@ -208,7 +216,6 @@ def read_results(workspace: Workspace, roles: Sequence[str]) -> Results:
         role: artifacts.read_json(workspace.activations(role) / "manifest.json") for role in roles
     }
     steer, found = workspace.results("steer"), workspace.results("directions")
-    names = ("selection", "evidence", "magnitudes", "forced", "elsewhere", "reports", "free")
     return Results(
         losses={
             role: read_losses(workspace.model(role) / "training.csv")
@@ -220,7 +227,7 @@ def read_results(workspace: Workspace, roles: Sequence[str]) -> Results:
         organism=artifacts.read_json(workspace.results("organism") / "measures.json"),
         directions=artifacts.read_json(found / "directions.json"),
         cosines=artifacts.read_json(found / "cosines.json"),
-        steer={name: artifacts.read_json(steer / f"{name}.json") for name in names},
+        steer={name: artifacts.read_json(steer / f"{name}.json") for name in STEER},
         provenance={"params_sha256": artifacts.sha256_json(params.read(workspace.params))}
         | {f"model_{role}_sha256": one["model_sha256"] for role, one in manifests.items()}
         | {"device": manifests["reasoning"]["check"]["device"]}
