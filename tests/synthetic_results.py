@@ -83,7 +83,10 @@ def _results(evidence: list[dict[str, Any]]) -> summary.Results:
     label = {"kappa": 0.71, "f1": 0.8, "span_coverage": 1.0}
     losses = {"base": [3.0, 2.0, 1.0], "reasoning": [1.5, 1.2, 1.0], "shuffled": [1.4, 1.3]}
     where = {"device": "cpu"}
-    return summary.Results(losses, traces, label, organism, [estimated], cosines, steer, where)
+    power = [{"n_problems": 20, "n_samples": 1, "n_random": 39, "minimal_effect": 0.1}]
+    return summary.Results(
+        losses, traces, label, organism, [estimated], cosines, steer, power, where
+    )
 
 
 def _arm(kind: str = "alive") -> dict[str, Any]:

@@ -3,20 +3,22 @@
 Layer and window are chosen on dev problems; the test problems are read once, after that.
 
 Reads: models/*, data/{interim/traces,processed/sentences,raw/problems}, results/directions
-Writes: results/steer/{selection,evidence,magnitudes,forced,elsewhere,doses,signs,reports,
-    free}.json
+Writes: results/steer/{selection,evidence,magnitudes,forced,elsewhere,doses,signs,spread,
+    reports,free}.json
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 
 from backtracking import artifacts, models, params, traces
 from backtracking.claims import judge_causal, judge_primary
 from backtracking.effects import (
+    BASELINE,
     Label,
     Measured,
     dose_response,
@@ -39,6 +41,7 @@ from backtracking.interventions import (
 )
 from backtracking.moments import read_moments
 from backtracking.organism.recipes import recipe_of
+from backtracking.power import Spread, spread_of
 from backtracking.stages.command import run_stage
 from backtracking.statistics import Bootstrap
 from backtracking.traces import Problem, Trace
@@ -77,6 +80,13 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs) -> dict[str, Any]:
         "forced": forced,
         "elsewhere": elsewhere,
         "doses": respond_to_doses(params, bootstrap, inputs, choice, measured["reasoning"]),
+        "spread": asdict(
+            _spread(
+                params,
+                measured["reasoning"],
+                Label(inputs.base_by_role["reasoning"], 1.0, "decision"),
+            )
+        ),
         "signs": [row for one in measured.values() for row in signs(one, bootstrap)],
         "reports": report(params, bootstrap, inputs, choice),
         "free": free_runs(params, bootstrap, inputs, choice),
@@ -101,6 +111,17 @@ def respond_to_doses(
                 | {"ed50_mean_residual_norms": None if norm is None else norm / residual}
             )
     return rows
+
+
+def _spread(params: Params, measured: Measured, label: Label) -> Spread:
+    """What the primary effect varies by, for the size of further studies."""
+    baseline = measured.p(BASELINE, "alive")
+    return spread_of(
+        measured.p(label, "alive") - baseline,
+        np.stack([measured.p(one, "alive") - baseline for one in measured.randoms(label.dose)]),
+        measured.problem[measured.kind == "alive"],
+        params.n_samples,
+    )
 
 
 def judge(

@@ -1,7 +1,7 @@
 """What was found, and what failed? The few numbers, tables and the figure that git holds.
 
 Reads: models/*/training.csv, data/{interim/traces,processed/sentences}/metrics.json,
-    data/interim/activations/*/manifest.json, results/{organism,directions,steer}
+    data/interim/activations/*/manifest.json, results/{organism,directions,steer,power}
 Writes (git): results/summary.json, results/claims.json, results/tables/*.csv, figures/dose.svg
 """
 
@@ -56,6 +56,7 @@ class Results:
         organism: its measures.
         directions, cosines: tables of `directions`.
         steer: files of `steer` by name.
+        power: the table of `power`.
         provenance: where it all comes from.
     """
 
@@ -66,6 +67,7 @@ class Results:
     directions: Rows
     cosines: Rows
     steer: Mapping[str, Any]
+    power: Rows
     provenance: Mapping[str, str]
 
 
@@ -159,6 +161,7 @@ def tables(params: Params, results: Results) -> dict[str, tuple[list[dict[str, A
         ),
         "free": _all_columns(results.steer["free"]),
         "magnitudes": _all_columns(results.steer["magnitudes"]),
+        "power": _all_columns(results.power),
         "ed50": _all_columns(results.steer["doses"]),
         "signs": _all_columns(
             [row for row in results.steer["signs"] if "random_" not in row["direction"]]
@@ -227,6 +230,7 @@ def read_results(workspace: Workspace, roles: Sequence[str]) -> Results:
         organism=artifacts.read_json(workspace.results("organism") / "measures.json"),
         directions=artifacts.read_json(found / "directions.json"),
         cosines=artifacts.read_json(found / "cosines.json"),
+        power=read_csv(workspace.results("power") / "power.csv"),
         steer={name: artifacts.read_json(steer / f"{name}.json") for name in STEER},
         provenance={"params_sha256": artifacts.sha256_json(params.read(workspace.params))}
         | {f"model_{role}_sha256": one["model_sha256"] for role, one in manifests.items()}
@@ -237,8 +241,13 @@ def read_results(workspace: Workspace, roles: Sequence[str]) -> Results:
 
 def read_losses(path: Path) -> list[float]:
     """The loss of every step from a training table."""
+    return [float(row["loss"]) for row in read_csv(path)]
+
+
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """Rows of a table, every cell a text."""
     with path.open(newline="") as file:
-        return [float(row["loss"]) for row in csv.DictReader(file)]
+        return list(csv.DictReader(file))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
