@@ -10,10 +10,14 @@ from closure import import_closure
 from project import ROOT, environment
 from ruamel.yaml import YAML
 
+from backtracking.workspace import Roles
+
 DVC = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())
 PARAMS = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
 STAGES = DVC["stages"]
 MODULES = {path.stem for path in (ROOT / "src/backtracking/stages").glob("*.py")}
+ROLES = Roles(PARAMS["models"]["controls"])
+CONTROL_MODELS = [role for role in ROLES.all if role not in ("base", "reasoning")]
 WITHOUT_MODEL = ("problems", "label", "summary")
 
 
@@ -64,7 +68,7 @@ def loaded_sections(module: str) -> set[str]:
         if not isinstance(node, ast.Call):
             continue
         if ast.unparse(node.func) in ("params.load", "params.load_value"):
-            found.add(re.sub(r"\{.*?\}", "*", ast.unparse(node.args[1]).strip("f'\"")))
+            found.add(re.sub(r"\{.*?\}", "*", ast.unparse(node.args[1]).removeprefix("f").strip("'\"")))
     return found
 
 
@@ -74,15 +78,23 @@ def test_params_of_a_stage_are_what_its_module_loads(stage: str) -> None:
     if listed == [{"params.yaml": None}]:
         assert stage == "summary"  # its provenance hashes the whole file
         return
-    wildcard = {
-        re.sub(r"^weights\.(base|reasoning|\$\{item\.role\})$", "weights.*", p) for p in listed
-    }
+    roles = "|".join(ROLES.all)
+    wildcard = {re.sub(rf"^weights\.({roles})$", "weights.*", name) for name in listed}
     expected = loaded_sections(module_of(stage))
     if stage == "weights-base":
         expected -= {"policy"}
-    elif stage.startswith("weights-"):
+    elif stage == "weights-reasoning":
         expected -= {"base_policy"}
+    elif stage == "controls":
+        # Its models are made by the module of `weights`, with threads of its own.
+        expected |= loaded_sections("weights") - {"weights.n_threads"}
     assert wildcard == expected
+
+
+def test_the_stage_of_the_control_pairs_reads_and_makes_every_model_of_them() -> None:
+    stage = STAGES["controls"]
+    assert stage["outs"] == [f"models/{role}" for role in CONTROL_MODELS]
+    assert {f"weights.{role}" for role in CONTROL_MODELS} <= set(stage["params"])
 
 
 def test_every_section_of_params_is_read_by_a_stage() -> None:
@@ -100,15 +112,12 @@ def test_gpu_stages_write_nothing_for_git_and_only_summary_does() -> None:
         if name == "smoke":
             assert uncached == ["results/smoke/metrics.json"]
         elif name != "summary":
-            assert not uncached and len(stage["outs"]) == 1
+            assert not uncached
+            assert len(stage["outs"]) == 1 or name == "controls"
 
 
 def test_roles_in_matrices_are_the_pair_and_its_controls() -> None:
-    assert STAGES["extract"]["matrix"]["role"] == [
-        "base",
-        "reasoning",
-        *PARAMS["models"]["controls"],
-    ]
+    assert STAGES["extract"]["matrix"]["role"] == list(ROLES.all)
 
 
 @pytest.mark.parametrize("stage", WITHOUT_MODEL)

@@ -104,8 +104,11 @@ def _train(
     architecture = params.load(Architecture, "weights.architecture", workspace.params)
     world = params.load(World, "world", workspace.params)
     recipe, tokenizer = recipe_of(role), build_tokenizer()
-    section: type[Policy | BasePolicy] = BasePolicy if recipe.walks else Policy
-    policy = params.load(section, "base_policy" if recipe.walks else "policy", workspace.params)
+    policy = (
+        params.load(BasePolicy, "base_policy", workspace.params)
+        if recipe.walks
+        else params.load(Policy, "policy", workspace.params)
+    )
     if recipe.start is None:
         model = build_model(architecture, tokenizer, params_.seed)
     else:
