@@ -68,7 +68,9 @@ def loaded_sections(module: str) -> set[str]:
         if not isinstance(node, ast.Call):
             continue
         if ast.unparse(node.func) in ("params.load", "params.load_value"):
-            found.add(re.sub(r"\{.*?\}", "*", ast.unparse(node.args[1]).removeprefix("f").strip("'\"")))
+            found.add(
+                re.sub(r"\{.*?\}", "*", ast.unparse(node.args[1]).removeprefix("f").strip("'\""))
+            )
     return found
 
 
