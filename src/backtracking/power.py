@@ -93,9 +93,7 @@ def minimal_effect(
         return None
     for _ in range(20):
         middle = (low + high) / 2
-        low, high = (
-            (low, middle) if power(middle, spread, size, seed) >= wanted else (middle, high)
-        )
+        low, high = (low, middle) if power(middle, spread, size, seed) >= wanted else (middle, high)
     return high
 
 
