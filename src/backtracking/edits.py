@@ -1,0 +1,98 @@
+"""Replacing and removing parts of what a module gives out while a model runs.
+
+The companions of `hooks.add_vector`: `patch` writes other values in, `ablate` one value everywhere,
+`project_out` takes a direction away. A module is a decoder block (its output is `resid_post`) or a
+part of one that writes into the stream. Where nothing is to change, every bit stays.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+Positions = Bool[Tensor, "batch pos"] | Callable[[], Bool[Tensor, "batch pos"]] | None
+"""Positions of the call at hand; a function is asked again at every call; None is all of them."""
+
+
+@contextmanager
+def patch(
+    module: nn.Module, values: Float[Tensor, "batch pos d_model"], where: Positions = None
+) -> Iterator[None]:
+    """Writes `values` over the module's output at the positions of `where`.
+
+    Args:
+        module: whose (first) output is changed.
+        values: what stands there instead; sizes of 1 are repeated.
+        where: positions that are changed.
+
+    Raises:
+        ValueError: while the model runs, for values or a mask that do not fit the call.
+    """
+    with _editing(module, lambda _output: values, where):
+        yield
+
+
+@contextmanager
+def ablate(
+    module: nn.Module, value: Float[Tensor, " d_model"], where: Positions = None
+) -> Iterator[None]:
+    """Writes one vector over the module's output: zeros, or its mean over many positions."""
+    with _editing(module, lambda _output: value[None, None], where):
+        yield
+
+
+@contextmanager
+def project_out(
+    module: nn.Module, directions: Float[Tensor, "batch d_model"], where: Positions = None
+) -> Iterator[None]:
+    """Takes row b's direction out of row b of the output, which is then orthogonal to it.
+
+    Args:
+        module: whose (first) output is changed.
+        directions: one a row, of any norm above 0; a row of zeros changes nothing. A single row
+            serves all.
+        where: positions that are changed.
+    """
+    norms = directions.norm(dim=1, keepdim=True)
+    units = (directions / torch.where(norms > 0, norms, 1))[:, None]
+
+    def remove(output: Tensor) -> Tensor:
+        unit = units.to(output.device, output.dtype)
+        return output - (output * unit).sum(dim=2, keepdim=True) * unit
+
+    with _editing(module, remove, where):
+        yield
+
+
+@contextmanager
+def _editing(
+    module: nn.Module, change: Callable[[Tensor], Tensor], where: Positions
+) -> Iterator[None]:
+    def edit(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        tensor = output[0] if isinstance(output, tuple) else output
+        new = change(tensor).to(tensor.device, tensor.dtype)
+        _require_fit("values", tuple(new.shape), tuple(tensor.shape))
+        positions = where() if callable(where) else where
+        if positions is None:
+            changed = new.expand_as(tensor)
+        else:
+            _require_fit("where", tuple(positions.shape), tuple(tensor.shape[:2]))
+            changed = torch.where(positions.to(tensor.device)[:, :, None], new, tensor)
+        return (changed, *output[1:]) if isinstance(output, tuple) else changed
+
+    handle = module.register_forward_hook(edit, prepend=True)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _require_fit(name: str, found: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    fits = len(found) == len(expected) and all(
+        a in (1, b) for a, b in zip(found, expected, strict=True)
+    )
+    if not fits:
+        raise ValueError(f"`{name}`: the call has shape {expected}, found {found}")
