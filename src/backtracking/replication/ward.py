@@ -85,7 +85,7 @@ def alike(study: Study, role: str) -> Finding:
     if role not in study.controls:
         for control in study.controls:
             other = find_row(rows, pair=study.pair(control), **place)
-            parts[f"beyond_{control}"] = above(row["low"], other and other["high"])
+            parts[f"beyond_{control}"] = above(row["low"], other["high"] if other else None)
     ends = {key: row[key] for key in ("low", "high", "n")}
     return Finding.of(parts, estimate=row["cosine"], null=row.get("null_high"), **ends)
 
