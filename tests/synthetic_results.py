@@ -5,6 +5,8 @@ from typing import Any
 
 from backtracking import artifacts
 from backtracking.claims import Effect, Steered, judge_causal, judge_primary
+from backtracking.replication.collect import all_claims
+from backtracking.replication.study import Study
 from backtracking.report.findings import ORGANISM
 from backtracking.stages import summary
 from backtracking.statistics import Interval
@@ -25,7 +27,7 @@ def write_results(root: Path, transfers: bool = True) -> None:
     params = summary.Params(digits=4, loss_every=1)
     folder = root / "results"
     artifacts.write_json(folder / "summary.json", summary.run(params, found))
-    artifacts.write_json(folder / "claims.json", found.steer["evidence"])
+    artifacts.write_json(folder / "claims.json", all_claims(found.study))
     for name, (rows, columns) in summary.tables(params, found).items():
         artifacts.write_csv(folder / "tables" / f"{name}.csv", rows, columns)
 
@@ -84,9 +86,12 @@ def _results(evidence: list[dict[str, Any]]) -> summary.Results:
     losses = {"base": [3.0, 2.0, 1.0], "reasoning": [1.5, 1.2, 1.0], "shuffled": [1.4, 1.3]}
     where = {"device": "cpu"}
     power = [{"n_problems": 20, "n_samples": 1, "n_random": 39, "minimal_effect": 0.1}]
-    return summary.Results(
-        losses, traces, label, organism, [estimated], cosines, steer, power, where
+    files = {f"steer/{name}": rows for name, rows in steer.items()}
+    files |= {"organism/measures": organism, "directions/directions": [estimated]}
+    study = Study(
+        {"reasoning": "base", "shuffled": "base"}, files | {"directions/cosines": cosines}
     )
+    return summary.Results(losses, traces, label, study, power, where)
 
 
 def _arm(kind: str = "alive") -> dict[str, Any]:

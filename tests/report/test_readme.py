@@ -10,7 +10,8 @@ from backtracking.errors import UserError
 from backtracking.report import readme
 from backtracking.report.committed import STAGED, read_results
 
-PAGES = ["README.md", "CONTRIBUTING.md", "docs/method.md", "docs/artifacts.md", "docs/log.md"]
+PAGES = ["README.md", "CONTRIBUTING.md"]
+PAGES += [f"docs/{name}.md" for name in ("method", "findings", "artifacts", "log")]
 MADE = {"dvc.lock", "results/tables"}
 """What `make reproduce` writes for git, absent before it has run once."""
 
@@ -25,6 +26,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text(PAGE.format(name="finding"))
     (tmp_path / "docs" / "method.md").write_text(PAGE.format(name="magnitudes"))
+    (tmp_path / "docs" / "findings.md").write_text(PAGE.format(name="fails"))
     (tmp_path / "dvc.yaml").write_text(STAGES)
     git(tmp_path, "init", "--quiet", "--initial-branch=main")
     commit(tmp_path)
@@ -93,6 +95,19 @@ def test_a_claim_that_fails_is_printed_as_failed_with_what_failed(root: Path) ->
     blocks = readme.generate(root)
     assert "The primary claim **fails** (beyond_control_shuffled)." in blocks["finding"]
     assert "| primary | base -> reasoning |" in blocks["claims"]
+
+
+def test_findings_sort_the_pairs_claims_by_verdict_and_show_controls_beside(root: Path) -> None:
+    write_results(root, transfers=False)
+    commit(root)
+    blocks = readme.generate(root)
+    assert "| primary | this study |" in blocks["fails"]
+    assert "beyond_control_shuffled: fails" in blocks["fails"]
+    assert "| transfer | this study |" in blocks["holds"]
+    assert "base -> shuffled" not in blocks["holds"] + blocks["fails"]
+    assert "| transfer | +0.411 holds | +0.010 fails |" in blocks["control-pairs"]
+    assert "| ward_alike | Ward, arXiv 2507.12638" in blocks["published"]
+    assert "- `components_specific`: untestable here (not ablated)." in blocks["open"]
 
 
 def test_in_a_control_pair_failing_is_right_and_holding_is_an_alarm() -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backtracking.replication.own import STUDY
 from backtracking.report.committed import Results
 
 NOTHING = "No results are committed yet: `make reproduce` computes them."
@@ -76,7 +77,7 @@ def results_table(results: Results) -> str:
 
 
 def claims_table(results: Results) -> str:
-    """Every claim with its verdict; failed ones as failed, and a control that holds as an alarm."""
+    """This study's claims; failed ones as failed, and a control that holds as an alarm."""
     rows = [
         [
             claim["claim"],
@@ -88,6 +89,7 @@ def claims_table(results: Results) -> str:
             verdict(claim),
         ]
         for claim in results.claims
+        if claim["study"] == STUDY
     ]
     columns = ["claim", "direction -> target", "effect", "interval", "95 % of random below"]
     return markdown([*columns, "p", "verdict"], rows)

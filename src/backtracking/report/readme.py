@@ -14,11 +14,12 @@ from pathlib import Path
 
 from backtracking import PROJECT_ROOT, artifacts
 from backtracking.errors import UserError
+from backtracking.report import findings, verdicts
 from backtracking.report.committed import STAGED, read_results, show
-from backtracking.report.findings import BLOCKS, NOTHING
+from backtracking.report.findings import NOTHING
 from backtracking.report.pipeline import draw_pipeline
 
-FILES = ("README.md", "docs/method.md")
+FILES = ("README.md", "docs/method.md", "docs/findings.md")
 """Files with generated blocks."""
 
 FIGURE = "figures/dose.svg"
@@ -35,7 +36,8 @@ def generate(root: Path, revision: str = "HEAD") -> dict[str, str]:
         revision: as git names it, or `STAGED`.
     """
     results = read_results(root, revision)
-    blocks = {name: write(results) if results else NOTHING for name, write in BLOCKS.items()}
+    writers = findings.BLOCKS | verdicts.BLOCKS
+    blocks = {name: write(results) if results else NOTHING for name, write in writers.items()}
     is_drawn = results and show(root, revision, FIGURE) is not None
     blocks["figure"] = f"![P(backtrack) against the dose]({FIGURE})" if is_drawn else ""
     pipeline = show(root, revision, "dvc.yaml")

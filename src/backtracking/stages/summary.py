@@ -1,7 +1,7 @@
 """What was found, and what failed? The few numbers, tables and the figure that git holds.
 
 Reads: models/*/training.csv, data/{interim/traces,processed/sentences}/metrics.json,
-    data/interim/activations/*/manifest.json, results/{organism,directions,steer,power}
+    data/interim/activations/*/manifest.json, results/*
 Writes (git): results/summary.json, results/claims.json, results/tables/*.csv, figures/dose.svg
 """
 
@@ -16,17 +16,51 @@ import numpy as np
 
 from backtracking import artifacts, params, tracking
 from backtracking.figures.dose import draw_dose
+from backtracking.replication.collect import all_claims
+from backtracking.replication.study import Study
 from backtracking.stages.command import run_stage
+from backtracking.tables import Rows, Table, table_of
 from backtracking.workspace import Roles, Workspace
 
-Rows = Sequence[Mapping[str, Any]]
-
 PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "dvc")
-STEER = (
-    "selection", "evidence", "magnitudes", "forced", "elsewhere", "doses", "signs", "reports",
-    "free",
+
+FILES = (
+    "organism/measures",
+    "directions/directions", "directions/cosines", "directions/layers", "directions/forms",
+    "stability/metrics",
+    "steer/selection", "steer/evidence", "steer/magnitudes", "steer/forced", "steer/elsewhere",
+    "steer/arms", "steer/necessity", "steer/transfer", "steer/doses", "steer/usable",
+    "steer/signs", "steer/reports", "steer/free",
+    "lens/ranks", "lens/projected", "lens/evidence",
+    "ablate/forced", "ablate/outcomes", "ablate/evidence",
+    "belief/ceilings", "belief/betas", "belief/necessity", "belief/benchmark", "belief/evidence",
 )  # fmt: skip
-INTERVAL = ["measure", "value", "low", "high", "n"]
+"""What is read of the stages' results, as `<stage>/<file>`."""
+
+TABLES = {
+    "organism": "organism/measures",
+    "directions": "directions/directions",
+    "cosines": "directions/cosines",
+    "layers": "directions/layers",
+    "forms": "directions/forms",
+    "steer": "steer/forced",
+    "elsewhere": "steer/elsewhere",
+    "arms": "steer/arms",
+    "necessity": "steer/necessity",
+    "transfer": "steer/transfer",
+    "ed50": "steer/doses",
+    "signs": "steer/signs",
+    "reports": "steer/reports",
+    "free": "steer/free",
+    "magnitudes": "steer/magnitudes",
+    "projected": "lens/projected",
+    "ablate": "ablate/forced",
+    "outcomes": "ablate/outcomes",
+    "ceilings": "belief/ceilings",
+    "betas": "belief/betas",
+    "benchmark": "belief/benchmark",
+}
+"""Tables that git holds, by name: a file, without its random directions."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +87,7 @@ class Results:
     Attributes:
         losses: loss of every training step by role.
         traces, label: metrics of these stages.
-        organism: its measures.
-        directions, cosines: tables of `directions`.
-        steer: files of `steer` by name.
+        study: all results, with the pairs.
         power: the table of `power`.
         provenance: where it all comes from.
     """
@@ -63,20 +95,19 @@ class Results:
     losses: Mapping[str, Sequence[float]]
     traces: Mapping[str, Any]
     label: Mapping[str, Any]
-    organism: Rows
-    directions: Rows
-    cosines: Rows
-    steer: Mapping[str, Any]
+    study: Study
     power: Rows
     provenance: Mapping[str, str]
 
 
 def run(params: Params, results: Results) -> dict[str, Any]:
     """summary.json: flat, with stable names; unknown values are null."""
-    choice = results.steer["selection"]
-    place = {"form": "matched", "window": choice["window"], "layer": choice["layer"]}
-    organism = {row["measure"]: row["value"] for row in results.organism}
-    primary = find(results.steer["evidence"], claim="primary")
+    study = results.study
+    place = {"form": "matched", "window": study.window, "layer": study.layer}
+    organism = {row["measure"]: row["value"] for row in study.rows("organism/measures")}
+    primary = find(study.rows("steer/evidence"), claim="primary")
+    cosines, forced = study.rows("directions/cosines"), study.rows("steer/forced")
+    own = find(study.rows("directions/directions"), role="reasoning", **place)
     found: dict[str, Any] = {
         "organism_solve_rate": organism["greedy_solve_rate"],
         "organism_solve_rate_held_out_size": organism.get("held_out_size_greedy_solve_rate"),
@@ -90,23 +121,20 @@ def run(params: Params, results: Results) -> dict[str, Any]:
         "traces_n": sum(results.traces[f"n_{why}"] for why in ("stop", "length", "empty")),
         "traces_truncated_n": results.traces["n_length"],
         "traces_empty_n": results.traces["n_empty"],
-        "selection_layer": choice["layer"],
-        "selection_window": choice["window"],
-        "directions_split_half_cosine": find(results.directions, role="reasoning", **place)[
-            "split_half_cosine"
-        ],
-        "directions_base_reasoning_cosine": find(results.cosines, pair="base-reasoning", **place)[
-            "cosine"
-        ],
+        "selection_layer": study.layer,
+        "selection_window": study.window,
+        "directions_split_half_cosine": own["split_half_cosine"],
+        "directions_base_reasoning_cosine": find(cosines, pair="base-reasoning", **place)["cosine"],
     }
-    for row in results.cosines:
+    for row in cosines:
         if row["pair"] != "base-reasoning" and all(row[key] == place[key] for key in place):
             found[f"directions_{row['pair'].replace('-', '_')}_cosine"] = row["cosine"]
     for kind, dose in (("alive", 1.0), ("over", -1.0)):
-        found |= _p_backtrack(results.steer["forced"], kind, dose)
-    found["steer_agreement_elsewhere"] = find(
-        results.steer["elsewhere"], target="reasoning", direction="base", dose=1.0, where="decision"
-    )["agreement_value"]
+        found |= _p_backtrack(forced, kind, dose)
+    arm = {"target": "reasoning", "direction": "base", "dose": 1.0, "where": "decision"}
+    found["steer_agreement_elsewhere"] = find(study.rows("steer/elsewhere"), **arm)[
+        "agreement_value"
+    ]
     found["steer_primary_effect"] = primary["estimate"]
     found["steer_primary_p"] = primary["p"]
     found["steer_primary_holds"] = primary["verdict"] == "holds"
@@ -143,35 +171,20 @@ def find(rows: Rows, **match: Any) -> dict[str, Any]:
     return dict.fromkeys(rows[0]) if rows else {}
 
 
-def tables(params: Params, results: Results) -> dict[str, tuple[list[dict[str, Any]], list[str]]]:
+def tables(params: Params, results: Results) -> dict[str, Table]:
     """Rows and columns of every table, by file name."""
-    forced = [dict(row) for row in results.steer["forced"]]
-    return {
+    found = {
+        name: table_of(results.study.rows(file), leave_out="random_")
+        for name, file in TABLES.items()
+    }
+    return found | {
         "loss": loss_table(results.losses, params.loss_every),
-        "dose": dose_table(results.steer["forced"]),
-        "organism": ([dict(row) for row in results.organism], INTERVAL),
-        "directions": _all_columns(results.directions),
-        "cosines": _all_columns(results.cosines),
-        "steer": _all_columns([row for row in forced if "random_" not in row["direction"]]),
-        "elsewhere": _all_columns(
-            [row for row in results.steer["elsewhere"] if "random_" not in row["direction"]]
-        ),
-        "reports": _all_columns(
-            [row for row in results.steer["reports"] if "random_" not in row["direction"]]
-        ),
-        "free": _all_columns(results.steer["free"]),
-        "magnitudes": _all_columns(results.steer["magnitudes"]),
-        "power": _all_columns(results.power),
-        "ed50": _all_columns(results.steer["doses"]),
-        "signs": _all_columns(
-            [row for row in results.steer["signs"] if "random_" not in row["direction"]]
-        ),
+        "dose": dose_table(results.study.rows("steer/forced")),
+        "power": table_of(results.power),
     }
 
 
-def loss_table(
-    losses: Mapping[str, Sequence[float]], every: int
-) -> tuple[list[dict[str, Any]], list[str]]:
+def loss_table(losses: Mapping[str, Sequence[float]], every: int) -> Table:
     """Training loss in nats a token, averaged over stretches of steps; one column a role."""
     rows = []
     for end in range(every, max(map(len, losses.values()), default=0) + 1, every):
@@ -184,7 +197,7 @@ def loss_table(
     return rows, ["step", *losses]
 
 
-def dose_table(forced: Rows) -> tuple[list[dict[str, Any]], list[str]]:
+def dose_table(forced: Rows) -> Table:
     """P(backtrack) in `reasoning` at live decisions against the dose; one column a direction."""
     rows = [
         row
@@ -205,38 +218,38 @@ def dose_table(forced: Rows) -> tuple[list[dict[str, Any]], list[str]]:
     return found, ["dose", "own", "base", "action", "random"]
 
 
-def _all_columns(rows: Rows) -> tuple[list[dict[str, Any]], list[str]]:
-    return [dict(row) for row in rows], list(rows[0]) if rows else []
-
-
 def _round(value: Any, digits: int) -> Any:
     return round(value, digits) if isinstance(value, float) else value
 
 
-def read_results(workspace: Workspace, roles: Sequence[str]) -> Results:
+def read_results(workspace: Workspace, roles: Roles) -> Results:
     """All that the other stages wrote."""
     manifests = {
-        role: artifacts.read_json(workspace.activations(role) / "manifest.json") for role in roles
+        role: artifacts.read_json(workspace.activations(role) / "manifest.json")
+        for role in roles.all
     }
-    steer, found = workspace.results("steer"), workspace.results("directions")
+    files = {name: read_file(workspace, name) for name in FILES}
     return Results(
         losses={
             role: read_losses(workspace.model(role) / "training.csv")
-            for role in roles
+            for role in roles.all
             if (workspace.model(role) / "training.csv").is_file()
         },
         traces=artifacts.read_json(workspace.traces / "metrics.json"),
         label=artifacts.read_json(workspace.sentences / "metrics.json"),
-        organism=artifacts.read_json(workspace.results("organism") / "measures.json"),
-        directions=artifacts.read_json(found / "directions.json"),
-        cosines=artifacts.read_json(found / "cosines.json"),
+        study=Study(roles.base_by_role, files),
         power=read_csv(workspace.results("power") / "power.csv"),
-        steer={name: artifacts.read_json(steer / f"{name}.json") for name in STEER},
         provenance={"params_sha256": artifacts.sha256_json(params.read(workspace.params))}
         | {f"model_{role}_sha256": one["model_sha256"] for role, one in manifests.items()}
         | {"device": manifests["reasoning"]["check"]["device"]}
         | {f"version_{name}": version(name) for name in PACKAGES},
     )
+
+
+def read_file(workspace: Workspace, name: str) -> Any:
+    """The content of results/<stage>/<file>.json."""
+    stage, file = name.split("/")
+    return artifacts.read_json(workspace.results(stage) / f"{file}.json")
 
 
 def read_losses(path: Path) -> list[float]:
@@ -257,14 +270,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "summary", workspace.params)
-    roles = params.load(Roles, "models", workspace.params).all
-    results = read_results(workspace, roles)
+    results = read_results(workspace, params.load(Roles, "models", workspace.params))
     folder = workspace.root / "results"
     artifacts.write_json(folder / "summary.json", run(params_, results))
-    artifacts.write_json(folder / "claims.json", results.steer["evidence"])
+    artifacts.write_json(folder / "claims.json", all_claims(results.study))
     for name, (rows, columns) in tables(params_, results).items():
         artifacts.write_csv(folder / "tables" / f"{name}.csv", rows, columns)
-    figure = draw_dose(results.steer["forced"])
+    figure = draw_dose(results.study.rows("steer/forced"))
     artifacts.write_bytes(workspace.root / "figures" / "dose.svg", figure)
     track(workspace, results, artifacts.read_json(folder / "summary.json"))
 

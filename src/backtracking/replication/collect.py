@@ -1,0 +1,17 @@
+"""All claims of claims.json: this study's, then those of others, in the order of their studies."""
+
+from typing import Any
+
+from backtracking.replication import components, own, stability, venhoff, ward
+from backtracking.replication.study import Study
+
+STUDIES = (own, ward, venhoff, components, stability)
+
+
+def all_claims(study: Study) -> list[dict[str, Any]]:
+    """A row per claim of the pair under study, with every control pair's value beside it.
+
+    Rows of `steer` in the control pairs themselves stand among them: those that must fail there
+    are marked.
+    """
+    return [row for module in STUDIES for row in module.claims(study)]
