@@ -34,14 +34,15 @@ class Item:
         clean_ids: all tokens up to the deciding full stop.
         donor_ids: the same under the donor's target; empty where there is none.
         changed: positions at which the two differ.
-        total, target, donor_target: numbers of the last comparison; the last is None without donor.
-        continuation_ids: a whole return to the parent that claims "too big", from its first word to
-            the next "Try"; with it stand the same under the donor's target, and what it is read at.
-        donor_continuation_ids: see above.
-        claim_id: the token of the total, with which "Wait ," goes on to the claim "is too big".
-        parent_id: the parent's total, right after "Undo n on".
-        parent_at: index in the continuation of the word before it.
+        total, target: numbers of the last comparison.
+        donor_target: the target of the donor; None where there is none.
+        continuation_ids: a whole return to the parent that claims "too big", from "Wait" to the next
+            "Try"; empty where there is no donor, as are the two lists below.
+        donor_continuation_ids: the same under the donor's target.
         legal_ids: numbers that may be tried after the continuation.
+        claim_id: the token of the total, with which "Wait ," goes on to the claim "is too big".
+        parent_id: the parent's total, which is right after "Undo n on".
+        parent_at: index in the continuation of the word before it.
     """
 
     item_id: str
@@ -58,10 +59,10 @@ class Item:
     donor_target: int | None
     continuation_ids: list[int]
     donor_continuation_ids: list[int]
+    legal_ids: list[int]
     claim_id: int
     parent_id: int
     parent_at: int
-    legal_ids: list[int]
 
 
 def find_items(trace: Trace, id_by_word: Mapping[str, int], random: Random) -> Iterator[Item]:
@@ -163,12 +164,12 @@ def _item(trace: Trace, point: _Point, id_by_word: Mapping[str, int]) -> Item:
         total=total,
         target=point.target,
         donor_target=donor,
-        continuation_ids=ids(goes_on),
+        continuation_ids=ids(goes_on) if donor else [],
         donor_continuation_ids=ids(other) if donor else [],
+        legal_ids=ids([str(number) for number in point.left]) if donor else [],
         claim_id=id_by_word[str(total)],
         parent_id=id_by_word[str(parent)],
         parent_at=goes_on.index("on"),
-        legal_ids=ids([str(number) for number in point.left]),
     )
 
 
