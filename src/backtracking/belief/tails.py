@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from backtracking import edits, hooks
 from backtracking.models import LoadedModel
@@ -98,9 +99,15 @@ def read_donor(
 
 
 def _repeat(cache: DynamicCache, n: int) -> DynamicCache:
+    """The one row of a cache as n rows that share their memory, where its layers allow it."""
     repeated = copy.deepcopy(cache)
-    if n > 1:
-        repeated.batch_repeat_interleave(n)
+    for layer in repeated.layers:
+        if type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None:
+            layer.keys, layer.values = (
+                one.expand(n, *one.shape[1:]) for one in (layer.keys, layer.values)
+            )
+        else:
+            layer.batch_repeat_interleave(n)
     return repeated
 
 
@@ -140,13 +147,8 @@ def _vectors(
     loaded: LoadedModel, rows: Sequence[Edit], kind: str, layer: int
 ) -> Float[Tensor, "rows d_model"]:
     """The vectors of the edits of one kind at one layer, zeros in the other rows."""
-    zero = torch.zeros(loaded.d_model)
-    chosen = [
-        row.vector.float() if _applies(row, kind, layer) and row.vector is not None else zero
-        for row in rows
-    ]
-    return torch.stack(chosen).to(loaded.device)
-
-
-def _applies(row: Edit, kind: str, layer: int) -> bool:
-    return row.kind == kind and row.layer == layer
+    found = torch.zeros(len(rows), loaded.d_model)
+    for number, row in enumerate(rows):
+        if row.kind == kind and row.layer == layer and row.vector is not None:
+            found[number] = row.vector
+    return found.to(loaded.device)

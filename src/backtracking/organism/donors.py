@@ -5,7 +5,7 @@ sentence that names it, by a T' well below the total reached. No earlier compari
 otherwise, so all that was written before stays right, and only the last comparison now says "over".
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -19,6 +19,9 @@ MARGIN = 3
 LOWEST_TARGET = 3
 """The smallest sum of two distinct numbers: no problem of the world has a lower target."""
 
+LIVE = ("alive", "doomed")
+"""Still under the target with numbers left, whether or not some of them complete the sum."""
+
 _TARGET_OFFSET = {"goal": 1, "target": 1, "compare": 3}
 
 
@@ -29,15 +32,16 @@ class Item:
     Attributes:
         item_id: `<trace_id>@<position>`.
         trace_id, problem_id, split: where it comes from.
-        kind: true kind of the point: `alive`, which has a donor, or `over`, which has none.
+        kind: true kind of the point: `alive` or `doomed`, which have a donor, or `over`, which has
+            none.
         n_prompt: how many of the tokens are the prompt.
         clean_ids: all tokens up to the deciding full stop.
         donor_ids: the same under the donor's target; empty where there is none.
         changed: positions at which the two differ.
         total, target: numbers of the last comparison.
         donor_target: the target of the donor; None where there is none.
-        continuation_ids: a whole return to the parent that claims "too big", from "Wait" to the next
-            "Try"; empty where there is no donor, as are the two lists below.
+        continuation_ids: a whole return to the parent that claims "too big", from "Wait" to the
+            next "Try"; empty where there is no donor, as are the two lists below.
         donor_continuation_ids: the same under the donor's target.
         legal_ids: numbers that may be tried after the continuation.
         claim_id: the token of the total, with which "Wait ," goes on to the claim "is too big".
@@ -63,6 +67,15 @@ class Item:
     claim_id: int
     parent_id: int
     parent_at: int
+
+
+def collect(traces: Iterable[Trace], id_by_word: Mapping[str, int], seed: int) -> list[Item]:
+    """The items of all traces; of those with the same tokens, as samples begin alike, the first."""
+    found: dict[tuple[int, ...], Item] = {}
+    for trace in traces:
+        for item in find_items(trace, id_by_word, Random(f"{seed}/{trace.trace_id}")):
+            found.setdefault(tuple(item.clean_ids), item)
+    return list(found.values())
 
 
 def find_items(trace: Trace, id_by_word: Mapping[str, int], random: Random) -> Iterator[Item]:
@@ -91,7 +104,7 @@ def find_items(trace: Trace, id_by_word: Mapping[str, int], random: Random) -> I
         if reading.form.name != "compare":
             continue
         legal = legal_targets(reading.true_total, target, earlier)
-        donor = random.choice(legal) if reading.kind == "alive" and legal else None
+        donor = random.choice(legal) if reading.kind in LIVE and legal else None
         if reading.depth and (donor or reading.kind == "over"):
             point = _Point(words[: first + reading.end], slots.copy(), reading, target, donor, left)
             yield _item(trace, point, id_by_word)
