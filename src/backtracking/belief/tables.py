@@ -1,0 +1,145 @@
+"""The tables of the experiment: ceilings, levels, betas with their verdicts, doses."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from backtracking.belief.measure import PATCH, Arm, Measured
+from backtracking.belief.tails import SPANS, Span
+from backtracking.belief.verdicts import Ceiling, betas, judge
+from backtracking.statistics import Bootstrap, Interval, random_direction_p
+
+READOUTS = ("b", "c")
+"""Readouts of which there is a beta: the report, and the claim."""
+
+LEVELS = ("a", "b", "c", "p_backtrack", "p_parent", "p_legal")
+
+
+def layers_of(measured: Measured) -> list[int]:
+    """Layers at which the model was patched."""
+    return sorted({arm.layer for arm in measured.arms if arm.name == PATCH})
+
+
+def ceiling_of(
+    measured: Measured, layer: int, span: Span, readout: str, bootstrap: Bootstrap
+) -> Ceiling:
+    """What the patch does there."""
+    patch = Arm(PATCH, layer, span)
+    columns = np.stack(
+        [measured.natural(readout), measured.change(readout, patch), measured.change("a", patch)], 1
+    )
+    return Ceiling(*bootstrap.intervals(columns, measured.problems))
+
+
+def tabulate_ceilings(measured: Measured, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    """One row per layer, edit set and readout: natural difference, the patch's, and testable."""
+    rows = []
+    for layer in layers_of(measured):
+        for span in SPANS:
+            for readout in READOUTS:
+                ceiling = ceiling_of(measured, layer, span, readout, bootstrap)
+                rows.append(
+                    {"role": measured.role, "layer": layer, "span": span, "readout": readout}
+                    | named("natural", ceiling.natural)
+                    | named("patch", ceiling.patch)
+                    | named("wait", ceiling.wait)
+                    | {"testable": not ceiling.reason, "reason": ceiling.reason}
+                    | {"n": ceiling.patch.n, "n_items": len(measured.items)}
+                )
+    return rows
+
+
+def tabulate_betas(measured: Measured, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    """One row per direction, layer, edit set and readout: change, beta, null and verdict.
+
+    Where a layer and edit set is untestable, no beta is given: it would divide by what the patch
+    does not do. The null is the 95th percentile of the random directions' betas.
+    """
+    return [
+        row
+        for layer in layers_of(measured)
+        for span in SPANS
+        for readout in READOUTS
+        for row in _betas_at(measured, layer, span, readout, bootstrap)
+    ]
+
+
+def _betas_at(
+    measured: Measured, layer: int, span: Span, readout: str, bootstrap: Bootstrap
+) -> list[dict[str, Any]]:
+    ceiling = ceiling_of(measured, layer, span, readout, bootstrap)
+    changes = {arm.name: measured.change(readout, arm) for arm in measured.at(layer, span)}
+    patch = measured.change(readout, Arm(PATCH, layer, span))
+    named_changes = {n: c for n, c in changes.items() if not n.startswith("random_")}
+    reached = {name: measured.doses[name, layer].reached for name in named_changes}
+    comparable = {n: c for n, c in changes.items() if n != "action" or reached[n]}
+    found = betas(changes, patch, measured.problems, bootstrap, "action")
+    if "action" in changes and "action" not in comparable:
+        without = betas(comparable, patch, measured.problems, bootstrap, "action")
+        found |= without
+    null = [beta.value for n, (beta, _) in found.items() if n.startswith("random_")]
+    levels = bootstrap.intervals(
+        np.stack([patch, *named_changes.values()], axis=1), measured.problems
+    )[1:]
+    rows = []
+    for (name, _), change in zip(named_changes.items(), levels, strict=True):
+        beta, minus_action = found[name]
+        verdict, reason = judge(ceiling, beta, minus_action, reached[name])
+        if ceiling.reason:
+            beta = minus_action = Interval(None, None, None, beta.n)
+        rows.append(
+            {"role": measured.role, "layer": layer, "span": span, "readout": readout}
+            | {"direction": name}
+            | named("change", change)
+            | named("beta", beta)
+            | named("minus_action", minus_action)
+            | _against_random(beta, null)
+            | {"verdict": verdict, "reason": reason, "n": beta.n}
+        )
+    return rows
+
+
+def tabulate_levels(measured: Measured, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    """One row per arm and readout: its mean, random arms left out, donor and forced beside."""
+    shown = [n for n, arm in enumerate(measured.arms) if not arm.name.startswith("random_")]
+    labels: list[Mapping[str, Any]] = [asdict(measured.arms[number]) for number in shown]
+    labels += [{"name": name, "layer": None, "span": None} for name in ("donor", "forced")]
+    rows = []
+    for readout in LEVELS:
+        arms, donor, forced = (
+            getattr(one, readout)
+            for one in (measured.asked.arms, measured.asked.donor, measured.asked.forced)
+        )
+        values = np.concatenate([arms[shown], donor, forced]).T
+        for label, level in zip(
+            labels, bootstrap.intervals(values, measured.problems), strict=True
+        ):
+            if level.value is not None:
+                row = {"role": measured.role, "readout": readout}
+                rows.append(row | dict(label) | asdict(level))
+    return rows
+
+
+def tabulate_doses(measured: Measured) -> list[dict[str, Any]]:
+    """One row per direction and layer: its dose, matched on dev."""
+    return [
+        {"role": measured.role, "direction": name, "layer": layer} | asdict(dose)
+        for (name, layer), dose in measured.doses.items()
+    ]
+
+
+def named(prefix: str, interval: Interval) -> dict[str, float | None]:
+    """Value and ends of an interval under keys with a prefix."""
+    return {f"{prefix}_{key}": getattr(interval, key) for key in ("value", "low", "high")}
+
+
+def _against_random(beta: Interval, null: list[float | None]) -> dict[str, float | None]:
+    known = np.array([value for value in null if value is not None])
+    if beta.value is None or not len(known):
+        return {"null": None, "p": None}
+    return {
+        "null": float(np.quantile(known, 0.95)),
+        "p": random_direction_p(beta.value, known),
+    }
