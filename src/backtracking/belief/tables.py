@@ -71,24 +71,16 @@ def _betas_at(
 ) -> list[dict[str, Any]]:
     ceiling = ceiling_of(measured, layer, span, readout, bootstrap)
     changes = {arm.name: measured.change(readout, arm) for arm in measured.at(layer, span)}
-    patch = measured.change(readout, Arm(PATCH, layer, span))
-    named_changes = {n: c for n, c in changes.items() if not n.startswith("random_")}
-    reached = {name: measured.doses[name, layer].reached for name in named_changes}
-    comparable = {n: c for n, c in changes.items() if n != "action" or reached[n]}
-    found = betas(changes, patch, measured.problems, bootstrap, "action")
-    if "action" in changes and "action" not in comparable:
-        without = betas(comparable, patch, measured.problems, bootstrap, "action")
-        found |= without
-    null = [beta.value for n, (beta, _) in found.items() if n.startswith("random_")]
-    levels = bootstrap.intervals(
-        np.stack([patch, *named_changes.values()], axis=1), measured.problems
-    )[1:]
+    reached = {name: dose.reached for (name, at), dose in measured.doses.items() if at == layer}
+    found = _betas_of(measured, layer, span, readout, changes, reached, bootstrap)
+    null = [beta.value for name, (_, beta, _) in found.items() if name not in reached]
+    undefined = Interval(None, None, None, len(set(measured.problems)))
     rows = []
-    for (name, _), change in zip(named_changes.items(), levels, strict=True):
-        beta, minus_action = found[name]
+    for name in reached:
+        change, beta, minus_action = found.get(name, (undefined,) * 3)
         verdict, reason = judge(ceiling, beta, minus_action, reached[name])
         if ceiling.reason:
-            beta = minus_action = Interval(None, None, None, beta.n)
+            beta = minus_action = undefined
         rows.append(
             {"role": measured.role, "layer": layer, "span": span, "readout": readout}
             | {"direction": name}
@@ -99,6 +91,25 @@ def _betas_at(
             | {"verdict": verdict, "reason": reason, "n": beta.n}
         )
     return rows
+
+
+def _betas_of(
+    measured: Measured,
+    layer: int,
+    span: Span,
+    readout: str,
+    changes: Mapping[str, np.ndarray],
+    reached: Mapping[str, bool],
+    bootstrap: Bootstrap,
+) -> dict[str, tuple[Interval, Interval, Interval]]:
+    """Change, beta and beta minus that of `action`, which counts only where its dose matches."""
+    if not changes:
+        return {}
+    patch = measured.change(readout, Arm(PATCH, layer, span))
+    against = "action" if reached.get("action") else ""
+    ratios = betas(changes, patch, measured.problems, bootstrap, against)
+    levels = bootstrap.intervals(np.stack(list(changes.values()), axis=1), measured.problems)
+    return {name: (level, *ratios[name]) for name, level in zip(changes, levels, strict=True)}
 
 
 def tabulate_levels(measured: Measured, bootstrap: Bootstrap) -> list[dict[str, Any]]:

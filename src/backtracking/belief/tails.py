@@ -9,7 +9,7 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
@@ -101,7 +101,8 @@ def read_donor(
 def _repeat(cache: DynamicCache, n: int) -> DynamicCache:
     """The one row of a cache as n rows that share their memory, where its layers allow it."""
     repeated = copy.deepcopy(cache)
-    for layer in repeated.layers:
+    layers: list[Any] = repeated.layers
+    for layer in layers:
         if type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None:
             layer.keys, layer.values = (
                 one.expand(n, *one.shape[1:]) for one in (layer.keys, layer.values)
