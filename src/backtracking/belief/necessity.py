@@ -51,7 +51,9 @@ def project(
     """
     layers = sorted({one.layer for one in directions})
     randoms = random_at(plan, loaded.d_model, layers) if null is None else []
-    keys = [(one, span) for one in (*directions, *randoms) for span in SPANS]
+    keys: list[tuple[Direction, Span]] = [
+        (one, span) for one in (*directions, *randoms) for span in SPANS
+    ]
     rows = [clean(loaded)]
     rows += [Edit("project", one.layer, one.unit, span) for one, span in keys]
     with progress.bar(f"projecting out of {role}", len(items), "points") as advance:
