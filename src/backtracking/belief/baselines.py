@@ -22,6 +22,24 @@ from backtracking.organism.donors import Item
 from backtracking.statistics import auroc
 
 
+def estimate(
+    train: Float[Tensor, "rows d_model"],
+    is_positive: Bool[Tensor, " rows"],
+    dev: Float[Tensor, "dev_rows d_model"],
+    dev_is_positive: Bool[Tensor, " dev_rows"],
+    regularisations: Sequence[float],
+    generator: torch.Generator,
+) -> tuple[dict[str, Float[Tensor, " d_model"]], float]:
+    """The directions that activations alone give, by name, and the C chosen for `logistic`."""
+    weights, chosen = logistic(train, is_positive, dev, dev_is_positive, regularisations)
+    return {
+        "difference_of_means": difference_of_means(train[is_positive], train[~is_positive]),
+        "logistic": weights,
+        "whitened": whitened(train, is_positive),
+        "pca": principal(train, is_positive, generator),
+    }, chosen
+
+
 def logistic(
     train: Float[Tensor, "rows d_model"],
     is_positive: Bool[Tensor, " rows"],

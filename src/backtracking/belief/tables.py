@@ -1,6 +1,6 @@
 """The tables of the experiment: ceilings, levels, betas with their verdicts, doses."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -139,6 +139,36 @@ def tabulate_doses(measured: Measured) -> list[dict[str, Any]]:
         {"role": measured.role, "direction": name, "layer": layer} | asdict(dose)
         for (name, layer), dose in measured.doses.items()
     ]
+
+
+def judge_belief(
+    rows: Sequence[Mapping[str, Any]], direction: str, role: str, layer: int, span: Span = "E2"
+) -> dict[str, Any]:
+    """The claim that a direction is a belief, on the report, as a row of claims.json.
+
+    It stands on one layer, that which `steer` chose on dev, and on the edit set that reaches the
+    readout; the verdicts everywhere else are its parts.
+    """
+    own = [row for row in rows if row["direction"] == direction]
+    at = {(row["layer"], row["span"], row["readout"]): row for row in own}
+    main = at[layer, span, "b"]
+    holds = {"belief": "holds", "untestable": "untestable"}.get(main["verdict"], "fails")
+    return {
+        "claim": "belief",
+        "pair": f"{direction} -> {role}",
+        "contrast": "change of log-odds(over : under) after `Check :`, arm / patch, equal Wait",
+        "threshold": "beta > 0.5 and > beta(action), both by their intervals",
+        "estimate": main["beta_value"],
+        "low": main["beta_low"],
+        "high": main["beta_high"],
+        "null": main["null"],
+        "p": main["p"],
+        "n": main["n"],
+        "verdict": holds,
+        "kind": "emergent",
+        "must_fail": False,
+        "parts": {f"{s}, layer {k}, {r}": row["verdict"] for (k, s, r), row in at.items()},
+    }
 
 
 def named(prefix: str, interval: Interval) -> dict[str, float | None]:
