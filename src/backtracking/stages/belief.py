@@ -185,8 +185,9 @@ def estimate_baselines(
             whole = present[:, 0]
             here[split] = (values[whole, 0], torch.from_numpy(moments.kind == "over")[whole])
         generator = torch.Generator().manual_seed(params.seed)
+        (train_rows, is_over), (dev_rows, dev_is_over) = here["train"], here["dev"]
         vectors, chosen[str(layer)] = baselines.estimate(
-            *here["train"], *here["dev"], params.regularisations, generator
+            train_rows, is_over, dev_rows, dev_is_over, params.regularisations, generator
         )
         vectors |= {name: by_one[layer] for name, by_one in by_layer.items()}
         found += [Direction(name, layer, v.float()) for name, v in vectors.items() if v.any()]
