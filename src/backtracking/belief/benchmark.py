@@ -10,7 +10,7 @@ from backtracking.belief.doses import Direction
 from backtracking.belief.measure import ACTION_ARM, Measured, Plan, measure
 from backtracking.belief.necessity import Null, project
 from backtracking.belief.readouts import questions
-from backtracking.belief.tables import named, tabulate_betas
+from backtracking.belief.tables import READOUTS, named, tabulate_betas
 from backtracking.belief.tails import SPANS
 from backtracking.models import LoadedModel
 from backtracking.organism.decisions import decision_rule
@@ -127,6 +127,17 @@ def collateral(
     return found
 
 
+_BETA = (
+    "beta_value", "beta_low", "beta_high", "minus_action_low", "null", "flipped", "verdict",
+    "reason",
+)  # fmt: skip
+_ELSEWHERE = ("agreement_value", "agreement_low", "agreement_high", "kl")
+_NECESSITY = (
+    "change_value", "change_low", "change_high", "null", "falls", "report_kept_value",
+    "report_kept_low", "report_stays",
+)  # fmt: skip
+
+
 def join(
     measured: Measured,
     betas: Sequence[Mapping[str, Any]],
@@ -134,25 +145,22 @@ def join(
     elsewhere: Mapping[tuple[str, int], Mapping[str, float | None]],
 ) -> list[dict[str, Any]]:
     """One row per direction, layer and edit set with all its scores."""
-    nothing = {"agreement_value": None, "agreement_low": None, "agreement_high": None, "kl": None}
+    beta = {(r["direction"], r["layer"], r["span"], r["readout"]): r for r in betas}
+    without = {(r["direction"], r["layer"], r["span"]): r for r in necessity}
     rows = []
     for (name, layer), dose in measured.doses.items():
+        there = elsewhere.get((name, layer), {})
         for span in SPANS:
-            row: dict[str, Any] = {"direction": name, "layer": layer, "span": span}
-            row |= {"dose": dose.norm, "reached": dose.reached}
-            row |= {"dose_mean_residual_norms": dose.mean_residual_norms}
-            for one in betas:
-                if (one["direction"], one["layer"], one["span"]) == (name, layer, span):
-                    parts = ("beta_value", "beta_low", "beta_high", "minus_action_low", "verdict")
-                    row |= {f"{one['readout']}_{part}": one[part] for part in (*parts, "reason")}
-            row |= elsewhere.get((name, layer), nothing)
-            for one in necessity:
-                if (one["direction"], one["layer"], one["span"]) == (name, layer, span):
-                    parts = ("change_value", "change_low", "change_high", "null", "falls")
-                    kept = ("report_kept_value", "report_kept_low", "report_stays")
-                    row |= {f"without_{part}": one[part] for part in parts}
-                    row |= {part: one[part] for part in kept}
-            rows.append(row)
+            key = (name, layer, span)
+            rows.append(
+                {"direction": name, "layer": layer, "span": span}
+                | {"dose": dose.norm, "reached": dose.reached}
+                | {"dose_mean_residual_norms": dose.mean_residual_norms}
+                | {"wait_share": beta[*key, READOUTS[0]]["wait_share"]}
+                | {f"{one}_{part}": beta[*key, one][part] for one in READOUTS for part in _BETA}
+                | {part: there.get(part) for part in _ELSEWHERE}
+                | {f"without_{part}": without[key][part] for part in _NECESSITY}
+            )
     return rows
 
 

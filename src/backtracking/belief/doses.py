@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Shaped
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -21,6 +21,10 @@ from backtracking.organism.donors import Item
 
 Curve = Callable[[Float[np.ndarray, "n k"]], Float[np.ndarray, "n k"]]
 """Mean change of log-odds(Wait) for k doses of each of n directions."""
+
+
+TOLERANCE = 0.05
+"""How far below the target a change may be, relatively, and still count as matched."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +66,27 @@ class Dose:
     mean_residual_norms: float
 
 
+@dataclass(frozen=True)
+class Match:
+    """The doses of n directions, their changes, and whether these are the ones wanted."""
+
+    dose: Float[np.ndarray, " n"]
+    change: Float[np.ndarray, " n"]
+    reached: Bool[np.ndarray, " n"]
+
+
 def match(
     curve: Curve,
     target: Float[np.ndarray, " n"],
     grid: Float[np.ndarray, "n k"],
     n_rounds: int,
-) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"], Shaped[np.ndarray, " n"]]:
-    """The smallest dose whose change is the target, its change, and whether there is one.
+) -> Match:
+    """The smallest dose of each direction whose change is the target.
 
-    The first crossing of the grid is refined by interpolation, `n_rounds` times, always inside the
-    bracket. A direction that does not reach its target within the grid gets the dose of its largest
-    change; where the target is not above 0, the dose is 0.
+    The first interval of the grid in which the curve comes to the target is narrowed `n_rounds`
+    times. A direction that stays below it on the whole grid gets the dose of its largest change,
+    which is narrowed alike; it counts as reached from 95 % of the target on. Where the target is
+    not above 0 there is nothing to match, and the dose is 0.
 
     Args:
         curve: evaluates doses.
@@ -80,29 +94,50 @@ def match(
         grid: doses to try, ascending and above 0, for each direction.
         n_rounds: refinements.
     """
-    n, rows = len(target), np.arange(len(target))
-    doses = np.concatenate([np.zeros((n, 1)), grid], axis=1)
-    values = np.concatenate([np.zeros((n, 1)), curve(grid)], axis=1)
-    above = values >= target[:, None]
-    wanted = target > 0
-    reached = above.any(axis=1) & wanted
-    at = np.where(reached, np.maximum(above.argmax(axis=1), 1), values.argmax(axis=1))
-    best, change = doses[rows, at], values[rows, at]
-    low, high = np.maximum(at - 1, 0), at
-    low_dose, high_dose = doses[rows, low], doses[rows, high]
-    low_value, high_value = values[rows, low], values[rows, high]
+    none = np.zeros((len(target), 1))
+    doses = np.concatenate([none, grid], axis=1)
+    values = np.concatenate([none, curve(grid)], axis=1)
     for _ in range(n_rounds):
-        gap = np.where(high_value > low_value, high_value - low_value, 1)
-        share = np.clip((target - low_value) / gap, 0.02, 0.98)
-        dose = np.where(reached, low_dose + share * (high_dose - low_dose), best)
-        value = curve(dose[:, None])[:, 0]
-        closer = reached & (np.abs(value - target) < np.abs(change - target))
-        best, change = np.where(closer, dose, best), np.where(closer, value, change)
-        beyond = value >= target
-        low_dose, low_value = np.where(beyond, low_dose, dose), np.where(beyond, low_value, value)
-        high_dose = np.where(beyond, dose, high_dose)
-        high_value = np.where(beyond, value, high_value)
-    return np.where(wanted, best, 0.0), np.where(wanted, change, 0.0), reached
+        new = _between(doses, values, target)
+        doses, values = (
+            np.concatenate(both, axis=1) for both in ((doses, new), (values, curve(new)))
+        )
+        order = doses.argsort(axis=1, kind="stable")
+        doses, values = (np.take_along_axis(one, order, axis=1) for one in (doses, values))
+    rows, crossing, crosses = np.arange(len(target)), *_first_crossing(values, target)
+    ends = np.stack([np.maximum(crossing - 1, 0), crossing])
+    nearer = np.abs(values[rows, ends] - target).argmin(axis=0)
+    at = np.where(crosses, ends[nearer, rows], values.argmax(axis=1))
+    wanted = target > 0
+    dose, change = (np.where(wanted, one[rows, at], 0.0) for one in (doses, values))
+    return Match(dose, change, wanted & (change >= (1 - TOLERANCE) * target))
+
+
+def _first_crossing(
+    values: Float[np.ndarray, "n k"], target: Float[np.ndarray, " n"]
+) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """The first column at or above the target, and whether there is one."""
+    above = values >= target[:, None]
+    return above.argmax(axis=1), above.any(axis=1)
+
+
+def _between(
+    doses: Float[np.ndarray, "n k"],
+    values: Float[np.ndarray, "n k"],
+    target: Float[np.ndarray, " n"],
+) -> Float[np.ndarray, "n 2"]:
+    """Two doses to try next: by secant and half-way in the crossing, or beside the largest."""
+    rows, last = np.arange(len(target)), doses.shape[1] - 1
+    at, crosses = _first_crossing(values, target)
+    low, high = np.maximum(at - 1, 0), at
+    rise = values[rows, high] - values[rows, low]
+    share = np.clip((target - values[rows, low]) / np.where(rise > 0, rise, 1), 0.02, 0.98)
+    width = doses[rows, high] - doses[rows, low]
+    inside = doses[rows, low, None] + np.stack([share, np.full(len(rows), 0.5)], 1) * width[:, None]
+    top = values.argmax(axis=1)
+    beside = np.stack([np.maximum(top - 1, 0), np.minimum(top + 1, last)], axis=1)
+    around = (doses[rows, top, None] + doses[rows[:, None], beside]) / 2
+    return np.where(crosses[:, None], inside, around)
 
 
 class Wait:
@@ -175,10 +210,14 @@ def match_doses(
     layers = [one.layer for one in directions]
     scale, target = wait.mean_residual_norm[layers], wait.patch_changes()[layers]
     grid = np.outer(scale, np.array(multiples))
-    norms, changes, reached = match(wait.curve(directions), target, grid, n_rounds)
+    found = match(wait.curve(directions), target, grid, n_rounds)
     return [
-        Dose(float(norm), bool(here), float(change), float(wanted), float(norm / unit))
-        for norm, here, change, wanted, unit in zip(
-            norms, reached, changes, target, scale, strict=True
+        Dose(
+            norm=float(found.dose[n]),
+            reached=bool(found.reached[n]),
+            change=float(found.change[n]),
+            target=float(target[n]),
+            mean_residual_norms=float(found.dose[n] / scale[n]),
         )
+        for n in range(len(directions))
     ]

@@ -55,7 +55,9 @@ def tabulate_betas(measured: Measured, bootstrap: Bootstrap) -> list[dict[str, A
     """One row per direction, layer, edit set and readout: change, beta, null and verdict.
 
     Where a layer and edit set is untestable, no beta is given: it would divide by what the patch
-    does not do. The null is the 95th percentile of the random directions' betas.
+    does not do. The null is the 95th percentile of the random directions' betas. Whatever disturbs
+    a model that is sure of "under" brings its log-odds nearer to 0, and so has a beta; that is why
+    `flipped`, the share of points at which it answers "over" ("too big"), stands beside.
     """
     return [
         row
@@ -88,6 +90,7 @@ def _betas_at(
             | named("beta", beta)
             | named("minus_action", minus_action)
             | _against_random(beta, null)
+            | _beside(measured, Arm(name, layer, span), readout)
             | {"verdict": verdict, "reason": reason, "n": beta.n}
         )
     return rows
@@ -147,24 +150,26 @@ def judge_belief(
     """The claim that a direction is a belief, on the report, as a row of claims.json.
 
     It stands on one layer, that which `steer` chose on dev, and on the edit set that reaches the
-    readout; the verdicts everywhere else are its parts.
+    readout. It holds where the verdict is *belief* and beta is beyond 95 % of random directions
+    (where these were run); the verdicts everywhere else are among its parts.
     """
     own = [row for row in rows if row["direction"] == direction]
     at = {(row["layer"], row["span"], row["readout"]): row for row in own}
     main = at[layer, span, "b"]
-    holds = {"belief": "holds", "untestable": "untestable"}.get(main["verdict"], "fails")
+    judged = {"belief": "holds", "untestable": "untestable"}.get(main["verdict"], "fails")
+    chance = main["null"] is not None and (main["beta_value"] or 0) <= main["null"]
     return {
         "claim": "belief",
         "pair": f"{direction} -> {role}",
         "contrast": "change of log-odds(over : under) after `Check :`, arm / patch, equal Wait",
-        "threshold": "beta > 0.5 and > beta(action), both by their intervals",
+        "threshold": "beta > 0.5 and > beta(action) by their intervals; beyond 95 % of random",
         "estimate": main["beta_value"],
         "low": main["beta_low"],
         "high": main["beta_high"],
         "null": main["null"],
         "p": main["p"],
         "n": main["n"],
-        "verdict": holds,
+        "verdict": "fails" if judged == "holds" and chance else judged,
         "kind": "emergent",
         "must_fail": False,
         "parts": {f"{s}, layer {k}, {r}": row["verdict"] for (k, s, r), row in at.items()},
@@ -174,6 +179,18 @@ def judge_belief(
 def named(prefix: str, interval: Interval) -> dict[str, float | None]:
     """Value and ends of an interval under keys with a prefix."""
     return {f"{prefix}_{key}": getattr(interval, key) for key in ("value", "low", "high")}
+
+
+def _beside(measured: Measured, arm: Arm, readout: str) -> dict[str, float | None]:
+    """How well Wait is matched on test, and how often the answer itself comes out otherwise."""
+    if arm not in measured.arms:
+        return {"wait_share": None, "flipped": None}
+    patched = measured.change("a", Arm(PATCH, arm.layer, arm.span)).mean()
+    values = getattr(measured.asked.arms, readout)[measured.arms.index(arm)]
+    return {
+        "wait_share": float(measured.change("a", arm).mean() / patched) if patched else None,
+        "flipped": float((values > 0).mean()),
+    }
 
 
 def _against_random(beta: Interval, null: list[float | None]) -> dict[str, float | None]:
