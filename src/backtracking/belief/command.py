@@ -1,4 +1,4 @@
-"""`backtracking bench-directions`: its options, and what it answers. Nothing heavy until it runs."""
+"""`backtracking bench-directions`: its options, its answer. Nothing heavy until it runs."""
 
 import json
 from pathlib import Path
@@ -28,6 +28,11 @@ COLUMNS = {
     "without_report_kept_value": "report kept",
 }
 """Keys of a row of scores that are shown, and their headings."""
+
+LEGEND = """
+dose: in mean norms of the residual stream. B: the report over or under. C: the claim "too big".
+without: change of P(backtrack | over) once the direction is projected out; random: the 5th
+percentile of that for random directions."""
 
 
 def bench_directions(
@@ -60,10 +65,7 @@ def bench_directions(
     typer.echo(table(scores["scores"]))
     typer.echo("\nBaselines, from the stage `belief`:\n")
     typer.echo(table(scores["baselines"]))
-    typer.echo(
-        "\nDose in mean residual norms; B is the report, C the claim; without: change of P(backtrack "
-        "| over)\nonce the direction is projected out, beside the 5th percentile of random ones."
-    )
+    typer.echo(LEGEND)
 
 
 def table(rows: list[dict[str, Any]]) -> str:

@@ -117,7 +117,7 @@ def _first_crossing(
     values: Float[np.ndarray, "n k"], target: Float[np.ndarray, " n"]
 ) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """The first column at or above the target, and whether there is one."""
-    above = values >= target[:, None]
+    above: np.ndarray = values >= target[:, None]
     return above.argmax(axis=1), above.any(axis=1)
 
 
