@@ -16,6 +16,7 @@ VERBS = (
     ["doctor"],
     ["smoke"],
     ["extract"],
+    ["bench-directions"],
     ["snapshot"],
     ["push"],
     ["backup"],

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from backtracking import PROJECT_ROOT
+from backtracking.belief import command as belief
 from backtracking.extraction import command as extraction
 from backtracking.operations.items import Item
 from backtracking.verbs import AsJson, readable, report, show, state
@@ -28,6 +29,7 @@ app.add_typer(remote_app, name="remote")
 app.add_typer(profile_app, name="profile")
 app.add_typer(store_app, name="store")
 app.command()(readable(extraction.extract))
+app.command()(readable(belief.bench_directions))
 
 Message = Annotated[str, typer.Option("--message", "-m", help="Message of the commit.")]
 

@@ -1,0 +1,223 @@
+"""The dose at which an added direction acts as much as the patch does: log-odds of "Wait".
+
+That log-odds is read at the deciding token, where both edit sets are the same edit. So there is one
+dose for a direction and layer, whatever the edit set.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from backtracking import hooks
+from backtracking.belief.readouts import Questions, log_odds
+from backtracking.belief.tails import Edit, clean, read_donor, read_prefix, run_tails
+from backtracking.models import LoadedModel
+from backtracking.organism.donors import Item
+
+Curve = Callable[[Float[np.ndarray, "n k"]], Float[np.ndarray, "n k"]]
+"""Mean change of log-odds(Wait) for k doses of each of n directions."""
+
+
+TOLERANCE = 0.05
+"""How far below the target a change may be, relatively, and still count as matched."""
+
+
+@dataclass(frozen=True)
+class Direction:
+    """A vector at a layer; its norm means nothing, its sign says where more of it is.
+
+    Attributes:
+        name: whose direction it is.
+        layer: layer of `resid_post`.
+        vector: the direction.
+    """
+
+    name: str
+    layer: int
+    vector: Float[Tensor, " d_model"]
+
+    @property
+    def unit(self) -> Float[Tensor, " d_model"]:
+        """The vector over its norm, in float32."""
+        return (self.vector.double() / self.vector.double().norm()).float()
+
+
+@dataclass(frozen=True)
+class Dose:
+    """How much of a direction is added.
+
+    Attributes:
+        norm: norm of what is added; 0 where there is nothing to match.
+        reached: whether its change of log-odds(Wait) on dev gets as large as the patch's.
+        change: that change at the dose, on dev.
+        target: the patch's change, on dev.
+        mean_residual_norms: the norm over the mean norm of the residual stream there.
+    """
+
+    norm: float
+    reached: bool
+    change: float
+    target: float
+    mean_residual_norms: float
+
+
+@dataclass(frozen=True)
+class Match:
+    """The doses of n directions, their changes, and whether these are the ones wanted."""
+
+    dose: Float[np.ndarray, " n"]
+    change: Float[np.ndarray, " n"]
+    reached: Bool[np.ndarray, " n"]
+
+
+def match(
+    curve: Curve,
+    target: Float[np.ndarray, " n"],
+    grid: Float[np.ndarray, "n k"],
+    n_rounds: int,
+) -> Match:
+    """The smallest dose of each direction whose change is the target.
+
+    The first interval of the grid in which the curve comes to the target is narrowed `n_rounds`
+    times. A direction that stays below it on the whole grid gets the dose of its largest change,
+    which is narrowed alike; it counts as reached from 95 % of the target on. Where the target is
+    not above 0 there is nothing to match, and the dose is 0.
+
+    Args:
+        curve: evaluates doses.
+        target: change wanted of each direction.
+        grid: doses to try, ascending and above 0, for each direction.
+        n_rounds: refinements.
+    """
+    none = np.zeros((len(target), 1))
+    doses = np.concatenate([none, grid], axis=1)
+    values = np.concatenate([none, curve(grid)], axis=1)
+    for _ in range(n_rounds):
+        new = _between(doses, values, target)
+        doses, values = (
+            np.concatenate(both, axis=1) for both in ((doses, new), (values, curve(new)))
+        )
+        order = doses.argsort(axis=1, kind="stable")
+        doses, values = (np.take_along_axis(one, order, axis=1) for one in (doses, values))
+    rows, crossing, crosses = np.arange(len(target)), *_first_crossing(values, target)
+    ends = np.stack([np.maximum(crossing - 1, 0), crossing])
+    nearer = np.abs(values[rows, ends] - target).argmin(axis=0)
+    at = np.where(crosses, ends[nearer, rows], values.argmax(axis=1))
+    wanted = target > 0
+    dose, change = (np.where(wanted, one[rows, at], 0.0) for one in (doses, values))
+    return Match(dose, change, wanted & (change >= (1 - TOLERANCE) * target))
+
+
+def _first_crossing(
+    values: Float[np.ndarray, "n k"], target: Float[np.ndarray, " n"]
+) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """The first column at or above the target, and whether there is one."""
+    above: np.ndarray = values >= target[:, None]
+    return above.argmax(axis=1), above.any(axis=1)
+
+
+def _between(
+    doses: Float[np.ndarray, "n k"],
+    values: Float[np.ndarray, "n k"],
+    target: Float[np.ndarray, " n"],
+) -> Float[np.ndarray, "n 2"]:
+    """Two doses to try next: by secant and half-way in the crossing, or beside the largest."""
+    rows, last = np.arange(len(target)), doses.shape[1] - 1
+    at, crosses = _first_crossing(values, target)
+    low, high = np.maximum(at - 1, 0), at
+    rise = values[rows, high] - values[rows, low]
+    share = np.clip((target - values[rows, low]) / np.where(rise > 0, rise, 1), 0.02, 0.98)
+    width = doses[rows, high] - doses[rows, low]
+    inside = doses[rows, low, None] + np.stack([share, np.full(len(rows), 0.5)], 1) * width[:, None]
+    top = values.argmax(axis=1)
+    beside = np.stack([np.maximum(top - 1, 0), np.minimum(top + 1, last)], axis=1)
+    around = (doses[rows, top, None] + doses[rows[:, None], beside]) / 2
+    return np.where(crosses[:, None], inside, around)
+
+
+class Wait:
+    """Log-odds of "Wait" at the deciding token of some items, under any edit of it.
+
+    Args:
+        loaded: the model.
+        items: decision points with donors.
+        words: see `Questions`.
+        rows_per_batch: edits in one call of the model.
+    """
+
+    def __init__(
+        self, loaded: LoadedModel, items: Sequence[Item], words: Questions, rows_per_batch: int
+    ) -> None:
+        self.loaded, self.words, self.rows_per_batch = loaded, words, rows_per_batch
+        self.points: list[tuple[DynamicCache, int]] = []
+        self.donors: list[dict[int, Tensor]] = []
+        norms = []
+        for item in items:
+            stop = item.clean_ids[-1]
+            self.points.append((read_prefix(loaded, item.clean_ids), stop))
+            self.donors.append(read_donor(loaded, read_prefix(loaded, item.donor_ids), [stop])[1])
+            with hooks.capture(loaded.blocks, range(loaded.n_layers)) as resid_post_by_layer:
+                run_tails(loaded, self.points[-1][0], [stop], [clean(loaded)], 1)
+            norms.append([float(one.norm()) for one in resid_post_by_layer.values()])
+        self.baseline = self.read([clean(loaded)])[0]
+        self.mean_residual_norm = np.mean(norms, axis=0)
+
+    def read(self, rows: Sequence[Edit]) -> Float[np.ndarray, " rows"]:
+        """Mean log-odds over the items under every edit."""
+        total = np.zeros(len(rows))
+        for (cache, stop), donor in zip(self.points, self.donors, strict=True):
+            log_p = run_tails(self.loaded, cache, [stop], rows, self.rows_per_batch, donor)
+            total += log_odds(log_p[:, 0], self.words.marker)
+        return total / len(self.points)
+
+    def patch_changes(self) -> Float[np.ndarray, " layers"]:
+        """What the patch changes at each layer: the target of every dose."""
+        rows = [Edit("patch", layer, None, "E1") for layer in range(self.loaded.n_layers)]
+        return self.read(rows) - self.baseline
+
+    def curve(self, directions: Sequence[Direction]) -> Curve:
+        """Changes by dose of these directions."""
+        units = [one.unit for one in directions]
+
+        def changes(doses: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
+            rows = [
+                Edit("add", one.layer, torch.tensor(dose, dtype=torch.float32) * unit, "E1")
+                for one, unit, of_one in zip(directions, units, doses, strict=True)
+                for dose in of_one.tolist()
+            ]
+            return self.read(rows).reshape(doses.shape) - self.baseline
+
+        return changes
+
+
+def match_doses(
+    wait: Wait, directions: Sequence[Direction], multiples: Sequence[float], n_rounds: int
+) -> list[Dose]:
+    """The dose of every direction, found on the items of `wait` (dev).
+
+    Args:
+        wait: reads the log-odds.
+        directions: what is added.
+        multiples: the grid, in mean norms of the residual stream at the layer; its last is the
+            bound.
+        n_rounds: refinements.
+    """
+    layers = [one.layer for one in directions]
+    scale, target = wait.mean_residual_norm[layers], wait.patch_changes()[layers]
+    grid = np.outer(scale, np.array(multiples))
+    found = match(wait.curve(directions), target, grid, n_rounds)
+    return [
+        Dose(
+            norm=float(found.dose[n]),
+            reached=bool(found.reached[n]),
+            change=float(found.change[n]),
+            target=float(target[n]),
+            mean_residual_norms=float(found.dose[n] / scale[n]),
+        )
+        for n in range(len(directions))
+    ]

@@ -1,0 +1,127 @@
+"""The files of the benchmark: the donors, and whatever directions are to be scored on them."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from backtracking import artifacts
+from backtracking.belief.doses import Direction
+from backtracking.belief.measure import ACTION_ARM, PATCH
+from backtracking.errors import UserError
+from backtracking.organism.donors import Item
+
+RESERVED = (ACTION_ARM, PATCH, "clean", "donor", "forced")
+_CURE = "Save named vectors with `safetensors.torch.save_file({'name.2': vector}, path)`."
+
+
+def write_items(path: Path, items: Iterable[Item]) -> None:
+    """Writes items as JSON Lines."""
+    artifacts.write_jsonl(path, (asdict(item) for item in items))
+
+
+def read_items(path: Path) -> list[Item]:
+    """The items of donors.jsonl.
+
+    Raises:
+        UserError: where the file is missing, or a line has other keys.
+    """
+    names = {field.name for field in fields(Item)}
+    items = []
+    for number, row in enumerate(artifacts.read_jsonl(path), start=1):
+        if set(row) != names:
+            differing = sorted(set(row) ^ names)
+            raise UserError(
+                f"{path}, line {number}: expected the keys {sorted(names)}; {differing} differ.",
+                "Make it again with `dvc --wait-for-lock repro belief`.",
+            )
+        items.append(Item(**row))
+    return items
+
+
+def read_directions(
+    path: Path, d_model: int, n_layers: int, default_layer: int, layer: int | None = None
+) -> list[Direction]:
+    """The vectors of a safetensors file, named `name.layer`, or `name` for the default layer.
+
+    Args:
+        path: the file.
+        d_model: width of the model's residual stream.
+        n_layers: its number of layers.
+        default_layer: layer of a vector that names none.
+        layer: only what is there is taken; a vector that names no layer is.
+
+    Raises:
+        UserError: for a file that is missing or no safetensors file, or holds nothing to score; for
+            a vector of another shape or type, with NaN or infinity, of norm 0, or of a layer that
+            the model does not have.
+    """
+    if layer is not None and not 0 <= layer < n_layers:
+        raise UserError(
+            f"--layer {layer}: the model has layers 0 to {n_layers - 1}.", "Ask for one of these."
+        )
+    found = []
+    for key, vector in _tensors(path).items():
+        name, _, suffix = key.rpartition(".")
+        named_layer = int(suffix) if name and suffix.isdecimal() else None
+        if layer is not None and named_layer not in (None, layer):
+            continue
+        at = named_layer if named_layer is not None else default_layer if layer is None else layer
+        name = key if named_layer is None else name
+        _require_usable(path, key, name, vector, d_model)
+        if at >= n_layers:
+            raise UserError(
+                f"{path}: `{key}` names layer {at}, and the model has layers 0 to {n_layers - 1}.",
+                "Layers count from 0; layer l is the output of block l.",
+            )
+        found.append(Direction(name, at, vector.float()))
+    if not found:
+        asked = "" if layer is None else f" at layer {layer}"
+        raise UserError(f"{path} holds no vector{asked}.", _CURE)
+    doubled = [one for n, one in enumerate(found) if _key(one) in map(_key, found[:n])]
+    if doubled:
+        raise UserError(
+            f"{path}: `{doubled[0].name}` stands twice for layer {doubled[0].layer}.",
+            "Name the layer of every vector, as `name.layer`.",
+        )
+    return found
+
+
+def _tensors(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"{path} is no file.", _CURE)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {key: file.get_tensor(key) for key in sorted(file.keys())}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is no safetensors file: {error}.", _CURE) from None
+
+
+def _require_usable(path: Path, key: str, name: str, vector: Tensor, d_model: int) -> None:
+    if name in RESERVED or name.startswith("random_"):
+        raise UserError(
+            f"{path}: `{key}` is called as one of the experiment's own arms "
+            f"({', '.join(RESERVED)}, random_<k>).",
+            "Give it another name.",
+        )
+    if tuple(vector.shape) != (d_model,) or not vector.is_floating_point():
+        raise UserError(
+            f"{path}: `{key}` must be floating-point numbers of shape [{d_model}], found "
+            f"{str(vector.dtype).removeprefix('torch.')} of shape {list(vector.shape)}.",
+            "One vector of the residual stream's width each; flatten it or take its row.",
+        )
+    if not torch.isfinite(vector).all():
+        bad = int((~torch.isfinite(vector)).sum())
+        raise UserError(
+            f"{path}: `{key}` has NaN or infinity in {bad} of {d_model} components.",
+            "A direction must be finite; look at how it was estimated.",
+        )
+    if not vector.any():
+        raise UserError(f"{path}: `{key}` is all zeros.", "A direction needs a norm above 0.")
+
+
+def _key(direction: Direction) -> tuple[str, int]:
+    return direction.name, direction.layer

@@ -1,0 +1,117 @@
+"""Belief, action, mixed or untestable: what the changes of a readout say, by fixed rules.
+
+beta = change of a readout under an arm / its change under the patch, a ratio of means, with an
+interval by problem. The rules are those of the docstrings here, and no others.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from backtracking.statistics import Bootstrap, Interval
+
+Verdict = Literal["belief", "action", "mixed", "untestable"]
+
+BELIEF, ACTION = 0.5, 0.2
+"""Above the first lies the whole interval of a belief's beta, below the second an action's."""
+
+CEILING = 0.5
+"""The patch has to change the readout by this share of the natural difference, at the least."""
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """What the patch can do to a readout at a layer, for an edit set.
+
+    Attributes:
+        natural: the readout in the donor's own run minus that in the clean one.
+        patch: its change under the patch.
+        wait: change of log-odds(Wait) under the patch, which the arms are matched to.
+    """
+
+    natural: Interval
+    patch: Interval
+    wait: Interval
+
+    @property
+    def reason(self) -> str:
+        """Why nothing can be tested here; empty where it can."""
+        if not _above(self.natural, 0):
+            return "the readout does not tell the donor from the clean prefix"
+        if not _above(self.patch, 0):
+            return "the patch does not move the readout"
+        assert self.patch.value is not None and self.natural.value is not None
+        if self.patch.value < CEILING * self.natural.value:
+            return "the patch moves the readout by less than half of the natural difference"
+        if not _above(self.wait, 0):
+            return "the patch does not raise Wait, so no arm has a dose"
+        return ""
+
+
+def judge(
+    ceiling: Ceiling, beta: Interval, minus_action: Interval, reached: bool
+) -> tuple[Verdict, str]:
+    """The verdict on a direction at a layer, for an edit set and a readout, and why.
+
+    *Untestable* where the ceiling is, where the direction does not reach the patch's effect on
+    Wait, or where all hangs on `action` and that does not reach it; never *action* for want of a
+    test. *Belief*: the interval of beta lies above 0.5, and that of beta minus beta(action)
+    above 0. *Action*: the interval of beta lies below 0.2. Otherwise *mixed*.
+
+    Args:
+        ceiling: what the patch does.
+        beta: of the direction.
+        minus_action: beta minus that of `action`, paired; undefined where `action` has no dose.
+        reached: whether the direction's dose matches the patch.
+    """
+    if ceiling.reason:
+        return "untestable", ceiling.reason
+    if not reached:
+        return "untestable", "the direction never raises Wait as much as the patch does"
+    if beta.low is None or beta.high is None:
+        return "untestable", "beta has no interval"
+    if beta.high < ACTION:
+        return "action", ""
+    if beta.low > BELIEF:
+        if minus_action.low is None:
+            return "untestable", "`action` never raises Wait as much as the patch does"
+        if minus_action.low > 0:
+            return "belief", ""
+    return "mixed", ""
+
+
+def betas(
+    changes: Mapping[str, Float[np.ndarray, " items"]],
+    patch: Float[np.ndarray, " items"],
+    problems: Sequence[str],
+    bootstrap: Bootstrap,
+    against: str = "action",
+) -> dict[str, tuple[Interval, Interval]]:
+    """beta of every arm, and beta minus that of the arm `against`, with paired intervals.
+
+    Args:
+        changes: change of the readout at every item, by arm.
+        patch: its change under the patch.
+        problems: the problem of each item.
+        bootstrap: resamples and level.
+        against: the arm that is subtracted; where it is not among them, all differences are
+            undefined.
+    """
+    names = list(changes)
+    columns = np.stack([patch, *changes.values()], axis=1)
+
+    def ratios(means: np.ndarray) -> np.ndarray:
+        ceiling = np.where(means[:, :1] > 0, means[:, :1], np.nan)
+        beta = means[:, 1:] / ceiling
+        other = beta[:, [names.index(against)]] if against in names else np.nan
+        return np.concatenate([beta, beta - other], axis=1)
+
+    found = bootstrap.intervals(columns, problems, ratios)
+    return dict(zip(names, zip(found[: len(names)], found[len(names) :], strict=True), strict=True))
+
+
+def _above(interval: Interval, bound: float) -> bool:
+    return interval.low is not None and interval.low > bound
