@@ -12,7 +12,8 @@ from backtracking.workspace import Roles
 CONTROLS = {"shuffled": "base", "nostatement": "nostatement-base", "scratch": "base"}
 ORDER = (
     "problems", "weights base", "weights reasoning", "controls", "traces", "label", "organism",
-    *(f"extract {role}" for role in Roles(CONTROLS).all), "directions", "steer", "lens", "power",
+    *(f"extract {role}" for role in Roles(CONTROLS).all), "directions", "steer", "lens", "ablate",
+    "power",
     "summary",
 )  # fmt: skip
 
