@@ -59,7 +59,7 @@ def reader_of(role: str, loaded: LoadedModel, markers: Sequence[str]) -> Reader:
         unembedding(loaded).cpu(),
         final_norm_gain(loaded).cpu(),
         {marker: ids[marker] for marker in markers},
-        loaded.tokenizer.convert_ids_to_tokens,
+        lambda chosen: [str(token) for token in loaded.tokenizer.convert_ids_to_tokens(chosen)],
     )
 
 
@@ -70,19 +70,16 @@ def decode(
     ids = list(reader.id_by_marker.values())
     bare = lens.without_markers(directions, reader.w_u, reader.gain, ids)
     cosines = torch.cosine_similarity(directions.double(), bare, dim=1)
-    return [
-        Decoded(
-            variant,
-            final_norm,
-            *(lens.decode(rows, reader.w_u, reader.gain if final_norm else None) for rows in both),
-            kept,
-        )
-        for variant, final_norm, both, kept in (
-            ("whole", True, (directions, randoms), torch.ones_like(cosines)),
-            ("whole", False, (directions, randoms), torch.ones_like(cosines)),
-            ("without_markers", True, (bare, randoms), cosines),
-        )
-    ]
+    whole = torch.ones_like(cosines)
+    found = []
+    for variant, rows, kept, gain in (
+        ("whole", directions, whole, reader.gain),
+        ("whole", directions, whole, None),
+        ("without_markers", bare, cosines, reader.gain),
+    ):
+        logits, null = (lens.decode(one, reader.w_u, gain) for one in (rows, randoms))
+        found.append(Decoded(variant, gain is not None, logits, null, kept))
+    return found
 
 
 def tabulate_ranks(reader: Reader, names: Sequence[str], decoded: Decoded) -> list[dict[str, Any]]:

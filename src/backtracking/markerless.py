@@ -42,13 +42,17 @@ class Read:
 def variants(
     loaded: LoadedModel, vector_by_name: Mapping[str, Tensor], marker_ids: Sequence[int]
 ) -> dict[str, Tensor]:
-    """Unit vectors: each direction, and beside it the same without this model's marker rows."""
+    """Unit vectors: each direction, and beside it the same without this model's marker rows.
+
+    Zeros stand for a direction of which nothing is left.
+    """
     gain, w_u = final_norm_gain(loaded), unembedding(loaded)
     found: dict[str, Tensor] = {}
     for name, vector in vector_by_name.items():
         (projected,) = lens.without_markers(vector[None].to(w_u.device), w_u, gain, marker_ids)
         found[name] = _unit(vector)
-        found[name + WITHOUT] = _unit(projected)
+        is_left = projected.norm() > 1e-6 * vector.norm()
+        found[name + WITHOUT] = _unit(projected) if is_left else torch.zeros_like(vector)
     return found
 
 
