@@ -3,6 +3,8 @@
 In the planted model a second block reads one component of the stream and raises the marker.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from backtracking.steering import Prefix
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
 MARKER = WORDS.index("Wait")
+RANDOM = tuple(np.linspace(-0.07, 0.07, 39).tolist())
 LAYER, NORM = 0, 6.0
 
 
@@ -55,8 +58,6 @@ def measured(loaded: LoadedModel) -> tuple[Measured, dict[str, float]]:
     vectors = {"state": read, "word": row, "both": read / read.norm() + row / row.norm()}
     units = variants(loaded, vectors, [MARKER])
     cosines = {n: float(units[n] @ units[n + WITHOUT]) for n in ("state", "both")}
-    random = torch.randn(39, len(row), generator=generator)
-    units |= {f"random_{k}": one / one.norm() for k, one in enumerate(random)}
     problems = [f"p{number // 2}" for number in range(8)]
     where = Read(
         prefixes,
@@ -70,7 +71,7 @@ def measured(loaded: LoadedModel) -> tuple[Measured, dict[str, float]]:
 def test_what_is_read_downstream_steers_without_the_word(
     measured: tuple[Measured, dict[str, float]],
 ) -> None:
-    rows = {row["direction"]: row for row in compare(*measured, BOOTSTRAP)}
+    rows = {row["direction"]: row for row in compare(*measured, RANDOM, BOOTSTRAP)}
     assert rows["state"]["cosine"] == pytest.approx(1, abs=1e-5)
     assert rows["state"]["retained"]["value"] == pytest.approx(1, abs=1e-3)
     assert rows["both"]["cosine"] == pytest.approx(0.5**0.5, abs=1e-4)
@@ -78,31 +79,37 @@ def test_what_is_read_downstream_steers_without_the_word(
     assert rows["both"]["n_random"] == 39 and rows["both"]["p_projected"] == 1 / 40
     difference = rows["both"]["projected"]["value"] - rows["both"]["original"]["value"]
     assert rows["both"]["difference"]["value"] == pytest.approx(difference)
-    assert judge(measured[0], "both", BOOTSTRAP)["verdict"] == "holds"
+    assert judge(measured[0], "both", RANDOM, BOOTSTRAP)["verdict"] == "holds"
 
 
 def test_a_direction_that_is_the_word_alone_has_nothing_left(
     measured: tuple[Measured, dict[str, float]],
 ) -> None:
     one = measured[0]
-    whole = effect_of(one, Label("word", 1.0, "decision"), BOOTSTRAP)
+    whole = effect_of(one, Label("word", 1.0, "decision"), RANDOM, BOOTSTRAP)
     assert whole.exceeds_random() == "holds"
-    left = effect_of(one, Label("word" + WITHOUT, 1.0, "decision"), BOOTSTRAP)
+    left = effect_of(one, Label("word" + WITHOUT, 1.0, "decision"), RANDOM, BOOTSTRAP)
     assert left.interval.value == pytest.approx(0, abs=1e-6)
-    row = judge(one, "word", BOOTSTRAP)
+    row = judge(one, "word", RANDOM, BOOTSTRAP)
     assert row["parts"] == {"whole_steers": "holds", "projected_steers": "fails"}
     assert row["verdict"] == "fails"
 
 
-def test_where_the_whole_direction_does_not_steer_the_question_is_untestable(
+def test_a_rest_that_steers_holds_though_the_whole_does_not_and_where_neither_does_is_no_test(
     measured: tuple[Measured, dict[str, float]],
 ) -> None:
-    one = measured[0]
-    p = one.forced.p_marked.copy()
-    p[1] = p[0]
-    forced = type(one.forced)(p, one.forced.agreement, one.forced.kl)
-    still = Measured("reasoning", one.labels, forced, one.kind, one.problem, one.prefix_problem)
-    row = judge(still, "state", BOOTSTRAP)
-    assert (row["verdict"], row["parts"]["projected_steers"]) == ("untestable", "holds")
-    (state, _) = compare(still, measured[1], BOOTSTRAP)
+    row = judge(muted(measured[0], ["state"]), "state", RANDOM, BOOTSTRAP)
+    assert row["parts"] == {"whole_steers": "fails", "projected_steers": "holds"}
+    assert row["verdict"] == "holds"
+    both = muted(measured[0], ["state", "state" + WITHOUT])
+    assert judge(both, "state", RANDOM, BOOTSTRAP)["verdict"] == "untestable"
+    state, _ = compare(both, measured[1], RANDOM, BOOTSTRAP)
     assert state["retained"] is None
+
+
+def muted(measured: Measured, directions: list[str]) -> Measured:
+    """The same runs, in which these directions do nothing."""
+    p = measured.forced.p_marked.copy()
+    for name in directions:
+        p[measured.labels.index(Label(name, 1.0, "decision"))] = p[0]
+    return replace(measured, forced=replace(measured.forced, p_marked=p))

@@ -2,10 +2,11 @@
 
 Every direction is read through the unembedding of its own model and of the models that it is
 paired with. At the layer and window that `steer` chose on dev problems, the directions are then
-added to the models with and without the markers' unembedding rows, on test problems.
+added to the models with and without the markers' unembedding rows, on the test prefixes that
+`steer` reads, so that its random directions are the null.
 
 Reads: models/*, data/{interim/traces,processed/sentences}, results/directions,
-    results/steer/selection.json
+    results/steer/{selection,forced}.json
 Writes: results/lens/{ranks,tokens,forced,projected,evidence}.json
 """
 
@@ -43,38 +44,49 @@ class Params:
     Attributes:
         n_null: random directions that ranks are compared with.
         n_tokens: highest and lowest tokens that are listed.
-        n_samples: traces of each test problem that are teacher-forced.
-        n_random: random directions that are steered along.
         rows_per_batch: prefixes times arms in one call of the model.
-        seed: of the random directions.
+        seed: of the random directions that ranks are compared with.
         n_threads: CPU threads.
         device: as torch names it, or `auto`.
     """
 
     n_null: int
     n_tokens: int
-    n_samples: int
-    n_random: int
     rows_per_batch: int
     seed: int
     n_threads: int
     device: str
 
     def __post_init__(self) -> None:
-        counts = (self.n_null, self.n_tokens, self.n_samples, self.n_random)
-        if min(*counts, self.rows_per_batch, self.n_threads) < 1:
+        if min(self.n_null, self.n_tokens, self.rows_per_batch, self.n_threads) < 1:
             raise ValueError("all sizes must be 1 or more.")
 
 
-def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, choice: Choice) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Steered:
+    """What `steer` settled, and the null that it measured.
+
+    Attributes:
+        choice: layer, window and norm.
+        n_samples: traces of each test problem that it reads.
+        random_by_target: effects of its random directions on P(backtrack | alive), dose 1.
+    """
+
+    choice: Choice
+    n_samples: int
+    random_by_target: Mapping[str, tuple[float, ...]]
+
+
+def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, steered: Steered) -> dict[str, Any]:
     """All results of the stage by file name."""
     ranks, tokens = decode_all(params, inputs)
-    forced, projected, evidence = [], [], judge_ranks(inputs, choice, ranks)
+    forced, projected, evidence = [], [], judge_ranks(inputs, steered.choice, ranks)
     for target, base in inputs.base_by_role.items():
-        measured, cosine_by_name = steer(params, inputs, choice, target)
+        random = steered.random_by_target[target]
+        measured, cosine_by_name = steer(params, inputs, steered, target)
         forced += tabulate(measured, bootstrap)
-        projected += compare(measured, cosine_by_name, bootstrap)
-        evidence += [judge(measured, name, bootstrap) for name in (base, target)]
+        projected += compare(measured, cosine_by_name, random, bootstrap)
+        evidence += [judge(measured, name, random, bootstrap) for name in (base, target)]
     return {
         "ranks": ranks,
         "tokens": tokens,
@@ -119,11 +131,11 @@ def judge_ranks(
 
 
 def steer(
-    params: Params, inputs: Inputs, choice: Choice, target: str
+    params: Params, inputs: Inputs, steered: Steered, target: str
 ) -> tuple[Measured, dict[str, float]]:
     """A pair's directions and `action` in its model, whole and projected, with their cosines."""
-    loaded = inputs.model_by_role[target]
-    prefixes, problems, decisions = prefixes_of(inputs, "test", params.n_samples)
+    loaded, choice = inputs.model_by_role[target], steered.choice
+    prefixes, problems, decisions = prefixes_of(inputs, "test", steered.n_samples)
     vectors = {
         role: inputs.direction_by_name[f"{role}.matched.{choice.window}.{choice.layer}"]
         for role in (inputs.base_by_role[target], target)
@@ -131,8 +143,6 @@ def steer(
     ids = list(reader_of(target, loaded, BACKTRACKING_OPENERS).id_by_marker.values())
     units = variants(loaded, vectors, ids)
     cosines = {n: float(units[n].double() @ units[n + WITHOUT].double()) for n in vectors}
-    randoms = draw(params.n_random, params.seed, loaded.d_model).float()
-    units |= {f"random_{number}": row for number, row in enumerate(randoms)}
     read = Read(prefixes, problems, decisions.kind, decisions.problem)
     measured = measure(
         target, loaded, choice.layer, choice.norm, read, units, ids, params.rows_per_batch
@@ -158,7 +168,6 @@ def _main(workspace: Workspace, _role: str) -> None:
     roles = params.load(Roles, "models", workspace.params)
     written = traces.read(Trace, workspace.traces / "traces.jsonl")
     sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
-    selection = artifacts.read_json(workspace.results("steer") / "selection.json")
     inputs = Inputs(
         model_by_role={
             role: models.load(workspace.model(role), device=params_.device) for role in roles.all
@@ -172,13 +181,33 @@ def _main(workspace: Workspace, _role: str) -> None:
         residual_norm={},
         base_by_role=roles.base_by_role,
     )
-    choice = Choice(selection["layer"], selection["window"], selection["norm"])
-    result = run(params_, bootstrap, inputs, choice)
+    n_samples = params.load_value(int, "steer.n_samples", workspace.params)
+    result = run(params_, bootstrap, inputs, _read_steered(workspace, roles, n_samples))
     with artifacts.new_folder(workspace.results("lens")) as folder:
         for name, value in result.items():
             artifacts.write_json(folder / f"{name}.json", value)
     for claim in result["evidence"]:
         print(f"{claim['claim']}, {claim['pair']}: {claim['verdict']}")
+
+
+def _read_steered(workspace: Workspace, roles: Roles, n_samples: int) -> Steered:
+    folder = workspace.results("steer")
+    selection = artifacts.read_json(folder / "selection.json")
+    rows = artifacts.read_json(folder / "forced.json")
+    arm = {"kind": "alive", "where": "decision", "dose": 1.0}
+    randoms = [
+        row
+        for row in rows
+        if row["direction"].startswith("random_") and all(row[k] == v for k, v in arm.items())
+    ]
+    return Steered(
+        Choice(selection["layer"], selection["window"], selection["norm"]),
+        n_samples,
+        {
+            role: tuple(row["effect_value"] for row in randoms if row["target"] == role)
+            for role in roles.base_by_role
+        },
+    )
 
 
 if __name__ == "__main__":
