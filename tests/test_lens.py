@@ -120,10 +120,13 @@ def test_a_planted_marker_is_told_from_random_directions_and_gone_without_its_ro
     first, *_ = tabulate_ranks(reader, names, behind)
     assert (first["direction"], first["marker"], first["rank"]) == (names[0], "Wait", 1)
     assert first["p"] <= 0.05 and first["percentile"] > first["random95"]
-    assert judge_decoded(first, 7)["verdict"] == "fails"
+    assert judge_decoded(first, first, 7)["verdict"] == "fails"
     after, *_ = tabulate_ranks(reader, names, bare)
     assert after["rank"] > 1 and 0 < after["cosine"] < 1
-    assert judge_decoded(after, 7)["verdict"] == "holds"
+    row = judge_decoded(after, first, 7)
+    assert (row["verdict"], row["pair"], row["n"]) == ("holds", "base -> reasoning", 7)
+    blind = judge_decoded(after, after, 7)
+    assert (blind["verdict"], blind["parts"]["action_decodes"]) == ("untestable", "fails")
     (tokens, _) = tabulate_tokens(reader, names, behind, 5)
     assert tokens["highest"][0] == "Wait" and len(tokens["lowest"]) == 5
 
@@ -138,5 +141,6 @@ def test_the_null_is_uniform_so_random_directions_decode_to_a_marker_at_the_nomi
     rows = tabulate_ranks(reader, [f"base.matched.4:4.{n}" for n in range(1000)], behind)
     shares = [np.mean([r["p"] <= 0.05 for r in rows if r["marker"] == m]) for m in MARKERS]
     assert max(shares) < 0.08
-    failed = [judge_decoded(row, 7)["verdict"] == "fails" for row in rows]
+    seen = {"percentile": 1.0, "random95": 0.9}
+    failed = [judge_decoded(row, seen, 7)["verdict"] == "fails" for row in rows]
     assert 0.005 < np.mean(failed) < 0.08

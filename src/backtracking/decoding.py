@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backtracking import lens
+from backtracking.claims import Verdict
 from backtracking.models import LoadedModel, final_norm_gain, unembedding
 from backtracking.statistics import random_direction_p
 
@@ -117,30 +118,39 @@ def tabulate_tokens(
     ]
 
 
-def judge_decoded(row: Mapping[str, Any], n_problems: int) -> dict[str, Any]:
-    """The claim that a direction does not decode to a marker, from a row of `tabulate_ranks`.
+def judge_decoded(
+    row: Mapping[str, Any], action: Mapping[str, Any], n_problems: int
+) -> dict[str, Any]:
+    """The claim that a direction does not decode to a marker, from rows of `tabulate_ranks`.
 
-    It holds where the marker ranks no higher than along 95 % of random directions. Conditional on
-    the direction, so without an interval.
+    It holds where the marker ranks no higher than along 95 % of random directions, and is
+    untestable where it ranks no higher along the model's own `action` either: then the lens is
+    blind. Conditional on the direction, so without an interval.
 
     Args:
         row: of a whole direction behind the final norm.
+        action: the same of `action`, which is made of the marker's row.
         n_problems: problems that the direction was estimated on.
     """
     source, form, *_ = row["direction"].split(".")
+    parts: dict[str, Verdict] = {
+        "action_decodes": "holds" if action["percentile"] > action["random95"] else "fails",
+        f"{form}_does_not": "holds" if row["percentile"] <= row["random95"] else "fails",
+    }
+    sees = parts["action_decodes"] == "holds"
     return {
         "claim": "does_not_decode_to_marker",
         "pair": f"{source} -> {row['unembedding']}",
         "contrast": f"rank percentile of {row['marker']!r} along the {form} direction",
-        "threshold": "not above the 95th percentile of random directions",
+        "threshold": "not above the 95th percentile of random directions, where `action` is",
         "estimate": row["percentile"],
         "low": None,
         "high": None,
         "null": row["random95"],
         "p": row["p"],
         "n": n_problems,
-        "verdict": "holds" if row["percentile"] <= row["random95"] else "fails",
+        "verdict": parts[f"{form}_does_not"] if sees else "untestable",
         "kind": "emergent",
-        "parts": {f"{form}_{row['marker']}": f"rank {row['rank']:g}"},
+        "parts": parts,
         "must_fail": False,
     }

@@ -117,17 +117,25 @@ def judge_ranks(
 ) -> list[dict[str, Any]]:
     """The marker along both directions of every pair, at the chosen layer, in the pair's model."""
     n_problems = len(set(inputs.moments.problem[inputs.moments.split == "train"]))
-    kinds = {("whole", True, MARKER)}
-    return [
-        judge_decoded(row, n_problems)
-        for target, base in inputs.base_by_role.items()
+    read = {
+        (row["direction"], row["unembedding"]): row
         for row in ranks
-        for source, form, *place in [row["direction"].split(".")]
-        if row["unembedding"] == target and source in (base, target)
-        if (row["variant"], row["final_norm"], row["marker"]) in kinds
-        if (form == "matched" and place == [choice.window, str(choice.layer)])
-        or (form == "ward" and place[-1] == str(choice.layer))
-    ]
+        if (row["variant"], row["final_norm"], row["marker"]) == ("whole", True, MARKER)
+    }
+    chosen = {("matched", choice.window, str(choice.layer))}
+    found = []
+    for target, base in inputs.base_by_role.items():
+        for (name, reader), row in read.items():
+            source, *place = name.split(".")
+            is_ward = place[0] == "ward" and place[-1] == str(choice.layer)
+            if (
+                reader == target
+                and source in (base, target)
+                and (tuple(place) in chosen or is_ward)
+            ):
+                action = read[f"{target}.action", target]
+                found.append(judge_decoded(row, action, n_problems))
+    return found
 
 
 def steer(
