@@ -72,8 +72,32 @@ def _measure(
     written: Sequence[Generation],
     bootstrap: Bootstrap,
 ) -> list[dict[str, Any]]:
-    values: dict[str, list[float]] = {name: [] for name in MEASURES}
-    owners: dict[str, list[str]] = {name: [] for name in MEASURES}
+    return [
+        {"measure": name}
+        | asdict(bootstrap.intervals(np.array(found.values), found.problem_ids)[0])
+        for name, found in observe(loaded, problems, written).items()
+    ]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What one measure is the mean of, with the problem of each value."""
+
+    values: list[float]
+    problem_ids: list[str]
+
+
+def observe(
+    loaded: LoadedModel, problems: Sequence[Problem], written: Sequence[Generation]
+) -> dict[str, Observed]:
+    """The observations behind `MEASURES`, without measures that have none.
+
+    Args:
+        loaded: the model that wrote.
+        problems: the problem of each generation.
+        written: what it wrote.
+    """
+    found = {name: Observed([], []) for name in MEASURES}
     for problem, generation in zip(problems, written, strict=True):
         text = str(loaded.tokenizer.decode(generation.token_ids, skip_special_tokens=True))
         words = loaded.tokenizer.convert_ids_to_tokens(generation.token_ids)
@@ -81,13 +105,9 @@ def _measure(
             words = words[:-1]
         readings = Replay(*read_prompt(problem.prompt)).read(list(words))
         for name, value in _observations(generation, readings, text):
-            values[name].append(value)
-            owners[name].append(problem.problem_id)
-    return [
-        {"measure": name} | asdict(bootstrap.intervals(np.array(values[name]), owners[name])[0])
-        for name in MEASURES
-        if values[name]
-    ]
+            found[name].values.append(value)
+            found[name].problem_ids.append(problem.problem_id)
+    return {name: one for name, one in found.items() if one.values}
 
 
 def _observations(
