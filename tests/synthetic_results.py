@@ -5,8 +5,8 @@ from typing import Any
 
 from backtracking import artifacts
 from backtracking.claims import Effect, Steered, judge_causal, judge_primary
-from backtracking.replication.collect import all_claims
-from backtracking.replication.study import Study
+from backtracking.literature.collect import all_claims
+from backtracking.literature.study import Study
 from backtracking.report.findings import ORGANISM
 from backtracking.stages import summary
 from backtracking.statistics import Interval

@@ -16,8 +16,8 @@ import numpy as np
 
 from backtracking import artifacts, params, tracking
 from backtracking.figures.dose import draw_dose
-from backtracking.replication.collect import all_claims
-from backtracking.replication.study import Study
+from backtracking.literature.collect import all_claims
+from backtracking.literature.study import Study
 from backtracking.stages.command import run_stage
 from backtracking.tables import Rows, Table, table_of
 from backtracking.workspace import Roles, Workspace

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from backtracking.replication.rows import (
+from backtracking.literature.rows import (
     Finding,
     Published,
     Question,
@@ -11,7 +11,7 @@ from backtracking.replication.rows import (
     find_row,
     untestable,
 )
-from backtracking.replication.study import Study
+from backtracking.literature.study import Study
 
 STUDY = "stability, arXiv 2604.02113"
 

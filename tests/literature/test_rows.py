@@ -2,7 +2,7 @@
 
 import pytest
 
-from backtracking.replication.rows import (
+from backtracking.literature.rows import (
     Finding,
     Published,
     Question,

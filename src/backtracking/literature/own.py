@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from backtracking.replication.rows import (
+from backtracking.literature.rows import (
     Finding,
     Published,
     Row,
@@ -13,7 +13,7 @@ from backtracking.replication.rows import (
     short,
     untestable,
 )
-from backtracking.replication.study import Study
+from backtracking.literature.study import Study
 
 STUDY = "this study"
 

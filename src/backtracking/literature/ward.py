@@ -4,8 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from backtracking.claims import Verdict
-from backtracking.organism.grammar import MARKER
-from backtracking.replication.rows import (
+from backtracking.literature.rows import (
     Finding,
     Published,
     Question,
@@ -15,7 +14,8 @@ from backtracking.replication.rows import (
     find_row,
     untestable,
 )
-from backtracking.replication.study import Study
+from backtracking.literature.study import Study
+from backtracking.organism.grammar import MARKER
 
 STUDY = "Ward, arXiv 2507.12638"
 

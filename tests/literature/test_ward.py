@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from backtracking.replication import venhoff, ward
-from backtracking.replication.study import Study
+from backtracking.literature import venhoff, ward
+from backtracking.literature.study import Study
 
 PAIRS = {"reasoning": "base", "shuffled": "base"}
 

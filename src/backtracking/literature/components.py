@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from backtracking.replication.rows import Finding, Published, Question, answer, untestable
-from backtracking.replication.study import Study
+from backtracking.literature.rows import Finding, Published, Question, answer, untestable
+from backtracking.literature.study import Study
 
 SPECIFIC = Question(
     claim="components_specific",

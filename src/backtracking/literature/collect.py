@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from backtracking.replication import components, own, stability, venhoff, ward
-from backtracking.replication.study import Study
+from backtracking.literature import components, own, stability, venhoff, ward
+from backtracking.literature.study import Study
 
 STUDIES = (own, ward, venhoff, components, stability)
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from backtracking.replication.rows import Finding, Published, Question, answer, find_row, untestable
-from backtracking.replication.study import Study
-from backtracking.replication.ward import cell, of_arm
+from backtracking.literature.rows import Finding, Published, Question, answer, find_row, untestable
+from backtracking.literature.study import Study
+from backtracking.literature.ward import cell, of_arm
 
 STEERS = Question(
     claim="venhoff_steers",
