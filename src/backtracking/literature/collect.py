@@ -2,10 +2,19 @@
 
 from typing import Any
 
-from backtracking.literature import components, own, stability, venhoff, ward
+from backtracking.literature import (
+    components,
+    dynamics,
+    ladder,
+    own,
+    phua,
+    stability,
+    venhoff,
+    ward,
+)
 from backtracking.literature.study import Study
 
-STUDIES = (own, ward, venhoff, components, stability)
+STUDIES = (own, ladder, ward, venhoff, components, dynamics, phua, stability)
 
 
 def all_claims(study: Study) -> list[dict[str, Any]]:
