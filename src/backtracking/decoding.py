@@ -123,6 +123,8 @@ def judge_decoded(
 ) -> dict[str, Any]:
     """The claim that a direction does not decode to a marker, from rows of `tabulate_ranks`.
 
+    It bears the form's name where that is not `matched`.
+
     It holds where the marker ranks no higher than along 95 % of random directions, and is
     untestable where it ranks no higher along the model's own `action` either: then the lens is
     blind. Conditional on the direction, so without an interval.
@@ -139,7 +141,7 @@ def judge_decoded(
     }
     sees = parts["action_decodes"] == "holds"
     return {
-        "claim": "does_not_decode_to_marker",
+        "claim": "does_not_decode_to_marker" if form == "matched" else f"{form}_does_not_decode",
         "pair": f"{source} -> {row['unembedding']}",
         "contrast": f"rank percentile of {row['marker']!r} along the {form} direction",
         "threshold": "not above the 95th percentile of random directions, where `action` is",

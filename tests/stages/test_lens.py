@@ -65,9 +65,10 @@ def test_the_planted_word_is_told_and_random_directions_are_not(result: dict) ->
     verdicts = {
         (row["pair"], row["contrast"].split()[-2]): row["verdict"]
         for row in result["evidence"]
-        if row["claim"] == "does_not_decode_to_marker"
+        if row["claim"] in ("does_not_decode_to_marker", "ward_does_not_decode")
     }
     assert len(verdicts) == 8
+    assert len({(row["claim"], row["pair"]) for row in result["evidence"]}) == 8 + 4
     assert verdicts["reasoning -> reasoning", "matched"] == "fails"
     others = [v for key, v in verdicts.items() if key != ("reasoning -> reasoning", "matched")]
     assert others.count("holds") >= 6
