@@ -20,9 +20,6 @@ LABELS = (*STATES, UNPARSED)
 
 END = "END"
 
-SYMBOLS = (*LABELS, END)
-"""What can follow a sentence."""
-
 
 @dataclass(frozen=True)
 class Sequences:
@@ -74,6 +71,11 @@ class Sequences:
     def n_symbols(self) -> int:
         """Labels and END."""
         return self.n_labels + 1
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the symbols, by code."""
+        return (*LABELS[: self.n_labels], END)
 
     @property
     def row_problem(self) -> Shaped[np.ndarray, " rows"]:
