@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from backtracking.moments import Moments
 from backtracking.organism.grammar import STATES
 from backtracking.organism.states import UNPARSED
 
@@ -115,23 +114,6 @@ def make_sequences(
         label[row, : len(one)], x[row, : len(one)] = one, values
     target = _targets(label, np.array(ended, dtype=bool), n_labels)
     return Sequences(label, target, x, np.array(problem, dtype=object), n_labels)
-
-
-def rows_by_trace(
-    moments: Moments, was_cut: Bool[np.ndarray, " n"]
-) -> Int[np.ndarray, "traces steps"]:
-    """Numbers of the sentences, one trace a row, -1 in the padding.
-
-    Args:
-        moments: sentences in the order of their traces.
-        was_cut: the sentences that a length limit cut, which are left out.
-    """
-    kept = np.flatnonzero(~was_cut)
-    groups = np.split(kept, np.flatnonzero(np.diff(moments.trace[kept])) + 1)
-    rows = np.full((len(groups), max(map(len, groups))), -1, dtype=np.int64)
-    for number, group in enumerate(groups):
-        rows[number, : len(group)] = group
-    return rows
 
 
 def _targets(
