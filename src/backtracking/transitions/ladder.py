@@ -44,7 +44,7 @@ def fit_softmax(
     n_symbols: int,
     ridge: float,
     start: Softmax | None = None,
-    n_iterations: int = 60,
+    n_iterations: int = 40,
 ) -> Softmax:
     """Minimises mean -log p + ridge / 2 |weight|^2, the intercept free, by L-BFGS.
 

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from backtracking.transitions.scoring import LogProbabilities, best, nll
 from backtracking.transitions.sequences import Sequences
 
-STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+STRENGTHS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 """Grid of smoothing strengths, in counts."""
 
 
