@@ -32,6 +32,11 @@ class Markov:
     order: int
     strengths: tuple[float, ...]
 
+    @property
+    def memory(self) -> int:
+        """How many sentences back it looks, the current one included."""
+        return max(1, self.order)
+
     def predict(self, sequences: Sequences) -> LogProbabilities:
         """log p of the next symbol after every sentence, from the labels up to it."""
         return self.log_p[contexts(sequences.label, self.order, sequences.n_labels)]

@@ -35,9 +35,7 @@ def order_test(
     """
     statistic = likelihood_ratio(sequences, order)
     null = markov.fit(sequences, (1e-9,) * (order + 1))
-    drawn = np.array([
-        likelihood_ratio(_redraw(sequences, null, rng), order) for _ in range(n_draws)
-    ])
+    drawn = np.array([likelihood_ratio(one, order) for one in _redraw(sequences, null, n_draws, rng)])
     return {
         "order": order,
         "against": order + 1,
@@ -169,9 +167,15 @@ def _xlogx(x: np.ndarray) -> np.ndarray:
     return x * np.log(np.where(x > 0, x, 1.0))
 
 
-def _redraw(sequences: Sequences, null: markov.Markov, rng: np.random.Generator) -> Sequences:
-    label, ended = simulate.draw_labels(
-        null, sequences.label[:, 0], sequences.n_labels, sequences.label.shape[1], rng
-    )
-    no_x = np.zeros((*label.shape, 0))
-    return simulate.pack(label, no_x, ended, sequences.n_labels, 1)
+def _redraw(
+    sequences: Sequences, null: markov.Markov, n_draws: int, rng: np.random.Generator
+) -> list[Sequences]:
+    """Sets of traces from the null, with the first labels and the length limit of these."""
+    n_labels, n_steps = sequences.n_labels, sequences.label.shape[1]
+    first = np.tile(sequences.label[:, 0], n_draws)
+    label, ended = simulate.draw_labels(null, first, n_labels, n_steps, rng)
+    no_x = np.zeros((len(sequences), n_steps, 0))
+    return [
+        simulate.pack(one, no_x, over, n_labels, 1)
+        for one, over in zip(np.split(label, n_draws), np.split(ended, n_draws), strict=True)
+    ]

@@ -33,6 +33,11 @@ class SemiMarkov:
     goes_to: Float[np.ndarray, "labels symbols"]
     strengths: tuple[float, float]
 
+    @property
+    def memory(self) -> int:
+        """How many sentences back it looks, the current one included."""
+        return self.hazard.shape[1] + 1
+
     def predict(self, sequences: Sequences) -> LogProbabilities:
         """log p of the next symbol after every sentence, from the labels up to it."""
         label = sequences.label.clip(min=0)

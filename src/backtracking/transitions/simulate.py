@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from backtracking.transitions.hmm import Hmm
 from backtracking.transitions.markov import Markov
-from backtracking.transitions.semi_markov import MAX_DWELL, SemiMarkov
+from backtracking.transitions.semi_markov import SemiMarkov
 from backtracking.transitions.sequences import Sequences, make_sequences
 from backtracking.transitions.slds import Slds
 
@@ -52,7 +52,7 @@ def draw_labels(
     label[:, 0] = first
     ended = np.zeros(len(first), dtype=bool)
     for step in range(max_steps):
-        window = label[:, max(0, step - MAX_DWELL - 1) : step + 1]
+        window = label[:, max(0, step + 1 - model.memory) : step + 1]
         symbol = draw(np.exp(model.predict(_bare(window, n_labels))[:, -1]), rng)
         goes_on = ~ended & (symbol != n_labels)
         ended |= symbol == n_labels
