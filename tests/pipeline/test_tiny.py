@@ -13,7 +13,7 @@ CONTROLS = {"shuffled": "base", "nostatement": "nostatement-base", "scratch": "b
 ORDER = (
     "problems", "weights base", "weights reasoning", "controls", "traces", "label", "organism",
     *(f"extract {role}" for role in Roles(CONTROLS).all), "directions", "steer", "power",
-    "summary",
+    "transitions", "summary",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ two words further. Words that open no sentence of the world count as `unparsed`.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -70,6 +71,14 @@ def label_log_p(
         after[unsure, 0] = read[0::2, ids["for"]] if "for" in ids else 0.0
         after[unsure, 1] = read[0::2, ids[","]] * read[1::2, ids["fine"]]
     return np.log(_sum_by_label(p, after, ids, end_ids, wait).clip(min=1e-12))
+
+
+def end_ids(loaded: LoadedModel) -> list[int]:
+    """Token ids that end a trace, of the tokenizer and of the model's generation config."""
+    configured: Any = getattr(loaded.model.generation_config, "eos_token_id", None)
+    named = [*(configured if isinstance(configured, list) else [configured])]
+    named.append(loaded.tokenizer.eos_token_id)
+    return sorted({token for token in named if isinstance(token, int)})
 
 
 def last_of(
