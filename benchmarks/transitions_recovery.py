@@ -2,9 +2,10 @@
 
     PYTHONPATH=src python benchmarks/transitions_recovery.py [--runs 50] [--planted hmm slds]
 
-Each run draws a new model of the class and new traces (as many as the default study has), fits every
-class, and passes where its own class lies within 0.01 nats of the oracle and is significantly better
-than every class that does not contain it. 45 of 50 are asked for. Takes about 25 minutes on one core.
+Each run draws a new model of the class and new traces (as many as the default study has), fits
+every class, and passes where its own class lies within 0.01 nats of the oracle and is significantly
+better than every class that does not contain it. 45 of 50 are asked for. About 25 minutes on one
+core.
 """
 
 import argparse

@@ -28,7 +28,7 @@ _CERTAIN = {
     "start": "example-testing",
     "try": "adding-knowledge",
     "goal": "deduction",
-    **{opener: "backtracking" for opener in (*_OPENERS, "dead_end")},
+    **dict.fromkeys((*_OPENERS, "dead_end"), "backtracking"),
     "undo": "adding-knowledge",
     "found": END,
     "give_up": END,
@@ -139,6 +139,4 @@ def _after_hesitation(reader: _Reader, policy: Policy) -> dict[str, float] | Non
         return None
     more = sum(law[n:]) / going
     onward = _comparison(policy) if reader.nothing_left else {"example-testing": 1.0}
-    return {state: (1 - more) * p for state, p in onward.items()} | {
-        "uncertainty-estimation": more
-    }
+    return {state: (1 - more) * p for state, p in onward.items()} | {"uncertainty-estimation": more}

@@ -25,8 +25,8 @@ from backtracking.traces import Trace
 from backtracking.transitions import climbing, dial, memory, order_tests, study
 from backtracking.transitions.corpus import Corpus, make_corpus
 from backtracking.transitions.grammar_view import forms_of, policy_laws, targets_of
-from backtracking.transitions.next_token import end_ids
 from backtracking.transitions.matrix import steps_to, transition_rows
+from backtracking.transitions.next_token import end_ids
 from backtracking.transitions.plan import Plan
 from backtracking.transitions.sequences import LABELS
 from backtracking.transitions.sharing import representation_rows
@@ -100,7 +100,9 @@ def run(
             "layer": place.layer,
             "rank": params.rank,
             "grid": place.grid,
-            "models": {name: one.setting | {"dev_nll": one.dev_nll} for name, one in chosen.items()},
+            "models": {
+                name: one.setting | {"dev_nll": one.dev_nll} for name, one in chosen.items()
+            },
             "ladder": {
                 position: {name: one.ridge for name, one in rungs.items()}
                 for position, (_, rungs) in climbed.items()
@@ -118,7 +120,7 @@ def climb_up(
     climbed: Mapping[str, tuple[Any, Mapping[str, Any]]],
     loaded: LoadedModel,
 ) -> tuple[dict[str, Any], float]:
-    """The ladder by position; at the sentence's end also the model's own distribution and the floor."""
+    """The ladder by position; at `end` also the model's own distribution and the floor."""
     rows = climbed["end"][0]
     posterior, error_share = climbing.floor(params, corpus, laws, rows)
     at_end = {

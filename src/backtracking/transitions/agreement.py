@@ -27,9 +27,7 @@ def agree(
     cells = np.eye(len(first) * len(second))[a * len(second) + b]
     # ARI depends on the number of sentences, which means over problems do not carry.
     scale = float(len(latent))
-    nmi, ari = bootstrap.intervals(
-        cells, list(problem), measures((len(first), len(second)), scale)
-    )
+    nmi, ari = bootstrap.intervals(cells, list(problem), measures((len(first), len(second)), scale))
     return {"nmi": asdict(nmi), "ari": asdict(ari), "n_latent": len(first), "n_true": len(second)}
 
 

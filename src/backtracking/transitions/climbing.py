@@ -79,6 +79,7 @@ def floor(
 
     A model that learnt the policy leaves it now and then, where the law gives it no chance at all.
     """
+
     def missed(share: float, split: str) -> np.ndarray:
         chosen = np.flatnonzero(rows.split == split)
         log_p = softened(laws[rows.sentence[chosen]], share)

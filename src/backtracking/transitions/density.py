@@ -44,6 +44,7 @@ def gaussian_iid(train: Sequences, test: Sequences) -> Forecast:
 
 def var_1(train: Sequences, test: Sequences) -> Forecast:
     """A vector autoregression of order 1, by least squares."""
+
     def regressors(sequences: Sequences) -> np.ndarray:
         before = np.roll(sequences.x, 1, axis=1)[forecast_rows(sequences)]
         return np.column_stack([before, np.ones(len(before))])

@@ -46,8 +46,10 @@ def turn(
     for number, (kappa, where) in enumerate(settings):
         rng = np.random.default_rng([seed, number])
         event = LABELS.index(EVENT)
-        heard = parts if kappa == 1 else tuple(
-            noise.corrupt(part, kappa, where, event, rng) for part in parts
+        heard = (
+            parts
+            if kappa == 1
+            else tuple(noise.corrupt(part, kappa, where, event, rng) for part in parts)
         )
         test, exact = heard[2], parts[2]
         realised = noise.kappa_of(

@@ -7,7 +7,7 @@ every iteration is likelihood times prior. Our own: hmmlearn has no joint emissi
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from sklearn.cluster import KMeans
 
 from backtracking.transitions.hmm import Hmm, Posterior, forward_backward
@@ -39,8 +39,10 @@ class Learning:
 
 def fit(train: Sequences, n_states: int, learning: Learning) -> Hmm:
     """The most likely of the models that EM finds from the starts."""
-    found = [_climb(train, _start(train, n_states, learning, n), learning) for n in
-             range(learning.n_starts)]
+    found = [
+        _climb(train, _start(train, n_states, learning, n), learning)
+        for n in range(learning.n_starts)
+    ]
     return max(found, key=lambda one: one[1])[0]
 
 

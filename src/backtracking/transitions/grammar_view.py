@@ -62,7 +62,7 @@ def softened(
 def search_states(
     corpus: Corpus, forms: Sequence[Form | None]
 ) -> tuple[list[int], list[tuple[int, ...]], list[tuple[int, ...]]]:
-    """Comparisons: their numbers, the search states at which they stand, and how these were reached.
+    """Comparisons: their numbers, the search states where they stand, and how these were reached.
 
     A state is the true total and the numbers left to try; a history is every step taken and undone
     so far, so that a hesitation makes no new history.

@@ -1,8 +1,8 @@
 """A hidden Markov model of labels and activations, filtered on the past.
 
 Joint emission p(x, s | z) = Normal(x; mean_z, covariance_z) x Categorical(s; z); a state may go to
-END. All traces run at once, padded; emissions stay logarithms, and messages are scaled at every step
-(Rabiner 1989), so nothing underflows.
+END. All traces run at once, padded; emissions stay logarithms, and messages are scaled at every
+step (Rabiner 1989), so nothing underflows.
 
 Prediction is p(s_{t+1} | s_{1:t}, x_{1:t}) = sum_{z'} p(s_{t+1} | z') sum_z p(z' | z) p(z | past):
 x_{t+1} is integrated out. (`hmmlearn`'s `predict_proba` is forward-backward and sees the future.)
@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from backtracking.transitions.scoring import LogProbabilities
 from backtracking.transitions.sequences import Sequences
+
 
 @dataclass(frozen=True)
 class Hmm:

@@ -104,9 +104,7 @@ def choose_softmax(
     return tried[ridge][0], ridge
 
 
-def label_features(
-    labels: Int[np.ndarray, "rows back"], n_labels: int
-) -> sparse.csr_matrix:
+def label_features(labels: Int[np.ndarray, "rows back"], n_labels: int) -> sparse.csr_matrix:
     """One-hot labels of the last finished sentences, newest first; -1 is none."""
     blocks = [_one_hot(column, n_labels) for column in labels.T]
     # Pairs of the two newest let the rung hold a chain of order 2.

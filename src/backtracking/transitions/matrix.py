@@ -68,9 +68,7 @@ def holm(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
     return adjusted
 
 
-def steps_to(
-    sequences: Sequences, absorbing: int, bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
+def steps_to(sequences: Sequences, absorbing: int, bootstrap: Bootstrap) -> list[dict[str, Any]]:
     """Expected sentences from each label until one of the `absorbing` label, or END, is written.
 
     By the fundamental matrix of the chain of order 1: (I - Q)^-1 1, with Q the moves between the
@@ -93,7 +91,8 @@ def steps_to(
 
     intervals = bootstrap.intervals(cells, list(sequences.row_problem), expected)
     return [
-        {"from": sequences.names[label]} | asdict(one) for label, one in zip(moving, intervals, strict=True)
+        {"from": sequences.names[label]} | asdict(one)
+        for label, one in zip(moving, intervals, strict=True)
     ]
 
 

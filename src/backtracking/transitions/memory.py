@@ -42,8 +42,8 @@ def entropy_rate(
 ) -> dict[str, Any]:
     """Bounds on the entropy of the next symbol given the history of labels, in nats a sentence.
 
-    From below by the entropy of the generator's law, which knows more than labels (it is exact where
-    traces are the policy's); from above by the best model of labels on test traces.
+    From below by the entropy of the generator's law, which knows more than labels (it is exact
+    where traces are the policy's); from above by the best model of labels on test traces.
 
     Args:
         laws: the generator's law after each scored test sentence; NaN where undefined.

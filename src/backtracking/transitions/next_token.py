@@ -64,7 +64,9 @@ def label_log_p(
     wait = ids[MARKER]
     unsure = np.flatnonzero(p[:, wait] >= NEGLIGIBLE)
     longer = [[*last[row], wait, ids[","]] for row in unsure]
-    places = np.array([(n, len(prefix) - back) for n, prefix in enumerate(longer) for back in (2, 1)])
+    places = np.array(
+        [(n, len(prefix) - back) for n, prefix in enumerate(longer) for back in (2, 1)]
+    )
     after = np.zeros((len(p), 2))
     if len(longer):
         read = _next(loaded, longer, places.reshape(-1, 2), rows_per_batch)

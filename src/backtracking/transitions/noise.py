@@ -79,9 +79,7 @@ def corruption(
     return np.minimum(1.0, (low + high) / 2 * weight)
 
 
-def kappa_of(
-    first: Int[np.ndarray, " n"], second: Int[np.ndarray, " n"], n_labels: int
-) -> float:
+def kappa_of(first: Int[np.ndarray, " n"], second: Int[np.ndarray, " n"], n_labels: int) -> float:
     """Cohen's kappa of two labellings."""
     table = np.bincount(first * n_labels + second, minlength=n_labels**2).reshape(n_labels, -1)
     p = table / table.sum()

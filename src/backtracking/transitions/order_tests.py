@@ -35,7 +35,9 @@ def order_test(
     """
     statistic = likelihood_ratio(sequences, order)
     null = markov.fit(sequences, (1e-9,) * (order + 1))
-    drawn = np.array([likelihood_ratio(one, order) for one in _redraw(sequences, null, n_draws, rng)])
+    drawn = np.array(
+        [likelihood_ratio(one, order) for one in _redraw(sequences, null, n_draws, rng)]
+    )
     return {
         "order": order,
         "against": order + 1,

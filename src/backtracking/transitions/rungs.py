@@ -76,9 +76,7 @@ def rows_at(corpus: Corpus, position: str) -> Rows:
     kept = place >= 0
     sentence = sentence[kept]
     moments = corpus.moments[sentence]
-    return Rows(
-        sentence, moments.trace, place[kept], target[kept], moments.split, moments.problem
-    )
+    return Rows(sentence, moments.trace, place[kept], target[kept], moments.split, moments.problem)
 
 
 def text_features(corpus: Corpus, rows: Rows) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
@@ -89,11 +87,15 @@ def text_features(corpus: Corpus, rows: Rows) -> tuple[sparse.csr_matrix, sparse
     ids = [code[np.asarray(one)] for one in corpus.token_ids]
     d_vocab = int(code.max()) + 1
     back = rows.position[:, None] - np.arange(N_RECENT)
-    recent = np.array([
-        np.where(places >= 0, ids[trace][places.clip(min=0)], -1)
-        for trace, places in zip(rows.trace, back, strict=True)
-    ])
-    prompt = np.array([ids[t][corpus.n_prompt[t] - N_PROMPT : corpus.n_prompt[t]] for t in rows.trace])
+    recent = np.array(
+        [
+            np.where(places >= 0, ids[trace][places.clip(min=0)], -1)
+            for trace, places in zip(rows.trace, back, strict=True)
+        ]
+    )
+    prompt = np.array(
+        [ids[t][corpus.n_prompt[t] - N_PROMPT : corpus.n_prompt[t]] for t in rows.trace]
+    )
     blocks = (
         ladder.token_features(recent, prompt, d_vocab),
         ladder.bag_features(ids, np.stack([rows.trace, rows.position], axis=1), d_vocab),

@@ -55,9 +55,7 @@ def dwell_so_far(label: Int[np.ndarray, "traces steps"]) -> Int[np.ndarray, "tra
     return place - np.maximum.accumulate(np.where(changed, place, 0), axis=1) + 1
 
 
-def fit(
-    train: Sequences, strengths: tuple[float, float], max_dwell: int = MAX_DWELL
-) -> SemiMarkov:
+def fit(train: Sequences, strengths: tuple[float, float], max_dwell: int = MAX_DWELL) -> SemiMarkov:
     """Hazards and destinations with the given smoothing."""
     scored = train.scored
     label, target = train.label[scored], train.target[scored]

@@ -1,7 +1,8 @@
 """A switching linear dynamical system over labels and activations, filtered on the past.
 
-    p(z_{t+1} | z_t) with END,   s_t ~ Categorical(emission_z),
-    y_1 ~ N(start_mean, start_covariance),   y_t = A_z y_{t-1} + b_z + N(0, Q_z),   x_t = y_t + N(0, R)
+    p(z_{t+1} | z_t) with END,               s_t ~ Categorical(emission_z),
+    y_1 ~ N(start_mean, start_covariance),   y_t = A_z y_{t-1} + b_z + N(0, Q_z),
+    x_t = y_t + N(0, R)
 
 With A = 0 and R = 0 this is the hidden Markov model of `hmm`, up to the first sentence.
 
@@ -120,7 +121,9 @@ def _move(model: Slds, belief: _Belief) -> _Belief:
     mean = np.einsum("bij,bid->bjd", share, belief.mean)
     apart = belief.mean[:, :, None] - mean[:, None]
     k, d = belief.mean.shape[1:]
-    within = (share.transpose(0, 2, 1) @ belief.covariance.reshape(-1, k, d * d)).reshape(-1, k, d, d)
+    within = (share.transpose(0, 2, 1) @ belief.covariance.reshape(-1, k, d * d)).reshape(
+        -1, k, d, d
+    )
     across = apart.transpose(0, 2, 3, 1) @ (share[..., None] * apart).transpose(0, 2, 1, 3)
     a = model.dynamics
     return _Belief(
