@@ -13,8 +13,7 @@ CONTROLS = {"shuffled": "base", "nostatement": "nostatement-base", "scratch": "b
 ORDER = (
     "problems", "weights base", "weights reasoning", "controls", "traces", "label", "organism",
     *(f"extract {role}" for role in Roles(CONTROLS).all), "directions", "steer", "lens", "belief",
-    "ablate",
-    "power", "summary",
+    "ablate", "power", "transitions", "summary",
 )  # fmt: skip
 
 

@@ -1,0 +1,172 @@
+"""Which state model describes a trace, and what do activations add to what the text says?
+
+Layer, smoothing, numbers of states and penalties are chosen on dev problems, before test is read.
+
+Reads: models/reasoning, data/{interim/traces,processed/sentences},
+    data/interim/activations/{reasoning,base,shuffled}
+Writes: results/transitions/{models,densities,ladder,matrix,dwell,order,noise,latents,
+    representation,selection}.json
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from backtracking import artifacts, models, params, traces
+from backtracking.extraction.reader import ActivationStore
+from backtracking.models import LoadedModel
+from backtracking.moments import read_moments
+from backtracking.organism.policy import Policy
+from backtracking.stages.command import run_stage
+from backtracking.statistics import Bootstrap
+from backtracking.traces import Trace
+from backtracking.transitions import climbing, dial, memory, order_tests, study
+from backtracking.transitions.corpus import Corpus, make_corpus
+from backtracking.transitions.grammar_view import forms_of, policy_laws, targets_of
+from backtracking.transitions.matrix import steps_to, transition_rows
+from backtracking.transitions.next_token import end_ids
+from backtracking.transitions.plan import Plan
+from backtracking.transitions.sequences import LABELS
+from backtracking.transitions.sharing import representation_rows
+from backtracking.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Params(Plan):
+    """The plan, and where it runs.
+
+    Attributes:
+        n_threads: CPU threads.
+    """
+
+    n_threads: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.n_threads < 1:
+            raise ValueError(f"n_threads {self.n_threads} must be 1 or more.")
+
+
+def run(
+    params: Params,
+    bootstrap: Bootstrap,
+    policy: Policy,
+    corpus: Corpus,
+    store_by_role: Mapping[str, ActivationStore],
+    loaded: LoadedModel,
+) -> dict[str, Any]:
+    """All results of the stage by file name."""
+    words = loaded.tokenizer.convert_ids_to_tokens(list(range(len(loaded.tokenizer))))
+    forms = forms_of(corpus, words)
+    laws = policy_laws(corpus, forms, targets_of(corpus, words), policy)
+    role = params.roles[0]
+    place = study.choose_place(params, corpus, store_by_role[role])
+    chosen, parts_by_role = study.fit_all(params, corpus, store_by_role, place.layer)
+    climbed = climbing.climb_everywhere(params, corpus, store_by_role, place.layer)
+    parts = parts_by_role[role]
+    loss_by_model = study.test_losses(chosen, parts_by_role)
+    ladder, error_share = climb_up(params, bootstrap, corpus, laws, climbed, loaded)
+    answer = LABELS.index("final-answer")
+    return {
+        "models": study.score_models(chosen, parts_by_role, bootstrap),
+        "densities": {
+            "models": study.score_densities(chosen, parts, role, bootstrap),
+            "variance_share": study.variance_rows(corpus, store_by_role[role], place.layer),
+        },
+        "ladder": ladder,
+        "matrix": {
+            "entries": transition_rows(parts.test, params.n_shuffles, bootstrap, params.seed),
+            "steps_to_answer": steps_to(parts.test, answer, bootstrap),
+        },
+        "dwell": order_tests.dwell_rows(parts.test, bootstrap, params.n_draws, params.seed),
+        "order": {
+            "tests": memory.order_rows(
+                parts.test, loss_by_model, bootstrap, params.n_draws, params.seed
+            ),
+            "entropy_rate": memory.entropy_rate(
+                laws[corpus.scored_rows("test")], loss_by_model, parts.test, bootstrap
+            ),
+        },
+        "noise": dial.turn(
+            (parts.train, parts.dev, parts.test), params.kappas, params.grid, params.ridges,
+            bootstrap, params.n_draws, params.seed,
+        ),
+        "latents": study.compare_latents(chosen, parts, corpus, role, bootstrap),
+        "representation": representation_rows(corpus, forms, store_by_role, bootstrap),
+        "selection": {
+            "chosen_on": "dev",
+            "layer": place.layer,
+            "rank": params.rank,
+            "grid": place.grid,
+            "models": {
+                name: one.setting | {"dev_nll": one.dev_nll} for name, one in chosen.items()
+            },
+            "ladder": {
+                position: {name: one.ridge for name, one in rungs.items()}
+                for position, (_, rungs) in climbed.items()
+            },
+            "error_share": error_share,
+        },
+    }  # fmt: skip
+
+
+def climb_up(
+    params: Params,
+    bootstrap: Bootstrap,
+    corpus: Corpus,
+    laws: Any,
+    climbed: Mapping[str, tuple[Any, Mapping[str, Any]]],
+    loaded: LoadedModel,
+) -> tuple[dict[str, Any], float]:
+    """The ladder by position; at `end` also the model's own distribution and the floor."""
+    rows = climbed["end"][0]
+    posterior, error_share = climbing.floor(params, corpus, laws, rows)
+    at_end = {
+        "next_token": climbing.own_next_token(params, corpus, loaded, rows, end_ids(loaded)),
+        "posterior": posterior,
+    }
+    found = {}
+    for position, (rows, rungs) in climbed.items():
+        loss = {name: one.loss for name, one in rungs.items()}
+        loss |= at_end if position == "end" else {}
+        found[position] = climbing.tabulate(corpus, rows, loss, params.roles, bootstrap)
+    return found, error_share
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Fits and compares the state models."""
+    run_stage(_main, argv)
+
+
+def _main(workspace: Workspace, _role: str) -> None:
+    params_ = params.load(Params, "transitions", workspace.params)
+    bootstrap = params.load(Bootstrap, "statistics", workspace.params)
+    policy = params.load(Policy, "policy", workspace.params)
+    torch.set_num_threads(params_.n_threads)
+    torch.use_deterministic_algorithms(True)
+    written = traces.read(Trace, workspace.traces / "traces.jsonl")
+    sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
+    tokens = artifacts.read_jsonl(workspace.sentences / "tokens.jsonl")
+    result = run(
+        params_,
+        bootstrap,
+        policy,
+        make_corpus(
+            written,
+            read_moments(written, sentences),
+            {row["trace_id"]: row["p_dead"] for row in tokens},
+        ),
+        {role: ActivationStore(workspace.activations(role)) for role in params_.roles},
+        models.load(workspace.model("reasoning")),
+    )
+    with artifacts.new_folder(workspace.results("transitions")) as folder:
+        for name, value in result.items():
+            artifacts.write_json(folder / f"{name}.json", value)
+    for row in result["models"]:
+        print(f"{row['role']}/{row['class']}: {row['nll']:.4f} nats a sentence")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""The numbers of the study as functions of the labels alone, for the label-noise dial."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from scipy import sparse
+
+from backtracking.statistics import Bootstrap
+from backtracking.transitions import ladder, noise, order_tests
+from backtracking.transitions.classes import CLASSES, Grid, choose
+from backtracking.transitions.scoring import losses
+from backtracking.transitions.sequences import LABELS, Sequences
+
+EVENT = "backtracking"
+
+LABEL_CLASSES = CLASSES[:5]
+"""The classes that read labels alone."""
+
+
+def turn(
+    parts: tuple[Sequences, Sequences, Sequences],
+    kappas: Sequence[float],
+    grid: Grid,
+    ridges: Sequence[float],
+    bootstrap: Bootstrap,
+    n_draws: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """One row per setting of the dial, the exact labels first: what the study would have said.
+
+    Args:
+        parts: train, dev and test with exact labels; every one is corrupted alike.
+        kappas: wanted agreement with the exact labels.
+        grid: as in `classes.choose`.
+        ridges: of the regression on labels and activations.
+        bootstrap: intervals by problem.
+        n_draws: draws of the null of the dwell test.
+        seed: of the corruption.
+    """
+    settings: list[tuple[float, noise.Where]] = [(1.0, "evenly")]
+    settings += [(kappa, where) for kappa in kappas for where in ("evenly", "at_events")]
+    rows = []
+    for number, (kappa, where) in enumerate(settings):
+        rng = np.random.default_rng([seed, number])
+        event = LABELS.index(EVENT)
+        heard = (
+            parts
+            if kappa == 1
+            else tuple(noise.corrupt(part, kappa, where, event, rng) for part in parts)
+        )
+        test, exact = heard[2], parts[2]
+        realised = noise.kappa_of(
+            exact.label[exact.present], test.label[exact.present], exact.n_labels
+        )
+        rows.append(
+            {"kappa": kappa, "where": where if kappa < 1 else "nowhere", "realised": realised}
+            | numbers(heard, grid, ridges, bootstrap, n_draws, seed)
+        )
+    return rows
+
+
+def numbers(
+    parts: tuple[Sequences, ...],
+    grid: Grid,
+    ridges: Sequence[float],
+    bootstrap: Bootstrap,
+    n_draws: int,
+    seed: int,
+) -> dict[str, Any]:
+    """NLL gains, the bound on the entropy rate, entries of the matrix, dwell, activation's gain."""
+    train, dev, test = parts
+    loss = {
+        name: losses(choose(name, train, dev, grid).model.predict(test), test)
+        for name in LABEL_CLASSES
+    }
+    with_x = _regressions(parts, ridges)
+    problem = list(test.row_problem)
+    gains = {
+        "markov_1_over_iid": loss["iid"] - loss["markov_1"],
+        "markov_2_over_markov_1": loss["markov_1"] - loss["markov_2"],
+        "markov_3_over_markov_2": loss["markov_2"] - loss["markov_3"],
+        "semi_markov_over_markov_1": loss["markov_1"] - loss["semi_markov"],
+        "activation_over_labels": with_x[0] - with_x[1],
+    }
+    best = min(loss, key=lambda name: loss[name].mean())
+    columns = np.stack([*gains.values(), loss[best]], axis=1)
+    *found, bound = bootstrap.intervals(columns, problem)
+    event = LABELS.index(EVENT)
+    dwells = order_tests.dwell_rows(test, bootstrap, n_draws, seed)
+    dwell = next((row for row in dwells if row["label"] == EVENT), None)
+    return {
+        "gains": {name: asdict(one) for name, one in zip(gains, found, strict=True)},
+        "entropy_rate_bound": asdict(bound),
+        "stays_in_event": _share(test, event, event, bootstrap),
+        "deduction_to_event": _share(test, LABELS.index("deduction"), event, bootstrap),
+        "mean_dwell": dwell["mean_dwell"] if dwell else None,
+        "dwell_p_geometric": dwell["p"] if dwell else None,
+    }
+
+
+def _share(test: Sequences, start: int, end: int, bootstrap: Bootstrap) -> dict[str, Any]:
+    """p(end | start), with its interval."""
+    chosen = test.scored & (test.label == start)
+    if not chosen.any():
+        return {"value": None, "low": None, "high": None, "n": 0}
+    problem = np.broadcast_to(test.problem[:, None], chosen.shape)[chosen]
+    hits = (test.target[chosen] == end).astype(float)
+    return asdict(bootstrap.intervals(hits, list(problem))[0])
+
+
+def _regressions(
+    parts: tuple[Sequences, ...], ridges: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Test losses of regressions on the last labels, without and with the activation."""
+    labels = [ladder.label_features(_last_labels(part), part.n_labels) for part in parts]
+    target = [part.target[part.scored] for part in parts]
+    both = [
+        sparse.hstack([text, sparse.csr_matrix(part.x[part.scored])], format="csr")
+        for text, part in zip(labels, parts, strict=True)
+    ]
+    found, start = [], None
+    for features in (labels, both):
+        start, _ = ladder.choose_softmax(
+            features[:2], target[:2], parts[0].n_symbols, ridges, start
+        )
+        found.append(-start.log_p(features[2])[np.arange(len(target[2])), target[2]])
+    return found[0], found[1]
+
+
+def _last_labels(part: Sequences) -> Int[np.ndarray, "rows back"]:
+    back = [part.label]
+    for age in range(1, ladder.N_LABELS_BACK):
+        moved = np.full_like(part.label, -1)
+        moved[:, age:] = part.label[:, :-age]
+        back.append(moved)
+    return np.stack(back, axis=2)[part.scored]

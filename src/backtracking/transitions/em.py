@@ -1,0 +1,127 @@
+"""Learning a hidden Markov model by EM (Baum et al. 1970), from several starts.
+
+Weak conjugate priors keep every probability off 0 and every covariance regular, so what rises at
+every iteration is likelihood times prior. Our own: hmmlearn has no joint emission and no END.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from sklearn.cluster import KMeans
+
+from backtracking.transitions.hmm import Hmm, Posterior, forward_backward
+from backtracking.transitions.sequences import Sequences
+
+PRIOR_COUNT = 0.1
+"""Pseudo-counts of each entry of the initial, transition and emission laws."""
+
+PRIOR_ROWS = 5.0
+"""Pseudo-rows with the covariance of all rows, in each state's covariance."""
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How EM runs.
+
+    Attributes:
+        n_iterations: at the most.
+        n_starts: starts, of which the most likely is kept.
+        tolerance: gain in nats a sentence below which it stops.
+        seed: of the starts.
+    """
+
+    n_iterations: int = 40
+    n_starts: int = 2
+    tolerance: float = 1e-4
+    seed: int = 0
+
+
+def fit(train: Sequences, n_states: int, learning: Learning) -> Hmm:
+    """The most likely of the models that EM finds from the starts."""
+    found = [
+        _climb(train, _start(train, n_states, learning, n), learning)
+        for n in range(learning.n_starts)
+    ]
+    return max(found, key=lambda one: one[1])[0]
+
+
+def _climb(
+    train: Sequences, state: Float[np.ndarray, "traces steps states"], learning: Learning
+) -> tuple[Hmm, float]:
+    """EM from responsibilities: the model, and its log-likelihood in nats a sentence."""
+    moves = _moves_of(state, train)
+    model, before, n = maximise(train, Posterior(state, moves, np.zeros(len(train)))), -np.inf, 0
+    n_rows = train.present.sum()
+    for n in range(learning.n_iterations):
+        posterior = forward_backward(
+            model.initial, model.transition, model.log_emission(train), train
+        )
+        now = float(posterior.log_likelihood.sum() / n_rows)
+        if n and now - before < learning.tolerance:
+            break
+        model, before = maximise(train, posterior), now
+    return model, before
+
+
+def maximise(train: Sequences, posterior: Posterior) -> Hmm:
+    """The parameters that fit expected states best."""
+    present = train.present
+    weight, x = posterior.state[present], train.x[present]
+    initial, transition, emission = maximise_chain(train, posterior)
+    mass = weight.sum(axis=0)
+    mean = (weight.T @ x + x.mean(axis=0)) / (mass + 1)[:, None]
+    centred = x[:, None] - mean
+    scatter = np.einsum("nk,nkd,nke->kde", weight, centred, centred, optimize=True)
+    overall = np.cov(x.T, bias=True).reshape(x.shape[1], x.shape[1])
+    shrunk = scatter + PRIOR_ROWS * overall + 1e-6 * np.eye(x.shape[1])
+    return Hmm(initial, transition, emission, mean, shrunk / (mass + PRIOR_ROWS)[:, None, None])
+
+
+def maximise_chain(
+    train: Sequences, posterior: Posterior
+) -> tuple[
+    Float[np.ndarray, " states"],
+    Float[np.ndarray, "states states_and_end"],
+    Float[np.ndarray, "states labels"],
+]:
+    """Initial, transition and label laws that fit expected states best."""
+    weight = posterior.state[train.present]
+    labels = np.zeros((train.n_labels, weight.shape[1]))
+    np.add.at(labels, train.label[train.present], weight)
+    counts = (posterior.state[:, 0].sum(axis=0), posterior.moves, labels.T)
+    initial, transition, emission = ((c + PRIOR_COUNT) for c in counts)
+    return (
+        initial / initial.sum(),
+        transition / transition.sum(axis=1, keepdims=True),
+        emission / emission.sum(axis=1, keepdims=True),
+    )
+
+
+def start_states(train: Sequences, n_states: int, seed: int, label_weight: float) -> np.ndarray:
+    """A cluster of every sentence by k-means over activation and label; 0 in the padding."""
+    present = train.present
+    x = train.x[present]
+    spread = np.sqrt(x.var(axis=0).mean()) if x.shape[1] else 1.0
+    one_hot = np.eye(train.n_labels)[train.label[present]]
+    rows = np.concatenate([x, label_weight * spread * one_hot], axis=1)
+    means = KMeans(n_states, n_init=1, max_iter=30, random_state=seed).fit(rows)
+    states = np.zeros(present.shape, dtype=np.int64)
+    states[present] = means.labels_
+    return states
+
+
+def _start(train: Sequences, n_states: int, learning: Learning, number: int) -> np.ndarray:
+    """Responsibilities of one start: labels weigh heavily in every other one."""
+    weight = 3.0 if number % 2 == 0 else 0.5
+    cluster = start_states(train, n_states, learning.seed + number, weight)
+    state = np.eye(n_states)[cluster] * 0.9 + 0.1 / n_states
+    return np.where(train.present[..., None], state, 0.0)
+
+
+def _moves_of(state: Float[np.ndarray, "traces steps states"], train: Sequences) -> np.ndarray:
+    """Expected moves where the states of neighbouring sentences are taken as independent."""
+    last = train.present.sum(axis=1) - 1
+    ends = (state[np.arange(len(state)), last] * train.ended[:, None]).sum(axis=0)
+    moves = np.einsum("bti,btj->ij", state[:, :-1], state[:, 1:])
+    return np.concatenate([moves, ends[:, None]], axis=1)

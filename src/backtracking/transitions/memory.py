@@ -1,0 +1,60 @@
+"""Order, dwell and entropy rate: how much of the past the labels remember."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from backtracking.statistics import Bootstrap
+from backtracking.transitions.order_tests import order_test
+from backtracking.transitions.sequences import Sequences
+
+ORDERS = ("iid", "markov_1", "markov_2", "markov_3")
+
+
+def order_rows(
+    test: Sequences,
+    loss_by_model: Mapping[str, Float[np.ndarray, " rows"]],
+    bootstrap: Bootstrap,
+    n_draws: int,
+    seed: int,
+) -> list[dict[str, Any]]:
+    """Each order against the next: likelihood ratio on test traces, and held-out gain in NLL."""
+    rng = np.random.default_rng(seed)
+    gains = np.stack([
+        loss_by_model[f"labels/{lower}"] - loss_by_model[f"labels/{higher}"]
+        for lower, higher in zip(ORDERS[:-1], ORDERS[1:], strict=True)
+    ], axis=1)  # fmt: skip
+    held_out = bootstrap.intervals(gains, list(test.row_problem))
+    return [
+        order_test(test, order, n_draws, rng) | {"held_out_gain": asdict(gain)}
+        for order, gain in enumerate(held_out)
+    ]
+
+
+def entropy_rate(
+    laws: Float[np.ndarray, "rows symbols"],
+    loss_by_model: Mapping[str, Float[np.ndarray, " rows"]],
+    test: Sequences,
+    bootstrap: Bootstrap,
+) -> dict[str, Any]:
+    """Bounds on the entropy of the next symbol given the history of labels, in nats a sentence.
+
+    From below by the entropy of the generator's law, which knows more than labels (it is exact
+    where traces are the policy's); from above by the best model of labels on test traces.
+
+    Args:
+        laws: the generator's law after each scored test sentence; NaN where undefined.
+        loss_by_model: test losses, models of labels named `labels/<class>`.
+        test: the traces.
+        bootstrap: intervals by problem.
+    """
+    of_labels = {k: v for k, v in loss_by_model.items() if k.startswith("labels/")}
+    best = min(of_labels, key=lambda name: of_labels[name].mean())
+    entropy = -(laws * np.log(np.where(laws > 0, laws, 1.0))).sum(axis=1)
+    lower, upper = bootstrap.intervals(
+        np.stack([entropy, of_labels[best]], axis=1), list(test.row_problem)
+    )
+    return {"at_least": asdict(lower), "at_most": asdict(upper), "by": best.split("/")[1]}

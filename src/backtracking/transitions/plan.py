@@ -1,0 +1,68 @@
+"""How the stage `transitions` goes about it: what is tried on dev, and how much is drawn."""
+
+from dataclasses import dataclass
+
+from backtracking.transitions.classes import Grid
+from backtracking.transitions.em import Learning
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The plan of the state models.
+
+    Attributes:
+        roles: models whose activations are read; the first is the one under study, and the others
+            stand beside it.
+        rank: principal components of x in models with hidden states.
+        place_states: hidden states of the model by which the layer is chosen.
+        hmm_states, slds_states: numbers of hidden states that are tried.
+        hmm_iterations, slds_iterations: rounds of EM, at the most.
+        n_starts: starts of EM of a hidden Markov model.
+        ladder_rank: principal components of the activations in the ladder.
+        ridges: penalties of the ladder's regressions, strongest first.
+        error_shares: shares of sentences in which a writer may leave the policy, for its floor.
+        n_shuffles: shuffles of the labels within each trace.
+        n_draws: draws of the nulls of order and dwell.
+        kappas: settings of the label-noise dial.
+        rows_per_batch: traces in one call of a model.
+        seed: of starts, shuffles, draws and corruption.
+    """
+
+    roles: tuple[str, ...]
+    rank: int
+    place_states: int
+    hmm_states: tuple[int, ...]
+    slds_states: tuple[int, ...]
+    hmm_iterations: int
+    slds_iterations: int
+    n_starts: int
+    ladder_rank: int
+    ridges: tuple[float, ...]
+    error_shares: tuple[float, ...]
+    n_shuffles: int
+    n_draws: int
+    kappas: tuple[float, ...]
+    rows_per_batch: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        counts = (self.rank, self.ladder_rank, self.hmm_iterations, self.slds_iterations,
+                  self.n_starts, self.n_shuffles, self.n_draws, self.rows_per_batch)  # fmt: skip
+        if min(counts) < 1 or min(self.place_states, *self.hmm_states, *self.slds_states) < 2:
+            raise ValueError("counts must be 1 or more, and numbers of hidden states 2 or more.")
+        if not self.roles or self.roles[0] != "reasoning":
+            raise ValueError(f"the first of `roles` must be `reasoning`, found {self.roles}.")
+        if list(self.ridges) != sorted(self.ridges, reverse=True) or min(self.ridges) <= 0:
+            raise ValueError(f"`ridges` must be positive and fall, found {self.ridges}.")
+        if not all(0 < one < 1 for one in (*self.kappas, *self.error_shares)):
+            raise ValueError("`kappas` and `error_shares` must lie between 0 and 1.")
+
+    @property
+    def grid(self) -> Grid:
+        """What is tried for models with hidden states."""
+        return Grid(
+            self.hmm_states,
+            self.slds_states,
+            Learning(self.hmm_iterations, self.n_starts, seed=self.seed),
+            Learning(self.slds_iterations, 1, seed=self.seed),
+        )

@@ -1,0 +1,123 @@
+"""Same state by different histories: does the representation agree? (Phua, arXiv 2605.22221)
+
+Pairs of comparisons within one problem: both stand at the same true search state, reached by
+different histories, or at different ones. AUROC is P(the cosine of a pair at the same state exceeds
+that of a pair at different ones). The total is in the words of a comparison, so the test that means
+something is against pairs with the **same words** and another state.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
+
+from backtracking.statistics import Bootstrap, auroc
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of comparisons of one problem.
+
+    Attributes:
+        first, second: rows of the comparisons.
+        problem: of the pair.
+        same_state: whether both stand at the same search state.
+        same_words: whether both have the same words.
+    """
+
+    first: Int[np.ndarray, " pairs"]
+    second: Int[np.ndarray, " pairs"]
+    problem: Shaped[np.ndarray, " pairs"]
+    same_state: Bool[np.ndarray, " pairs"]
+    same_words: Bool[np.ndarray, " pairs"]
+
+
+def make_pairs(
+    problem: Sequence[str],
+    state: Sequence[tuple[int, ...]],
+    words: Sequence[tuple[int, ...]],
+    history: Sequence[tuple[int, ...]],
+) -> Pairs:
+    """All pairs within a problem whose histories differ.
+
+    Args:
+        problem: of each comparison.
+        state: what identifies its search state within the problem.
+        words: token ids of its sentence.
+        history: token ids of the trace before it.
+    """
+    codes = [_codes(problem), *(_codes(column) for column in (state, words, history))]
+    parts: list[np.ndarray] = []
+    for one in np.unique(codes[0]):
+        rows = np.flatnonzero(codes[0] == one)
+        first, second = np.triu_indices(len(rows), 1)
+        parts.append(np.stack([rows[first], rows[second]], axis=1))
+    both = np.concatenate(parts) if parts else np.zeros((0, 2), dtype=np.int64)
+    both = both[codes[3][both[:, 0]] != codes[3][both[:, 1]]]
+    first, second = both.T
+    return Pairs(
+        first,
+        second,
+        np.array(problem, dtype=object)[first],
+        codes[1][first] == codes[1][second],
+        codes[2][first] == codes[2][second],
+    )
+
+
+def agreement_rows(
+    x: Float[np.ndarray, "comparisons d"], pairs: Pairs, bootstrap: Bootstrap
+) -> list[dict[str, Any]]:
+    """AUROC and mean cosines, against all pairs at different states and those of the same words.
+
+    Args:
+        x: one row per comparison, centred.
+        pairs: as from `make_pairs`.
+        bootstrap: intervals by problem.
+    """
+    unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    cosine = (unit[pairs.first] * unit[pairs.second]).sum(axis=1)
+    found = []
+    for against, chosen in (
+        ("any_other_state", np.ones(len(cosine), dtype=bool)),
+        ("same_words_other_state", pairs.same_words),
+    ):
+        rows = np.flatnonzero(pairs.same_state | chosen)
+        found.append(
+            {"against": against}
+            | _measures(cosine[rows], pairs.same_state[rows], pairs.problem[rows], bootstrap)
+        )
+    return found
+
+
+def _measures(
+    cosine: Float[np.ndarray, " pairs"],
+    same: Bool[np.ndarray, " pairs"],
+    problem: Shaped[np.ndarray, " pairs"],
+    bootstrap: Bootstrap,
+) -> dict[str, Any]:
+    counts = {"n_same": int(same.sum()), "n_different": int((~same).sum())}
+    names = [one for one in np.unique(problem) if len(set(same[problem == one])) == 2]
+    if not names:
+        return counts | {"auroc": None, "cosine_same": None, "cosine_different": None}
+    wins = np.zeros((len(names), 2))
+    for number, name in enumerate(names):
+        rows = problem == name
+        n, positive = rows.sum(), same[rows].sum()
+        weight = 2 * positive * (n - positive) / n
+        wins[number] = (auroc(cosine[rows], same[rows]) or 0.0) * weight, weight
+    interval = bootstrap.intervals(wins, names, lambda m: m[:, :1] / m[:, 1:])[0]
+    kept = np.isin(problem, names)
+    by_kind = np.where(np.stack([same, ~same], axis=1), cosine[:, None], np.nan)[kept]
+    means = bootstrap.intervals(by_kind, list(problem[kept]))
+    return counts | {
+        "auroc": asdict(interval),
+        "cosine_same": asdict(means[0]),
+        "cosine_different": asdict(means[1]),
+    }
+
+
+def _codes(values: Sequence[Any]) -> Int[np.ndarray, " n"]:
+    number: dict[Any, int] = {}
+    return np.array([number.setdefault(value, len(number)) for value in values], dtype=np.int64)
