@@ -12,7 +12,7 @@ PROBLEMS = [f"p{n // 4}" for n in range(160)]
 
 
 def interval(value: float, width: float = 0.05) -> Interval:
-    return Interval(value, value - width, value + width, 40)
+    return Interval(float(value), value - width, value + width, 40)
 
 
 TESTABLE = Ceiling(interval(10), interval(9), interval(1.5))
