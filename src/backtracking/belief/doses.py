@@ -117,8 +117,8 @@ def _first_crossing(
     values: Float[np.ndarray, "n k"], target: Float[np.ndarray, " n"]
 ) -> tuple[Int[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """The first column at or above the target, and whether there is one."""
-    above: np.ndarray = values >= target[:, None]
-    return above.argmax(axis=1), above.any(axis=1)
+    above = values >= target[:, None]
+    return above.argmax(axis=1), above.max(axis=1)
 
 
 def _between(

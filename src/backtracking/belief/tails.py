@@ -134,7 +134,7 @@ def _editing(
             if patched.any():
                 if donor is None:
                     raise ValueError("an edit patches, and there is no donor to patch from")
-                values = donor[layer][None, :n_positions]
+                values = donor[layer][None, :n_positions].expand(len(rows), -1, -1)
                 here = where & patched[:, None]
                 stack.enter_context(edits.patch(loaded.blocks[layer], values, here))
         yield

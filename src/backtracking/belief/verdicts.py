@@ -39,14 +39,14 @@ class Ceiling:
     @property
     def reason(self) -> str:
         """Why nothing can be tested here; empty where it can."""
-        if not _above(self.natural, 0):
+        if not _positive(self.natural):
             return "the readout does not tell the donor from the clean prefix"
-        if not _above(self.patch, 0):
+        if not _positive(self.patch):
             return "the patch does not move the readout"
         assert self.patch.value is not None and self.natural.value is not None
         if self.patch.value < CEILING * self.natural.value:
             return "the patch moves the readout by less than half of the natural difference"
-        if not _above(self.wait, 0):
+        if not _positive(self.wait):
             return "the patch does not raise Wait, so no arm has a dose"
         return ""
 
@@ -113,5 +113,5 @@ def betas(
     return dict(zip(names, zip(found[: len(names)], found[len(names) :], strict=True), strict=True))
 
 
-def _above(interval: Interval, bound: float) -> bool:
-    return interval.low is not None and interval.low > bound
+def _positive(interval: Interval) -> bool:
+    return interval.low is not None and interval.low > 0
