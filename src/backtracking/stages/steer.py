@@ -41,7 +41,7 @@ from backtracking.interventions import (
 )
 from backtracking.moments import read_moments
 from backtracking.organism.recipes import recipe_of
-from backtracking.power import Spread, spread_of
+from backtracking.spread import Spread, spread_of
 from backtracking.stages.command import run_stage
 from backtracking.statistics import Bootstrap
 from backtracking.traces import Problem, Trace
