@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backtracking.effects import BASELINE, Label, Measured, effect_of, tabulate
+from backtracking.claims import Effect
+from backtracking.effects import BASELINE, KINDS, Label, Measured, tabulate
 from backtracking.interventions import Choice, Inputs, Plan, run_arms
-from backtracking.statistics import Bootstrap
+from backtracking.statistics import Bootstrap, Interval
 from backtracking.steering import Arm
 
 FORMS = ("unmarked", "keyword", "stable", "ward", "venhoff")
@@ -101,18 +102,34 @@ def compare_arms(
         bootstrap: resamples and level.
     """
     rows: list[dict[str, Any]] = []
-    for row in tabulate(_only(measured, list(group_by_name)), bootstrap):
-        if row["direction"] == BASELINE.direction:
+    nulls = {"random": "random_", "shuffled": NULL}
+    changes = {
+        (name, kind, dose): _mean_effects(measured, kind, measured.randoms(dose, prefix))
+        for name, prefix in nulls.items()
+        for kind in KINDS
+        for dose in (1.0, -1.0)
+    }
+    for found in tabulate(_only(measured, list(group_by_name)), bootstrap):
+        if found["direction"] == BASELINE.direction:
             continue
-        label = Label(row["direction"], row["dose"], row["where"])
-        row = {"group": group_by_name[label.direction]} | row
-        for null, name in (("random_", "random"), (NULL, "shuffled")):
-            effect = effect_of(measured, label, row["kind"], bootstrap, null)
-            if effect.random:
+        row: dict[str, Any] = {"group": group_by_name[found["direction"]]} | found
+        value, low, high = (row[f"effect_{end}"] for end in ("value", "low", "high"))
+        interval = Interval(value, low, high, row["n"])
+        for name in nulls:
+            null = changes[name, row["kind"], row["dose"]]
+            if null:
+                effect = Effect(interval, null, 1 if row["dose"] > 0 else -1)
                 row |= {f"{name}_bound": effect.bound, f"{name}_p": effect.p}
                 row[f"beyond_{name}"] = effect.exceeds_random()
         rows.append(row)
     return rows + [{"target": measured.target} | dict(row) for row in NOT_TESTED]
+
+
+def _mean_effects(measured: Measured, kind: str, labels: Sequence[Label]) -> tuple[float, ...]:
+    if not (measured.kind == kind).any():
+        return ()
+    baseline = measured.p(BASELINE, kind)
+    return tuple(float((measured.p(label, kind) - baseline).mean()) for label in labels)
 
 
 def groups_of(inputs: Inputs, extras: Mapping[str, Extra]) -> dict[str, str]:

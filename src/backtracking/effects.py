@@ -218,25 +218,16 @@ def effect_of(
     label: Label,
     kind: str,
     bootstrap: Bootstrap,
-    null: str = "random_",
 ) -> Effect:
     """An arm's paired effect at the decisions of a kind, against random directions at its dose.
 
     A positive dose is claimed to raise P(backtrack), any other to lower it.
-
-    Args:
-        measured: the target's forced runs.
-        label: the arm.
-        kind: kind of decision.
-        bootstrap: resamples and level.
-        null: what the names of the arms begin with that it is held against.
     """
     baseline = measured.p(BASELINE, kind)
     problems = list(measured.problem[measured.kind == kind])
     (interval,) = bootstrap.intervals(measured.p(label, kind) - baseline, problems)
     random = tuple(
-        float((measured.p(other, kind) - baseline).mean())
-        for other in measured.randoms(label.dose, null)
+        float((measured.p(other, kind) - baseline).mean()) for other in measured.randoms(label.dose)
     )
     return Effect(interval, random, 1 if label.dose > 0 else -1)
 

@@ -218,8 +218,8 @@ def _compare_nulls(first: Estimated, second: Estimated, cosine: float | None) ->
         return dict.fromkeys(("null_low", "null_high", "null_raw", "p"))
     (vectors, halves), (other_vectors, other_halves) = first.null, second.null
     across = np.einsum("nshd,nshd->n", halves, other_halves[:, :, ::-1]) / (2 * halves.shape[1])
-    norms = [statistics.noise_corrected_norm(one.halves) for one in (first, second)]
-    null = np.nan_to_num(across / np.prod(norms))
+    norms = (statistics.noise_corrected_norms(one.halves[None]) for one in (first, second))
+    null = np.nan_to_num(across / np.prod(list(norms)))
     low, high = np.quantile(null, [0.025, 0.975])
     dots = (vectors * other_vectors).sum(axis=1)
     raw = dots / np.linalg.norm(vectors, axis=1) / np.linalg.norm(other_vectors, axis=1)

@@ -127,10 +127,8 @@ def weigh(decisions: Moments, trace_ids: Sequence[str], events: Sequence[Event])
         events: all events of the split.
     """
     event_by_place = {(event.trace_id, event.position): event for event in events}
-    found = [
-        event_by_place.get((trace_ids[row], end - 1))
-        for row, end in zip(decisions.trace.tolist(), decisions.end.tolist(), strict=True)
-    ]
+    places = zip(decisions.trace.tolist(), decisions.end.tolist(), strict=True)
+    found = [event_by_place.get((trace_ids[int(row)], int(end) - 1)) for row, end in places]
     rows = np.array([event is None or event.stability is not None for event in found], dtype=bool)
     kept = [event for event, chosen in zip(found, rows, strict=True) if chosen]
     is_keyword = np.array([event is not None and event.is_keyword for event in kept], dtype=bool)

@@ -10,10 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backtracking import progress
+from backtracking.coherence import opens_backtracking, repeated_share, token_nll
 from backtracking.generation import Generation, Sampling, Steering, generate
 from backtracking.labels import keyword_rate
 from backtracking.models import LoadedModel
 from backtracking.organism.decisions import decision_rule
+from backtracking.organism.grammar import STATES
 from backtracking.organism.states import Reading, Replay, is_solved
 from backtracking.organism.world import read_prompt
 from backtracking.statistics import Bootstrap
@@ -22,8 +24,18 @@ from backtracking.traces import Problem
 MEASURES = (
     "solve_rate", "conditional_validity", "empty_rate", "truncated_rate", "backtracking_rate",
     "keyword_rate", "n_tokens", "p_act_over", "p_act_exhausted", "p_act_doomed", "p_act_alive",
+    "nll", "repeated_rate",
+    *(f"state_{state}" for state in (*STATES, "unparsed") if state != "backtracking"),
 )  # fmt: skip
-"""All are means over rollouts, sentences or decisions; intervals are by problem."""
+"""All are means over rollouts, tokens, sentences or decisions; intervals are by problem.
+
+`nll` is -log p of a token under the model without steering, in nats, the first tokens of
+backtracking sentences left out; `repeated_rate` the share of n-grams that stood there before; and
+`state_<name>` the share of the sentences in every state but `backtracking_rate`'s own.
+"""
+
+Seen = dict[str, tuple[list[float], list[str]]]
+"""Values of each measure, and the problem of each."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +56,8 @@ def roll_out(
 ) -> list[list[dict[str, Any]]]:
     """For each vector, the rows of `MEASURES` over one sampled rollout per problem.
 
-    Arms share a problem's random numbers and all arms and problems share batches.
+    Arms share a problem's random numbers and all arms and problems share batches. Each row also has
+    the paired difference to the first vector, which is to be the baseline.
     """
     prompts = [loaded.tokenizer(problem.prompt).input_ids for problem in problems]
     steering = Steering(
@@ -62,32 +75,54 @@ def roll_out(
             steering=steering,
             progress=advance,
         )
-    chunks = [written[i : i + len(problems)] for i in range(0, len(written), len(problems))]
-    return [_measure(loaded, problems, chunk, bootstrap) for chunk in chunks]
+    nll = token_nll(loaded, prompts * len(vectors), [one.token_ids for one in written])
+    n = len(problems)
+    seen = [
+        _see(loaded, problems, written[i : i + n], nll[i : i + n])
+        for i in range(0, len(written), n)
+    ]
+    return [_measure(arm, seen[0], bootstrap) for arm in seen]
 
 
-def _measure(
+def _measure(arm: Seen, baseline: Seen, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    rows = []
+    for name in MEASURES:
+        values, owners = (arm[name][0], arm[name][1])
+        if not values:
+            continue
+        row = {"measure": name} | asdict(bootstrap.intervals(np.array(values), owners)[0])
+        if baseline[name][0]:
+            first, second = np.array(values), np.array(baseline[name][0])
+            (change,) = bootstrap.differences(first, owners, second, baseline[name][1])
+            row |= {f"effect_{key}": value for key, value in asdict(change).items() if key != "n"}
+        rows.append(row)
+    return rows
+
+
+def _see(
     loaded: LoadedModel,
     problems: Sequence[Problem],
     written: Sequence[Generation],
-    bootstrap: Bootstrap,
-) -> list[dict[str, Any]]:
-    values: dict[str, list[float]] = {name: [] for name in MEASURES}
-    owners: dict[str, list[str]] = {name: [] for name in MEASURES}
-    for problem, generation in zip(problems, written, strict=True):
+    nll: Sequence[np.ndarray],
+) -> Seen:
+    seen: Seen = {name: ([], []) for name in MEASURES}
+    for problem, generation, surprise in zip(problems, written, nll, strict=True):
         text = str(loaded.tokenizer.decode(generation.token_ids, skip_special_tokens=True))
         words = loaded.tokenizer.convert_ids_to_tokens(generation.token_ids)
         if generation.finish_reason != "length":
             words = words[:-1]
         readings = Replay(*read_prompt(problem.prompt)).read(list(words))
-        for name, value in _observations(generation, readings, text):
-            values[name].append(value)
-            owners[name].append(problem.problem_id)
-    return [
-        {"measure": name} | asdict(bootstrap.intervals(np.array(values[name]), owners[name])[0])
-        for name in MEASURES
-        if values[name]
-    ]
+        opens = opens_backtracking(
+            [reading.start for reading in readings],
+            [reading.state for reading in readings],
+            len(surprise),
+        )
+        observed = [*_observations(generation, readings, text)]
+        observed += [("nll", float(value)) for value in surprise[~opens]]
+        for name, value in observed:
+            seen[name][0].append(value)
+            seen[name][1].append(problem.problem_id)
+    return seen
 
 
 def _observations(
@@ -102,7 +137,13 @@ def _observations(
     keywords = keyword_rate(text)
     if keywords is not None:
         seen.append(("keyword_rate", keywords))
+    repeated = repeated_share(generation.token_ids)
+    if repeated is not None:
+        seen.append(("repeated_rate", repeated))
     for reading in readings:
+        for state in (*STATES, "unparsed"):
+            if state != "backtracking":
+                seen.append((f"state_{state}", float(reading.state == state)))
         seen.append(("backtracking_rate", float(reading.state == "backtracking")))
         if reading.check != "none":
             seen.append(("conditional_validity", float(reading.valid)))
