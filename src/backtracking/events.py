@@ -19,6 +19,7 @@ from backtracking.errors import UserError
 from backtracking.labels import label_by_rules
 from backtracking.moments import Moments, is_decision
 from backtracking.organism.grammar import BACKTRACKING_OPENERS, parse_sentence, split_sentences
+from backtracking.organism.tokenizer import EOS
 from backtracking.traces import Trace
 
 
@@ -81,17 +82,29 @@ class Weighted:
     weight: Float[np.ndarray, " rows"]
 
 
-def turn_of(words: Sequence[str]) -> Turn | None:
-    """What the first sentence after a decision does, checks skipped; None where none follows."""
+def first_sentence(words: Sequence[str]) -> tuple[list[str], bool]:
+    """The first sentence after a decision, checks skipped, and whether nothing can be added to it.
+
+    It is whole with its full stop, or where the trace has ended.
+    """
     for start, end in split_sentences(list(words)):
         sentence = list(words[start:end])
+        whole = sentence[-1] in (".", EOS)
         form = parse_sentence(sentence)
-        if form is not None and form.name == "check":
-            continue
-        opens = sentence[0] in BACKTRACKING_OPENERS
-        goes_back = form.state == "backtracking" if form else opens
-        return Turn(label_by_rules(" ".join(sentence)) == "backtracking", goes_back)
-    return None
+        if not (whole and form is not None and form.name == "check"):
+            return sentence, whole
+    return [], False
+
+
+def turn_of(words: Sequence[str]) -> Turn | None:
+    """What the first sentence after a decision does, checks skipped; None where none follows."""
+    sentence, _ = first_sentence(words)
+    if not sentence:
+        return None
+    form = parse_sentence(sentence)
+    opens = sentence[0] in BACKTRACKING_OPENERS
+    goes_back = form.state == "backtracking" if form else opens
+    return Turn(label_by_rules(" ".join(sentence)) == "backtracking", goes_back)
 
 
 def find_events(

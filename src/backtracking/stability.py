@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from backtracking.events import Event, turn_of
-from backtracking.generation import generate
+from backtracking.continuations import continue_prefixes
+from backtracking.events import Event, first_sentence, turn_of
 from backtracking.models import LoadedModel
 from backtracking.organism.solver import KINDS
 from backtracking.sampling import Sampling
@@ -24,7 +24,7 @@ def regenerate(
     n_regenerations: int,
     sampling: Sampling,
     batch_size: int,
-    progress: Callable[[int], None] | None = None,
+    progress: Callable[[int], None] = lambda rows: None,
 ) -> list[Event]:
     """The events with what `n_regenerations` continuations from their prefixes did.
 
@@ -42,32 +42,30 @@ def regenerate(
     """
     context = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", np.inf)
     room = [event for event in events if event.position + sampling.max_new_tokens <= context]
-    rows = [(event, number) for event in room for number in range(n_regenerations)]
-    written = generate(
+    word_by_id = {token: word for word, token in loaded.tokenizer.get_vocab().items()}
+
+    def is_done(ids: list[int]) -> bool:
+        return first_sentence([word_by_id[token] for token in ids])[1]
+
+    written = continue_prefixes(
         loaded,
-        [ids_by_trace[event.trace_id][: event.position + 1] for event, _ in rows],
-        [f"{event.trace_id}/{event.position}/{number}" for event, number in rows],
+        [ids_by_trace[event.trace_id][: event.position + 1] for event in room],
+        [f"{event.trace_id}/{event.position}" for event in room],
+        n_regenerations,
         sampling,
-        batch_size=batch_size,
-        progress=progress,
+        is_done,
+        batch_size,
+        progress,
     )
-    turns = [
-        turn_of(loaded.tokenizer.convert_ids_to_tokens(generation.token_ids))
-        for generation in written
-    ]
-    counted = {
-        event: replace(
+    counted = {}
+    for event, continuations in zip(room, written, strict=True):
+        turns = [turn_of([word_by_id[token] for token in ids]) for ids in continuations]
+        counted[event] = replace(
             event,
             n=n_regenerations,
-            n_keyword=sum(turn is not None and turn.is_keyword for turn in chunk),
-            n_backtracking=sum(turn is not None and turn.is_backtracking for turn in chunk),
+            n_keyword=sum(turn is not None and turn.is_keyword for turn in turns),
+            n_backtracking=sum(turn is not None and turn.is_backtracking for turn in turns),
         )
-        for event, chunk in zip(
-            room,
-            (turns[i : i + n_regenerations] for i in range(0, len(turns), n_regenerations)),
-            strict=True,
-        )
-    }
     return [counted.get(event, event) for event in events]
 
 
