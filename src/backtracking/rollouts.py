@@ -18,7 +18,7 @@ from backtracking.organism.decisions import decision_rule
 from backtracking.organism.grammar import STATES
 from backtracking.organism.states import Reading, Replay, is_solved
 from backtracking.organism.world import read_prompt
-from backtracking.statistics import Bootstrap
+from backtracking.statistics import Bootstrap, Interval
 from backtracking.traces import Problem
 
 MEASURES = (
@@ -85,18 +85,39 @@ def roll_out(
 
 
 def _measure(arm: Seen, baseline: Seen, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    names = [name for name in MEASURES if arm[name][0]]
+    effects = _effects(arm, baseline, names, bootstrap)
     rows = []
-    for name in MEASURES:
-        values, owners = (arm[name][0], arm[name][1])
-        if not values:
-            continue
-        row = {"measure": name} | asdict(bootstrap.intervals(np.array(values), owners)[0])
-        if baseline[name][0]:
-            first, second = np.array(values), np.array(baseline[name][0])
-            (change,) = bootstrap.differences(first, owners, second, baseline[name][1])
-            row |= {f"effect_{key}": value for key, value in asdict(change).items() if key != "n"}
+    for name, effect in zip(names, effects, strict=True):
+        values, owners = arm[name]
+        (level,) = bootstrap.intervals(np.array(values), owners)
+        row = {"measure": name} | asdict(level)
+        row |= {f"effect_{key}": value for key, value in asdict(effect).items() if key != "n"}
         rows.append(row)
     return rows
+
+
+def _effects(
+    arm: Seen, baseline: Seen, names: Sequence[str], bootstrap: Bootstrap
+) -> list[Interval]:
+    """Difference of every measure to the baseline, from its sum and count in each problem."""
+    owners = {owner for seen in (arm, baseline) for _, owned in seen.values() for owner in owned}
+    problems = sorted(owners)
+    number = {problem: row for row, problem in enumerate(problems)}
+    totals = np.zeros((len(problems), 2, 2, len(names)))
+    for side, seen in enumerate((arm, baseline)):
+        for column, name in enumerate(names):
+            values, owned = seen[name]
+            rows = [number[owner] for owner in owned]
+            totals[:, side, 0, column] = np.bincount(rows, values, len(problems))
+            totals[:, side, 1, column] = np.bincount(rows, minlength=len(problems))
+
+    def differences(means: np.ndarray) -> np.ndarray:
+        sums, counts = means.reshape(len(means), 2, 2, -1).swapaxes(0, 2)
+        ratios = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+        return ratios[0] - ratios[1]
+
+    return bootstrap.intervals(totals.reshape(len(problems), -1), problems, differences)
 
 
 def _see(
