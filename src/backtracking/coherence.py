@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from backtracking.models import LoadedModel
+from backtracking.organism.states import Reading
 
 NGRAM = 8
 """Length of a repeated stretch: longer than a sentence of the organism's that recurs by right."""
@@ -39,15 +40,13 @@ def token_nll(
     return found
 
 
-def opens_backtracking(
-    starts: Sequence[int], states: Sequence[str], n_tokens: int
-) -> Bool[np.ndarray, " n_tokens"]:
-    """Which tokens are the first of a backtracking sentence.
+def opens_backtracking(readings: Sequence[Reading], n_tokens: int) -> Bool[np.ndarray, " n_tokens"]:
+    """Which tokens of a trace are the first of a backtracking sentence.
 
     Steering is to write them where the model would not, so they are no sign of incoherence.
     """
     mask = np.zeros(n_tokens, dtype=bool)
-    mask[[s for s, state in zip(starts, states, strict=True) if state == "backtracking"]] = True
+    mask[[one.start for one in readings if one.state == "backtracking"]] = True
     return mask
 
 

@@ -301,7 +301,7 @@ def free_runs(
         labels += [Label(name, 1.0, "decision") for name in list(randoms)[: plan.n_free_random]]
         units |= randoms | {"baseline": torch.zeros(loaded.d_model)}
         arms = [label.dose * choice.norm * units[label.direction] for label in labels]
-        rollout = Rollout(choice.layer, plan.seed, plan.max_new_tokens)
+        rollout = Rollout(choice.layer, plan.seed, plan.max_new_tokens, target == "reasoning")
         found = roll_out(loaded, rollout, problems, arms, bootstrap)
         rows += [
             {"target": target} | asdict(label) | row

@@ -30,7 +30,7 @@ MEASURES = (
 """All are means over rollouts, tokens, sentences or decisions; intervals are by problem.
 
 `nll` is -log p of a token under the model without steering, in nats, the first tokens of
-backtracking sentences left out; `repeated_rate` the share of n-grams that stood there before; and
+backtracking sentences left out (perplexity is its exponential); `repeated_rate` the share of n-grams that stood there before; and
 `state_<name>` the share of the sentences in every state but `backtracking_rate`'s own.
 """
 
@@ -40,11 +40,12 @@ Seen = dict[str, tuple[list[float], list[str]]]
 
 @dataclass(frozen=True)
 class Rollout:
-    """How free runs are made: layer of the vectors, seed and length limit."""
+    """How free runs are made, and whether what they write is scored by the model (`nll`)."""
 
     layer: int
     seed: int
     max_new_tokens: int
+    is_scored: bool = True
 
 
 def roll_out(
@@ -75,10 +76,11 @@ def roll_out(
             steering=steering,
             progress=advance,
         )
-    nll = token_nll(loaded, prompts * len(vectors), [one.token_ids for one in written])
+    ids = [one.token_ids for one in written]
+    nll = token_nll(loaded, prompts * len(vectors), ids) if rollout.is_scored else None
     n = len(problems)
     seen = [
-        _see(loaded, problems, written[i : i + n], nll[i : i + n])
+        _see(loaded, problems, written[i : i + n], nll[i : i + n] if nll else None)
         for i in range(0, len(written), n)
     ]
     return [_measure(arm, seen[0], bootstrap) for arm in seen]
@@ -124,22 +126,19 @@ def _see(
     loaded: LoadedModel,
     problems: Sequence[Problem],
     written: Sequence[Generation],
-    nll: Sequence[np.ndarray],
+    nll: Sequence[np.ndarray] | None,
 ) -> Seen:
     seen: Seen = {name: ([], []) for name in MEASURES}
-    for problem, generation, surprise in zip(problems, written, nll, strict=True):
+    for row, (problem, generation) in enumerate(zip(problems, written, strict=True)):
         text = str(loaded.tokenizer.decode(generation.token_ids, skip_special_tokens=True))
         words = loaded.tokenizer.convert_ids_to_tokens(generation.token_ids)
         if generation.finish_reason != "length":
             words = words[:-1]
         readings = Replay(*read_prompt(problem.prompt)).read(list(words))
-        opens = opens_backtracking(
-            [reading.start for reading in readings],
-            [reading.state for reading in readings],
-            len(surprise),
-        )
-        observed = [*_observations(generation, readings, text)]
-        observed += [("nll", float(value)) for value in surprise[~opens]]
+        observed = _observations(generation, readings, text)
+        if nll is not None:
+            opens = opens_backtracking(readings, len(nll[row]))
+            observed += [("nll", float(value)) for value in nll[row][~opens]]
         for name, value in observed:
             seen[name][0].append(value)
             seen[name][1].append(problem.problem_id)
