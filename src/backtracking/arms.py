@@ -15,7 +15,7 @@ from torch import Tensor
 
 from backtracking.claims import Effect
 from backtracking.effects import BASELINE, KINDS, Label, Measured, tabulate
-from backtracking.interventions import Choice, Inputs, Plan, run_arms
+from backtracking.interventions import Choice, Inputs, Plan, run_arms, unit_directions
 from backtracking.statistics import Bootstrap, Interval
 from backtracking.steering import Arm
 
@@ -88,17 +88,19 @@ def force_extras(
 
 
 def compare_arms(
-    measured: Measured, group_by_name: Mapping[str, str], bootstrap: Bootstrap
+    measured: Measured, extras: Mapping[str, Extra], bootstrap: Bootstrap
 ) -> list[dict[str, Any]]:
     """One row per arm and kind at dose 1 and -1, against random directions and shuffled labels.
 
     An arm is held against the nulls at its own dose: a positive one against what 95 % of them stay
-    below, a negative one against what 95 % stay above. Arms that cannot be tested have a row that
-    says so.
+    below, a negative one against what 95 % stay above. `cosine` is to the reasoning model's own
+    direction: one of shuffled labels, brought to the same norm, may well lie along it, where what
+    tells the classes apart is most of what varies. Arms that cannot be tested have a row that says
+    so.
 
     Args:
         measured: all arms of the reasoning model.
-        group_by_name: what each direction is.
+        extras: all its directions, the matched ones included (`all_directions`).
         bootstrap: resamples and level.
     """
     rows: list[dict[str, Any]] = []
@@ -109,10 +111,13 @@ def compare_arms(
         for kind in KINDS
         for dose in (1.0, -1.0)
     }
-    for found in tabulate(_only(measured, list(group_by_name)), bootstrap):
+    for found in tabulate(_only(measured, list(extras)), bootstrap):
         if found["direction"] == BASELINE.direction:
             continue
-        row: dict[str, Any] = {"group": group_by_name[found["direction"]]} | found
+        extra = extras[found["direction"]]
+        row: dict[str, Any] = {"group": extra.group, "cosine": None} | found
+        if extra.group != "noise":
+            row["cosine"] = float(extra.unit @ extras["reasoning"].unit)
         value, low, high = (row[f"effect_{end}"] for end in ("value", "low", "high"))
         interval = Interval(value, low, high, row["n"])
         for name in nulls:
@@ -132,10 +137,14 @@ def _mean_effects(measured: Measured, kind: str, labels: Sequence[Label]) -> tup
     return tuple(float((measured.p(label, kind) - baseline).mean()) for label in labels)
 
 
-def groups_of(inputs: Inputs, extras: Mapping[str, Extra]) -> dict[str, str]:
+def all_directions(inputs: Inputs, choice: Choice, extras: Mapping[str, Extra]) -> dict[str, Extra]:
     """What each direction of the reasoning model's arms is, random ones left out."""
-    found = dict.fromkeys(inputs.sources("reasoning"), "matched") | {"action": "action"}
-    return found | {name: extra.group for name, extra in extras.items()}
+    units = unit_directions(inputs, choice, "reasoning")
+    found = {
+        name: Extra("action" if name == "action" else "matched", unit)
+        for name, unit in units.items()
+    }
+    return found | dict(extras)
 
 
 def usable_doses(dev: Measured, min_agreement: float, bootstrap: Bootstrap) -> dict[str, Any]:

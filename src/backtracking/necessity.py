@@ -66,6 +66,7 @@ def _row(
     for kind, effect in by_kind.items():
         row |= {f"{kind}_{key}": value for key, value in asdict(effect.interval).items()}
         row |= {f"{kind}_random_bound": effect.bound, f"{kind}_p": effect.p}
+        row[f"{kind}_baseline"] = float(measured.p(BASELINE, kind).mean())
     falls = by_kind["over"].exceeds_random() if "over" in by_kind else "untestable"
     stays: Verdict = "untestable"
     if log_odds is not None:

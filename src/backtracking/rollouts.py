@@ -30,8 +30,9 @@ MEASURES = (
 """All are means over rollouts, tokens, sentences or decisions; intervals are by problem.
 
 `nll` is -log p of a token under the model without steering, in nats, the first tokens of
-backtracking sentences left out (perplexity is its exponential); `repeated_rate` the share of n-grams that stood there before; and
-`state_<name>` the share of the sentences in every state but `backtracking_rate`'s own.
+backtracking sentences left out (perplexity is its exponential); `repeated_rate` is the share of
+n-grams that stood there before, and `state_<name>` the share of the sentences in every state but
+`backtracking_rate`'s own.
 """
 
 Seen = dict[str, tuple[list[float], list[str]]]

@@ -17,10 +17,10 @@ import torch
 
 from backtracking import artifacts, models, params, traces
 from backtracking.arms import (
+    all_directions,
     compare_arms,
     extra_directions,
     force_extras,
-    groups_of,
     usable_doses,
 )
 from backtracking.claims import judge_causal, judge_primary
@@ -44,7 +44,6 @@ from backtracking.interventions import (
     free_runs,
     magnitudes,
     score_on_dev,
-    unit_directions,
 )
 from backtracking.moments import read_moments
 from backtracking.necessity import necessity
@@ -110,13 +109,16 @@ def run_extras(
     """The further arms of the reasoning model, and what projecting directions out of it does."""
     extras = extra_directions(inputs, choice, params)
     found = force_extras(params, inputs, choice, extras)
-    groups = groups_of(inputs, extras)
-    units = unit_directions(inputs, choice, "reasoning")
-    units |= {name: one.unit for name, one in extras.items() if one.group in ("form", "mean")}
+    known = all_directions(inputs, choice, extras)
+    removed = {
+        name: one.unit
+        for name, one in known.items()
+        if one.group in ("matched", "action", "form", "mean")
+    }
     return {
-        "arms": compare_arms(measured.with_arms_of(found), groups, bootstrap),
+        "arms": compare_arms(measured.with_arms_of(found), known, bootstrap),
         "arms_elsewhere": tabulate_elsewhere(found, bootstrap),
-        "necessity": necessity(params, bootstrap, inputs, choice, units),
+        "necessity": necessity(params, bootstrap, inputs, choice, removed),
     }
 
 
