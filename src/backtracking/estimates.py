@@ -16,7 +16,6 @@ from torch import Tensor
 from backtracking import directions, statistics
 from backtracking.contrasts import Named
 from backtracking.directions import Contrast
-from backtracking.statistics import Interval
 
 Halves = Float[np.ndarray, "n n_splits 2 d_model"]
 
@@ -145,44 +144,6 @@ def estimate(
     )
 
 
-def compare(first: Estimated, second: Estimated) -> dict[str, Any]:
-    """Noise-corrected cosine of two directions with its interval, and what shuffled labels give.
-
-    Of shuffled labels there are two nulls. `null_low` and `null_high`, between which 95 % of them
-    lie, and `p` are of the corrected cosine: its numerator under labels that are shuffled alike for
-    both directions, over the denominator of the true ones (their own reliability is 0, which would
-    leave it undefined). `null_raw` is the mean of their raw cosine: what two directions share
-    because their rows do.
-    """
-    cosine = statistics.noise_corrected_cosine(first.halves, second.halves)
-    raw = float(torch.cosine_similarity(first.direction, second.direction, dim=0))
-    interval = Interval(cosine, None, None, first.n_problems)
-    if cosine is not None and first.resampled is not None and second.resampled is not None:
-        replicates = statistics.noise_corrected_cosines(first.resampled, second.resampled)
-        interval = statistics.percentile_interval(cosine, replicates, first.n_problems)
-    row = {"cosine": cosine, "low": interval.low, "high": interval.high, "n": interval.n}
-    return row | {"raw": raw} | _compare_nulls(first, second, cosine)
-
-
-def compare_forms(
-    first: Estimated, second: Estimated, truth: Estimated
-) -> dict[str, float | int | None]:
-    """How much nearer the first direction is to a third than the second is, paired by problem."""
-    pairs = ((one.halves, truth.halves) for one in (first, second))
-    found = [statistics.noise_corrected_cosine(*pair) for pair in pairs]
-    difference = None if None in found else float(np.subtract(*found))  # type: ignore[arg-type]
-    interval = Interval(difference, None, None, truth.n_problems)
-    if not any(one.resampled is None for one in (first, second, truth)):
-        replicates = [
-            statistics.noise_corrected_cosines(one.resampled, truth.resampled)  # type: ignore[arg-type]
-            for one in (first, second)
-        ]
-        interval = statistics.percentile_interval(
-            difference, replicates[0] - replicates[1], truth.n_problems
-        )
-    return {f"nearer_{key}": value for key, value in asdict(interval).items()}
-
-
 def select(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The layer and window of each model's matched direction that separate best on dev."""
     selection: dict[str, Any] = {}
@@ -211,21 +172,3 @@ def _null(
     )
     found = directions.shuffled_directions(contrast, labels, weights)
     return found[:, 0], found[:, 1:].reshape(len(labels), *both.shape[:2], -1)
-
-
-def _compare_nulls(first: Estimated, second: Estimated, cosine: float | None) -> dict[str, Any]:
-    if cosine is None or first.null is None or second.null is None:
-        return dict.fromkeys(("null_low", "null_high", "null_raw", "p"))
-    (vectors, halves), (other_vectors, other_halves) = first.null, second.null
-    across = np.einsum("nshd,nshd->n", halves, other_halves[:, :, ::-1]) / (2 * halves.shape[1])
-    norms = (statistics.noise_corrected_norms(one.halves[None]) for one in (first, second))
-    null = np.nan_to_num(across / np.prod(list(norms)))
-    low, high = np.quantile(null, [0.025, 0.975])
-    dots = (vectors * other_vectors).sum(axis=1)
-    raw = dots / np.linalg.norm(vectors, axis=1) / np.linalg.norm(other_vectors, axis=1)
-    return {
-        "null_low": float(low),
-        "null_high": float(high),
-        "null_raw": float(raw.mean()),
-        "p": statistics.random_direction_p(cosine, null),
-    }

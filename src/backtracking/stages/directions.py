@@ -10,7 +10,6 @@ Writes: results/directions/{directions.safetensors,selection.json,cosines.json,l
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,8 @@ from backtracking.contrasts import (
     other_states,
     sentence_contrasts,
 )
-from backtracking.estimates import Estimated, Resamples, compare, compare_forms, estimate, select
+from backtracking.cosines import Key, compare_all_forms, compare_layers, compare_pairs
+from backtracking.estimates import Estimated, Resamples, estimate, select
 from backtracking.events import Event, read_events, weigh
 from backtracking.extraction.reader import ActivationStore
 from backtracking.models import LoadedModel, final_norm_gain, unembedding
@@ -46,10 +46,6 @@ COLUMNS = [
 ]  # fmt: skip
 PAIR = ("base", "reasoning")
 RESAMPLED = ("matched", "keyword", "stable")
-COMPARED = (
-    ("unmarked", "matched"), ("ward", "matched"), ("venhoff", "matched"), ("keyword", "matched"),
-    ("stable", "matched"), ("stable", "keyword"),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -117,10 +113,6 @@ class Result:
     cosines: list[dict[str, Any]]
     layers: list[dict[str, Any]]
     forms: list[dict[str, Any]]
-
-
-Key = tuple[str, str, str, int]
-"""Role, form, window and layer of a direction."""
 
 
 def run(
@@ -209,53 +201,6 @@ def estimate_all(
             unmarked = one.without(readout_by_role[role].markers)
             estimated.append(((role, "unmarked", named.window, layer), unmarked, norm))
     return estimated
-
-
-def compare_pairs(
-    estimated: Mapping[Key, Estimated], base_by_role: Mapping[str, str]
-) -> list[dict[str, Any]]:
-    """Cosine of each pair's two directions, by form, window and layer."""
-    found = []
-    for (role, form, window, layer), one in estimated.items():
-        base = base_by_role.get(role)
-        other = estimated.get((base, form, window, layer)) if base else None
-        if other is not None:
-            key = {"pair": f"{base}-{role}", "form": form, "window": window, "layer": layer}
-            found.append(key | compare(other, one))
-    return found
-
-
-def compare_layers(estimated: Mapping[Key, Estimated]) -> list[dict[str, Any]]:
-    """Cosine of a model's matched directions at every two layers."""
-    found = []
-    for first, second in combinations(estimated, 2):
-        if first[:3] == second[:3] and first[1] == "matched":
-            key = {"role": first[0], "window": first[2], "layer": first[3]}
-            key |= {"other_layer": second[3]}
-            found.append(key | compare(estimated[first], estimated[second]))
-    return found
-
-
-def compare_all_forms(estimated: Mapping[Key, Estimated]) -> list[dict[str, Any]]:
-    """Cosine of two forms in one model at a layer, at the same window where both have it.
-
-    Of `stable` and `matched`, also how much nearer `stable` is to `matched` than `keyword` is.
-    """
-    found = []
-    for (role, form, window, layer), one in estimated.items():
-        for other_role, other_form, other_window, other_layer in estimated:
-            if (form, other_form) not in COMPARED or (role, layer) != (other_role, other_layer):
-                continue
-            if window != other_window and form not in ("ward", "venhoff"):
-                continue
-            row = {"role": role, "layer": layer, "form": form, "window": window}
-            row |= {"other_form": other_form, "other_window": other_window}
-            other = estimated[role, other_form, other_window, layer]
-            row |= compare(one, other)
-            if (form, other_form) == ("stable", "matched"):
-                row |= compare_forms(one, estimated[role, "keyword", window, layer], other)
-            found.append(row)
-    return found
 
 
 def _null_vectors(key: Key, one: Estimated) -> dict[str, Tensor]:
