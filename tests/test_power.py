@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from backtracking.power import Size, Spread, minimal_effect, power, spread_of
+from backtracking.power import Size, minimal_effect, power
+from backtracking.spread import Spread
 
 SPREAD = Spread(between=0.2, within=0.3, random=0.05, decisions=6.0)
 
@@ -14,19 +15,6 @@ def draw(
     problem = np.arange(size.n_problems).repeat(per_problem)
     means = effect + spread.between * rng.standard_normal(size.n_problems)
     return means[problem] + spread.within * rng.standard_normal(len(problem)), problem
-
-
-def test_planted_components_are_found() -> None:
-    rng, size = np.random.default_rng(0), Size(400, 2, 60)
-    effects, problem = draw(rng, 0.3, SPREAD, size)
-    randoms = np.stack(
-        [draw(rng, SPREAD.random * rng.standard_normal(), SPREAD, size)[0] for _ in range(200)]
-    )
-    found = spread_of(effects, randoms, problem, size.n_samples)
-    assert found.between == pytest.approx(0.2, abs=0.02)
-    assert found.within == pytest.approx(0.3, abs=0.01)
-    assert found.random == pytest.approx(0.05, abs=0.01)
-    assert found.decisions == 6.0
 
 
 def test_power_is_what_whole_simulated_studies_have() -> None:
@@ -62,8 +50,3 @@ def test_no_number_of_problems_sees_an_effect_below_the_random_directions() -> N
     found = minimal_effect(wide, Size(10_000, 8, 99), 0)
     assert found is not None and found > 0.4
     assert minimal_effect(Spread(0.2, 0.3, 1.0, 6.0), Size(100, 1, 39), 0) is None
-
-
-def test_one_decision_a_problem_tells_nothing_of_the_spread_within() -> None:
-    with pytest.raises(ValueError, match="several decisions"):
-        spread_of(np.ones(3), np.ones((2, 3)), np.arange(3), 1)

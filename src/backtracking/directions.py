@@ -6,7 +6,7 @@ halves of the problems are a few matrix products. All sums are in float64.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -34,6 +34,7 @@ class Contrast:
         stratum: number of each row's stratum, from 0.
         problem: number of each row's problem, from 0.
         against: the positive mean minus the mean of the `negative` rows, or of `all` rows.
+        weight: how much each row counts; by default 1.
     """
 
     activations: Float[Tensor, "rows d_model"]
@@ -41,6 +42,7 @@ class Contrast:
     stratum: Int[Tensor, " rows"]
     problem: Int[Tensor, " rows"]
     against: Literal["negative", "all"] = "negative"
+    weight: Float[Tensor, " rows"] | None = None
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Estimate:
 
     Attributes:
         direction: the weighted difference of means, not normalised, in float64.
-        n_positive: positive rows in the strata used.
-        n_negative: negative rows in the strata used.
+        n_positive: positive rows in the strata used; of weighted rows, the rounded sum of weights.
+        n_negative: negative rows in the strata used, likewise.
         n_strata: number of strata used, those with both classes.
         dropped_rate: share of rows in strata that lack a class.
     """
@@ -68,7 +70,7 @@ class Cells:
 
     Attributes:
         sums: sum of the rows of each cell that has rows, in float64.
-        counts: number of rows of each cell.
+        counts: number of rows of each cell, or the sum of their weights.
         is_positive: class of each cell; `stratum`, `problem` and `against` as in `Contrast`.
         n_problems: number of problems that may be weighted.
     """
@@ -175,6 +177,19 @@ def action(
     return difference * final_norm_gain.double()
 
 
+def without_span(
+    vectors: Float[Tensor, "*n d_model"], rows: Float[Tensor, "k d_model"]
+) -> Float[Tensor, "*n d_model"]:
+    """The vectors without their components in the span of the rows, in float64.
+
+    With the markers' unembedding rows times the final norm's gain, what is left cannot raise or
+    lower a marker's logit directly.
+    """
+    _, sizes, basis = torch.linalg.svd(rows.double(), full_matrices=False)
+    basis = basis[sizes > sizes.max() * 1e-10]
+    return vectors.double() - vectors.double() @ basis.T @ basis
+
+
 def random_directions(
     n: int, d_model: int, generator: torch.Generator
 ) -> Float[Tensor, "n d_model"]:
@@ -208,8 +223,8 @@ def estimate(contrast: Contrast) -> Estimate:
     if not len(used):
         found = f"{int(contrast.is_positive.sum())} positive rows of {len(contrast.stratum)}"
         raise ValueError(f"Expected a stratum with both classes, found none ({found}).")
-    negative, positive = (int(n) for n in used.sum(dim=0))
-    dropped = 1 - (positive + negative) / len(contrast.stratum)
+    negative, positive = (round(float(n)) for n in used.sum(dim=0))
+    dropped = 1 - float(used.sum() / cells.counts.sum())
     return Estimate(directions[0], positive, negative, len(used), dropped)
 
 
@@ -222,9 +237,13 @@ def sum_cells(contrast: Contrast, n_problems: int | None = None) -> Cells:
     distinct, cell = keys.unique(dim=0, return_inverse=True)
     d_model = contrast.activations.shape[1]
     sums = torch.zeros(len(distinct), d_model, dtype=torch.float64)
+    weight = None if contrast.weight is None else contrast.weight.double()
     for rows in torch.arange(len(keys)).split(_CHUNK):
-        sums.index_add_(0, cell[rows], contrast.activations[rows].double())
-    counts = torch.bincount(cell, minlength=len(distinct)).double()
+        values = contrast.activations[rows].double()
+        if weight is not None:
+            values = values * weight[rows, None]
+        sums.index_add_(0, cell[rows], values)
+    counts = torch.bincount(cell, weight, minlength=len(distinct)).double()
     problem, stratum, is_positive = distinct.unbind(dim=1)
     n = int(problem.max()) + 1 if n_problems is None else n_problems
     return Cells(sums, counts, is_positive.bool(), stratum, problem, n, contrast.against)
@@ -239,6 +258,29 @@ def resample_directions(
         raise ValueError(f"Expected weights for {cells.n_problems} problems, found {found}.")
     chunks = torch.from_numpy(weights).double().split(_CHUNK)
     return torch.cat([_combine(cells, chunk)[0] for chunk in chunks]).numpy()
+
+
+def shuffled_directions(
+    contrast: Contrast,
+    labels: Bool[Tensor, "n rows"],
+    weights: Float[np.ndarray, "m problems"],
+) -> Float[np.ndarray, "n m d_model"]:
+    """The directions under other labels of the same rows, for each row of problem weights.
+
+    With labels from `shuffle_within` they are the null of directions, norms and cosines: it holds
+    what the rows have in common whatever their class.
+    """
+    rows = Cells(
+        contrast.activations.double(),
+        torch.ones(len(contrast.stratum), dtype=torch.float64),
+        contrast.is_positive,
+        contrast.stratum,
+        contrast.problem,
+        weights.shape[1],
+        contrast.against,
+    )
+    found = [resample_directions(replace(rows, is_positive=label), weights) for label in labels]
+    return np.stack(found)
 
 
 def split_half_directions(

@@ -1,7 +1,7 @@
 """Effects of steering: rates at each kind of decision point, paired, with intervals by problem."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -57,13 +57,23 @@ class Measured:
         """P(backtrack) at the decisions of a kind, under one arm."""
         return self.forced.p_marked[self.labels.index(label), self.kind == kind]
 
-    def randoms(self, dose: float) -> list[Label]:
-        """The random directions at a dose."""
+    def randoms(self, dose: float, prefix: str = "random_") -> list[Label]:
+        """The random directions at a dose, or those of another null with names of its own."""
         return [
             label
             for label in self.labels
-            if label.direction.startswith("random_") and label.dose == dose
+            if label.direction.startswith(prefix) and label.dose == dose
         ]
+
+    def with_only(self, arms: Sequence[int]) -> "Measured":
+        """Some of the arms, by number; the baseline has to be among them, first."""
+        forced = Forced(*(getattr(self.forced, one.name)[arms] for one in fields(Forced)))
+        return replace(self, labels=[self.labels[arm] for arm in arms], forced=forced)
+
+    def with_arms_of(self, other: "Measured") -> "Measured":
+        """These arms, and then the other's without its baseline, on the same decisions."""
+        labels = [*self.labels, *other.labels[1:]]
+        return replace(self, labels=labels, forced=self.forced.with_arms_of(other.forced))
 
 
 def tabulate(measured: Measured, bootstrap: Bootstrap) -> list[dict[str, Any]]:
@@ -89,17 +99,29 @@ def tabulate(measured: Measured, bootstrap: Bootstrap) -> list[dict[str, Any]]:
 
 
 def tabulate_elsewhere(measured: Measured, bootstrap: Bootstrap) -> list[dict[str, Any]]:
-    """One row per arm: what it changes at the positions that decide nothing."""
-    problems = list(measured.prefix_problem)
-    agreement = bootstrap.intervals(measured.forced.agreement.T, problems)
-    kl = bootstrap.intervals(measured.forced.kl.T, problems)
-    return [
+    """One row per arm: what it changes at the positions that decide nothing.
+
+    `wait_sentence_end` and `wait_mid_sentence` are paired differences of P(marker) to the baseline.
+    """
+    forced, problems = measured.forced, list(measured.prefix_problem)
+    agreement = bootstrap.intervals(forced.agreement.T, problems)
+    kl = bootstrap.intervals(forced.kl.T, problems)
+    rows = [
         {"target": measured.target}
         | asdict(label)
         | {f"agreement_{key}": value for key, value in asdict(a).items()}
         | {"kl": b.value}
         for label, a, b in zip(measured.labels, agreement, kl, strict=True)
     ]
+    for name, p in (
+        ("wait_sentence_end", forced.p_sentence_end.T),
+        ("wait_mid_sentence", forced.p_mid_sentence.T),
+    ):
+        changes = bootstrap.intervals(p - p[:, :1], problems)
+        for row, level, change in zip(rows, p.T, changes, strict=True):
+            row[name] = None if np.isnan(level).all() else float(np.nanmean(level))
+            row |= {f"{name}_{key}": value for key, value in asdict(change).items() if key != "n"}
+    return rows
 
 
 def steered(measured: Measured, direction: str, bootstrap: Bootstrap) -> Steered:
@@ -108,8 +130,8 @@ def steered(measured: Measured, direction: str, bootstrap: Bootstrap) -> Steered
         target=measured.target,
         direction=direction,
         contrast=_contrast(measured, bootstrap),
-        raises=_effect(measured, Label(direction, 1.0, "decision"), "alive", bootstrap),
-        lowers=_effect(measured, Label(direction, -1.0, "decision"), "over", bootstrap),
+        raises=effect_of(measured, Label(direction, 1.0, "decision"), "alive", bootstrap),
+        lowers=effect_of(measured, Label(direction, -1.0, "decision"), "over", bootstrap),
     )
 
 
@@ -191,7 +213,16 @@ def _beyond_random(measured: Measured, label: Label, kind: str) -> np.ndarray:
     return measured.p(label, kind) - np.mean(randoms, axis=0)
 
 
-def _effect(measured: Measured, label: Label, kind: str, bootstrap: Bootstrap) -> Effect:
+def effect_of(
+    measured: Measured,
+    label: Label,
+    kind: str,
+    bootstrap: Bootstrap,
+) -> Effect:
+    """An arm's paired effect at the decisions of a kind, against random directions at its dose.
+
+    A positive dose is claimed to raise P(backtrack), any other to lower it.
+    """
     baseline = measured.p(BASELINE, kind)
     problems = list(measured.problem[measured.kind == kind])
     (interval,) = bootstrap.intervals(measured.p(label, kind) - baseline, problems)

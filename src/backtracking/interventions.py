@@ -16,10 +16,10 @@ from backtracking import directions, progress
 from backtracking.effects import BASELINE, Label, Measured
 from backtracking.models import LoadedModel
 from backtracking.moments import Moments, is_decision
-from backtracking.organism.grammar import BACKTRACKING_OPENERS
+from backtracking.organism.grammar import BACKTRACKING_OPENERS, MARKER
 from backtracking.rollouts import Rollout, roll_out
 from backtracking.statistics import Bootstrap
-from backtracking.steering import Arm, Prefix, read_out, teacher_force
+from backtracking.steering import Arm, Prefix, teacher_force
 from backtracking.traces import Problem, Trace
 
 FORCED_WHERES = ("decision", "generated", "all")
@@ -37,6 +37,7 @@ class Plan:
         n_samples: traces of each test problem that are teacher-forced.
         n_random: random directions, teacher-forced.
         n_free_random: of them, in free runs.
+        n_noise: arms that add a fresh random vector at every decision.
         n_reports: live decisions at which the model is asked to report over or under.
         min_agreement: least agreement of other predictions on dev for a layer to be usable.
         max_new_tokens: length at which free runs are cut.
@@ -48,6 +49,7 @@ class Plan:
     n_samples: int
     n_random: int
     n_free_random: int
+    n_noise: int
     n_reports: int
     min_agreement: float
     max_new_tokens: int
@@ -59,10 +61,10 @@ class Plan:
             raise ValueError(f"doses {list(self.doses)} must hold 1 and -1, and not 0.")
         if not 0 < self.n_free_random <= self.n_random:
             raise ValueError("n_free_random must be 1 or more, and at most n_random.")
-        counts = (self.n_samples, self.n_reports, self.max_new_tokens, self.rows_per_batch)
-        if min(counts) < 1:
+        counts = (self.n_samples, self.n_noise, self.n_reports, self.max_new_tokens)
+        if min(*counts, self.rows_per_batch) < 1:
             raise ValueError(
-                "n_samples, n_reports, max_new_tokens, rows_per_batch must be 1 or more."
+                "n_samples, n_noise, n_reports, max_new_tokens, rows_per_batch must be 1 or more."
             )
 
 
@@ -119,6 +121,10 @@ class Inputs:
         ids = self.model_by_role["reasoning"].tokenizer.get_vocab()
         return [ids[word] for word in BACKTRACKING_OPENERS]
 
+    def marker_ids(self) -> list[int]:
+        """Token ids of the word whose probability is measured where nothing is decided."""
+        return [self.model_by_role["reasoning"].tokenizer.get_vocab()[MARKER]]
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -143,7 +149,9 @@ def prefixes_of(
             continue
         here = np.flatnonzero(decisions.trace == row)
         positions = [int(end) - 1 for end in decisions.end[here]]
-        prefixes.append(Prefix(trace.ids, len(trace.prompt_ids), positions))
+        ends = inputs.moments.end[inputs.moments.trace == row] - 1
+        other = sorted(set(ends.tolist()) - set(positions))
+        prefixes.append(Prefix(trace.ids, len(trace.prompt_ids), positions, other))
         problems.append(trace.problem_id)
         order.extend(here.tolist())
     return prefixes, problems, decisions[np.array(order, dtype=np.int64)]
@@ -224,7 +232,6 @@ def force(
         split: `test`, or `dev` to choose a dose by.
         n_random: random directions, if fewer than the plan's.
     """
-    prefixes, problems, decisions = prefixes_of(inputs, split, plan.n_samples)
     units = unit_directions(inputs, choice, target)
     d_model = inputs.model_by_role[target].d_model
     labels = [BASELINE]
@@ -240,6 +247,20 @@ def force(
     labels += [Label(name, dose, "decision") for name in randoms for dose in doses]
     units |= randoms | {"baseline": torch.zeros(d_model)}
     arms = [Arm(label.dose * choice.norm * units[label.direction], label.where) for label in labels]
+    return run_arms(plan, inputs, choice, target, split, labels, arms)
+
+
+def run_arms(
+    plan: Plan,
+    inputs: Inputs,
+    choice: Choice,
+    target: str,
+    split: str,
+    labels: Sequence[Label],
+    arms: Sequence[Arm],
+) -> Measured:
+    """Arms with their names, the baseline first, teacher-forced on the traces of a split."""
+    prefixes, problems, decisions = prefixes_of(inputs, split, plan.n_samples)
     with progress.bar(f"steering {target}", len(arms) * len(prefixes), "rows") as advance:
         forced = teacher_force(
             inputs.model_by_role[target],
@@ -249,6 +270,7 @@ def force(
             inputs.marked_ids(),
             plan.rows_per_batch,
             advance,
+            inputs.marker_ids(),
         )
     return Measured(target, labels, forced, decisions.kind, decisions.problem, problems)
 
@@ -262,35 +284,6 @@ def magnitudes(inputs: Inputs, choice: Choice) -> list[dict[str, Any]]:
         for role in inputs.model_by_role
         for name in [f"{role}.matched.{choice.window}.{choice.layer}"]
     ]
-
-
-def report(
-    plan: Plan, bootstrap: Bootstrap, inputs: Inputs, choice: Choice
-) -> list[dict[str, Any]]:
-    """Positive control: does the same dose at a live decision shift "Check :" towards over?"""
-    _, _, decisions = prefixes_of(inputs, "test", plan.n_samples)
-    alive = decisions[np.flatnonzero(decisions.kind == "alive")[: plan.n_reports]]
-    prefixes = []
-    for row, end in zip(alive.trace.tolist(), alive.end.tolist(), strict=True):
-        trace = inputs.traces[row]
-        prefixes.append(Prefix(trace.ids[:end], len(trace.prompt_ids), [end - 1]))
-    rows = []
-    for target in inputs.targets:
-        loaded = inputs.model_by_role[target]
-        units = unit_directions(inputs, choice, target) | random_units(plan, loaded.d_model)
-        ids = loaded.tokenizer.get_vocab()
-        vectors = [torch.zeros(loaded.d_model), *(choice.norm * unit for unit in units.values())]
-        arms = [Arm(vector, "decision") for vector in vectors]
-        suffix = [ids["Check"], ids[":"]]
-        log_odds = read_out(
-            loaded, choice.layer, prefixes, suffix, arms, ids["over"], ids["under"]
-        ).T
-        shifts = bootstrap.intervals(log_odds - log_odds[:, :1], list(alive.problem))
-        rows += [
-            {"target": target, "direction": name, "dose": 1.0} | asdict(shift)
-            for name, shift in zip(("baseline", *units), shifts, strict=True)
-        ]
-    return rows
 
 
 def free_runs(
@@ -308,7 +301,7 @@ def free_runs(
         labels += [Label(name, 1.0, "decision") for name in list(randoms)[: plan.n_free_random]]
         units |= randoms | {"baseline": torch.zeros(loaded.d_model)}
         arms = [label.dose * choice.norm * units[label.direction] for label in labels]
-        rollout = Rollout(choice.layer, plan.seed, plan.max_new_tokens)
+        rollout = Rollout(choice.layer, plan.seed, plan.max_new_tokens, target == "reasoning")
         found = roll_out(loaded, rollout, problems, arms, bootstrap)
         rows += [
             {"target": target} | asdict(label) | row

@@ -1,6 +1,6 @@
 """Free runs of the organism under steering, judged sentence by sentence."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,29 +10,48 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backtracking import progress
+from backtracking.coherence import opens_backtracking, repeated_share, token_nll
 from backtracking.generation import Generation, Sampling, Steering, generate
 from backtracking.labels import keyword_rate
 from backtracking.models import LoadedModel
 from backtracking.organism.decisions import decision_rule
+from backtracking.organism.grammar import STATES
 from backtracking.organism.states import Reading, Replay, is_solved
 from backtracking.organism.world import read_prompt
-from backtracking.statistics import Bootstrap
+from backtracking.statistics import Bootstrap, Interval
 from backtracking.traces import Problem
 
 MEASURES = (
     "solve_rate", "conditional_validity", "empty_rate", "truncated_rate", "backtracking_rate",
     "keyword_rate", "n_tokens", "p_act_over", "p_act_exhausted", "p_act_doomed", "p_act_alive",
+    "nll", "repeated_rate",
+    *(f"state_{state}" for state in (*STATES, "unparsed") if state != "backtracking"),
 )  # fmt: skip
-"""All are means over rollouts, sentences or decisions; intervals are by problem."""
+"""All are means over rollouts, tokens, sentences or decisions; intervals are by problem.
+
+`nll` is -log p of a token under the model without steering, in nats, the first tokens of
+backtracking sentences left out (perplexity is its exponential); `repeated_rate` is the share of
+n-grams that stood there before, and `state_<name>` the share of the sentences in every state but
+`backtracking_rate`'s own.
+"""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What one measure is the mean of, with the problem of each value."""
+
+    values: list[float]
+    problem_ids: list[str]
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """How free runs are made: layer of the vectors, seed and length limit."""
+    """How free runs are made, and whether what they write is scored by the model (`nll`)."""
 
     layer: int
     seed: int
     max_new_tokens: int
+    is_scored: bool = True
 
 
 def roll_out(
@@ -44,7 +63,8 @@ def roll_out(
 ) -> list[list[dict[str, Any]]]:
     """For each vector, the rows of `MEASURES` over one sampled rollout per problem.
 
-    Arms share a problem's random numbers and all arms and problems share batches.
+    Arms share a problem's random numbers and all arms and problems share batches. Each row also has
+    the paired difference to the first vector, which is to be the baseline.
     """
     prompts = [loaded.tokenizer(problem.prompt).input_ids for problem in problems]
     steering = Steering(
@@ -62,33 +82,21 @@ def roll_out(
             steering=steering,
             progress=advance,
         )
-    chunks = [written[i : i + len(problems)] for i in range(0, len(written), len(problems))]
-    return [_measure(loaded, problems, chunk, bootstrap) for chunk in chunks]
-
-
-def _measure(
-    loaded: LoadedModel,
-    problems: Sequence[Problem],
-    written: Sequence[Generation],
-    bootstrap: Bootstrap,
-) -> list[dict[str, Any]]:
-    return [
-        {"measure": name}
-        | asdict(bootstrap.intervals(np.array(found.values), found.problem_ids)[0])
-        for name, found in observe(loaded, problems, written).items()
+    ids = [one.token_ids for one in written]
+    nll = token_nll(loaded, prompts * len(vectors), ids) if rollout.is_scored else None
+    n = len(problems)
+    seen = [
+        observe(loaded, problems, written[i : i + n], nll[i : i + n] if nll else None)
+        for i in range(0, len(written), n)
     ]
-
-
-@dataclass(frozen=True)
-class Observed:
-    """What one measure is the mean of, with the problem of each value."""
-
-    values: list[float]
-    problem_ids: list[str]
+    return [_measure(arm, seen[0], bootstrap) for arm in seen]
 
 
 def observe(
-    loaded: LoadedModel, problems: Sequence[Problem], written: Sequence[Generation]
+    loaded: LoadedModel,
+    problems: Sequence[Problem],
+    written: Sequence[Generation],
+    nll: Sequence[np.ndarray] | None = None,
 ) -> dict[str, Observed]:
     """The observations behind `MEASURES`, without measures that have none.
 
@@ -96,18 +104,62 @@ def observe(
         loaded: the model that wrote.
         problems: the problem of each generation.
         written: what it wrote.
+        nll: of each generation's tokens, under the model that scores them.
     """
     found = {name: Observed([], []) for name in MEASURES}
-    for problem, generation in zip(problems, written, strict=True):
+    for row, (problem, generation) in enumerate(zip(problems, written, strict=True)):
         text = str(loaded.tokenizer.decode(generation.token_ids, skip_special_tokens=True))
         words = loaded.tokenizer.convert_ids_to_tokens(generation.token_ids)
         if generation.finish_reason != "length":
             words = words[:-1]
         readings = Replay(*read_prompt(problem.prompt)).read(list(words))
-        for name, value in _observations(generation, readings, text):
+        observed = _observations(generation, readings, text)
+        if nll is not None:
+            opens = opens_backtracking(readings, len(nll[row]))
+            observed += [("nll", float(value)) for value in nll[row][~opens]]
+        for name, value in observed:
             found[name].values.append(value)
             found[name].problem_ids.append(problem.problem_id)
     return {name: one for name, one in found.items() if one.values}
+
+
+def _measure(
+    arm: Mapping[str, Observed], baseline: Mapping[str, Observed], bootstrap: Bootstrap
+) -> list[dict[str, Any]]:
+    effects = _effects(arm, baseline, list(arm), bootstrap)
+    rows = []
+    for (name, one), effect in zip(arm.items(), effects, strict=True):
+        (level,) = bootstrap.intervals(np.array(one.values), one.problem_ids)
+        row = {"measure": name} | asdict(level)
+        row |= {f"effect_{key}": value for key, value in asdict(effect).items() if key != "n"}
+        rows.append(row)
+    return rows
+
+
+def _effects(
+    arm: Mapping[str, Observed],
+    baseline: Mapping[str, Observed],
+    names: Sequence[str],
+    bootstrap: Bootstrap,
+) -> list[Interval]:
+    """Difference of every measure to the baseline, from its sum and count in each problem."""
+    everything = [one for seen in (arm, baseline) for one in seen.values()]
+    problems = sorted({problem for one in everything for problem in one.problem_ids})
+    number = {problem: row for row, problem in enumerate(problems)}
+    totals = np.zeros((len(problems), 2, 2, len(names)))
+    for side, seen in enumerate((arm, baseline)):
+        for column, name in enumerate(names):
+            one = seen.get(name, Observed([], []))
+            rows = np.array([number[problem] for problem in one.problem_ids], dtype=np.int64)
+            totals[:, side, 0, column] = np.bincount(rows, one.values, len(problems))
+            totals[:, side, 1, column] = np.bincount(rows, minlength=len(problems))
+
+    def differences(means: np.ndarray) -> np.ndarray:
+        sums, counts = means.reshape(len(means), 2, 2, -1).swapaxes(0, 2)
+        ratios = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+        return ratios[0] - ratios[1]
+
+    return bootstrap.intervals(totals.reshape(len(problems), -1), problems, differences)
 
 
 def _observations(
@@ -122,7 +174,13 @@ def _observations(
     keywords = keyword_rate(text)
     if keywords is not None:
         seen.append(("keyword_rate", keywords))
+    repeated = repeated_share(generation.token_ids)
+    if repeated is not None:
+        seen.append(("repeated_rate", repeated))
     for reading in readings:
+        for state in (*STATES, "unparsed"):
+            if state != "backtracking":
+                seen.append((f"state_{state}", float(reading.state == state)))
         seen.append(("backtracking_rate", float(reading.state == "backtracking")))
         if reading.check != "none":
             seen.append(("conditional_validity", float(reading.valid)))

@@ -4,19 +4,22 @@ Teacher-forced: every arm reads the same token ids, so that arms differ by the v
 by the states that steering itself has led to.
 """
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from backtracking import hooks
+from backtracking import edits, hooks
 from backtracking.generation import Where
 from backtracking.models import LoadedModel
+
+Edit = Literal["add", "noise", "project_out"]
 
 
 @dataclass(frozen=True)
@@ -27,24 +30,31 @@ class Prefix:
         ids: prompt and generated tokens.
         n_prompt: how many of them are the prompt.
         decisions: positions at which the next action is decided, ascending.
+        sentence_ends: other generated positions at which a sentence ends.
     """
 
     ids: list[int]
     n_prompt: int
     decisions: list[int]
+    sentence_ends: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A vector and where it is added; a zero vector is the baseline.
+    """A vector, where it is used, and how; a zero vector is the baseline.
 
     Attributes:
         vector: what is added to `resid_post`, coefficient included.
         where: at `decision` positions, at `generated` tokens, or at `all`.
+        edit: `add` it; add `noise`, a fresh random vector of its norm at every position; or
+            `project_out` its direction.
+        seed: of the noise, which depends on it and on the prefix alone.
     """
 
     vector: Float[Tensor, " d_model"]
     where: Where
+    edit: Edit = "add"
+    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -56,11 +66,20 @@ class Forced:
         agreement: for each prefix, share of the generated non-decision positions at which the most
             likely token is the baseline's; NaN where a prefix has none.
         kl: for each prefix, mean KL(baseline || arm) at the same positions, in nats.
+        p_sentence_end: for each prefix, mean P(next token is a marker) at its other sentence ends.
+        p_mid_sentence: the same at the generated positions that are neither.
     """
 
     p_marked: Float[np.ndarray, "arms decisions"]
     agreement: Float[np.ndarray, "arms prefixes"]
     kl: Float[np.ndarray, "arms prefixes"]
+    p_sentence_end: Float[np.ndarray, "arms prefixes"]
+    p_mid_sentence: Float[np.ndarray, "arms prefixes"]
+
+    def with_arms_of(self, other: "Forced") -> "Forced":
+        """These arms, and then the other's without its baseline, on the same prefixes."""
+        names = (one.name for one in fields(self))
+        return Forced(*(np.vstack([getattr(self, n), getattr(other, n)[1:]]) for n in names))
 
 
 @torch.inference_mode()
@@ -72,6 +91,7 @@ def teacher_force(
     marked_ids: Sequence[int],
     rows_per_batch: int,
     progress: Callable[[int], None] = lambda rows: None,
+    marker_ids: Sequence[int] | None = None,
 ) -> Forced:
     """Runs every arm on every prefix; arms, doses and prefixes share batches, one vector a row.
 
@@ -83,12 +103,13 @@ def teacher_force(
         marked_ids: token ids whose probabilities are summed at decisions.
         rows_per_batch: prefixes times arms in one call of the model.
         progress: told the number of rows just done.
+        marker_ids: token ids whose probabilities are summed elsewhere; by default the marked ones.
     """
     first = np.cumsum([0, *(len(prefix.decisions) for prefix in prefixes)])
     p_marked = np.full((len(arms), first[-1]), np.nan)
-    agreement = np.full((len(arms), len(prefixes)), np.nan)
-    kl = np.full((len(arms), len(prefixes)), np.nan)
+    agreement, kl, p_end, p_mid = np.full((4, len(arms), len(prefixes)), np.nan)
     marked = torch.tensor(list(marked_ids), device=loaded.device)
+    markers = marked if marker_ids is None else torch.tensor(list(marker_ids)).to(marked.device)
     for group in _groups(prefixes, max(1, rows_per_batch // len(arms))):
         chosen_prefixes = [prefixes[number] for number in group]
         clean = _read(loaded, layer, chosen_prefixes)
@@ -109,8 +130,13 @@ def teacher_force(
                     kl[chosen, number] = _numpy(
                         (expected.exp() * (expected - other)).sum(2).mean(1)
                     )
+                    p = other[:, :, markers].exp().sum(dim=2)
+                    ends = torch.isin(elsewhere, torch.tensor(prefix.sentence_ends).to(elsewhere))
+                    for found_p, positions in ((p_end, ends), (p_mid, ~ends)):
+                        if positions.any():
+                            found_p[chosen, number] = _numpy(p[:, positions].mean(dim=1))
             progress(len(group) * (chosen.stop - chosen.start))
-    return Forced(p_marked, agreement, kl)
+    return Forced(p_marked, agreement, kl, p_end, p_mid)
 
 
 @torch.inference_mode()
@@ -186,15 +212,60 @@ def _run(
 ) -> Float[Tensor, "prefixes arms pos d_vocab"]:
     """Log-probabilities of the next token under every arm; blocks up to the layer do not run."""
     n_arms = len(arms)
-    vectors = torch.stack([arm.vector for arm in arms]).repeat(len(prefixes), 1)
+    vectors = _vectors(arms, "add").repeat(len(prefixes), 1)
     masks = _pad([mask_of(prefix, arm.where, end) for prefix in prefixes for arm in arms])
     with (
         _resume_after(loaded.blocks, layer, clean.output, n_arms),
         hooks.add_vector(loaded.blocks, layer, vectors.to(loaded.device), masks.to(loaded.device)),
+        _other_edits(loaded, layer, prefixes, clean, arms, masks.to(loaded.device)),
     ):
         rows = clean.ids.repeat_interleave(n_arms, dim=0)
         logits = loaded.model(input_ids=rows, use_cache=False).logits
     return logits.float().log_softmax(dim=-1).unflatten(0, (len(prefixes), n_arms))
+
+
+@contextmanager
+def _other_edits(
+    loaded: LoadedModel,
+    layer: int,
+    prefixes: Sequence[Prefix],
+    clean: _Clean,
+    arms: Sequence[Arm],
+    masks: Bool[Tensor, "rows pos"],
+) -> Iterator[None]:
+    """What arms do that add no vector; where there are none, nothing is hooked."""
+    block, kinds = loaded.blocks[layer], [arm.edit for arm in arms]
+    with ExitStack() as stack:
+        if "project_out" in kinds:
+            removed = _vectors(arms, "project_out").repeat(len(prefixes), 1)
+            stack.enter_context(edits.project_out(block, removed.to(loaded.device), masks))
+        if "noise" in kinds:
+            noisy = torch.tensor([kind == "noise" for kind in kinds], device=loaded.device)
+            resid_post = clean.output[0] if isinstance(clean.output, tuple) else clean.output
+            values = resid_post.repeat_interleave(len(arms), dim=0).clone()
+            for row, (prefix, arm) in enumerate((p, a) for p in prefixes for a in arms):
+                if arm.edit == "noise":
+                    added = noise_of(prefix, arm).to(values)
+                    values[row, : len(added)] += added
+            where = masks & noisy.repeat(len(prefixes))[:, None]
+            stack.enter_context(edits.patch(block, values, where))
+        yield
+
+
+def noise_of(prefix: Prefix, arm: Arm) -> Float[Tensor, "pos d_model"]:
+    """A fresh random vector of the arm's norm for every position of a prefix."""
+    digest = hashlib.sha256(f"{arm.seed}/{prefix.ids}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+    drawn = torch.randn(len(prefix.ids), len(arm.vector), generator=generator, dtype=torch.float64)
+    norm = arm.vector.double().norm().cpu()
+    return (norm * drawn / drawn.norm(dim=1, keepdim=True)).float()
+
+
+def _vectors(arms: Sequence[Arm], edit: Edit) -> Float[Tensor, "arms d_model"]:
+    """The vectors of the arms with this edit, and zeros for the others."""
+    return torch.stack(
+        [arm.vector if arm.edit == edit else torch.zeros_like(arm.vector) for arm in arms]
+    )
 
 
 @contextmanager

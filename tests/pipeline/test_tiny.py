@@ -12,8 +12,8 @@ from backtracking.workspace import Roles
 CONTROLS = {"shuffled": "base", "nostatement": "nostatement-base", "scratch": "base"}
 ORDER = (
     "problems", "weights base", "weights reasoning", "controls", "traces", "label", "organism",
-    *(f"extract {role}" for role in Roles(CONTROLS).all), "directions", "steer", "lens", "belief",
-    "ablate", "power", "transitions", "summary",
+    *(f"extract {role}" for role in Roles(CONTROLS).all), "stability", "directions", "steer",
+    "lens", "belief", "ablate", "power", "transitions", "summary",
 )  # fmt: skip
 
 

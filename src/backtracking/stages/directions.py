@@ -2,12 +2,14 @@
 
 Directions are estimated on train problems; layer and window are scored on dev problems.
 
-Reads: data/interim/traces, data/processed/sentences, data/interim/activations/*, models/*
-Writes: results/directions/{directions.safetensors,selection.json,cosines.json,directions.csv}
+Reads: data/interim/traces, data/processed/sentences, data/interim/activations/*, models/*,
+    results/stability
+Writes: results/directions/{directions.safetensors,selection.json,cosines.json,layers.json,
+    forms.json,directions.json,directions.csv}
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,19 +18,34 @@ import torch
 from torch import Tensor
 
 from backtracking import artifacts, directions, models, params, statistics, traces
-from backtracking.directions import Contrast
+from backtracking.contrasts import (
+    Named,
+    Sources,
+    event_contrasts,
+    event_decisions,
+    matched_contrasts,
+    mean_of,
+    name_of,
+    other_states,
+    sentence_contrasts,
+)
+from backtracking.cosines import Key, compare_all_forms, compare_layers, compare_pairs
+from backtracking.estimates import Estimated, Resamples, estimate, select
+from backtracking.events import Event, read_events, weigh
 from backtracking.extraction.reader import ActivationStore
 from backtracking.models import LoadedModel, final_norm_gain, unembedding
-from backtracking.moments import Moments, is_decision, read_moments, read_windows, strata
-from backtracking.organism.grammar import ALTERNATIVE, MARKER
+from backtracking.moments import Moments, read_moments
+from backtracking.organism.grammar import ALTERNATIVE, BACKTRACKING_OPENERS, MARKER
 from backtracking.stages.command import run_stage
 from backtracking.workspace import Roles, Workspace
 
-POSITIVE, NEGATIVE = "over", "alive"
 COLUMNS = [
-    "role", "form", "window", "layer", "norm", "norm_corrected", "split_half_cosine", "dev_auroc",
+    "role", "form", "window", "layer", "norm", "norm_corrected", "norm_low", "norm_high",
+    "norm_null", "norm_p", "split_half_cosine", "split_half_low", "split_half_high", "dev_auroc",
     "n_positive", "n_negative", "n_strata", "dropped_rate", "mean_residual_norm",
 ]  # fmt: skip
+PAIR = ("base", "reasoning")
+RESAMPLED = ("matched", "keyword", "stable")
 
 
 @dataclass(frozen=True)
@@ -41,8 +58,9 @@ class Params:
         ward_window: the same for Ward's form, from the first token of any sentence.
         n_strata: strata of the running total, by quantile.
         n_splits: random halves of the train problems, for reliability.
-        n_resamples: bootstrap resamples of the cosines' intervals.
-        seed: of splits and resamples.
+        n_resamples: bootstrap resamples of the intervals of norms and cosines.
+        n_null: shuffles of the labels within strata.
+        seed: of splits, resamples and shuffles.
     """
 
     windows: tuple[tuple[int, int], ...]
@@ -50,51 +68,61 @@ class Params:
     n_strata: int
     n_splits: int
     n_resamples: int
+    n_null: int
     seed: int
 
     def __post_init__(self) -> None:
         if any(first > last for first, last in (*self.windows, self.ward_window)):
             raise ValueError("a window is [first, last] with first <= last.")
-        if min(self.n_strata, self.n_splits, self.n_resamples) < 1 or not self.windows:
-            raise ValueError("windows, n_strata, n_splits and n_resamples must not be empty or 0.")
+        counts = (self.n_strata, self.n_splits, self.n_resamples, self.n_null)
+        if min(counts) < 1 or not self.windows:
+            raise ValueError(
+                "windows, n_strata, n_splits, n_resamples and n_null must not be empty or 0."
+            )
+
+
+@dataclass(frozen=True)
+class Readout:
+    """What of a model's unembedding the directions are held against.
+
+    Attributes:
+        action: the pure "write Wait" direction.
+        markers: unembedding rows of the marker words, times the final norm's gain.
+    """
+
+    action: Tensor
+    markers: Tensor
 
 
 @dataclass(frozen=True)
 class Result:
-    """Directions by name (`role.form.window.layer`), one table row each, selection and cosines."""
+    """What the stage finds.
+
+    Attributes:
+        direction_by_name: `role.form.window.layer`, and `role.action`.
+        rows: one for each estimated direction.
+        selection: layer and window by role.
+        cosines: of each pair's two directions.
+        layers: of a model's directions at two layers.
+        forms: of two forms in one model.
+    """
 
     direction_by_name: dict[str, Tensor]
     rows: list[dict[str, Any]]
     selection: dict[str, Any]
     cosines: list[dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class _Estimated:
-    """One direction with the sums that it comes from and the halves of its problems."""
-
-    row: dict[str, Any]
-    direction: Tensor
-    halves: np.ndarray
-    resampled_halves: np.ndarray | None
-
-
-def name_of(role: str, form: str, window: str, layer: int) -> str:
-    """Name of a direction in directions.safetensors."""
-    return f"{role}.{form}.{window}.{layer}"
-
-
-def window_name(window: tuple[int, int]) -> str:
-    """A window as it stands in names and tables."""
-    return f"{window[0]}:{window[1]}"
+    layers: list[dict[str, Any]]
+    forms: list[dict[str, Any]]
 
 
 def run(
     params: Params,
     moments: Moments,
     store_by_role: Mapping[str, ActivationStore],
-    action_by_role: Mapping[str, Tensor],
+    readout_by_role: Mapping[str, Readout],
     base_by_role: Mapping[str, str],
+    trace_ids: Sequence[str] = (),
+    events: Sequence[Event] = (),
 ) -> Result:
     """All forms for every role, layer and window.
 
@@ -102,156 +130,94 @@ def run(
         params: see `Params`.
         moments: every sentence with its exact labels.
         store_by_role: activations of each model, `base` and `reasoning` among them.
-        action_by_role: the `action` direction of each model.
+        readout_by_role: of each model.
         base_by_role: the base of each model that is paired with one.
+        trace_ids: name of each trace by its row, where there are events.
+        events: regenerated events of the train problems; without them, `keyword` and `stable` are
+            left out.
     """
     rng = np.random.default_rng(params.seed)
     n_problems = int(moments.problem_number[moments.split == "train"].max()) + 1
     splits = statistics.split_halves(n_problems, params.n_splits, rng)
     weights = statistics.resample_problems(n_problems, params.n_resamples, rng)
-    estimated: dict[str, _Estimated] = {}
+    resamples = Resamples(splits, weights, params.n_null, params.seed)
+    weighted = weigh(event_decisions(moments), trace_ids, events) if events else None
+    sources = Sources(moments, params.windows, params.ward_window, params.n_strata, weighted)
+    estimated: dict[Key, Estimated] = {}
+    rows: list[dict[str, Any]] = []
+    vectors = {f"{role}.action": readout.action for role, readout in readout_by_role.items()}
     for role, store in store_by_role.items():
         for layer in store.layers:
-            for form, window, train, dev in _contrasts(params, moments, store, layer):
-                row = {"role": role, "form": form, "window": window, "layer": layer}
-                resample = weights if form == "matched" else None
-                one = _estimate(train, dev, splits, resample, n_problems)
-                norm = float(train.activations.norm(dim=1).mean())
-                estimated[name_of(role, form, window, layer)] = _Estimated(
-                    row | one.row | {"mean_residual_norm": norm},
-                    one.direction,
-                    one.halves,
-                    one.resampled_halves,
-                )
-    found = {name: one.direction.float() for name, one in estimated.items()}
-    found |= {f"{role}.action": action.float() for role, action in action_by_role.items()}
-    rows = [one.row for one in estimated.values()]
-    return Result(found, rows, _select(rows), _cosines(estimated, base_by_role, n_problems))
-
-
-def _contrasts(
-    params: Params, moments: Moments, store: ActivationStore, layer: int
-) -> list[tuple[str, str, Contrast, Contrast | None]]:
-    """Form, window, train contrast and, where it is scored, dev contrast."""
-    found = []
-    decisions = moments[is_decision(moments) & np.isin(moments.kind, (POSITIVE, NEGATIVE))]
-    edges = np.quantile(
-        decisions.total[decisions.split == "train"],
-        np.linspace(0, 1, params.n_strata + 1)[1:-1],
+            found = contrasts_of(sources, store, layer, role)
+            if role == "reasoning":
+                for window, mean in mean_of(found).items():
+                    vectors[name_of(role, "mean", window, layer)] = mean
+            for key, one, size in estimate_all(found, resamples, role, layer, readout_by_role):
+                estimated[key] = one
+                vectors[name_of(*key)] = one.direction
+                names = dict(zip(("role", "form", "window", "layer"), key, strict=True))
+                rows.append(names | one.measure() | {"mean_residual_norm": size})
+                if role == "reasoning" and key[1] == "matched":
+                    vectors |= _null_vectors(key, one)
+    return Result(
+        direction_by_name={name: vector.float() for name, vector in vectors.items()},
+        rows=rows,
+        selection=select(rows),
+        cosines=compare_pairs(estimated, base_by_role),
+        layers=compare_layers(estimated),
+        forms=compare_all_forms(estimated),
     )
-    for window in params.windows:
-        both = [
-            _matched(store, layer, decisions[decisions.split == split], window, edges)
-            for split in ("train", "dev")
-        ]
-        found.append(("matched", window_name(window), *both))
-    train = moments[moments.split == "train"]
-    is_positive = torch.from_numpy(train.label == "backtracking")
-    problem = torch.from_numpy(train.problem_number)
-    windows, present, offsets = read_windows(store, layer, train, params.ward_window)
-    ward = directions.ward(windows, present, offsets, is_positive, problem, params.ward_window)
-    found.append(("ward", window_name(params.ward_window), ward, None))
-    windows, present, offsets = read_windows(store, layer, train, directions.VENHOFF_WINDOW)
-    n_tokens = torch.from_numpy(train.end - train.start)
-    venhoff = directions.venhoff(windows, present, offsets, n_tokens, is_positive, problem)
-    found.append(("venhoff", window_name(directions.VENHOFF_WINDOW), venhoff, None))
-    return found
 
 
-def _matched(
-    store: ActivationStore,
+def contrasts_of(sources: Sources, store: ActivationStore, layer: int, role: str) -> list[Named]:
+    """All contrasts of a model at a layer; those by event and of other states in the pair only."""
+    states = other_states(sources.moments) if role == "reasoning" else ()
+    return [
+        *matched_contrasts(sources, store, layer),
+        *sentence_contrasts(sources, store, layer, states),
+        *(event_contrasts(sources, store, layer) if role in PAIR else ()),
+    ]
+
+
+def estimate_all(
+    found: Sequence[Named],
+    resamples: Resamples,
+    role: str,
     layer: int,
-    decisions: Moments,
-    window: tuple[int, int],
-    edges: np.ndarray,
-) -> Contrast:
-    values, present, _ = read_windows(store, layer, decisions, window)
-    whole = present.all(dim=1)
-    kept = decisions[whole.numpy()]
-    return directions.matched(
-        values[whole].mean(dim=1),
-        torch.from_numpy(kept.kind == POSITIVE),
-        torch.from_numpy(strata(kept.total, edges)),
-        torch.from_numpy(kept.problem_number),
-    )
+    readout_by_role: Mapping[str, Readout],
+) -> list[tuple[Key, Estimated, float]]:
+    """Every contrast's direction with the mean norm of its rows; `unmarked` beside `matched`."""
+    estimated = []
+    for named in found:
+        one = estimate(
+            named,
+            resamples,
+            with_bootstrap=named.form in RESAMPLED,
+            with_null=named.form == "matched",
+        )
+        norm = float(named.train.activations.norm(dim=1).mean())
+        estimated.append(((role, named.form, named.window, layer), one, norm))
+        if named.form == "matched":
+            unmarked = one.without(readout_by_role[role].markers)
+            estimated.append(((role, "unmarked", named.window, layer), unmarked, norm))
+    return estimated
 
 
-def _estimate(
-    train: Contrast,
-    dev: Contrast | None,
-    splits: np.ndarray,
-    weights: np.ndarray | None,
-    n_problems: int,
-) -> _Estimated:
-    estimate = directions.estimate(train)
-    cells = directions.sum_cells(train, n_problems)
-    halves = directions.split_half_directions(cells, splits)
-    resampled = None
-    if weights is not None:
-        resampled = directions.split_half_directions(cells, splits, weights)
-    auroc = None
-    if dev is not None:
-        scores = directions.project(dev.activations, estimate.direction).numpy()
-        auroc = statistics.auroc(scores, dev.is_positive.numpy(), dev.stratum.numpy())
-    row = {
-        "norm": float(estimate.direction.norm()),
-        "norm_corrected": statistics.noise_corrected_norm(halves[0]),
-        "split_half_cosine": statistics.split_half_cosine(halves[0]),
-        "dev_auroc": auroc,
+def _null_vectors(key: Key, one: Estimated) -> dict[str, Tensor]:
+    role, _, window, layer = key
+    assert one.null is not None
+    return {
+        name_of(role, f"null_{number}", window, layer): torch.from_numpy(vector)
+        for number, vector in enumerate(one.null[0])
     }
-    counts = asdict(estimate)
-    del counts["direction"]
-    return _Estimated(row | counts, estimate.direction, halves, resampled)
 
 
-def _select(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The layer and window of each model's matched direction that separate best on dev."""
-    selection: dict[str, Any] = {}
-    for row in rows:
-        if row["form"] != "matched" or row["dev_auroc"] is None:
-            continue
-        best = selection.get(row["role"])
-        if best is None or row["dev_auroc"] > best["dev_auroc"]:
-            selection[row["role"]] = {key: row[key] for key in ("layer", "window", "dev_auroc")}
-    return selection
-
-
-def _cosines(
-    estimated: Mapping[str, _Estimated], base_by_role: Mapping[str, str], n_problems: int
-) -> list[dict[str, Any]]:
-    """Noise-corrected cosine of each pair's two directions, by form, window and layer."""
-    found = []
-    for one in estimated.values():
-        role, form, window, layer = (one.row[key] for key in ("role", "form", "window", "layer"))
-        if role not in base_by_role:
-            continue
-        base = estimated[name_of(base_by_role[role], form, window, layer)]
-        cosine = statistics.noise_corrected_cosine(base.halves[0], one.halves[0])
-        interval = statistics.Interval(cosine, None, None, n_problems)
-        if cosine is not None and one.resampled_halves is not None:
-            assert base.resampled_halves is not None
-            replicates = statistics.noise_corrected_cosines(
-                base.resampled_halves, one.resampled_halves
-            )
-            interval = statistics.percentile_interval(cosine, replicates, n_problems)
-        key = {
-            "pair": f"{base_by_role[role]}-{role}",
-            "form": form,
-            "window": window,
-            "layer": layer,
-        }
-        ends = {"low": interval.low, "high": interval.high, "n": n_problems}
-        raw = float(torch.cosine_similarity(base.direction, one.direction, dim=0))
-        found.append(key | {"cosine": cosine} | ends | {"raw": raw})
-    return found
-
-
-def action_of(loaded: LoadedModel) -> Tensor:
-    """The `action` direction of a model."""
+def readout_of(loaded: LoadedModel) -> Readout:
+    """The `action` direction of a model, and its markers' rows."""
     ids = loaded.tokenizer.get_vocab()
-    return directions.action(
-        unembedding(loaded), final_norm_gain(loaded), [ids[MARKER]], [ids[ALTERNATIVE]]
-    )
+    w_u, gain = unembedding(loaded), final_norm_gain(loaded)
+    markers = w_u[[ids[word] for word in BACKTRACKING_OPENERS]].double() * gain.double()
+    return Readout(directions.action(w_u, gain, [ids[MARKER]], [ids[ALTERNATIVE]]), markers)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -262,22 +228,22 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "directions", workspace.params)
     roles = params.load(Roles, "models", workspace.params)
-    moments = read_moments(
-        traces.read(traces.Trace, workspace.traces / "traces.jsonl"),
-        traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl"),
-    )
+    written = traces.read(traces.Trace, workspace.traces / "traces.jsonl")
+    sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
     result = run(
         params_,
-        moments,
+        read_moments(written, sentences),
         {role: ActivationStore(workspace.activations(role)) for role in roles.all},
-        {role: action_of(models.load(workspace.model(role))) for role in roles.all},
+        {role: readout_of(models.load(workspace.model(role))) for role in roles.all},
         roles.base_by_role,
+        [trace.trace_id for trace in written],
+        read_events(workspace.results("stability") / "events.jsonl"),
     )
     with artifacts.new_folder(workspace.results("directions")) as folder:
         tensors = {name: v.contiguous() for name, v in sorted(result.direction_by_name.items())}
         artifacts.write_bytes(folder / "directions.safetensors", safetensors.torch.save(tensors))
-        artifacts.write_json(folder / "selection.json", result.selection)
-        artifacts.write_json(folder / "cosines.json", result.cosines)
+        for name in ("selection", "cosines", "layers", "forms"):
+            artifacts.write_json(folder / f"{name}.json", getattr(result, name))
         artifacts.write_csv(folder / "directions.csv", result.rows, COLUMNS)
         artifacts.write_json(folder / "directions.json", result.rows)
     print(result.selection)

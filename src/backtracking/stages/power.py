@@ -10,7 +10,8 @@ from itertools import product
 from typing import Any
 
 from backtracking import artifacts, params
-from backtracking.power import Size, Spread, minimal_effect
+from backtracking.power import Size, minimal_effect
+from backtracking.spread import Spread
 from backtracking.stages.command import run_stage
 from backtracking.workspace import Workspace
 

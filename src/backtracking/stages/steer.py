@@ -3,8 +3,8 @@
 Layer and window are chosen on dev problems; the test problems are read once, after that.
 
 Reads: models/*, data/{interim/traces,processed/sentences,raw/problems}, results/directions
-Writes: results/steer/{selection,evidence,magnitudes,forced,elsewhere,doses,signs,spread,
-    reports,free}.json
+Writes: results/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,arms_elsewhere,
+    necessity,transfer,doses,usable,signs,spread,reports,free}.json
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,6 +16,13 @@ import safetensors.torch
 import torch
 
 from backtracking import artifacts, models, params, traces
+from backtracking.arms import (
+    all_directions,
+    compare_arms,
+    extra_directions,
+    force_extras,
+    usable_doses,
+)
 from backtracking.claims import judge_causal, judge_primary
 from backtracking.effects import (
     BASELINE,
@@ -36,15 +43,17 @@ from backtracking.interventions import (
     force,
     free_runs,
     magnitudes,
-    report,
     score_on_dev,
 )
 from backtracking.moments import read_moments
+from backtracking.necessity import necessity
 from backtracking.organism.recipes import recipe_of
-from backtracking.power import Spread, spread_of
+from backtracking.reports import report
+from backtracking.spread import Spread, spread_of
 from backtracking.stages.command import run_stage
 from backtracking.statistics import Bootstrap
 from backtracking.traces import Problem, Trace
+from backtracking.transfer import transfer_matrix
 from backtracking.workspace import Roles, Workspace
 
 
@@ -73,31 +82,55 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs) -> dict[str, Any]:
     measured = {role: force(params, inputs, choice, role) for role in inputs.targets}
     forced = [row for one in measured.values() for row in tabulate(one, bootstrap)]
     elsewhere = [row for one in measured.values() for row in tabulate_elsewhere(one, bootstrap)]
+    dev = force(params, inputs, choice, "reasoning", split="dev", n_random=params.n_free_random)
+    reports = report(params, bootstrap, inputs, choice, inputs.targets)
+    reports += report(params, bootstrap, inputs, choice, inputs.targets[:1], kind="over", dose=-1.0)
+    primary = Label(inputs.base_by_role["reasoning"], 1.0, "decision")
     return {
         "selection": asdict(choice) | {"chosen_on": "dev", "grid": grid},
         "evidence": judge(measured, inputs, bootstrap),
         "magnitudes": magnitudes(inputs, choice),
         "forced": forced,
         "elsewhere": elsewhere,
-        "doses": respond_to_doses(params, bootstrap, inputs, choice, measured["reasoning"]),
-        "spread": asdict(
-            _spread(
-                params,
-                measured["reasoning"],
-                Label(inputs.base_by_role["reasoning"], 1.0, "decision"),
-            )
-        ),
+        **run_extras(params, bootstrap, inputs, choice, measured["reasoning"]),
+        "transfer": transfer_matrix(inputs, measured, reports, bootstrap),
+        "doses": respond_to_doses(params, bootstrap, inputs, choice, measured["reasoning"], dev),
+        "usable": usable_doses(dev, params.min_agreement, bootstrap),
+        "spread": asdict(_spread(params, measured["reasoning"], primary)),
         "signs": [row for one in measured.values() for row in signs(one, bootstrap)],
-        "reports": report(params, bootstrap, inputs, choice),
+        "reports": reports,
         "free": free_runs(params, bootstrap, inputs, choice),
     }
 
 
+def run_extras(
+    params: Params, bootstrap: Bootstrap, inputs: Inputs, choice: Choice, measured: Measured
+) -> dict[str, Any]:
+    """The further arms of the reasoning model, and what projecting directions out of it does."""
+    extras = extra_directions(inputs, choice, params)
+    found = force_extras(params, inputs, choice, extras)
+    known = all_directions(inputs, choice, extras)
+    removed = {
+        name: one.unit
+        for name, one in known.items()
+        if one.group in ("matched", "action", "form", "mean")
+    }
+    return {
+        "arms": compare_arms(measured.with_arms_of(found), known, bootstrap),
+        "arms_elsewhere": tabulate_elsewhere(found, bootstrap),
+        "necessity": necessity(params, bootstrap, inputs, choice, removed),
+    }
+
+
 def respond_to_doses(
-    params: Params, bootstrap: Bootstrap, inputs: Inputs, choice: Choice, test: Measured
+    params: Params,
+    bootstrap: Bootstrap,
+    inputs: Inputs,
+    choice: Choice,
+    test: Measured,
+    dev: Measured,
 ) -> list[dict[str, Any]]:
     """ED50 of every direction in the reasoning model, in both signs and in three units."""
-    dev = force(params, inputs, choice, "reasoning", split="dev", n_random=params.n_free_random)
     residual = inputs.residual_norm["reasoning", choice.layer]
     rows = []
     for direction in (*inputs.sources("reasoning"), "action"):
