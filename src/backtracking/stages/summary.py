@@ -34,6 +34,8 @@ FILES = (
     "lens/ranks", "lens/projected", "lens/evidence",
     "ablate/forced", "ablate/outcomes", "ablate/evidence",
     "belief/ceilings", "belief/betas", "belief/necessity", "belief/benchmark", "belief/evidence",
+    "transitions/models", "transitions/densities", "transitions/ladder", "transitions/latents",
+    "transitions/representation", "transitions/noise", "transitions/selection",
 )  # fmt: skip
 """What is read of the stages' results, as `<stage>/<file>`."""
 
@@ -59,6 +61,10 @@ TABLES = {
     "ceilings": "belief/ceilings",
     "betas": "belief/betas",
     "benchmark": "belief/benchmark",
+    "chains": "transitions/models",
+    "latents": "transitions/latents",
+    "representation": "transitions/representation",
+    "noise": "transitions/noise",
 }
 """Tables that git holds, by name: a file, without its random directions."""
 
@@ -181,7 +187,17 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
         "loss": loss_table(results.losses, params.loss_every),
         "dose": dose_table(results.study.rows("steer/forced")),
         "power": table_of(results.power),
+        "ladder": table_of(ladder_rows(results.study.files.get("transitions/ladder") or {})),
     }
+
+
+def ladder_rows(ladder: Mapping[str, Any]) -> Rows:
+    """One row per position and rung."""
+    return [
+        {"position": position} | rung
+        for position, found in ladder.items()
+        for rung in found["rungs"]
+    ]
 
 
 def loss_table(losses: Mapping[str, Sequence[float]], every: int) -> Table:
