@@ -46,12 +46,12 @@ class Effects:
         truth: mean effect.
     """
 
-    n_problems: int = 75
-    mean: float = 2.4
+    n_problems: int = 70
+    mean: float = 2.56
     dispersion: float = 50.0
-    between: float = 0.15
-    within: float = 0.2
-    truth: float = 0.05
+    between: float = 0.156
+    within: float = 0.142
+    truth: float = 0.052
 
     def draw(self, rng: np.random.Generator) -> Rows:
         """The effects of one study."""
@@ -135,7 +135,9 @@ class Pair:
         truths = np.zeros((2, self.d_model))
         truths[:, 0], truths[1, 1] = (1.0, self.truth), np.sqrt(1 - self.truth**2)
         rows, own = self._noise(len(problem), rng), self._noise(self.n_problems, rng)
-        side = np.where(is_positive, 1.0, -1.0)[:, None]  # a problem may have a direction of its own
+        side = np.where(is_positive, 1.0, -1.0)[
+            :, None
+        ]  # a problem may have a direction of its own
         columns = [torch.from_numpy(c) for c in (is_positive, np.zeros_like(problem), problem)]
         found = []
         for model, truth in enumerate(truths):
