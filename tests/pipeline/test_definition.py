@@ -18,7 +18,7 @@ STAGES = DVC["stages"]
 MODULES = {path.stem for path in (ROOT / "src/backtracking/stages").glob("*.py")}
 ROLES = Roles(PARAMS["models"]["controls"])
 CONTROL_MODELS = [role for role in ROLES.all if role not in ("base", "reasoning")]
-WITHOUT_MODEL = ("problems", "label", "summary")
+WITHOUT_MODEL = ("problems", "label", "pairs", "seeds", "summary")
 
 
 def module_of(stage: str) -> str:
@@ -87,8 +87,8 @@ def test_params_of_a_stage_are_what_its_module_loads(stage: str) -> None:
         expected -= {"policy"}
     elif stage == "weights-reasoning":
         expected -= {"base_policy"}
-    elif stage == "controls":
-        # Its models are made by the module of `weights`, with threads of its own.
+    elif stage in ("controls", "pairs"):
+        # Their models are made by the module of `weights`, with threads of their own.
         expected |= loaded_sections("weights") - {"weights.n_threads"}
     assert wildcard == expected
 

@@ -11,9 +11,10 @@ from backtracking.workspace import Roles
 
 CONTROLS = {"shuffled": "base", "nostatement": "nostatement-base", "scratch": "base"}
 ORDER = (
-    "problems", "weights base", "weights reasoning", "controls", "traces", "label", "organism",
+    "problems", "weights base", "weights reasoning", "controls", "pairs", "traces", "label",
+    "organism",
     *(f"extract {role}" for role in Roles(CONTROLS).all), "stability", "directions", "steer",
-    "lens", "belief", "ablate", "power", "transitions", "summary",
+    "seeds", "lens", "belief", "ablate", "power", "transitions", "summary",
 )  # fmt: skip
 
 
