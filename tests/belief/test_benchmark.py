@@ -59,7 +59,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def save(path: Path, **vectors: torch.Tensor) -> Path:
-    named = {name.replace("__", "."): vector for name, vector in vectors.items()}
+    named = {name.replace("__", "."): vector.clone() for name, vector in vectors.items()}
     safetensors.torch.save_file(named, path)
     return path
 
@@ -74,13 +74,12 @@ def test_a_shipped_direction_scores_in_a_file_as_it_does_in_the_stage(
     study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever its norm; the other direction at another layer does not disturb it."""
-    file = save(tmp_path / "v.safetensors", mine__2=100 * SHIPPED, other=SHIPPED.flip(0).clone())
+    file = save(tmp_path / "v.safetensors", mine__2=100 * SHIPPED, other=SHIPPED.flip(0))
     assert run(study, str(file), "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["ok"] and answer["command"] == "bench-directions"
     keys = [(row["direction"], row["layer"], row["span"]) for row in answer["scores"]]
     assert keys == [("mine", 2, "E1"), ("mine", 2, "E2"), ("other", 1, "E1"), ("other", 1, "E2")]
-    shipped = {(row["layer"], row["span"]): row for row in answer["baselines"]}
     shipped = {
         (row["layer"], row["span"]): row
         for row in answer["baselines"]
@@ -121,7 +120,7 @@ BROKEN = {
     "asked": ({"v__1": SHIPPED}, ["--layer", "9"], "--layer 9: the model has layers 0 to 2"),
     "missing": ({"v__1": SHIPPED}, ["--layer", "2"], "holds no vector at layer 2"),
     "reserved": ({"action__1": SHIPPED}, [], "one of the experiment's own arms"),
-    "twice": ({"v": SHIPPED, "v__1": SHIPPED.clone()}, [], "stands twice for layer 1"),
+    "twice": ({"v": SHIPPED, "v__1": SHIPPED}, [], "stands twice for layer 1"),
     "empty": ({}, [], "holds no vector"),
 }
 
