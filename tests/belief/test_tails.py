@@ -149,5 +149,7 @@ def test_a_patch_without_a_donor_is_refused(loaded: LoadedModel, items: list[Ite
 
 
 def test_no_hook_is_left_behind(loaded: LoadedModel, items: list[Item]) -> None:
+    plain(loaded, items[0].clean_ids)
+    before = [len(block._forward_hooks) for block in loaded.blocks]
     ask(loaded, items[:1], WORDS, ROWS, len(ROWS), 100)
-    assert not any(block._forward_hooks for block in loaded.blocks)
+    assert [len(block._forward_hooks) for block in loaded.blocks] == before

@@ -1,0 +1,177 @@
+"""`backtracking bench-directions` on good and on broken files, over a tiny study of its own."""
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from belief_helpers import D_MODEL, ID_BY_WORD, N_LAYERS, make_items, save_world_model
+from project import write_tiny_params
+
+from backtracking import artifacts, cli, models, params
+from backtracking.belief import files
+from backtracking.belief.benchmark import Benchmark, score, with_action
+from backtracking.belief.doses import Direction
+from backtracking.belief.scoring import Section
+from backtracking.errors import UserError
+from backtracking.organism.donors import Item
+from backtracking.statistics import Bootstrap
+from backtracking.workspace import Workspace
+
+SHIPPED = torch.randn(D_MODEL, generator=torch.Generator().manual_seed(1))
+
+
+def choose_items() -> list[Item]:
+    """Ten live points of dev and of test, and as many that are over."""
+    found = []
+    for split in ("dev", "test"):
+        items = make_items(12, split)
+        found += [item for item in items if item.donor_ids][:10]
+    return [*found, *[item for item in items if item.kind == "over"][:10]]
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace with the outs that the verb reads."""
+    root = tmp_path_factory.mktemp("study")
+    workspace, outs = Workspace(root), root / "results" / "belief"
+    write_tiny_params(workspace.params)
+    save_world_model(workspace.model("reasoning"))
+    loaded = models.load(workspace.model("reasoning"))
+    action = torch.randn(D_MODEL, generator=torch.Generator().manual_seed(2))
+    source = workspace.results("directions") / "directions.safetensors"
+    artifacts.write_bytes(source, safetensors.torch.save({"reasoning.action": action}))
+    files.write_items(outs / "donors.jsonl", choose_items())
+    shipped = [Direction("shipped", layer, SHIPPED) for layer in range(N_LAYERS)]
+    scored = score(
+        params.load(Section, "belief", workspace.params),
+        params.load(Bootstrap, "statistics", workspace.params),
+        Benchmark(loaded, "reasoning", files.read_items(outs / "donors.jsonl")),
+        with_action(shipped, Direction("action", 0, action)),
+        reference="shipped",
+    )
+    null = [{"layer": k[0], "span": k[1], "effects": list(v)} for k, v in scored.null.items()]
+    artifacts.write_json(outs / "null.json", null)
+    artifacts.write_json(outs / "benchmark.json", scored.rows)
+    artifacts.write_json(outs / "selection.json", {"layer": 1, "window": "4:4"})
+    return root
+
+
+def save(path: Path, **vectors: torch.Tensor) -> Path:
+    named = {name.replace("__", "."): vector.clone() for name, vector in vectors.items()}
+    safetensors.torch.save_file(named, path)
+    return path
+
+
+def run(root: Path, *arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--root", str(root), "bench-directions", *arguments])
+    return int(ended.value.code or 0)
+
+
+def test_a_shipped_direction_scores_in_a_file_as_it_does_in_the_stage(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever its norm; the other direction at another layer does not disturb it."""
+    file = save(tmp_path / "v.safetensors", mine__2=100 * SHIPPED, other=SHIPPED.flip(0))
+    assert run(study, str(file), "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["ok"] and answer["command"] == "bench-directions"
+    keys = [(row["direction"], row["layer"], row["span"]) for row in answer["scores"]]
+    assert keys == [("mine", 2, "E1"), ("mine", 2, "E2"), ("other", 1, "E1"), ("other", 1, "E2")]
+    shipped = {
+        (row["layer"], row["span"]): row
+        for row in answer["baselines"]
+        if row["direction"] == "shipped"
+    }
+    for row in answer["scores"][:2]:
+        expected = shipped[2, row["span"]]
+        for key, value in row.items():
+            if key in ("direction", "b_null", "c_null"):
+                continue
+            if isinstance(value, float):
+                assert value == pytest.approx(expected[key], rel=1e-3, abs=1e-4), key
+            else:
+                assert value == expected[key], key
+    assert {row["layer"] for row in answer["baselines"]} == {1, 2}
+    assert "action" in {row["direction"] for row in answer["baselines"]}
+
+
+def test_the_table_names_every_direction_and_the_baselines_beside(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = save(tmp_path / "v.safetensors", mine__0=SHIPPED, mine__2=SHIPPED, plain=SHIPPED)
+    assert run(study, str(file), "--layer", "2") == 0
+    out = capsys.readouterr().out
+    mine, baselines = out.split("Baselines")
+    assert mine.count("mine") == 2 and mine.count("plain") == 2
+    assert "shipped" in baselines and "action" in baselines
+    assert "verdict B" in mine and "untestable" in out or "belief" in out or "mixed" in out
+
+
+BROKEN = {
+    "shape": ({"v__1": torch.ones(D_MODEL + 1)}, [], r"`v.1`.*shape \[16\].*found.*\[17\]"),
+    "matrix": ({"v__1": torch.ones(2, D_MODEL)}, [], r"found float32 of shape \[2, 16\]"),
+    "integers": ({"v__1": torch.ones(D_MODEL, dtype=torch.int64)}, [], "found int64"),
+    "nan": ({"v__1": torch.full((D_MODEL,), torch.nan)}, [], "NaN or infinity in 16 of 16"),
+    "zeros": ({"v__1": torch.zeros(D_MODEL)}, [], "`v.1` is all zeros"),
+    "layer": ({"v__7": SHIPPED}, [], "names layer 7, and the model has layers 0 to 2"),
+    "asked": ({"v__1": SHIPPED}, ["--layer", "9"], "--layer 9: the model has layers 0 to 2"),
+    "missing": ({"v__1": SHIPPED}, ["--layer", "2"], "holds no vector at layer 2"),
+    "reserved": ({"action__1": SHIPPED}, [], "one of the experiment's own arms"),
+    "twice": ({"v": SHIPPED, "v__1": SHIPPED}, [], "stands twice for layer 1"),
+    "empty": ({}, [], "holds no vector"),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_file_that_cannot_be_scored_is_one_paragraph_and_exit_one(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], case: str
+) -> None:
+    vectors, options, message = BROKEN[case]
+    assert run(study, str(save(tmp_path / "v.safetensors", **vectors)), *options) == 1
+    error = capsys.readouterr().err
+    told = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert len(told) == 1 and "Traceback" not in error
+    pytest.raises(UserError, _fail, told[0]).match(message)
+
+
+def _fail(message: str) -> None:
+    raise UserError(message)
+
+
+def test_what_is_no_safetensors_file_is_said_to_be_none(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "v.pt"
+    torch.save({"v.1": SHIPPED}, path)
+    assert run(study, str(path)) == 1
+    assert "is no safetensors file" in capsys.readouterr().err
+    assert run(study, str(tmp_path / "none"), "--json") == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert not answer["ok"] and "is no file" in answer["items"][0]["fact"]
+
+
+def test_without_the_stage_s_outs_the_cure_is_named(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_tiny_params(tmp_path / "params.yaml")
+    assert run(tmp_path, str(save(tmp_path / "v.safetensors", v=SHIPPED))) == 1
+    assert "dvc --wait-for-lock repro" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "b"], ["a", "--layer", "two"], ["a", "--loud"]])
+def test_wrong_use_is_two(study: Path, arguments: list[str]) -> None:
+    assert run(study, *arguments) == 2
+
+
+def test_items_come_back_as_they_were_written(tmp_path: Path) -> None:
+    items = choose_items()
+    files.write_items(tmp_path / "donors.jsonl", items)
+    assert files.read_items(tmp_path / "donors.jsonl") == items
+    broken = [{"item_id": "x"}]
+    artifacts.write_jsonl(tmp_path / "broken.jsonl", broken)
+    with pytest.raises(UserError, match="line 1: expected the keys"):
+        files.read_items(tmp_path / "broken.jsonl")
+    assert ID_BY_WORD["Wait"] in items[0].continuation_ids

@@ -1,0 +1,119 @@
+"""Planted readouts go through the tables and come out with the verdicts that were planted."""
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+import pytest
+from belief_helpers import make_items
+
+from backtracking.belief.doses import Dose
+from backtracking.belief.measure import PATCH, Arm, Measured
+from backtracking.belief.necessity import necessity_of
+from backtracking.belief.readouts import Asked, Readouts
+from backtracking.belief.tables import judge_belief, tabulate_betas, tabulate_ceilings
+from backtracking.belief.tails import SPANS
+from backtracking.statistics import Bootstrap
+
+BOOTSTRAP = Bootstrap(200, 0.95, 0)
+ITEMS = [item for item in make_items(30) if item.donor_ids][:60]
+CLEAN, NATURAL = -18.0, 30.0
+SHARES = {"v": 0.9, "w": 0.05, "action": 0.3, "random_0": 0.1, "random_1": 0.5}
+"""What each arm moves the report by, as a share of the natural difference, under E2."""
+
+
+def readouts(values: np.ndarray, wait: np.ndarray) -> Readouts:
+    names = [field.name for field in fields(Readouts)]
+    return Readouts(**{name: wait if name == "a" else values for name in names})
+
+
+def plant(patch: float = 1.0, wait: float = 1.5, **changed: Any) -> Measured:
+    """Every arm at layer 2: nothing under E1, its share under E2, all with the patch's Wait."""
+    rng = np.random.default_rng(0)
+    arms, shares = [Arm("clean", 0, "E1")], [0.0]
+    for name, share in {PATCH: patch, **SHARES}.items():
+        for span in SPANS:
+            arms.append(Arm(name, 2, span))
+            shares.append(share if span == "E2" else 0.0)
+    noise = rng.normal(size=(len(arms), len(ITEMS)))
+    values = CLEAN + NATURAL * np.array(shares)[:, None] + noise
+    waits = np.full((len(arms), len(ITEMS)), wait)
+    waits[0] = 0
+    donor = readouts(np.full((1, len(ITEMS)), CLEAN + NATURAL), np.full((1, len(ITEMS)), wait))
+    asked = Asked(readouts(values, waits), donor, donor)
+    doses = {(name, 2): Dose(1.0, True, 1.5, 1.5, 0.1) for name in ("v", "w", "action")}
+    return Measured("reasoning", ITEMS, arms, doses | changed.get("doses", {}), asked)
+
+
+def verdicts(measured: Measured) -> dict[tuple[str, str], str]:
+    rows = tabulate_betas(measured, BOOTSTRAP)
+    return {
+        (row["direction"], row["span"]): row["verdict"] for row in rows if row["readout"] == "b"
+    }
+
+
+def test_a_planted_belief_and_a_planted_action_are_told_apart() -> None:
+    found = verdicts(plant())
+    assert found["v", "E2"] == "belief" and found["w", "E2"] == "action"
+    assert found["action", "E2"] == "mixed"
+
+
+def test_where_the_patch_is_not_read_every_direction_is_untestable_and_has_no_beta() -> None:
+    rows = [row for row in tabulate_betas(plant(), BOOTSTRAP) if row["span"] == "E1"]
+    assert {row["verdict"] for row in rows} == {"untestable"}
+    assert {row["beta_value"] for row in rows} == {None}
+    assert all(row["change_value"] is not None for row in rows)
+
+
+@pytest.mark.parametrize(("patch", "wait"), [(0.4, 1.5), (1.0, 0.0)])
+def test_a_weak_ceiling_or_one_without_wait_tests_nothing(patch: float, wait: float) -> None:
+    assert set(verdicts(plant(patch, wait)).values()) == {"untestable"}
+    assert not any(row["testable"] for row in tabulate_ceilings(plant(patch, wait), BOOTSTRAP))
+
+
+def test_directions_without_a_dose_have_a_row_all_the_same() -> None:
+    doses = {("none", 2): Dose(0.0, False, 0.0, 1.5, 0.0)}
+    rows = [r for r in tabulate_betas(plant(doses=doses), BOOTSTRAP) if r["direction"] == "none"]
+    assert {row["verdict"] for row in rows} == {"untestable"} and len(rows) == 4
+
+
+def test_a_belief_hangs_on_action_having_a_dose() -> None:
+    unreached = {("action", 2): Dose(1.0, False, 1.0, 1.5, 0.1)}
+    found = verdicts(plant(doses=unreached))
+    assert found["v", "E2"] == "untestable" and found["w", "E2"] == "action"
+
+
+def test_beta_null_and_flips_are_those_that_were_planted() -> None:
+    rows = tabulate_betas(plant(), BOOTSTRAP)
+    row = next(r for r in rows if (r["direction"], r["span"], r["readout"]) == ("v", "E2", "b"))
+    assert row["beta_value"] == pytest.approx(0.9, abs=0.02)
+    assert row["minus_action_value"] == pytest.approx(0.6, abs=0.02)
+    assert 0.45 < row["null"] < 0.5 and row["p"] == pytest.approx(1 / 3)
+    assert row["flipped"] == 1.0 and row["wait_share"] == pytest.approx(1.0)
+
+
+def test_the_claim_holds_for_a_belief_beyond_random_directions_only() -> None:
+    rows = tabulate_betas(plant(), BOOTSTRAP)
+    assert judge_belief(rows, "v", "reasoning", 2)["verdict"] == "holds"
+    assert judge_belief(rows, "w", "reasoning", 2)["verdict"] == "fails"
+    assert judge_belief(rows, "v", "reasoning", 2, "E1")["verdict"] == "untestable"
+    as_good = [row | {"null": 0.95} if row["null"] is not None else row for row in rows]
+    assert judge_belief(as_good, "v", "reasoning", 2)["verdict"] == "fails"
+
+
+@pytest.mark.parametrize(
+    ("p_without", "b_without", "falls", "stays"),
+    [(0.3, 9.0, "holds", "holds"), (0.3, 2.0, "holds", "fails"), (0.55, 9.0, "fails", "holds")],
+)
+def test_necessity_tells_the_fall_of_acting_from_that_of_the_report(
+    p_without: float, b_without: float, falls: str, stays: str
+) -> None:
+    rng = np.random.default_rng(0)
+    p = np.stack([np.full(60, 0.55), p_without + 0.01 * rng.normal(size=60)])
+    b = np.stack([np.full(60, 10.0), b_without + rng.normal(size=60)])
+    found = Readouts(a=b, b=b, c=b, p_backtrack=p, p_parent=p, p_legal=p)
+    problems = [f"p{n // 3}" for n in range(60)]
+    row = necessity_of(found, 1, [-0.05, 0.0, 0.01], problems, BOOTSTRAP)
+    assert (row["falls"], row["report_stays"]) == (falls, stays)
+    assert row["change_value"] == pytest.approx(p_without - 0.55, abs=0.01)
+    assert row["report_kept_value"] == pytest.approx(b_without / 10, abs=0.05)
