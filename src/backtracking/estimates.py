@@ -17,7 +17,8 @@ from backtracking import directions, statistics
 from backtracking.contrasts import Named
 from backtracking.directions import Contrast
 
-Halves = Float[np.ndarray, "n n_splits 2 d_model"]
+Resampled = Float[np.ndarray, "n_resamples n_splits 2 d_model"]
+Null = tuple[Float[np.ndarray, "n_null d_model"], Float[np.ndarray, "n_null n_splits 2 d_model"]]
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Estimated:
     direction: Float[Tensor, " d_model"]
     halves: Float[np.ndarray, "n_splits 2 d_model"]
     counts: Mapping[str, Any]
-    resampled: Halves | None
-    null: tuple[Float[np.ndarray, "n d_model"], Halves] | None
+    resampled: Resampled | None
+    null: Null | None
     dev: Contrast | None
     n_problems: int
 
@@ -156,9 +157,7 @@ def select(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return selection
 
 
-def _null(
-    contrast: Contrast, resamples: Resamples
-) -> tuple[Float[np.ndarray, "n d_model"], Halves]:
+def _null(contrast: Contrast, resamples: Resamples) -> Null:
     generator = torch.Generator().manual_seed(resamples.seed)
     labels = torch.stack(
         [
