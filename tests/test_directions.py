@@ -327,7 +327,7 @@ def test_rows_of_no_weight_might_as_well_not_be_there() -> None:
 
 
 def test_a_projected_direction_has_nothing_in_the_span_and_the_rest_unchanged() -> None:
-    rows = torch.randn(3, D_MODEL, generator=generator(0))
+    rows = torch.randn(3, D_MODEL, generator=generator(0)).double()
     rows[2] = rows[0] - 2 * rows[1]
     vectors = torch.randn(5, 2, D_MODEL, generator=generator(1))
     found = directions.without_span(vectors, rows)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import torch
@@ -60,7 +61,7 @@ def test_every_event_of_the_train_problems_is_regenerated(
 ) -> None:
     traces, problems = written
     policy = params.load(Policy, "policy", FILE)
-    tokenizer = loaded.tokenizer.backend_tokenizer  # type: ignore[attr-defined]
+    tokenizer: Any = getattr(loaded.tokenizer, "backend_tokenizer")  # noqa: B009
     labelled = label.run(label.Params("backtracking"), policy, traces, problems, tokenizer)
     moments = read_moments(traces, labelled.sentences)
     found = run(PARAMS, BOOTSTRAP, loaded, traces, moments)
