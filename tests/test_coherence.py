@@ -32,7 +32,8 @@ def test_surprise_is_that_of_a_plain_forward_pass_in_any_batch(
 
 def test_the_first_tokens_of_backtracking_sentences_are_marked() -> None:
     text = "Start at 0 . Try 9 on 0 . Left 8 . Total 9 . Compare 9 with 8 . "
-    words: list[str] = f"{text} Wait , 9 is too big . Undo 9 on 0 .".split()
+    text += "Wait , 9 is too big . Undo 9 on 0 ."
+    words = [str(word) for word in text.split()]
     marked = opens_backtracking(Replay((9, 8), 8).read(words), len(words) + 1)
     assert [words[at] for at in marked.nonzero()[0]] == ["Wait", "Undo"]
     assert len(marked) == len(words) + 1
