@@ -134,7 +134,7 @@ def test_effects_are_differences_to_the_first_arm_paired_by_problem(
     assert {row["effect_value"] for row in first.values()} == {0.0}
     assert second["backtracking_rate"]["effect_value"] == pytest.approx(1 / 14)
     assert second["state_uncertainty-estimation"]["effect_value"] == pytest.approx(-1 / 14)
-    assert second["p_act_over"]["effect_value"] in (0.5, 1.0)
+    assert second["p_act_over"]["effect_value"] > 0
     for name, row in second.items():
         assert row["effect_value"] == pytest.approx(row["value"] - first[name]["value"])
     assert "nll" not in first

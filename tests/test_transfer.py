@@ -60,16 +60,14 @@ def test_a_shift_is_held_against_random_directions_at_its_own_dose() -> None:
     assert shift_of(rows, "base", "reasoning", "alive") is None
 
 
-def test_planted_effects_stand_in_their_cells_with_their_verdicts(inputs: Inputs) -> None:
+def test_planted_effects_stand_in_their_cells_with_their_verdicts(
+    inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The planted runs have the base's direction only, so it is the only source."""
+    monkeypatch.setattr(Inputs, "sources", lambda _self, _target: ["base"])
     runs = {"base": measured(0.4, 0.3, target="base")}
-    only = type(inputs)(
-        inputs.model_by_role, inputs.traces, inputs.moments, inputs.problems,
-        inputs.direction_by_name, inputs.residual_norm, inputs.base_by_role,
-    )  # fmt: skip
-    only.sources = lambda target: ["base"]  # type: ignore[method-assign]
     good, bad = rows_of(0.5, 1.0, "alive"), rows_of(-0.01, -1.0, "over")
-    found = {row["kind"]: row for row in transfer_matrix(only, runs, good + bad, BOOTSTRAP)}
+    found = {row["kind"]: row for row in transfer_matrix(inputs, runs, good + bad, BOOTSTRAP)}
     assert found["alive"]["value"] == pytest.approx(0.4)
     assert found["over"]["value"] == pytest.approx(-0.3)
     assert found["alive"]["verdict"] == "holds" and found["over"]["verdict"] == "no test"

@@ -74,23 +74,14 @@ def result() -> Result:
     }
     readouts = {role: Readout(torch.ones(D_MODEL), MARKERS) for role in stores}
     trace_ids = [f"p{n:03d}/0" for n in range(N // 6)]
+    keyword = (over | (random.random(N) < 0.2)) & (split == "train")
     events = [
-        Event(
-            trace_ids[t],
-            trace_ids[t][:4],
-            int(e) - 1,
-            k,
-            True,
-            k == "over",
-            8,
-            8,
-            6 * (k == "over"),
+        Event(trace_ids[trace], f"p{trace:03d}", int(end) - 1, kind, True, kind == "over", 8, 8, n)
+        for trace, end, kind, n in zip(
+            problem[keyword], moments.end[keyword], moments.kind[keyword], 6 * over[keyword],
+            strict=True,
         )
-        for t, e, k, s, keyword in zip(
-            problem, moments.end, moments.kind, split, over | (random.random(N) < 0.2), strict=True
-        )
-        if keyword and s == "train"
-    ]
+    ]  # fmt: skip
     return run(PARAMS, moments, stores, readouts, {"reasoning": "base"}, trace_ids, events)
 
 
