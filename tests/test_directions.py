@@ -298,3 +298,55 @@ def test_wrong_input_is_told() -> None:
         directions.difference_of_means(rows, rows[:0])
     with pytest.raises(ValueError, match="weights for 2 problems, found 3"):
         directions.resample_directions(sum_cells(contrast), np.ones((1, 3)))
+
+
+def test_weights_count_rows_as_often_as_they_say() -> None:
+    (contrast,) = plant_contrasts(plant_pair(2.0, 0.5, 3)[:1], 3)
+    weight = torch.randint(1, 4, (len(contrast.stratum),), generator=generator(0))
+    repeated = [
+        getattr(contrast, name).repeat_interleave(weight, dim=0)
+        for name in ("activations", "is_positive", "stratum", "problem")
+    ]
+    weighted = dataclasses.replace(contrast, weight=weight.double())
+    expected, found = estimate(matched(*repeated)), estimate(weighted)
+    torch.testing.assert_close(found.direction, expected.direction)
+    assert (found.n_positive, found.n_negative) == (expected.n_positive, expected.n_negative)
+    ones = dataclasses.replace(contrast, weight=torch.ones(len(weight)))
+    assert torch.equal(estimate(ones).direction, estimate(contrast).direction)
+
+
+def test_rows_of_no_weight_might_as_well_not_be_there() -> None:
+    (contrast,) = plant_contrasts(plant_pair(2.0, 0.5, 4)[:1], 4)
+    kept = torch.rand(len(contrast.stratum), generator=generator(1)) < 0.7
+    fewer = matched(
+        contrast.activations[kept], contrast.is_positive[kept],
+        contrast.stratum[kept], contrast.problem[kept],
+    )  # fmt: skip
+    found = estimate(dataclasses.replace(contrast, weight=kept.double()))
+    torch.testing.assert_close(found.direction, estimate(fewer).direction)
+
+
+def test_a_projected_direction_has_nothing_in_the_span_and_the_rest_unchanged() -> None:
+    rows = torch.randn(3, D_MODEL, generator=generator(0)).double()
+    rows[2] = rows[0] - 2 * rows[1]
+    vectors = torch.randn(5, 2, D_MODEL, generator=generator(1))
+    found = directions.without_span(vectors, rows)
+    assert (found @ rows.double().T).abs().max() < 1e-10
+    torch.testing.assert_close(directions.without_span(found, rows), found)
+    removed = vectors.double() - found
+    assert torch.linalg.matrix_rank(removed.reshape(-1, D_MODEL), atol=1e-9) == 2
+
+
+def test_directions_of_shuffled_labels_are_those_of_the_relabelled_contrast() -> None:
+    (contrast,) = plant_contrasts(plant_pair(2.0, 0.5, 5)[:1], 5)
+    labels = torch.stack(
+        [
+            directions.shuffle_within(contrast.is_positive, contrast.stratum, generator(seed))
+            for seed in (1, 2)
+        ]
+    )
+    weights = np.ones((1, 60))
+    found = directions.shuffled_directions(contrast, labels, weights)
+    for number_, label in enumerate(labels):
+        expected = estimate(dataclasses.replace(contrast, is_positive=label)).direction
+        np.testing.assert_allclose(found[number_, 0], expected.numpy(), atol=1e-12)

@@ -52,7 +52,7 @@ def measured(raises: float, lowers: float, noise: float = 0.0, target: str = "re
     kl[1] = 0.25
     names = [f"p{number:02}" for number in range(N_PROBLEMS)]
     problem = np.array([names[number] for number in numbers], dtype=object)
-    return Measured(target, LABELS, Forced(p, agreement, kl), kind, problem, names)
+    return Measured(target, LABELS, Forced(p, agreement, kl, 0.1 + kl, kl), kind, problem, names)
 
 
 def test_planted_rates_and_effects_come_back_by_kind() -> None:
@@ -122,6 +122,25 @@ def test_changes_elsewhere_are_told_for_every_arm() -> None:
     assert row["agreement_value"] == 1 and row["kl"] == 0
 
 
+def test_wait_elsewhere_is_told_as_a_paired_difference_to_the_baseline() -> None:
+    rows = tabulate_elsewhere(measured(0.4, 0.3), BOOTSTRAP)
+    (row,) = group_by(rows, direction="base", dose=1.0)
+    assert row["wait_sentence_end"] == pytest.approx(0.35)
+    for name in ("wait_sentence_end_value", "wait_mid_sentence_value"):
+        assert row[name] == pytest.approx(0.25)
+    (row,) = group_by(rows, direction="baseline")
+    assert row["wait_sentence_end"] == pytest.approx(0.1) and row["wait_sentence_end_value"] == 0
+
+
+def test_arms_are_joined_and_chosen_with_their_names() -> None:
+    one = measured(0.4, 0.3)
+    first, second = one.with_only([0, 1]), one.with_only([0, 2, 3])
+    joined = first.with_arms_of(second)
+    assert joined.labels == [LABELS[number] for number in (0, 1, 2, 3)]
+    for label in joined.labels:
+        assert np.array_equal(joined.p(label, "over"), one.p(label, "over"))
+
+
 def at_doses(n: int, steps: dict[float, float], agreement: dict[float, float]) -> Measured:
     """Runs in which each dose of `base` adds its step at alive, and random ones 0.1 of the dose."""
     doses = list(steps)
@@ -137,7 +156,8 @@ def at_doses(n: int, steps: dict[float, float], agreement: dict[float, float]) -
     p = baseline + np.array(added)[:, None] + 0.01 * rng.standard_normal((len(labels), 1))
     other = np.array([agreement.get(label.dose, 1.0) for label in labels])
     kind = np.full(len(problem), "alive", dtype=object)
-    forced = Forced(p, np.tile(other[:, None], n), np.zeros((len(labels), n)))
+    zero = np.zeros((len(labels), n))
+    forced = Forced(p, np.tile(other[:, None], n), zero, zero, zero)
     return Measured("reasoning", labels, forced, kind, problem, sorted(set(problem)))
 
 

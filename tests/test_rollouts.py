@@ -88,6 +88,11 @@ def test_one_trace_is_counted_sentence_by_sentence(
     assert found["solve_rate"]["value"] == 0
     assert found["backtracking_rate"]["value"] == pytest.approx(2 / 15)
     assert found["conditional_validity"]["value"] == pytest.approx(13 / 14)
+    assert found["state_deduction"]["value"] == pytest.approx(6 / 15)
+    assert found["state_uncertainty-estimation"]["value"] == found["state_unparsed"]["value"] == 0
+    states = sum(row["value"] for name, row in found.items() if name.startswith("state_"))
+    assert states + found["backtracking_rate"]["value"] == pytest.approx(1)
+    assert found["nll"]["value"] > 0 and found["repeated_rate"]["value"] == 0
     assert "p_act_doomed" not in found and "p_act_exhausted" not in found
 
 
@@ -111,3 +116,25 @@ def test_arms_of_the_same_vector_write_the_same_and_another_writes_otherwise(
     assert first == again
     assert {row["measure"] for row in first} >= {"solve_rate", "n_tokens"}
     assert len(first) > 0 and len(other) > 0
+
+
+def test_effects_are_differences_to_the_first_arm_paired_by_problem(
+    monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel
+) -> None:
+    vocabulary = loaded.tokenizer.get_vocab()
+    stays, turns = (f"{OVER}{end} </s>" for end in ("Hmm .", "Wait , 28 is too big ."))
+    written = [
+        Generation([vocabulary[word] for word in text.split()], "stop")
+        for text in (stays, stays, turns, turns)
+    ]
+    monkeypatch.setattr(rollouts, "generate", lambda *_, **__: written)
+    rollout = Rollout(1, 0, 20, is_scored=False)
+    arms = roll_out(loaded, rollout, PLANTED[:2], [ZERO, ZERO], BOOTSTRAP)
+    first, second = ({row["measure"]: row for row in arm} for arm in arms)
+    assert {row["effect_value"] for row in first.values()} == {0.0}
+    assert second["backtracking_rate"]["effect_value"] == pytest.approx(1 / 14)
+    assert second["state_uncertainty-estimation"]["effect_value"] == pytest.approx(-1 / 14)
+    assert second["p_act_over"]["effect_value"] > 0
+    for name, row in second.items():
+        assert row["effect_value"] == pytest.approx(row["value"] - first[name]["value"])
+    assert "nll" not in first

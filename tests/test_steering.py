@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backtracking import hooks, models
 from backtracking.models import LoadedModel
-from backtracking.steering import Arm, Forced, Prefix, mask_of, read_out, teacher_force
+from backtracking.steering import Arm, Forced, Prefix, mask_of, noise_of, read_out, teacher_force
 
 LAYER, MARKED = 1, (5, 9)
 WHERES = ("decision", "generated", "all")
@@ -36,7 +36,7 @@ def make_prefixes() -> list[Prefix]:
         stops = list(range(6, length, 4))
         for stop in stops:
             ids[stop] = FULL_STOP
-        prefixes.append(Prefix(ids, 4, stops))
+        prefixes.append(Prefix(ids, 4, stops, [5, 7]))
     return prefixes
 
 
@@ -123,6 +123,11 @@ def test_an_arm_is_a_plain_forward_pass_with_the_vector_added(
             steered[elsewhere], baseline[elsewhere], log_target=True, reduction="none"
         )
         assert found.kl[1, number] == pytest.approx(float(kl.sum(1).mean()), abs=1e-5)
+        p = steered[:, list(MARKED)].exp().sum(1)
+        middle = [at for at in elsewhere if at not in prefix.sentence_ends]
+        for name, places in (("p_sentence_end", prefix.sentence_ends), ("p_mid_sentence", middle)):
+            value = getattr(found, name)[1, number]
+            assert value == pytest.approx(float(p[places].mean()), abs=1e-6)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 7, 12])
@@ -132,7 +137,7 @@ def test_batches_do_not_change_the_results(loaded: LoadedModel, vectors: Tensor,
     told: list[int] = []
     one = force(loaded, arms)
     other = teacher_force(loaded, LAYER, PREFIXES, arms, MARKED, rows, told.append)
-    for name in ("p_marked", "agreement", "kl"):
+    for name in ("p_marked", "agreement", "kl", "p_sentence_end", "p_mid_sentence"):
         np.testing.assert_allclose(getattr(one, name), getattr(other, name), atol=1e-6)
     assert sum(told) == len(arms) * len(PREFIXES)
 
@@ -159,6 +164,73 @@ def test_the_residual_stream_changes_at_exactly_these_positions(
     mask = mask_of(prefix, where)
     assert torch.equal(change.abs().amax(1) > 0, mask)
     torch.testing.assert_close(change[mask], vectors[0].expand(int(mask.sum()), -1))
+
+
+def resid_post(loaded: LoadedModel, prefix: Prefix, arm: Arm) -> Tensor:
+    with hooks.capture(loaded.blocks, [LAYER]) as found:
+        teacher_force(loaded, LAYER, [prefix], [arm], MARKED, 8)
+    return found[LAYER][0]
+
+
+def test_projecting_out_leaves_nothing_along_the_direction_and_the_rest_as_it_was(
+    loaded: LoadedModel, vectors: Tensor
+) -> None:
+    prefix, unit = PREFIXES[2], vectors[0] / vectors[0].norm()
+    clean = resid_post(loaded, prefix, Arm(ZERO, "decision"))
+    found = resid_post(loaded, prefix, Arm(vectors[0], "decision", "project_out"))
+    mask = mask_of(prefix, "decision")
+    assert (found[mask] @ unit).abs().max() < 1e-5 < (clean[mask] @ unit).abs().max()
+    along = (clean[mask] @ unit)[:, None] * unit
+    torch.testing.assert_close(found[mask], clean[mask] - along)
+    assert torch.equal(found[~mask], clean[~mask])
+
+
+def test_noise_has_the_norm_asked_for_and_is_fresh_at_every_decision(
+    loaded: LoadedModel, vectors: Tensor
+) -> None:
+    prefix, arm = PREFIXES[2], Arm(vectors[0], "decision", "noise", 3)
+    mask = mask_of(prefix, "decision")
+    change = resid_post(loaded, prefix, arm) - resid_post(loaded, prefix, Arm(ZERO, "decision"))
+    assert not change[~mask].any()
+    torch.testing.assert_close(
+        change[mask].norm(dim=1), vectors[0].norm().expand(int(mask.sum())), rtol=1e-4, atol=1e-4
+    )
+    units = change[mask] / change[mask].norm(dim=1, keepdim=True)
+    cosines = (units @ units.T).fill_diagonal_(0).abs()
+    assert len(units) > 1 and cosines.max() < 0.9
+    assert torch.equal(noise_of(prefix, arm), noise_of(prefix, arm))
+    others = (noise_of(PREFIXES[1], arm), noise_of(prefix, Arm(vectors[0], "decision", "noise", 4)))
+    assert not any(torch.equal(one[0], noise_of(prefix, arm)[0]) for one in others)
+
+
+@pytest.mark.parametrize("edit", ["add", "noise", "project_out"])
+def test_a_zero_vector_of_any_edit_is_the_baseline_bit_for_bit(loaded: LoadedModel, edit) -> None:
+    zero = Arm(ZERO, "decision", edit) if edit != "noise" else Arm(ZERO, "decision")
+    one, other = (force(loaded, [arm]) for arm in (Arm(ZERO, "decision"), zero))
+    assert np.array_equal(one.p_marked, other.p_marked)
+
+
+def test_edits_of_all_kinds_share_batches(loaded: LoadedModel, vectors: Tensor) -> None:
+    arms = [
+        Arm(ZERO, "decision"),
+        Arm(vectors[0], "decision"),
+        Arm(vectors[1], "decision", "project_out"),
+        Arm(vectors[2], "decision", "noise", 1),
+        Arm(vectors[2], "all", "project_out"),
+    ]
+    together = force(loaded, arms)
+    for number, arm in enumerate(arms):
+        alone = force(loaded, [arm])
+        np.testing.assert_allclose(together.p_marked[number], alone.p_marked[0], atol=1e-6)
+    assert len({tuple(np.round(p, 6)) for p in together.p_marked}) == len(arms)
+
+
+def test_arms_are_joined_without_the_second_baseline(loaded: LoadedModel, vectors: Tensor) -> None:
+    first = force(loaded, [Arm(ZERO, "decision"), Arm(vectors[0], "decision")])
+    second = force(loaded, [Arm(ZERO, "decision"), Arm(vectors[1], "decision")])
+    joined = first.with_arms_of(second)
+    assert np.array_equal(joined.p_marked[:2], first.p_marked)
+    assert np.array_equal(joined.kl[2:], second.kl[1:]) and len(joined.agreement) == 3
 
 
 def test_a_vector_at_a_decision_does_not_reach_what_was_read_before_it(

@@ -1,64 +1,75 @@
-"""A study in miniature, in memory: untrained models of the organism, and traces of its policy."""
+"""A study of models that have learnt nothing, on traces that the policy itself wrote."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import torch
 
-from backtracking import models
-from backtracking.interventions import Inputs
-from backtracking.moments import read_moments
+from backtracking import PROJECT_ROOT, models, params
+from backtracking.interventions import Inputs, Plan
+from backtracking.models import LoadedModel
+from backtracking.moments import Moments, read_moments
 from backtracking.organism.policy import Policy, Writer
 from backtracking.organism.tokenizer import build_tokenizer
 from backtracking.organism.training import Architecture, build_model
-from backtracking.organism.world import World, make_problem
+from backtracking.organism.world import World, make_problem, read_prompt
 from backtracking.stages import label
 from backtracking.traces import Problem, Trace
 
-WORLD = World((3,), 4, 9, 1, 0.2, 0.05)
-SPLITS = ("train", "dev", "test")
-D_MODEL, N_LAYERS = 16, 2
+FILE = PROJECT_ROOT / "params.yaml"
+D_MODEL, LAYER, WINDOW = 16, 0, "4:4"
+PLAN = Plan((-2.0, -1.0, 1.0, 2.0), 1, 5, 1, 2, 8, 0.9, 40, 64, 3)
+STATES = ("deduction", "uncertainty-estimation")
 
 
-def make_inputs(folder: Path, roles: Sequence[str], base_by_role: dict[str, str]) -> Inputs:
-    """Models of these roles with large random weights, and traces in every split."""
+def make_model(folder: Path, seed: int = 0) -> LoadedModel:
+    """A random model of two layers that reads the world's words."""
     torch.set_num_threads(1)
-    tokenizer, random = build_tokenizer(), Random(0)
-    loaded = {}
-    for seed, role in enumerate(roles):
-        model = build_model(Architecture(N_LAYERS, D_MODEL, 2, 32, 256), tokenizer, seed)
-        with torch.no_grad():
-            for name, weights in model.named_parameters():
-                if "norm" not in name:
-                    weights.mul_(8)
-        model.save_pretrained(folder / role)
-        tokenizer.save_pretrained(folder / role)
-        loaded[role] = models.load(folder / role)
-    problems = [make_problem(*WORLD.draw(random), "study", SPLITS[n % 3]) for n in range(18)]
-    problems = list({problem.problem_id: problem for problem in problems}.values())
-    written = [_write(problem, random) for problem in problems]
-    labelled = label.run(
-        label.Params("backtracking"), Policy(), written, problems, tokenizer.backend_tokenizer
-    )
-    moments = read_moments(written, labelled.sentences)
-    return Inputs(loaded, written, moments, problems, {}, {}, base_by_role)
-
-
-def _write(problem: Problem, random: Random) -> Trace:
     tokenizer = build_tokenizer()
-    by_word = tokenizer.get_vocab()
-    numbers, target = label.read_prompt(problem.prompt)
-    sentences = Writer(numbers, target, Policy(), random).write()
-    ids = [by_word[word] for sentence in sentences for word in sentence]
-    return Trace(
-        trace_id=f"{problem.problem_id}/0",
-        problem_id=problem.problem_id,
-        split=problem.split,
-        sample=0,
-        prompt_ids=tokenizer(problem.prompt).input_ids,
-        token_ids=[*ids, by_word["</s>"]],
-        text="",
-        finish_reason="stop",
-        sampling={},
-    )
+    build_model(Architecture(2, D_MODEL, 2, 32, 400), tokenizer, seed).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return models.load(folder)
+
+
+def write_traces(
+    loaded: LoadedModel, splits: tuple[str, ...]
+) -> tuple[list[Trace], list[Problem], Moments]:
+    """One trace of the policy for a problem of each split, with its exact labels."""
+    world, policy = params.load(World, "world", FILE), params.load(Policy, "policy", FILE)
+    random, ids = Random(0), loaded.tokenizer.get_vocab()
+    traces, problems = [], []
+    for split in splits:
+        problem = make_problem(*world.draw(random), "study", split)
+        sentences = Writer(*read_prompt(problem.prompt), policy, random).write()
+        words = [word for sentence in sentences for word in sentence]
+        name, prompt = problem.problem_id, loaded.tokenizer(problem.prompt).input_ids
+        token_ids = [ids[word] for word in (*words, "</s>")]
+        sampling = {"seed": 0, "temperature": 1.0, "max_new_tokens": 370}
+        traces.append(
+            Trace(f"{name}/0", name, split, 0, prompt, token_ids, " ".join(words), "stop", sampling)
+        )
+        problems.append(problem)
+    tokenizer: Any = getattr(loaded.tokenizer, "backend_tokenizer")  # noqa: B009
+    labelled = label.run(label.Params("backtracking"), policy, traces, problems, tokenizer)
+    return traces, problems, read_moments(traces, labelled.sentences)
+
+
+def make_inputs(folder: Path) -> Inputs:
+    """Base, reasoning and a control pair, with directions that are drawn at random."""
+    roles = ("base", "reasoning", "shuffled")
+    loaded = {role: make_model(folder / role, seed) for seed, role in enumerate(roles)}
+    traces, problems, moments = write_traces(loaded["reasoning"], ("test",) * 8 + ("dev",) * 3)
+    names = [f"{role}.action" for role in roles]
+    names += [f"{role}.matched.{WINDOW}.{LAYER}" for role in roles]
+    for role in ("base", "reasoning"):
+        names += [f"{role}.{form}.{WINDOW}.{LAYER}" for form in ("unmarked", "keyword", "stable")]
+        names += [f"{role}.ward.-13:-8.{LAYER}", f"{role}.venhoff.-1:10.{LAYER}"]
+    names += [f"reasoning.state.{state}.-1:10.{LAYER}" for state in STATES]
+    names += [f"reasoning.null_{k}.{WINDOW}.{LAYER}" for k in range(4)]
+    names += [f"reasoning.mean.-1:10.{LAYER}", "reasoning.null_0.1:1.0", "reasoning.null_0.4:4.1"]
+    vectors = torch.randn(len(names), D_MODEL, generator=torch.Generator().manual_seed(0))
+    return Inputs(
+        loaded, traces, moments, problems, dict(zip(names, vectors, strict=True)),
+        {(role, LAYER): 1.0 for role in roles}, {"reasoning": "base", "shuffled": "base"},
+    )  # fmt: skip

@@ -72,10 +72,12 @@ def compare_all_forms(estimated: Mapping[Key, Estimated]) -> list[dict[str, Any]
 def compare(first: Estimated, second: Estimated) -> dict[str, Any]:
     """Noise-corrected cosine of two directions with its interval, and what shuffled labels give.
 
-    Of shuffled labels there are two nulls. `null_low` and `null_high`, between which 95 % of them
-    lie, and `p` are of the corrected cosine: its numerator under labels that are shuffled alike for
-    both directions, over the denominator of the true ones (their own reliability is 0, which would
-    leave it undefined). `null_raw` is the mean of their raw cosine: what two directions share
+    Of shuffled labels there are two nulls. 95 % of the corrected cosines lie between `null_low` and
+    `null_high`: the numerator under labels that are shuffled alike for both directions, over the
+    denominator of the true ones (their own reliability is 0, which would leave it undefined). That
+    is the null of labels that mean nothing; two orthogonal directions whose effects vary between
+    problems lie outside of it more often than in 5 %, so whether a cosine is 0 is told by its own
+    interval. `null_raw` is the mean of the raw cosine of shuffled labels: what two directions share
     because their rows do.
     """
     cosine = statistics.noise_corrected_cosine(first.halves, second.halves)
@@ -109,7 +111,7 @@ def compare_forms(
 
 def _compare_nulls(first: Estimated, second: Estimated, cosine: float | None) -> dict[str, Any]:
     if cosine is None or first.null is None or second.null is None:
-        return dict.fromkeys(("null_low", "null_high", "null_raw", "p"))
+        return dict.fromkeys(("null_low", "null_high", "null_raw"))
     (vectors, halves), (other_vectors, other_halves) = first.null, second.null
     across = np.einsum("nshd,nshd->n", halves, other_halves[:, :, ::-1]) / (2 * halves.shape[1])
     norms = (statistics.noise_corrected_norms(one.halves[None]) for one in (first, second))
@@ -121,5 +123,4 @@ def _compare_nulls(first: Estimated, second: Estimated, cosine: float | None) ->
         "null_low": float(low),
         "null_high": float(high),
         "null_raw": float(raw.mean()),
-        "p": statistics.random_direction_p(cosine, null),
     }

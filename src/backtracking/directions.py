@@ -186,7 +186,7 @@ def without_span(
     lower a marker's logit directly.
     """
     _, sizes, basis = torch.linalg.svd(rows.double(), full_matrices=False)
-    basis = basis[sizes > sizes.max() * 1e-10]
+    basis = basis[sizes > sizes.max() * 1e-6]
     return vectors.double() - vectors.double() @ basis.T @ basis
 
 

@@ -17,7 +17,8 @@ from backtracking import directions, statistics
 from backtracking.contrasts import Named
 from backtracking.directions import Contrast
 
-Halves = Float[np.ndarray, "n n_splits 2 d_model"]
+Resampled = Float[np.ndarray, "n_resamples n_splits 2 d_model"]
+Null = tuple[Float[np.ndarray, "n_null d_model"], Float[np.ndarray, "n_null n_splits 2 d_model"]]
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ class Estimated:
     direction: Float[Tensor, " d_model"]
     halves: Float[np.ndarray, "n_splits 2 d_model"]
     counts: Mapping[str, Any]
-    resampled: Halves | None
-    null: tuple[Float[np.ndarray, "n d_model"], Halves] | None
+    resampled: Resampled | None
+    null: Null | None
     dev: Contrast | None
     n_problems: int
 
@@ -79,7 +80,10 @@ class Estimated:
         )
 
     def measure(self, level: float = 0.95) -> dict[str, Any]:
-        """Norm, corrected norm and split-half cosine with intervals and null, and dev AUROC.
+        """Norm, corrected norm with its interval and null, split-half cosine, and dev AUROC.
+
+        The split-half cosine has no interval: a resample of problems is noisier than the problems,
+        so the replicates of a reliability all lie below it.
 
         `norm_null` is the 95th percentile of the corrected norms under shuffled labels, one that
         is not defined counted as 0, and `norm_p` the share of these that reach the true one.
@@ -95,13 +99,8 @@ class Estimated:
         }
         if self.resampled is not None:
             norms = statistics.noise_corrected_norms(self.resampled)
-            cosines = [statistics.split_half_cosine(halves) for halves in self.resampled]
-            for name, value, replicates in (
-                ("norm", norm, norms),
-                ("split_half", reliability, np.array(cosines, dtype=float)),
-            ):
-                found = statistics.percentile_interval(value, replicates, self.n_problems, level)
-                row |= {f"{name}_low": found.low, f"{name}_high": found.high}
+            found = statistics.percentile_interval(norm, norms, self.n_problems, level)
+            row |= {"norm_low": found.low, "norm_high": found.high}
         if self.null is not None:
             null = np.nan_to_num(statistics.noise_corrected_norms(self.null[1]))
             row["norm_null"] = float(np.quantile(null, level))
@@ -156,9 +155,7 @@ def select(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return selection
 
 
-def _null(
-    contrast: Contrast, resamples: Resamples
-) -> tuple[Float[np.ndarray, "n d_model"], Halves]:
+def _null(contrast: Contrast, resamples: Resamples) -> Null:
     generator = torch.Generator().manual_seed(resamples.seed)
     labels = torch.stack(
         [

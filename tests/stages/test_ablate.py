@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from tiny_study import N_LAYERS, make_inputs
+from untrained_study import N_LAYERS, make_inputs
 
 from backtracking import artifacts
 from backtracking.interventions import Inputs

@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import torch
 
+from backtracking.events import Event
 from backtracking.extraction.reader import ActivationStore
 from backtracking.moments import Moments
-from backtracking.stages.directions import Params, Result, name_of, run
+from backtracking.stages.directions import Params, Readout, Result, name_of, run
 
-D_MODEL, N = 16, 900
-PARAMS = Params(((4, 4), (1, 1)), (-3, -1), 3, 8, 40, 0)
+D_MODEL, N, N_NULL = 16, 900, 9
+PARAMS = Params(((4, 4), (1, 1)), (-3, -1), 3, 8, 40, N_NULL, 0)
+MARKERS = torch.eye(D_MODEL)[[3, 7]]
 
 
 class Planted(ActivationStore):
@@ -70,8 +72,17 @@ def result() -> Result:
         "base": Planted(moments, first, {0: 0.3, 1: 3.0}),
         "reasoning": Planted(moments, second, {0: 0.3, 1: 3.0}),
     }
-    actions = {role: torch.ones(D_MODEL) for role in stores}
-    return run(PARAMS, moments, stores, actions, {"reasoning": "base"})
+    readouts = {role: Readout(torch.ones(D_MODEL), MARKERS) for role in stores}
+    trace_ids = [f"p{n:03d}/0" for n in range(N // 6)]
+    keyword = (over | (random.random(N) < 0.2)) & (split == "train")
+    events = [
+        Event(trace_ids[trace], f"p{trace:03d}", int(end) - 1, kind, True, kind == "over", 8, 8, n)
+        for trace, end, kind, n in zip(
+            problem[keyword], moments.end[keyword], moments.kind[keyword], 6 * over[keyword],
+            strict=True,
+        )
+    ]  # fmt: skip
+    return run(PARAMS, moments, stores, readouts, {"reasoning": "base"}, trace_ids, events)
 
 
 def test_the_planted_direction_is_found_without_the_slope_of_the_running_total(
@@ -105,19 +116,76 @@ def test_the_corrected_cosine_of_the_pair_is_the_planted_one(result: Result) -> 
 
 
 def test_every_form_layer_and_window_has_its_row_and_its_direction(result: Result) -> None:
-    forms = {(row["form"], row["window"]) for row in result.rows}
-    assert forms == {
-        ("matched", "4:4"),
-        ("matched", "1:1"),
-        ("ward", "-3:-1"),
-        ("venhoff", "-1:10"),
+    at_comparisons = ("matched", "unmarked", "keyword", "stable")
+    forms = {(form, window) for form in at_comparisons for window in ("4:4", "1:1")}
+    forms |= {("ward", "-3:-1"), ("venhoff", "-1:10")}
+    by_role = {
+        role: {(row["form"], row["window"]) for row in result.rows if row["role"] == role}
+        for role in ("base", "reasoning")
     }
-    assert len(result.rows) == 2 * 2 * 4
-    assert set(result.direction_by_name) == {"base.action", "reasoning.action"} | {
-        name_of(row["role"], row["form"], row["window"], row["layer"]) for row in result.rows
+    state = ("state.deduction", "-1:10")
+    assert by_role == {"base": forms, "reasoning": forms | {state}}
+    named = {name_of(row["role"], row["form"], row["window"], row["layer"]) for row in result.rows}
+    assert len(named) == len(result.rows)
+    null = {
+        name_of("reasoning", f"null_{k}", window, layer)
+        for k in range(N_NULL)
+        for window in ("4:4", "1:1")
+        for layer in (0, 1)
     }
+    mean = {name_of("reasoning", "mean", "-1:10", layer) for layer in (0, 1)}
+    actions = {"base.action", "reasoning.action"}
+    assert set(result.direction_by_name) == named | null | mean | actions
+
+
+def test_without_the_markers_rows_nothing_of_the_direction_reaches_their_logits(
+    result: Result,
+) -> None:
+    found = result.direction_by_name[name_of("reasoning", "unmarked", "4:4", 1)]
+    matched = result.direction_by_name[name_of("reasoning", "matched", "4:4", 1)]
+    assert (MARKERS @ found).abs().max() < 1e-6 < (MARKERS @ matched).abs().max()
+    kept = [axis for axis in range(D_MODEL) if axis not in (3, 7)]
+    torch.testing.assert_close(found[kept], matched[kept])
+    (row,) = [
+        row
+        for row in result.forms
+        if (row["role"], row["form"], row["window"], row["layer"])
+        == ("reasoning", "unmarked", "4:4", 1)
+    ]
+    assert row["raw"] == pytest.approx(float(found.norm() / matched.norm()), abs=1e-5)
+
+
+def test_stable_events_give_a_stronger_direction_that_is_nearer_to_the_planted_one(
+    result: Result,
+) -> None:
+    names = [name_of("base", form, "4:4", 1) for form in ("matched", "keyword", "stable")]
+    matched, keyword, stable = (result.direction_by_name[name] for name in names)
+    assert keyword.norm() < 0.85 * stable.norm()
+    assert stable.norm() == pytest.approx(float(matched.norm()), rel=0.1)
+    (row,) = [
+        row
+        for row in result.forms
+        if (row["role"], row["form"], row["other_form"], row["window"], row["layer"])
+        == ("base", "stable", "matched", "4:4", 1)
+    ]
+    assert row["low"] < 1 < row["high"] or row["cosine"] == pytest.approx(1, abs=0.02)
+    assert row["nearer_high"] > 0
+
+
+def test_planted_norms_lie_beyond_those_of_shuffled_labels(result: Result) -> None:
+    for row in result.rows:
+        if (row["form"], row["window"], row["layer"]) == ("matched", "4:4", 1):
+            assert row["norm_low"] < 3.0 < row["norm_high"]
+            assert row["norm_null"] < 1.5 and row["norm_p"] == 1 / (1 + N_NULL)
+        if (row["form"], row["window"]) == ("matched", "1:1"):
+            assert row["norm_p"] is None or row["norm_p"] > 1 / (1 + N_NULL)
+
+
+def test_every_two_layers_of_a_model_are_compared(result: Result) -> None:
+    keys = {(row["role"], row["window"], row["layer"], row["other_layer"]) for row in result.layers}
+    assert keys == {(role, w, 0, 1) for role in ("base", "reasoning") for w in ("4:4", "1:1")}
 
 
 def test_a_window_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(ValueError, match="first <= last"):
-        Params(((4, 1),), (-3, -1), 3, 8, 40, 0)
+        Params(((4, 1),), (-3, -1), 3, 8, 40, 9, 0)

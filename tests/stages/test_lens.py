@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_study import D_MODEL, N_LAYERS, make_inputs
+from untrained_study import D_MODEL, N_LAYERS, make_inputs
 
 from backtracking.directions import random_directions
 from backtracking.interventions import Choice, Inputs

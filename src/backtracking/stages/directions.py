@@ -41,7 +41,7 @@ from backtracking.workspace import Roles, Workspace
 
 COLUMNS = [
     "role", "form", "window", "layer", "norm", "norm_corrected", "norm_low", "norm_high",
-    "norm_null", "norm_p", "split_half_cosine", "split_half_low", "split_half_high", "dev_auroc",
+    "norm_null", "norm_p", "split_half_cosine", "dev_auroc",
     "n_positive", "n_negative", "n_strata", "dropped_rate", "mean_residual_norm",
 ]  # fmt: skip
 PAIR = ("base", "reasoning")
