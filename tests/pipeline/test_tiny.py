@@ -12,8 +12,8 @@ from backtracking.workspace import Roles
 CONTROLS = {"shuffled": "base", "nostatement": "nostatement-base", "scratch": "base"}
 ORDER = (
     "problems", "weights base", "weights reasoning", "controls", "pairs", "traces", "label",
-    "organism", *(f"extract {role}" for role in Roles(CONTROLS).all), "directions", "steer", "seeds",
-    "power", "summary",
+    "organism", *(f"extract {role}" for role in Roles(CONTROLS).all), "directions", "steer",
+    "seeds", "power", "summary",
 )  # fmt: skip
 
 
