@@ -28,9 +28,9 @@ def draw_pipeline(text: str) -> str:
 
 
 def _sources(name: str, stages: Mapping[str, Any]) -> list[str]:
-    """The stages that write what one reads; a matrix value stands for a name nobody else writes."""
+    """The stages that write what one reads, for every value of its matrix."""
     found: set[str] = set()
-    for dependency in stages[name]["deps"]:
+    for dependency in _dependencies(stages[name]):
         for matches in (_is_inside, _may_be_inside):
             writers = {
                 other
@@ -43,6 +43,16 @@ def _sources(name: str, stages: Mapping[str, Any]) -> list[str]:
     return [other for other in stages if other in found - {name}]
 
 
+def _dependencies(stage: Mapping[str, Any]) -> Iterable[str]:
+    """What a stage reads, with each value of its matrix in the place of `${item.<key>}`."""
+    for dependency in stage["deps"]:
+        named = [dependency]
+        for key, values in stage.get("matrix", {}).items():
+            place = f"${{item.{key}}}"
+            named = [one.replace(place, str(value)) for one in named for value in values]
+        yield from named
+
+
 def _outs(stage: Mapping[str, Any]) -> Iterable[str]:
     for out in [*stage.get("outs", []), *stage.get("metrics", [])]:
         yield next(iter(out)) if isinstance(out, dict) else out
@@ -53,9 +63,9 @@ def _is_inside(dependency: str, out: str) -> bool:
 
 
 def _may_be_inside(dependency: str, out: str) -> bool:
-    """Whether a dependency can lie in an out when `${...}` on either side is any one name."""
+    """Whether a dependency can lie in an out when `${...}` in it is any one name."""
     named, written = dependency.split("/"), out.split("/")
-    same = (a == b or "${" in a or "${" in b for a, b in zip(named, written, strict=False))
+    same = (a == b or "${" in b for a, b in zip(named, written, strict=False))
     return len(named) >= len(written) and all(same)
 
 
