@@ -16,14 +16,13 @@ N_PROBLEMS, N_NULL = 60, 39
 def resamples(seed: int = 0) -> Resamples:
     rng = np.random.default_rng(seed)
     splits = statistics.split_halves(N_PROBLEMS, 10, rng)
-    weights = statistics.resample_problems(N_PROBLEMS, 60, rng)
-    return Resamples(splits, weights, N_NULL, seed)
+    return Resamples(splits, N_NULL, seed)
 
 
 def plant(norm: float, cosine: float, seed: int = 0) -> list[Estimated]:
     """Two directions of a known angle, estimated with intervals and nulls."""
     return [
-        estimate(Named("matched", "4:4", one), resamples(), with_bootstrap=True, with_null=True)
+        estimate(Named("matched", "4:4", one), resamples(), with_interval=True, with_null=True)
         for one in plant_contrasts(plant_pair(norm, cosine, seed), seed)
     ]
 
@@ -45,7 +44,7 @@ def test_labels_that_mean_nothing_reach_the_norm_of_shuffled_ones_at_the_nominal
     for seed in range(n):
         (contrast,) = plant_contrasts(torch.zeros(1, D_MODEL), seed, problem_noise=0.0)
         named = Named("matched", "4:4", contrast)
-        one = estimate(named, resamples(seed), with_bootstrap=False, with_null=True)
+        one = estimate(named, resamples(seed), with_interval=False, with_null=True)
         p = one.measure()["norm_p"]
         reached += p is not None and p <= 0.1
     assert 1 <= reached <= 13
@@ -63,7 +62,7 @@ def test_a_norm_stands_beside_the_norm_of_shuffled_labels() -> None:
 def test_without_resamples_and_nulls_there_are_no_intervals() -> None:
     contrast = plant_contrasts(plant_pair(2.0, 0.6, 0)[:1], 0)[0]
     one = estimate(
-        Named("ward", "-3:-1", contrast), resamples(), with_bootstrap=False, with_null=False
+        Named("ward", "-3:-1", contrast), resamples(), with_interval=False, with_null=False
     )
     assert set(one.measure()).isdisjoint({"norm_low", "norm_null"})
     row = compare(one, one)
@@ -75,8 +74,8 @@ def test_what_is_projected_out_is_gone_from_the_direction_its_halves_and_its_nul
     one = plant(2.0, 0.6)[0]
     rows = torch.randn(2, D_MODEL, generator=torch.Generator().manual_seed(7))
     found = one.without(rows)
-    assert found.resampled is not None and found.null is not None
-    for values in (found.direction.numpy(), found.halves, found.resampled, *found.null):
+    assert found.left_out is not None and found.null is not None
+    for values in (found.direction.numpy(), found.halves, found.left_out, *found.null):
         assert np.abs(values @ rows.double().numpy().T).max() < 1e-10
     assert 0 < found.measure()["norm"] < one.measure()["norm"]
 

@@ -10,7 +10,11 @@ import torch
 
 from backtracking import statistics
 from backtracking.estimates import Estimated
+from backtracking.intervals import jackknife_interval
 from backtracking.statistics import Interval
+
+LEVEL = 0.95
+"""Nominal coverage of the intervals."""
 
 COMPARED = (
     ("unmarked", "matched"), ("ward", "matched"), ("venhoff", "matched"), ("keyword", "matched"),
@@ -83,9 +87,9 @@ def compare(first: Estimated, second: Estimated) -> dict[str, Any]:
     cosine = statistics.noise_corrected_cosine(first.halves, second.halves)
     raw = float(torch.cosine_similarity(first.direction, second.direction, dim=0))
     interval = Interval(cosine, None, None, first.n_problems)
-    if cosine is not None and first.resampled is not None and second.resampled is not None:
-        replicates = statistics.noise_corrected_cosines(first.resampled, second.resampled)
-        interval = statistics.percentile_interval(cosine, replicates, first.n_problems)
+    if cosine is not None and first.left_out is not None and second.left_out is not None:
+        left_out = statistics.noise_corrected_cosines(first.left_out, second.left_out)
+        interval = jackknife_interval(cosine, left_out, LEVEL)
     row = {"cosine": cosine, "low": interval.low, "high": interval.high, "n": interval.n}
     return row | {"raw": raw} | _compare_nulls(first, second, cosine)
 
@@ -98,14 +102,12 @@ def compare_forms(
     found = [statistics.noise_corrected_cosine(*pair) for pair in pairs]
     difference = None if None in found else float(np.subtract(*found))  # type: ignore[arg-type]
     interval = Interval(difference, None, None, truth.n_problems)
-    if not any(one.resampled is None for one in (first, second, truth)):
-        replicates = [
-            statistics.noise_corrected_cosines(one.resampled, truth.resampled)  # type: ignore[arg-type]
+    if not any(one.left_out is None for one in (first, second, truth)):
+        left_out = [
+            statistics.noise_corrected_cosines(one.left_out, truth.left_out)  # type: ignore[arg-type]
             for one in (first, second)
         ]
-        interval = statistics.percentile_interval(
-            difference, replicates[0] - replicates[1], truth.n_problems
-        )
+        interval = jackknife_interval(difference, left_out[0] - left_out[1], LEVEL)
     return {f"nearer_{key}": value for key, value in asdict(interval).items()}
 
 

@@ -16,8 +16,9 @@ from torch import Tensor
 from backtracking import directions, statistics
 from backtracking.contrasts import Named
 from backtracking.directions import Contrast
+from backtracking.intervals import LOG, jackknife_interval, leave_one_out
 
-Resampled = Float[np.ndarray, "n_resamples n_splits 2 d_model"]
+LeftOut = Float[np.ndarray, "problems n_splits 2 d_model"]
 Null = tuple[Float[np.ndarray, "n_null d_model"], Float[np.ndarray, "n_null n_splits 2 d_model"]]
 
 
@@ -27,13 +28,11 @@ class Resamples:
 
     Attributes:
         splits: halves of the train problems.
-        weights: bootstrap weights of the train problems.
         n_null: shuffles of the labels within strata.
         seed: of the shuffles; the same rows are shuffled alike in every model and layer.
     """
 
     splits: Bool[np.ndarray, "n_splits problems"]
-    weights: Float[np.ndarray, "n_resamples problems"]
     n_null: int
     seed: int
 
@@ -51,7 +50,7 @@ class Estimated:
         direction: as `directions.estimate` gives it.
         halves: directions of both halves of every split.
         counts: rows and strata that it rests on.
-        resampled: the halves in every bootstrap resample; None where it has none.
+        left_out: the halves without each problem in turn; None where it has none.
         null: directions of shuffled labels, and their halves; None where it has none.
         dev: the contrast on dev problems; None where it is not scored.
         n_problems: train problems.
@@ -60,7 +59,7 @@ class Estimated:
     direction: Float[Tensor, " d_model"]
     halves: Float[np.ndarray, "n_splits 2 d_model"]
     counts: Mapping[str, Any]
-    resampled: Resampled | None
+    left_out: LeftOut | None
     null: Null | None
     dev: Contrast | None
     n_problems: int
@@ -75,15 +74,14 @@ class Estimated:
             self,
             direction=directions.without_span(self.direction, rows),
             halves=project(self.halves),
-            resampled=None if self.resampled is None else project(self.resampled),
+            left_out=None if self.left_out is None else project(self.left_out),
             null=None if self.null is None else (project(self.null[0]), project(self.null[1])),
         )
 
     def measure(self, level: float = 0.95) -> dict[str, Any]:
         """Norm, corrected norm with its interval and null, split-half cosine, and dev AUROC.
 
-        The split-half cosine has no interval: a resample of problems is noisier than the problems,
-        so the replicates of a reliability all lie below it.
+        The split-half cosine has no interval: it measures noise, and has no truth to hold.
 
         `norm_null` is the 95th percentile of the corrected norms under shuffled labels, one that
         is not defined counted as 0, and `norm_p` the share of these that reach the true one.
@@ -97,9 +95,9 @@ class Estimated:
             "dev_auroc": self._dev_auroc(),
             **self.counts,
         }
-        if self.resampled is not None:
-            norms = statistics.noise_corrected_norms(self.resampled)
-            found = statistics.percentile_interval(norm, norms, self.n_problems, level)
+        if self.left_out is not None:
+            norms = statistics.noise_corrected_norms(self.left_out)
+            found = jackknife_interval(norm, norms, level, LOG)
             row |= {"norm_low": found.low, "norm_high": found.high}
         if self.null is not None:
             null = np.nan_to_num(statistics.noise_corrected_norms(self.null[1]))
@@ -115,27 +113,27 @@ class Estimated:
 
 
 def estimate(
-    named: Named, resamples: Resamples, *, with_bootstrap: bool, with_null: bool
+    named: Named, resamples: Resamples, *, with_interval: bool, with_null: bool
 ) -> Estimated:
     """The direction of a contrast.
 
     Args:
         named: the contrast.
-        resamples: halves, bootstrap weights and shuffles.
-        with_bootstrap: whether the halves are resampled, for intervals.
+        resamples: halves and shuffles.
+        with_interval: whether the halves are formed without each problem in turn.
         with_null: whether the labels are shuffled.
     """
     found = directions.estimate(named.train)
     cells = directions.sum_cells(named.train, resamples.n_problems)
     counts = asdict(found)
     del counts["direction"]
-    weights = resamples.weights
+    weights = leave_one_out(resamples.n_problems)
     return Estimated(
         direction=found.direction,
         halves=directions.split_half_directions(cells, resamples.splits)[0],
         counts=counts,
-        resampled=directions.split_half_directions(cells, resamples.splits, weights)
-        if with_bootstrap
+        left_out=directions.split_half_directions(cells, resamples.splits, weights)
+        if with_interval
         else None,
         null=_null(named.train, resamples) if with_null else None,
         dev=named.dev,

@@ -10,7 +10,7 @@ from backtracking.moments import Moments
 from backtracking.stages.directions import Params, Readout, Result, name_of, run
 
 D_MODEL, N, N_NULL = 16, 900, 9
-PARAMS = Params(((4, 4), (1, 1)), (-3, -1), 3, 8, 40, N_NULL, 0)
+PARAMS = Params(((4, 4), (1, 1)), (-3, -1), 3, 8, N_NULL, 0)
 MARKERS = torch.eye(D_MODEL)[[3, 7]]
 
 
@@ -188,4 +188,4 @@ def test_every_two_layers_of_a_model_are_compared(result: Result) -> None:
 
 def test_a_window_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(ValueError, match="first <= last"):
-        Params(((4, 1),), (-3, -1), 3, 8, 40, 9, 0)
+        Params(((4, 1),), (-3, -1), 3, 8, 9, 0)

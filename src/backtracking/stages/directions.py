@@ -45,7 +45,7 @@ COLUMNS = [
     "n_positive", "n_negative", "n_strata", "dropped_rate", "mean_residual_norm",
 ]  # fmt: skip
 PAIR = ("base", "reasoning")
-RESAMPLED = ("matched", "keyword", "stable")
+WITH_INTERVAL = ("matched", "ward", "keyword", "stable")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,6 @@ class Params:
         ward_window: the same for Ward's form, from the first token of any sentence.
         n_strata: strata of the running total, by quantile.
         n_splits: random halves of the train problems, for reliability.
-        n_resamples: bootstrap resamples of the intervals of norms and cosines.
         n_null: shuffles of the labels within strata.
         seed: of splits, resamples and shuffles.
     """
@@ -67,18 +66,15 @@ class Params:
     ward_window: tuple[int, int]
     n_strata: int
     n_splits: int
-    n_resamples: int
     n_null: int
     seed: int
 
     def __post_init__(self) -> None:
         if any(first > last for first, last in (*self.windows, self.ward_window)):
             raise ValueError("a window is [first, last] with first <= last.")
-        counts = (self.n_strata, self.n_splits, self.n_resamples, self.n_null)
+        counts = (self.n_strata, self.n_splits, self.n_null)
         if min(counts) < 1 or not self.windows:
-            raise ValueError(
-                "windows, n_strata, n_splits, n_resamples and n_null must not be empty or 0."
-            )
+            raise ValueError("windows, n_strata, n_splits and n_null must not be empty or 0.")
 
 
 @dataclass(frozen=True)
@@ -139,8 +135,7 @@ def run(
     rng = np.random.default_rng(params.seed)
     n_problems = int(moments.problem_number[moments.split == "train"].max()) + 1
     splits = statistics.split_halves(n_problems, params.n_splits, rng)
-    weights = statistics.resample_problems(n_problems, params.n_resamples, rng)
-    resamples = Resamples(splits, weights, params.n_null, params.seed)
+    resamples = Resamples(splits, params.n_null, params.seed)
     weighted = weigh(event_decisions(moments), trace_ids, events) if events else None
     sources = Sources(moments, params.windows, params.ward_window, params.n_strata, weighted)
     estimated: dict[Key, Estimated] = {}
@@ -192,7 +187,7 @@ def estimate_all(
         one = estimate(
             named,
             resamples,
-            with_bootstrap=named.form in RESAMPLED,
+            with_interval=named.form in WITH_INTERVAL,
             with_null=named.form == "matched",
         )
         norm = float(named.train.activations.norm(dim=1).mean())
