@@ -78,7 +78,8 @@ def result() -> Result:
     events = [
         Event(trace_ids[trace], f"p{trace:03d}", int(end) - 1, kind, True, kind == "over", 8, 8, n)
         for trace, end, kind, n in zip(
-            problem[keyword], moments.end[keyword], moments.kind[keyword], 6 * over[keyword],
+            problem[keyword], moments.end[keyword], moments.kind[keyword],
+            (6 * over[keyword]).tolist(),
             strict=True,
         )
     ]  # fmt: skip
