@@ -70,7 +70,7 @@ def run(
     ladder, error_share = climb_up(params, bootstrap, corpus, laws, climbed, loaded)
     answer = LABELS.index("final-answer")
     return {
-        "models": study.score_models(chosen, parts_by_role, bootstrap),
+        "models": study.score_models(loss_by_model, parts.test, bootstrap),
         "densities": {
             "models": study.score_densities(chosen, parts, role, bootstrap),
             "variance_share": study.variance_rows(corpus, store_by_role[role], place.layer),
@@ -124,7 +124,7 @@ def climb_up(
     rows = climbed["end"][0]
     posterior, error_share = climbing.floor(params, corpus, laws, rows)
     at_end = {
-        "next_token": climbing.own_next_token(params, corpus, loaded, rows, end_ids(loaded)),
+        "next_token": climbing.own_next_token(corpus, loaded, rows, end_ids(loaded)),
         "posterior": posterior,
     }
     found = {}

@@ -90,10 +90,10 @@ def floor(
 
 
 def own_next_token(
-    plan: Plan, corpus: Corpus, loaded: LoadedModel, rows: Rows, end_ids: Sequence[int]
+    corpus: Corpus, loaded: LoadedModel, rows: Rows, end_ids: Sequence[int]
 ) -> Float[np.ndarray, " test"]:
     """Losses of the model's own next-token distribution, summed by label, on test rows."""
     test = np.flatnonzero(rows.split == "test")
     places = np.stack([rows.trace[test], rows.position[test]], axis=1)
-    log_p = label_log_p(loaded, corpus.token_ids, places, end_ids, plan.rows_per_batch)
+    log_p = label_log_p(loaded, corpus.token_ids, places, end_ids)
     return -log_p[np.arange(len(test)), rows.target[test]]

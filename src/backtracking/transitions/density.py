@@ -59,7 +59,7 @@ def hmm(model: Hmm, test: Sequences) -> Forecast:
     rows = forecast_rows(test)
     ahead = model.filtered(test)[:, :-1] @ model.transition[:, :-1]
     weight = (ahead / ahead.sum(axis=2, keepdims=True))[rows[:, 1:]]
-    log_density = normal_log_density(test.x, model.mean, model.covariance)[rows]
+    log_density = normal_log_density(test.x[rows], model.mean, model.covariance)
     peak = log_density.max(axis=1)
     mixed = (weight * np.exp(log_density - peak[:, None])).sum(axis=1)
     return Forecast(peak + np.log(np.maximum(mixed, 1e-300)), weight @ model.mean)
@@ -90,6 +90,6 @@ def _gaussian(
 ) -> Forecast:
     d = mean.shape[1]
     covariance = residual.T @ residual / len(residual) + 1e-9 * np.eye(d)
-    missed = (test.x[forecast_rows(test)] - mean)[None]
-    log_density = normal_log_density(missed, np.zeros((1, d)), covariance[None])[0, :, 0]
+    missed = test.x[forecast_rows(test)] - mean
+    log_density = normal_log_density(missed, np.zeros((1, d)), covariance[None])[:, 0]
     return Forecast(log_density, np.array(mean))

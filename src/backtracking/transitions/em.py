@@ -71,10 +71,15 @@ def maximise(train: Sequences, posterior: Posterior) -> Hmm:
     initial, transition, emission = maximise_chain(train, posterior)
     mass = weight.sum(axis=0)
     mean = (weight.T @ x + x.mean(axis=0)) / (mass + 1)[:, None]
-    centred = x[:, None] - mean
-    scatter = np.einsum("nk,nkd,nke->kde", weight, centred, centred, optimize=True)
-    overall = np.cov(x.T, bias=True).reshape(x.shape[1], x.shape[1])
-    shrunk = scatter + PRIOR_ROWS * overall + 1e-6 * np.eye(x.shape[1])
+    d = x.shape[1]
+    centre = x.mean(axis=0)
+    apart, moved = x - centre, mean - centre
+    squares = (apart[:, :, None] * apart[:, None]).reshape(-1, d * d)
+    cross = (weight.T @ apart)[:, :, None] * moved[:, None]
+    scatter = (weight.T @ squares).reshape(-1, d, d) - cross - cross.transpose(0, 2, 1)
+    scatter += mass[:, None, None] * moved[:, :, None] * moved[:, None]
+    overall = np.cov(x.T, bias=True).reshape(d, d)
+    shrunk = scatter + PRIOR_ROWS * overall + 1e-6 * np.eye(d)
     return Hmm(initial, transition, emission, mean, shrunk / (mass + PRIOR_ROWS)[:, None, None])
 
 

@@ -43,10 +43,12 @@ class Hmm:
         return symbol_log_p(self.filtered(sequences), self.transition, self.emission)
 
     def log_emission(self, sequences: Sequences) -> Float[np.ndarray, "traces steps states"]:
-        """log p(x_t, s_t | z_t)."""
-        log_density = normal_log_density(sequences.x, self.mean, self.covariance)
-        joint = log_density + np.log(self.emission.T)[sequences.label]
-        return np.where(sequences.present[..., None], joint, 0.0)
+        """log p(x_t, s_t | z_t); 0 in the padding."""
+        present = sequences.present
+        found = np.zeros((*present.shape, len(self.initial)))
+        found[present] = normal_log_density(sequences.x[present], self.mean, self.covariance)
+        found[present] += np.log(self.emission.T)[sequences.label[present]]
+        return found
 
     def log_likelihood(self, sequences: Sequences) -> Float[np.ndarray, " traces"]:
         """log p of every trace: its labels, activations and END."""
@@ -71,16 +73,17 @@ class Posterior:
 
 
 def normal_log_density(
-    x: Float[np.ndarray, "traces steps d"],
+    x: Float[np.ndarray, "rows d"],
     mean: Float[np.ndarray, "states d"],
     covariance: Float[np.ndarray, "states d d"],
-) -> Float[np.ndarray, "traces steps states"]:
+) -> Float[np.ndarray, "rows states"]:
     """log Normal(x; mean_z, covariance_z)."""
+    d = x.shape[1]
     factor = np.linalg.inv(np.linalg.cholesky(covariance))
-    white = np.einsum("kde,nke->nkd", factor, x.reshape(-1, 1, x.shape[-1]) - mean, optimize=True)
+    white = x @ factor.transpose(2, 0, 1).reshape(d, -1) - (factor @ mean[..., None]).ravel()
+    distance = (white**2).reshape(len(x), -1, d).sum(axis=2)
     log_det = np.log(np.einsum("kdd->kd", factor)).sum(axis=1)
-    found = log_det - 0.5 * ((white**2).sum(axis=2) + x.shape[-1] * np.log(2 * np.pi))
-    return found.reshape(*x.shape[:2], -1)
+    return log_det - 0.5 * (distance + d * np.log(2 * np.pi))
 
 
 def symbol_log_p(

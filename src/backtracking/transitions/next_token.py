@@ -1,8 +1,8 @@
 """The model's own next-token distribution at a sentence's end, summed by the label that it opens.
 
 A first word tells the label of its sentence, but for "Wait": "Wait , fine" is uncertainty,
-"Wait for 7" adds knowledge, any other is backtracking. So where "Wait" has weight the model is read
-two words further. Words that open no sentence of the world count as `unparsed`.
+"Wait for 7" adds knowledge, any other is backtracking. So the model is read two words further down
+that branch. Words that open no sentence of the world count as `unparsed`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from backtracking.models import LoadedModel
 from backtracking.organism.grammar import MARKER
@@ -38,8 +37,8 @@ LABEL_BY_FIRST_WORD = {
 }
 """First words that tell the label alone."""
 
-NEGLIGIBLE = 1e-3
-"""Probability of "Wait" below which it is not read on, and counts as backtracking."""
+CONTINUATION = (MARKER, ",")
+"""Words that are read on where the first word does not tell the label."""
 
 
 def label_log_p(
@@ -47,7 +46,6 @@ def label_log_p(
     token_ids: Sequence[Sequence[int]],
     rows: Int[np.ndarray, "rows 2"],
     end_ids: Sequence[int],
-    rows_per_batch: int,
 ) -> Float[np.ndarray, "rows symbols"]:
     """log p of every label and END after each position, as the model itself would write on.
 
@@ -56,23 +54,19 @@ def label_log_p(
         token_ids: of every trace.
         rows: trace and position of each row.
         end_ids: tokens that end a trace.
-        rows_per_batch: traces, or prefixes, in one call of the model.
     """
     ids = loaded.tokenizer.get_vocab()
-    last = [[*token_ids[trace][: position + 1]] for trace, position in rows]
-    p = _next(loaded, last_of(token_ids, rows), rows, rows_per_batch)
-    wait = ids[MARKER]
-    unsure = np.flatnonzero(p[:, wait] >= NEGLIGIBLE)
-    longer = [[*last[row], wait, ids[","]] for row in unsure]
-    places = np.array(
-        [(n, len(prefix) - back) for n, prefix in enumerate(longer) for back in (2, 1)]
-    )
-    after = np.zeros((len(p), 2))
-    if len(longer):
-        read = _next(loaded, longer, places.reshape(-1, 2), rows_per_batch)
-        after[unsure, 0] = read[0::2, ids["for"]] if "for" in ids else 0.0
-        after[unsure, 1] = read[0::2, ids[","]] * read[1::2, ids["fine"]]
-    return np.log(_sum_by_label(p, after, ids, end_ids, wait).clip(min=1e-12))
+    branch = [ids[word] for word in CONTINUATION]
+    read = np.zeros((len(rows), 1 + len(branch), loaded.model.config.vocab_size))
+    for trace in np.unique(rows[:, 0]):
+        chosen = np.flatnonzero(rows[:, 0] == trace)
+        read[chosen] = read_branches(loaded, token_ids[trace], rows[chosen, 1], branch)
+    first, after_wait, after_comma = read.transpose(1, 0, 2)
+    after = np.zeros((len(rows), 2))
+    if "for" in ids:
+        after[:, 0] = after_wait[:, ids["for"]]
+    after[:, 1] = after_wait[:, ids[","]] * after_comma[:, ids["fine"]]
+    return np.log(_sum_by_label(first, after, ids, end_ids).clip(min=1e-12))
 
 
 def end_ids(loaded: LoadedModel) -> list[int]:
@@ -83,39 +77,43 @@ def end_ids(loaded: LoadedModel) -> list[int]:
     return sorted({token for token in named if isinstance(token, int)})
 
 
-def last_of(
-    token_ids: Sequence[Sequence[int]], rows: Int[np.ndarray, "rows 2"]
-) -> Sequence[Sequence[int]]:
-    """The traces that any row asks for; others are empty, so that rows keep their numbers."""
-    asked = set(rows[:, 0].tolist())
-    return [ids if number in asked else [] for number, ids in enumerate(token_ids)]
-
-
 @torch.inference_mode()
-def _next(
+def read_branches(
     loaded: LoadedModel,
-    token_ids: Sequence[Sequence[int]],
-    rows: Int[np.ndarray, "rows 2"],
-    rows_per_batch: int,
-) -> Float[np.ndarray, "rows d_vocab"]:
-    """p(next token) after each (sequence, position); no position sees the padding on its right."""
-    order = sorted((n for n, ids in enumerate(token_ids) if ids), key=lambda n: len(token_ids[n]))
-    found: dict[int, Tensor] = {}
-    result = None
-    for start in range(0, len(order), rows_per_batch):
-        group = order[start : start + rows_per_batch]
-        padded = torch.nn.utils.rnn.pad_sequence(
-            [torch.tensor(list(token_ids[n])) for n in group], batch_first=True
-        )
-        logits = loaded.model(input_ids=padded.to(loaded.device), use_cache=False).logits
-        found = dict(zip(group, logits, strict=True))
-        chosen = np.flatnonzero(np.isin(rows[:, 0], group))
-        picked = torch.stack([found[rows[row, 0]][rows[row, 1]] for row in chosen])
-        if result is None:
-            result = np.zeros((len(rows), logits.shape[-1]))
-        result[chosen] = picked.double().softmax(dim=-1).cpu().numpy()
-    assert result is not None
-    return result
+    token_ids: Sequence[int],
+    positions: Int[np.ndarray, " rows"],
+    branch: Sequence[int],
+) -> Float[np.ndarray, "rows places d_vocab"]:
+    """p(next token) after each position of one trace, and after each further token of a branch.
+
+    One call of the model: the branches stand behind the trace, and a mask lets each see the trace
+    up to its position, and itself, as if it had been written there.
+
+    Args:
+        loaded: the model that reads.
+        token_ids: of the trace.
+        positions: where branches leave it.
+        branch: token ids that follow the position.
+    """
+    n, width = len(token_ids), len(branch)
+    place = np.concatenate([np.arange(n), (positions[:, None] + 1 + np.arange(width)).ravel()])
+    owner = np.concatenate([np.full(n, -1), np.repeat(np.arange(len(positions)), width)])
+    leaves = np.concatenate([np.full(n, n), np.repeat(positions, width)])
+    own = (owner[:, None] == owner) & (place <= place[:, None])
+    seen = own | ((owner == -1) & (place <= leaves[:, None]) & (place <= place[:, None]))
+    blocked = torch.finfo(loaded.model.dtype).min
+    mask = torch.zeros(1, 1, *seen.shape, dtype=loaded.model.dtype)
+    mask.masked_fill_(~torch.from_numpy(seen), blocked)
+    ids = torch.tensor([[*token_ids, *list(branch) * len(positions)]])
+    logits = loaded.model(
+        input_ids=ids.to(loaded.device),
+        attention_mask=mask.to(loaded.device),
+        position_ids=torch.from_numpy(place)[None].to(loaded.device),
+        use_cache=False,
+    ).logits[0]
+    behind = n + np.arange(len(positions) * width).reshape(len(positions), width)
+    where = torch.from_numpy(np.concatenate([positions[:, None], behind], axis=1))
+    return logits[where.to(loaded.device)].double().softmax(dim=-1).cpu().numpy()
 
 
 def _sum_by_label(
@@ -123,8 +121,8 @@ def _sum_by_label(
     after: Float[np.ndarray, "rows 2"],
     ids: Mapping[str, int],
     end_ids: Sequence[int],
-    wait: int,
 ) -> Float[np.ndarray, "rows symbols"]:
+    wait = ids[MARKER]
     code = {label: n for n, label in enumerate(LABELS)}
     summed = np.zeros((len(p), len(LABELS) + 1))
     for word, label in LABEL_BY_FIRST_WORD.items():

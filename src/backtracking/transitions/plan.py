@@ -24,7 +24,6 @@ class Plan:
         n_shuffles: shuffles of the labels within each trace.
         n_draws: draws of the nulls of order and dwell.
         kappas: settings of the label-noise dial.
-        rows_per_batch: traces in one call of a model.
         seed: of starts, shuffles, draws and corruption.
     """
 
@@ -42,12 +41,11 @@ class Plan:
     n_shuffles: int
     n_draws: int
     kappas: tuple[float, ...]
-    rows_per_batch: int
     seed: int
 
     def __post_init__(self) -> None:
         counts = (self.rank, self.ladder_rank, self.hmm_iterations, self.slds_iterations,
-                  self.n_starts, self.n_shuffles, self.n_draws, self.rows_per_batch)  # fmt: skip
+                  self.n_starts, self.n_shuffles, self.n_draws)  # fmt: skip
         if min(counts) < 1 or min(self.place_states, *self.hmm_states, *self.slds_states) < 2:
             raise ValueError("counts must be 1 or more, and numbers of hidden states 2 or more.")
         if not self.roles or self.roles[0] != "reasoning":

@@ -79,12 +79,10 @@ def fit_all(
 
 
 def score_models(
-    chosen: Mapping[str, Chosen], parts_by_role: Mapping[str, Parts], bootstrap: Bootstrap
+    loss_by_model: Mapping[str, np.ndarray], test: Sequences, bootstrap: Bootstrap
 ) -> list[dict[str, Any]]:
     """One row per model: NLL on test, and the paired difference to the chain of order 1."""
-    loss_by_model = test_losses(chosen, parts_by_role)
-    problem = next(iter(parts_by_role.values())).test.row_problem
-    rows = compare(loss_by_model, problem, f"labels/{REFERENCE}", bootstrap)
+    rows = compare(loss_by_model, test.row_problem, f"labels/{REFERENCE}", bootstrap)
     return [
         dict(zip(("role", "class"), row.pop("model").split("/"), strict=True)) | row for row in rows
     ]
