@@ -120,9 +120,7 @@ def test_em_raises_likelihood_times_prior_at_every_iteration() -> None:
 def test_em_finds_the_planted_states_and_their_laws() -> None:
     truth, _ = drawn("hmm")
     assert isinstance(truth, Hmm)
-    traces, state = simulate.draw_hidden(
-        truth, simulate.Size(120, 2, 60), np.random.default_rng(1)
-    )
+    traces, state = simulate.draw_hidden(truth, simulate.Size(120, 2, 60), np.random.default_rng(1))
     found = em.fit(traces, 3, em.Learning(40, 2))
     present = traces.present
     latent, true = found.filtered(traces)[present].argmax(axis=1), state[present]

@@ -33,15 +33,17 @@ def with_another_future(traces: Sequences, step: int) -> Sequences:
 
 @pytest.mark.parametrize("name", CLASSES)
 @pytest.mark.parametrize("step", [1, 4])
-def test_the_future_does_not_leak_into_any_model(
-    name: str, step: int, traces: Sequences
-) -> None:
+def test_the_future_does_not_leak_into_any_model(name: str, step: int, traces: Sequences) -> None:
     model = choose(name, traces[:50], traces[50:], GRID).model
     known = model.predict(traces)[:, :step]
     assert np.array_equal(known, model.predict(with_another_future(traces, step))[:, :step])
-    assert not np.allclose(
-        model.predict(traces)[:, step:], model.predict(with_another_future(traces, step))[:, step:]
-    ) or name == "iid"
+    assert (
+        not np.allclose(
+            model.predict(traces)[:, step:],
+            model.predict(with_another_future(traces, step))[:, step:],
+        )
+        or name == "iid"
+    )
 
 
 def test_predict_proba_of_hmmlearn_sees_the_future_and_ours_does_not(traces: Sequences) -> None:
@@ -54,9 +56,7 @@ def test_predict_proba_of_hmmlearn_sees_the_future_and_ours_does_not(traces: Seq
     other = with_another_future(traces, step)
     seen, changed = (theirs.predict_proba(one.x[row, :n])[:step] for one in (traces, other))
     assert abs(seen - changed).max() > 0.01
-    assert np.array_equal(
-        ours.filtered(traces)[row, :step], ours.filtered(other)[row, :step]
-    )
+    assert np.array_equal(ours.filtered(traces)[row, :step], ours.filtered(other)[row, :step])
 
 
 def as_hmmlearn(hmmlearn: object, model: Hmm) -> object:

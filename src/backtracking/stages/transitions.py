@@ -9,10 +9,12 @@ Writes: results/transitions/{models,densities,ladder,matrix,dwell,order,noise,la
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from backtracking import artifacts, models, params, traces
 from backtracking.extraction.reader import ActivationStore
@@ -63,8 +65,10 @@ def run(
     laws = policy_laws(corpus, forms, targets_of(corpus, words), policy)
     role = params.roles[0]
     place = study.choose_place(params, corpus, store_by_role[role])
-    chosen, parts_by_role = study.fit_all(params, corpus, store_by_role, place.layer)
-    climbed = climbing.climb_everywhere(params, corpus, store_by_role, place.layer)
+    with ThreadPoolExecutor(params.n_threads) as pool:
+        fitting = pool.submit(study.fit_all, params, corpus, store_by_role, place.layer)
+        climbed = climbing.climb_everywhere(params, corpus, store_by_role, place.layer)
+        chosen, parts_by_role = fitting.result()
     parts = parts_by_role[role]
     loss_by_model = study.test_losses(chosen, parts_by_role)
     ladder, error_share = climb_up(params, bootstrap, corpus, laws, climbed, loaded)
@@ -149,18 +153,16 @@ def _main(workspace: Workspace, _role: str) -> None:
     written = traces.read(Trace, workspace.traces / "traces.jsonl")
     sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
     tokens = artifacts.read_jsonl(workspace.sentences / "tokens.jsonl")
-    result = run(
-        params_,
-        bootstrap,
-        policy,
-        make_corpus(
-            written,
-            read_moments(written, sentences),
-            {row["trace_id"]: row["p_dead"] for row in tokens},
-        ),
-        {role: ActivationStore(workspace.activations(role)) for role in params_.roles},
-        models.load(workspace.model("reasoning")),
+    corpus = make_corpus(
+        written,
+        read_moments(written, sentences),
+        {row["trace_id"]: row["p_dead"] for row in tokens},
     )
+    stores = {role: ActivationStore(workspace.activations(role)) for role in params_.roles}
+    loaded = models.load(workspace.model("reasoning"))
+    # Models are fitted side by side instead: their matrices are too small to be shared out.
+    with threadpool_limits(1):
+        result = run(params_, bootstrap, policy, corpus, stores, loaded)
     with artifacts.new_folder(workspace.results("transitions")) as folder:
         for name, value in result.items():
             artifacts.write_json(folder / f"{name}.json", value)

@@ -146,7 +146,9 @@ def forward_backward(
     total = smoothed.sum(axis=2, keepdims=True)
     smoothed = np.where(present[..., None], smoothed / total, 0.0)
     inside = present[:, 1:, None] / total[:, 1:]
-    counted = moves * np.einsum("bti,btj->ij", state[:, :-1] * inside, ahead[:, 1:])
+    n_states = len(initial)
+    before, after = (state[:, :-1] * inside).reshape(-1, n_states), ahead[:, 1:]
+    counted = moves * (before.T @ after.reshape(-1, n_states))
     rows = np.arange(len(state))
     ends = (smoothed[rows, last] * sequences.ended[:, None]).sum(axis=0)
     of_end = np.log((state[rows, last] * finish).sum(axis=1))

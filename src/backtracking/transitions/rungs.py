@@ -110,13 +110,18 @@ def climb(
     n_symbols: int,
     ridges: Sequence[float],
 ) -> dict[str, Climbed]:
-    """The rungs `labels`, `tokens`, and `tokens_<role>` with each role's activation added."""
+    """The rungs `labels`, `tokens`, and `tokens_<role>` with each role's activation added.
+
+    More features call for no weaker a penalty, so with activations only those are tried that are
+    at least as strong as the one that was chosen for the tokens.
+    """
     labels, tokens = text
     found = {"labels": _fit(rows, labels, n_symbols, ridges, None)}
     found["tokens"] = _fit(rows, tokens, n_symbols, ridges, found["labels"].model)
+    stronger = [ridge for ridge in ridges if ridge >= found["tokens"].ridge]
     for role, x in x_by_role.items():
         joint = sparse.hstack([tokens, sparse.csr_matrix(x)], format="csr")
-        found[f"tokens_{role}"] = _fit(rows, joint, n_symbols, ridges, found["tokens"].model)
+        found[f"tokens_{role}"] = _fit(rows, joint, n_symbols, stronger, found["tokens"].model)
     return found
 
 

@@ -1,7 +1,7 @@
 """The study of state models on one corpus: place on dev, models, densities, latent states."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ def choose_place(plan: Plan, corpus: Corpus, store: ActivationStore) -> Place:
     tried = {}
     for layer in store.layers:
         parts = split(corpus, sentence_ends(corpus, store, layer, plan.rank))
-        model = em.fit(parts.train, plan.place_states, plan.grid.hmm)
+        model = em.fit(parts.train, plan.place_states, replace(plan.grid.hmm, n_starts=1))
         tried[layer] = nll(model.predict(parts.dev), parts.dev)
     grid = [{"layer": layer, "dev_nll": value} for layer, value in tried.items()]
     return Place(best(tried), grid)
@@ -66,15 +66,18 @@ def fit_all(
     """Every class, named `<role>/<class>`, and each role's parts.
 
     Classes that read labels alone have the role `labels`; a switching system is learnt for the
-    first role only.
+    first role only, and the other roles have as many hidden states as the first.
     """
     chosen, parts_by_role = {}, {}
-    for number, (role, store) in enumerate(store_by_role.items()):
+    grid, names = plan.grid, CLASSES
+    for role, store in store_by_role.items():
         parts = split(corpus, sentence_ends(corpus, store, layer, plan.rank))
         parts_by_role[role] = parts
-        for name in CLASSES if number == 0 else ("hmm",):
+        for name in names:
             owner = role if name in ("hmm", "slds") else "labels"
-            chosen[f"{owner}/{name}"] = choose(name, parts.train, parts.dev, plan.grid)
+            chosen[f"{owner}/{name}"] = choose(name, parts.train, parts.dev, grid)
+        first = chosen[f"{plan.roles[0]}/hmm"]
+        grid, names = replace(grid, hmm_states=(first.setting["n_states"],)), ("hmm",)
     return chosen, parts_by_role
 
 
