@@ -15,10 +15,25 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 _CHUNK_BYTES = 2**22
+"""Features in float64 that are worked on at once: what a processor's cache holds."""
+
 _DENSE = 512
 _HISTORY = 10
 _SEARCHES = 12
 _SLOPE = 0.2
+
+
+@dataclass(frozen=True)
+class Search:
+    """When a search ends.
+
+    Attributes:
+        tolerance: largest entry of the gradient, per unit of weight, at which a fit has converged.
+        max_passes: passes over the rows after which it ends anyway; `Fits.gradient` tells.
+    """
+
+    tolerance: float = 1e-6
+    max_passes: int = 500
 
 
 @dataclass(frozen=True)
@@ -29,7 +44,7 @@ class Fits:
         weight: coefficient of each feature.
         intercept: of each fit.
         gradient: largest entry of the gradient where the search ended.
-        n_passes: passes over the rows.
+        n_passes: passes over the rows, of the slowest cell.
     """
 
     weight: Float[Tensor, "cells features fits"]
@@ -50,8 +65,7 @@ def fit(
     labels: Float[Tensor, "cells rows fits"],
     weights: Float[Tensor, "cells rows fits"],
     penalties: Float[Tensor, " fits"],
-    tolerance: float = 1e-6,
-    max_passes: int = 500,
+    search: Search = Search(),
 ) -> Fits:
     """The minima of mean weighted log loss + penalty / 2 |v|^2, with v on standardised features.
 
@@ -64,18 +78,36 @@ def fit(
         labels: 1 where the row is positive, else 0.
         weights: of each row in each fit; 0 leaves it out.
         penalties: of each fit, above 0.
-        tolerance: largest entry of the gradient at which a fit has converged.
-        max_passes: after which the search ends anyway (`Fits.gradient` tells).
+        search: when to end.
 
     Raises:
         ValueError: where a fit lacks a class, or a penalty is not above 0.
     """
-    weights = weights.double()
     _check(labels, weights, penalties)
+    cells, rows, width = features.shape
+    step = max(1, _CHUNK_BYTES // (8 * rows * width))
+    parts = [
+        _fit_together(features[group], labels[group], weights[group], penalties, search)
+        for group in (slice(first, first + step) for first in range(0, cells, step))
+    ]
+    return Fits(
+        torch.cat([part.weight for part in parts]),
+        torch.cat([part.intercept for part in parts]),
+        torch.cat([part.gradient for part in parts]),
+        max(part.n_passes for part in parts),
+    )
+
+
+def _fit_together(
+    features: Tensor, labels: Tensor, weights: Tensor, penalties: Tensor, search: Search
+) -> Fits:
+    """The fits of cells that are small enough to be worked on at once, or of one large cell."""
+    if 8 * features.numel() <= _CHUNK_BYTES:
+        features = features.double()
     design = _Design(features, (weights > 0).any(dim=2))
-    shares = weights / weights.sum(dim=1, keepdim=True)
+    shares = weights.double() / weights.sum(dim=1, keepdim=True, dtype=torch.float64)
     problem = _Problem(design, labels.double(), shares, penalties.double())
-    theta, gradient, n_passes = _minimise(problem, tolerance, max_passes)
+    theta, gradient, n_passes = _minimise(problem, search)
     weight, intercept = design.unstandardise(theta)
     return Fits(weight, intercept, gradient.abs().amax(dim=1), n_passes)
 
@@ -226,15 +258,15 @@ class _Problem:
 
 
 def _minimise(
-    problem: _Problem, tolerance: float, max_passes: int
+    problem: _Problem, search: Search
 ) -> tuple[Float[Tensor, "cells parameters fits"], Float[Tensor, "cells parameters fits"], int]:
     """Coefficients, their gradient, and the passes that it took."""
     theta = problem.labels.new_zeros(problem.shape)
     logits = torch.zeros_like(problem.labels)
     gradient = problem.gradient(theta, logits)
     history: list[tuple[Tensor, Tensor, Tensor]] = []
-    for n_passes in range(1, max_passes):
-        open_ = (gradient.abs().amax(dim=1, keepdim=True) > tolerance).double()
+    for n_passes in range(1, search.max_passes):
+        open_ = (gradient.abs().amax(dim=1, keepdim=True) > search.tolerance).double()
         if not open_.any():
             return theta, gradient, n_passes
         step = -open_ * _two_loops(problem, history, gradient)
@@ -247,7 +279,7 @@ def _minimise(
         product = (step * change).sum(dim=1, keepdim=True)
         history.append((step, change, torch.where(product > 0, 1 / product, 0.0)))
         del history[:-_HISTORY]
-    return theta, gradient, max_passes
+    return theta, gradient, search.max_passes
 
 
 def _two_loops(

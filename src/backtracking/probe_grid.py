@@ -56,10 +56,13 @@ def activations(
         yield chosen, values.transpose(0, 1).contiguous(), present
 
 
-def baseline_features(
-    points: DecisionPoints, anchor: Anchor, embedding: Float[Tensor, "d_vocab d_model"]
+def shared_features(
+    points: DecisionPoints, anchor: Anchor
 ) -> dict[str, Float[Tensor, "cells n columns"]]:
-    """Features of each baseline at every offset, or once where they are the same at all."""
+    """Features of the baselines that no model has a part in.
+
+    One cell for each offset, or one in all where the features are the same at every offset.
+    """
     is_train = points.moments.split == "train"
     tokens = points.tokens_by_anchor[anchor.name]
     once = {
@@ -72,13 +75,18 @@ def baseline_features(
     for offset, one in enumerate(columns):
         token[offset, :, : one.shape[1]] = one
     shared = np.concatenate(list(once.values()), axis=1)
-    together = np.concatenate([np.broadcast_to(shared, (len(token), *shared.shape)), token], 2)
+    together = np.concatenate([np.broadcast_to(shared, (len(token), *shared.shape)), token], axis=2)
     features = {name: one[None] for name, one in once.items()}
     features |= {"token": token, "together": together}
-    found = {name: torch.from_numpy(one).float() for name, one in features.items()}
-    ids = torch.from_numpy(tokens.T)
-    found["embedding"] = embedding[ids.clamp(min=0)] * (ids >= 0)[..., None]
-    return found
+    return {name: torch.from_numpy(one).float() for name, one in features.items()}
+
+
+def embedding_features(
+    points: DecisionPoints, anchor: Anchor, embedding: Float[Tensor, "d_vocab d_model"]
+) -> Float[Tensor, "offsets n d_model"]:
+    """A model's embedding of the token at each offset; zeros where there is none."""
+    ids = torch.from_numpy(points.tokens_by_anchor[anchor.name].T)
+    return embedding.float()[ids.clamp(min=0)] * (ids >= 0)[..., None]
 
 
 def fit_grid(
@@ -101,22 +109,23 @@ def fit_grid(
 def fit_baselines(
     points: DecisionPoints, embedding_by_role: Mapping[str, Tensor], fitting: Fitting
 ) -> dict[Place, Probes]:
-    """The chosen probes of every baseline; those that do not depend on the model once, as role ''."""
+    """The chosen probes of every baseline; those that no model has a part in have role ''."""
     rows = _known_rows(points)
     found: dict[Place, Probes] = {}
     for anchor in points.anchors:
-        for role, embedding in embedding_by_role.items():
-            for name, features in baseline_features(points, anchor, embedding).items():
-                owner = role if name == "embedding" else ""
-                for task in points.tasks:
-                    place = Place(owner, anchor.name, task.target, name)
-                    if place in found:
-                        continue
-                    present = anchor.present[:, rows]
-                    if len(features) == 1:
-                        present = np.ones((1, len(rows)), dtype=bool)
-                    one = _fit_task(points, task, rows, features[:, rows], present, fitting)
-                    found[place] = _repeat(one, len(anchor.offsets))
+        by_owner = {("", name): one for name, one in shared_features(points, anchor).items()}
+        by_owner |= {
+            (role, "embedding"): embedding_features(points, anchor, embedding)
+            for role, embedding in embedding_by_role.items()
+        }
+        for (role, name), features in by_owner.items():
+            present = anchor.present[:, rows]
+            if len(features) == 1:
+                present = np.ones((1, len(rows)), dtype=bool)
+            for task in points.tasks:
+                one = _fit_task(points, task, rows, features[:, rows], present, fitting)
+                place = Place(role, anchor.name, task.target, name)
+                found[place] = _repeat(one, len(anchor.offsets))
     return found
 
 

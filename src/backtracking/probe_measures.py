@@ -77,3 +77,76 @@ def ask(points: DecisionPoints, anchor: Anchor, task: Task, bootstrap: Bootstrap
             n_problems, bootstrap.n_resamples, np.random.default_rng(bootstrap.seed)
         ),
     )
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What probes of one model, anchor and target are compared with.
+
+    Attributes:
+        names: the best baseline at each offset, chosen on dev.
+        baseline: its AUROC, by pairs.
+        posterior: AUROC of the exact posterior on the rows where it is known.
+    """
+
+    names: list[str]
+    baseline: Mapping[str, Replicates]
+    posterior: Replicates
+
+
+def measure(
+    points: DecisionPoints,
+    store_by_role: Mapping[str, ActivationStore],
+    embedding_by_role: Mapping[str, Tensor],
+    probes: Mapping[Place, Probes],
+    baselines: Mapping[Place, Probes],
+    bootstrap: Bootstrap,
+) -> tuple[list[dict[str, Any]], list[Ceiling]]:
+    """One row per cell and kind of pairs, and the excess over the posterior, on test problems."""
+    rows, ceilings = [], []
+    for anchor in points.anchors:
+        asked = {task.target: ask(points, anchor, task, bootstrap) for task in points.tasks}
+        posterior = {target: _posterior(one) for target, one in asked.items()}
+        for role, store in store_by_role.items():
+            scores = _score_baselines(points, anchor, role, embedding_by_role[role], baselines, asked)
+            reference = {
+                target: Reference(
+                    names,
+                    {pairs: one.replicates(its, one.used[pairs]) for pairs in PAIRS},
+                    posterior[target],
+                )
+                for (target, one), (names, its) in zip(asked.items(), scores, strict=True)
+            }
+            for layer in store.layers:
+                for target, one in asked.items():
+                    place = Place(role, anchor.name, target, layer)
+                    its = _score(points, store, layer, anchor, one, probes[place])
+                    rows += _tabulate(place, anchor, one, its, probes[place], reference[target], bootstrap)
+                    ceilings.append(_ceiling(place, anchor, one, its, posterior[target]))
+    return rows, ceilings
+
+
+def require_no_leak(ceilings: list[Ceiling], level: float) -> dict[str, Any]:
+    """The largest excess of a probe over the exact posterior, with the band over the whole study.
+
+    Raises:
+        UserError: naming the cell whose lower band is above 0: it reads what its prefix does not
+            hold.
+    """
+    excess = concatenate([one.excess for one in ceilings])
+    names = [
+        f"role {one.role}, target {one.target}, layer {one.layer}, offset {offset} from {one.anchor}"
+        for one in ceilings
+        for offset in one.offsets.tolist()
+    ]
+    low = np.nan_to_num(band(excess, level).band_low, nan=-np.inf)
+    worst = int(low.argmax())
+    if low[worst] > 0:
+        raise UserError(
+            f"A probe beats the exact posterior, which knows all that a prefix holds: AUROC "
+            f"{excess.value[worst]:+.3f}, at least {low[worst]:+.3f} over all cells, at "
+            f"{names[worst]}.",
+            "Look for a leak: features of a later token, test problems in training, or labels "
+            "that were not made from these traces.",
+        )
+    return {"n_cells": len(names), "n_compared": int(np.isfinite(low).sum()), "level": level}

@@ -50,6 +50,11 @@ class Fitting:
         if not self.penalties or min(self.penalties) <= 0 or self.tolerance <= 0:
             raise ValueError("penalties and tolerance must be above 0, and penalties not empty.")
 
+    @property
+    def search(self) -> logistic.Search:
+        """When the search for a fit ends."""
+        return logistic.Search(self.tolerance)
+
 
 @dataclass(frozen=True)
 class Probes:
@@ -131,7 +136,7 @@ def _fit_paths(
     labels = torch.from_numpy(is_positive.astype(np.float64))[None, :, None].expand(shape)
     weights = torch.from_numpy(present.astype(np.float64))[:, :, None].expand(shape)
     penalties = torch.tensor(fitting.penalties, dtype=torch.float64)
-    return logistic.fit(features, labels, weights, penalties, fitting.tolerance)
+    return logistic.fit(features, labels, weights, penalties, fitting.search)
 
 
 def _least_loss(
