@@ -129,12 +129,17 @@ def fit_baselines(
     return found
 
 
+def owner_of(role: str, baseline: str) -> str:
+    """The role under which a baseline's probes stand: '' where no model has a part in it."""
+    return role if baseline == "embedding" else ""
+
+
 def best_baselines(
     fitted: Mapping[Place, Probes], role: str, anchor: str, target: str
 ) -> Shaped[np.ndarray, " offsets"]:
     """Name of the baseline with the largest AUROC on dev, at every offset."""
     aurocs = [
-        fitted[Place(role if name == "embedding" else "", anchor, target, name)].dev_auroc
+        fitted[Place(owner_of(role, name), anchor, target, name)].dev_auroc
         for name in BASELINES
     ]
     return np.array(BASELINES)[np.nan_to_num(np.array(aurocs), nan=0.0).argmax(axis=0)]

@@ -71,6 +71,12 @@ class Probes:
     penalty: Float[np.ndarray, " cells"]
     dev_auroc: Float[np.ndarray, " cells"]
 
+    def __getitem__(self, cells: slice) -> "Probes":
+        """The chosen cells."""
+        return Probes(
+            self.weight[cells], self.intercept[cells], self.penalty[cells], self.dev_auroc[cells]
+        )
+
     def score(
         self, features: Float[Tensor, "cells rows features"]
     ) -> Float[np.ndarray, "cells rows"]:

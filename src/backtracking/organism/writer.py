@@ -8,14 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from transformers import DynamicCache
 
 from backtracking.models import LoadedModel
 from backtracking.moments import Moments
 from backtracking.traces import Trace
-
-_ROWS_PER_BATCH = 64
 
 
 def p_backtracks(
@@ -27,28 +26,39 @@ def p_backtracks(
     says what is known, and the action after it is taken to have the same probability.
     """
     ids = writer.tokenizer.get_vocab()
-    prefixes = [
-        written[trace].ids[:end]
-        for trace, end in zip(decisions.trace.tolist(), decisions.end.tolist(), strict=True)
-    ]
-    opening = _next(writer, prefixes)
-    waiting = _next(writer, [[*prefix, ids["Wait"], ids[","]] for prefix in prefixes])
-    p = {word: opening[:, ids[word]] for word in ("Wait", "No", "Undo", "Check")}
-    acts = p["No"] + p["Undo"] + p["Wait"] * (1 - waiting[:, ids["fine"]])
-    return (acts / (1 - p["Check"])).numpy()
+    found = np.full(len(decisions), np.nan)
+    for trace in np.unique(decisions.trace):
+        rows = np.flatnonzero(decisions.trace == trace)
+        ends = torch.from_numpy(decisions.end[rows])
+        opening, waiting = _read(writer, written[trace].ids, ends, [ids["Wait"], ids[","]])
+        p = {word: opening[:, ids[word]] for word in ("Wait", "No", "Undo", "Check")}
+        acts = p["No"] + p["Undo"] + p["Wait"] * (1 - waiting[:, ids["fine"]])
+        found[rows] = (acts / (1 - p["Check"])).numpy()
+    return found
 
 
 @torch.inference_mode()
-def _next(loaded: LoadedModel, prefixes: Sequence[list[int]]) -> Float[Tensor, "n d_vocab"]:
-    """Probabilities of the token after each prefix; padding on the right is seen by none."""
-    found: list[Tensor] = [torch.empty(0)] * len(prefixes)
-    order = sorted(range(len(prefixes)), key=lambda number: len(prefixes[number]))
-    for first in range(0, len(order), _ROWS_PER_BATCH):
-        chosen = order[first : first + _ROWS_PER_BATCH]
-        rows = [torch.tensor(prefixes[number]) for number in chosen]
-        padded = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(loaded.device)
-        logits = loaded.model(input_ids=padded, use_cache=False).logits
-        for row, number in enumerate(chosen):
-            last = logits[row, len(prefixes[number]) - 1]
-            found[number] = last.double().softmax(dim=0).cpu()
-    return torch.stack(found)
+def _read(
+    loaded: LoadedModel, ids: list[int], ends: Int[Tensor, " n"], suffix: list[int]
+) -> tuple[Float[Tensor, "n d_vocab"], Float[Tensor, "n d_vocab"]]:
+    """Probabilities of the token after each prefix of a trace, and after prefix and suffix.
+
+    The trace is read once; each prefix is a row that sees only its part of the cache.
+    """
+    device, n = loaded.device, len(ends)
+    cache = DynamicCache()
+    row = torch.tensor(ids, device=device)[None]
+    logits = loaded.model(input_ids=row, past_key_values=cache, use_cache=True).logits[0]
+    cache.batch_repeat_interleave(n)
+    sees = torch.arange(len(ids)) < ends[:, None]
+    mask = torch.cat([sees, torch.ones(n, len(suffix), dtype=torch.bool)], dim=1)
+    longer = loaded.model(
+        input_ids=torch.tensor([suffix] * n, device=device),
+        attention_mask=mask.long().to(device),
+        position_ids=(ends[:, None] + torch.arange(len(suffix))).to(device),
+        past_key_values=cache,
+        use_cache=True,
+    ).logits[:, -1]
+    both = (logits[ends.to(device) - 1], longer)
+    opening, waiting = (one.double().softmax(dim=1).cpu() for one in both)
+    return opening, waiting
