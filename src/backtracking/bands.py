@@ -10,8 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from backtracking.statistics import Bootstrap, resample_problems
-
 _TINY = 1e-12
 
 
@@ -32,7 +30,9 @@ class Replicates:
     def __sub__(self, other: "Replicates") -> "Replicates":
         """The paired difference."""
         return Replicates(
-            self.value - other.value, self.replicates - other.replicates, np.minimum(self.n, other.n)
+            self.value - other.value,
+            self.replicates - other.replicates,
+            np.minimum(self.n, other.n),
         )
 
     def __getitem__(self, cells: np.ndarray | slice) -> "Replicates":
@@ -91,7 +91,7 @@ def resample_aurocs(
     """AUROC of every cell over its own rows, with one replicate per row of problem weights.
 
     Args:
-        scores: of every row; those that are not used are never read.
+        scores: of every row; NaN leaves it out.
         is_positive: class of each row.
         problem: number of each row's problem.
         used: rows of each cell.
@@ -101,7 +101,7 @@ def resample_aurocs(
     everything = np.vstack([np.ones((1, n_problems)), weights])
     found = np.full((len(scores), len(everything)), np.nan)
     n = np.zeros(len(scores), dtype=np.int64)
-    for cell, rows in enumerate(used):
+    for cell, rows in enumerate(used & ~np.isnan(scores)):
         y, p = is_positive[rows], problem[rows]
         n[cell] = len(np.unique(p))
         wins = pair_wins(scores[cell, rows], y, p, n_problems)
@@ -110,12 +110,6 @@ def resample_aurocs(
         won = np.einsum("rp,rp->r", everything @ wins, everything)
         np.divide(won, pairs, out=found[cell], where=pairs > 0)
     return Replicates(found[:, 0], found[:, 1:], n)
-
-
-def problem_weights(n_problems: int, bootstrap: Bootstrap) -> np.ndarray:
-    """The resamples that every call of `resample_aurocs` on these problems shares."""
-    rng = np.random.default_rng(bootstrap.seed)
-    return resample_problems(n_problems, bootstrap.n_resamples, rng)
 
 
 def band(estimate: Replicates, level: float) -> Band:

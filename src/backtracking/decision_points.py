@@ -105,9 +105,7 @@ def gather_points(
         words=words,
         history=label_history(sentences, numbers),
         tokens_by_anchor={
-            one.name: tokens_at(
-                written, moments.trace, one.position[:, None] + one.offsets
-            )
+            one.name: tokens_at(written, moments.trace, one.position[:, None] + one.offsets)
             for one in anchors
         },
         is_absent=_absent(words, moments.split == "train"),
@@ -172,7 +170,9 @@ class _Beliefs:
         if target == "backtracks":
             ahead &= position < self.moments.end[:, None]
         p = table[row.clip(0, len(table) - 1)]
-        sums = [p[..., [KINDS.index(kind) for kind in kinds]].sum(-1) for kinds in (positive, asked)]
+        sums = [
+            p[..., [KINDS.index(kind) for kind in kinds]].sum(-1) for kinds in (positive, asked)
+        ]
         undefined = np.full(position.shape, np.nan)
         return np.divide(*sums, out=undefined, where=ahead & (sums[1] > 0))
 

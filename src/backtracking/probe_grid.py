@@ -4,6 +4,7 @@ Only train and dev problems are read here; `probe_measures` reads test problems,
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,42 +91,86 @@ def embedding_features(
 
 
 def fit_grid(
-    points: DecisionPoints, store_by_role: Mapping[str, ActivationStore], fitting: Fitting
+    points: DecisionPoints,
+    store_by_role: Mapping[str, ActivationStore],
+    fitting: Fitting,
+    n_threads: int = 1,
 ) -> dict[Place, Probes]:
-    """The chosen probes of every model, layer, anchor and target."""
+    """The chosen probes of every model, layer, anchor and target.
+
+    Fits are small, so threads share them out and do not share one.
+    """
+    jobs = [
+        (role, layer, anchor)
+        for role, store in store_by_role.items()
+        for layer in store.layers
+        for anchor in points.anchors
+    ]
+
+    def fit_one(job: tuple[str, int, Anchor]) -> dict[Place, Probes]:
+        return _fit_layer(points, store_by_role[job[0]], *job, fitting)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        return {place: one for found in pool.map(fit_one, jobs) for place, one in found.items()}
+
+
+def _fit_layer(
+    points: DecisionPoints,
+    store: ActivationStore,
+    role: str,
+    layer: int,
+    anchor: Anchor,
+    fitting: Fitting,
+) -> dict[Place, Probes]:
     rows = _known_rows(points)
     found: dict[Place, list[Probes]] = {}
-    for role, store in store_by_role.items():
-        for layer in store.layers:
-            for anchor in points.anchors:
-                for _, values, present in activations(store, layer, points, anchor, rows):
-                    for task in points.tasks:
-                        place = Place(role, anchor.name, task.target, layer)
-                        one = _fit_task(points, task, rows, values, present, fitting)
-                        found.setdefault(place, []).append(one)
+    for _, values, present in activations(store, layer, points, anchor, rows):
+        for task in points.tasks:
+            place = Place(role, anchor.name, task.target, layer)
+            one = _fit_task(points, task, rows, values, present, fitting)
+            found.setdefault(place, []).append(one)
     return {place: _join(parts) for place, parts in found.items()}
 
 
 def fit_baselines(
-    points: DecisionPoints, embedding_by_role: Mapping[str, Tensor], fitting: Fitting
+    points: DecisionPoints,
+    embedding_by_role: Mapping[str, Tensor],
+    fitting: Fitting,
+    n_threads: int = 1,
 ) -> dict[Place, Probes]:
     """The chosen probes of every baseline; those that no model has a part in have role ''."""
-    rows = _known_rows(points)
-    found: dict[Place, Probes] = {}
+    jobs = []
     for anchor in points.anchors:
-        by_owner = {("", name): one for name, one in shared_features(points, anchor).items()}
-        by_owner |= {
-            (role, "embedding"): embedding_features(points, anchor, embedding)
+        shared = shared_features(points, anchor)
+        jobs += [(anchor, "", name, features) for name, features in shared.items()]
+        jobs += [
+            (anchor, role, "embedding", embedding_features(points, anchor, embedding))
             for role, embedding in embedding_by_role.items()
-        }
-        for (role, name), features in by_owner.items():
-            present = anchor.present[:, rows]
-            if len(features) == 1:
-                present = np.ones((1, len(rows)), dtype=bool)
-            for task in points.tasks:
-                one = _fit_task(points, task, rows, features[:, rows], present, fitting)
-                place = Place(role, anchor.name, task.target, name)
-                found[place] = _repeat(one, len(anchor.offsets))
+        ]
+
+    def fit_one(job: tuple[Anchor, str, str, Tensor]) -> dict[Place, Probes]:
+        return _fit_baseline(points, *job, fitting)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        return {place: one for found in pool.map(fit_one, jobs) for place, one in found.items()}
+
+
+def _fit_baseline(
+    points: DecisionPoints,
+    anchor: Anchor,
+    role: str,
+    name: str,
+    features: Float[Tensor, "cells n columns"],
+    fitting: Fitting,
+) -> dict[Place, Probes]:
+    rows = _known_rows(points)
+    present = anchor.present[:, rows]
+    if len(features) == 1:
+        present = np.ones((1, len(rows)), dtype=bool)
+    found = {}
+    for task in points.tasks:
+        one = _fit_task(points, task, rows, features[:, rows], present, fitting)
+        found[Place(role, anchor.name, task.target, name)] = _repeat(one, len(anchor.offsets))
     return found
 
 
@@ -139,8 +184,7 @@ def best_baselines(
 ) -> Shaped[np.ndarray, " offsets"]:
     """Name of the baseline with the largest AUROC on dev, at every offset."""
     aurocs = [
-        fitted[Place(owner_of(role, name), anchor, target, name)].dev_auroc
-        for name in BASELINES
+        fitted[Place(owner_of(role, name), anchor, target, name)].dev_auroc for name in BASELINES
     ]
     return np.array(BASELINES)[np.nan_to_num(np.array(aurocs), nan=0.0).argmax(axis=0)]
 

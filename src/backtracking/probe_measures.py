@@ -1,4 +1,4 @@
-"""Probes on test problems: AUROC, the difference to the best baseline, the ceiling, the alarm."""
+"""Probes on test problems: AUROC, the difference to the best baseline, and to the ceiling."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from backtracking.bands import Band, Replicates, band, concatenate, earliest, resample_aurocs
+from backtracking.bands import Replicates, band, resample_aurocs
 from backtracking.decision_points import Anchor, DecisionPoints
-from backtracking.errors import UserError
 from backtracking.extraction.reader import ActivationStore
 from backtracking.probe_grid import (
     BASELINES,
@@ -213,7 +212,7 @@ def _tabulate(
     reference: Reference,
     level: float,
 ) -> list[dict[str, Any]]:
-    """Rows of one place; the band is simultaneous over its offsets."""
+    """Rows of one place; bands are simultaneous over its offsets."""
     found = []
     for pairs in PAIRS:
         used = asked.used[pairs]
@@ -221,17 +220,16 @@ def _tabulate(
         difference = auroc - baseline
         of_auroc, of_difference = band(auroc, level), band(difference, level)
         for number, offset in enumerate(anchor.offsets.tolist()):
-            ends = _ends(of_difference, number)
             values = {
                 "auroc": auroc.value[number],
                 "low": of_auroc.low[number],
                 "high": of_auroc.high[number],
                 "baseline_auroc": baseline.value[number],
                 "difference": difference.value[number],
-                "difference_low": ends["low"],
-                "difference_high": ends["high"],
-                "band_low": ends["band_low"],
-                "band_high": ends["band_high"],
+                "difference_low": of_difference.low[number],
+                "difference_high": of_difference.high[number],
+                "band_low": of_difference.band_low[number],
+                "band_high": of_difference.band_high[number],
                 "posterior": reference.posterior[number] if pairs == "all" else np.nan,
             }
             found.append(
@@ -242,58 +240,3 @@ def _tabulate(
                 | {"n_rows": int(used[number].sum()), "n": int(auroc.n[number])}
             )
     return found
-
-
-def _ends(found: Band, number: int) -> dict[str, float]:
-    return {name: getattr(found, name)[number] for name in ("low", "high", "band_low", "band_high")}
-
-
-def find_earliest(
-    rows: Sequence[Mapping[str, Any]], last_by_anchor: Mapping[str, int]
-) -> list[dict[str, Any]]:
-    """By model, anchor, target, pairs and layer, the first offset from which on the band is above 0.
-
-    Offsets behind an anchor's last are the event itself and do not count.
-    """
-    keys = ("role", "anchor", "target", "pairs", "layer")
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if row["offset"] <= last_by_anchor[row["anchor"]]:
-            groups.setdefault(tuple(row[key] for key in keys), []).append(row)
-    found = []
-    for group, cells in groups.items():
-        low = np.array([np.nan if row["band_low"] is None else row["band_low"] for row in cells])
-        offsets = np.array([row["offset"] for row in cells])
-        found.append(dict(zip(keys, group, strict=True)) | {"earliest": earliest(low, offsets)})
-    return found
-
-
-def require_no_leak(excesses: Sequence[Excess], level: float) -> dict[str, Any]:
-    """The cell that is furthest above its ceiling, by a lower band over all cells of the study.
-
-    Raises:
-        UserError: where that is above 0: the cell reads what its prefix does not hold.
-    """
-    together = concatenate([one.excess for one in excesses])
-    cells = [
-        {"role": one.place.role, "anchor": one.place.anchor, "target": one.place.target}
-        | {"layer": one.place.source, "offset": offset}
-        for one in excesses
-        for offset in one.offsets.tolist()
-    ]
-    low = band(together, level).band_low
-    known = np.isfinite(low)
-    if not known.any():
-        return {"n_cells": 0}
-    worst = int(np.where(known, low, -np.inf).argmax())
-    value = float(together.value[worst])
-    if low[worst] > 0:
-        where = ", ".join(f"{key} {name}" for key, name in cells[worst].items())
-        raise UserError(
-            f"A probe tells more than its prefix holds: {where}: AUROC {value:+.3f} above the exact "
-            f"posterior, {low[worst]:+.3f} at the least, over all {int(known.sum())} cells.",
-            "Look for activations of later tokens, for test problems among the train problems, or "
-            "for labels of other traces.",
-        )
-    worst_cell = cells[worst] | {"excess": value, "band_low": float(low[worst])}
-    return {"n_cells": int(known.sum()), "level": level, "closest": worst_cell}

@@ -80,9 +80,9 @@ class Probes:
     def score(
         self, features: Float[Tensor, "cells rows features"]
     ) -> Float[np.ndarray, "cells rows"]:
-        """Log-odds of the positive class."""
-        scores = (features.double() @ self.weight[:, :, None])[..., 0]
-        return (scores + self.intercept[:, None]).numpy()
+        """Log-odds of the positive class; NaN where there is no probe."""
+        scores = (features.double() @ self.weight[:, :, None])[..., 0] + self.intercept[:, None]
+        return np.where(np.isfinite(self.penalty)[:, None], scores.numpy(), np.nan)
 
 
 def make_task(target: str, decisions: Moments) -> Task:
@@ -119,9 +119,7 @@ def fit_probes(
     if not len(fine):
         return Probes(weight, intercept, penalty, dev_auroc)
     features, present = features[fine], present[fine]
-    fits = _fit_paths(
-        features[:, is_train], present[:, is_train], is_positive[is_train], fitting
-    )
+    fits = _fit_paths(features[:, is_train], present[:, is_train], is_positive[is_train], fitting)
     scores = fits.score(features[:, ~is_train]).numpy()
     best = _least_loss(scores, present[:, ~is_train], is_positive[~is_train])
     weight[fine] = fits.weight[np.arange(len(fine)), :, best]
