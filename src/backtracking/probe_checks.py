@@ -108,7 +108,7 @@ def compare_orders(
     task, moments = cell.task, points.moments
     values, present, _ = read_windows(store, cell.layer, moments[task.rows], window)
     whole = present.all(dim=1).numpy()
-    order = torch.from_numpy(rng.permuted(np.tile(np.arange(values.shape[1]), (len(values), 1)), 1))
+    order = torch.from_numpy(rng.random(values.shape[:2]).argsort(axis=1))
     permuted = values.gather(1, order[:, :, None].expand_as(values))
     split = moments.split[task.rows]
     is_known, is_test = np.isin(split, ("train", "dev")) & whole, (split == "test") & whole
@@ -116,13 +116,13 @@ def compare_orders(
     for one in (values, permuted):
         flat = one.flatten(1)[None]
         probes = fit_probes(
-            flat[:, is_known],
+            flat[:, torch.from_numpy(is_known)],
             np.ones((1, int(is_known.sum())), dtype=bool),
             task.is_positive[is_known],
             split[is_known] == "train",
             fitting,
         )
-        scores.append(probes.score(flat[:, is_test])[0])
+        scores.append(probes.score(flat[:, torch.from_numpy(is_test)])[0])
     both = _aurocs(
         points, task.rows[is_test], task.is_positive[is_test], np.stack(scores), bootstrap
     )
@@ -165,13 +165,13 @@ def shuffle_labels(
         labels[:, side] = rng.permuted(labels[:, side], axis=1)
     targets = torch.from_numpy(labels[:, is_train].T.astype(np.float64))[None]
     fits = logistic.fit(
-        features[:, is_train],
+        features[:, torch.from_numpy(is_train)],
         targets,
         torch.ones_like(targets),
         torch.full((n_shuffles,), cell.penalty, dtype=torch.float64),
         fitting.search,
     )
-    scores = fits.score(features[:, is_test])[0].numpy().T
+    scores = fits.score(features[:, torch.from_numpy(is_test)])[0].numpy().T
     intervals = []
     for one, label in zip(scores, labels[:, is_test], strict=True):
         found = _aurocs(points, task.rows[is_test], label, one[None], bootstrap)

@@ -20,8 +20,8 @@ from backtracking.moments import read_windows
 from backtracking.probes import Fitting, Probes, Task, fit_probes
 
 BASELINES = ("position", "words", "history", "token", "embedding", "together")
-"""What is told without activations: position; one-hot words of the comparison, target included; label
-history; one-hot token at the offset; its embedding; all of them, but the embedding, at once."""
+"""What is told without activations: position; one-hot words of the comparison, both its numbers;
+label history; one-hot token at the offset; its embedding; all but the embedding at once."""
 
 _BATCH_BYTES = 2**28
 

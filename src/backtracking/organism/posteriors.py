@@ -48,12 +48,10 @@ class Decisions:
 
 def read_decisions(words: list[str], numbers: tuple[int, ...], target: int) -> Decisions:
     """The decisions of a trace under the policy, in their order."""
-    columns = []
-    for kind in KINDS:
-        readings = _KindReplay(numbers, target, kind=kind).read(words)
-        columns.append([p for reading in readings for p in reading.p_dead])
+    readings_by_kind = {kind: _KindReplay(numbers, target, kind=kind).read(words) for kind in KINDS}
+    columns = [[p for one in its for p in one.p_dead] for its in readings_by_kind.values()]
     p_kind = np.array(columns, dtype=np.float64).T.reshape(-1, len(KINDS))
-    bounds = _bounds(readings)
+    bounds = _bounds(readings_by_kind[DEAD[0]])
     p_dead = p_kind[:, [KINDS.index(kind) for kind in DEAD]].sum(axis=1)
     uncertain = ~np.isin(p_dead, (0.0, 1.0))
     known = [

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from backtracking import artifacts, models, params, traces
@@ -153,6 +154,13 @@ def best_cells(points: DecisionPoints, selection: Mapping[str, Any]) -> list[Cel
     ]
 
 
+def embedding(loaded: LoadedModel) -> Float[Tensor, "d_vocab d_model"]:
+    """A model's token embeddings."""
+    weight = loaded.model.get_input_embeddings().weight
+    assert isinstance(weight, Tensor)
+    return weight.detach()
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Probes."""
     run_stage(_main, argv)
@@ -185,10 +193,10 @@ def _gather(
     )
     asked = traces.read(Problem, workspace.problems / "problems.jsonl")
     prompt_by_id = {problem.problem_id: problem.prompt for problem in asked}
-    writer = model_by_role["reasoning"]
+    tokenizer = Tokenizer.from_file(str(workspace.model("reasoning") / "tokenizer.json"))
     decisions = [
         read_decisions(
-            words_of(trace, writer.tokenizer.backend_tokenizer),
+            words_of(trace, tokenizer),
             *read_prompt(prompt_by_id[trace.problem_id]),
         )
         for trace in written
@@ -196,14 +204,11 @@ def _gather(
     points = gather_points(written, sentences, decisions, params_.windows)
     is_test = points.moments.split == "test"
     p_writer = np.full(len(points.moments), np.nan)
-    p_writer[is_test] = p_backtracks(writer, written, points.moments[is_test])
+    p_writer[is_test] = p_backtracks(model_by_role["reasoning"], written, points.moments[is_test])
     return Inputs(
         points,
         {role: ActivationStore(workspace.activations(role)) for role in model_by_role},
-        {
-            role: loaded.model.get_input_embeddings().weight.detach()
-            for role, loaded in model_by_role.items()
-        },
+        {role: embedding(loaded) for role, loaded in model_by_role.items()},
         p_writer,
     )
 
