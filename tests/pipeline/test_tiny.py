@@ -12,7 +12,7 @@ from backtracking.workspace import Roles
 CONTROLS = {"shuffled": "base", "nostatement": "nostatement-base", "scratch": "base"}
 ORDER = (
     "problems", "weights base", "weights reasoning", "controls", "traces", "label", "organism",
-    *(f"extract {role}" for role in Roles(CONTROLS).all), "directions", "steer", "power",
+    *(f"extract {role}" for role in Roles(CONTROLS).all), "directions", "probe", "steer", "power",
     "summary",
 )  # fmt: skip
 
