@@ -14,7 +14,7 @@ ORDER = (
     "problems", "weights base", "weights reasoning", "controls", "pairs", "traces", "label",
     "organism",
     *(f"extract {role}" for role in Roles(CONTROLS).all), "stability", "directions", "steer",
-    "seeds", "lens", "belief", "ablate", "power", "transitions", "summary",
+    "seeds", "probe", "lens", "belief", "ablate", "power", "transitions", "summary",
 )  # fmt: skip
 
 

@@ -1,0 +1,151 @@
+"""AUROC with resamples by problem at the cost of a small matrix, and bands over many cells.
+
+An AUROC is a sum over pairs of a positive and a negative row. Summed by the two rows' problems, it
+is a matrix of problems, and every bootstrap resample of the problems is a quadratic form in it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Replicates:
+    """Quantities with their bootstrap replicates, from the same resamples.
+
+    Attributes:
+        value: from all problems; NaN where undefined.
+        replicates: from each resample.
+        n: problems with a row of each quantity.
+    """
+
+    value: Float[np.ndarray, " cells"]
+    replicates: Float[np.ndarray, "cells n_resamples"]
+    n: Int[np.ndarray, " cells"]
+
+    def __sub__(self, other: "Replicates") -> "Replicates":
+        """The paired difference."""
+        return Replicates(
+            self.value - other.value,
+            self.replicates - other.replicates,
+            np.minimum(self.n, other.n),
+        )
+
+    def __getitem__(self, cells: np.ndarray | slice) -> "Replicates":
+        """The chosen cells."""
+        return Replicates(self.value[cells], self.replicates[cells], self.n[cells])
+
+
+@dataclass(frozen=True)
+class Band:
+    """Ends that hold for all cells at once, and those that hold for each cell alone.
+
+    Attributes:
+        low, high: pointwise percentile interval.
+        band_low, band_high: simultaneous band.
+    """
+
+    low: Float[np.ndarray, " cells"]
+    high: Float[np.ndarray, " cells"]
+    band_low: Float[np.ndarray, " cells"]
+    band_high: Float[np.ndarray, " cells"]
+
+
+def concatenate(parts: Sequence[Replicates]) -> Replicates:
+    """Cells of several sets of the same resamples, one after the other."""
+    return Replicates(
+        np.concatenate([part.value for part in parts]),
+        np.concatenate([part.replicates for part in parts]),
+        np.concatenate([part.n for part in parts]),
+    )
+
+
+def pair_wins(
+    scores: Float[np.ndarray, " rows"],
+    is_positive: Bool[np.ndarray, " rows"],
+    problem: Int[np.ndarray, " rows"],
+    n_problems: int,
+) -> Float[np.ndarray, "problems problems"]:
+    """How often a positive row of one problem scores above a negative one of another, ties half."""
+    own = np.eye(n_problems)[problem]
+    order = np.argsort(scores[~is_positive], kind="stable")
+    negative = scores[~is_positive][order]
+    below = np.vstack([np.zeros(n_problems), own[~is_positive][order].cumsum(axis=0)])
+    left, right = (
+        below[np.searchsorted(negative, scores[is_positive], side)] for side in ("left", "right")
+    )
+    return own[is_positive].T @ (left + right) / 2
+
+
+def resample_aurocs(
+    scores: Float[np.ndarray, "cells rows"],
+    is_positive: Bool[np.ndarray, " rows"],
+    problem: Int[np.ndarray, " rows"],
+    used: Bool[np.ndarray, "cells rows"],
+    weights: Float[np.ndarray, "n_resamples problems"],
+) -> Replicates:
+    """AUROC of every cell over its own rows, with one replicate per row of problem weights.
+
+    Args:
+        scores: of every row; NaN leaves it out.
+        is_positive: class of each row.
+        problem: number of each row's problem.
+        used: rows of each cell.
+        weights: how often each problem is drawn (`statistics.resample_problems`).
+    """
+    n_problems = weights.shape[1]
+    everything = np.vstack([np.ones((1, n_problems)), weights])
+    found = np.full((len(scores), len(everything)), np.nan)
+    n = np.zeros(len(scores), dtype=np.int64)
+    for cell, rows in enumerate(used & ~np.isnan(scores)):
+        y, p = is_positive[rows], problem[rows]
+        n[cell] = len(np.unique(p))
+        wins = pair_wins(scores[cell, rows], y, p, n_problems)
+        sides = [np.bincount(p[one], minlength=n_problems) for one in (y, ~y)]
+        pairs = (everything @ sides[0]) * (everything @ sides[1])
+        won = np.einsum("rp,rp->r", everything @ wins, everything)
+        np.divide(won, pairs, out=found[cell], where=pairs > 0)
+    return Replicates(found[:, 0], found[:, 1:], n)
+
+
+def band(estimate: Replicates, level: float) -> Band:
+    """Pointwise intervals, and the simultaneous band by the maximum of |t| over the cells.
+
+    The band is value +- q * s, with s the standard deviation of a cell's replicates and q the
+    `level` quantile, over the resamples, of the largest |replicate - value| / s of any cell.
+    Cells without a value have none; a cell without spread has a band of width 0 and no say in q.
+    """
+    low, high, width = np.full((3, len(estimate.value)), np.nan)
+    fine = np.isfinite(estimate.value) & (np.isfinite(estimate.replicates).mean(axis=1) >= level)
+    fine &= estimate.n > 1
+    replicates, value = estimate.replicates[fine], estimate.value[fine]
+    if fine.any():
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        low[fine], high[fine] = np.nanquantile(replicates, tails, axis=1)
+        spread = np.nanstd(replicates, axis=1)
+        wide = spread > _TINY
+        width[fine] = spread * _critical(replicates[wide], value[wide], spread[wide], level)
+    return Band(low, high, estimate.value - width, estimate.value + width)
+
+
+def _critical(replicates: np.ndarray, value: np.ndarray, spread: np.ndarray, level: float) -> float:
+    if not len(value):
+        return 0.0
+    t = np.abs(replicates - value[:, None]) / spread[:, None]
+    return float(np.quantile(np.nanmax(t, axis=0), level))
+
+
+def earliest(
+    band_low: Float[np.ndarray, " offsets"], offsets: Int[np.ndarray, " offsets"]
+) -> int | None:
+    """The first offset whose lower band is above 0 there and at every later one; None if none is.
+
+    Offsets without a band count as not above 0.
+    """
+    above = np.nan_to_num(band_low, nan=-1.0) > 0
+    lasting = np.logical_and.accumulate(above[::-1])[::-1]
+    return int(offsets[lasting.argmax()]) if lasting.any() else None

@@ -1,0 +1,242 @@
+"""Probes on test problems: AUROC, the difference to the best baseline, and to the ceiling."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from backtracking.bands import Replicates, band, resample_aurocs
+from backtracking.decision_points import Anchor, DecisionPoints
+from backtracking.extraction.reader import ActivationStore
+from backtracking.probe_grid import (
+    BASELINES,
+    Place,
+    activations,
+    best_baselines,
+    embedding_features,
+    owner_of,
+    shared_features,
+)
+from backtracking.probes import Probes, Task
+from backtracking.statistics import Bootstrap, resample_problems
+
+PAIRS = ("all", "absent")
+"""Which test decisions: all, or those whose comparison stands in no trace of a train problem."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The test decisions of a target, at the offsets of an anchor.
+
+    Attributes:
+        rows: their numbers.
+        is_positive: the answers.
+        problem: number of each row's problem among the test problems.
+        used: rows that each offset has, by pairs.
+        posterior: exact posterior under the generator; NaN where it is not known.
+        ceiling: what no probe can rank better: the posterior, and for `backtracks` the writer's own
+            probability, which an earlier prefix does not exceed; NaN where it is not known.
+        weights: bootstrap resamples of the test problems.
+    """
+
+    rows: Int[np.ndarray, " rows"]
+    is_positive: Bool[np.ndarray, " rows"]
+    problem: Int[np.ndarray, " rows"]
+    used: Mapping[str, Bool[np.ndarray, "offsets rows"]]
+    posterior: Float[np.ndarray, "offsets rows"]
+    ceiling: Float[np.ndarray, "offsets rows"]
+    weights: Float[np.ndarray, "n_resamples problems"]
+
+    def aurocs(
+        self, scores: Float[np.ndarray, "offsets rows"], used: Bool[np.ndarray, "offsets rows"]
+    ) -> Replicates:
+        """AUROC of scores at every offset over the rows that it uses."""
+        return resample_aurocs(scores, self.is_positive, self.problem, used, self.weights)
+
+    def excess(self, scores: Float[np.ndarray, "offsets rows"]) -> Replicates:
+        """AUROC of scores minus that of the ceiling, on the rows where the ceiling is known."""
+        known = self.used["all"] & np.isfinite(self.ceiling)
+        return self.aurocs(scores, known) - self.aurocs(self.ceiling, known)
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What the probes of one model, anchor and target are compared with.
+
+    Attributes:
+        names: the best baseline at each offset, chosen on dev.
+        baseline: its AUROC, by pairs.
+        posterior: AUROC of the exact posterior.
+    """
+
+    names: Sequence[str]
+    baseline: Mapping[str, Replicates]
+    posterior: Float[np.ndarray, " offsets"]
+
+
+@dataclass(frozen=True)
+class Excess:
+    """How far the probes of one place are above the ceiling, at every offset."""
+
+    place: Place
+    offsets: Int[np.ndarray, " offsets"]
+    excess: Replicates
+
+
+def ask(
+    points: DecisionPoints,
+    anchor: Anchor,
+    task: Task,
+    p_writer: Float[np.ndarray, " n"],
+    bootstrap: Bootstrap,
+) -> Asked:
+    """The test decisions of a target.
+
+    Args:
+        points: all decisions.
+        anchor: where offsets are counted from.
+        task: the target.
+        p_writer: P(backtracking | prefix up to the decision) under the writer; NaN unknown.
+        bootstrap: resamples.
+    """
+    moments = points.moments
+    is_test = moments.split[task.rows] == "test"
+    rows = task.rows[is_test]
+    n_problems = int(moments.problem_number[moments.split == "test"].max(initial=0)) + 1
+    present = anchor.present[:, rows]
+    posterior = anchor.posterior_by_target[task.target][:, rows]
+    ceiling = posterior
+    if task.target == "backtracks":
+        before = anchor.position[rows] + anchor.offsets[:, None] < moments.end[rows]
+        ceiling = np.where(before, p_writer[rows], np.nan)
+    return Asked(
+        rows=rows,
+        is_positive=task.is_positive[is_test],
+        problem=moments.problem_number[rows],
+        used={"all": present, "absent": present & points.is_absent[rows]},
+        posterior=posterior,
+        ceiling=ceiling,
+        weights=resample_problems(
+            n_problems, bootstrap.n_resamples, np.random.default_rng(bootstrap.seed)
+        ),
+    )
+
+
+def measure(
+    points: DecisionPoints,
+    store_by_role: Mapping[str, ActivationStore],
+    embedding_by_role: Mapping[str, Tensor],
+    p_writer: Float[np.ndarray, " n"],
+    probes: Mapping[Place, Probes],
+    baselines: Mapping[Place, Probes],
+    bootstrap: Bootstrap,
+) -> tuple[list[dict[str, Any]], list[Excess]]:
+    """One row per cell and kind of pairs, and what each place has beyond its ceiling."""
+    rows: list[dict[str, Any]] = []
+    excesses: list[Excess] = []
+    for anchor, task, asked in _ask_all(points, p_writer, bootstrap):
+        shared = shared_features(points, anchor)
+        known = asked.used["all"] & np.isfinite(asked.posterior)
+        posterior = asked.aurocs(asked.posterior, known).value
+        for role, store in store_by_role.items():
+            features = shared | {
+                "embedding": embedding_features(points, anchor, embedding_by_role[role])
+            }
+            names = best_baselines(baselines, role, anchor.name, task.target)
+            place = Place(role, anchor.name, task.target, "")
+            scores = _score_baselines(features, baselines, place, names, asked.rows)
+            by_pairs = {pairs: asked.aurocs(scores, asked.used[pairs]) for pairs in PAIRS}
+            reference = Reference(names.tolist(), by_pairs, posterior)
+            for layer in store.layers:
+                place = Place(role, anchor.name, task.target, layer)
+                scores = score_layer(points, store, anchor, asked.rows, layer, probes[place])
+                rows += _tabulate(place, anchor, asked, scores, reference, bootstrap.level)
+                excesses.append(Excess(place, anchor.offsets, asked.excess(scores)))
+    return rows, excesses
+
+
+def _ask_all(
+    points: DecisionPoints, p_writer: np.ndarray, bootstrap: Bootstrap
+) -> Iterator[tuple[Anchor, Task, Asked]]:
+    for anchor in points.anchors:
+        for task in points.tasks:
+            yield anchor, task, ask(points, anchor, task, p_writer, bootstrap)
+
+
+def score_layer(
+    points: DecisionPoints,
+    store: ActivationStore,
+    anchor: Anchor,
+    rows: Int[np.ndarray, " rows"],
+    layer: int,
+    probes: Probes,
+) -> Float[np.ndarray, "offsets rows"]:
+    """Log-odds that the probes of a layer give the chosen decisions, at every offset."""
+    return np.concatenate(
+        [
+            probes[chosen].score(values)
+            for chosen, values, _ in activations(store, layer, points, anchor, rows)
+        ]
+    )
+
+
+def _score_baselines(
+    features: Mapping[str, Tensor],
+    baselines: Mapping[Place, Probes],
+    place: Place,
+    names: np.ndarray,
+    rows: np.ndarray,
+) -> Float[np.ndarray, "offsets rows"]:
+    """Log-odds of the best baseline at each offset."""
+    scores = np.zeros((len(names), len(rows)))
+    for name in BASELINES:
+        chosen = names == name
+        if not chosen.any():
+            continue
+        owner = owner_of(place.role, name)
+        fitted = baselines[Place(owner, place.anchor, place.target, name)]
+        one = features[name][:, torch.from_numpy(rows)]
+        scores[chosen] = fitted.score(one.expand(len(names), -1, -1))[chosen]
+    return scores
+
+
+def _tabulate(
+    place: Place,
+    anchor: Anchor,
+    asked: Asked,
+    scores: Float[np.ndarray, "offsets rows"],
+    reference: Reference,
+    level: float,
+) -> list[dict[str, Any]]:
+    """Rows of one place; bands are simultaneous over its offsets."""
+    found = []
+    for pairs in PAIRS:
+        used = asked.used[pairs]
+        auroc, baseline = asked.aurocs(scores, used), reference.baseline[pairs]
+        difference = auroc - baseline
+        of_auroc, of_difference = band(auroc, level), band(difference, level)
+        for number, offset in enumerate(anchor.offsets.tolist()):
+            values = {
+                "auroc": auroc.value[number],
+                "low": of_auroc.low[number],
+                "high": of_auroc.high[number],
+                "baseline_auroc": baseline.value[number],
+                "difference": difference.value[number],
+                "difference_low": of_difference.low[number],
+                "difference_high": of_difference.high[number],
+                "band_low": of_difference.band_low[number],
+                "band_high": of_difference.band_high[number],
+                "posterior": reference.posterior[number] if pairs == "all" else np.nan,
+            }
+            found.append(
+                {"role": place.role, "anchor": place.anchor, "target": place.target}
+                | {"pairs": pairs, "layer": place.source, "offset": offset}
+                | {"baseline": reference.names[number]}
+                | {name: float(v) if np.isfinite(v) else None for name, v in values.items()}
+                | {"n_rows": int(used[number].sum()), "n": int(auroc.n[number])}
+            )
+    return found

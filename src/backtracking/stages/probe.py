@@ -1,0 +1,217 @@
+"""What do the activations around a decision tell that position, words and labels do not?
+
+Penalties, baselines, layers and offsets are chosen on dev problems and written to selection.json;
+the test problems are read once, after that.
+
+Reads: models/*, data/{interim/traces,interim/activations/*,processed/sentences,raw/problems}
+Writes: results/probe/{selection,grid,earliest,baselines,windows,shuffled,ceiling}.json, grid.csv
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from backtracking import artifacts, models, params, traces
+from backtracking.decision_points import DecisionPoints, gather_points
+from backtracking.extraction.reader import ActivationStore
+from backtracking.models import LoadedModel
+from backtracking.moments import read_moments
+from backtracking.organism.posteriors import read_decisions
+from backtracking.organism.states import words_of
+from backtracking.organism.world import read_prompt
+from backtracking.organism.writer import p_backtracks
+from backtracking.probe_checks import (
+    Cell,
+    compare_orders,
+    find_earliest,
+    require_no_leak,
+    shuffle_labels,
+)
+from backtracking.probe_grid import Place, fit_baselines, fit_grid, select
+from backtracking.probe_measures import measure
+from backtracking.probes import Fitting, Probes
+from backtracking.stages.command import run_stage
+from backtracking.statistics import Bootstrap
+from backtracking.traces import Problem, Sentence, Trace
+from backtracking.workspace import Roles, Workspace
+
+COLUMNS = [
+    "role", "anchor", "target", "pairs", "layer", "offset", "auroc", "low", "high", "baseline",
+    "baseline_auroc", "difference", "difference_low", "difference_high", "band_low", "band_high",
+    "posterior", "n_rows", "n",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Params:
+    """The grid, and how its probes are fitted.
+
+    Attributes:
+        windows: first and last offset, both included, from the first token of a `comparison` and
+            from t*, where P(dead | prefix) is `known`.
+        ordered_window: tokens, from a comparison's first, that one probe reads together.
+        fitting: penalties and tolerance.
+        n_shuffles: label shuffles of each model and target.
+        seed: of the shuffles of tokens and labels.
+        n_threads: fits at once.
+    """
+
+    windows: dict[str, tuple[int, int]]
+    ordered_window: tuple[int, int]
+    fitting: Fitting
+    n_shuffles: int
+    seed: int
+    n_threads: int
+
+    def __post_init__(self) -> None:
+        if set(self.windows) != {"comparison", "known"}:
+            raise ValueError(f"windows are `comparison` and `known`, found {sorted(self.windows)}.")
+        if any(first > last for first, last in (*self.windows.values(), self.ordered_window)):
+            raise ValueError("a window is [first, last] with first <= last.")
+        if min(self.n_shuffles, self.n_threads) < 1:
+            raise ValueError("n_shuffles and n_threads must be 1 or more.")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What probes read.
+
+    Attributes:
+        points: the decisions.
+        store_by_role: activations of each model.
+        embedding_by_role: its token embeddings.
+        p_writer: P(backtracking | prefix up to the decision) under the model that wrote the
+            traces; NaN where it is not needed.
+    """
+
+    points: DecisionPoints
+    store_by_role: Mapping[str, ActivationStore]
+    embedding_by_role: Mapping[str, Float[Tensor, "d_vocab d_model"]]
+    p_writer: Float[np.ndarray, " n"]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Fitted probes and baselines, and the record of all that was chosen on dev."""
+
+    probes: Mapping[Place, Probes]
+    baselines: Mapping[Place, Probes]
+    selection: dict[str, Any]
+
+
+def choose(params: Params, inputs: Inputs) -> Chosen:
+    """Everything that is fitted on train and chosen on dev problems."""
+    points, fitting = inputs.points, params.fitting
+    probes = fit_grid(points, inputs.store_by_role, fitting, params.n_threads)
+    baselines = fit_baselines(points, inputs.embedding_by_role, fitting, params.n_threads)
+    return Chosen(probes, baselines, select(points, probes, baselines))
+
+
+def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, chosen: Chosen) -> dict[str, Any]:
+    """All results on test problems by file name."""
+    points = inputs.points
+    rows, excesses = measure(
+        points,
+        inputs.store_by_role,
+        inputs.embedding_by_role,
+        inputs.p_writer,
+        chosen.probes,
+        chosen.baselines,
+        bootstrap,
+    )
+    ceiling = require_no_leak(excesses, bootstrap.level)
+    rng = np.random.default_rng(params.seed)
+    windows, shuffled = [], []
+    for cell in best_cells(points, chosen.selection):
+        both = (points, inputs.store_by_role[cell.role], cell)
+        its = (params.fitting, bootstrap, rng)
+        windows.append(compare_orders(*both, params.ordered_window, *its))
+        shuffled.append(shuffle_labels(*both, params.n_shuffles, *its))
+    return {
+        "grid": rows,
+        "earliest": find_earliest(rows, {one.name: one.last for one in points.anchors}),
+        "windows": windows,
+        "shuffled": shuffled,
+        "ceiling": ceiling,
+    }
+
+
+def best_cells(points: DecisionPoints, selection: Mapping[str, Any]) -> list[Cell]:
+    """The cell of each model and target that was chosen on dev, at offsets from the comparison."""
+    task_by_target = {task.target: task for task in points.tasks}
+    return [
+        Cell(
+            row["role"], task_by_target[row["target"]], row["layer"], row["offset"], row["penalty"]
+        )
+        for row in selection["best"]
+        if row["anchor"] == "comparison"
+    ]
+
+
+def embedding(loaded: LoadedModel) -> Float[Tensor, "d_vocab d_model"]:
+    """A model's token embeddings."""
+    weight = loaded.model.get_input_embeddings().weight
+    assert isinstance(weight, Tensor)
+    return weight.detach()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Probes."""
+    run_stage(_main, argv)
+
+
+def _main(workspace: Workspace, _role: str) -> None:
+    params_ = params.load(Params, "probe", workspace.params)
+    bootstrap = params.load(Bootstrap, "statistics", workspace.params)
+    roles = params.load(Roles, "models", workspace.params)
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    model_by_role = {role: models.load(workspace.model(role)) for role in roles.all}
+    inputs = _gather(workspace, params_, model_by_role)
+    chosen = choose(params_, inputs)
+    with artifacts.new_folder(workspace.results("probe")) as folder:
+        artifacts.write_json(folder / "selection.json", chosen.selection)
+        result = run(params_, bootstrap, inputs, chosen)
+        for name, value in result.items():
+            artifacts.write_json(folder / f"{name}.json", value)
+        artifacts.write_csv(folder / "grid.csv", result["grid"], COLUMNS)
+    print(result["ceiling"])
+
+
+def _gather(
+    workspace: Workspace, params_: Params, model_by_role: Mapping[str, LoadedModel]
+) -> Inputs:
+    written = traces.read(Trace, workspace.traces / "traces.jsonl")
+    sentences = read_moments(
+        written, traces.read(Sentence, workspace.sentences / "sentences.jsonl")
+    )
+    asked = traces.read(Problem, workspace.problems / "problems.jsonl")
+    prompt_by_id = {problem.problem_id: problem.prompt for problem in asked}
+    tokenizer = Tokenizer.from_file(str(workspace.model("reasoning") / "tokenizer.json"))
+    decisions = [
+        read_decisions(
+            words_of(trace, tokenizer),
+            *read_prompt(prompt_by_id[trace.problem_id]),
+        )
+        for trace in written
+    ]
+    points = gather_points(written, sentences, decisions, params_.windows)
+    is_test = points.moments.split == "test"
+    p_writer = np.full(len(points.moments), np.nan)
+    p_writer[is_test] = p_backtracks(model_by_role["reasoning"], written, points.moments[is_test])
+    return Inputs(
+        points,
+        {role: ActivationStore(workspace.activations(role)) for role in model_by_role},
+        {role: embedding(loaded) for role, loaded in model_by_role.items()},
+        p_writer,
+    )
+
+
+if __name__ == "__main__":
+    main()
