@@ -19,7 +19,7 @@ def token_nll(
     prompts: Sequence[Sequence[int]],
     written: Sequence[Sequence[int]],
     tokens_per_batch: int = 16384,
-) -> list[Float[np.ndarray, " new_tokens"]]:
+) -> list[Float[np.ndarray, " _"]]:
     """-log p of every written token under the model as it is, in nats.
 
     Rows of like length share a batch, padded on the right, where no position sees the padding.

@@ -91,8 +91,8 @@ class Sequences:
 
 
 def make_sequences(
-    labels: Sequence[Int[np.ndarray, " steps"]],
-    activations: Sequence[Float[np.ndarray, "steps d"]],
+    labels: Sequence[Int[np.ndarray, " _"]],
+    activations: Sequence[Float[np.ndarray, "_ d"]],
     problem: Sequence[str],
     ended: Sequence[bool],
     n_labels: int,
