@@ -46,6 +46,6 @@ def test_tokens_are_one_hot_by_distance_and_then_those_of_the_prompt() -> None:
 
 
 def test_a_bag_holds_what_stood_up_to_the_position_and_nothing_behind_it() -> None:
-    ids = [[0, 1, 1, 2, 2, 2], [3, 3]]
+    ids = [np.array([0, 1, 1, 2, 2, 2]), np.array([3, 3])]
     found = bag_features(ids, np.array([[0, 2], [1, 1], [0, 5]]), 4).toarray()
     assert np.expm1(found) == pytest.approx(np.array([[1, 2, 0, 0], [0, 0, 0, 2], [1, 2, 3, 0]]))

@@ -41,7 +41,9 @@ def turn(
         seed: of the corruption.
     """
     settings: list[tuple[float, noise.Where]] = [(1.0, "evenly")]
-    settings += [(kappa, where) for kappa in kappas for where in ("evenly", "at_events")]
+    for kappa in kappas:
+        settings.append((kappa, "evenly"))
+        settings.append((kappa, "at_events"))
     rows = []
     for number, (kappa, where) in enumerate(settings):
         rng = np.random.default_rng([seed, number])
@@ -118,7 +120,7 @@ def _regressions(
     labels = [ladder.label_features(_last_labels(part), part.n_labels) for part in parts]
     target = [part.target[part.scored] for part in parts]
     both = [
-        sparse.hstack([text, sparse.csr_matrix(part.x[part.scored])], format="csr")
+        sparse.csr_matrix(sparse.hstack([text, sparse.csr_matrix(part.x[part.scored])]))
         for text, part in zip(labels, parts, strict=True)
     ]
     found, start = [], None

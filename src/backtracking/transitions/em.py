@@ -5,6 +5,7 @@ every iteration is likelihood times prior. Our own: hmmlearn has no joint emissi
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -110,9 +111,9 @@ def start_states(train: Sequences, n_states: int, seed: int, label_weight: float
     spread = np.sqrt(x.var(axis=0).mean()) if x.shape[1] else 1.0
     one_hot = np.eye(train.n_labels)[train.label[present]]
     rows = np.concatenate([x, label_weight * spread * one_hot], axis=1)
-    means = KMeans(n_states, n_init=1, max_iter=30, random_state=seed).fit(rows)
+    clusters: Any = KMeans(n_states, n_init="auto", max_iter=30, random_state=seed)
     states = np.zeros(present.shape, dtype=np.int64)
-    states[present] = means.labels_
+    states[present] = clusters.fit_predict(rows)
     return states
 
 

@@ -17,7 +17,7 @@ def forms_of(corpus: Corpus, word_by_id: Sequence[str]) -> list[Form | None]:
     """The form of every sentence; None where it is none of the world's."""
     moments = corpus.moments
     return [
-        parse_sentence([word_by_id[token] for token in corpus.token_ids[trace][start:end]])
+        parse_sentence([str(word_by_id[token]) for token in corpus.token_ids[trace][start:end]])
         for trace, start, end in zip(moments.trace, moments.start, moments.end, strict=True)
     ]
 
@@ -44,7 +44,7 @@ def policy_laws(
     laws = np.full((len(trace), len(LABELS) + 1), np.nan)
     for one in np.unique(trace):
         rows = np.flatnonzero(trace == one)
-        law = next_state_laws([forms[row] for row in rows], targets[one], policy)
+        law = next_state_laws([forms[row] for row in rows.tolist()], targets[int(one)], policy)
         laws[rows, : len(LABELS) - 1], laws[rows, -1] = law[:, :-1], law[:, -1]
         laws[rows, len(LABELS) - 1] = np.where(np.isnan(law[:, 0]), np.nan, 0.0)
     return laws

@@ -56,7 +56,7 @@ def fit_softmax(
         start: weights of the first of the features, from which the search begins.
         n_iterations: at the most.
     """
-    n, d = features.shape
+    n, d = len(target), features.get_shape()[1]
     first = np.zeros((d + 1, n_symbols))
     shares = (np.bincount(target, minlength=n_symbols) + 0.5) / (n + 0.5 * n_symbols)
     first[-1] = np.log(shares)
@@ -109,7 +109,7 @@ def label_features(labels: Int[np.ndarray, "rows back"], n_labels: int) -> spars
     blocks = [_one_hot(column, n_labels) for column in labels.T]
     # Pairs of the two newest let the rung hold a chain of order 2.
     both = np.where(labels[:, :2].min(axis=1) < 0, -1, labels[:, 0] * n_labels + labels[:, 1])
-    return sparse.hstack([*blocks, _one_hot(both, n_labels**2)], format="csr")
+    return sparse.csr_matrix(sparse.hstack([*blocks, _one_hot(both, n_labels**2)]))
 
 
 def token_features(
@@ -119,11 +119,11 @@ def token_features(
 ) -> sparse.csr_matrix:
     """One-hot token ids by distance from the position, and of the end of the prompt; -1 is none."""
     columns = [*recent.T, *prompt.T]
-    return sparse.hstack([_one_hot(column, d_vocab) for column in columns], format="csr")
+    return sparse.csr_matrix(sparse.hstack([_one_hot(column, d_vocab) for column in columns]))
 
 
 def bag_features(
-    token_ids: Sequence[Sequence[int]], rows: Int[np.ndarray, "rows 2"], d_vocab: int
+    token_ids: Sequence[Int[np.ndarray, " _"]], rows: Int[np.ndarray, "rows 2"], d_vocab: int
 ) -> sparse.csr_matrix:
     """log(1 + how often each token stood) in a trace up to a position.
 
@@ -134,11 +134,10 @@ def bag_features(
     """
     found = sparse.lil_matrix((len(rows), d_vocab))
     for trace in np.unique(rows[:, 0]):
-        ids = np.asarray(token_ids[trace])
-        counts = np.eye(d_vocab)[ids].cumsum(axis=0)
+        counts = np.eye(d_vocab)[token_ids[trace]].cumsum(axis=0)
         chosen = np.flatnonzero(rows[:, 0] == trace)
         found[chosen] = np.log1p(counts[rows[chosen, 1]])
-    return found.tocsr()
+    return sparse.csr_matrix(found)
 
 
 def _one_hot(column: Int[np.ndarray, " rows"], n: int) -> sparse.csr_matrix:

@@ -100,7 +100,7 @@ def text_features(corpus: Corpus, rows: Rows) -> tuple[sparse.csr_matrix, sparse
         ladder.token_features(recent, prompt, d_vocab),
         ladder.bag_features(ids, np.stack([rows.trace, rows.position], axis=1), d_vocab),
     )
-    return labels, sparse.hstack([labels, *blocks], format="csr")
+    return labels, sparse.csr_matrix(sparse.hstack([labels, *blocks]))
 
 
 def climb(
@@ -120,7 +120,7 @@ def climb(
     found["tokens"] = _fit(rows, tokens, n_symbols, ridges, found["labels"].model)
     stronger = [ridge for ridge in ridges if ridge >= found["tokens"].ridge]
     for role, x in x_by_role.items():
-        joint = sparse.hstack([tokens, sparse.csr_matrix(x)], format="csr")
+        joint = sparse.csr_matrix(sparse.hstack([tokens, sparse.csr_matrix(x)]))
         found[f"tokens_{role}"] = _fit(rows, joint, n_symbols, stronger, found["tokens"].model)
     return found
 
