@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transitions.worlds import Planted, policy_traces, random_model
+from worlds import Planted, policy_traces, random_model
 
 from backtracking.moments import Moments
 from backtracking.organism.policy import Policy
