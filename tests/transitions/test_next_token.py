@@ -1,21 +1,25 @@
 """Branches are read as if they had been written, and every first word has one label."""
 
+from pathlib import Path
 from random import Random
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tiny_models import WORDS, save_model
+from worlds import random_model
 from written import write
 
 from backtracking import models
 from backtracking.models import LoadedModel
 from backtracking.organism.grammar import MARKER, STATES, parse_sentence
 from backtracking.organism.policy import BasePolicy, Policy, write_walk
-from backtracking.transitions import next_token
-from backtracking.transitions.next_token import LABEL_BY_FIRST_WORD, end_ids, read_branches
+from backtracking.transitions.next_token import (
+    LABEL_BY_FIRST_WORD,
+    end_ids,
+    label_log_p,
+    read_branches,
+)
 from backtracking.transitions.sequences import END, LABELS
 
 
@@ -55,41 +59,36 @@ def test_every_first_word_that_is_not_wait_has_the_label_of_its_sentences() -> N
     assert set(LABEL_BY_FIRST_WORD.values()) == set(STATES)
 
 
-class Scripted:
-    """A language model of the world's words with a fixed law of the next token."""
-
-    def __init__(self, words: list[str], p: dict[tuple[str, ...], dict[str, float]]) -> None:
-        self.ids = {word: n for n, word in enumerate(words)}
-        self.words, self.p = words, p
-
-    def law(self, context: list[str]) -> np.ndarray:
-        """p(next token) after the longest known ending of the context."""
-        key = next(k for k in (tuple(context[-2:]), tuple(context[-1:])) if k in self.p)
-        found = np.zeros(len(self.words))
-        for word, p in self.p[key].items():
-            found[self.ids[word]] = p
-        return found
-
-
-def test_wait_is_shared_out_by_the_words_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    words = [".", "Wait", ",", "for", "fine", "7", "Try", "</s>", "is"]
-    scripted = Scripted(words, {
-        (".",): {"Wait": 0.5, "Try": 0.3, "</s>": 0.1, "is": 0.1},
-        ("Wait",): {",": 0.8, "for": 0.2},
-        ("Wait", ","): {"fine": 0.25, "7": 0.75},
-    })  # fmt: skip
-    law = np.stack([scripted.law(one) for one in (["."], ["Wait"], ["Wait", ","])])
-    monkeypatch.setattr(next_token, "read_branches", lambda *_: law[None])
-    tokenizer = SimpleNamespace(get_vocab=lambda: scripted.ids)
-    model = SimpleNamespace(config=SimpleNamespace(vocab_size=len(words)))
-    fake: Any = SimpleNamespace(tokenizer=tokenizer, model=model)
-    found = np.exp(next_token.label_log_p.__wrapped__(fake, [[0]], np.array([[0, 0]]), [7])[0])
-    p = dict(zip((*LABELS, END), found, strict=True))
-    assert p["adding-knowledge"] == pytest.approx(0.5 * 0.2)
-    assert p["uncertainty-estimation"] == pytest.approx(0.5 * 0.8 * 0.25)
-    assert p["backtracking"] == pytest.approx(0.5 * 0.8 * 0.75)
-    assert (p["example-testing"], p[END], p["unparsed"]) == pytest.approx((0.3, 0.1, 0.1))
-    assert found.sum() == pytest.approx(1.0)
+def test_wait_is_shared_out_by_the_words_behind_it(tmp_path: Path) -> None:
+    loaded = random_model(tmp_path)
+    ids = loaded.tokenizer.get_vocab()
+    words = ["Compare", "9", "with", "12", ".", "Check", ":", "under", ".", "Hmm", "."]
+    written = [ids[word] for word in words]
+    places = np.array([(0, n) for n, word in enumerate(words) if word == "."])
+    found = np.exp(label_log_p(loaded, [written], places, [ids["</s>"]]))
+    assert found.sum(axis=1) == pytest.approx(1.0)
+    for row, (_, position) in enumerate(places):
+        prefix = written[: position + 1]
+        first, wait, comma = (
+            plain(loaded, [*prefix, *behind])
+            for behind in ([], [ids["Wait"]], [ids["Wait"], ids[","]])
+        )
+        knowledge = first[ids["Wait"]] * wait[ids["for"]]
+        unsure = first[ids["Wait"]] * wait[ids[","]] * comma[ids["fine"]]
+        expected = {
+            "adding-knowledge": first[ids["Left"]] + first[ids["Goal"]] + knowledge,
+            "uncertainty-estimation": first[ids["Hmm"]] + first[ids["Well"]] + unsure,
+            "backtracking": first[ids["Wait"]]
+            - knowledge
+            - unsure
+            + sum(first[ids[word]] for word in ("No", "Dead", "Undo")),
+            "example-testing": first[ids["Try"]],
+            END: first[ids["</s>"]],
+        }
+        p = dict(zip((*LABELS, END), found[row], strict=True))
+        for name, value in expected.items():
+            assert p[name] == pytest.approx(value, abs=1e-5)
+        assert p["unparsed"] > 0.1
 
 
 def test_the_end_tokens_are_those_of_the_tokenizer_and_of_the_config(loaded: LoadedModel) -> None:

@@ -1,0 +1,104 @@
+"""The study's traces as sequences, against the records that they come from."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from worlds import LONGEST, Planted, policy_traces
+
+from backtracking.transitions import rungs
+from backtracking.transitions.corpus import sentence_ends
+from backtracking.transitions.sequences import LABELS
+
+
+@pytest.fixture(scope="module")
+def study() -> SimpleNamespace:
+    return policy_traces(30)
+
+
+def test_every_whole_sentence_of_every_trace_has_its_label_and_the_cut_one_is_left_out(
+    study: SimpleNamespace,
+) -> None:
+    corpus, moments = study.corpus, study.moments
+    for row, trace in zip(corpus.rows, study.traces, strict=True):
+        own = row[row >= 0]
+        cut = trace.finish_reason == "length"
+        assert (moments.trace[own] == study.traces.index(trace)).all()
+        n = (moments.trace == study.traces.index(trace)).sum()
+        assert len(own) == n - cut
+        labels = corpus.sequences.label[np.flatnonzero((corpus.rows == row).all(axis=1))[0]]
+        assert [LABELS[code] for code in labels[: len(own)]] == list(moments.label[own])
+    assert any(trace.finish_reason == "length" for trace in study.traces)
+    assert LONGEST < 320
+
+
+def test_end_follows_the_answer_of_finished_traces_only(study: SimpleNamespace) -> None:
+    sequences = study.corpus.sequences
+    before_end = sequences.label[sequences.target == sequences.n_labels]
+    assert {LABELS[code] for code in before_end} == {"final-answer"}
+    finished = [trace.finish_reason == "stop" for trace in study.traces]
+    assert sequences.ended.tolist() == finished
+
+
+def test_t_star_is_the_first_token_from_which_the_posterior_stays(study: SimpleNamespace) -> None:
+    corpus, moments = study.corpus, study.moments
+    decided = np.flatnonzero(corpus.t_star >= 0)
+    assert set(moments.form[decided]) == {"compare"}
+    assert len(decided) == (moments.form == "compare").sum()
+    words = []
+    for row in decided:
+        trace = study.traces[moments.trace[row]]
+        start, star = len(trace.prompt_ids), int(corpus.t_star[row])
+        known = study.p_dead[trace.trace_id]
+        assert set(known[star - start : moments.end[row] - start]) <= {0.0, 1.0}
+        assert len(set(known[star - start : moments.end[row] - start])) == 1
+        words.append(known[star - start - 1] if star > start else None)
+    assert 0.2 < np.mean([p is not None and 0 < p < 1 for p in words]) < 0.9
+
+
+def test_activations_at_sentence_ends_are_white_on_train(study: SimpleNamespace) -> None:
+    store = Planted(
+        study.moments, lambda m: np.eye(len(LABELS))[[LABELS.index(x) for x in m.label]]
+    )
+    x = sentence_ends(study.corpus, store, 1, 4)
+    train = study.corpus.part("train")
+    values = x[train][study.corpus.sequences[train].present]
+    assert abs(np.cov(values.T) - np.eye(4)).max() < 0.1
+    assert not x[study.corpus.rows < 0].any()
+
+
+@pytest.mark.parametrize("position", rungs.POSITIONS)
+def test_no_feature_of_the_text_reads_behind_the_position(
+    position: str, study: SimpleNamespace
+) -> None:
+    """Tokens behind the position, and labels of sentences that end behind it, are altered."""
+    corpus = study.corpus
+    rows = rungs.rows_at(corpus, position)
+    before = rungs.text_features(corpus, rows)[1]
+    row = len(rows.position) // 2
+    trace, place = rows.trace[row], rows.position[row]
+    ids = [list(one) for one in corpus.token_ids]
+    ids[trace][place + 1 :] = ids[trace][place + 1 :][::-1]
+    label = corpus.sequences.label.copy()
+    late = np.isin(
+        corpus.rows,
+        np.flatnonzero((corpus.moments.trace == trace) & (corpus.moments.end > place + 1)),
+    ) & (corpus.rows >= 0)  # fmt: skip
+    label[late] = 0
+    other = type(corpus)(
+        ids, corpus.n_prompt, corpus.moments, corpus.rows, corpus.sequences.with_labels(label),
+        corpus.split, corpus.t_star,
+    )  # fmt: skip
+    after = rungs.text_features(other, rows)[1]
+    assert (before[row] != after[row]).nnz == 0
+    assert late.any()
+    assert (before != after).nnz > 0
+
+
+def test_the_prompts_target_is_among_the_features(study: SimpleNamespace) -> None:
+    corpus = study.corpus
+    rows = rungs.rows_at(corpus, "end")
+    labels, tokens = rungs.text_features(corpus, rows)
+    assert tokens.shape[1] > labels.shape[1] + 1000
+    per_row = np.diff(tokens.indptr) - np.diff(labels.indptr)
+    assert (per_row > rungs.N_PROMPT).all()
