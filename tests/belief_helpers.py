@@ -22,9 +22,11 @@ N_LAYERS, D_MODEL = 3, 16
 def make_trace(written: Written, number: int, split: str = "test") -> Trace:
     """A trace as the stage `traces` would have it."""
     prompt = [w for words in write_prompt(written.numbers, written.target) for w in words]
-    ids = [[ID_BY_WORD[word] for word in words] for words in (["<s>", *prompt], written.words)]
+    prompt_ids = [ID_BY_WORD[word] for word in ("<s>", *prompt)]
+    token_ids = [ID_BY_WORD[word] for word in written.words]
     problem = f"{'-'.join(map(str, sorted(written.numbers)))}-to-{written.target}"
-    return Trace(f"{problem}/{number}", problem, split, number, *ids, "", "stop", {})
+    name = f"{problem}/{number}"
+    return Trace(name, problem, split, number, prompt_ids, token_ids, "", "stop", {})
 
 
 def make_traces(n: int, split: str = "test", seed: int = 0) -> list[Trace]:

@@ -51,20 +51,19 @@ def project(
     """
     layers = sorted({one.layer for one in directions})
     randoms = random_at(plan, loaded.d_model, layers) if null is None else []
-    keys: list[tuple[Direction, Span]] = [
-        (one, span) for one in (*directions, *randoms) for span in SPANS
-    ]
+    keys: list[tuple[Direction, Span]] = [(one, span) for one in directions for span in SPANS]
     rows = [clean(loaded)]
     rows += [Edit("project", one.layer, one.unit, span) for one, span in keys]
+    rows += [Edit("project", one.layer, one.unit, "E1") for one in randoms]
     with progress.bar(f"projecting out of {role}", len(items), "points") as advance:
         found = ask(loaded, items, words, rows, 0, plan.rows_per_batch, advance).arms
     problems = [item.problem_id for item in items]
     if null is None:
-        null = _null(found, keys[len(directions) * len(SPANS) :])
+        null = _null(found, randoms)
     return [
         {"role": role, "direction": one.name, "layer": one.layer, "span": span}
         | necessity_of(found, row, null[one.layer, span], problems, bootstrap)
-        for row, (one, span) in enumerate(keys[: len(directions) * len(SPANS)], start=1)
+        for row, (one, span) in enumerate(keys, start=1)
     ], null
 
 
@@ -96,12 +95,14 @@ def necessity_of(
     )
 
 
-def _null(found: Readouts, keys: Sequence[tuple[Direction, Span]]) -> Null:
-    first = len(found.p_backtrack) - len(keys)
+def _null(found: Readouts, randoms: Sequence[Direction]) -> Null:
+    """Effects of the last rows. P(backtrack) is read where both edit sets are the same edit."""
+    first = len(found.p_backtrack) - len(randoms)
     change = (found.p_backtrack[first:] - found.p_backtrack[0]).mean(axis=1)
     null: dict[tuple[int, Span], tuple[float, ...]] = {}
-    for (one, span), value in zip(keys, change.tolist(), strict=True):
-        null[one.layer, span] = (*null.get((one.layer, span), ()), value)
+    for one, value in zip(randoms, change.tolist(), strict=True):
+        for span in SPANS:
+            null[one.layer, span] = (*null.get((one.layer, span), ()), value)
     return null
 
 
