@@ -82,7 +82,7 @@ def fit_softmax(
 
 def choose_softmax(
     features: Sequence[sparse.csr_matrix],
-    target: Sequence[Int[np.ndarray, " rows"]],
+    target: Sequence[Int[np.ndarray, " _"]],
     n_symbols: int,
     ridges: Sequence[float],
     start: Softmax | None = None,

@@ -41,8 +41,8 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.label)
 
-    def __getitem__(self, traces: np.ndarray) -> "Sequences":
-        """The chosen traces, by mask or by number."""
+    def __getitem__(self, traces: np.ndarray | slice) -> "Sequences":
+        """The chosen traces, by mask, number or slice."""
         return replace(
             self,
             label=self.label[traces],
@@ -91,8 +91,8 @@ class Sequences:
 
 
 def make_sequences(
-    labels: Sequence[Int[np.ndarray, " steps"]],
-    activations: Sequence[Float[np.ndarray, "steps d"]],
+    labels: Sequence[Int[np.ndarray, " _"]],
+    activations: Sequence[Float[np.ndarray, "_ d"]],
     problem: Sequence[str],
     ended: Sequence[bool],
     n_labels: int,
