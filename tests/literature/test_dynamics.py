@@ -91,6 +91,20 @@ def test_the_gain_of_activations_is_told_in_nats_gained() -> None:
     assert (row["estimate"], row["low"], row["high"], row["verdict"]) == (0.03, 0.02, 0.04, "holds")
 
 
+def test_a_probe_is_judged_at_the_cell_that_dev_chose_against_its_best_baseline() -> None:
+    place = {"role": "reasoning", "anchor": "comparison", "target": "doomed"}
+    grid = [
+        place | {"layer": layer, "offset": 4, "pairs": pairs, "auroc": 0.8, "n": 70}
+        | {"difference": gain, "difference_low": gain - 0.1, "difference_high": gain + 0.1}
+        for layer, pairs, gain in ((1, "all", 0.5), (2, "absent", 0.6), (2, "all", 0.05))
+    ]  # fmt: skip
+    selection = {"best": [place | {"layer": 2, "offset": 4}]}
+    rows = ladder.claims(study(probe__grid=grid, probe__selection=selection))
+    row = next(row for row in rows if row["claim"] == "decodable_doomed")
+    assert (row["estimate"], row["verdict"]) == (0.05, "fails")
+    assert row["by_control"]["shuffled"]["verdict"] == "untestable"
+
+
 def test_every_claim_has_every_key_and_every_control_pair() -> None:
     rows = all_claims(study())
     keys = {frozenset(row) for row in rows}

@@ -49,6 +49,28 @@ AHEAD = Question(
 )
 
 
+TARGETS = {
+    "backtracks": "whether the model will backtrack",
+    "over": "a total that is over from a live one",
+    "doomed": "a doomed point from a live one",
+}
+"""What probes tell apart at a decision."""
+
+
+def decodable(target: str, words: str) -> Question:
+    """The claim that activations tell a target beyond all that is not activation."""
+    return Question(
+        claim=f"decodable_{target}",
+        study=STUDY,
+        statement=f"Activations tell {words} beyond position, words, labels and embeddings.",
+        contrast="AUROC of the probe at the layer and offset that dev chose - that of the best "
+        "baseline, on test problems",
+        threshold="above 0",
+        kind="built_in" if target == "over" else "emergent",
+        published=NONE,
+    )
+
+
 def claims(study: Study) -> list[dict[str, Any]]:
     """Rows of the claims."""
     return [
@@ -59,6 +81,14 @@ def claims(study: Study) -> list[dict[str, Any]]:
             study.base_by_role,
         ),
         answer(AHEAD, lambda role: ahead(study, role), study.base_by_role),
+        *(
+            answer(
+                decodable(target, words),
+                lambda role, target=target: decoded(study, role, target),
+                study.base_by_role,
+            )
+            for target, words in TARGETS.items()
+        ),
     ]
 
 
@@ -66,6 +96,22 @@ def belief(study: Study, source: str, target: str) -> Finding:
     """The verdict of the stage `belief` at the steered layer."""
     row = find_row(study.rows("belief/evidence"), pair=f"{source} -> {target}")
     return untestable("not measured") if row is None else finding_of(row)
+
+
+def decoded(study: Study, role: str, target: str) -> Finding:
+    """The probe of a model at the cell that dev chose, against its best baseline."""
+    selection = study.files.get("probe/selection") or {}
+    place = {"role": role, "anchor": "comparison", "target": target}
+    best = find_row(selection.get("best", ()), **place)
+    cell = None
+    if best is not None:
+        where = {key: best[key] for key in ("layer", "offset")}
+        cell = find_row(study.rows("probe/grid"), pairs="all", **place, **where)
+    if best is None or cell is None:
+        return untestable("no probe was fitted")
+    value, low, high = (cell[key] for key in ("difference", "difference_low", "difference_high"))
+    why = f"AUROC {cell['auroc']:.3f}, layer {best['layer']}, offset {best['offset']}"
+    return Finding(above(low, 0.0), value, low, high, cell["n"], null=0.0, why=why)
 
 
 def ahead(study: Study, role: str) -> Finding:
