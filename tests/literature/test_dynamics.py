@@ -87,7 +87,8 @@ def test_the_set_that_comes_nearest_to_the_claim_is_shown() -> None:
 def test_the_gain_of_activations_is_told_in_nats_gained() -> None:
     rung = {"model": "tokens_reasoning", "n": 79}
     rung |= {"difference_value": -0.03, "difference_low": -0.04, "difference_high": -0.02}
-    row = ladder.claims(study(transitions__ladder={"first": {"rungs": [rung]}}))[-1]
+    rows = ladder.claims(study(transitions__ladder={"first": {"rungs": [rung]}}))
+    row = next(row for row in rows if row["claim"] == "activation_beyond_tokens")
     assert (row["estimate"], row["low"], row["high"], row["verdict"]) == (0.03, 0.02, 0.04, "holds")
 
 
