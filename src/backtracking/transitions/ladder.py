@@ -123,7 +123,9 @@ def token_features(
 
 
 def bag_features(
-    token_ids: Sequence[Sequence[int]], rows: Int[np.ndarray, "rows 2"], d_vocab: int
+    token_ids: Sequence[Sequence[int] | Int[np.ndarray, " _"]],
+    rows: Int[np.ndarray, "rows 2"],
+    d_vocab: int,
 ) -> sparse.csr_matrix:
     """log(1 + how often each token stood) in a trace up to a position.
 
