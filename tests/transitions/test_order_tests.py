@@ -50,7 +50,7 @@ def test_geometric_dwells_are_null_at_the_nominal_rate() -> None:
 def test_dwells_of_another_law_are_found_with_their_hazards() -> None:
     rng = np.random.default_rng(0)
     lasts = rng.choice([1, 2, 3], p=[0.15, 0.65, 0.2], size=200)
-    (row,) = dwell_rows(from_labels([[0] * n + [1] for n in lasts]), BOOTSTRAP, 199, 0)
+    (row,) = dwell_rows(from_labels([[0] * n + [1] for n in lasts.tolist()]), BOOTSTRAP, 199, 0)
     assert row["p"] == row["p_holm"] == 1 / 200
     assert row["mean_dwell"]["value"] == pytest.approx(lasts.mean())
     hazards = [one["value"] for one in row["hazards"]]
