@@ -123,13 +123,7 @@ def token_features(
 
 
 def bag_features(
-<<<<<<< HEAD
     token_ids: Sequence[Int[np.ndarray, " _"]], rows: Int[np.ndarray, "rows 2"], d_vocab: int
-=======
-    token_ids: Sequence[Sequence[int] | Int[np.ndarray, " _"]],
-    rows: Int[np.ndarray, "rows 2"],
-    d_vocab: int,
->>>>>>> 40151aa274288d09f9b46b615083353a9376c3de
 ) -> sparse.csr_matrix:
     """log(1 + how often each token stood) in a trace up to a position.
 
