@@ -15,9 +15,7 @@ def cell_of(planted: Planted) -> Cell:
 
 def orders_of(planted: Planted, store: PlantedStore) -> dict:
     rng = np.random.default_rng(9)
-    return compare_orders(
-        planted.points, store, cell_of(planted), WINDOW, FITTING, BOOTSTRAP, rng
-    )
+    return compare_orders(planted.points, store, cell_of(planted), WINDOW, FITTING, BOOTSTRAP, rng)
 
 
 def test_a_signal_that_is_only_in_the_order_is_lost_when_tokens_are_permuted() -> None:

@@ -23,8 +23,8 @@ def measured(planted: Planted, store: PlantedStore) -> tuple[list[dict[str, Any]
         {"base": store},
         {"base": embed()},
         p_writer,
-        fit_grid(planted.points, {"base": store}, FITTING),
-        fit_baselines(planted.points, {"base": embed()}, FITTING),
+        fit_grid(planted.points, {"base": store}, FITTING)
+        | fit_baselines(planted.points, {"base": embed()}, FITTING),
         BOOTSTRAP,
     )
 
@@ -38,7 +38,9 @@ def test_a_direction_planted_from_an_offset_on_has_that_offset_as_its_earliest()
         for one in find_earliest(rows, {"comparison": 4})
     }
     assert found == {(0, "all"): None, (0, "absent"): None, (1, "all"): 1, (1, "absent"): 1}
-    alone = next(row for row in rows if (row["layer"], row["offset"], row["pairs"]) == (1, -3, "all"))
+    alone = next(
+        row for row in rows if (row["layer"], row["offset"], row["pairs"]) == (1, -3, "all")
+    )
     assert alone["band_low"] > 0
     # What stands behind the last offset is the event itself and does not count.
     assert find_earliest(rows, {"comparison": 0})[2]["earliest"] is None
@@ -104,9 +106,7 @@ def test_the_ceiling_of_the_action_is_the_writers_own_probability_until_it_acts(
     assert (asked.ceiling == p_writer[asked.rows]).all()
     assert (points.moments.split[asked.rows] == "test").all()
     late = np.full(len(p_writer), 1)
-    moved = points.moments.__class__(
-        **{**vars(points.moments), "end": points.moments.start + late}
-    )
+    moved = points.moments.__class__(**{**vars(points.moments), "end": points.moments.start + late})
     asked = ask(
         points.__class__(**{**vars(points), "moments": moved}),
         points.anchors[0], task, p_writer, BOOTSTRAP,
