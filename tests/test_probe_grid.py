@@ -43,12 +43,13 @@ def test_threads_and_portions_of_offsets_change_nothing(
     planted: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = PlantedStore(planted, {(0, 0): 1.0}, np.random.default_rng(2))
-    first = fit_grid(planted.points, {"base": store}, FITTING)
+    fitting = Fitting((0.001, 0.1), 1e-10)
+    first = fit_grid(planted.points, {"base": store}, fitting)
     monkeypatch.setattr("backtracking.probe_grid._BATCH_BYTES", 8 * 480 * D_MODEL * 3)
-    second = fit_grid(planted.points, {"base": store}, FITTING, n_threads=3)
+    second = fit_grid(planted.points, {"base": store}, fitting, n_threads=3)
     assert list(first) == list(second)
     for place, one in first.items():
-        assert torch.allclose(one.weight, second[place].weight, atol=1e-9)
+        assert torch.allclose(one.weight, second[place].weight, atol=1e-7)
 
 
 def test_activations_of_an_absent_token_are_zeros_and_said_to_be_absent(planted: Planted) -> None:
@@ -78,7 +79,7 @@ def test_the_best_baseline_is_the_one_that_the_label_depends_on() -> None:
     planted = plant_points(np.random.default_rng(5), by_position=4.0)
     baselines = fit_baselines(planted.points, {"base": embed()}, FITTING)
     assert set(best_baselines(baselines, "base", "comparison", "over")) <= {"position", "together"}
-    assert set(place.source for place in baselines) == set(BASELINES)
+    assert {place.source for place in baselines} == set(BASELINES)
     assert {place.role for place in baselines if place.source == "embedding"} == {"base"}
 
 

@@ -38,10 +38,8 @@ def test_a_direction_planted_from_an_offset_on_has_that_offset_as_its_earliest()
         for one in find_earliest(rows, {"comparison": 4})
     }
     assert found == {(0, "all"): None, (0, "absent"): None, (1, "all"): 1, (1, "absent"): 1}
-    alone = next(
-        row for row in rows if (row["layer"], row["offset"], row["pairs"]) == (1, -3, "all")
-    )
-    assert alone["band_low"] > 0
+    cells = {(row["layer"], row["offset"], row["pairs"]): row for row in rows}
+    assert cells[1, -3, "all"]["band_low"] > 0
     # What stands behind the last offset is the event itself and does not count.
     assert find_earliest(rows, {"comparison": 0})[2]["earliest"] is None
 
