@@ -1,4 +1,4 @@
-"""Decision points of traces that the policy wrote: what is asked, where, and what is known there."""
+"""Decision points of traces that the policy wrote: what is asked, where, and what is known."""
 
 from dataclasses import replace
 
@@ -77,9 +77,8 @@ def test_a_later_prefix_never_knows_less(points: DecisionPoints) -> None:
 def test_at_t_star_offsets_end_with_the_decision(points: DecisionPoints) -> None:
     anchor = points.anchors[1]
     where = anchor.position + anchor.offsets[:, None]
-    assert (
-        where[anchor.present] < np.broadcast_to(points.moments.end, where.shape)[anchor.present]
-    ).all()
+    end = np.broadcast_to(points.moments.end, where.shape)
+    assert (where[anchor.present] < end[anchor.present]).all()
     assert (anchor.position <= points.moments.start).all()
     assert anchor.last == 9 and points.anchors[0].last == 4
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from written import Written
 
+from backtracking.organism.policy import Policy
 from backtracking.organism.posteriors import DEAD, Decisions, read_decisions
 from backtracking.organism.solver import KINDS
 from backtracking.organism.states import token_states
@@ -50,15 +51,12 @@ def test_kinds_sum_to_one_and_to_the_posterior_of_dead_ends(written: list[Writte
 
 
 def _stated(trace: Written) -> np.ndarray:
-    from backtracking.organism.policy import Policy
-
     return np.array(token_states(trace.readings, Policy()).p_dead, dtype=np.float64)
 
 
 def test_it_is_known_from_the_number_on_and_pending_from_the_last_comparison_on() -> None:
-    opening = (
-        "Start at 0 . Try 9 on 0 . Left 7 8 12 3 . Total 9 . Compare 9 with 28 . Check : under . "
-    )
+    opening = "Start at 0 . Try 9 on 0 . Left 7 8 12 3 . Total 9 . Compare 9 with 28 . "
+    opening += "Check : under . "
     deeper = "Try 12 on 9 . Left 7 8 3 . Total 21 . Compare 21 with 28 . "
     last = "Hmm . Try 8 on 21 . Left 7 3 . Total 29 . Compare 29 with 28 . "
     words = (opening + deeper + last).split()

@@ -30,9 +30,8 @@ def test_p_is_that_of_reading_every_prefix_alone(tmp_path: Path) -> None:
     for row in (0, 3, len(decisions) - 1):
         prefix = searches.traces[decisions.trace[row]].ids[: decisions.end[row]]
         after, waiting = (_next(loaded, [*prefix, *more]) for more in ([], [ids["Wait"], ids[","]]))
-        acts = (
-            after[ids["No"]] + after[ids["Undo"]] + after[ids["Wait"]] * (1 - waiting[ids["fine"]])
-        )
+        idles = after[ids["Wait"]] * waiting[ids["fine"]]
+        acts = after[[ids[word] for word in ("No", "Undo", "Wait")]].sum() - idles
         assert abs(found[row] - acts / (1 - after[ids["Check"]])) < 1e-5
     assert ((found > 0) & (found < 1)).all()
     assert found.std() > 1e-3

@@ -34,7 +34,13 @@ from backtracking.probe_checks import (
     require_no_leak,
     shuffle_labels,
 )
-from backtracking.probe_grid import Place, fit_baselines, fit_grid, select
+from backtracking.probe_grid import (
+    Place,
+    fit_baselines,
+    fit_grid,
+    select,
+    tabulate_baselines,
+)
 from backtracking.probe_measures import measure
 from backtracking.probes import Fitting, Probes
 from backtracking.stages.command import run_stage
@@ -130,6 +136,7 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, chosen: Chosen) ->
     return {
         "grid": rows,
         "earliest": find_earliest(rows, {one.name: one.last for one in points.anchors}),
+        "baselines": tabulate_baselines(points, chosen.fitted),
         "windows": windows,
         "shuffled": shuffled,
         "ceiling": ceiling,
