@@ -17,6 +17,7 @@ from torch import Tensor
 _CHUNK_BYTES = 2**22
 """Features in float64 that are worked on at once: what a processor's cache holds."""
 
+_WHOLE_BYTES = 2**26
 _DENSE = 512
 _HISTORY = 10
 _SEARCHES = 12
@@ -102,7 +103,7 @@ def _fit_together(
     features: Tensor, labels: Tensor, weights: Tensor, penalties: Tensor, search: Search
 ) -> Fits:
     """The fits of cells that are small enough to be worked on at once, or of one large cell."""
-    if 8 * features.numel() <= _CHUNK_BYTES:
+    if 8 * features.numel() <= _WHOLE_BYTES:
         features = features.double()
     design = _Design(features, (weights > 0).any(dim=2))
     shares = weights.double() / weights.sum(dim=1, keepdim=True, dtype=torch.float64)

@@ -212,6 +212,21 @@ def select(
     return {"chosen_on": "dev", "best": list(best.values()), "cells": cells}
 
 
+def tabulate_baselines(
+    points: DecisionPoints, fitted: Mapping[Place, Probes]
+) -> list[dict[str, Any]]:
+    """AUROC on dev of every baseline at every offset; role '' where no model has a part in it."""
+    offsets_by_anchor = {one.name: one.offsets.tolist() for one in points.anchors}
+    return [
+        {"role": place.role, "anchor": place.anchor, "target": place.target}
+        | {"baseline": place.source, "offset": offset}
+        | {"penalty": _or_none(one.penalty[number]), "dev_auroc": _or_none(one.dev_auroc[number])}
+        for place, one in fitted.items()
+        if place.source in BASELINES
+        for number, offset in enumerate(offsets_by_anchor[place.anchor])
+    ]
+
+
 def _known_rows(points: DecisionPoints) -> np.ndarray:
     return np.flatnonzero(np.isin(points.moments.split, ("train", "dev")))
 

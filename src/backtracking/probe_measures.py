@@ -1,7 +1,9 @@
 """Probes on test problems: AUROC, the difference to the best baseline, and to the ceiling."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,6 @@ from backtracking.bands import Replicates, band, resample_aurocs
 from backtracking.decision_points import Anchor, DecisionPoints
 from backtracking.extraction.reader import ActivationStore
 from backtracking.probe_grid import (
-    BASELINES,
     Place,
     activations,
     best_baselines,
@@ -33,6 +34,7 @@ class Asked:
     """The test decisions of a target, at the offsets of an anchor.
 
     Attributes:
+        target: the target.
         rows: their numbers.
         is_positive: the answers.
         problem: number of each row's problem among the test problems.
@@ -41,8 +43,10 @@ class Asked:
         ceiling: what no probe can rank better: the posterior, and for `backtracks` the writer's own
             probability, which an earlier prefix does not exceed; NaN where it is not known.
         weights: bootstrap resamples of the test problems.
+        level: nominal coverage of bands.
     """
 
+    target: str
     rows: Int[np.ndarray, " rows"]
     is_positive: Bool[np.ndarray, " rows"]
     problem: Int[np.ndarray, " rows"]
@@ -50,6 +54,7 @@ class Asked:
     posterior: Float[np.ndarray, "offsets rows"]
     ceiling: Float[np.ndarray, "offsets rows"]
     weights: Float[np.ndarray, "n_resamples problems"]
+    level: float
 
     def aurocs(
         self, scores: Float[np.ndarray, "offsets rows"], used: Bool[np.ndarray, "offsets rows"]
@@ -114,6 +119,7 @@ def ask(
         before = anchor.position[rows] + anchor.offsets[:, None] < moments.end[rows]
         ceiling = np.where(before, p_writer[rows], np.nan)
     return Asked(
+        target=task.target,
         rows=rows,
         is_positive=task.is_positive[is_test],
         problem=moments.problem_number[rows],
@@ -123,6 +129,7 @@ def ask(
         weights=resample_problems(
             n_problems, bootstrap.n_resamples, np.random.default_rng(bootstrap.seed)
         ),
+        level=bootstrap.level,
     )
 
 
@@ -131,40 +138,70 @@ def measure(
     store_by_role: Mapping[str, ActivationStore],
     embedding_by_role: Mapping[str, Tensor],
     p_writer: Float[np.ndarray, " n"],
-    probes: Mapping[Place, Probes],
-    baselines: Mapping[Place, Probes],
+    fitted: Mapping[Place, Probes],
     bootstrap: Bootstrap,
+    n_threads: int = 1,
 ) -> tuple[list[dict[str, Any]], list[Excess]]:
-    """One row per cell and kind of pairs, and what each place has beyond its ceiling."""
+    """One row per cell and kind of pairs, and what each place has beyond its ceiling.
+
+    Args:
+        points: all decisions.
+        store_by_role, embedding_by_role: of each model.
+        p_writer: as in `ask`.
+        fitted: probes and baselines by place.
+        bootstrap: resamples.
+        n_threads: models, anchors and targets at once.
+    """
+    features_by_anchor = {one.name: shared_features(points, one) for one in points.anchors}
+    jobs = [
+        (anchor, ask(points, anchor, task, p_writer, bootstrap), role)
+        for anchor, task, role in product(points.anchors, points.tasks, store_by_role)
+    ]
+
+    def measure_one(
+        job: tuple[Anchor, Asked, str],
+    ) -> tuple[list[dict[str, Any]], list[Excess]]:
+        anchor, asked, role = job
+        features = features_by_anchor[anchor.name] | {
+            "embedding": embedding_features(points, anchor, embedding_by_role[role])
+        }
+        return _measure_role(points, store_by_role[role], role, anchor, asked, features, fitted)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        found = list(pool.map(measure_one, jobs))
+    return [row for rows, _ in found for row in rows], [one for _, its in found for one in its]
+
+
+def _measure_role(
+    points: DecisionPoints,
+    store: ActivationStore,
+    role: str,
+    anchor: Anchor,
+    asked: Asked,
+    features: Mapping[str, Tensor],
+    fitted: Mapping[Place, Probes],
+) -> tuple[list[dict[str, Any]], list[Excess]]:
+    """All layers of a model, beside what they are compared with."""
+    names = best_baselines(fitted, role, anchor.name, asked.target)
+    scores = np.zeros((len(names), len(asked.rows)))
+    for name in np.unique(names):
+        place = Place(owner_of(role, name), anchor.name, asked.target, str(name))
+        one = features[name][:, torch.from_numpy(asked.rows)].expand(len(names), -1, -1)
+        scores[names == name] = fitted[place].score(one)[names == name]
+    known = asked.used["all"] & np.isfinite(asked.posterior)
+    reference = Reference(
+        names.tolist(),
+        {pairs: asked.aurocs(scores, asked.used[pairs]) for pairs in PAIRS},
+        asked.aurocs(asked.posterior, known).value,
+    )
     rows: list[dict[str, Any]] = []
     excesses: list[Excess] = []
-    for anchor, task, asked in _ask_all(points, p_writer, bootstrap):
-        shared = shared_features(points, anchor)
-        known = asked.used["all"] & np.isfinite(asked.posterior)
-        posterior = asked.aurocs(asked.posterior, known).value
-        for role, store in store_by_role.items():
-            features = shared | {
-                "embedding": embedding_features(points, anchor, embedding_by_role[role])
-            }
-            names = best_baselines(baselines, role, anchor.name, task.target)
-            place = Place(role, anchor.name, task.target, "")
-            scores = _score_baselines(features, baselines, place, names, asked.rows)
-            by_pairs = {pairs: asked.aurocs(scores, asked.used[pairs]) for pairs in PAIRS}
-            reference = Reference(names.tolist(), by_pairs, posterior)
-            for layer in store.layers:
-                place = Place(role, anchor.name, task.target, layer)
-                scores = score_layer(points, store, anchor, asked.rows, layer, probes[place])
-                rows += _tabulate(place, anchor, asked, scores, reference, bootstrap.level)
-                excesses.append(Excess(place, anchor.offsets, asked.excess(scores)))
+    for layer in store.layers:
+        place = Place(role, anchor.name, asked.target, layer)
+        scores = score_layer(points, store, anchor, asked.rows, layer, fitted[place])
+        rows += _tabulate(place, anchor, asked, scores, reference)
+        excesses.append(Excess(place, anchor.offsets, asked.excess(scores)))
     return rows, excesses
-
-
-def _ask_all(
-    points: DecisionPoints, p_writer: np.ndarray, bootstrap: Bootstrap
-) -> Iterator[tuple[Anchor, Task, Asked]]:
-    for anchor in points.anchors:
-        for task in points.tasks:
-            yield anchor, task, ask(points, anchor, task, p_writer, bootstrap)
 
 
 def score_layer(
@@ -184,36 +221,15 @@ def score_layer(
     )
 
 
-def _score_baselines(
-    features: Mapping[str, Tensor],
-    baselines: Mapping[Place, Probes],
-    place: Place,
-    names: np.ndarray,
-    rows: np.ndarray,
-) -> Float[np.ndarray, "offsets rows"]:
-    """Log-odds of the best baseline at each offset."""
-    scores = np.zeros((len(names), len(rows)))
-    for name in BASELINES:
-        chosen = names == name
-        if not chosen.any():
-            continue
-        owner = owner_of(place.role, name)
-        fitted = baselines[Place(owner, place.anchor, place.target, name)]
-        one = features[name][:, torch.from_numpy(rows)]
-        scores[chosen] = fitted.score(one.expand(len(names), -1, -1))[chosen]
-    return scores
-
-
 def _tabulate(
     place: Place,
     anchor: Anchor,
     asked: Asked,
     scores: Float[np.ndarray, "offsets rows"],
     reference: Reference,
-    level: float,
 ) -> list[dict[str, Any]]:
     """Rows of one place; bands are simultaneous over its offsets."""
-    found = []
+    found, level = [], asked.level
     for pairs in PAIRS:
         used = asked.used[pairs]
         auroc, baseline = asked.aurocs(scores, used), reference.baseline[pairs]

@@ -8,6 +8,7 @@ Writes: results/probe/{selection,grid,earliest,baselines,windows,shuffled,ceilin
 """
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,13 @@ from backtracking.probe_checks import (
     require_no_leak,
     shuffle_labels,
 )
-from backtracking.probe_grid import Place, fit_baselines, fit_grid, select
+from backtracking.probe_grid import (
+    Place,
+    fit_baselines,
+    fit_grid,
+    select,
+    tabulate_baselines,
+)
 from backtracking.probe_measures import measure
 from backtracking.probes import Fitting, Probes
 from backtracking.stages.command import run_stage
@@ -98,10 +105,9 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Fitted probes and baselines, and the record of all that was chosen on dev."""
+    """Fitted probes and baselines by place, and the record of all that was chosen on dev."""
 
-    probes: Mapping[Place, Probes]
-    baselines: Mapping[Place, Probes]
+    fitted: Mapping[Place, Probes]
     selection: dict[str, Any]
 
 
@@ -110,7 +116,7 @@ def choose(params: Params, inputs: Inputs) -> Chosen:
     points, fitting = inputs.points, params.fitting
     probes = fit_grid(points, inputs.store_by_role, fitting, params.n_threads)
     baselines = fit_baselines(points, inputs.embedding_by_role, fitting, params.n_threads)
-    return Chosen(probes, baselines, select(points, probes, baselines))
+    return Chosen(probes | baselines, select(points, probes, baselines))
 
 
 def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, chosen: Chosen) -> dict[str, Any]:
@@ -121,25 +127,42 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, chosen: Chosen) ->
         inputs.store_by_role,
         inputs.embedding_by_role,
         inputs.p_writer,
-        chosen.probes,
-        chosen.baselines,
+        chosen.fitted,
         bootstrap,
+        params.n_threads,
     )
     ceiling = require_no_leak(excesses, bootstrap.level)
-    rng = np.random.default_rng(params.seed)
-    windows, shuffled = [], []
-    for cell in best_cells(points, chosen.selection):
-        both = (points, inputs.store_by_role[cell.role], cell)
-        its = (params.fitting, bootstrap, rng)
-        windows.append(compare_orders(*both, params.ordered_window, *its))
-        shuffled.append(shuffle_labels(*both, params.n_shuffles, *its))
+    windows, shuffled = check(params, bootstrap, inputs, chosen.selection)
     return {
         "grid": rows,
         "earliest": find_earliest(rows, {one.name: one.last for one in points.anchors}),
+        "baselines": tabulate_baselines(points, chosen.fitted),
         "windows": windows,
         "shuffled": shuffled,
         "ceiling": ceiling,
     }
+
+
+def check(
+    params: Params, bootstrap: Bootstrap, inputs: Inputs, selection: Mapping[str, Any]
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Ordered against permuted windows, and shuffled labels, at each best cell."""
+    cells = best_cells(inputs.points, selection)
+    seeds = np.random.SeedSequence(params.seed).spawn(len(cells))
+
+    def check_one(
+        job: tuple[Cell, np.random.SeedSequence],
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        both = (inputs.points, inputs.store_by_role[job[0].role], job[0])
+        its = (params.fitting, bootstrap, np.random.default_rng(job[1]))
+        return (
+            compare_orders(*both, params.ordered_window, *its),
+            shuffle_labels(*both, params.n_shuffles, *its),
+        )
+
+    with ThreadPoolExecutor(params.n_threads) as pool:
+        found = list(pool.map(check_one, zip(cells, seeds, strict=True)))
+    return [one for one, _ in found], [one for _, one in found]
 
 
 def best_cells(points: DecisionPoints, selection: Mapping[str, Any]) -> list[Cell]:
