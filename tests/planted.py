@@ -1,5 +1,7 @@
 """Traces from planted models, for all tests of the state models."""
 
+from typing import Any
+
 import numpy as np
 
 from backtracking.transitions.recovery import plant
@@ -7,7 +9,7 @@ from backtracking.transitions.sequences import Sequences, make_sequences
 from backtracking.transitions.simulate import Size
 
 
-def drawn(planted: str, n_problems: int = 60, seed: int = 0) -> tuple[object, Sequences]:
+def drawn(planted: str, n_problems: int = 60, seed: int = 0) -> tuple[Any, Sequences]:
     """A planted model and two traces of each problem."""
     return plant(planted, Size(n_problems, 2, 60), np.random.default_rng(seed))
 

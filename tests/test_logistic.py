@@ -37,7 +37,7 @@ def by_scikit_learn(
     model = LogisticRegression(C=1 / (penalty * weights.sum()), tol=1e-12, max_iter=10_000)
     model.fit((features - mean) / scale, labels, sample_weight=weights)
     weight = model.coef_[0] / scale
-    return np.array([*weight, model.intercept_[0] - weight @ mean])
+    return np.array([*weight, np.ravel(model.intercept_)[0] - weight @ mean])
 
 
 @pytest.mark.parametrize("width", [6, 40])

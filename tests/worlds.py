@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from backtracking.organism.policy import Policy, Writer
 from backtracking.organism.tokenizer import build_tokenizer
 from backtracking.organism.world import World, make_problem
 from backtracking.stages import label
-from backtracking.traces import SPLITS, Trace
+from backtracking.traces import SPLITS, Problem, Trace
 from backtracking.transitions.corpus import Corpus, make_corpus
 
 WORLD = World((4, 5), 6, 12, 2, 0.2, 0.05)
@@ -51,7 +52,7 @@ def policy_traces(n_problems: int, seed: int = 0) -> SimpleNamespace:
 def words_by_id() -> list[str]:
     """The world's words, by token id."""
     wrapped = build_tokenizer()
-    return wrapped.convert_ids_to_tokens(list(range(len(wrapped))))
+    return [str(word) for word in wrapped.convert_ids_to_tokens(list(range(len(wrapped))))]
 
 
 def random_model(folder: Path) -> LoadedModel:
@@ -95,7 +96,7 @@ class Planted(ActivationStore):
         return torch.from_numpy(found)
 
 
-def _trace(problem: object, sentences: list, sample: int, wrapped: object) -> Trace:
+def _trace(problem: Problem, sentences: list, sample: int, wrapped: Any) -> Trace:
     by_word = wrapped.get_vocab()
     ids = [by_word[word] for sentence in sentences for word in sentence] + [by_word["</s>"]]
     cut = len(ids) > LONGEST

@@ -59,7 +59,7 @@ def test_it_is_known_from_the_number_on_and_pending_from_the_last_comparison_on(
     opening += "Check : under . "
     deeper = "Try 12 on 9 . Left 7 8 3 . Total 21 . Compare 21 with 28 . "
     last = "Hmm . Try 8 on 21 . Left 7 3 . Total 29 . Compare 29 with 28 . "
-    words = (opening + deeper + last).split()
+    words = [str(word) for word in (opening + deeper + last).split()]
     found = read_decisions(words, NUMBERS, TARGET)
     assert [words[start] for start in found.start] == ["Compare"] * 3
     assert [words[end - 1] for end in found.end] == ["."] * 3

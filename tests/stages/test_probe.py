@@ -72,7 +72,7 @@ def test_two_runs_are_the_same(inputs: Inputs, result: dict[str, Any]) -> None:
 
 
 def test_wrong_parameters_are_told() -> None:
-    both = {"comparison": WINDOW, "known": WINDOW}
+    both: dict[str, tuple[int, int]] = {"comparison": WINDOW, "known": WINDOW}
     fitting = PARAMS.fitting
     with pytest.raises(ValueError, match="found \\['comparison'\\]"):
         Params({"comparison": WINDOW}, (0, 1), fitting, 1, 0, 1)

@@ -90,15 +90,15 @@ def test_no_feature_of_the_text_reads_behind_the_position(
         corpus.split, corpus.t_star,
     )  # fmt: skip
     after = rungs.text_features(other, rows)[1]
-    assert (before[row] != after[row]).nnz == 0
+    assert abs(before[row] - after[row]).sum() == 0
     assert late.any()
-    assert (before != after).nnz > 0
+    assert abs(before - after).sum() > 0
 
 
 def test_the_prompts_target_is_among_the_features(study: SimpleNamespace) -> None:
     corpus = study.corpus
     rows = rungs.rows_at(corpus, "end")
     labels, tokens = rungs.text_features(corpus, rows)
-    assert tokens.shape[1] > labels.shape[1] + 1000
+    assert tokens.get_shape()[1] > labels.get_shape()[1] + 1000
     per_row = np.diff(tokens.indptr) - np.diff(labels.indptr)
     assert (per_row > rungs.N_PROMPT).all()

@@ -85,7 +85,7 @@ def test_wait_is_shared_out_by_the_words_behind_it(tmp_path: Path) -> None:
             "example-testing": first[ids["Try"]],
             END: first[ids["</s>"]],
         }
-        p = dict(zip((*LABELS, END), found[row], strict=True))
+        p: dict[str, float] = dict(zip((*LABELS, END), found[row], strict=True))
         for name, value in expected.items():
             assert p[name] == pytest.approx(value, abs=1e-5)
         assert p["unparsed"] > 0.1

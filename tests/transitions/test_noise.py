@@ -3,7 +3,7 @@ import pytest
 from planted import drawn
 from sklearn.metrics import cohen_kappa_score
 
-from backtracking.transitions.noise import corrupt, kappa_of, near_events
+from backtracking.transitions.noise import Where, corrupt, kappa_of, near_events
 from backtracking.transitions.sequences import Sequences
 
 
@@ -14,7 +14,7 @@ def traces() -> Sequences:
 
 @pytest.mark.parametrize("where", ["evenly", "at_events"])
 @pytest.mark.parametrize("kappa", [0.6, 0.35])
-def test_the_dial_comes_to_the_wanted_kappa(traces: Sequences, kappa: float, where: str) -> None:
+def test_the_dial_comes_to_the_wanted_kappa(traces: Sequences, kappa: float, where: Where) -> None:
     heard = corrupt(traces, kappa, where, 2, np.random.default_rng(0))
     present = traces.present
     found = kappa_of(traces.label[present], heard.label[present], traces.n_labels)
@@ -24,7 +24,9 @@ def test_the_dial_comes_to_the_wanted_kappa(traces: Sequences, kappa: float, whe
 
 def test_confusion_is_concentrated_where_it_is_asked_for(traces: Sequences) -> None:
     near = near_events(traces, 2)
-    for where, least, most in (("evenly", 0.8, 1.25), ("at_events", 2.5, 20.0)):
+    bounds: tuple[tuple[Where, float, float], ...]
+    bounds = (("evenly", 0.8, 1.25), ("at_events", 2.5, 20.0))
+    for where, least, most in bounds:
         heard = corrupt(traces, 0.6, where, 2, np.random.default_rng(0))
         wrong = heard.label != traces.label
         ratio = wrong[near].mean() / wrong[traces.present & ~near].mean()

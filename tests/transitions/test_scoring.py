@@ -1,6 +1,7 @@
 """The common quantity, and that no model sees the future."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -61,7 +62,7 @@ def test_predict_proba_of_hmmlearn_sees_the_future_and_ours_does_not(traces: Seq
     assert np.array_equal(ours.filtered(traces)[:, :step], ours.filtered(other)[:, :step])
 
 
-def as_hmmlearn(hmmlearn: object, model: Hmm) -> object:
+def as_hmmlearn(hmmlearn: Any, model: Hmm) -> Any:
     theirs = hmmlearn.GaussianHMM(len(model.initial), "full", init_params="", params="")
     moves = model.transition[:, :-1]
     theirs.startprob_, theirs.means_ = model.initial, model.mean
