@@ -289,19 +289,25 @@ def magnitudes(inputs: Inputs, choice: Choice) -> list[dict[str, Any]]:
 def free_runs(
     plan: Plan, bootstrap: Bootstrap, inputs: Inputs, choice: Choice
 ) -> list[dict[str, Any]]:
-    """Free runs on the test problems: what steering costs, beside what it does."""
+    """Free runs on the test problems: what steering costs, beside what it does.
+
+    `action` and random directions run in the reasoning model only.
+    """
     problems = [p for p in inputs.problems if p.split == "test" and p.pool == "study"]
     rows: list[dict[str, Any]] = []
     for target in ("reasoning", *inputs.controls):
         loaded = inputs.model_by_role[target]
         units = unit_directions(inputs, choice, target)
-        names = dict.fromkeys((inputs.base_by_role[target], target, "action"))
+        is_studied = target == "reasoning"
+        further = ("action",) if is_studied else ()
+        names = dict.fromkeys((inputs.base_by_role[target], target, *further))
         labels = [BASELINE, *(Label(n, d, "decision") for n in names for d in (1.0, -1.0))]
         randoms = random_units(plan, loaded.d_model)
-        labels += [Label(name, 1.0, "decision") for name in list(randoms)[: plan.n_free_random]]
+        if is_studied:
+            labels += [Label(name, 1.0, "decision") for name in list(randoms)[: plan.n_free_random]]
         units |= randoms | {"baseline": torch.zeros(loaded.d_model)}
         arms = [label.dose * choice.norm * units[label.direction] for label in labels]
-        rollout = Rollout(choice.layer, plan.seed, plan.max_new_tokens, target == "reasoning")
+        rollout = Rollout(choice.layer, plan.seed, plan.max_new_tokens, is_studied)
         found = roll_out(loaded, rollout, problems, arms, bootstrap)
         rows += [
             {"target": target} | asdict(label) | row

@@ -62,7 +62,7 @@ def test_with_one_regime_the_filter_is_the_exact_kalman_filter(
             forecast = mean[now] + gain @ (x[past] - mean[past])
             spread = covariance[now, now] - gain @ covariance[past, now]
             assert found.forecast[row, t] == pytest.approx(forecast)
-            density = multivariate_normal(forecast, spread).logpdf(x[now])
+            density = multivariate_normal.logpdf(x[now], forecast, cov=spread)  # type: ignore[arg-type]
             assert found.log_density[row, t] == pytest.approx(density)
 
 
