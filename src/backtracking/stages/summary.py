@@ -58,7 +58,6 @@ TABLES = {
     "free": "steer/free",
     "magnitudes": "steer/magnitudes",
     "seeds": "seeds/counts",
-    "probe": "probe/grid",
     "earliest": "probe/earliest",
     "windows": "probe/windows",
     "projected": "lens/projected",
@@ -193,6 +192,13 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
         "loss": loss_table(results.losses, params.loss_every),
         "dose": dose_table(results.study.rows("steer/forced")),
         "power": table_of(results.power),
+        "probe": table_of(
+            [
+                row
+                for row in results.study.rows("probe/grid")
+                if (row["anchor"], row["pairs"]) == ("comparison", "all")
+            ]
+        ),
         "ladder": table_of(ladder_rows(results.study.files.get("transitions/ladder") or {})),
     }
 
