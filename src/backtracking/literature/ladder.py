@@ -37,6 +37,16 @@ BASE_BELIEF = Question(
     published=NONE,
 )
 
+WITHOUT_WORDS = Question(
+    claim="steers_without_words",
+    study=STUDY,
+    statement="The model's direction steers by more than the markers' unembedding rows.",
+    contrast="change of P(backtrack | alive) along the direction without these rows, dose 1",
+    threshold="off 0 and beyond 95 % of random directions, where the whole direction is",
+    kind="emergent",
+    published=NONE,
+)
+
 AHEAD = Question(
     claim="activation_beyond_tokens",
     study=STUDY,
@@ -80,6 +90,7 @@ def claims(study: Study) -> list[dict[str, Any]]:
             lambda role: belief(study, study.base_by_role[role], role),
             study.base_by_role,
         ),
+        answer(WITHOUT_WORDS, lambda role: without_words(study, role), study.base_by_role),
         answer(AHEAD, lambda role: ahead(study, role), study.base_by_role),
         *(
             answer(
@@ -95,6 +106,13 @@ def claims(study: Study) -> list[dict[str, Any]]:
 def belief(study: Study, source: str, target: str) -> Finding:
     """The verdict of the stage `belief` at the steered layer."""
     row = find_row(study.rows("belief/evidence"), pair=f"{source} -> {target}")
+    return untestable("not measured") if row is None else finding_of(row)
+
+
+def without_words(study: Study, role: str) -> Finding:
+    """What the stage `lens` says of a model's own direction without the markers' rows."""
+    place = {"claim": "steers_without_markers", "pair": f"{role} -> {role}"}
+    row = find_row(study.rows("lens/evidence"), **place)
     return untestable("not measured") if row is None else finding_of(row)
 
 
