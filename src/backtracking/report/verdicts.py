@@ -82,7 +82,10 @@ def _doubts(claim: Claim) -> Sequence[str]:
         return [f"{name}: holds by the organism's design, and so replicates nothing."]
     also = [role for role, one in claim["by_control"].items() if one["verdict"] == "holds"]
     if also:
-        return [f"{name}: holds in {', '.join(also)} too, and so says nothing of its own there."]
+        return [
+            f"{name}: holds in {', '.join(also)} too, so it is no sign of anything that the pair "
+            "under study has and these lack."
+        ]
     return []
 
 
