@@ -16,7 +16,8 @@ from backtracking.workspace import Workspace
 
 STEPS = (
     "problems", "weights base", "weights reasoning", "weights shuffled", "pairs", "traces", "label",
-    "extract base", "extract reasoning", "extract shuffled", "directions", "steer", "seeds",
+    "extract base", "extract reasoning", "extract shuffled", "stability",
+    "directions", "steer", "seeds",
 )  # fmt: skip
 CLAIMS = ("primary", "causal", "transfer")
 

@@ -69,9 +69,9 @@ def test_what_is_planted_goes_beyond_tokens_and_noise_does_not(result: dict[str,
     assert at_end["tokens_reasoning"]["difference_high"] < 0
     assert at_end["tokens_base"]["difference_high"] > 0
     assert result["ladder"]["end"]["difference_to_controls"]["base"]["high"] < 0
-    # Planted at sentence ends only: nothing is known of it any earlier.
-    for position in ("first", "before_t_star"):
-        assert rungs_at(result, position)["tokens_reasoning"]["difference_high"] > 0
+    # Planted at sentence ends only: nothing is known of it at first tokens. The token before t* may
+    # be the end of the sentence before, so nothing is said of it here.
+    assert rungs_at(result, "first")["tokens_reasoning"]["difference_high"] > 0
 
 
 def test_the_policys_own_law_is_the_floor_on_the_policys_traces(result: dict[str, Any]) -> None:
@@ -101,7 +101,8 @@ def test_dwells_of_the_policy_are_not_geometric_and_noise_hides_it(
 ) -> None:
     dwell = {row["label"]: row for row in result["dwell"]}
     assert dwell["backtracking"]["p"] == 0.05
-    assert dwell["backtracking"]["mean_dwell"]["value"] == pytest.approx(2.05, abs=0.1)
+    # The law has mean 2.05 and deviation 0.58; four standard errors of about 120 runs.
+    assert dwell["backtracking"]["mean_dwell"]["value"] == pytest.approx(2.05, abs=0.21)
     exact, *heard = result["noise"]
     assert exact["realised"] == 1.0
     for row in heard:

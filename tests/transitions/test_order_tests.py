@@ -49,13 +49,14 @@ def test_geometric_dwells_are_null_at_the_nominal_rate() -> None:
 
 def test_dwells_of_another_law_are_found_with_their_hazards() -> None:
     rng = np.random.default_rng(0)
-    lasts = rng.choice([1, 2, 3], p=[0.15, 0.65, 0.2], size=200)
+    lasts = rng.choice([1, 2, 3], p=[0.15, 0.65, 0.2], size=2000)
     (row,) = dwell_rows(from_labels([[0] * n + [1] for n in lasts.tolist()]), BOOTSTRAP, 199, 0)
     assert row["p"] == row["p_holm"] == 1 / 200
     assert row["mean_dwell"]["value"] == pytest.approx(lasts.mean())
     hazards = [one["value"] for one in row["hazards"]]
-    assert hazards == pytest.approx([0.15, 0.65 / 0.85, 1.0], abs=0.08)
-    assert [one["n_runs"] for one in row["hazards"]] == [200, (lasts > 1).sum(), (lasts > 2).sum()]
+    assert hazards == pytest.approx([(lasts == n).sum() / (lasts >= n).sum() for n in (1, 2, 3)])
+    assert hazards == pytest.approx([0.15, 0.65 / 0.85, 1.0], abs=0.04)
+    assert [one["n_runs"] for one in row["hazards"]] == [2000, (lasts > 1).sum(), (lasts > 2).sum()]
 
 
 def test_runs_that_a_truncation_cut_count_with_the_time_they_lasted() -> None:
