@@ -78,7 +78,8 @@ def test_an_out_its_cache_object_and_its_shard_are_one_inode(project: Path) -> N
 
 def test_a_directions_parameter_reruns_only_what_is_downstream_of_it(copy: Path) -> None:
     ran = run_in(copy, "dvc", "exp", "run", "-S", "directions.n_strata=2")
-    assert ran == ["directions", "steer", "power", "summary"]
+    assert (ran[0], ran[-1]) == ("directions", "summary")
+    assert set(ran[1:-1]) == {"steer", "lens", "belief", "seeds", "power"}
 
 
 def test_a_summary_parameter_reruns_the_summary_alone(copy: Path) -> None:
