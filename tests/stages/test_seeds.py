@@ -14,6 +14,8 @@ from backtracking.pairs import matched_directions
 from backtracking.stages import pairs, seeds
 from backtracking.workspace import Workspace
 
+pytestmark = pytest.mark.slow
+
 STEPS = (
     "problems", "weights base", "weights reasoning", "weights shuffled", "pairs", "traces", "label",
     "extract base", "extract reasoning", "extract shuffled", "stability",
