@@ -37,7 +37,10 @@ percentile of that for random directions."""
 
 def bench_directions(
     file: Annotated[
-        Path, typer.Argument(help="safetensors with vectors of length d_model, named name or name.layer.")
+        Path,
+        typer.Argument(
+            help="safetensors with vectors of length d_model, named name or name.layer."
+        ),
     ],
     layer: Annotated[
         int | None,
