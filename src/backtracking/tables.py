@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 Rows = Sequence[Mapping[str, Any]]
 
 Table = tuple[list[dict[str, Any]], list[str]]
@@ -36,3 +38,54 @@ def flatten(row: Mapping[str, Any]) -> dict[str, Any]:
         else:
             found[key] = value
     return found
+
+
+def find(rows: Rows, **match: Any) -> dict[str, Any]:
+    """The first row with these values; a row of nulls where there is none."""
+    for row in rows:
+        if all(row[key] == value for key, value in match.items()):
+            return dict(row)
+    return dict.fromkeys(rows[0]) if rows else {}
+
+
+def loss_table(losses: Mapping[str, Sequence[float]], every: int) -> Table:
+    """Training loss in nats a token, averaged over stretches of steps; one column a role."""
+    rows = []
+    for end in range(every, max(map(len, losses.values()), default=0) + 1, every):
+        means = {
+            role: float(np.mean(values[end - every : end]))
+            for role, values in losses.items()
+            if len(values) >= end
+        }
+        rows.append({"step": end} | means)
+    return rows, ["step", *losses]
+
+
+def dose_table(forced: Rows) -> Table:
+    """P(backtrack) in `reasoning` at live decisions against the dose; one column a direction."""
+    rows = [
+        row
+        for row in forced
+        if (row["target"], row["kind"], row["where"]) == ("reasoning", "alive", "decision")
+    ]
+    found = []
+    for dose in sorted({row["dose"] for row in rows}):
+        here = [row for row in rows if row["dose"] == dose]
+        randoms = [row["value"] for row in here if row["direction"].startswith("random_")]
+        if dose == 0:
+            columns = dict.fromkeys(("own", "base", "action", "random"), here[0]["value"])
+        else:
+            names = {"own": "reasoning", "base": "base", "action": "action"}
+            columns = {key: find(here, direction=name)["value"] for key, name in names.items()}
+            columns["random"] = float(np.mean(randoms)) if randoms else None
+        found.append({"dose": dose} | columns)
+    return found, ["dose", "own", "base", "action", "random"]
+
+
+def ladder_rows(ladder: Mapping[str, Any]) -> Rows:
+    """One row per position and rung."""
+    return [
+        {"position": position} | rung
+        for position, found in ladder.items()
+        for rung in found["rungs"]
+    ]

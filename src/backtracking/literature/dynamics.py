@@ -16,7 +16,6 @@ from backtracking.literature.study import Study
 
 STUDY = "SLDS, arXiv 2506.04374"
 SECOND_HAND = f"{STUDY}, second-hand"
-STRONGEST_CHAIN = "markov_3"
 
 PREDICTS = Question(
     claim="slds_predicts",

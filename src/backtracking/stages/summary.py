@@ -19,7 +19,7 @@ from backtracking.figures.dose import draw_dose
 from backtracking.literature.collect import all_claims
 from backtracking.literature.study import Study
 from backtracking.stages.command import run_stage
-from backtracking.tables import Rows, Table, table_of
+from backtracking.tables import Rows, Table, dose_table, find, ladder_rows, loss_table, table_of
 from backtracking.workspace import Roles, Workspace
 
 PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "dvc")
@@ -174,14 +174,6 @@ def _p_backtrack(forced: Rows, kind: str, dose: float) -> dict[str, Any]:
     }
 
 
-def find(rows: Rows, **match: Any) -> dict[str, Any]:
-    """The first row with these values; a row of nulls where there is none."""
-    for row in rows:
-        if all(row[key] == value for key, value in match.items()):
-            return dict(row)
-    return dict.fromkeys(rows[0]) if rows else {}
-
-
 def tables(params: Params, results: Results) -> dict[str, Table]:
     """Rows and columns of every table, by file name."""
     found = {
@@ -201,49 +193,6 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
         ),
         "ladder": table_of(ladder_rows(results.study.files.get("transitions/ladder") or {})),
     }
-
-
-def ladder_rows(ladder: Mapping[str, Any]) -> Rows:
-    """One row per position and rung."""
-    return [
-        {"position": position} | rung
-        for position, found in ladder.items()
-        for rung in found["rungs"]
-    ]
-
-
-def loss_table(losses: Mapping[str, Sequence[float]], every: int) -> Table:
-    """Training loss in nats a token, averaged over stretches of steps; one column a role."""
-    rows = []
-    for end in range(every, max(map(len, losses.values()), default=0) + 1, every):
-        means = {
-            role: float(np.mean(values[end - every : end]))
-            for role, values in losses.items()
-            if len(values) >= end
-        }
-        rows.append({"step": end} | means)
-    return rows, ["step", *losses]
-
-
-def dose_table(forced: Rows) -> Table:
-    """P(backtrack) in `reasoning` at live decisions against the dose; one column a direction."""
-    rows = [
-        row
-        for row in forced
-        if (row["target"], row["kind"], row["where"]) == ("reasoning", "alive", "decision")
-    ]
-    found = []
-    for dose in sorted({row["dose"] for row in rows}):
-        here = [row for row in rows if row["dose"] == dose]
-        randoms = [row["value"] for row in here if row["direction"].startswith("random_")]
-        if dose == 0:
-            columns = dict.fromkeys(("own", "base", "action", "random"), here[0]["value"])
-        else:
-            names = {"own": "reasoning", "base": "base", "action": "action"}
-            columns = {key: find(here, direction=name)["value"] for key, name in names.items()}
-            columns["random"] = float(np.mean(randoms)) if randoms else None
-        found.append({"dose": dose} | columns)
-    return found, ["dose", "own", "base", "action", "random"]
 
 
 def _round(value: Any, digits: int) -> Any:
