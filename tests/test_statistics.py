@@ -13,6 +13,7 @@ from backtracking.statistics import (
     noise_corrected_cosines,
     noise_corrected_norm,
     percentile_interval,
+    random_bound,
     random_direction_p,
     rates,
     resample_problems,
@@ -206,6 +207,20 @@ def test_a_random_direction_is_above_the_others_at_the_nominal_rate() -> None:
     draws = np.random.default_rng(12).normal(size=(2000, 40))
     p = np.array([random_direction_p(draw[0], draw[1:]) for draw in draws])
     assert (p <= 0.05).mean() == pytest.approx(0.05, abs=0.015)
+
+
+@pytest.mark.parametrize("n_random", [19, 39, 50, 99])
+def test_beyond_the_random_bound_is_what_a_p_of_at_most_5_percent_is(n_random: int) -> None:
+    draws = np.random.default_rng(15).normal(size=(400, n_random + 1))
+    for value, *random in draws:
+        others = np.array(random)
+        assert (value > random_bound(others)) == (random_direction_p(value, others) <= 0.05)
+        assert (value < random_bound(others, -1)) == (random_direction_p(-value, -others) <= 0.05)
+
+
+def test_few_random_directions_are_exceeded_by_exceeding_all_of_them() -> None:
+    assert random_bound(np.array([1.0, 5.0, 2.0])) == 5.0
+    assert random_bound(np.array([1.0, 5.0, 2.0]), -1) == 1.0
 
 
 def test_rates_of_nothing_are_none() -> None:

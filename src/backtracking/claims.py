@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from backtracking.statistics import Interval, random_direction_p
+from backtracking.statistics import Interval, random_bound, random_direction_p
 
 Verdict = Literal["holds", "fails", "untestable"]
 
@@ -27,8 +27,8 @@ class Effect:
 
     @property
     def bound(self) -> float:
-        """The 95th percentile of the random effects (the 5th where the sign is -1)."""
-        return float(np.quantile(self.random, 0.95 if self.sign > 0 else 0.05))
+        """What 95 % of the random effects stay below (above, where the sign is -1)."""
+        return float(random_bound(np.array(self.random), self.sign))
 
     @property
     def p(self) -> float:

@@ -12,7 +12,7 @@ from backtracking.claims import Verdict, all_of
 from backtracking.effects import BASELINE, Label, Measured, effect_of
 from backtracking.interventions import Choice, Inputs, Plan, random_units, run_arms
 from backtracking.reports import ask, asked_of
-from backtracking.statistics import Bootstrap, Interval
+from backtracking.statistics import Bootstrap, Interval, random_bound
 from backtracking.steering import Arm
 
 MARGIN = 0.05
@@ -77,7 +77,7 @@ def _row(
         for key, interval in found.items():
             row |= {f"{key}_{end}": value for end, value in asdict(interval).items()}
         shifts = (log_odds[:, is_random] - log_odds[:, :1]).mean(axis=0)
-        row["log_odds_change_random_bound"] = float(np.quantile(shifts, 0.05))
+        row["log_odds_change_random_bound"] = float(random_bound(shifts, -1))
     return row | {
         "parts": {"backtracking_falls": falls, "report_stays": stays},
         "verdict": all_of([falls, stays]),

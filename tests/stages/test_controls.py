@@ -19,11 +19,19 @@ from backtracking.workspace import Roles, Workspace
 ROLES = ("shuffled", "nostatement-base", "nostatement", "scratch")
 
 
+def write_params(root: Path) -> None:
+    """Tiny parameters, with two models at once."""
+    write_tiny_params(root / "params.yaml")
+    text = (root / "params.yaml").read_text()
+    assert "n_at_once: 1  " in text
+    (root / "params.yaml").write_text(text.replace("n_at_once: 1  ", "n_at_once: 2  ", 1))
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with its base trained, and its control pairs."""
     root = tmp_path_factory.mktemp("controls")
-    write_tiny_params(root / "params.yaml")
+    write_params(root)
     weights.main(["--root", str(root), "base"])
     controls.main(["--root", str(root)])
     return root
@@ -34,12 +42,11 @@ def weights_of(root: Path) -> dict[str, bytes]:
     return {role: (root / "models" / role / "model.safetensors").read_bytes() for role in ROLES}
 
 
-def test_side_by_side_they_are_what_each_is_alone(root: Path, tmp_path: Path) -> None:
+def test_side_by_side_they_are_what_they_are_in_turn(root: Path, tmp_path: Path) -> None:
     write_tiny_params(tmp_path / "params.yaml")
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "base").symlink_to(root / "models" / "base")
-    for role in ROLES:
-        weights.main(["--root", str(tmp_path), role])
+    controls.main(["--root", str(tmp_path)])
     assert weights_of(tmp_path) == weights_of(root)
 
 
@@ -53,7 +60,7 @@ def test_what_one_starts_from_is_trained_first(root: Path) -> None:
 
 
 def test_ended_in_the_middle_it_goes_on_to_the_same_bytes(root: Path, tmp_path: Path) -> None:
-    write_tiny_params(tmp_path / "params.yaml")
+    write_params(tmp_path)
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "base").symlink_to(root / "models" / "base")
     command = [sys.executable, "-m", "backtracking.stages.controls", "--root", str(tmp_path)]
@@ -100,7 +107,7 @@ def test_every_pair_names_its_base_once_and_before_what_is_paired_with_it() -> N
 def test_a_control_model_that_fails_fails_the_stage_with_its_reason(
     root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    write_tiny_params(tmp_path / "params.yaml")
+    write_params(tmp_path)
     with pytest.raises(SystemExit) as ended:
         controls.main(["--root", str(tmp_path)])
     assert ended.value.code == 1

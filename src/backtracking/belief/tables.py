@@ -9,7 +9,7 @@ import numpy as np
 from backtracking.belief.measure import PATCH, Arm, Measured
 from backtracking.belief.tails import SPANS, Span
 from backtracking.belief.verdicts import Ceiling, betas, judge
-from backtracking.statistics import Bootstrap, Interval, random_direction_p
+from backtracking.statistics import Bootstrap, Interval, random_bound, random_direction_p
 
 READOUTS = ("b", "c")
 """Readouts of which there is a beta: the report, and the claim."""
@@ -198,6 +198,6 @@ def _against_random(beta: Interval, null: list[float | None]) -> dict[str, float
     if beta.value is None or not len(known):
         return {"null": None, "p": None}
     return {
-        "null": float(np.quantile(known, 0.95)),
+        "null": float(random_bound(known)),
         "p": random_direction_p(beta.value, known),
     }

@@ -28,7 +28,8 @@ class Params:
     """How control pairs are trained.
 
     Attributes:
-        n_at_once: models that train at the same time, a process each.
+        n_at_once: models that train at the same time, a process each; one at a time trains in the
+            stage's own.
         n_threads: CPU threads of each.
     """
 
@@ -54,12 +55,20 @@ def _main(workspace: Workspace, _role: str) -> None:
     ]
     n_steps = sum(weights.load_params(workspace, role).steps for role in roles)
     with progress.bar("training control pairs", n_steps, "steps") as advance:
-        _train_all(workspace, params_, roles, advance)
+        train = _train_in_turn if params_.n_at_once == 1 else _train_side_by_side
+        train(workspace, params_, roles, advance)
     for role in roles:
         weights.remove_checkpoints(workspace, role)
 
 
-def _train_all(
+def _train_in_turn(
+    workspace: Workspace, params_: Params, roles: Sequence[str], advance: progress.Advance
+) -> None:
+    for role in _in_order(workspace, roles):
+        weights.make(workspace, role, params_.n_threads, advance)
+
+
+def _train_side_by_side(
     workspace: Workspace, params_: Params, roles: Sequence[str], advance: progress.Advance
 ) -> None:
     """Starts each role once what it starts from is there, and waits for all."""

@@ -19,6 +19,7 @@ from backtracking.figures.dose import draw_dose
 from backtracking.literature.collect import all_claims
 from backtracking.literature.study import Study
 from backtracking.stages.command import run_stage
+from backtracking.statistics import random_bound
 from backtracking.tables import Rows, Table, dose_table, find, ladder_rows, loss_table, table_of
 from backtracking.workspace import Roles, Workspace
 
@@ -165,7 +166,7 @@ def _p_backtrack(forced: Rows, kind: str, dose: float) -> dict[str, Any]:
         for row in rows
         if row["direction"].startswith("random_") and row["dose"] == dose
     ]
-    bound = float(np.quantile(randoms, 0.95 if dose > 0 else 0.05)) if randoms else None
+    bound = float(random_bound(np.array(randoms), 1 if dose > 0 else -1)) if randoms else None
     return {
         f"steer_p_backtrack_{kind}_baseline": find(rows, direction="baseline")["value"],
         f"steer_p_backtrack_{kind}_own": find(rows, direction="reasoning", dose=dose)["value"],
