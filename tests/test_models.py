@@ -8,7 +8,15 @@ import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_models import D_MODEL, FAMILIES, N_LAYERS, build_model, build_tokenizer, save_model
+from tiny_models import (
+    CONFIGS,
+    D_MODEL,
+    FAMILIES,
+    N_LAYERS,
+    build_model,
+    build_tokenizer,
+    save_model,
+)
 from transformers import BioGptConfig, BioGptForCausalLM
 
 from backtracking import models, structure
@@ -32,6 +40,17 @@ def test_a_loaded_model_knows_its_blocks_and_is_frozen(tmp_path: Path, family: s
     assert loaded.device == torch.device("cpu")
     assert not loaded.model.training
     assert not any(parameter.requires_grad for parameter in loaded.model.parameters())
+
+
+def test_names_of_known_architectures_are_those_of_transformer_lens(tmp_path: Path) -> None:
+    known = set()
+    for family in CONFIGS:
+        model = build_model(family)
+        if (architecture := type(model).__name__) in structure.NAMES:
+            known.add(architecture)
+            assert structure.ask_adapter(model, tmp_path) == structure.NAMES[architecture]
+            assert structure.find_parts(model, tmp_path)[0] == tuple(model.model.layers)
+    assert known == set(structure.NAMES)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -12,18 +12,45 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from backtracking import hooks
 from backtracking.errors import UserError
 
+NAMES = dict.fromkeys(
+    (
+        "Gemma2ForCausalLM", "Gemma3ForCausalLM", "LlamaForCausalLM", "MistralForCausalLM",
+        "Olmo2ForCausalLM", "Phi3ForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM",
+    ),
+    ("model.layers", "model.norm"),
+)  # fmt: skip
+"""By architecture, the names of the modules with the blocks and of the final norm.
+
+They are those that TransformerLens' adapters give (a test compares); all others are asked for.
+"""
+
 PROBE = "Wait, 9 is too big.\nBack to 27 : it's   no w0 . <s> wrong"
 
 
 def find_parts(
     model: PreTrainedModel, folder: Path
 ) -> tuple[tuple[nn.Module, ...], nn.Module, int]:
-    """Blocks, final norm and width, by the names that TransformerLens' adapter gives them.
+    """Blocks, final norm and width.
 
     Raises:
         UserError: naming an architecture that TransformerLens has no adapter for.
     """
-    # Importing transformer_lens takes about 3 s, so only those pay who load a model.
+    architecture = type(model).__name__
+    names = NAMES.get(architecture) or ask_adapter(model, folder)
+    try:
+        blocks, final_norm = (model.get_submodule(name) for name in names)
+    except AttributeError as error:
+        raise _unknown(folder, architecture, error) from None
+    return tuple(blocks.children()), final_norm, model.config.get_text_config().hidden_size
+
+
+def ask_adapter(model: PreTrainedModel, folder: Path) -> tuple[str, str]:
+    """Names of the modules with the blocks and of the final norm, by TransformerLens' adapter.
+
+    Raises:
+        UserError: naming an architecture that TransformerLens has no adapter for.
+    """
+    # Importing transformer_lens takes about 3 s, so only those pay who load another architecture.
     from transformer_lens.factories.architecture_adapter_factory import ArchitectureAdapterFactory
     from transformer_lens.model_bridge.sources import build_bridge_config_from_hf
 
@@ -34,15 +61,17 @@ def find_parts(
         )
         adapter = ArchitectureAdapterFactory.select_architecture_adapter(config)
         mapping = adapter.get_component_mapping()
-        blocks = model.get_submodule(str(mapping["blocks"].name))
-        final_norm = model.get_submodule(str(mapping["ln_final"].name))
-        return tuple(blocks.children()), final_norm, config.d_model
+        return str(mapping["blocks"].name), str(mapping["ln_final"].name)
     except (ValueError, KeyError, AttributeError) as error:
-        raise UserError(
-            f"{folder} holds a {architecture}, in which TransformerLens does not know the decoder "
-            f"blocks: {error}",
-            "Use a decoder-only architecture that TransformerLens supports.",
-        ) from None
+        raise _unknown(folder, architecture, error) from None
+
+
+def _unknown(folder: Path, architecture: str, error: Exception) -> UserError:
+    return UserError(
+        f"{folder} holds a {architecture}, in which TransformerLens does not know the decoder "
+        f"blocks: {error}",
+        "Use a decoder-only architecture that TransformerLens supports.",
+    )
 
 
 def require_layers(
