@@ -64,7 +64,7 @@ def test_planted_effects_stand_in_their_cells_with_their_verdicts(
     inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted runs have the base's direction only, so it is the only source."""
-    monkeypatch.setattr(Inputs, "sources", lambda _self, _target: ["base"])
+    monkeypatch.setattr(Inputs, "sources", lambda _self, _target: "base")
     runs = {"base": measured(0.4, 0.3, target="base")}
     good, bad = rows_of(0.5, 1.0, "alive"), rows_of(-0.01, -1.0, "over")
     found = {row["kind"]: row for row in transfer_matrix(inputs, runs, good + bad, BOOTSTRAP)}
@@ -76,8 +76,8 @@ def test_planted_effects_stand_in_their_cells_with_their_verdicts(
 def test_every_source_and_target_has_its_cells(inputs: Inputs) -> None:
     choice = Choice(LAYER, WINDOW, 3.0)
     runs = {target: force(PLAN, inputs, choice, target) for target in inputs.targets}
-    reports = report(PLAN, BOOTSTRAP, inputs, choice, ["base"])
-    reports += report(PLAN, BOOTSTRAP, inputs, choice, ["base"], kind="over", dose=-1.0)
+    reports = report(PLAN, BOOTSTRAP, inputs, choice, "base")
+    reports += report(PLAN, BOOTSTRAP, inputs, choice, "base", kind="over", dose=-1.0)
     rows = transfer_matrix(inputs, runs, reports, BOOTSTRAP)
     expected = {
         (source, target, kind)

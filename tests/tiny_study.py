@@ -19,7 +19,7 @@ from backtracking.traces import Problem, Trace
 
 FILE = PROJECT_ROOT / "params.yaml"
 D_MODEL, LAYER, WINDOW = 16, 0, "4:4"
-PLAN = Plan((-2.0, -1.0, 1.0, 2.0), 1, 5, 1, 2, 8, 0.9, 40, 64, 3)
+PLAN = Plan((-2.0, -1.0, 1.0, 2.0), 1, 5, 3, 1, 2, 8, 0.9, 40, 64, 3)
 STATES = ("deduction", "uncertainty-estimation")
 
 

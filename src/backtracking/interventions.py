@@ -6,6 +6,7 @@ directions, at which doses, and what comes out: teacher-forced, asked for a repo
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from backtracking import directions, progress
 from backtracking.effects import BASELINE, Label, Measured
+from backtracking.forks import run_side_by_side
 from backtracking.models import LoadedModel
 from backtracking.moments import Moments, is_decision
 from backtracking.organism.grammar import BACKTRACKING_OPENERS, MARKER
@@ -36,6 +38,7 @@ class Plan:
             alone are run.
         n_samples: traces of each test problem that are teacher-forced.
         n_random: random directions, teacher-forced.
+        n_few_random: of them, on dev, where only their mean counts.
         n_free_random: of them, in free runs.
         n_noise: arms that add a fresh random vector at every decision.
         n_reports: live decisions at which the model is asked to report over or under.
@@ -48,6 +51,7 @@ class Plan:
     doses: tuple[float, ...]
     n_samples: int
     n_random: int
+    n_few_random: int
     n_free_random: int
     n_noise: int
     n_reports: int
@@ -59,8 +63,10 @@ class Plan:
     def __post_init__(self) -> None:
         if not {1.0, -1.0} <= set(self.doses) or 0.0 in self.doses:
             raise ValueError(f"doses {list(self.doses)} must hold 1 and -1, and not 0.")
-        if not 0 < self.n_free_random <= self.n_random:
-            raise ValueError("n_free_random must be 1 or more, and at most n_random.")
+        if not 0 < min(few := (self.n_few_random, self.n_free_random)) <= max(few) <= self.n_random:
+            raise ValueError(
+                "n_few_random and n_free_random must be 1 or more, and at most n_random."
+            )
         counts = (self.n_samples, self.n_noise, self.n_reports, self.max_new_tokens)
         if min(*counts, self.rows_per_batch) < 1:
             raise ValueError(
@@ -157,36 +163,45 @@ def prefixes_of(
     return prefixes, problems, decisions[np.array(order, dtype=np.int64)]
 
 
-def score_on_dev(plan: Plan, inputs: Inputs) -> list[dict[str, Any]]:
+def score_on_dev(plan: Plan, inputs: Inputs, n_at_once: int = 1) -> list[dict[str, Any]]:
     """For every layer and window: what the base's direction does to the reasoning model on dev.
 
     `excess` is its effect minus the mean effect of random directions of the same norm.
+
+    Args:
+        plan: how many random directions, and the size of batches.
+        inputs: models, traces and directions.
+        n_at_once: places that are scored at a time.
     """
+    start = "reasoning.matched."
+    names = (name[len(start) :] for name in inputs.direction_by_name if name.startswith(start))
+    places = sorted((int(layer), window) for window, layer in (name.split(".") for name in names))
+    jobs = [partial(_score_place, plan, inputs, *place) for place in places]
+    return run_side_by_side(jobs, n_at_once, "choosing layer and window")
+
+
+def _score_place(plan: Plan, inputs: Inputs, layer: int, window: str) -> dict[str, Any]:
     prefixes, _, decisions = prefixes_of(inputs, "dev", n_samples=1)
-    loaded, grid = inputs.model_by_role["reasoning"], []
-    randoms = random_units(plan, loaded.d_model).values()
-    for name, own in sorted(inputs.direction_by_name.items()):
-        if not name.startswith("reasoning.matched."):
-            continue
-        window, layer = name.removeprefix("reasoning.matched.").split(".")
-        base = inputs.direction_by_name[f"base.matched.{window}.{layer}"]
-        norm = float(own.norm())
-        arms = [
-            Arm(torch.zeros_like(own), "decision"),
-            *(Arm(norm * v / v.norm(), "decision") for v in (base, own, *randoms)),
-        ]
-        found = teacher_force(
-            loaded, int(layer), prefixes, arms, inputs.marked_ids(), plan.rows_per_batch
-        )
-        alive = found.p_marked[:, decisions.kind == "alive"].mean(axis=1)
-        effects = alive - alive[0]
-        grid.append(
-            {"layer": int(layer), "window": window, "norm": norm}
-            | {"effect": effects[1], "effect_own": effects[2]}
-            | {"excess": effects[1] - effects[3:].mean()}
-            | {"agreement": float(np.nanmean(found.agreement[1]))}
-        )
-    return sorted(grid, key=lambda row: (row["layer"], row["window"]))
+    loaded = inputs.model_by_role["reasoning"]
+    base, own = (
+        inputs.direction_by_name[f"{role}.matched.{window}.{layer}"]
+        for role in ("base", "reasoning")
+    )
+    randoms = list(random_units(plan, loaded.d_model).values())[: plan.n_few_random]
+    norm = float(own.norm())
+    arms = [
+        Arm(torch.zeros_like(own), "decision"),
+        *(Arm(norm * v / v.norm(), "decision") for v in (base, own, *randoms)),
+    ]
+    found = teacher_force(loaded, layer, prefixes, arms, inputs.marked_ids(), plan.rows_per_batch)
+    alive = found.p_marked[:, decisions.kind == "alive"].mean(axis=1)
+    effects = alive - alive[0]
+    return (
+        {"layer": layer, "window": window, "norm": norm}
+        | {"effect": effects[1], "effect_own": effects[2]}
+        | {"excess": effects[1] - effects[3:].mean()}
+        | {"agreement": float(np.nanmean(found.agreement[1]))}
+    )
 
 
 def choose(plan: Plan, grid: Sequence[Mapping[str, Any]]) -> Choice:
@@ -287,31 +302,28 @@ def magnitudes(inputs: Inputs, choice: Choice) -> list[dict[str, Any]]:
 
 
 def free_runs(
-    plan: Plan, bootstrap: Bootstrap, inputs: Inputs, choice: Choice
+    plan: Plan, bootstrap: Bootstrap, inputs: Inputs, choice: Choice, target: str
 ) -> list[dict[str, Any]]:
-    """Free runs on the test problems: what steering costs, beside what it does.
+    """Free runs of one model on the test problems: what steering costs, beside what it does.
 
     `action` and random directions run in the reasoning model only.
     """
     problems = [p for p in inputs.problems if p.split == "test" and p.pool == "study"]
-    rows: list[dict[str, Any]] = []
-    for target in ("reasoning", *inputs.controls):
-        loaded = inputs.model_by_role[target]
-        units = unit_directions(inputs, choice, target)
-        is_studied = target == "reasoning"
-        further = ("action",) if is_studied else ()
-        names = dict.fromkeys((inputs.base_by_role[target], target, *further))
-        labels = [BASELINE, *(Label(n, d, "decision") for n in names for d in (1.0, -1.0))]
-        randoms = random_units(plan, loaded.d_model)
-        if is_studied:
-            labels += [Label(name, 1.0, "decision") for name in list(randoms)[: plan.n_free_random]]
-        units |= randoms | {"baseline": torch.zeros(loaded.d_model)}
-        arms = [label.dose * choice.norm * units[label.direction] for label in labels]
-        rollout = Rollout(choice.layer, plan.seed, plan.max_new_tokens, is_studied)
-        found = roll_out(loaded, rollout, problems, arms, bootstrap)
-        rows += [
-            {"target": target} | asdict(label) | row
-            for label, arm_rows in zip(labels, found, strict=True)
-            for row in arm_rows
-        ]
-    return rows
+    loaded = inputs.model_by_role[target]
+    units = unit_directions(inputs, choice, target)
+    is_studied = target == "reasoning"
+    further = ("action",) if is_studied else ()
+    names = dict.fromkeys((inputs.base_by_role[target], target, *further))
+    labels = [BASELINE, *(Label(n, d, "decision") for n in names for d in (1.0, -1.0))]
+    randoms = random_units(plan, loaded.d_model)
+    if is_studied:
+        labels += [Label(name, 1.0, "decision") for name in list(randoms)[: plan.n_free_random]]
+    units |= randoms | {"baseline": torch.zeros(loaded.d_model)}
+    arms = [label.dose * choice.norm * units[label.direction] for label in labels]
+    rollout = Rollout(choice.layer, plan.seed, plan.max_new_tokens, is_studied)
+    found = roll_out(loaded, rollout, problems, arms, bootstrap)
+    return [
+        {"target": target} | asdict(label) | row
+        for label, arm_rows in zip(labels, found, strict=True)
+        for row in arm_rows
+    ]

@@ -16,6 +16,19 @@ _LINE_EVERY_S = 30.0
 
 Advance = Callable[[int], None]
 
+_is_silent = False
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """A context in which nothing is shown: for a part of work whose whole is shown elsewhere."""
+    global _is_silent
+    before, _is_silent = _is_silent, True
+    try:
+        yield
+    finally:
+        _is_silent = before
+
 
 def track(
     items: Iterable[T], description: str, total: int | None = None, unit: str = "it"
@@ -52,7 +65,7 @@ def bar(
         detail: asked for more to say, e.g. the bytes written.
         shown: whether anything is shown.
     """
-    if not shown:
+    if not shown or _is_silent:
         return nullcontext(lambda _: None)
     kind = _on_terminal if sys.stderr.isatty() else _in_lines
 

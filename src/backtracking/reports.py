@@ -58,7 +58,7 @@ def report(
     bootstrap: Bootstrap,
     inputs: Inputs,
     choice: Choice,
-    targets: Sequence[str],
+    target: str,
     *,
     kind: str = "alive",
     dose: float = 1.0,
@@ -70,23 +70,19 @@ def report(
         bootstrap: resamples and level.
         inputs: models, traces and directions.
         choice: where the vectors are added.
-        targets: roles of the models.
+        target: role of the model.
         kind: kind of the decisions.
         dose: of every direction.
     """
-    asked = asked_of(plan, inputs, kind)
-    rows = []
-    for target in targets:
-        d_model = inputs.model_by_role[target].d_model
-        units = unit_directions(inputs, choice, target) | random_units(plan, d_model)
-        vectors = [torch.zeros(d_model), *(dose * choice.norm * v for v in units.values())]
-        log_odds = ask(inputs, choice, target, asked, [Arm(v, "decision") for v in vectors])
-        shifts = bootstrap.intervals(log_odds - log_odds[:, :1], list(asked.problem))
-        rows += [
-            {"target": target, "direction": name, "dose": dose, "kind": kind} | asdict(shift)
-            for name, shift in zip(("baseline", *units), shifts, strict=True)
-        ]
-    return rows
+    asked, d_model = asked_of(plan, inputs, kind), inputs.model_by_role[target].d_model
+    units = unit_directions(inputs, choice, target) | random_units(plan, d_model)
+    vectors = [torch.zeros(d_model), *(dose * choice.norm * v for v in units.values())]
+    log_odds = ask(inputs, choice, target, asked, [Arm(v, "decision") for v in vectors])
+    shifts = bootstrap.intervals(log_odds - log_odds[:, :1], list(asked.problem))
+    return [
+        {"target": target, "direction": name, "dose": dose, "kind": kind} | asdict(shift)
+        for name, shift in zip(("baseline", *units), shifts, strict=True)
+    ]
 
 
 def shift_of(

@@ -1,6 +1,6 @@
 """Regenerating events: what a model writes when it goes on from the same prefix again."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -24,7 +24,6 @@ def regenerate(
     n_regenerations: int,
     sampling: Sampling,
     batch_size: int,
-    progress: Callable[[int], None] = lambda rows: None,
 ) -> list[Event]:
     """The events with what `n_regenerations` continuations from their prefixes did.
 
@@ -38,7 +37,6 @@ def regenerate(
         sampling: temperature of the traces, a seed of its own, and a length that the longest
             check and the longest opening sentence fit in.
         batch_size: continuations that share a call of the model.
-        progress: told the number of newly finished continuations.
     """
     context = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", np.inf)
     room = [event for event in events if event.position + sampling.max_new_tokens <= context]
@@ -55,7 +53,6 @@ def regenerate(
         sampling,
         is_done,
         batch_size,
-        progress,
     )
     counted = {}
     for event, continuations in zip(room, written, strict=True):

@@ -6,13 +6,14 @@ import pytest
 from untrained_study import N_LAYERS, make_inputs
 
 from backtracking import artifacts
+from backtracking.forks import Cores
 from backtracking.interventions import Inputs
 from backtracking.stages.ablate import TARGETS, Params, run
 from backtracking.statistics import Bootstrap
 
 PARAMS = Params(
     n_samples=1, top=(1, 2), n_random=2, kept_share=0.5, max_new_tokens=30, rows_per_batch=8,
-    seed=5, n_threads=1, device="cpu",
+    seed=5, cores=Cores(1, 1, "cpu"),
 )  # fmt: skip
 BOOTSTRAP = Bootstrap(50, 0.95, 0)
 

@@ -1,13 +1,14 @@
 import pytest
 from belief_helpers import make_items
 
+from backtracking.forks import Cores
 from backtracking.organism.donors import LIVE
 from backtracking.stages.belief import Params, choose
 
 SIZES = {
     "n_items": 12, "n_dev_items": 5, "n_over": 6, "doses": (0.5, 1.0), "n_rounds": 1,
-    "n_random": 4, "regularisations": (1.0,), "rows_per_batch": 64, "seed": 0, "n_threads": 1,
-    "device": "cpu",
+    "n_random": 4, "regularisations": (1.0,), "rows_per_batch": 64, "seed": 0,
+    "cores": Cores(1, 1, "cpu"),
 }  # fmt: skip
 
 
@@ -32,7 +33,6 @@ def test_live_points_come_from_dev_and_test_and_over_ones_from_test_alone() -> N
         ({"doses": (0.0, 1.0)}, "must ascend"),
         ({"doses": ()}, "must ascend"),
         ({"n_random": 0}, "must be 1 or more"),
-        ({"n_threads": 0}, "n_threads 0 must be"),
         ({"regularisations": (0.0,)}, "above 0"),
     ],
 )

@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 from tiny_study import make_model, write_traces
 
+from backtracking.forks import Cores
 from backtracking.stages.stability import Params, run
 from backtracking.statistics import Bootstrap
 
-PARAMS = Params(True, 2, 12, 0.5, 64, 0, 1, "cpu")
+CORES = Cores(1, 1, "cpu")
+PARAMS = Params(True, 2, 12, 0.5, 64, 0, CORES)
 BOOTSTRAP = Bootstrap(50, 0.95, 0)
 
 
@@ -29,11 +31,11 @@ def test_every_event_of_the_train_problems_is_regenerated(tmp_path: Path) -> Non
         assert event.n in (0, 2) and event.n_backtracking <= event.n
     assert found.metrics["n_events"] == len(turned)
     assert run(PARAMS, BOOTSTRAP, loaded, traces, moments) == found
-    off = run(Params(False, 2, 12, 0.5, 64, 0, 1, "cpu"), BOOTSTRAP, loaded, traces, moments)
+    off = run(Params(False, 2, 12, 0.5, 64, 0, CORES), BOOTSTRAP, loaded, traces, moments)
     assert off.events == [] and off.metrics["measures"] == []
 
 
 @pytest.mark.parametrize(("n", "threshold"), [(0, 0.5), (2, 0.0), (2, 1.5)])
 def test_settings_that_weigh_nothing_are_refused(n: int, threshold: float) -> None:
     with pytest.raises(ValueError, match="must be"):
-        Params(True, n, 12, threshold, 64, 0, 1, "cpu")
+        Params(True, n, 12, threshold, 64, 0, CORES)

@@ -1,10 +1,12 @@
 import pytest
 import torch
 
+from backtracking.forks import Cores
 from backtracking.interventions import Choice, choose, random_units
 from backtracking.stages.steer import Params
 
-PARAMS = Params((-1.0, 1.0), 1, 5, 2, 2, 10, 0.9, 40, 16, 3, 1, "cpu")
+CORES = Cores(1, 1, "cpu")
+PARAMS = Params((-1.0, 1.0), 1, 5, 3, 2, 2, 10, 0.9, 40, 16, 3, CORES)
 
 
 def scored(layer: int, excess: float, agreement: float, random: float = 0.0) -> dict:
@@ -39,9 +41,10 @@ def test_random_directions_are_unit_vectors_and_the_same_every_time() -> None:
 @pytest.mark.parametrize("doses", [(0.5, 1.0), (-1.0, 0.0, 1.0)])
 def test_doses_need_both_signs_of_one_and_no_zero(doses: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="must hold 1 and -1, and not 0"):
-        Params(doses, 1, 5, 2, 2, 10, 0.9, 40, 16, 3, 1, "cpu")
+        Params(doses, 1, 5, 3, 2, 2, 10, 0.9, 40, 16, 3, CORES)
 
 
-def test_no_more_free_random_directions_than_there_are() -> None:
-    with pytest.raises(ValueError, match="n_free_random"):
-        Params((-1.0, 1.0), 1, 5, 6, 2, 10, 0.9, 40, 16, 3, 1, "cpu")
+@pytest.mark.parametrize(("few", "free"), [(3, 6), (6, 3), (0, 3)])
+def test_no_more_of_the_random_directions_than_there_are(few: int, free: int) -> None:
+    with pytest.raises(ValueError, match="n_few_random and n_free_random"):
+        Params((-1.0, 1.0), 1, 5, few, free, 2, 10, 0.9, 40, 16, 3, CORES)

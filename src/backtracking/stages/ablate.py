@@ -10,11 +10,10 @@ Writes: results/ablate/{selection,forced,elsewhere,free,outcomes,evidence}.json
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import product
 from random import Random
 from typing import Any
-
-import torch
 
 from backtracking import artifacts, models, params, traces
 from backtracking.ablation import (
@@ -36,6 +35,7 @@ from backtracking.ablation_runs import (
     tabulate_free,
     to_claim,
 )
+from backtracking.forks import Cores, run_side_by_side
 from backtracking.interventions import Inputs, prefixes_of
 from backtracking.moments import is_decision, read_moments
 from backtracking.sampling import Sampling
@@ -62,8 +62,7 @@ class Params:
         max_new_tokens: length at which generations are cut.
         rows_per_batch: prefixes in one call of the model.
         seed: of the random sets and of the generations.
-        n_threads: CPU threads.
-        device: as torch names it, or `auto`.
+        cores: what the parts run on.
     """
 
     n_samples: int
@@ -73,36 +72,41 @@ class Params:
     max_new_tokens: int
     rows_per_batch: int
     seed: int
-    n_threads: int
-    device: str
+    cores: Cores
 
     def __post_init__(self) -> None:
         sizes = (self.n_samples, self.n_random, self.max_new_tokens, self.rows_per_batch)
-        if min(*sizes, self.n_threads, *self.top) < 1:
+        if min(*sizes, *self.top) < 1:
             raise ValueError("all sizes, and those of `top`, must be 1 or more.")
         if not 0 < self.kept_share < 1:
             raise ValueError(f"`kept_share` must be between 0 and 1, found {self.kept_share}.")
 
 
-def run(params: Params, bootstrap: Bootstrap, inputs: Inputs) -> dict[str, Any]:
-    """All results of the stage by file name."""
-    found: dict[str, Any] = {"selection": {}}
-    found |= {name: [] for name in ("forced", "elsewhere", "free", "outcomes", "evidence")}
+def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, n_at_once: int = 1) -> dict[str, Any]:
+    """All results of the stage by file name, `n_at_once` models side by side."""
+    jobs = [partial(run_in, params, bootstrap, inputs, target) for target in TARGETS]
+    by_target = run_side_by_side(jobs, n_at_once, "ablating")
+    rows = {
+        name: [row for one in by_target for row in one[name]]
+        for name in ("forced", "elsewhere", "free", "outcomes", "evidence")
+    }
+    chosen = {target: one["selection"] for target, one in zip(TARGETS, by_target, strict=True)}
+    return {"selection": chosen} | rows
+
+
+def run_in(params: Params, bootstrap: Bootstrap, inputs: Inputs, target: str) -> dict[str, Any]:
+    """The results of one model by file name."""
     train = [t.ids for t in inputs.traces if t.split == "train" and t.sample < params.n_samples]
-    for target in TARGETS:
-        ablator = make_ablator(inputs.model_by_role[target], train, params.rows_per_batch)
-        ranking = rank(force_split(params, inputs, ablator, target, "dev", ("mean",)))
-        order = [row["component"] for row in ranking]
-        found["selection"][target] = {
-            "chosen_on": "dev",
-            "ranking": [row | {"component": row["component"].name} for row in ranking],
-        }
-        test = force_split(params, inputs, ablator, target, "test", VALUES)
-        found["forced"] += tabulate(test, bootstrap)
-        found["elsewhere"] += tabulate_elsewhere(test, bootstrap)
-        for name, rows in run_whole(params, bootstrap, inputs, ablator, target, order).items():
-            found[name] += rows
-    return found
+    ablator = make_ablator(inputs.model_by_role[target], train, params.rows_per_batch)
+    ranking = rank(force_split(params, inputs, ablator, target, "dev", ("mean",)))
+    order = [row["component"] for row in ranking]
+    named = [row | {"component": row["component"].name} for row in ranking]
+    test = force_split(params, inputs, ablator, target, "test", VALUES)
+    return {
+        "selection": {"chosen_on": "dev", "ranking": named},
+        "forced": tabulate(test, bootstrap),
+        "elsewhere": tabulate_elsewhere(test, bootstrap),
+    } | run_whole(params, bootstrap, inputs, ablator, target, order)
 
 
 def force_split(
@@ -171,13 +175,13 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "ablate", workspace.params)
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
-    torch.set_num_threads(params_.n_threads)
-    torch.use_deterministic_algorithms(True)
+    n_at_once = params_.cores.begin()
     written = traces.read(Trace, workspace.traces / "traces.jsonl")
     sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
     inputs = Inputs(
         model_by_role={
-            role: models.load(workspace.model(role), device=params_.device) for role in TARGETS
+            role: models.load(workspace.model(role), device=params_.cores.device)
+            for role in TARGETS
         },
         traces=written,
         moments=read_moments(written, sentences),
@@ -186,7 +190,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         residual_norm={},
         base_by_role={},
     )
-    result = run(params_, bootstrap, inputs)
+    result = run(params_, bootstrap, inputs, n_at_once)
     with artifacts.new_folder(workspace.results("ablate")) as folder:
         for name, value in result.items():
             artifacts.write_json(folder / f"{name}.json", value)

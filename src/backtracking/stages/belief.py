@@ -9,8 +9,9 @@ Writes: results/belief/{selection,ceilings,betas,levels,necessity,null,benchmark
     results/belief/{donors.jsonl,baselines.safetensors}
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import safetensors.torch
@@ -31,6 +32,7 @@ from backtracking.belief.tables import (
     tabulate_levels,
 )
 from backtracking.extraction.reader import ActivationStore
+from backtracking.forks import Cores, run_side_by_side
 from backtracking.models import LoadedModel
 from backtracking.moments import Moments, is_decision, read_moments, read_windows
 from backtracking.organism.donors import LIVE, Item, collect, spread
@@ -45,20 +47,9 @@ DECIDING = (4, 4)
 
 @dataclass(frozen=True)
 class Params(Plan):
-    """The plan of the experiment, and where it runs.
+    """The plan of the experiment, and what it runs on."""
 
-    Attributes:
-        n_threads: CPU threads.
-        device: as torch names it, or `auto`.
-    """
-
-    n_threads: int
-    device: str
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.n_threads < 1:
-            raise ValueError(f"n_threads {self.n_threads} must be 1 or more.")
+    cores: Cores
 
 
 @dataclass(frozen=True)
@@ -94,8 +85,8 @@ class Result:
     baselines: dict[str, Tensor]
 
 
-def run(params: Params, bootstrap: Bootstrap, inputs: Inputs) -> Result:
-    """All results of the stage."""
+def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, n_at_once: int = 1) -> Result:
+    """All results of the stage, `n_at_once` models side by side."""
     donors = choose(params, inputs.items)
     loaded = inputs.model_by_role["reasoning"]
     shipped, chosen = estimate_baselines(params, inputs, loaded)
@@ -104,8 +95,13 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs) -> Result:
         [*pair(inputs, "reasoning", loaded.n_layers), *shipped],
         Direction("action", 0, inputs.direction_by_name["reasoning.action"]),
     )
-    scored = score(params, bootstrap, benchmark, own, reference="reasoning")
-    measured = [scored.measured, *measure_controls(params, inputs, benchmark)]
+    controls = [role for role in inputs.base_by_role if role != "reasoning"]
+    jobs: list[Callable[[], Any]] = [
+        partial(score, params, bootstrap, benchmark, own, reference="reasoning"),
+        *(partial(measure_control, params, inputs, benchmark, role) for role in controls),
+    ]
+    scored, *of_controls = run_side_by_side(jobs, n_at_once, "asking models")
+    measured = [scored.measured, *of_controls]
     betas = [scored.betas, *(tabulate_betas(one, bootstrap) for one in measured[1:])]
     place = {"layer": inputs.layer, "window": inputs.window, "chosen_on": "dev"}
     doses = [row for one in measured for row in tabulate_doses(one)]
@@ -149,19 +145,14 @@ def pair(inputs: Inputs, role: str, n_layers: int) -> list[Direction]:
     ]
 
 
-def measure_controls(params: Params, inputs: Inputs, benchmark: Benchmark) -> list[Measured]:
-    """The control pairs' models along their own directions, their bases' and their `action`."""
-    found = []
-    for role in inputs.base_by_role:
-        if role == "reasoning":
-            continue
-        loaded = inputs.model_by_role[role]
-        action = Direction("action", 0, inputs.direction_by_name[f"{role}.action"])
-        directions = with_action(pair(inputs, role, loaded.n_layers), action)
-        dev, test = benchmark.live("dev"), benchmark.live("test")
-        words = questions(loaded.tokenizer.get_vocab())
-        found.append(measure(params, loaded, role, dev, test, directions, words))
-    return found
+def measure_control(params: Params, inputs: Inputs, benchmark: Benchmark, role: str) -> Measured:
+    """A control pair's model along its own directions, its base's and its `action`."""
+    loaded = inputs.model_by_role[role]
+    action = Direction("action", 0, inputs.direction_by_name[f"{role}.action"])
+    directions = with_action(pair(inputs, role, loaded.n_layers), action)
+    dev, test = benchmark.live("dev"), benchmark.live("test")
+    words = questions(loaded.tokenizer.get_vocab())
+    return measure(params, loaded, role, dev, test, directions, words)
 
 
 def estimate_baselines(
@@ -203,15 +194,14 @@ def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "belief", workspace.params)
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
     roles = params.load(Roles, "models", workspace.params)
-    torch.set_num_threads(params_.n_threads)
-    torch.use_deterministic_algorithms(True)
+    n_at_once = params_.cores.begin()
     sampled, greedy = (
         traces.read(Trace, workspace.traces / f"{name}.jsonl") for name in ("traces", "greedy")
     )
     sentences = traces.read(Sentence, workspace.sentences / "sentences.jsonl")
     selection = artifacts.read_json(workspace.results("steer") / "selection.json")
     model_by_role = {
-        role: models.load(workspace.model(role), device=params_.device)
+        role: models.load(workspace.model(role), device=params_.cores.device)
         for role in roles.base_by_role
     }
     vocabulary = model_by_role["reasoning"].tokenizer.get_vocab()
@@ -226,7 +216,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         window=selection["window"],
         base_by_role=roles.base_by_role,
     )
-    result = run(params_, bootstrap, inputs)
+    result = run(params_, bootstrap, inputs, n_at_once)
     with artifacts.new_folder(workspace.results("belief")) as folder:
         for name, value in result.tables.items():
             artifacts.write_json(folder / f"{name}.json", value)

@@ -8,12 +8,12 @@ Writes: results/stability/{events.jsonl,metrics.json}
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import torch
-
-from backtracking import artifacts, models, params, progress, traces
+from backtracking import artifacts, models, params, traces
 from backtracking.events import Event, find_events, write_events
+from backtracking.forks import Cores, run_side_by_side
 from backtracking.models import LoadedModel
 from backtracking.moments import Moments, read_moments
 from backtracking.sampling import Sampling
@@ -38,8 +38,7 @@ class Params:
         threshold: an event comes back where at least this share of its continuations backtracks.
         batch_size: continuations that share a call of the model.
         seed: of their draws.
-        n_threads: CPU threads.
-        device: as torch names it, or `auto`.
+        cores: what the parts run on.
     """
 
     enabled: bool
@@ -48,14 +47,11 @@ class Params:
     threshold: float
     batch_size: int
     seed: int
-    n_threads: int
-    device: str
+    cores: Cores
 
     def __post_init__(self) -> None:
-        if min(self.n_regenerations, self.max_new_tokens, self.batch_size, self.n_threads) < 1:
-            raise ValueError(
-                "n_regenerations, max_new_tokens, batch_size, n_threads must be 1 or more."
-            )
+        if min(self.n_regenerations, self.max_new_tokens, self.batch_size) < 1:
+            raise ValueError("n_regenerations, max_new_tokens and batch_size must be 1 or more.")
         if not 0 < self.threshold <= 1:
             raise ValueError(f"`threshold` must be above 0 and at most 1, found {self.threshold}.")
 
@@ -74,24 +70,34 @@ def run(
     loaded: LoadedModel,
     written: Sequence[Trace],
     moments: Moments,
+    n_at_once: int = 1,
 ) -> Result:
-    """Regenerates every event of the train problems."""
+    """Regenerates every event of the train problems, `n_at_once` batches side by side."""
     events: list[Event] = []
     if params.enabled and written:
         word_by_id = {token: word for word, token in loaded.tokenizer.get_vocab().items()}
         found = find_events(written, moments, word_by_id, SPLIT)
         temperature = float(written[0].sampling["temperature"])
-        n = len(found) * params.n_regenerations
-        with progress.bar("regenerating events", n, "continuations") as advance:
-            events = regenerate(
-                loaded,
-                found,
-                {trace.trace_id: trace.ids for trace in written},
-                params.n_regenerations,
-                Sampling(params.seed, temperature, params.max_new_tokens),
-                params.batch_size,
-                advance,
-            )
+        regenerated = partial(
+            regenerate,
+            loaded,
+            ids_by_trace={trace.trace_id: trace.ids for trace in written},
+            n_regenerations=params.n_regenerations,
+            sampling=Sampling(params.seed, temperature, params.max_new_tokens),
+            batch_size=params.batch_size,
+        )
+        # A job is a batch, and batches are the same however many run at once.
+        order = sorted(range(len(found)), key=lambda number: found[number].position)
+        size = max(1, params.batch_size // params.n_regenerations)
+        batches = [order[at : at + size] for at in range(0, len(order), size)]
+        jobs = [partial(regenerated, [found[n] for n in batch]) for batch in reversed(batches)]
+        done = run_side_by_side(jobs, n_at_once, "regenerating events")
+        by_number = {
+            number: event
+            for batch, its in zip(reversed(batches), done, strict=True)
+            for number, event in zip(batch, its, strict=True)
+        }
+        events = [by_number[number] for number in range(len(found))]
     counts = {
         "n_events": len(events),
         "n_without_room": sum(event.stability is None for event in events),
@@ -108,16 +114,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "stability", workspace.params)
-    torch.set_num_threads(params_.n_threads)
-    torch.use_deterministic_algorithms(True)
+    n_at_once = params_.cores.begin()
     written = traces.read(Trace, workspace.traces / "traces.jsonl")
     sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
     result = run(
         params_,
         params.load(Bootstrap, "statistics", workspace.params),
-        models.load(workspace.model("reasoning"), device=params_.device),
+        models.load(workspace.model("reasoning"), device=params_.cores.device),
         written,
         read_moments(written, sentences),
+        n_at_once,
     )
     with artifacts.new_folder(workspace.results("stability")) as folder:
         write_events(folder / "events.jsonl", result.events)

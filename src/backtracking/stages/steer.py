@@ -7,13 +7,13 @@ Writes: results/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,arms_
     necessity,transfer,doses,usable,signs,spread,reports,free}.json
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import safetensors.torch
-import torch
 
 from backtracking import artifacts, models, params, traces
 from backtracking.arms import (
@@ -35,6 +35,7 @@ from backtracking.effects import (
     tabulate,
     tabulate_elsewhere,
 )
+from backtracking.forks import Cores, run_side_by_side
 from backtracking.interventions import (
     Choice,
     Inputs,
@@ -59,32 +60,28 @@ from backtracking.workspace import Roles, Workspace
 
 @dataclass(frozen=True)
 class Params(Plan):
-    """The plan of the interventions, and where they run.
+    """The plan of the interventions, and what they run on."""
 
-    Attributes:
-        n_threads: CPU threads.
-        device: as torch names it, or `auto`.
+    cores: Cores
+
+
+def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, n_at_once: int = 1) -> dict[str, Any]:
+    """All results of the stage by file name.
+
+    Args:
+        params: the plan.
+        bootstrap: resamples and level.
+        inputs: models, traces and directions.
+        n_at_once: parts that are run at a time.
     """
-
-    n_threads: int
-    device: str
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.n_threads < 1:
-            raise ValueError(f"n_threads {self.n_threads} must be 1 or more.")
-
-
-def run(params: Params, bootstrap: Bootstrap, inputs: Inputs) -> dict[str, Any]:
-    """All results of the stage by file name."""
-    grid = score_on_dev(params, inputs)
+    grid = score_on_dev(params, inputs, n_at_once)
     choice = choose(params, grid)
-    measured = {role: force(params, inputs, choice, role) for role in inputs.targets}
+    ran = _run_parts(params, bootstrap, inputs, choice, n_at_once)
+    measured = {role: ran["forced", role] for role in inputs.targets}
     forced = [row for one in measured.values() for row in tabulate(one, bootstrap)]
     elsewhere = [row for one in measured.values() for row in tabulate_elsewhere(one, bootstrap)]
-    dev = force(params, inputs, choice, "reasoning", split="dev", n_random=params.n_free_random)
-    reports = report(params, bootstrap, inputs, choice, inputs.targets)
-    reports += report(params, bootstrap, inputs, choice, inputs.targets[:1], kind="over", dose=-1.0)
+    dev, extras = ran["forced on dev", "reasoning"], extra_directions(inputs, choice, params)
+    reports = [row for kind, _, role in _asked(inputs) for row in ran[f"report at {kind}", role]]
     primary = Label(inputs.base_by_role["reasoning"], 1.0, "decision")
     return {
         "selection": asdict(choice) | {"chosen_on": "dev", "grid": grid},
@@ -92,34 +89,57 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs) -> dict[str, Any]:
         "magnitudes": magnitudes(inputs, choice),
         "forced": forced,
         "elsewhere": elsewhere,
-        **run_extras(params, bootstrap, inputs, choice, measured["reasoning"]),
+        "arms": compare_arms(
+            measured["reasoning"].with_arms_of(ran["further arms", "reasoning"]),
+            all_directions(inputs, choice, extras),
+            bootstrap,
+        ),
+        "arms_elsewhere": tabulate_elsewhere(ran["further arms", "reasoning"], bootstrap),
+        "necessity": ran["necessity", "reasoning"],
         "transfer": transfer_matrix(inputs, measured, reports, bootstrap),
         "doses": respond_to_doses(params, bootstrap, inputs, choice, measured["reasoning"], dev),
         "usable": usable_doses(dev, params.min_agreement, bootstrap),
         "spread": asdict(_spread(params, measured["reasoning"], primary)),
         "signs": [row for one in measured.values() for row in signs(one, bootstrap)],
         "reports": reports,
-        "free": free_runs(params, bootstrap, inputs, choice),
+        "free": [row for role in inputs.targets[1:] for row in ran["free runs", role]],
     }
 
 
-def run_extras(
-    params: Params, bootstrap: Bootstrap, inputs: Inputs, choice: Choice, measured: Measured
-) -> dict[str, Any]:
-    """The further arms of the reasoning model, and what projecting directions out of it does."""
+def _run_parts(
+    params: Params, bootstrap: Bootstrap, inputs: Inputs, choice: Choice, n_at_once: int
+) -> dict[tuple[str, str], Any]:
+    """All runs of the models at the chosen place, by what is run and in which model."""
     extras = extra_directions(inputs, choice, params)
-    found = force_extras(params, inputs, choice, extras)
-    known = all_directions(inputs, choice, extras)
     removed = {
         name: one.unit
-        for name, one in known.items()
+        for name, one in all_directions(inputs, choice, extras).items()
         if one.group in ("matched", "action", "form", "mean")
     }
-    return {
-        "arms": compare_arms(measured.with_arms_of(found), known, bootstrap),
-        "arms_elsewhere": tabulate_elsewhere(found, bootstrap),
-        "necessity": necessity(params, bootstrap, inputs, choice, removed),
+    place, studied = (params, inputs, choice), "reasoning"
+    counted = (params, bootstrap, inputs, choice)
+    n_few = params.n_few_random
+    jobs: dict[tuple[str, str], Callable[[], Any]] = {
+        ("forced", studied): partial(force, *place, studied),
+        ("free runs", studied): partial(free_runs, *counted, studied),
+        ("forced on dev", studied): partial(force, *place, studied, split="dev", n_random=n_few),
+        ("further arms", studied): partial(force_extras, *place, extras),
+        ("necessity", studied): partial(necessity, *counted, removed),
     }
+    for role in inputs.targets:
+        if role != studied:
+            jobs["forced", role] = partial(force, *place, role)
+    for role in inputs.controls:
+        jobs["free runs", role] = partial(free_runs, *counted, role)
+    for kind, dose, role in _asked(inputs):
+        jobs[f"report at {kind}", role] = partial(report, *counted, role, kind=kind, dose=dose)
+    found = run_side_by_side(list(jobs.values()), n_at_once, "steering")
+    return dict(zip(jobs, found, strict=True))
+
+
+def _asked(inputs: Inputs) -> list[tuple[str, float, str]]:
+    """Kind of decision, dose and model of every report: the base's positive controls among them."""
+    return [("alive", 1.0, role) for role in inputs.targets] + [("over", -1.0, inputs.targets[0])]
 
 
 def respond_to_doses(
@@ -193,15 +213,15 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "steer", workspace.params)
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
-    torch.set_num_threads(params_.n_threads)
-    torch.use_deterministic_algorithms(True)
+    n_at_once = params_.cores.begin()
     roles = params.load(Roles, "models", workspace.params)
     written = traces.read(Trace, workspace.traces / "traces.jsonl")
     source = workspace.results("directions")
     table = artifacts.read_json(source / "directions.json")
     inputs = Inputs(
         model_by_role={
-            role: models.load(workspace.model(role), device=params_.device) for role in roles.all
+            role: models.load(workspace.model(role), device=params_.cores.device)
+            for role in roles.all
         },
         traces=written,
         moments=read_moments(
@@ -216,7 +236,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         },
         base_by_role=roles.base_by_role,
     )
-    result = run(params_, bootstrap, inputs)
+    result = run(params_, bootstrap, inputs, n_at_once)
     with artifacts.new_folder(workspace.results("steer")) as folder:
         for name, value in result.items():
             artifacts.write_json(folder / f"{name}.json", value)
