@@ -73,7 +73,7 @@ def test_every_arm_has_its_effect_beside_both_nulls(inputs: Inputs) -> None:
         if (row["direction"], row["dose"], row["kind"]) == ("mean", 1.0, "alive")
     ]
     assert row["n_decisions"] == alive.sum()
-    assert row["shuffled_bound"] == pytest.approx(np.quantile(null, 0.95))
+    assert row["shuffled_bound"] == pytest.approx(max(null))
     assert row["shuffled_p"] == (1 + (np.array(null) >= row["effect_value"]).sum()) / 5
     assert row["beyond_random"] in ("holds", "fails") and -1 <= row["cosine"] <= 1
     assert {row["cosine"] for row in rows if row["group"] == "noise"} == {None}

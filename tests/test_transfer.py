@@ -64,7 +64,7 @@ def test_planted_effects_stand_in_their_cells_with_their_verdicts(
     inputs: Inputs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The planted runs have the base's direction only, so it is the only source."""
-    monkeypatch.setattr(Inputs, "sources", lambda _self, _target: "base")
+    monkeypatch.setattr(Inputs, "sources", lambda _self, _target: ["base"])
     runs = {"base": measured(0.4, 0.3, target="base")}
     good, bad = rows_of(0.5, 1.0, "alive"), rows_of(-0.01, -1.0, "over")
     found = {row["kind"]: row for row in transfer_matrix(inputs, runs, good + bad, BOOTSTRAP)}

@@ -8,12 +8,13 @@ used a GPU cannot be forked, and one GPU gains nothing by it: there, ask for one
 
 import multiprocessing
 import multiprocessing.connection
+import pickle
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from backtracking import interruption, progress
 from backtracking.errors import UserError
@@ -114,14 +115,16 @@ def _work(job: Callable[[], R], sender: Connection) -> None:
     torch.set_num_threads(1)
     with progress.silence():
         try:
-            sender.send((job(), None))
+            outcome: tuple[R | None, Exception | None] = (job(), None)
         except Exception as error:
-            sender.send((None, error))
+            outcome = (None, error)
+        # As bytes: torch would send a tensor as a handle on memory that goes with this process.
+        sender.send_bytes(pickle.dumps(outcome))
 
 
-def _receive(receiver: Connection, process: ForkProcess) -> R:  # type: ignore[type-var]
+def _receive(receiver: Connection, process: ForkProcess) -> Any:
     try:
-        result, error = receiver.recv()
+        result, error = pickle.loads(receiver.recv_bytes())
     except EOFError:
         process.join()
         raise UserError(
