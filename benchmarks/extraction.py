@@ -29,10 +29,11 @@ from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from backtracking import artifacts, models
+from backtracking.compute import prepare_torch
 from backtracking.extraction import engine
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Positions, Request, batches_of, plan_units
-from backtracking.extraction.running import open_reader, prepare_torch, right_pad
+from backtracking.extraction.running import open_reader, right_pad
 from backtracking.models import LoadedModel
 from backtracking.traces import TokenSpan
 

@@ -49,8 +49,9 @@ class Cores:
         """Sets torch's threads; returns how many parts may run at a time."""
         import torch
 
-        torch.set_num_threads(self.n_threads)
-        torch.use_deterministic_algorithms(True)
+        from backtracking.compute import prepare_torch
+
+        prepare_torch(self.n_threads)
         on_cpu = self.device == "cpu" or (self.device == "auto" and not torch.cuda.is_available())
         return self.n_processes if on_cpu else 1
 

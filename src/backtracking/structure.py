@@ -12,7 +12,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from backtracking import hooks
 from backtracking.errors import UserError
 
-NAMES = dict.fromkeys(
+NAMES: dict[str, tuple[str, str]] = dict.fromkeys(
     (
         "Gemma2ForCausalLM", "Gemma3ForCausalLM", "LlamaForCausalLM", "MistralForCausalLM",
         "Olmo2ForCausalLM", "Phi3ForCausalLM", "Qwen2ForCausalLM", "Qwen3ForCausalLM",

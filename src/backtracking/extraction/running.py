@@ -3,8 +3,6 @@
 In a causal model a token does not see what comes after it, so padding on the right needs no mask.
 """
 
-import ctypes
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,9 +20,6 @@ from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Request, batches_of, rows_of
 from backtracking.hooks import Site
 from backtracking.models import LoadedModel
-
-# Of glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True)
@@ -226,24 +221,3 @@ def _told_of_one_too_long(items: Sequence[Item]) -> Iterator[None]:
             f"Trace {items[0].trace} of {len(items[0].ids)} tokens does not fit into memory alone.",
             "Use a device with more memory, a smaller dtype, or leave the trace out.",
         ) from error
-
-
-def prepare_torch(n_threads: int) -> None:
-    """Makes equal runs give equal bytes, and keeps memory; call it before the model is loaded."""
-    # cuBLAS reads this once, when the GPU is first used.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(n_threads)
-    torch.use_deterministic_algorithms(True)
-    _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """Has glibc keep what a layer frees for the next one, which needs as much again.
-
-    Otherwise it may return the top of the heap to the kernel after every layer and fault it in
-    again, a page at a time.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
-        mallopt(_M_MMAP_THRESHOLD, 2**25)

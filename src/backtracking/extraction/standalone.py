@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from backtracking import models
+from backtracking.compute import prepare_torch
 from backtracking.errors import UserError
 from backtracking.extraction import planning, workers
 from backtracking.extraction.engine import Extraction, extract
 from backtracking.extraction.format import MANIFEST
 from backtracking.extraction.items import TraceFile
 from backtracking.extraction.planning import Positions, Request
-from backtracking.extraction.running import prepare_torch
 
 FLOOR_BY_DTYPE = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 3e-2}
 TOKENS_BY_DEVICE = {"cpu": 2048, "cuda": 16384}

@@ -13,12 +13,13 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from backtracking import interruption, models
+from backtracking.compute import prepare_torch
 from backtracking.errors import UserError
 from backtracking.extraction.filling import Filler
 from backtracking.extraction.items import TraceFile
 from backtracking.extraction.planning import Request, Unit
 from backtracking.extraction.reuse import Shelf
-from backtracking.extraction.running import open_reader, prepare_torch
+from backtracking.extraction.running import open_reader
 from backtracking.extraction.store import ShardStore
 
 

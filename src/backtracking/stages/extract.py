@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from backtracking import models, params
+from backtracking.compute import prepare_torch
 from backtracking.extraction import workers
 from backtracking.extraction.engine import extract
 from backtracking.extraction.items import TraceFile
 from backtracking.extraction.planning import Positions, Request
-from backtracking.extraction.running import prepare_torch
 from backtracking.stages.command import run_stage
 from backtracking.workspace import Workspace
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from backtracking import artifacts, directions, models, params, traces
+from backtracking.compute import prepare_torch
 from backtracking.decoding import (
     decode,
     judge_decoded,
@@ -171,8 +172,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "lens", workspace.params)
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
-    torch.set_num_threads(params_.n_threads)
-    torch.use_deterministic_algorithms(True)
+    prepare_torch(params_.n_threads)
     roles = params.load(Roles, "models", workspace.params)
     written = traces.read(Trace, workspace.traces / "traces.jsonl")
     sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")

@@ -11,10 +11,10 @@ from random import Random
 from typing import Any
 
 import numpy as np
-import torch
 from tokenizers import Tokenizer
 
 from backtracking import artifacts, models, params, traces
+from backtracking.compute import prepare_torch
 from backtracking.models import LoadedModel
 from backtracking.organism.evaluation import (
     Observation,
@@ -107,8 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "organism", workspace.params)
-    torch.set_num_threads(params_.n_threads)
-    torch.use_deterministic_algorithms(True)
+    prepare_torch(params_.n_threads)
     rows = run(
         params_,
         params.load(Bootstrap, "statistics", workspace.params),

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from tokenizers import Tokenizer
 from torch import Tensor
 
 from backtracking import artifacts, models, params, traces
+from backtracking.compute import prepare_torch
 from backtracking.decision_points import DecisionPoints, gather_points
 from backtracking.extraction.reader import ActivationStore
 from backtracking.models import LoadedModel
@@ -193,8 +193,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "probe", workspace.params)
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
     roles = params.load(Roles, "models", workspace.params)
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    prepare_torch(1)
     model_by_role = {role: models.load(workspace.model(role)) for role in roles.all}
     inputs = _gather(workspace, params_, model_by_role)
     chosen = choose(params_, inputs)

@@ -101,9 +101,9 @@ def _main(workspace: Workspace, _role: str) -> None:
 def _measure(workspace: Workspace, bootstrap: Bootstrap, numbers: Sequence[int]) -> Result:
     """The study's own pair and the further ones, measured alike."""
     import safetensors.torch  # torch and all that follows: with one pair there is no need of it
-    import torch
 
     from backtracking import models, traces
+    from backtracking.compute import prepare_torch
     from backtracking.interventions import Inputs
     from backtracking.moments import read_moments
     from backtracking.pairs import ROLES, further_pair, own_pair
@@ -113,8 +113,7 @@ def _measure(workspace: Workspace, bootstrap: Bootstrap, numbers: Sequence[int])
     plan = params.load(steer.Params, "steer", workspace.params)
     forms = params.load(directions.Params, "directions", workspace.params)
     roles = params.load(Roles, "models", workspace.params)
-    torch.set_num_threads(params_.n_threads)
-    torch.use_deterministic_algorithms(True)
+    prepare_torch(params_.n_threads)
     written = traces.read(traces.Trace, workspace.traces / "traces.jsonl")
     sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
     study = Inputs(

@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-import torch
-
 from backtracking import artifacts, models, params, progress, traces
+from backtracking.compute import prepare_torch
 from backtracking.generation import Generation, Sampling, compare_greedy, generate
 from backtracking.models import LoadedModel
 from backtracking.stages.command import run_stage
@@ -122,8 +121,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "traces", workspace.params)
-    torch.set_num_threads(params_.n_threads)
-    torch.use_deterministic_algorithms(True)
+    prepare_torch(params_.n_threads)
     problems = traces.read(Problem, workspace.problems / "problems.jsonl")
     source = workspace.model("reasoning")
     loaded = models.load(source, device=params_.device, dtype=params_.dtype)

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from threadpoolctl import threadpool_limits
 
 from backtracking import artifacts, models, params, traces
+from backtracking.compute import prepare_torch
 from backtracking.extraction.reader import ActivationStore
 from backtracking.models import LoadedModel
 from backtracking.moments import read_moments
@@ -148,8 +148,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "transitions", workspace.params)
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
     policy = params.load(Policy, "policy", workspace.params)
-    torch.set_num_threads(params_.n_threads)
-    torch.use_deterministic_algorithms(True)
+    prepare_torch(params_.n_threads)
     written = traces.read(Trace, workspace.traces / "traces.jsonl")
     sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
     tokens = artifacts.read_jsonl(workspace.sentences / "tokens.jsonl")

@@ -14,6 +14,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from backtracking import artifacts, interruption, models, params, progress
+from backtracking.compute import prepare_torch
 from backtracking.errors import UserError
 from backtracking.organism.corpus import Corpus, stream_batches
 from backtracking.organism.policy import BasePolicy, Policy
@@ -99,8 +100,7 @@ def remove_checkpoints(workspace: Workspace, role: str) -> None:
 def _train(
     workspace: Workspace, role: str, params_: Params, n_threads: int, advance: progress.Advance
 ) -> None:
-    torch.set_num_threads(n_threads)
-    torch.use_deterministic_algorithms(True)
+    prepare_torch(n_threads)
     architecture = params.load(Architecture, "weights.architecture", workspace.params)
     world = params.load(World, "world", workspace.params)
     recipe, tokenizer = recipe_of(role), build_tokenizer()
