@@ -11,8 +11,8 @@ import torch
 from tiny_models import FULL_STOP, WORDS, save_model
 
 from backtracking import lens, models
-from backtracking.effects import Label, Measured
-from backtracking.markerless import WITHOUT, Read, compare, effect_of, judge, measure, variants
+from backtracking.effects import Label, Measured, effect_of
+from backtracking.markerless import WITHOUT, Read, compare, judge, measure, variants
 from backtracking.models import LoadedModel, final_norm_gain, unembedding
 from backtracking.statistics import Bootstrap
 from backtracking.steering import Prefix
@@ -86,9 +86,9 @@ def test_a_direction_that_is_the_word_alone_has_nothing_left(
     measured: tuple[Measured, dict[str, float]],
 ) -> None:
     one = measured[0]
-    whole = effect_of(one, Label("word", 1.0, "decision"), RANDOM, BOOTSTRAP)
+    whole = effect_of(one, Label("word", 1.0, "decision"), "alive", BOOTSTRAP, RANDOM)
     assert whole.exceeds_random() == "holds"
-    left = effect_of(one, Label("word" + WITHOUT, 1.0, "decision"), RANDOM, BOOTSTRAP)
+    left = effect_of(one, Label("word" + WITHOUT, 1.0, "decision"), "alive", BOOTSTRAP, RANDOM)
     assert left.interval.value == pytest.approx(0, abs=1e-6)
     row = judge(one, "word", RANDOM, BOOTSTRAP)
     assert row["parts"] == {"whole_steers": "holds", "projected_steers": "fails"}

@@ -218,17 +218,19 @@ def effect_of(
     label: Label,
     kind: str,
     bootstrap: Bootstrap,
+    random: tuple[float, ...] | None = None,
 ) -> Effect:
     """An arm's paired effect at the decisions of a kind, against random directions at its dose.
 
-    A positive dose is claimed to raise P(backtrack), any other to lower it.
+    A positive dose is claimed to raise P(backtrack), any other to lower it. `random` has the random
+    directions' effects where they were measured elsewhere, at the same decisions.
     """
     baseline = measured.p(BASELINE, kind)
     problems = list(measured.problem[measured.kind == kind])
     (interval,) = bootstrap.intervals(measured.p(label, kind) - baseline, problems)
-    random = tuple(
-        float((measured.p(other, kind) - baseline).mean()) for other in measured.randoms(label.dose)
-    )
+    if random is None:
+        randoms = measured.randoms(label.dose)
+        random = tuple(float((measured.p(other, kind) - baseline).mean()) for other in randoms)
     return Effect(interval, random, 1 if label.dose > 0 else -1)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from backtracking import lens
 from backtracking.claims import Effect, Verdict
-from backtracking.effects import BASELINE, Label, Measured, excess
+from backtracking.effects import BASELINE, Label, Measured, effect_of, excess
 from backtracking.models import LoadedModel, final_norm_gain, unembedding
 from backtracking.statistics import Bootstrap
 from backtracking.steering import Arm, Prefix, teacher_force
@@ -105,7 +105,9 @@ def compare(
     rows = []
     for name, cosine in cosine_by_name.items():
         original, projected = (Label(n, 1.0, "decision") for n in (name, name + WITHOUT))
-        effects = [effect_of(measured, one, random, bootstrap) for one in (original, projected)]
+        effects = [
+            effect_of(measured, one, "alive", bootstrap, random) for one in (original, projected)
+        ]
         difference = excess((measured, projected), (measured, original), "alive", bootstrap)
         rows.append(
             {"target": measured.target, "direction": name, "cosine": cosine}
@@ -126,7 +128,7 @@ def judge(
     Untestable where neither it nor the rest of it steers: then there is nothing to keep.
     """
     labels = [Label(name, 1.0, "decision") for name in (direction, direction + WITHOUT)]
-    whole, projected = (effect_of(measured, label, random, bootstrap) for label in labels)
+    whole, projected = (effect_of(measured, label, "alive", bootstrap, random) for label in labels)
     parts: dict[str, Verdict] = {
         "whole_steers": whole.exceeds_random(),
         "projected_steers": projected.exceeds_random(),
@@ -151,15 +153,6 @@ def judge(
         "parts": parts,
         "must_fail": False,
     }
-
-
-def effect_of(
-    measured: Measured, label: Label, random: tuple[float, ...], bootstrap: Bootstrap
-) -> Effect:
-    """Paired effect of an arm on P(backtrack | alive), with the random directions' as its null."""
-    change = measured.p(label, "alive") - measured.p(BASELINE, "alive")
-    problems = list(measured.problem[measured.kind == "alive"])
-    return Effect(bootstrap.intervals(change, problems)[0], random)
 
 
 def _retained(

@@ -20,7 +20,13 @@ from backtracking.extraction.reader import ActivationStore
 from backtracking.moments import read_windows
 from backtracking.probe_measures import Excess
 from backtracking.probes import Fitting, Task, fit_probes
-from backtracking.statistics import Bootstrap, Interval, percentile_interval, resample_problems
+from backtracking.statistics import (
+    Bootstrap,
+    Interval,
+    or_none,
+    percentile_interval,
+    resample_problems,
+)
 
 
 def find_earliest(
@@ -135,8 +141,8 @@ def compare_orders(
         "target": task.target,
         "layer": cell.layer,
         "window": f"{window[0]}:{window[1]}",
-        "ordered_auroc": _or_none(both.value[0]),
-        "shuffled_auroc": _or_none(both.value[1]),
+        "ordered_auroc": or_none(both.value[0]),
+        "shuffled_auroc": or_none(both.value[1]),
     } | asdict(ends)
 
 
@@ -215,7 +221,3 @@ def _aurocs(
     weights = resample_problems(n_problems, bootstrap.n_resamples, rng)
     used = np.ones(scores.shape, dtype=bool)
     return resample_aurocs(scores, is_positive, moments.problem_number[rows], used, weights)
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

@@ -18,6 +18,7 @@ from backtracking.decision_points import Anchor, DecisionPoints
 from backtracking.extraction.reader import ActivationStore
 from backtracking.moments import read_windows
 from backtracking.probes import Fitting, Probes, Task, fit_probes
+from backtracking.statistics import or_none
 
 BASELINES = ("position", "words", "history", "token", "embedding", "together")
 """What is told without activations: position; one-hot words of the comparison, both its numbers;
@@ -200,8 +201,8 @@ def select(
         for number, offset in enumerate(anchor.offsets.tolist()):
             row = {"role": place.role, "anchor": place.anchor, "target": place.target}
             row |= {"layer": place.source, "offset": offset, "baseline": str(names[number])}
-            row |= {"penalty": _or_none(one.penalty[number])}
-            row |= {"dev_auroc": _or_none(one.dev_auroc[number])}
+            row |= {"penalty": or_none(one.penalty[number])}
+            row |= {"dev_auroc": or_none(one.dev_auroc[number])}
             cells.append(row)
             key = (place.role, place.anchor, place.target)
             found = row["dev_auroc"]
@@ -220,7 +221,7 @@ def tabulate_baselines(
     return [
         {"role": place.role, "anchor": place.anchor, "target": place.target}
         | {"baseline": place.source, "offset": offset}
-        | {"penalty": _or_none(one.penalty[number]), "dev_auroc": _or_none(one.dev_auroc[number])}
+        | {"penalty": or_none(one.penalty[number]), "dev_auroc": or_none(one.dev_auroc[number])}
         for place, one in fitted.items()
         if place.source in BASELINES
         for number, offset in enumerate(offsets_by_anchor[place.anchor])
@@ -261,7 +262,3 @@ def _repeat(probes: Probes, n_offsets: int) -> Probes:
     """A probe that is the same at all offsets, once for each."""
     times = n_offsets // len(probes.intercept)
     return _join([probes] * times)
-
-
-def _or_none(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

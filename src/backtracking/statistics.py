@@ -179,7 +179,7 @@ def split_half_cosine(halves: Float[np.ndarray, "n_splits 2 d_model"]) -> float 
     """Cosine of the two half estimates: the split-half reliability, with averaged products."""
     a, b = halves[:, 0], halves[:, 1]
     norms = np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1)
-    return _or_none(_ratio(_dot(a, b).mean(keepdims=True), norms.mean(keepdims=True))[0])
+    return or_none(_ratio(_dot(a, b).mean(keepdims=True), norms.mean(keepdims=True))[0])
 
 
 def noise_corrected_norm(halves: Float[np.ndarray, "n_splits 2 d_model"]) -> float | None:
@@ -188,7 +188,7 @@ def noise_corrected_norm(halves: Float[np.ndarray, "n_splits 2 d_model"]) -> flo
     E[a1 . a2] = |a|^2 where the halves' noise is independent; |mean|^2 is too large by the noise.
     Products are averaged over the splits before the root is taken.
     """
-    return _or_none(noise_corrected_norms(halves[None])[0])
+    return or_none(noise_corrected_norms(halves[None])[0])
 
 
 def noise_corrected_norms(
@@ -212,7 +212,7 @@ def noise_corrected_cosine(
         second: half estimates of the other, from the same splits of the same problems, since noise
             that both share would otherwise count as agreement.
     """
-    return _or_none(noise_corrected_cosines(first[None], second[None])[0])
+    return or_none(noise_corrected_cosines(first[None], second[None])[0])
 
 
 def noise_corrected_cosines(
@@ -238,7 +238,7 @@ def auroc(
         stratum: strata whose AUROCs are averaged with the weights that a matched direction gives
             them, the harmonic mean of the class sizes; by default one stratum.
     """
-    return _or_none(aurocs(scores, is_positive, np.ones((1, len(scores))), stratum)[0])
+    return or_none(aurocs(scores, is_positive, np.ones((1, len(scores))), stratum)[0])
 
 
 def aurocs(
@@ -298,5 +298,6 @@ def _root(square: np.ndarray) -> np.ndarray:
     return np.sqrt(square, out=np.full_like(square, np.nan), where=square > 0)
 
 
-def _or_none(value: float | np.floating | np.ndarray) -> float | None:
+def or_none(value: float | np.floating | np.ndarray) -> float | None:
+    """A value as it stands in results: None where it is undefined."""
     return float(value) if np.isfinite(value) else None
