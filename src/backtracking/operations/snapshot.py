@@ -74,7 +74,7 @@ class _State:
 
 def _state(root: Path) -> _State:
     status = processes.git(root, "status", "--short", "--branch", "--untracked-files=all").stdout
-    diff = processes.git(root, "diff", "HEAD")
+    diff = processes.git_diff(root, "HEAD")
     if diff.returncode != 0:
         return _State(status, "no commit to compare with\n")
     return _State(status, diff.stdout or "no difference to the commit\n")
