@@ -70,7 +70,7 @@ def git_diff(root: Path, *arguments: str) -> Finished:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "index"
         if index.is_file():
-            shutil.copyfile(index, copy)
+            shutil.copy2(index, copy)  # git goes by its time
         return git(root, "diff", *arguments, extra={"GIT_INDEX_FILE": str(copy)})
 
 
