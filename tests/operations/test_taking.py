@@ -193,3 +193,23 @@ def test_a_remote_out_of_reach_is_a_warning(repository: Path, origin: Path) -> N
     assert failed.verdict == "warning"
     assert "`git fetch origin` failed" in failed.fact
     assert "4 files are as" in taken.fact
+
+
+def test_of_several_machines_the_newest_work_is_taken_and_the_others_are_named(
+    repository: Path, origin: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leave_work(repository)
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2100-01-01T00:00:00")
+    own = f"wip/main.{'0' * 16}-{'1' * 8}"
+    elsewhere = clone(origin)
+    (elsewhere / "code.py").write_text("x = 9\n")
+    git(elsewhere, "commit", "--quiet", "--all", "--message", "x")
+    git(elsewhere, "push", "--quiet", "origin", f"HEAD:refs/heads/{own}")
+    git(elsewhere, "push", "--quiet", "origin", "HEAD:refs/heads/wip/main.other-branch")
+    root = elsewhere.rename(origin.parent / "aside").parent / "clone"
+    clone(origin)
+    first, second = restored(root)
+    assert f"1 files are as the newest unfinished work has them: {own}, 2100" in first.fact
+    assert second.verdict == "warning"
+    assert "other unfinished work of this branch, which was not taken: wip/main (" in second.fact
+    assert "other-branch" not in second.fact

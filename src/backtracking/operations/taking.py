@@ -5,6 +5,7 @@ ignored files stay as they are; nothing that differs from HEAD is overwritten. W
 taking left is no change of the user's, and the next one goes on from it.
 """
 
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,6 +15,7 @@ from backtracking.operations import commit, processes, wip
 from backtracking.operations.items import Item
 
 _HAVE_A_LOOK = "Look at it with `git diff HEAD {ref}`."
+_MACHINE = re.compile(r"(\.[0-9a-f]{16}-[0-9a-f]{8})?")
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,13 @@ class _Offer:
 
     Attributes:
         ref: the remote-tracking ref of the wip branch.
+        name: the branch.
         when: the time of its commit, readable.
         paths: files in which it differs from HEAD, but for those that no commit of ours has.
     """
 
     ref: str
+    name: str
     when: str
     paths: list[str]
 
@@ -59,22 +63,42 @@ def take(root: Path) -> list[Item]:
     here = wip.head(root)
     if not here.commit:
         return [Item("There is no commit here yet, so no work in progress was taken.", "warning")]
-    ref = f"refs/remotes/{commit.remote_name(root, here.branch)}/{here.wip}"
-    if processes.git(root, "rev-parse", "--verify", "--quiet", ref).returncode != 0:
+    refs = _refs(root, here)
+    if not refs:
         return [Item(f"There is no unfinished work ({here.wip}) of this branch on git's remote.")]
-    offer = _offer(root, ref)
-    if not _is_before(root, here.commit, ref):
+    offer = _offer(root, next((r for r in refs if _is_before(root, here.commit, r)), refs[0]))
+    others = [ref for ref in refs if not _is_before(root, ref, offer.ref)]
+    return [*_take(root, here, offer), *(_also(root, ref) for ref in others)]
+
+
+def _take(root: Path, here: wip.Head, offer: _Offer) -> list[Item]:
+    if not _is_before(root, here.commit, offer.ref):
         return [_aside(root, here, offer)]
     if not offer.paths:
-        return [Item(f"HEAD has all of {here.wip} ({offer.when}).")]
+        return [Item(f"HEAD has all of {offer.name} ({offer.when}).")]
     mine = _own_changes(root, offer)
     if mine:
         named = ", ".join(mine[:3]) + (", ..." if len(mine) > 3 else "")
-        fact = f"{here.wip} ({offer.when}) was not taken: there are changes here ({named})."
+        fact = f"{offer.name} ({offer.when}) was not taken: there are changes here ({named})."
         cure = "Run `git stash -u`, `backtracking restore` again, and `git stash pop`."
         return [Item(fact, "warning", cure)]
     _write(root, offer)
-    return _said(root, here, offer)
+    return [_proven(root, offer)]
+
+
+def _refs(root: Path, here: wip.Head) -> list[str]:
+    """The wip branches of a branch, the newest first: the common one, and machines' own."""
+    common = f"refs/remotes/{commit.remote_name(root, here.branch)}/{here.wip}"
+    asked = ["--sort=-committerdate", "--format=%(refname)", common, f"{common}.*"]
+    listed = processes.git_line(root, "for-each-ref", *asked).splitlines()
+    return [ref for ref in listed if _MACHINE.fullmatch(ref.removeprefix(common))]
+
+
+def _also(root: Path, ref: str) -> Item:
+    """What is said of the unfinished work of a further machine."""
+    other = _offer(root, ref)
+    fact = f"There is other unfinished work of this branch, which was not taken: {other.name}"
+    return Item(f"{fact} ({other.when}).", "warning", _HAVE_A_LOOK.format(ref=ref))
 
 
 def _forward(root: Path, upstream: str) -> list[Item]:
@@ -98,7 +122,7 @@ def _offer(root: Path, ref: str) -> _Offer:
     stamp = processes.git_line(root, "log", "-1", "--format=%ct", ref)
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(int(stamp)))
     paths = [path for path in _differing(root, "HEAD", ref) if not _stays_away(path)]
-    return _Offer(ref, when, paths)
+    return _Offer(ref, ref.split("/", 3)[3], when, paths)
 
 
 def _stays_away(path: str) -> bool:
@@ -111,9 +135,9 @@ def _stays_away(path: str) -> bool:
 def _aside(root: Path, here: wip.Head, offer: _Offer) -> Item:
     """What is said of unfinished work that HEAD has left behind, or that never was on its line."""
     if not offer.paths or _is_before(root, offer.ref, here.commit):
-        return Item(f"HEAD has all of {here.wip} ({offer.when}).")
+        return Item(f"HEAD has all of {offer.name} ({offer.when}).")
     ages = [processes.git_line(root, "log", "-1", "--format=%ct", r) for r in ("HEAD", offer.ref)]
-    fact = f"{here.wip} ({offer.when}) was not taken: it starts from an earlier commit than HEAD"
+    fact = f"{offer.name} ({offer.when}) was not taken: it starts from an earlier commit than HEAD"
     if int(ages[1]) <= int(ages[0]):
         return Item(f"{fact}, and is older.")
     return Item(f"{fact}.", "warning", _HAVE_A_LOOK.format(ref=offer.ref))
@@ -146,13 +170,13 @@ def _write(root: Path, offer: _Offer) -> None:
         )
 
 
-def _said(root: Path, here: wip.Head, offer: _Offer) -> list[Item]:
+def _proven(root: Path, offer: _Offer) -> Item:
     left = set(_differing(root, offer.ref, wip.tree(root, offer.paths))) & set(offer.paths)
     if left:
-        fact = f"{len(left)} files are not as in {here.wip}: {', '.join(sorted(left)[:3])}."
-        return [Item(fact, "wrong", _HAVE_A_LOOK.format(ref=offer.ref))]
+        fact = f"{len(left)} files are not as in {offer.name}: {', '.join(sorted(left)[:3])}."
+        return Item(fact, "wrong", _HAVE_A_LOOK.format(ref=offer.ref))
     fact = f"{len(offer.paths)} files are as the newest unfinished work has them"
-    return [Item(f"{fact}: {here.wip}, {offer.when}. They are changes of the working tree now.")]
+    return Item(f"{fact}: {offer.name}, {offer.when}. They are changes of the working tree now.")
 
 
 def _differing(root: Path, one: str, other: str) -> list[str]:
