@@ -161,7 +161,7 @@ def test_unfinished_work_that_head_has_left_behind_is_not_taken(
 ) -> None:
     leave_work(repository)
     git(repository, "add", "--all")
-    git(repository, "commit", "--quiet", "--message", "Finished", "--date=2100-01-01T00:00:00")
+    git(repository, "commit", "--quiet", "--message", "Finished")
     git(repository, "push", "--quiet", "origin", "main")
     root = clone(origin)
     (item,) = restored(root)
@@ -199,7 +199,7 @@ def test_of_several_machines_the_newest_work_is_taken_and_the_others_are_named(
     repository: Path, origin: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave_work(repository)
-    monkeypatch.setenv("GIT_COMMITTER_DATE", "2100-01-01T00:00:00")
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2090-01-01T00:00:00")
     own = f"wip/main.{'0' * 16}-{'1' * 8}"
     elsewhere = clone(origin)
     (elsewhere / "code.py").write_text("x = 9\n")
@@ -209,7 +209,7 @@ def test_of_several_machines_the_newest_work_is_taken_and_the_others_are_named(
     root = elsewhere.rename(origin.parent / "aside").parent / "clone"
     clone(origin)
     first, second = restored(root)
-    assert f"1 files are as the newest unfinished work has them: {own}, 2100" in first.fact
+    assert f"1 files are as the newest unfinished work has them: {own}, 2090" in first.fact
     assert second.verdict == "warning"
     assert "other unfinished work of this branch, which was not taken: wip/main (" in second.fact
     assert "other-branch" not in second.fact
