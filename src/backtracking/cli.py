@@ -47,7 +47,7 @@ def _everywhere(
 @app.command()
 @readable
 def doctor(as_json: AsJson = False) -> None:
-    """Check this machine: fact, verdict, cure. Exit 0 only if the study can run."""
+    """Check this machine: fact, verdict, cure. Exit 0 only if the study can run and be saved."""
 
     def examine() -> list[Item]:
         from backtracking.operations import doctor
@@ -80,6 +80,22 @@ def snapshot(as_json: AsJson = False) -> None:
         return [*snapshot.take(state.root), snapshot.HERE_ONLY]
 
     report("snapshot", as_json, take)
+
+
+@app.command("log")
+@readable
+def log_entry(
+    title: Annotated[str, typer.Argument(help="Title of the entry, one line.")],
+    as_json: AsJson = False,
+) -> None:
+    """Put a new entry into reports/experiment_log.md, with commit, models and metrics filled in."""
+
+    def add() -> list[Item]:
+        from backtracking.operations import experiment_log
+
+        return experiment_log.add(state.root, title)
+
+    report("log", as_json, add)
 
 
 @app.command()

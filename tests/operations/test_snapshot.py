@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -5,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from backtracking.errors import UserError
-from backtracking.operations import environment, snapshot
+from backtracking.operations import environment, snapshot, stage_seconds
 
 PLANTED = "hf_" + "aB3" * 11
 
@@ -100,3 +101,51 @@ def test_outside_git_there_is_nothing_to_record(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a git repository"):
         snapshot.take(tmp_path)
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_snapshot_has_the_newest_receipt_and_how_long_stages_take(repository: Path) -> None:
+    for stamp, commit in (("20260101_000000", "old"), ("20260102_000000", "new")):
+        folder = repository / "runs" / stamp
+        folder.mkdir(parents=True)
+        (folder / "receipt.json").write_text(json.dumps({"commit": commit, "oid": "0a1b2c3d" * 4}))
+    stage_seconds.add(repository, {"extract@base": 61.5})
+    snapshot.take(repository)
+    folder = max((repository / "runs").iterdir())
+    assert json.loads((folder / "last_receipt.json").read_text())["commit"] == "new"
+    assert json.loads((folder / "last_receipt.json").read_text())["oid"] == "0a1b2c3d" * 4
+    assert json.loads((folder / "stage_seconds.json").read_text()) == {"extract@base": 61.5}
+    assert (
+        "last receipt: runs/20260102_000000/receipt.json" in (folder / "metadata.txt").read_text()
+    )
+    assert stage_seconds.known(repository) == {"extract@base": 61.5}
+
+
+def test_a_long_receipt_is_named_and_not_copied(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "MAX_RECEIPT_BYTES", 10)
+    (repository / "runs" / "20260101_000000").mkdir(parents=True)
+    (repository / "runs" / "20260101_000000" / "receipt.json").write_text("{}" + " " * 10)
+    snapshot.take(repository)
+    folder = max((repository / "runs").iterdir())
+    assert not (folder / "last_receipt.json").exists()
+    assert (
+        "last receipt: runs/20260101_000000/receipt.json" in (folder / "metadata.txt").read_text()
+    )
+
+
+def test_a_checkout_that_never_proved_anything_says_so(repository: Path) -> None:
+    snapshot.take(repository)
+    (folder,) = (repository / "runs").iterdir()
+    assert "last receipt: none: nothing was proven saved" in (folder / "metadata.txt").read_text()
+
+
+def test_a_private_key_in_a_diff_is_blotted_out_with_its_body(repository: Path) -> None:
+    body = "MIIEowIBAAKCAQEAx" + "7Yq" * 15
+    key = "-----BEGIN RSA " + f"PRIVATE KEY-----\n{body}\n{body}\n-----END RSA PRIVATE KEY-----\n"
+    (repository / "code.py").write_text(f"x = 1\n{key}")
+    snapshot.take(repository)
+    (folder,) = (repository / "runs").iterdir()
+    text = (folder / "git_diff.patch").read_text()
+    assert "[redacted]" in text
+    assert body[:20] not in text

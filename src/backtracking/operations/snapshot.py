@@ -8,13 +8,21 @@ from pathlib import Path
 
 from backtracking import artifacts
 from backtracking.errors import UserError
-from backtracking.operations import device, environment, processes, remote, secrets
+from backtracking.operations import device, environment, processes, remote, secrets, stage_seconds
 from backtracking.operations.items import Item
 
 MAX_DIFF_BYTES = 1_000_000
 """A longer diff is cut, and says so: a snapshot is committed and stays small."""
 
+MAX_RECEIPT_BYTES = 1_000_000
+"""A longer receipt is named in `metadata.txt` and not copied."""
+
 COPIES = ("params.yaml", "dvc.lock", "results/summary.json", "results/claims.json")
+
+LAST_RECEIPT = "last_receipt.json"
+"""The newest receipt that there was before this snapshot; its own is `receipt.json`."""
+
+NO_RECEIPT = "none: nothing was proven saved"
 
 HERE_ONLY = Item(
     "A snapshot is on this machine only until it is pushed.",
@@ -42,9 +50,19 @@ def take(root: Path) -> list[Item]:
     _write(folder / "git_diff.patch", state.diff[:MAX_DIFF_BYTES])
     installed = [f"{name}=={version}" for name, version in environment.packages().items()]
     _write(folder / "environment.txt", "\n".join(installed) + "\n")
+    if seconds := stage_seconds.known(root):
+        artifacts.write_json(folder / stage_seconds.NAME, seconds)
+    receipt = newest_receipt(root)
+    if receipt and receipt.stat().st_size <= MAX_RECEIPT_BYTES:
+        artifacts.write_bytes(folder / LAST_RECEIPT, receipt.read_bytes())
     metadata = _metadata(root, folder.name, present, state)
     _write(folder / "metadata.txt", "\n".join(metadata) + "\n")
     return _said(folder.relative_to(root), present, state)
+
+
+def newest_receipt(root: Path) -> Path | None:
+    """The receipt of the newest backup that proved something, as far as this checkout knows."""
+    return max((root / "runs").glob("*/receipt.json"), default=None)
 
 
 @dataclass(frozen=True)
@@ -82,6 +100,7 @@ def _state(root: Path) -> _State:
 
 def _metadata(root: Path, name: str, present: list[str], state: _State) -> list[str]:
     where = remote.default(root)
+    receipt = newest_receipt(root)
     absent = [item for item in COPIES if item not in present]
     differs = "differs from the commit, see git_status.txt and git_diff.patch"
     return [
@@ -94,6 +113,7 @@ def _metadata(root: Path, name: str, present: list[str], state: _State) -> list[
         f"diff: {f'cut after {MAX_DIFF_BYTES} bytes' if state.is_cut else 'whole'}, redacted",
         f"git remote: {processes.git_line(root, 'remote', 'get-url', 'origin') or 'no origin'}",
         f"dvc remote: {where.url if where else 'none'}",
+        f"last receipt: {receipt.relative_to(root) if receipt else NO_RECEIPT}",
         f"not there to copy: {', '.join(absent) or 'nothing'}",
         f"python: {platform.python_version()}",
         *device.lines(),
