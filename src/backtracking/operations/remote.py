@@ -81,7 +81,7 @@ def item(root: Path) -> Item:
             "Run `backtracking remote set s3://BUCKET/PATH`.",
         )
     if not remote.is_folder:
-        return Item(f"DVC's remote `{remote.name}` is {remote.url} (not contacted by this check).")
+        return _network_item(remote)
     if on_this_disk(remote, root):
         return Item(
             f"DVC's REMOTE `{remote.name}` IS ON THIS MACHINE, {remote.folder}: IT DOES NOT "
@@ -95,6 +95,16 @@ def item(root: Path) -> Item:
         "warning",
         "Make sure that it is a network volume.",
     )
+
+
+def _network_item(remote: Remote) -> Item:
+    host = urlsplit(remote.endpoint or remote.url).hostname or ""
+    if host == "localhost" or host.startswith("127.") or host == "::1":
+        fact = (
+            f"DVC's REMOTE `{remote.name}` IS A SERVER ON THIS MACHINE, {host}: it may go with it."
+        )
+        return Item(fact, "warning", "Run `backtracking remote set URL` with one elsewhere.")
+    return Item(f"DVC's remote `{remote.name}` is {remote.url}, on other machines than this one.")
 
 
 def set_default(root: Path, url: str, endpoint: str = "") -> list[Item]:
