@@ -80,6 +80,7 @@ class Expected:
         kept_back: outs of which the pipeline says that they are not pushed (`push: false`).
         problems: what could not be read, in sentences.
         cache: DVC's local cache.
+        stage_by_out: the workspace's cached outs, recorded or not, and whose they are.
     """
 
     outs: tuple[Out, ...]
@@ -87,6 +88,7 @@ class Expected:
     kept_back: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     cache: Path = Path(".dvc/cache")
+    stage_by_out: dict[str, str] = field(default_factory=dict)
 
     def cached(self, oid: str) -> Path:
         """Where the local cache keeps an object, if it has it."""
@@ -101,6 +103,7 @@ class _Found:
     unfinished: set[str] = field(default_factory=set)
     kept_back: set[str] = field(default_factory=set)
     problems: list[str] = field(default_factory=list)
+    stage_by_out: dict[str, str] = field(default_factory=dict)
 
 
 def read(root: Path) -> Expected:
@@ -119,6 +122,7 @@ def read(root: Path) -> Expected:
         kept_back=tuple(sorted(workspace.kept_back | head.kept_back)),
         problems=(*workspace.problems, *head.problems),
         cache=cache,
+        stage_by_out=workspace.stage_by_out,
     )
 
 
@@ -189,6 +193,7 @@ def _collect(repo: "Repo", place: str) -> _Found:
             found.unfinished.add(stage)
         if not out.use_cache:
             continue
+        found.stage_by_out[path] = stage
         if not out.can_push:
             found.kept_back.add(path)
         elif value is not None:

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from backtracking import artifacts
 from backtracking.errors import UserError
 from backtracking.operations import commit, processes
 from backtracking.operations.items import Item
@@ -85,8 +86,7 @@ def save(root: Path, message: str = "", *, aside: bool = False) -> Saved:
     paths = commit.changed(root)
     if not paths:
         return _as_committed(here)
-    foreign = {path: [_foreign(path)] for path in paths if path.endswith("/")}
-    left_out = commit.refused(root, paths) | foreign
+    left_out = _left_out(root, paths)
     items = [item for found in left_out.values() for item in found]
     if not aside and _may_commit(root, here, paths, message):
         done = [_not_here(here.branch)] if items else _commit_here(root, here, message)
@@ -94,6 +94,15 @@ def save(root: Path, message: str = "", *, aside: bool = False) -> Saved:
         if is_saved:
             return Saved(here.commit, here.branch, items)
     return _aside(root, here, paths, set(left_out), items)
+
+
+def content(root: Path) -> str:
+    """A hash of all that git would hold now, but for `runs/`, where backups themselves write."""
+    paths = [path for path in commit.changed(root) if not path.startswith("runs/")]
+    left_out = _left_out(root, paths)
+    tree_ = tree(root, [path for path in paths if path not in left_out])
+    listed = processes.git(root, "ls-tree", tree_).stdout.splitlines()
+    return artifacts.sha256_json([line for line in listed if not line.endswith("\truns")])
 
 
 def tree(root: Path, paths: list[str]) -> str:
@@ -204,6 +213,12 @@ def _update(root: Path, paths: list[str], own: dict[str, str]) -> None:
             _require(done)
             return
         time.sleep(0.1 * attempt)  # a file that is being written soon is not any more
+
+
+def _left_out(root: Path, paths: list[str]) -> dict[str, list[Item]]:
+    """Paths that do not go into a commit of ours, and why not."""
+    foreign = {path: [_foreign(path)] for path in paths if path.endswith("/")}
+    return commit.refused(root, paths) | foreign
 
 
 def _foreign(path: str) -> Item:
