@@ -13,6 +13,7 @@ import typer
 from backtracking import PROJECT_ROOT
 from backtracking.belief import command as belief
 from backtracking.extraction import command as extraction
+from backtracking.operations import commands
 from backtracking.operations.items import Item
 from backtracking.verbs import AsJson, readable, report, show, state
 
@@ -30,6 +31,7 @@ app.add_typer(profile_app, name="profile")
 app.add_typer(store_app, name="store")
 app.command()(readable(extraction.extract))
 app.command()(readable(belief.bench_directions))
+app.command()(readable(commands.verify))
 
 Message = Annotated[str, typer.Option("--message", "-m", help="Message of the commit.")]
 

@@ -7,7 +7,7 @@ lock of DVC is taken, so this works beside a running `dvc repro`.
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -59,15 +59,14 @@ class Object:
         path: the file that it is, relative to the project; for a list of files the folder.
         bytes: its size as recorded, where dvc.lock says it.
         stage: whose it is.
-        is_known: false for a folder's list that is neither here nor, whole, in the remote: its
-            files are unknown.
+        problem: of a folder's list that does not tell the folder's files, and why.
     """
 
     oid: str
     path: str
     bytes: int | None
     stage: str
-    is_known: bool = True
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ def read(root: Path) -> Expected:
     Raises:
         UserError: where `root` is no DVC project.
     """
-    with _opened(root) as repo:
+    with opened(root) as repo:
         cache = Path(repo.cache.local.path).parents[1]
         workspace = _attempt(WORKSPACE, lambda: _settled(root, lambda: _collect(repo, WORKSPACE)))
         head = _attempt(HEAD, lambda: _of_head(root, repo))
@@ -139,27 +138,36 @@ def unfinished(root: Path) -> list[str]:
 
 
 def objects(outs: Iterable[Out], expected: Expected, bucket: Bucket) -> Iterator[Object]:
-    """Every object of some outs: a folder's list, then its files.
+    """Every object of some outs: a folder's files, then its list.
 
     The list comes from the local cache or else from the remote, and only where its bytes hash to
-    its name; otherwise it is yielded alone, as not known.
+    its name; otherwise it is yielded alone, with the problem.
 
     Raises:
         StoreError: where the remote cannot be asked.
-        UserError: for a list with paths that lead out of its folder.
     """
     for out in outs:
-        if not out.is_folder:
-            yield Object(out.oid, out.path, out.bytes, out.stage)
-            continue
-        listed = _listed(out.oid, expected, bucket)
-        yield Object(out.oid, out.path, None, out.stage, listed is not None)
-        if listed is not None:
-            for entry in manifests.entries(out.oid, listed):
-                yield Object(entry.oid, f"{out.path}/{entry.path}", None, out.stage)
+        problem = ""
+        if out.is_folder:
+            problem = yield from _files(out, expected, bucket)
+        yield Object(out.oid, out.path, None if out.is_folder else out.bytes, out.stage, problem)
+
+
+def _files(out: Out, expected: Expected, bucket: Bucket) -> Generator[Object, None, str]:
+    """The files of a folder, and at the end what is the matter with its list, if anything."""
+    listed = _listed(out.oid, expected, bucket)
+    if listed is None:
+        return f"it is not here either, so its {out.n_files or 0} files are unknown"
+    try:
+        for entry in manifests.entries(out.oid, listed):
+            yield Object(entry.oid, f"{out.path}/{entry.path}", None, out.stage)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def _listed(oid: str, expected: Expected, bucket: Bucket) -> bytes | None:
+    """A folder's list from the local cache or else the remote, if its bytes hash to its name."""
     with contextlib.suppress(OSError):
         data = expected.cached(oid).read_bytes()
         if manifests.is_whole(oid, data):
@@ -187,7 +195,7 @@ def _collect(repo: "Repo", place: str) -> _Found:
     repo._reset()
     for out in cast("list[Any]", list(repo.index.outs)):
         path = os.path.relpath(out.fs_path, repo.root_dir)
-        stage = getattr(out.stage, "name", None) or os.path.relpath(out.stage.path, repo.root_dir)
+        stage = stage_name(out.stage, repo.root_dir)
         value = out.hash_info.value if out.hash_info else None
         if value is None:
             found.unfinished.add(stage)
@@ -244,14 +252,40 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 def _attempt(place: str, collect: Callable[[], _Found]) -> _Found:
     try:
-        return collect()
-    except Exception as error:  # DVC's parsers have many kinds
-        said = " ".join(str(error).split()) or type(error).__name__
-        return _Found(problems=[f"The pipeline of {place} cannot be read: {said}."])
+        with readable(f"The pipeline of {place}"):
+            return collect()
+    except UserError as error:
+        return _Found(problems=[str(error)])
 
 
 @contextlib.contextmanager
-def _opened(root: Path) -> Iterator["Repo"]:
+def readable(what: str) -> Iterator[None]:
+    """Whatever DVC raises inside comes out as a `UserError` about `what`.
+
+    Raises:
+        UserError: for every error.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # DVC's parsers have many kinds
+        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise UserError(f"{what} cannot be read: {said}.") from error
+
+
+def stage_name(stage: Any, root: str) -> str:
+    """The name of a stage, or the path of a .dvc file."""
+    return getattr(stage, "name", None) or os.path.relpath(stage.path, root)
+
+
+@contextlib.contextmanager
+def opened(root: Path) -> Iterator["Repo"]:
+    """The project as DVC reads it, silent and without a lock.
+
+    Raises:
+        UserError: where `root` is no DVC project.
+    """
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 

@@ -81,6 +81,10 @@ _KIND_BY_CLASS: dict[str, Kind] = {
     "IncompleteRead": "unreachable",
     "ResponseStreamingError": "unreachable",
     "RemoteMissingDepsError": "support",
+    "TimeoutError": "unreachable",
+    "ConnectionError": "unreachable",
+    "PermissionError": "denied",
+    "FileNotFoundError": "missing object",
 }
 _KIND_BY_NUMBER: dict[int, Kind] = {
     errno.ENOSPC: "disk full",
@@ -169,28 +173,30 @@ def kind(error: BaseException) -> Kind:
 
 
 def _cause(error: BaseException) -> _Cause:
-    """The first error of the chain that says more than "other"."""
+    """What the first error of the chain that tells anything tells."""
     chain = list(_chain(error))
-    for link in chain:
-        response = getattr(link, "response", None)
-        if isinstance(response, dict):
-            details = response.get("Error", {})
-            said = f"{details.get('Code')}: {details.get('Message')}"
-            known = _KIND_BY_CODE.get(str(details.get("Code")))
-            return _Cause(known or "other", _words(said))
-    for link in chain:
-        names = [base.__name__ for base in type(link).__mro__]
-        known = next((_KIND_BY_CLASS[name] for name in names if name in _KIND_BY_CLASS), None)
-        found = known or _KIND_BY_NUMBER.get(getattr(link, "errno", None) or 0)
-        if found:
-            return _Cause(found, _words(_plain(link)))
-    if isinstance(error, TimeoutError | ConnectionError):
-        return _Cause("unreachable", _words(_plain(error)))
-    if isinstance(error, FileNotFoundError):
-        return _Cause("missing object", "")
-    if isinstance(error, PermissionError):
-        return _Cause("denied", _words(_plain(error)))
-    return _Cause("other", _words(_plain(error)))
+    told = [_by_code(link) for link in chain] + [_by_class(link) for link in chain]
+    return next((cause for cause in told if cause), _Cause("other", _words(_plain(error))))
+
+
+def _by_code(error: BaseException) -> _Cause | None:
+    """By what an S3 server answered."""
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        return None
+    details = response.get("Error", {})
+    said = _words(f"{details.get('Code')}: {details.get('Message')}")
+    known: Kind = _KIND_BY_CODE.get(str(details.get("Code")), "other")
+    return _Cause(known, said)
+
+
+def _by_class(error: BaseException) -> _Cause | None:
+    """By the names of its classes, so that no store's library is imported for it."""
+    kinds: list[Kind | None] = [_KIND_BY_CLASS.get(base.__name__) for base in type(error).__mro__]
+    number = getattr(error, "errno", None)
+    kinds.append(_KIND_BY_NUMBER.get(number) if isinstance(number, int) else None)
+    found: Kind | None = next((known for known in kinds if known), None)
+    return _Cause(found, _words(_plain(error))) if found else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
