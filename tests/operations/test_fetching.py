@@ -78,7 +78,7 @@ def test_a_missing_object_and_a_missing_list_are_named(clone: Path) -> None:
     assert fetched.whole == []
     _, *items = fetching.told(fetched, "there")
     assert [item.verdict for item in items] == ["warning", "warning"]
-    assert "its list of files is not in the remote" in items[1].fact
+    assert "is not there, so its files are unknown" in items[1].fact
     assert "data/raw/numbers/two" in items[0].fact
     assert "is not there" in items[0].fact
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from backtracking import progress
-from backtracking.errors import UserError
 from backtracking.operations import expected as expectation
 from backtracking.operations import manifests, processes, store_errors
 from backtracking.operations.bucket import Bucket
@@ -136,8 +135,6 @@ class _Fetcher:
                 losses = self._bring_all(out)
             except StoreError as error:
                 self.fetched.stopped = _told_of(error, self._arriving)
-            except UserError as error:  # a list of files that leads out of its folder
-                losses = [Loss(Object(out.oid, out.path, None, out.stage), str(error), True)]
         if losses or self.fetched.stopped:
             self.fetched.losses[out] = losses
         else:
@@ -145,13 +142,21 @@ class _Fetcher:
 
     def _bring_all(self, out: Out) -> list[Loss]:
         """A folder's files, then its list; or the one file."""
-        objects = expectation.objects([out], self._wanted, self._bucket)
-        first = next(objects)
-        if not first.is_known:
-            reason = "its list of files is not in the remote, or damaged there"
-            return [Loss(first, reason, self._bucket.find(manifests.key(first.oid)) is not None)]
-        losses = list(self._each(objects))
-        return losses or list(self._each([first]))
+        own: list[Object] = []
+
+        def files() -> Iterator[Object]:
+            for wanted in expectation.objects([out], self._wanted, self._bucket):
+                if wanted.oid == out.oid:
+                    own.append(wanted)
+                else:
+                    yield wanted
+
+        losses = list(self._each(files()))
+        if own[0].problem:
+            is_there = self._bucket.find(manifests.key(out.oid)) is not None
+            reason = "is no sound list of its files" if is_there else "is not there"
+            losses.append(Loss(own[0], f"{reason}, so its files are unknown", is_there))
+        return losses or list(self._each(own))
 
     def _each(self, objects: Iterable[Object]) -> Iterator[Loss]:
         waiting: deque[Future[Loss | None]] = deque()
