@@ -32,6 +32,7 @@ app.add_typer(store_app, name="store")
 app.command()(readable(extraction.extract))
 app.command()(readable(belief.bench_directions))
 app.command()(readable(commands.verify))
+app.command()(readable(commands.restore))
 
 Message = Annotated[str, typer.Option("--message", "-m", help="Message of the commit.")]
 

@@ -31,3 +31,26 @@ def verify(
         return verify.verify(state.root, targets, remote, deep=deep)
 
     report("verify", as_json, look)
+
+
+def restore(
+    remote: Annotated[
+        str | None, typer.Option("--remote", "-r", help="Name of a DVC remote; else the default.")
+    ] = None,
+    no_wip: Annotated[
+        bool, typer.Option("--no-wip", help="Leave unfinished work of the wip/ branch there.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring back what was saved, say which stages will run and how long, and the next command.
+
+    For a fresh clone on a new machine, and harmless anywhere else: no change of yours is
+    overwritten. Exit 0 only if all that was looked for came back whole.
+    """
+
+    def bring() -> list[Item]:
+        from backtracking.operations import restore
+
+        return restore.restore(state.root, take_wip=not no_wip, remote=remote)
+
+    report("restore", as_json, bring)
