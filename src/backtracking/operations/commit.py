@@ -1,24 +1,20 @@
 """The git side of a push: what may go into a commit, the commit, and the proof of the push.
 
-Also the hook of `.pre-commit-config.yaml`: `python -m backtracking.operations.commit FILE...`.
+Also the hook of `.pre-commit-config.yaml`: `python -m backtracking.operations.commit FILE...`. It
+looks at what is staged.
 """
 
 import sys
 from pathlib import Path
 
-from backtracking.operations import processes, remote, secrets
+from backtracking.operations import blobs, processes, refusing, remote
 from backtracking.operations.items import Item
-
-MAX_BYTES = 10_000_000
-"""Larger files belong to DVC."""
 
 NO_REMOTE = Item(
     "git has no remote: THE CODE IS ONLY ON THIS MACHINE.",
     "wrong",
     "Run `git remote add origin URL`, then push again.",
 )
-
-_NEVER = ("config.local",)
 
 
 def changed(root: Path) -> list[str]:
@@ -35,18 +31,30 @@ def refusals(root: Path, paths: list[str]) -> list[Item]:
 
 
 def refused(root: Path, paths: list[str]) -> dict[str, list[Item]]:
-    """The paths that must not be committed, and why not."""
-    present = [path for path in paths if _bytes(root / path) is not None]
-    items_by_path: dict[str, list[Item]] = {
-        path: [_refused(path, reason)] for path in present if (reason := _reason(root, path))
-    }
-    small = [root / path for path in present if (_bytes(root / path) or 0) <= MAX_BYTES]
-    cure = "Take it out (or end the line with `# pragma: allowlist secret` if it is none)."
-    for finding in secrets.find(small):
-        path = str(finding.path.relative_to(root))
-        fact = f"Not committed: {path}, line {finding.line} looks like a secret ({finding.kind})."
-        items_by_path.setdefault(path, []).append(Item(fact, "wrong", cure))
-    return items_by_path
+    """The paths that must not be committed as they are in the working tree, and why not."""
+    return _told(refusing.reasons(refusing.in_tree(root, paths)))
+
+
+def refused_as_staged(root: Path, paths: list[str]) -> dict[str, list[Item]]:
+    """The same of what is staged; a path that is not is looked at in the working tree."""
+    with blobs.of_index(root, paths, refusing.MAX_BYTES) as staged:
+        there = {each.path for each in staged}
+        rest = refusing.in_tree(root, [path for path in paths if path not in there])
+        return _told(refusing.reasons([*staged, *rest]))
+
+
+def outgoing(root: Path, name: str, tip: str) -> list[Item]:
+    """Why commits must not go to a remote that does not have them: hands made them, not we."""
+    with blobs.of_commits(root, tip, name, refusing.MAX_BYTES) as found:
+        why = refusing.reasons(found)
+    cure = (
+        f"Undo the commits that {name} does not have, keeping every change (`git reset --soft "
+        f"{name}/BRANCH`), mend that, and push again."
+    )
+    return [
+        Item(f"Not pushed: commit {_maker(root, each.file.oid, tip)}, {each.fact}.", "wrong", cure)
+        for each in why
+    ]
 
 
 def commit(root: Path, message: str) -> list[Item]:
@@ -82,6 +90,8 @@ def push(root: Path) -> list[Item]:
         return [Item(fact, "wrong", "Run `git switch -c NAME`, then push again.")]
     if not name:
         return [NO_REMOTE]
+    if found := outgoing(root, name, head):
+        return [*found, Item("THE CODE WAS NOT PUSHED.", "wrong", "Mend that, then push again.")]
     sent = processes.git(root, "push", "--quiet", name, f"HEAD:refs/heads/{branch}")
     if sent.returncode != 0:
         fact = f"`git push` to {name} failed: {processes.last_lines(sent)}."
@@ -128,35 +138,26 @@ def landed(root: Path, url: str, branch: str, commit: str, shown: str) -> Item:
 
 
 def main(paths: list[str] | None = None) -> int:
-    """Prints why files of the current folder must not be committed; exit 1 where there are any."""
-    found = refusals(Path.cwd(), sys.argv[1:] if paths is None else paths)
+    """Prints why staged files of the project at hand must not be committed; exit 1 where any is."""
+    wanted = sys.argv[1:] if paths is None else paths
+    found = [item for items in refused_as_staged(Path.cwd(), wanted).values() for item in items]
     for item in found:
         print(item.fact, item.cure)
     return 1 if found else 0
 
 
-def _reason(root: Path, path: str) -> str:
-    name = Path(path).name
-    if (name == ".env" or name.startswith(".env.")) and name != ".env.example":
-        return "it holds accounts and keys"
-    if path == ".dvc/config.local" or name in _NEVER:
-        return "it is the place for keys that stay on this machine"
-    size = _bytes(root / path) or 0
-    if size > MAX_BYTES:
-        return f"it has {size / 1e6:.1f} MB, and data belongs to DVC (`dvc add`)"
-    return ""
+def _told(why: list[refusing.Reason]) -> dict[str, list[Item]]:
+    items_by_path: dict[str, list[Item]] = {}
+    for each in why:
+        item = Item(f"Not committed: {each.fact}.", "wrong", each.cure)
+        items_by_path.setdefault(each.file.path, []).append(item)
+    return items_by_path
 
 
-def _bytes(path: Path) -> int | None:
-    """The size of a file, None where there is none: a running stage may just have renamed it."""
-    try:
-        return path.stat().st_size if path.is_file() else None
-    except OSError:
-        return None
-
-
-def _refused(path: str, reason: str) -> Item:
-    return Item(f"Not committed: {path}, because {reason}.", "wrong", "Ignore it or move it.")
+def _maker(root: Path, oid: str, tip: str) -> str:
+    """The oldest commit that has a version of a file."""
+    made = processes.git_line(root, "log", "--format=%h", f"--find-object={oid}", tip)
+    return made.split()[-1] if made else tip[:7]
 
 
 if __name__ == "__main__":

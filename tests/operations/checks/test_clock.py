@@ -82,7 +82,7 @@ def test_a_server_that_is_not_there_has_no_clock() -> None:
         (Remote("a", "s3://b", "http://host:9000"), "", "http://host:9000/"),
         (Remote("a", "s3://b/c"), "https://git.host/x", "https://s3.amazonaws.com/"),
         (Remote("a", "gs://b"), "", "https://storage.googleapis.com/"),
-        (Remote("a", "/folder"), "https://me:word@git.host/x.git", "https://git.host/"),
+        (Remote("a", "/folder"), "https://me@git.host/x.git", "https://git.host/"),
         (Remote("a", "ssh://host/x"), "git@git.host:x.git", ""),
         (None, "", ""),
     ],

@@ -3,7 +3,7 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from backtracking.operations import processes, remote
+from backtracking.operations import commit, processes, remote
 from backtracking.operations.checks import limited
 from backtracking.operations.items import Item
 
@@ -34,18 +34,14 @@ def pipeline_item(root: Path) -> Item:
     return Item("dvc.yaml, params.yaml and DVC's configuration are there.")
 
 
-def push_remote(root: Path) -> str:
-    """Name of the remote that the branch at hand is pushed to, empty where there is none."""
-    names = processes.git_line(root, "remote").split()
-    branch = processes.git_line(root, "branch", "--show-current")
-    name = processes.git_line(root, "config", f"branch.{branch}.remote") if branch else ""
-    return name or ("origin" if "origin" in names else next(iter(names), ""))
-
-
 def push_url(root: Path) -> str:
-    """Address of that remote, empty where there is none."""
-    name = push_remote(root)
-    return processes.git_line(root, "remote", "get-url", "--push", name) if name else ""
+    """Address that the branch at hand is pushed to, empty where there is none."""
+    name = _push_remote(root)
+    return commit.push_url(root, name) if name else ""
+
+
+def _push_remote(root: Path) -> str:
+    return commit.remote_name(root, processes.git_line(root, "branch", "--show-current"))
 
 
 def _identity(root: Path) -> Item:
@@ -58,7 +54,7 @@ def _identity(root: Path) -> Item:
 
 
 def _remote_items(root: Path, seconds: float) -> list[Item]:
-    name, url = push_remote(root), push_url(root)
+    name, url = _push_remote(root), push_url(root)
     if not url:
         cure = "Run `git remote add origin URL`, then `make push`."
         fact = "git has no remote: the code and its history are ONLY ON THIS MACHINE."
