@@ -7,7 +7,7 @@ lock of DVC is taken, so this works beside a running `dvc repro`.
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -59,14 +59,15 @@ class Object:
         path: the file that it is, relative to the project; for a list of files the folder.
         bytes: its size as recorded, where dvc.lock says it.
         stage: whose it is.
-        problem: of a folder's list that does not tell the folder's files, and why.
+        is_known: false for a folder's list that is neither here nor, whole, in the remote: its
+            files are unknown.
     """
 
     oid: str
     path: str
     bytes: int | None
     stage: str
-    problem: str = ""
+    is_known: bool = True
 
 
 @dataclass(frozen=True)
@@ -138,32 +139,24 @@ def unfinished(root: Path) -> list[str]:
 
 
 def objects(outs: Iterable[Out], expected: Expected, bucket: Bucket) -> Iterator[Object]:
-    """Every object of some outs: a folder's files, then its list.
+    """Every object of some outs: a folder's list, then its files.
 
     The list comes from the local cache or else from the remote, and only where its bytes hash to
-    its name; otherwise it is yielded alone, with the problem.
+    its name; otherwise it is yielded alone, as not known.
 
     Raises:
         StoreError: where the remote cannot be asked.
+        UserError: for a list that is damaged or has paths that lead out of its folder.
     """
     for out in outs:
-        problem = ""
-        if out.is_folder:
-            problem = yield from _files(out, expected, bucket)
-        yield Object(out.oid, out.path, None if out.is_folder else out.bytes, out.stage, problem)
-
-
-def _files(out: Out, expected: Expected, bucket: Bucket) -> Generator[Object, None, str]:
-    """The files of a folder, and at the end what is the matter with its list, if anything."""
-    listed = _listed(out.oid, expected, bucket)
-    if listed is None:
-        return f"it is not here either, so its {out.n_files or 0} files are unknown"
-    try:
-        for entry in manifests.entries(out.oid, listed):
-            yield Object(entry.oid, f"{out.path}/{entry.path}", None, out.stage)
-    except UserError as error:
-        return str(error)
-    return ""
+        if not out.is_folder:
+            yield Object(out.oid, out.path, out.bytes, out.stage)
+            continue
+        listed = _listed(out.oid, expected, bucket)
+        yield Object(out.oid, out.path, None, out.stage, listed is not None)
+        if listed is not None:
+            for entry in manifests.entries(out.oid, listed):
+                yield Object(entry.oid, f"{out.path}/{entry.path}", None, out.stage)
 
 
 def _listed(oid: str, expected: Expected, bucket: Bucket) -> bytes | None:

@@ -4,84 +4,21 @@ Work goes by the first two digits of the keys, some at a time in threads; expect
 the disk, so memory grows with what is missing and not with what is there.
 """
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
 
+from backtracking.errors import UserError
 from backtracking.operations import expected, manifests, targets
 from backtracking.operations.bucket import Bucket, Stored
 from backtracking.operations.comparison import Evidence, Judge
 from backtracking.operations.expected import Expected, Object, Out
 from backtracking.operations.ledger import Entry, Ledger
-
-N_THREADS = 16
-
-S = TypeVar("S")
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """An object that the remote does not hold as it should.
-
-    Attributes:
-        oid: its key.
-        path: the file that it is, relative to the project; for a folder's list the folder.
-        stage: whose it is.
-        reason: in words; empty where it is just not there.
-        places: where it is expected from: HEAD, the workspace or both.
-        bytes: its size in the local cache, if it has an object of that key (not looked into).
-        n_more: further paths with the same content.
-    """
-
-    oid: str
-    path: str
-    stage: str
-    reason: str
-    places: tuple[str, ...]
-    bytes: int | None = None
-    n_more: int = 0
-
-
-@dataclass(frozen=True)
-class Verified:
-    """What a remote was found to hold.
-
-    Attributes:
-        url: the remote.
-        n_expected: objects, each counted once.
-        n_bytes: of those that are there and not wrong.
-        by_evidence: number of those by what was compared.
-        missing: objects that are not there.
-        wrong: objects that are not what their key says.
-        expected: what was read from HEAD and the workspace.
-        hashes_are_content: whether the store's own hashes count.
-    """
-
-    url: str
-    n_expected: int
-    n_bytes: int
-    by_evidence: dict[Evidence, int]
-    missing: tuple[Finding, ...]
-    wrong: tuple[Finding, ...]
-    expected: Expected
-    hashes_are_content: bool = True
-
-    @property
-    def n_present(self) -> int:
-        """Objects that are there and not wrong."""
-        return sum(self.by_evidence.values())
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether something is expected, all of that is known, and all of it is there."""
-        is_there = not self.missing and not self.wrong and not self.expected.problems
-        return self.n_expected > 0 and is_there
+from backtracking.operations.store_errors import StoreError
+from backtracking.operations.threads import in_threads
+from backtracking.operations.verified import Finding, Verified
 
 
 @dataclass
@@ -127,7 +64,12 @@ def inspect(
     inspector = _Inspector(found, outs, bucket, Judge(bucket, deep))
     with closing(Ledger()) as ledger:
         for number, out in enumerate(outs):
-            ledger.add(number, filter(is_meant, expected.objects([out], found, bucket)))
+            try:
+                ledger.add(number, filter(is_meant, expected.objects([out], found, bucket)))
+            except StoreError:
+                raise
+            except UserError as error:
+                inspector.damaged[number] = str(error)
         tally = inspector.everything(ledger)
         for number, out in enumerate(outs):
             if is_meant(Object(out.oid, out.path, None, out.stage)):
@@ -150,6 +92,7 @@ class _Inspector:
     outs: list[Out]
     bucket: Bucket
     judge: Judge
+    damaged: dict[int, str] = field(default_factory=dict)
 
     def everything(self, ledger: Ledger) -> _Tally:
         """Every object of the ledger."""
@@ -199,7 +142,7 @@ class _Inspector:
             return _Seen(entries, None)
         size = next((e.object.bytes for e in entries if e.object.bytes is not None), None)
         verdict = self.judge.judge(oid, stored, size, self.expected.cached(oid))
-        return _Seen(entries, stored, verdict.evidence, verdict.wrong or _problem(entries))
+        return _Seen(entries, stored, verdict.evidence, verdict.wrong or self._problem(entries))
 
     def _reread(self, entry: Entry) -> _Seen | None:
         """An object by its content, if only its presence was compared."""
@@ -231,10 +174,22 @@ class _Inspector:
                 tally.bytes_by_out[entry.out] += 0 if is_list else seen.stored.bytes
             tally.unsized_by_out[numbers[0]] += seen.evidence == "presence"
 
+    def _problem(self, entries: list[Entry]) -> str:
+        """Why a folder's list does not tell its files, where this is one that does not."""
+        for entry in entries:
+            out = self.outs[entry.out]
+            if entry.object.path != out.path:
+                continue
+            if entry.out in self.damaged:
+                return self.damaged[entry.out]
+            if not entry.object.is_known:
+                return f"it is not here either, so its {out.n_files or 0} files are unknown"
+        return ""
+
     def _finding(self, seen: _Seen) -> Finding:
         first = seen.entries[0].object
         places = {place for entry in seen.entries for place in self.outs[entry.out].places}
-        reason = seen.wrong or _problem(seen.entries)
+        reason = seen.wrong or self._problem(seen.entries)
         paths = {entry.object.path for entry in seen.entries}
         size = _size(self.expected.cached(first.oid))
         return Finding(
@@ -246,27 +201,6 @@ class _Inspector:
             bytes=size,
             n_more=len(paths) - 1,
         )
-
-
-def in_threads(
-    act: Callable[[S], T], values: Iterable[S], n_threads: int = N_THREADS
-) -> Iterator[T]:
-    """Results in order, with only a few values taken ahead; an error ends it all."""
-    waiting: deque[Future[T]] = deque()
-    pool = ThreadPoolExecutor(n_threads)
-    try:
-        for value in values:
-            waiting.append(pool.submit(act, value))
-            if len(waiting) > n_threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _problem(entries: list[Entry]) -> str:
-    return next((entry.object.problem for entry in entries if entry.object.problem), "")
 
 
 def _size(path: Path) -> int | None:

@@ -33,12 +33,12 @@ class Ledger:
             self._base = sqlite3.connect("")
             self._base.execute(
                 "CREATE TABLE objects (oid TEXT, path TEXT, bytes INTEGER, stage TEXT, "
-                "problem TEXT, out INTEGER)"
+                "is_known INTEGER, out INTEGER)"
             )
 
     def add(self, out: int, objects: Iterable[Object]) -> None:
         """Takes in the objects of an out, one at a time."""
-        rows = ((o.oid, o.path, o.bytes, o.stage, o.problem, out) for o in objects)
+        rows = ((o.oid, o.path, o.bytes, o.stage, o.is_known, out) for o in objects)
         with _readable_errors():
             self._base.executemany("INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?)", rows)
 
@@ -63,12 +63,11 @@ class Ledger:
         self._base.close()
 
     def _entries(self, where: str, values: tuple[object, ...]) -> Iterator[Entry]:
-        columns = "oid, path, bytes, stage, problem, out"
+        columns = "oid, path, bytes, stage, is_known, out"
         with _readable_errors():
-            for *described, out in self._base.execute(
-                f"SELECT {columns} FROM objects WHERE {where}", values
-            ):
-                yield Entry(Object(*described), out)
+            query = f"SELECT {columns} FROM objects WHERE {where}"
+            for oid, path, size, stage, is_known, out in self._base.execute(query, values):
+                yield Entry(Object(oid, path, size, stage, bool(is_known)), out)
 
 
 @contextmanager

@@ -10,8 +10,8 @@ from pathlib import Path
 from backtracking.operations import expected, inspection, remote, unsaved
 from backtracking.operations.bucket import Bucket, open_bucket
 from backtracking.operations.comparison import Evidence
-from backtracking.operations.inspection import Finding, Verified
 from backtracking.operations.items import Item
+from backtracking.operations.verified import Finding, Verified
 
 _COMPARED: dict[Evidence, str] = {
     "read": "read and hashed",
