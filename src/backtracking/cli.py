@@ -33,6 +33,7 @@ app.command()(readable(extraction.extract))
 app.command()(readable(belief.bench_directions))
 app.command()(readable(commands.verify))
 app.command()(readable(commands.restore))
+app.command()(readable(commands.backup))
 
 Message = Annotated[str, typer.Option("--message", "-m", help="Message of the commit.")]
 
@@ -116,19 +117,6 @@ def push(message: Message = "", as_json: AsJson = False) -> None:
         return push.push(state.root, message)
 
     report("push", as_json, send)
-
-
-@app.command()
-@readable
-def backup(message: Message = "", as_json: AsJson = False) -> None:
-    """Take a snapshot, then push."""
-
-    def save() -> list[Item]:
-        from backtracking.operations import push
-
-        return push.backup(state.root, message)
-
-    report("backup", as_json, save)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

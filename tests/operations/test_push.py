@@ -8,7 +8,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from backtracking.errors import UserError
-from backtracking.operations import data, items, push, remote
+from backtracking.operations import backup, data, items, push, remote
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_a_backup_with_both_remotes_elsewhere_is_proven(
         ["git", "remote", "add", "origin", tmp_path / "there.git"], cwd=project, check=True
     )
     remote.set_default(project, "s3://study/data", bucket)
-    found = push.backup(project, "Before the instance goes")
+    found = backup.backup(project, "Before the instance goes")
     assert items.proven(found), facts(found, "wrong")
     assert "All 5 objects" in facts(found, "ok")
     assert "s3://study/data" in facts(found, "ok")

@@ -1,9 +1,13 @@
 """The verbs that save work, their options, and what they answer. Nothing heavy until they run."""
 
+import os
+import sys
+import threading
 from typing import Annotated
 
 import typer
 
+from backtracking.errors import UserError
 from backtracking.operations.items import Item
 from backtracking.verbs import AsJson, report, state
 
@@ -54,3 +58,68 @@ def restore(
         return restore.restore(state.root, take_wip=not no_wip, remote=remote)
 
     report("restore", as_json, bring)
+
+
+def backup(
+    message: Annotated[
+        str,
+        typer.Option("--message", "-m", help="Commit every change on the branch, under this."),
+    ] = "",
+    deadline: Annotated[
+        str | None, typer.Option(help="How long it may take, such as 90s or 2m.")
+    ] = None,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Ask running stages to stop where they are saved.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Save code, data and unfinished work elsewhere, and prove it: before the machine goes.
+
+    Changes that are not of the pipeline go to the branch wip/BRANCH, and index, HEAD and files stay
+    as they are. With --deadline what is small and cannot be made again goes first. Safe beside a
+    running repro, and to interrupt. Exit 0 only if all is proven.
+    """
+    from backtracking.operations.deadlines import seconds_of
+
+    seconds = seconds_of(deadline) if deadline is not None else None
+    found: list[Item] = []
+
+    def save() -> list[Item]:
+        from backtracking.operations import backup
+
+        own = None if seconds is None else max(seconds - 1.5, seconds / 2)
+        return backup.backup(state.root, message, own, stop=stop, items=found)
+
+    if seconds is None:
+        report("backup", as_json, save)
+        return
+    guard = threading.Timer(seconds - 0.3, _give_up, (found, as_json))
+    guard.daemon = True
+    guard.start()
+    code = 0
+    try:
+        report("backup", as_json, save)
+    except typer.Exit as ending:
+        code = ending.exit_code
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 1
+    guard.cancel()
+    _leave(code)
+
+
+def _give_up(found: list[Item], as_json: bool) -> None:
+    """Tells at the last moment what is known, where something local has hung."""
+    fact = "THE TIME WAS UP in the middle of it: what is not named here as saved is not."
+    known = [*found, Item(fact, "wrong", "Run it again: what arrived stays.")]
+    try:
+        report("backup", as_json, lambda: known)
+    finally:
+        _leave(1)
+
+
+def _leave(code: int) -> None:
+    """Ends the process whatever its threads hang on."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -25,7 +25,7 @@ class Receipt:
         created: when, in UTC, by this machine's clock.
         machine: the name of the machine's store.
         proven: whether all of it was.
-        content: hash of what git holds of the working tree, without `runs/`.
+        content_sha256: hash of what git holds of the working tree, without `runs/`.
         commit: the commit that holds the working tree.
         branch: the branch of the git remote that showed it.
         git: the git remote.
@@ -33,17 +33,17 @@ class Receipt:
         comparison: how objects were compared.
         n_objects: objects of finished outs that were expected there.
         missing: those that are not, as `path (stage): why`.
-        outs: hash of the outs that were expected.
+        outs_sha256: hash of the outs that were expected.
         n_parts: files of unfinished work that are there.
         parts_bytes: their bytes.
-        parts: hash of their paths and contents.
+        parts_sha256: hash of their paths and contents.
         unfinished: stages that had not finished.
     """
 
     created: str
     machine: str
     proven: bool
-    content: str
+    content_sha256: str
     commit: str
     branch: str
     git: str
@@ -51,10 +51,10 @@ class Receipt:
     comparison: str
     n_objects: int
     missing: tuple[str, ...]
-    outs: str
+    outs_sha256: str
     n_parts: int
     parts_bytes: int
-    parts: str
+    parts_sha256: str
     unfinished: tuple[str, ...]
 
     @property

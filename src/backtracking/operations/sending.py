@@ -16,18 +16,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from backtracking.errors import UserError
 from backtracking.operations import manifests
 from backtracking.operations.bucket import Bucket
 from backtracking.operations.deadlines import Deadline
-from backtracking.operations.expected import Expected, Object
+from backtracking.operations.expected import Expected
 from backtracking.operations.store_errors import StoreError
 
 JOBS = 8
 """Objects on their way at the same time."""
 
 _RANKS = ("results/", "models/", "data/processed/", "data/raw/", "data/interim/traces")
+BULK = len(_RANKS)
+"""The rank of what is large and can be computed again."""
+
 _HOPELESS = ("credentials", "expired", "denied", "no bucket", "clock", "region", "support")
 _PAUSES = (1.0, 4.0)
 _IN_A_ROW = 8
@@ -88,8 +92,20 @@ class Hashed:
     sha256: str
 
 
+@runtime_checkable
+class Lost(Protocol):
+    """An object that a remote should have: its key, its file and its stage."""
+
+    @property
+    def oid(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def stage(self) -> str: ...
+
+
 def send(
-    objects: Iterable[Object], expected: Expected, root: Path, bucket: Bucket, deadline: Deadline
+    objects: Iterable[Lost], expected: Expected, root: Path, bucket: Bucket, deadline: Deadline
 ) -> Sent:
     """Sends objects that verify found missing or wrong, from DVC's cache or the workspace."""
     sweep(root / ".dvc" / "tmp")
@@ -97,10 +113,10 @@ def send(
 
 
 def object_jobs(
-    objects: Iterable[Object], expected: Expected, root: Path, bucket: Bucket
+    objects: Iterable[Lost], expected: Expected, root: Path, bucket: Bucket
 ) -> list[Job]:
     """What sends these objects, each once; a folder's list waits for those of its files."""
-    path_by_oid: dict[str, Object] = {}
+    path_by_oid: dict[str, Lost] = {}
     for found in objects:
         path_by_oid.setdefault(found.oid, found)
     files = [found for oid, found in path_by_oid.items() if not oid.endswith(".dir")]
@@ -195,11 +211,11 @@ def hash_file(path: Path) -> Hashed:
 
 def rank_of(path: str) -> int:
     """What goes before what: results, weights, then what took long to make, then the rest."""
-    return next((n for n, start in enumerate(_RANKS) if path.startswith(start)), len(_RANKS))
+    return next((n for n, start in enumerate(_RANKS) if path.startswith(start)), BULK)
 
 
 def _object_job(
-    found: Object,
+    found: Lost,
     expected: Expected,
     root: Path,
     bucket: Bucket,
@@ -216,7 +232,7 @@ def _object_job(
 
 
 @contextmanager
-def _intact(found: Object, cached: Path, file: Path, folder: Path) -> Iterator[Hashed]:
+def _intact(found: Lost, cached: Path, file: Path, folder: Path) -> Iterator[Hashed]:
     """What has the bytes that an object's key promises: DVC's cache, or the workspace."""
     hashed, oid = None, found.oid.removesuffix(".dir")
     with contextlib.suppress(OSError):
@@ -239,7 +255,7 @@ def _intact(found: Object, cached: Path, file: Path, folder: Path) -> Iterator[H
     )
 
 
-def _members(found: Object, expected: Expected) -> set[str]:
+def _members(found: Lost, expected: Expected) -> set[str]:
     with contextlib.suppress(OSError, UserError):
         data = expected.cached(found.oid).read_bytes()
         return {entry.oid for entry in manifests.entries(found.oid, data)}
