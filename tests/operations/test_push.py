@@ -112,7 +112,8 @@ def test_an_empty_expectation_is_an_error(project: Path) -> None:
 def test_a_push_that_dvc_refuses_is_reported_with_its_reason(project: Path) -> None:
     remote.set_default(project, "s3://study", "http://127.0.0.1:9")
     found = data.push(project)
-    assert "`dvc push` to s3://study failed" in facts(found, "wrong")
+    assert "`dvc push` to s3://study failed" in facts(found, "warning")
+    assert "s3://study" in facts(found, "wrong")
     assert "objects" not in facts(found, "ok")
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from backtracking.errors import UserError
+from backtracking.operations import expected as expectations
 from backtracking.operations import (
     finished,
     machine,
@@ -164,7 +165,7 @@ def _save_data(run: _Run) -> _Data:
     where = remote.default(run.root)
     if where is None:
         raise UserError("DVC has no default remote: NO DATA IS SAVED.", remote.SET)
-    expected = finished.read(run.root)
+    expected = expectations.read(run.root)
     bucket = open_bucket(run.root)
     before = run.attempt(lambda: finished.look(run.root, expected, bucket, run.reserved))
     wanted = finished.lost(before) if before else []
@@ -177,10 +178,18 @@ def _save_data(run: _Run) -> _Data:
     if before is not None:
         known = before
         proof = run.attempt(lambda: finished.prove(run.root, known, sent, bucket, run.deadline))
-    run.items += finished.items(proof) if proof else []
+    run.items += _finished_items(proof) if proof else []
     run.items += unfinished.items(run.root, expected, kept, bucket)
     run.items += remote.survival(run.root, where)
     return _Data(bucket, proof, kept)
+
+
+def _finished_items(proof: Proof) -> list[Item]:
+    """What is said of finished data; that there is none yet is no fault while stages wait."""
+    found = proof.verified
+    if not found.n_expected and not found.expected.problems and found.expected.unfinished:
+        return [Item("No stage has finished: there is no finished data to save.", "warning")]
+    return finished.items(proof)
 
 
 def _save_parts(run: _Run, expected: Expected, bucket: Bucket) -> Kept:
@@ -221,7 +230,7 @@ def _receipt(run: _Run, code: _Code, data: _Data | None) -> Receipt:
         remote=data.bucket.url if data else "",
         comparison=proof.comparison if proof else "",
         n_objects=verified.n_expected if verified else 0,
-        missing=tuple(f"{f.path} ({f.stage}): {f.reason}" for f in proof.lost) if proof else (),
+        missing=_missing(verified),
         outs_sha256=_outs_hash(verified),
         n_parts=len(parts),
         parts_bytes=sum(part.bytes for part in parts),
@@ -250,6 +259,11 @@ def _commit_receipt(run: _Run, before: Pushed) -> None:
     if before.proven and not again.proven:
         fact = "The receipt itself is not in git yet; the next backup takes it along."
         run.items.append(Item(fact, "warning"))
+
+
+def _missing(verified: Verified | None) -> tuple[str, ...]:
+    found = finished.lost(verified) if verified else []
+    return tuple(f"{f.path} of {f.stage} ({f.oid}, a hash): {f.reason}" for f in found)
 
 
 def _outs_hash(verified: Verified | None) -> str:

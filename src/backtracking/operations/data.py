@@ -4,41 +4,41 @@ import sys
 from pathlib import Path
 
 from backtracking.errors import UserError
-from backtracking.operations import processes, remote, unsaved, verify
+from backtracking.operations import expected as expectations
+from backtracking.operations import finished, processes, remote, unsaved
 from backtracking.operations.bucket import open_bucket
+from backtracking.operations.deadlines import Deadline
 from backtracking.operations.items import Item
 
 
 def push(root: Path) -> list[Item]:
     """`dvc push` to the default remote, then a look of our own at what the remote holds.
 
-    DVC's "up to date" is not relied on: it is said also of data that is in neither place.
+    DVC's "up to date" is not relied on: it is said also of data that is in neither place. What it
+    believes is there and is not, is sent after it, object by object.
     """
     where = remote.default(root)
     if where is None:
         return [remote.item(root), _unsaved("There is no DVC remote.")]
     sent = processes.dvc(root, "--wait-for-lock", "push", shown=sys.stderr.isatty())
+    items = []
     if sent.returncode != 0:
-        return [_unsaved(f"`dvc push` to {where.url} failed: {processes.last_lines(sent)}.")]
+        fact = f"`dvc push` to {where.url} failed: {processes.last_lines(sent)}."
+        items.append(Item(fact, "warning", "What it left was sent without it, as far as it went."))
     try:
-        items = verify.told(verify.check(root, None, open_bucket(root)))
+        items += _send_the_rest(root)
         items += unsaved.items(root, [])
     except UserError as error:
-        return [_unsaved(str(error))]
-    if remote.on_this_disk(where, root):
-        items.append(_loud(where))
-    elif where.is_folder:
-        items.append(remote.item(root))
-    return items
+        return [*items, _unsaved(str(error))]
+    return [*items, *remote.survival(root, where)]
 
 
-def _loud(where: remote.Remote) -> Item:
-    return Item(
-        f"THE DATA IS ONLY ON THIS MACHINE: the DVC remote `{where.name}` is {where.folder}, and "
-        "goes when the machine goes.",
-        "wrong",
-        "Run `backtracking remote set s3://BUCKET/PATH`, then push again.",
-    )
+def _send_the_rest(root: Path) -> list[Item]:
+    bucket, expected, deadline = open_bucket(root), expectations.read(root), Deadline()
+    before = finished.look(root, expected, bucket, deadline)
+    sent = finished.send(root, finished.lost(before), expected, bucket, deadline)
+    proof = finished.prove(root, before, [sent], bucket, deadline)
+    return finished.items(proof)
 
 
 def _unsaved(fact: str) -> Item:
