@@ -55,14 +55,15 @@ def test_a_backup_with_both_remotes_elsewhere_is_proven(
     assert "runs/" in committed
     assert "metadata.txt" in committed
     assert ".dvc/config" in committed
-    # The remote loses a file of a folder whose list stands: DVC says "up to date", we don't.
+    # The remote loses a file of a folder whose list stands: DVC says "up to date", we send it.
     client = boto3.client("s3", endpoint_url=bucket)
     keys = [o["Key"] for o in client.list_objects_v2(Bucket="study")["Contents"]]
     client.delete_object(Bucket="study", Key=next(k for k in keys if not k.endswith(".dir")))
-    client.close()
     found = data.push(project)
-    assert not items.proven(found)
-    assert facts(found, "wrong").count("MISSING") == 1
+    assert items.proven(found), facts(found, "wrong")
+    assert "Sent now, object by object: 1." in facts(found, "ok")
+    assert keys == [o["Key"] for o in client.list_objects_v2(Bucket="study")["Contents"]]
+    client.close()
 
 
 def test_what_stays_on_this_machine_is_said_loudly_and_a_refused_commit_keeps_no_data_back(

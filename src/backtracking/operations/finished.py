@@ -86,7 +86,7 @@ def items(proof: Proof) -> list[Item]:
     """The proof in sentences."""
     told = verify.told(proof.verified)
     if proof.n_sent:
-        told.append(Item(f"{proof.n_sent} of them were sent now, one by one."))
+        told.append(Item(f"Sent now, object by object: {proof.n_sent}."))
     return told
 
 
