@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +86,6 @@ def keys(endpoint: str, prefix: str = "") -> dict[str, int]:
         return {o["Key"]: o["Size"] for page in pages for o in page.get("Contents", [])}
 
 
-def clear(endpoint: str) -> None:
-    """Empties the bucket."""
-    with client(endpoint) as s3:
-        for key in keys(endpoint):
-            s3.delete_object(Bucket=BUCKET, Key=key)
-
-
 def wait_until_listening(port: int, log: Path, seconds: float = 60) -> None:
     """Returns when something accepts connections on a port."""
     deadline = time.monotonic() + seconds
@@ -101,3 +95,64 @@ def wait_until_listening(port: int, log: Path, seconds: float = 60) -> None:
                 return
         time.sleep(0.05)
     raise TimeoutError(f"no server on port {port}:\n{log.read_text()}{os.linesep}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A remote that a test can look into and tamper with, past the code under test.
+
+    Attributes:
+        kind: `folder`, `moto` or `rclone`.
+        url: of the DVC remote.
+        endpoint: of the server, empty for a folder.
+    """
+
+    kind: str
+    url: str
+    endpoint: str = ""
+
+    def keys(self) -> dict[str, int]:
+        """Sizes of all objects by key."""
+        if self.kind == "folder":
+            files = [path for path in Path(self.url).rglob("*") if path.is_file()]
+            return {f.relative_to(self.url).as_posix(): f.stat().st_size for f in files}
+        prefix = f"{self._prefix}/"
+        return {key.removeprefix(prefix): n for key, n in keys(self.endpoint, prefix).items()}
+
+    def put(self, key: str, data: bytes) -> None:
+        """Puts an object, or another in its place."""
+        if self.kind == "folder":
+            path = Path(self.url) / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)
+            path.write_bytes(data)
+            return
+        with client(self.endpoint) as s3:
+            s3.put_object(Bucket=BUCKET, Key=f"{self._prefix}/{key}", Body=data)
+
+    def get(self, key: str) -> bytes:
+        """The bytes of an object."""
+        if self.kind == "folder":
+            return (Path(self.url) / key).read_bytes()
+        with client(self.endpoint) as s3:
+            answer = s3.get_object(Bucket=BUCKET, Key=f"{self._prefix}/{key}")
+            with answer["Body"] as body:
+                return body.read()
+
+    def remove(self, key: str) -> None:
+        """Removes an object."""
+        if self.kind == "folder":
+            (Path(self.url) / key).unlink()
+            return
+        with client(self.endpoint) as s3:
+            s3.delete_object(Bucket=BUCKET, Key=f"{self._prefix}/{key}")
+
+    def fill(self, cache: Path) -> None:
+        """Puts every object of a DVC cache, as a push that went well."""
+        for path in (cache / "files").rglob("*"):
+            if path.is_file():
+                self.put(path.relative_to(cache).as_posix(), path.read_bytes())
+
+    @property
+    def _prefix(self) -> str:
+        return self.url.removeprefix(f"s3://{BUCKET}/")
