@@ -126,7 +126,7 @@ def test_there_is_a_word_for_no_remote_an_unknown_one_and_one_by_name(project: P
 
 
 def test_any_file_system_of_dvc_serves(project: Path, tmp_path: Path) -> None:
-    from dvc.fs import MemoryFileSystem
+    from dvc_objects.fs.memory import MemoryFileSystem
 
     bucket = Bucket("memory://study", "/study", MemoryFileSystem(global_store=False))
     (tmp_path / "file").write_bytes(b"in memory")
@@ -141,7 +141,7 @@ def test_any_file_system_of_dvc_serves(project: Path, tmp_path: Path) -> None:
 
 
 def test_a_store_of_google_gives_its_md5(project: Path) -> None:
-    from dvc.fs import MemoryFileSystem
+    from dvc_objects.fs.memory import MemoryFileSystem
 
     bucket = Bucket("gs://study", "study", MemoryFileSystem(global_store=False))
     info = {"size": 3, "md5Hash": "kAFQmDzST7DWlj99KOF/cg==", "etag": "x"}

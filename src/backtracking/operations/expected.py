@@ -146,7 +146,7 @@ def objects(outs: Iterable[Out], expected: Expected, bucket: Bucket) -> Iterator
 
     Raises:
         StoreError: where the remote cannot be asked.
-        UserError: for a list that is damaged or has paths that lead out of its folder.
+        DamagedListError: for a list that is damaged or has paths that lead out of its folder.
     """
     for out in outs:
         if not out.is_folder:

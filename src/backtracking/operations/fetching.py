@@ -135,6 +135,8 @@ class _Fetcher:
                 losses = self._bring_all(out)
             except StoreError as error:
                 self.fetched.stopped = _told_of(error, self._arriving)
+            except manifests.DamagedListError as error:
+                losses = [Loss(Object(out.oid, out.path, None, out.stage), str(error), True)]
         if losses or self.fetched.stopped:
             self.fetched.losses[out] = losses
         else:
@@ -152,7 +154,7 @@ class _Fetcher:
                     yield wanted
 
         losses = list(self._each(files()))
-        if own[0].problem:
+        if not own[0].is_known:
             is_there = self._bucket.find(manifests.key(out.oid)) is not None
             reason = "is no sound list of its files" if is_there else "is not there"
             losses.append(Loss(own[0], f"{reason}, so its files are unknown", is_there))

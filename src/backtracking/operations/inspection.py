@@ -10,13 +10,11 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
-from backtracking.errors import UserError
 from backtracking.operations import expected, manifests, targets
 from backtracking.operations.bucket import Bucket, Stored
 from backtracking.operations.comparison import Evidence, Judge
 from backtracking.operations.expected import Expected, Object, Out
 from backtracking.operations.ledger import Entry, Ledger
-from backtracking.operations.store_errors import StoreError
 from backtracking.operations.threads import in_threads
 from backtracking.operations.verified import Finding, Verified
 
@@ -66,9 +64,7 @@ def inspect(
         for number, out in enumerate(outs):
             try:
                 ledger.add(number, filter(is_meant, expected.objects([out], found, bucket)))
-            except StoreError:
-                raise
-            except UserError as error:
+            except manifests.DamagedListError as error:
                 inspector.damaged[number] = str(error)
         tally = inspector.everything(ledger)
         for number, out in enumerate(outs):

@@ -13,6 +13,10 @@ _OID = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
+class DamagedListError(UserError):
+    """A folder's list that is none, or names a path outside its folder."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """One file of a folder.
@@ -45,13 +49,13 @@ def entries(oid: str, data: bytes) -> Iterator[Entry]:
     """The files of a folder, one at a time: the list is never held as objects as a whole.
 
     Raises:
-        UserError: for a list that is none, or names a path outside its folder.
+        DamagedListError: for a list that is none, or names a path outside its folder.
     """
     try:
         for value in _values(data.decode()):
             yield _entry(value)
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"The list of files {oid} is damaged: {error}.") from None
+        raise DamagedListError(f"the list of files {oid} is damaged: {error}.") from None
 
 
 def _values(text: str) -> Iterator[object]:
