@@ -34,6 +34,7 @@ app.command()(readable(belief.bench_directions))
 app.command()(readable(commands.verify))
 app.command()(readable(commands.restore))
 app.command()(readable(commands.backup))
+app.command()(readable(commands.watch))
 
 Message = Annotated[str, typer.Option("--message", "-m", help="Message of the commit.")]
 

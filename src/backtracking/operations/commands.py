@@ -3,6 +3,7 @@
 import os
 import sys
 import threading
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -123,3 +124,43 @@ def _leave(code: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def watch(
+    aws: Annotated[
+        bool, typer.Option("--aws", help="Ask AWS's metadata service for the notice of a spot end.")
+    ] = False,
+    metadata_url: Annotated[
+        str, typer.Option(help="Address of AWS's metadata service.")
+    ] = "http://169.254.169.254",
+    notice_file: Annotated[
+        Path | None, typer.Option(help="A file that is touched when the machine goes.")
+    ] = None,
+    notice_command: Annotated[
+        str | None, typer.Option(help="A command that ends with code 0 when the machine goes.")
+    ] = None,
+    every: Annotated[str, typer.Option(help="Time between two looks for something new.")] = "10s",
+    deadline: Annotated[str, typer.Option(help="Time for the backup after a notice.")] = "90s",
+    as_json: AsJson = False,
+) -> None:
+    """Send each finished shard, checkpoint and out as it is made; on a notice, back up and stop.
+
+    Runs beside `make reproduce`, in a terminal of its own. SIGTERM to it is a notice. Ctrl-C ends
+    it without a backup and says what is not sent. Exit 0 only if all is saved.
+    """
+
+    def look() -> list[Item]:
+        from backtracking.operations import deadlines, notices, watch
+
+        sources: list[notices.Source] = [notices.AwsSpot(metadata_url)] if aws else []
+        sources += [notices.TouchedFile(notice_file)] if notice_file else []
+        sources += [notices.EndOfCommand(notice_command)] if notice_command else []
+        options = watch.Options(
+            sources=sources,
+            every_s=deadlines.seconds_of(every),
+            deadline_s=deadlines.seconds_of(deadline),
+            say=watch.say_on(sys.stderr if as_json else sys.stdout),
+        )
+        return watch.watch(state.root, options)
+
+    report("watch", as_json, look)

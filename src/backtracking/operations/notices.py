@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
@@ -42,6 +42,7 @@ class Notice:
     seconds: float | None = None
 
 
+@runtime_checkable
 class Source(Protocol):
     """Something that may give a notice."""
 
