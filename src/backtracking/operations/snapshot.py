@@ -8,7 +8,15 @@ from pathlib import Path
 
 from backtracking import artifacts
 from backtracking.errors import UserError
-from backtracking.operations import device, environment, processes, remote, secrets, stage_seconds
+from backtracking.operations import (
+    device,
+    environment,
+    processes,
+    receipts,
+    remote,
+    secrets,
+    stage_seconds,
+)
 from backtracking.operations.items import Item
 
 MAX_DIFF_BYTES = 1_000_000
@@ -22,7 +30,7 @@ COPIES = ("params.yaml", "dvc.lock", "results/summary.json", "results/claims.jso
 LAST_RECEIPT = "last_receipt.json"
 """The newest receipt that there was before this snapshot; its own is `receipt.json`."""
 
-NO_RECEIPT = "none: nothing was proven saved"
+NO_RECEIPT = "none: nothing was ever proven saved"
 
 HERE_ONLY = Item(
     "A snapshot is on this machine only until it is pushed.",
@@ -52,17 +60,12 @@ def take(root: Path) -> list[Item]:
     _write(folder / "environment.txt", "\n".join(installed) + "\n")
     if seconds := stage_seconds.known(root):
         artifacts.write_json(folder / stage_seconds.NAME, seconds)
-    receipt = newest_receipt(root)
-    if receipt and receipt.stat().st_size <= MAX_RECEIPT_BYTES:
-        artifacts.write_bytes(folder / LAST_RECEIPT, receipt.read_bytes())
+    last = receipts.newest(root)
+    if last and last[0].stat().st_size <= MAX_RECEIPT_BYTES:
+        artifacts.write_bytes(folder / LAST_RECEIPT, last[0].read_bytes())
     metadata = _metadata(root, folder.name, present, state)
     _write(folder / "metadata.txt", "\n".join(metadata) + "\n")
     return _said(folder.relative_to(root), present, state)
-
-
-def newest_receipt(root: Path) -> Path | None:
-    """The receipt of the newest backup that proved something, as far as this checkout knows."""
-    return max((root / "runs").glob("*/receipt.json"), default=None)
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,6 @@ def _state(root: Path) -> _State:
 
 def _metadata(root: Path, name: str, present: list[str], state: _State) -> list[str]:
     where = remote.default(root)
-    receipt = newest_receipt(root)
     absent = [item for item in COPIES if item not in present]
     differs = "differs from the commit, see git_status.txt and git_diff.patch"
     return [
@@ -113,11 +115,20 @@ def _metadata(root: Path, name: str, present: list[str], state: _State) -> list[
         f"diff: {f'cut after {MAX_DIFF_BYTES} bytes' if state.is_cut else 'whole'}, redacted",
         f"git remote: {processes.git_line(root, 'remote', 'get-url', 'origin') or 'no origin'}",
         f"dvc remote: {where.url if where else 'none'}",
-        f"last receipt: {receipt.relative_to(root) if receipt else NO_RECEIPT}",
+        f"last receipt: {_last_receipt(root)}",
         f"not there to copy: {', '.join(absent) or 'nothing'}",
         f"python: {platform.python_version()}",
         *device.lines(),
     ]
+
+
+def _last_receipt(root: Path) -> str:
+    last = receipts.newest(root)
+    if last is None:
+        return NO_RECEIPT
+    path, receipt = last
+    what = "all was proven saved" if receipt.proven else "NOT ALL was proven saved"
+    return f"{path.relative_to(root)}, {receipt.created}: {what}"
 
 
 def _said(where: Path, present: list[str], state: _State) -> list[Item]:
