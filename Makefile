@@ -12,7 +12,7 @@ UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(OWN_UV))
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: help install doctor smoke notebook lint format test test-slow test-all snapshot push backup reproduce readme lock
+.PHONY: help install doctor smoke notebook lint format test test-slow test-all snapshot push backup restore reproduce readme lock
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ push: | $(BIN)/backtracking ## Commit and push code to git and data to the DVC r
 
 backup: | $(BIN)/backtracking ## Snapshot, then push: before the instance goes
 	@$(BIN)/backtracking backup $(ARGS)
+
+restore: $(STAMP) ## On a new machine: bring back what was saved, say what is left to run
+	@$(BIN)/backtracking restore $(ARGS)
 
 readme: $(STAMP) ## Put the committed results into the README and the docs
 	@$(BIN)/python -m backtracking.report.readme $(ARGS)

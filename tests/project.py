@@ -12,6 +12,7 @@ from backtracking.operations import profile
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
+REPRO = ("dvc", "--wait-for-lock", "repro")
 
 
 def environment(**extra: str) -> dict[str, str]:

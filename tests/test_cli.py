@@ -18,6 +18,7 @@ VERBS = (
     ["extract"],
     ["bench-directions"],
     ["snapshot"],
+    ["log"],
     ["push"],
     ["backup"],
     ["reproduce"],

@@ -62,10 +62,31 @@ def recorded(folder: Path, code: str, **variables: str) -> bytes:
     return file.read_bytes()
 
 
+AWS_SECRET = "wJalrXUtnFEMI" + "/K7MDENG/bPxRfiCYzQ9aB3dE7f"  # pragma: allowlist secret
+PLANTED = {
+    "note": "use hf_" + "aB3" * 11,
+    "list": [{"deep": "AKIA" + "ABCDEFGH12345678"}],
+    "remote": "s3://me:" + "pa55word@host/x",
+    "code": "ghp_" + "a1B2" * 9,
+    "fine": "github_pat_" + "11ABCDEFG0" * 5,
+    "server": "sk-" + "proj-a1B2c3D4e5F6g7H8",
+    "tracker": "wandb_v1_" + "aB3" * 11,
+    "line": f"WANDB_API_KEY={KEY}",
+    "aws_secret_access_key": AWS_SECRET,
+    "api_key": KEY,
+    "my_pass" + "word": "open sesame",
+}
+SECRETS = [
+    *("aB3" * 11, "ABCDEFGH12345678", "pa55word", "a1B2" * 9, "11ABCDEFG0" * 5),
+    *("proj-a1B2c3D4e5F6g7H8", KEY, AWS_SECRET, "open sesame"),
+]
+
+
 def test_an_offline_run_is_a_file_with_its_numbers_and_without_secrets(tmp_path: Path) -> None:
-    planted = "hf_" + "aB3" * 11
+    (tmp_path / "config.json").write_text(json.dumps({"seed": 1717, **PLANTED}))
     code = (
-        f"config = {{'seed': 1717, 'note': '{planted}', 'my_pass' + 'word': 'open sesame'}}\n"
+        "import json\nconfig = json.loads(Path('config.json').read_text())\n"
+        "Path('config.json').unlink()\n"
         "with tracking.run('directions', config, Path.cwd()) as run:\n"
         "    for step in range(3):\n"
         "        run.log({'loss': 1.0 / (step + 1)})\n"
@@ -75,7 +96,7 @@ def test_an_offline_run_is_a_file_with_its_numbers_and_without_secrets(tmp_path:
     for part in (b"directions", b"loss", b"solve_rate", b"0.8571", b"1717", b"[redacted]"):
         assert part in data
     written = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    for part in (planted.encode(), b"open sesame", b"diff --git"):
+    for part in (*(secret.encode() for secret in SECRETS), b"diff --git"):
         assert part not in written
 
 

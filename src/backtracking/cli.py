@@ -13,6 +13,7 @@ import typer
 from backtracking import PROJECT_ROOT
 from backtracking.belief import command as belief
 from backtracking.extraction import command as extraction
+from backtracking.operations import commands
 from backtracking.operations.items import Item
 from backtracking.verbs import AsJson, readable, report, show, state
 
@@ -30,6 +31,10 @@ app.add_typer(profile_app, name="profile")
 app.add_typer(store_app, name="store")
 app.command()(readable(extraction.extract))
 app.command()(readable(belief.bench_directions))
+app.command()(readable(commands.verify))
+app.command()(readable(commands.restore))
+app.command()(readable(commands.backup))
+app.command()(readable(commands.watch))
 
 Message = Annotated[str, typer.Option("--message", "-m", help="Message of the commit.")]
 
@@ -47,7 +52,7 @@ def _everywhere(
 @app.command()
 @readable
 def doctor(as_json: AsJson = False) -> None:
-    """Check this machine: fact, verdict, cure. Exit 0 only if the study can run."""
+    """Check this machine: fact, verdict, cure. Exit 0 only if the study can run and be saved."""
 
     def examine() -> list[Item]:
         from backtracking.operations import doctor
@@ -82,6 +87,22 @@ def snapshot(as_json: AsJson = False) -> None:
     report("snapshot", as_json, take)
 
 
+@app.command("log")
+@readable
+def log_entry(
+    title: Annotated[str, typer.Argument(help="Title of the entry, one line.")],
+    as_json: AsJson = False,
+) -> None:
+    """Put a new entry into reports/experiment_log.md, with commit, models and metrics filled in."""
+
+    def add() -> list[Item]:
+        from backtracking.operations import experiment_log
+
+        return experiment_log.add(state.root, title)
+
+    report("log", as_json, add)
+
+
 @app.command()
 @readable
 def push(message: Message = "", as_json: AsJson = False) -> None:
@@ -97,19 +118,6 @@ def push(message: Message = "", as_json: AsJson = False) -> None:
         return push.push(state.root, message)
 
     report("push", as_json, send)
-
-
-@app.command()
-@readable
-def backup(message: Message = "", as_json: AsJson = False) -> None:
-    """Take a snapshot, then push."""
-
-    def save() -> list[Item]:
-        from backtracking.operations import push
-
-        return push.backup(state.root, message)
-
-    report("backup", as_json, save)
 
 
 @app.command(context_settings={"ignore_unknown_options": True})

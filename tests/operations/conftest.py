@@ -4,9 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import servers
+from servers import Place
+
+from backtracking.operations import remote
 
 DVC_YAML = """\
 stages:
@@ -105,3 +110,36 @@ def repository(tmp_path: Path) -> Path:
     _run(root, "git", "add", "--all")
     _run(root, "git", "commit", "--quiet", "--message", "Start")
     return root
+
+
+@pytest.fixture(scope="session")
+def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of moto's S3 server with the bucket `study`; tests share it."""
+    with servers.serve("moto", tmp_path_factory.mktemp("moto")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(scope="session")
+def rclone_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The endpoint of `rclone serve s3` with the bucket `study`; tests share it."""
+    with servers.serve("rclone", tmp_path_factory.mktemp("rclone")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture(params=["folder", *servers.KINDS])
+def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """An empty remote of each kind, its credentials in the environment."""
+    if request.param == "folder":
+        return Place("folder", str(tmp_path / "place"))
+    for name, value in servers.CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    endpoint = request.getfixturevalue(f"{request.param}_server")
+    return Place(request.param, f"s3://{servers.BUCKET}/{tmp_path.name}", endpoint)
+
+
+@pytest.fixture
+def placed(project: Path, place: Place) -> Path:
+    """The finished project, with an empty remote of each kind as its default one."""
+    remote.set_default(project, place.url, place.endpoint)
+    _run(project, "git", "commit", "--quiet", "--all", "--message", "Another remote")
+    return project

@@ -1,9 +1,14 @@
+import json
+import os
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from backtracking.operations import commit, items, remote
+from backtracking import PROJECT_ROOT
+from backtracking.operations import commit, items, refusing, remote
 
 
 def git(root: Path, *arguments: str) -> str:
@@ -40,7 +45,7 @@ def test_nothing_to_commit_is_said(repository: Path) -> None:
     [
         (".env.local", b"A=b\n", "accounts and keys"),
         ("config.local", b"x\n", "keys that stay on this machine"),
-        ("weights.safetensors", b"0" * (commit.MAX_BYTES + 1), "10.0 MB"),
+        ("weights.safetensors", b"0" * (refusing.MAX_BYTES + 1), "10.0 MB"),
         ("notes.md", b"the token is hf_" + b"aB3" * 11 + b"\n", "notes.md, line 1"),
         ("sub/.env", b"A=b\n", "accounts and keys"),
     ],
@@ -128,3 +133,160 @@ def test_the_hook_names_what_must_not_be_committed(
     assert commit.main(["code.py"]) == 0
     assert commit.main(["code.py", ".env"]) == 1
     assert ".env, because it holds accounts and keys" in capsys.readouterr().out
+
+
+HF = "hf_" + "aB3" * 11
+AWS_SECRET = "wJalrXUtnFEMI" + "/K7MDENG/bPxRfiCYzQ9aB3dE7f"  # pragma: allowlist secret
+RANDOM = "Zx8Qp2Lr7Vt4Wk9Ny3" + "Hs6Jd1Bf5Mc0GaTeUiOq"
+CELL = {"cell_type": "code", "source": ["x\n"], "outputs": [{"text": [f"{HF}\n"]}]}
+PLANTED: dict[str, bytes] = {
+    "hf.md": f"the token is {HF}\n".encode(),
+    "wandb.sh": b"export WANDB_API_KEY=" + b"0123abcd" * 5 + b"\n",
+    "aws.txt": b"id: AKIA" + b"ABCDEFGH12345678\n",
+    "aws_secret.txt": f"aws_secret_access_key = {AWS_SECRET}\n".encode(),
+    "github.txt": b"ghp_" + b"a1B2" * 9 + b"\n",
+    "github_fine.txt": b"github_pat_" + b"11ABCDEFG0" * 5 + b"\n",
+    "openai.py": b'KEY = "sk-' + b'proj-a1B2c3D4e5F6g7H8"\n',
+    "key.pem": b"-----BEGIN OPENSSH " + b"PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n",
+    "entropy.py": f'value = "{RANDOM}"\n'.encode(),
+    "utf16.txt": f"token {HF}\n".encode("utf-16"),
+    "weights.bin": bytes(range(256)) + HF.encode() + bytes(range(256)),
+    "01_look.ipynb": json.dumps({"cells": [CELL]}).encode(),
+    f"{HF}.txt": b"harmless\n",
+    ".env": b"A=b\n",
+    ".env.local": b"A=b\n",
+    "prod.env": b"A=b\n",
+    ".netrc": b"machine host\n",
+    ".dvc/config.local": b"[core]\n",
+    ".dvc/config": f"['remote \"s3\"']\n    secret_access_key = {AWS_SECRET}\n".encode(),
+    "large.npz": b"\0" * (refusing.MAX_BYTES + 1),
+}
+"""A file of each kind that must never get into git."""
+
+
+def plant(root: Path) -> None:
+    for name, data in PLANTED.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(data)
+    (root / "link").symlink_to(".env")
+    (root / "sub").mkdir(exist_ok=True)
+    (root / "sub" / ".env").symlink_to("nowhere")
+
+
+def shown(path: str) -> str:
+    """How a path is named in a message."""
+    return path.replace(HF, "[redacted]")
+
+
+@pytest.fixture
+def planted(repository: Path) -> Path:
+    """A repository with a file of each kind, none of them ignored or staged."""
+    (repository / ".gitignore").write_text(".venv\n")
+    git(repository, "commit", "--quiet", "--all", "--message", "Ignore less")
+    plant(repository)
+    return repository
+
+
+ALL = [*PLANTED, "link", "sub/.env"]
+
+
+def assert_each_is_named_and_none_told(said: str) -> None:
+    lines = said.splitlines()
+    for name in ALL:
+        assert any(f": {shown(name)}, " in line for line in lines), name
+    for secret in (HF, AWS_SECRET, RANDOM, "0123abcd0123"):
+        assert secret not in said
+
+
+def test_a_push_refuses_each_kind_of_secret_and_names_it(planted: Path) -> None:
+    before = git(planted, "rev-parse", "HEAD")
+    found = commit.commit(planted, "Work")
+    assert_each_is_named_and_none_told("\n".join(item.fact for item in found))
+    assert found[-1].fact == "NOTHING WAS COMMITTED."
+    assert git(planted, "rev-parse", "HEAD") == before
+    assert git(planted, "diff", "--cached", "--name-only") == ""
+
+
+def commit_by_hand(root: Path) -> subprocess.CompletedProcess[str]:
+    command = ["git", "commit", "--quiet", "--message", "By hand"]
+    variables = {**os.environ, "PRE_COMMIT_HOME": str(root.parent / "pre-commit")}
+    return subprocess.run(command, cwd=root, env=variables, capture_output=True, text=True)
+
+
+@pytest.fixture
+def hooked(planted: Path) -> Path:
+    """The same with the hooks of this project, as `pre-commit install` sets them up."""
+    (planted / ".venv").symlink_to(sys.prefix)
+    shutil.copyfile(PROJECT_ROOT / ".pre-commit-config.yaml", planted / ".pre-commit-config.yaml")
+    subprocess.run(
+        [Path(sys.executable).parent / "pre-commit", "install"],
+        cwd=planted,
+        env={**os.environ, "PRE_COMMIT_HOME": str(planted.parent / "pre-commit")},
+        check=True,
+        capture_output=True,
+    )
+    return planted
+
+
+def test_the_hook_refuses_each_kind_of_secret_in_a_commit_by_hand(hooked: Path) -> None:
+    before = git(hooked, "rev-parse", "HEAD")
+    git(hooked, "add", "--all", "--force", "--", *ALL, ".pre-commit-config.yaml")
+    done = commit_by_hand(hooked)
+    assert done.returncode == 1
+    assert_each_is_named_and_none_told(done.stdout + done.stderr)
+    assert git(hooked, "rev-parse", "HEAD") == before
+    git(hooked, "reset", "--quiet")
+    git(hooked, "add", ".pre-commit-config.yaml", "code.py")
+    done = commit_by_hand(hooked)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_hook_looks_at_what_is_staged_and_not_at_the_file(
+    planted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(planted)
+    git(planted, "add", "hf.md")
+    (planted / "hf.md").write_text("nothing any more\n")
+    assert commit.main(["hf.md"]) == 1
+    assert "hf.md, line 1 looks like a secret (Hugging Face token)" in capsys.readouterr().out
+    git(planted, "add", "hf.md")
+    (planted / "hf.md").write_bytes(PLANTED["hf.md"])
+    assert commit.main(["hf.md"]) == 0
+
+
+def test_a_secret_in_a_commit_by_hand_is_not_pushed_even_when_a_later_one_takes_it_out(
+    repository: Path, tmp_path: Path
+) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "there.git")
+    git(repository, "remote", "add", "origin", str(tmp_path / "there.git"))
+    commit.push(repository)
+    pushed = git(tmp_path / "there.git", "rev-parse", "main")
+    (repository / "notes.md").write_bytes(PLANTED["hf.md"])
+    git(repository, "add", "notes.md")
+    git(repository, "commit", "--quiet", "--message", "By hand")
+    culprit = git(repository, "rev-parse", "--short", "HEAD")
+    (repository / "notes.md").write_text("nothing any more\n")
+    git(repository, "commit", "--quiet", "--all", "--message", "Mended")
+    found = commit.push(repository)
+    assert not items.proven(found)
+    assert f"Not pushed: commit {culprit}, notes.md, line 1 looks like" in found[0].fact
+    assert "git reset --soft origin/" in found[0].cure
+    assert git(tmp_path / "there.git", "rev-parse", "main") == pushed
+    git(repository, "reset", "--quiet", "--soft", "origin/main")
+    git(repository, "commit", "--quiet", "--message", "Anew")
+    commit.push(repository)
+    assert git(tmp_path / "there.git", "rev-parse", "main") == git(repository, "rev-parse", "HEAD")
+
+
+def test_before_the_first_push_the_files_of_the_commit_are_looked_at(
+    planted: Path, tmp_path: Path
+) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "there.git")
+    git(planted, "remote", "add", "origin", str(tmp_path / "there.git"))
+    git(planted, "add", "--all", "--force", "--", *ALL)
+    git(planted, "commit", "--quiet", "--message", "By hand")
+    found = commit.push(planted)
+    said = "\n".join(item.fact for item in found)
+    assert all(f", {shown(name)}, " in said for name in PLANTED), said
+    assert found[-1].fact == "THE CODE WAS NOT PUSHED."
+    assert git(tmp_path / "there.git", "branch") == ""

@@ -1,8 +1,13 @@
 import dataclasses
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import torch
 
+from backtracking import PROJECT_ROOT
 from backtracking.operations import device, items
 from backtracking.operations.device import Device
 
@@ -53,7 +58,31 @@ def test_a_hidden_gpu_is_the_users_choice(monkeypatch: pytest.MonkeyPatch) -> No
     assert "CUDA_VISIBLE_DEVICES hides" in found[1].fact
 
 
-def test_the_lines_of_a_snapshot_name_torch_and_the_gpus() -> None:
-    text = "\n".join(device.lines())
-    assert f"torch: {torch.__version__}" in text
-    assert "gpus usable by torch:" in text
+def test_the_lines_of_a_snapshot_name_torch_and_the_gpus_and_load_nothing() -> None:
+    lines = device.lines()
+    assert f"torch: {torch.__version__}" in lines
+    assert f"torch cuda build: {torch.version.cuda or 'none'}" in lines
+    assert any(line.startswith("gpus: ") for line in lines)
+    code = "import sys; from backtracking.operations import device; device.lines(); "
+    code += "assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT_ROOT / "src")
+
+
+def test_what_a_process_of_its_own_describes_is_the_same(tmp_path: Path) -> None:
+    assert device.ask(tmp_path, 120.0) == device.describe()
+
+
+def test_a_driver_that_never_answers_costs_its_time_limit(tmp_path: Path) -> None:
+    begin = time.monotonic()
+    assert device.ask(tmp_path, 0.05) is None
+    assert time.monotonic() - begin < 3
+
+
+def test_a_torch_that_cannot_be_loaded_is_told_in_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    (tmp_path / "python").write_text("#!/bin/sh\necho no such library >&2\nexit 1\n")
+    (tmp_path / "python").chmod(0o755)
+    with pytest.raises(ImportError, match="torch cannot be loaded: no such library"):
+        device.ask(tmp_path, 60.0)

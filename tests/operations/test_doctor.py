@@ -1,105 +1,188 @@
+import json
 import os
 import shutil
+import socket
 import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
+from servers import CREDENTIALS, free_port
 
+from backtracking import PROJECT_ROOT
+from backtracking.errors import UserError
 from backtracking.operations import device, doctor, items
+from backtracking.operations.checks import disk, repository
 from backtracking.operations.device import Device
 from backtracking.operations.items import Item
 
-
-class Usage(NamedTuple):
-    total: int
-    used: int
-    free: int
+BARE = Device("2.15.0", "13.2", "", "", (), ())
 
 
 def facts(found: list[Item], verdict: str) -> str:
     return "\n".join(item.fact for item in found if item.verdict == verdict)
 
 
-@pytest.fixture(autouse=True)
-def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "describe", lambda: Device("2.15.0", "13.2", "", "", (), ()))
-
-
 @pytest.fixture
 def study(project: Path) -> Path:
+    """A finished project with the study's parameters, a git remote beside it and a DVC remote."""
     (project / "requirements.lock").write_text("pytest==" + pytest.__version__ + "\n")
+    shutil.copyfile(PROJECT_ROOT / "params.yaml", project / "params.yaml")
+    there = project.parent / "there.git"
+    subprocess.run(["git", "init", "-q", "--bare", there], check=True)
+    subprocess.run(["git", "remote", "add", "origin", there], cwd=project, check=True)
     return project
 
 
+@pytest.fixture
+def _no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "ask", lambda *_: BARE)
+
+
+@pytest.mark.usefixtures("_no_gpu")
 def test_a_machine_on_which_the_study_runs_is_proven_with_its_warnings(study: Path) -> None:
     found = doctor.examine(study)
     assert items.proven(found), facts(found, "wrong")
     warnings = facts(found, "warning")
-    assert "ONLY ON THIS MACHINE" in warnings
+    assert "git's remote `origin` is on THIS MACHINE" in warnings
     assert "DOES NOT SURVIVE THE MACHINE" in warnings
     said = facts(found, "ok")
-    for fact in ("No GPU answers", "GB are free", "Hard links work", "git commits as Test"):
+    for fact in (
+        "Python 3.",
+        "All 1 pinned packages",
+        "No GPU answers",
+        "The largest model (organism",
+        "GB are free",
+        "Hard links work",
+        "Hugging Face's cache is",
+        "No Hugging Face token",
+        "W&B tracking is off",
+        "git commits as Test",
+        "git's remote `origin` answers",
+        "a probe was written, read and deleted",
+        "The clock was not compared: no remote speaks HTTP",
+    ):
         assert fact in said
-    assert "No Hugging Face token" in said
-    assert "W&B tracking is off" in said
+    assert all(item.cure for item in found if item.verdict != "ok")
     assert not list(study.glob(".doctor.*"))
+    assert not list((study.parent / "remote").iterdir())
 
 
-def test_what_is_not_wrong_has_no_cure_that_is_missing(study: Path) -> None:
-    assert all(item.cure for item in doctor.examine(study) if item.verdict != "ok")
+@contextmanager
+def black_hole() -> Iterator[int]:
+    """The port of a server that takes every connection and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        kept: list[socket.socket] = []
+
+        def accept() -> None:
+            while True:
+                try:
+                    kept.append(server.accept()[0])
+                except OSError:
+                    return
+
+        thread = threading.Thread(target=accept)
+        thread.start()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for each in kept:
+                each.close()
 
 
-def test_too_little_disk_is_wrong(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: Usage(10**10, 0, 10**9))
-    item = doctor.disk_item(study)
-    assert (item.verdict, item.fact) == ("wrong", "1.0 GB are free on the disk of the project.")
+def send_data_to(study: Path, endpoint: str) -> None:
+    config = (study / ".dvc" / "config").read_text().partition("['remote")[0]
+    config += f"['remote \"local\"']\n    url = s3://study/data\n    endpointurl = {endpoint}\n"
+    (study / ".dvc" / "config").write_text(config)
 
 
-def test_a_missing_pipeline_is_wrong_and_named(study: Path) -> None:
-    (study / "dvc.yaml").unlink()
-    item = doctor.pipeline_item(study)
-    assert item.verdict == "wrong"
-    assert "dvc.yaml missing" in item.fact
+def send_code_to(study: Path, url: str) -> None:
+    subprocess.run(["git", "remote", "set-url", "origin", url], cwd=study, check=True)
 
 
-def test_a_folder_without_git_is_wrong(tmp_path: Path) -> None:
-    (item,) = doctor.git_items(tmp_path)
-    assert item.verdict == "wrong"
-    assert "is not a git repository" in item.fact
+def test_remotes_that_never_answer_cost_ten_seconds_at_most_and_are_wrong(study: Path) -> None:
+    command = [sys.executable, "-c", "from backtracking.cli import main; main()"]
+    command += ["--root", str(study), "doctor", "--json"]
+    with black_hole() as port:
+        send_data_to(study, f"http://127.0.0.1:{port}")
+        send_code_to(study, f"http://127.0.0.1:{port}/x.git")
+        begin = time.monotonic()
+        done = subprocess.run(
+            command,
+            env={**os.environ, **CREDENTIALS, "PYTHONPATH": str(PROJECT_ROOT / "src")},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        took = time.monotonic() - begin
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    assert report["ok"] is False
+    by_fact = {item["fact"]: item for item in report["items"]}
+    for start in ("git's remote `origin` did not answer", "DVC's remote `local` did not answer"):
+        (item,) = (item for fact, item in by_fact.items() if fact.startswith(start))
+        assert item["verdict"] == "wrong"
+        assert item["cure"]
+    assert any(fact.startswith("The clock was not compared: 127.0.0.1") for fact in by_fact)
+    assert took < 10, f"{took:.1f} s"
 
 
-def test_a_missing_git_identity_is_a_warning(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (Path.home() / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
-    monkeypatch.delenv("EMAIL", raising=False)
-    assert "no name and address" in facts(doctor.git_items(study), "warning")
+@pytest.mark.usefixtures("_no_gpu")
+def test_remotes_that_are_not_there_are_wrong_at_once(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    port = free_port()
+    send_data_to(study, f"http://127.0.0.1:{port}")
+    send_code_to(study, f"http://127.0.0.1:{port}/x.git")
+    wrong = facts(doctor.examine(study), "wrong")
+    assert "git's remote `origin` does not let us in" in wrong
+    assert "DVC's remote" in wrong
 
 
-def test_git_remotes_are_shown_and_not_called_reachable(study: Path) -> None:
-    subprocess.run(["git", "remote", "add", "origin", "https://host/x"], cwd=study, check=True)
-    assert "https://host/x (not contacted" in facts(doctor.git_items(study), "ok")
-    subprocess.run(["git", "remote", "set-url", "origin", study.parent], cwd=study, check=True)
-    assert "is on THIS MACHINE" in facts(doctor.git_items(study), "warning")
+@pytest.mark.usefixtures("_no_gpu")
+def test_what_cannot_be_looked_at_is_wrong_and_hides_nothing_else(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: object) -> list[Item]:
+        raise UserError("dvc.lock is not YAML.")
+
+    def crash(*_arguments: object) -> list[Item]:
+        raise PermissionError(13, "Permission denied", "somewhere")
+
+    monkeypatch.setattr(disk, "items", fail)
+    monkeypatch.setattr(repository, "items", crash)
+    found = doctor.examine(study)
+    wrong = facts(found, "wrong")
+    assert "dvc.lock is not YAML." in wrong
+    assert "Permission denied" in wrong
+    assert "W&B tracking is off" in facts(found, "ok")
+    assert all(item.cure for item in found if item.verdict != "ok")
 
 
-def test_tokens_are_reported_and_never_shown(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    token = "hf_" + "aB3" * 11
-    monkeypatch.setenv("HF_TOKEN", token)
-    monkeypatch.setenv("WANDB_API_KEY", "a-key-for-tests")
-    found = [doctor.hub_item(), doctor.tracking_item()]
-    assert "token is set up (not checked" in found[0].fact
-    assert "tracking is on" in found[1].fact
-    assert token not in str(found)
-    assert "a-key" not in str(found)
+def test_a_driver_that_hangs_is_a_warning(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(device, "ask", lambda *_: None)
+    (item,) = doctor.device_items(study)
+    assert item.verdict == "warning"
+    assert "nvidia-smi" in item.cure
 
 
-def test_a_cache_that_would_copy_is_a_warning(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_arguments: object, **_options: object) -> None:
-        raise OSError("no links here")
-
-    monkeypatch.setattr(os, "link", refuse)
-    assert doctor.cache_item(study).verdict == "warning"
-    monkeypatch.undo()
-    config = study / ".dvc" / "config"
-    config.write_text(config.read_text().replace('"hardlink,symlink"', "copy"))
-    assert "cache type is copy" in doctor.cache_item(study).fact
+@pytest.mark.usefixtures("_no_gpu")
+def test_a_check_without_an_end_does_not_hold_up_the_rest(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_go = threading.Event()
+    monkeypatch.setattr(doctor, "IN_ALL_S", 2.0)
+    monkeypatch.setattr(repository, "items", lambda *_: let_go.wait(60) and [])
+    try:
+        found = doctor.examine(study)
+    finally:
+        let_go.set()
+    assert "No answer about git within 2 s." in facts(found, "wrong")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from backtracking import PROJECT_ROOT
-from backtracking.operations import reproduce
+from backtracking.operations import reproduce, stage_seconds
 from backtracking.operations.reproduce import StageClock
 
 SLEEPER = """\
@@ -62,6 +62,7 @@ def test_stages_that_ran_are_listed_with_their_times_and_then_none_runs(
     log = json.loads((project / "logs" / "reproduce.json").read_text())
     assert log["exit"] == 0
     assert list(log["seconds"]) == ["sum"]
+    assert list(stage_seconds.known(project)) == ["sum"]
     outcome = reproduce.reproduce(project, [])
     assert (outcome.code, outcome.seconds) == (0, {})
     assert "Nothing ran" in outcome.ending.fact
@@ -77,6 +78,7 @@ def test_a_failing_stage_fails_with_its_own_words(
     assert outcome.ending.verdict == "wrong"
     assert "failed" in outcome.ending.fact
     assert "too bad" in capfd.readouterr().out
+    assert "sum" not in stage_seconds.known(project)
 
 
 def test_a_terminated_run_ends_its_stage_and_exits_75(project: Path) -> None:

@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -5,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from backtracking.errors import UserError
-from backtracking.operations import environment, snapshot
+from backtracking.operations import commit, environment, receipts, snapshot, stage_seconds
+from backtracking.operations.receipts import Receipt
 
 PLANTED = "hf_" + "aB3" * 11
 
@@ -100,3 +102,76 @@ def test_outside_git_there_is_nothing_to_record(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a git repository"):
         snapshot.take(tmp_path)
     assert not (tmp_path / "runs").exists()
+
+
+def leave_receipt(root: Path, stamp: str, *, proven: bool) -> None:
+    digest = "0a1b2c3d" * 8
+    receipt = Receipt(
+        created="2026-01-02T03:04:05+00:00",
+        machine="0011223344556677-01234567",
+        proven=proven,
+        content_sha256=digest,
+        commit="ab" * 20,
+        branch="main",
+        git="there",
+        remote="s3://there",
+        comparison="size",
+        n_objects=3,
+        missing=(),
+        outs_sha256=digest,
+        n_parts=0,
+        parts_bytes=0,
+        parts_sha256=digest,
+        unfinished=("steer",),
+    )
+    receipts.write(root / "runs" / stamp / "receipt.json", receipt)
+
+
+def test_a_snapshot_has_the_newest_receipt_and_how_long_stages_take(repository: Path) -> None:
+    leave_receipt(repository, "20260101_000000", proven=True)
+    leave_receipt(repository, "20260102_000000", proven=False)
+    stage_seconds.add(repository, {"extract@base": 61.5})
+    snapshot.take(repository)
+    folder = max((repository / "runs").iterdir())
+    before = repository / "runs" / "20260102_000000" / "receipt.json"
+    assert (folder / "last_receipt.json").read_bytes() == before.read_bytes()
+    assert json.loads((folder / "stage_seconds.json").read_text()) == {"extract@base": 61.5}
+    said = "last receipt: runs/20260102_000000/receipt.json, 2026-01-02T03:04:05+00:00: NOT ALL was"
+    assert said in (folder / "metadata.txt").read_text()
+    assert stage_seconds.known(repository) == {"extract@base": 61.5}
+
+
+def test_a_receipt_is_no_secret(repository: Path) -> None:
+    leave_receipt(repository, "20260101_000000", proven=True)
+    assert commit.refusals(repository, ["runs/20260101_000000/receipt.json"]) == []
+
+
+def test_a_long_receipt_is_named_and_not_copied(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "MAX_RECEIPT_BYTES", 10)
+    leave_receipt(repository, "20260101_000000", proven=True)
+    snapshot.take(repository)
+    folder = max((repository / "runs").iterdir())
+    assert not (folder / "last_receipt.json").exists()
+    said = "last receipt: runs/20260101_000000/receipt.json, 2026-01-02T03:04:05+00:00: all was"
+    assert said in (folder / "metadata.txt").read_text()
+
+
+def test_what_is_no_receipt_is_none(repository: Path) -> None:
+    leave_receipt(repository, "20260101_000000", proven=True)
+    (repository / "runs" / "20260101_000000" / "receipt.json").write_text('{"format": 1}')
+    snapshot.take(repository)
+    folder = max((repository / "runs").iterdir())
+    assert "last receipt: none: nothing was ever" in (folder / "metadata.txt").read_text()
+
+
+def test_a_private_key_in_a_diff_is_blotted_out_with_its_body(repository: Path) -> None:
+    body = "MIIEowIBAAKCAQEAx" + "7Yq" * 15
+    key = "-----BEGIN RSA " + f"PRIVATE KEY-----\n{body}\n{body}\n-----END RSA PRIVATE KEY-----\n"
+    (repository / "code.py").write_text(f"x = 1\n{key}")
+    snapshot.take(repository)
+    (folder,) = (repository / "runs").iterdir()
+    text = (folder / "git_diff.patch").read_text()
+    assert "[redacted]" in text
+    assert body[:20] not in text

@@ -13,7 +13,7 @@ from pathlib import Path
 import boto3
 import pytest
 from botocore.config import Config
-from project import BIN, call, environment, make_project, stages_run
+from project import BIN, REPRO, call, environment, make_project, stages_run
 
 pytestmark = pytest.mark.slow
 
@@ -25,18 +25,6 @@ CREDENTIALS = {
     "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
     "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
 }
-REPRO = ("dvc", "--wait-for-lock", "repro")
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository in which the study ran once, and was committed."""
-    folder = make_project(tmp_path_factory.mktemp("project"))
-    ran = stages_run(call(folder, *REPRO))
-    assert sorted(ran) == sorted(call(folder, "dvc", "stage", "list", "--name-only").split())
-    call(folder, "git", "add", "-A")
-    call(folder, "git", "commit", "-qm", "results")
-    return folder
 
 
 @pytest.fixture

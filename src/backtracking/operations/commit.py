@@ -1,18 +1,20 @@
 """The git side of a push: what may go into a commit, the commit, and the proof of the push.
 
-Also the hook of `.pre-commit-config.yaml`: `python -m backtracking.operations.commit FILE...`.
+Also the hook of `.pre-commit-config.yaml`: `python -m backtracking.operations.commit FILE...`. It
+looks at what is staged.
 """
 
 import sys
 from pathlib import Path
 
-from backtracking.operations import processes, remote, secrets
+from backtracking.operations import blobs, processes, refusing, remote
 from backtracking.operations.items import Item
 
-MAX_BYTES = 10_000_000
-"""Larger files belong to DVC."""
-
-_NEVER = ("config.local",)
+NO_REMOTE = Item(
+    "git has no remote: THE CODE IS ONLY ON THIS MACHINE.",
+    "wrong",
+    "Run `git remote add origin URL`, then push again.",
+)
 
 
 def changed(root: Path) -> list[str]:
@@ -24,16 +26,35 @@ def changed(root: Path) -> list[str]:
 
 
 def refusals(root: Path, paths: list[str]) -> list[Item]:
-    """One item for each path that must not be committed, and why."""
-    present = [path for path in paths if (root / path).is_file()]
-    items = [_refused(path, reason) for path in present if (reason := _reason(root, path))]
-    small = [root / path for path in present if (root / path).stat().st_size <= MAX_BYTES]
-    cure = "Take it out (or end the line with `# pragma: allowlist secret` if it is none)."
-    for finding in secrets.find(small):
-        where = f"{finding.path.relative_to(root)}, line {finding.line}"
-        fact = f"Not committed: {where} looks like a secret ({finding.kind})."
-        items.append(Item(fact, "wrong", cure))
-    return items
+    """One item for each reason for which a path must not be committed."""
+    return [item for items in refused(root, paths).values() for item in items]
+
+
+def refused(root: Path, paths: list[str]) -> dict[str, list[Item]]:
+    """The paths that must not be committed as they are in the working tree, and why not."""
+    return _told(refusing.reasons(refusing.in_tree(root, paths)))
+
+
+def refused_as_staged(root: Path, paths: list[str]) -> dict[str, list[Item]]:
+    """The same of what is staged; a path that is not is looked at in the working tree."""
+    with blobs.of_index(root, paths, refusing.MAX_BYTES) as staged:
+        there = {each.path for each in staged}
+        rest = refusing.in_tree(root, [path for path in paths if path not in there])
+        return _told(refusing.reasons([*staged, *rest]))
+
+
+def outgoing(root: Path, name: str, tip: str) -> list[Item]:
+    """Why commits must not go to a remote that does not have them: hands made them, not we."""
+    with blobs.of_commits(root, tip, name, refusing.MAX_BYTES) as found:
+        why = refusing.reasons(found)
+    cure = (
+        f"Undo the commits that {name} does not have, keeping every change (`git reset --soft "
+        f"{name}/BRANCH`), mend that, and push again."
+    )
+    return [
+        Item(f"Not pushed: commit {_maker(root, each.file.oid, tip)}, {each.fact}.", "wrong", cure)
+        for each in why
+    ]
 
 
 def commit(root: Path, message: str) -> list[Item]:
@@ -42,9 +63,9 @@ def commit(root: Path, message: str) -> list[Item]:
     if not paths:
         head = processes.git_line(root, "rev-parse", "--short", "HEAD") or "nothing"
         return [Item(f"Nothing to commit: {head} has everything that git holds.")]
-    refused = refusals(root, paths)
-    if refused:
-        return [*refused, Item("NOTHING WAS COMMITTED.", "wrong", "Mend that, then push again.")]
+    found = refusals(root, paths)
+    if found:
+        return [*found, Item("NOTHING WAS COMMITTED.", "wrong", "Mend that, then push again.")]
     listed = "\0".join(paths)
     arguments = ["--pathspec-from-file=-", "--pathspec-file-nul"]
     for command in (["add", "--all"], ["commit", "--quiet", "--message", message]):
@@ -61,39 +82,51 @@ def push(root: Path) -> list[Item]:
     """Pushes the branch at hand, then asks the remote whether it has the commit."""
     branch = processes.git_line(root, "branch", "--show-current")
     head = processes.git_line(root, "rev-parse", "HEAD")
-    names = processes.git_line(root, "remote").split()
+    name = remote_name(root, branch)
     if not head:
         return [Item("There is no commit yet, so git has nothing to push.", "wrong")]
     if not branch:
         fact = "HEAD is detached: the code was not pushed."
         return [Item(fact, "wrong", "Run `git switch -c NAME`, then push again.")]
-    if not names:
-        fact = "git has no remote: THE CODE IS ONLY ON THIS MACHINE."
-        return [Item(fact, "wrong", "Run `git remote add origin URL`, then push again.")]
-    name = processes.git_line(root, "config", f"branch.{branch}.remote")
-    name = name or ("origin" if "origin" in names else names[0])
+    if not name:
+        return [NO_REMOTE]
+    if found := outgoing(root, name, head):
+        return [*found, Item("THE CODE WAS NOT PUSHED.", "wrong", "Mend that, then push again.")]
     sent = processes.git(root, "push", "--quiet", name, f"HEAD:refs/heads/{branch}")
     if sent.returncode != 0:
         fact = f"`git push` to {name} failed: {processes.last_lines(sent)}."
         return [Item(fact, "wrong", "The code is not saved there. Mend it and push again.")]
-    return [_landed(root, name, branch, head)]
-
-
-def main(paths: list[str] | None = None) -> int:
-    """Prints why files of the current folder must not be committed; exit 1 where there are any."""
-    refused = refusals(Path.cwd(), sys.argv[1:] if paths is None else paths)
-    for item in refused:
-        print(item.fact, item.cure)
-    return 1 if refused else 0
-
-
-def _landed(root: Path, name: str, branch: str, head: str) -> Item:
-    url = processes.git_line(root, "remote", "get-url", "--push", name)
+    url = push_url(root, name)
     listed = processes.git_line(root, "ls-remote", name, f"refs/heads/{branch}")
-    if listed.split("\t")[0] != head:
-        fact = f"{url} does not show commit {head[:7]} on {branch} after the push."
+    return [landed(root, url, branch, head, listed.split("\t")[0])]
+
+
+def remote_name(root: Path, branch: str) -> str:
+    """The git remote that a branch is pushed to, empty where there is none."""
+    names = processes.git_line(root, "remote").split()
+    own = processes.git_line(root, "config", f"branch.{branch}.remote") if branch else ""
+    return own or ("origin" if "origin" in names else "".join(names[:1]))
+
+
+def push_url(root: Path, name: str) -> str:
+    """The address that a git remote is pushed to."""
+    return processes.git_line(root, "remote", "get-url", "--push", name)
+
+
+def landed(root: Path, url: str, branch: str, commit: str, shown: str) -> Item:
+    """Whether a branch at `url` shows the commit that was pushed, and on which disk that is.
+
+    Args:
+        root: the project.
+        url: where it was pushed to.
+        branch: its name there.
+        commit: what was pushed.
+        shown: the commit that the remote has on it.
+    """
+    if shown != commit:
+        fact = f"{url} does not show commit {commit[:7]} on {branch} after the push."
         return Item(fact, "wrong", "Push again, and look at the remote.")
-    fact = f"Commit {head[:7]} is on {branch} of {url}"
+    fact = f"Commit {commit[:7]} is on {branch} of {url}"
     folder = Path(url.removeprefix("file://")).expanduser()
     if not folder.is_absolute():
         return Item(f"{fact} (asked after the push).")
@@ -104,20 +137,27 @@ def _landed(root: Path, name: str, branch: str, head: str) -> Item:
     return Item(fact, "warning", cure)
 
 
-def _reason(root: Path, path: str) -> str:
-    name = Path(path).name
-    if (name == ".env" or name.startswith(".env.")) and name != ".env.example":
-        return "it holds accounts and keys"
-    if path == ".dvc/config.local" or name in _NEVER:
-        return "it is the place for keys that stay on this machine"
-    size = (root / path).stat().st_size
-    if size > MAX_BYTES:
-        return f"it has {size / 1e6:.1f} MB, and data belongs to DVC (`dvc add`)"
-    return ""
+def main(paths: list[str] | None = None) -> int:
+    """Prints why staged files of the project at hand must not be committed; exit 1 where any is."""
+    wanted = sys.argv[1:] if paths is None else paths
+    found = [item for items in refused_as_staged(Path.cwd(), wanted).values() for item in items]
+    for item in found:
+        print(item.fact, item.cure)
+    return 1 if found else 0
 
 
-def _refused(path: str, reason: str) -> Item:
-    return Item(f"Not committed: {path}, because {reason}.", "wrong", "Ignore it or move it.")
+def _told(why: list[refusing.Reason]) -> dict[str, list[Item]]:
+    items_by_path: dict[str, list[Item]] = {}
+    for each in why:
+        item = Item(f"Not committed: {each.fact}.", "wrong", each.cure)
+        items_by_path.setdefault(each.file.path, []).append(item)
+    return items_by_path
+
+
+def _maker(root: Path, oid: str, tip: str) -> str:
+    """The oldest commit that has a version of a file."""
+    made = processes.git_line(root, "log", "--format=%h", f"--find-object={oid}", tip)
+    return made.split()[-1] if made else tip[:7]
 
 
 if __name__ == "__main__":

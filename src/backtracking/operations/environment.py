@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -31,9 +33,26 @@ def pinned(lock: Path) -> dict[str, str]:
     return wanted
 
 
+def items(root: Path) -> list[Item]:
+    """Python, uv, the virtual environment and its packages."""
+    return [python_item(), uv_item(root), venv_item(root), packages_item(root)]
+
+
 def python_item() -> Item:
     """Which Python this is; one older than 3.11 could not have imported the package."""
     return Item(f"Python {'.'.join(str(n) for n in sys.version_info[:3])} ({sys.executable})")
+
+
+def uv_item(root: Path) -> Item:
+    """Which uv `make install` would use: the one on the path, else the project's own."""
+    own = root / ".cache" / "uv" / "bin" / "uv"
+    places = [shutil.which("uv"), str(own) if own.is_file() else None]
+    for place in filter(None, places):
+        version = _version(place)
+        if version:
+            return Item(f"{version} ({place})")
+    fact = "uv is not there; the environment that is installed does not need it."
+    return Item(fact, "ok", "`make install` brings its own into .cache/uv.")
 
 
 def venv_item(root: Path) -> Item:
@@ -75,6 +94,16 @@ def dotenv_item(root: Path) -> Item:
 def _count(names: list[str], what: str) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"{len(names)} {what}: {', '.join(names[:5])}{more}."
+
+
+def _version(program: str) -> str:
+    try:
+        said = subprocess.run(
+            [program, "--version"], check=False, capture_output=True, text=True, timeout=3
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return said.stdout.strip() if said.returncode == 0 else ""
 
 
 def _normalised(name: str) -> str:

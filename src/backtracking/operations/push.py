@@ -1,10 +1,10 @@
-"""`make push` and `make backup`: code to git, data to the DVC remote, and the truth about both."""
+"""`make push`: code to git, data to the DVC remote, and the truth about both."""
 
 import time
 from pathlib import Path
 
 from backtracking.errors import UserError
-from backtracking.operations import commit, data, processes, snapshot
+from backtracking.operations import commit, data, processes
 from backtracking.operations.items import Item
 
 
@@ -21,8 +21,3 @@ def push(root: Path, message: str = "") -> list[Item]:
         raise UserError(f"{root} is not a git repository.", "Clone it with git.")
     title = message or f"Work of {time.strftime('%Y-%m-%d %H:%M')}"
     return [*commit.commit(root, title), *commit.push(root), *data.push(root)]
-
-
-def backup(root: Path, message: str = "") -> list[Item]:
-    """A snapshot, then a push that takes it along."""
-    return [*snapshot.take(root), *push(root, message)]

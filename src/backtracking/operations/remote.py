@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 from backtracking.errors import UserError
 from backtracking.operations.items import Item
 
+SET = "Run `backtracking remote set s3://BUCKET/PATH`."
+
 _KEYS_BELONG = (
     "Keys never go into .dvc/config, which is committed: put AWS_ACCESS_KEY_ID and "
     "AWS_SECRET_ACCESS_KEY into .env (see .env.example)."
@@ -76,12 +78,10 @@ def item(root: Path) -> Item:
     remote = default(root)
     if remote is None:
         return Item(
-            "DVC has no default remote: `dvc push` has nowhere to send data.",
-            "warning",
-            "Run `backtracking remote set s3://BUCKET/PATH`.",
+            "DVC has no default remote: `dvc push` has nowhere to send data.", "warning", SET
         )
     if not remote.is_folder:
-        return Item(f"DVC's remote `{remote.name}` is {remote.url} (not contacted by this check).")
+        return _network_item(remote)
     if on_this_disk(remote, root):
         return Item(
             f"DVC's REMOTE `{remote.name}` IS ON THIS MACHINE, {remote.folder}: IT DOES NOT "
@@ -95,6 +95,28 @@ def item(root: Path) -> Item:
         "warning",
         "Make sure that it is a network volume.",
     )
+
+
+def _network_item(remote: Remote) -> Item:
+    host = urlsplit(remote.endpoint or remote.url).hostname or ""
+    if host == "localhost" or host.startswith("127.") or host == "::1":
+        fact = (
+            f"DVC's REMOTE `{remote.name}` IS A SERVER ON THIS MACHINE, {host}: it may go with it."
+        )
+        return Item(fact, "warning", "Run `backtracking remote set URL` with one elsewhere.")
+    return Item(f"DVC's remote `{remote.name}` is {remote.url}, on other machines than this one.")
+
+
+def survival(root: Path, where: Remote) -> list[Item]:
+    """What is to be said after a push to a remote that may go with this machine."""
+    if not on_this_disk(where, root):
+        said = item(root)
+        return [said] if said.verdict != "ok" else []
+    fact = (
+        f"THE DATA IS ONLY ON THIS MACHINE: the DVC remote `{where.name}` is {where.folder}, and "
+        "goes when the machine goes."
+    )
+    return [Item(fact, "wrong", f"{SET[:-1]}, then push again.")]
 
 
 def set_default(root: Path, url: str, endpoint: str = "") -> list[Item]:

@@ -1,5 +1,8 @@
 """`make reproduce`: `dvc repro` as it is, and at the end how long each stage took.
 
+`logs/reproduce.json` has the times of the last run, `logs/stage_seconds.json` the last time of
+every stage that finished, over all runs.
+
 On a terminal DVC and its stages get a terminal of their own, so that bars are bars; otherwise a
 pipe. Either way every byte is passed on as it comes.
 """
@@ -16,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 
 from backtracking import artifacts
-from backtracking.operations import processes
+from backtracking.operations import processes, stage_seconds
 from backtracking.operations.items import Item
 
 _RUNNING = re.compile(rb"Running stage '([^']+)':")
@@ -83,6 +86,7 @@ def reproduce(root: Path, arguments: list[str]) -> Outcome:
     total = time.monotonic() - begin
     rounded = {stage: round(value, 1) for stage, value in seconds.items()}
     artifacts.write_json(root / "logs" / "reproduce.json", {"exit": code, "seconds": rounded})
+    stage_seconds.add(root, rounded, clock.starts[-1][0] if code != 0 and clock.starts else None)
     ending = _ending(code, len(seconds), total)
     return Outcome(rounded, ending, code if code in (0, 75) else 1)
 

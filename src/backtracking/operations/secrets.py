@@ -5,10 +5,12 @@ A line that only looks like a secret is let through by `# pragma: allowlist secr
 
 import re
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from backtracking.operations import redaction
+from backtracking.operations import redaction, texts, tokens
+from backtracking.operations.texts import Text
 
 _PLUGINS = [
     {"name": "ArtifactoryDetector"},
@@ -21,7 +23,6 @@ _PLUGINS = [
     {"name": "KeywordDetector"},
     {"name": "NpmDetector"},
     {"name": "OpenAIDetector"},
-    {"name": "PrivateKeyDetector"},
     {"name": "PypiTokenDetector"},
     {"name": "SlackDetector"},
     {"name": "Base64HighEntropyString", "limit": 4.5},
@@ -37,7 +38,7 @@ class Finding:
 
     Attributes:
         path: file, as it was given.
-        line: line number from 1.
+        line: line number from 1; of a binary file always 1.
         kind: what it looks like.
     """
 
@@ -50,25 +51,66 @@ class Finding:
 
 
 def find(paths: list[Path]) -> list[Finding]:
-    """Places in text files that look like secrets; nothing is sent anywhere to find out.
+    """Places in files that look like secrets; nothing is sent anywhere to find out.
 
-    A hexadecimal string on a line that speaks of a hash, a digest or a commit is taken for one.
+    UTF-16 is read as text, a notebook also without JSON's escapes, and of a binary file only what
+    begins as a known token does is looked for. A hexadecimal string on a line that speaks of a
+    hash, a digest or a commit is taken for one.
     """
-    found = [finding for path in paths for finding in _known_tokens(path)]
-    found += [finding for finding, _value in _detect(paths)]
-    return sorted(set(found), key=lambda finding: (str(finding.path), finding.line, finding.kind))
+    found: set[Finding] = set()
+    with tempfile.TemporaryDirectory() as folder:
+        sources: dict[Path, tuple[Path, Text]] = {}
+        for path in paths:
+            for text in texts.read(path):
+                found.update(_known(path, text))
+                if text.is_text:
+                    copy = Path(folder) / str(len(sources)) / path.name
+                    sources[path if text.is_file else _copied(text, copy)] = (path, text)
+        for seen, _value in _detect(list(sources)):
+            path, text = sources[seen.path]
+            line = text.numbers[min(seen.line, len(text.numbers)) - 1]
+            found.add(Finding(path, line, seen.kind))
+    return sorted(found, key=lambda finding: (str(finding.path), finding.line, finding.kind))
+
+
+def in_name(path: str) -> str:
+    """What a path's own name gives away, empty where it is no secret."""
+    return next((kind for kind, pattern in tokens.PREFIXED.items() if pattern.search(path)), "")
 
 
 def blot_out(text: str) -> str:
     """`text` without anything that `find` or `redaction.redact` takes for a secret."""
-    text = redaction.redact(text)
+    text = redaction.redact(tokens.PRIVATE_KEY.sub(redaction.REDACTED, text))
+    for pattern in tokens.KINDS.values():
+        text = pattern.sub(redaction.REDACTED, text)
+    values = {value for line in text.splitlines() for value in tokens.assigned(line)}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "text.txt"
         path.write_text(text)
-        values = {value for _finding, value in _detect([path])}
+        values |= {value for _finding, value in _detect([path])}
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, redaction.REDACTED)
     return text
+
+
+def _copied(text: Text, path: Path) -> Path:
+    """A file with a text's lines, in which a notebook's cells are Python."""
+    path = path.with_suffix(".py") if path.suffix == ".ipynb" else path
+    path.parent.mkdir()
+    path.write_text("\n".join(text.lines))
+    return path
+
+
+def _known(path: Path, text: Text) -> Iterator[Finding]:
+    kinds = tokens.KINDS if text.is_text else tokens.PREFIXED
+    for line, number in zip(text.lines, text.numbers, strict=True):
+        if _ALLOWED.search(line):
+            continue
+        for kind, pattern in kinds.items():
+            if pattern.search(line):
+                yield Finding(path, number, kind)
+        if text.is_text and tokens.assigned(line):
+            yield Finding(path, number, "value of a secret's name")
 
 
 def _detect(paths: list[Path]) -> list[tuple[Finding, str]]:
@@ -87,22 +129,6 @@ def _detect(paths: list[Path]) -> list[tuple[Finding, str]]:
     ]
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text().splitlines()
-    except (UnicodeDecodeError, OSError):
-        return []
-
-
-def _known_tokens(path: Path) -> list[Finding]:
-    return [
-        Finding(path, number, kind)
-        for number, line in enumerate(_lines(path), start=1)
-        for kind, pattern in redaction.TOKENS.items()
-        if pattern.search(line) and not _ALLOWED.search(line)
-    ]
-
-
 def _is_digest(name: str, line_number: int) -> bool:
-    lines = _lines(Path(name))
+    lines = Path(name).read_text(errors="replace").splitlines()
     return 0 < line_number <= len(lines) and bool(_DIGEST.search(lines[line_number - 1]))

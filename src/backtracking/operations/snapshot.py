@@ -8,13 +8,29 @@ from pathlib import Path
 
 from backtracking import artifacts
 from backtracking.errors import UserError
-from backtracking.operations import device, environment, processes, remote, secrets
+from backtracking.operations import (
+    device,
+    environment,
+    processes,
+    receipts,
+    remote,
+    secrets,
+    stage_seconds,
+)
 from backtracking.operations.items import Item
 
 MAX_DIFF_BYTES = 1_000_000
 """A longer diff is cut, and says so: a snapshot is committed and stays small."""
 
+MAX_RECEIPT_BYTES = 1_000_000
+"""A longer receipt is named in `metadata.txt` and not copied."""
+
 COPIES = ("params.yaml", "dvc.lock", "results/summary.json", "results/claims.json")
+
+LAST_RECEIPT = "last_receipt.json"
+"""The newest receipt that there was before this snapshot; its own is `receipt.json`."""
+
+NO_RECEIPT = "none: nothing was ever proven saved"
 
 HERE_ONLY = Item(
     "A snapshot is on this machine only until it is pushed.",
@@ -42,6 +58,11 @@ def take(root: Path) -> list[Item]:
     _write(folder / "git_diff.patch", state.diff[:MAX_DIFF_BYTES])
     installed = [f"{name}=={version}" for name, version in environment.packages().items()]
     _write(folder / "environment.txt", "\n".join(installed) + "\n")
+    if seconds := stage_seconds.known(root):
+        artifacts.write_json(folder / stage_seconds.NAME, seconds)
+    last = receipts.newest(root)
+    if last and last[0].stat().st_size <= MAX_RECEIPT_BYTES:
+        artifacts.write_bytes(folder / LAST_RECEIPT, last[0].read_bytes())
     metadata = _metadata(root, folder.name, present, state)
     _write(folder / "metadata.txt", "\n".join(metadata) + "\n")
     return _said(folder.relative_to(root), present, state)
@@ -74,7 +95,7 @@ class _State:
 
 def _state(root: Path) -> _State:
     status = processes.git(root, "status", "--short", "--branch", "--untracked-files=all").stdout
-    diff = processes.git(root, "diff", "HEAD")
+    diff = processes.git_diff(root, "HEAD")
     if diff.returncode != 0:
         return _State(status, "no commit to compare with\n")
     return _State(status, diff.stdout or "no difference to the commit\n")
@@ -94,10 +115,20 @@ def _metadata(root: Path, name: str, present: list[str], state: _State) -> list[
         f"diff: {f'cut after {MAX_DIFF_BYTES} bytes' if state.is_cut else 'whole'}, redacted",
         f"git remote: {processes.git_line(root, 'remote', 'get-url', 'origin') or 'no origin'}",
         f"dvc remote: {where.url if where else 'none'}",
+        f"last receipt: {_last_receipt(root)}",
         f"not there to copy: {', '.join(absent) or 'nothing'}",
         f"python: {platform.python_version()}",
         *device.lines(),
     ]
+
+
+def _last_receipt(root: Path) -> str:
+    last = receipts.newest(root)
+    if last is None:
+        return NO_RECEIPT
+    path, receipt = last
+    what = "all was proven saved" if receipt.proven else "NOT ALL was proven saved"
+    return f"{path.relative_to(root)}, {receipt.created}: {what}"
 
 
 def _said(where: Path, present: list[str], state: _State) -> list[Item]:

@@ -1,0 +1,1 @@
+"""What `backtracking doctor` looks at, one topic a module; each returns items."""

@@ -1,0 +1,241 @@
+"""Notices that this machine goes: of AWS's metadata service, of a file, of a user's command.
+
+Each kind is asked now and then, and answers at once or within seconds. What goes wrong while asking
+is told and never ends anything: a metadata service that is out of reach may be back for the notice.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.message import Message
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+from urllib.error import HTTPError
+from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
+
+AWS_URL = "http://169.254.169.254"
+
+TOKEN_SECONDS = 600
+"""How long a token of the metadata service is asked to live; it is renewed after half of that."""
+
+_TIMEOUT_S = 2.0
+_MAX_BYTES = 65536
+
+
+@dataclass(frozen=True)
+class Notice:
+    """That the machine goes.
+
+    Attributes:
+        said: by whom, and what.
+        seconds: time left, where the notice says it.
+    """
+
+    said: str
+    seconds: float | None = None
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Something that may give a notice."""
+
+    @property
+    def name(self) -> str:
+        """What it is, as the start of a sentence."""
+        ...
+
+    def ask(self) -> Notice | None:
+        """The notice, once there is one.
+
+        Raises:
+            SourceError: where it could not be asked.
+        """
+        ...
+
+    def close(self) -> None:
+        """Ends what it has started."""
+        ...
+
+
+class SourceError(Exception):
+    """A source of notices that could not be asked, and why; asking again may help."""
+
+
+class AwsSpot:
+    """The notice of an AWS spot instance, from its metadata service (IMDSv2).
+
+    A token is fetched by PUT and renewed before it ends or when it is refused; then
+    `spot/instance-action` is 404 until the notice, two minutes before the end.
+
+    Args:
+        url: of the service.
+        now: a clock that never goes back, in seconds.
+    """
+
+    name = "AWS's metadata service"
+
+    def __init__(self, url: str = AWS_URL, now: Callable[[], float] = time.monotonic) -> None:
+        self._url, self._now = url.rstrip("/"), now
+        self._token, self._renew_at = "", 0.0
+        # No proxy may see the token, and the service redirects nowhere.
+        self._opener = build_opener(ProxyHandler({}), _NoRedirect())
+
+    def ask(self) -> Notice | None:
+        """The notice, once there is one.
+
+        Raises:
+            SourceError: where the service is out of reach or answers anything unforeseen.
+        """
+        code, body, date = self._get()
+        if code == 401:
+            self._renew_at = 0.0
+            code, body, date = self._get()
+        if code == 404:
+            return None
+        if code != 200:
+            raise SourceError(f"it answers {code}")
+        return _notice(body, date)
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+    def _get(self) -> tuple[int, bytes, str]:
+        if self._now() >= self._renew_at:
+            headers = {"X-aws-ec2-metadata-token-ttl-seconds": str(TOKEN_SECONDS)}
+            code, body, _ = self._call("PUT", "/latest/api/token", headers)
+            if code != 200:
+                raise SourceError(f"it answers {code} when asked for a token")
+            self._token = body.decode("ascii", "replace").strip()
+            self._renew_at = self._now() + TOKEN_SECONDS / 2
+        headers = {"X-aws-ec2-metadata-token": self._token}
+        return self._call("GET", "/latest/meta-data/spot/instance-action", headers)
+
+    def _call(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, bytes, str]:
+        try:
+            request = Request(self._url + path, method=method, headers=headers)
+            with self._opener.open(request, timeout=_TIMEOUT_S) as answer:
+                return answer.status, answer.read(_MAX_BYTES), answer.headers.get("Date", "")
+        except HTTPError as error:
+            with error:
+                return error.code, b"", ""
+        except Exception as error:  # of sockets, of HTTP, of a header that cannot be sent
+            raise SourceError(f"it is out of reach ({error})") from error
+
+
+class TouchedFile:
+    """A file that is touched when the machine goes: made, or given a new time.
+
+    Args:
+        path: the file; it may exist already.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._before = path, _modified(path)
+
+    @property
+    def name(self) -> str:
+        """The file."""
+        return f"The file {self._path}"
+
+    def ask(self) -> Notice | None:
+        """The notice, once the file was touched."""
+        found = _modified(self._path)
+        if found is None or found == self._before:
+            return None
+        return Notice(f"{self._path} was touched")
+
+    def close(self) -> None:
+        """Nothing was started."""
+
+
+class EndOfCommand:
+    """A command of the user's that ends with exit code 0 when the notice comes.
+
+    One that ends otherwise gave no notice, and is started again when it is asked next.
+
+    Args:
+        command: for the shell.
+    """
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        """The command."""
+        return f"`{self._command}`"
+
+    def ask(self) -> Notice | None:
+        """The notice, once the command has ended well.
+
+        Raises:
+            SourceError: where it ended with another exit code or cannot be started.
+        """
+        if self._process is None:
+            self._process = _started(self._command)
+        code = self._process.poll()
+        if code is None:
+            return None
+        self.close()
+        if code != 0:
+            raise SourceError(f"it ended with code {code}, which is no notice; it is started again")
+        return Notice(f"`{self._command}` ended")
+
+    def close(self) -> None:
+        """Ends the command and what it started."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(
+        self, req: Request, fp: object, code: int, msg: str, headers: Message, newurl: str
+    ) -> None:
+        return None
+
+
+def _notice(body: bytes, date: str) -> Notice:
+    """What `spot/instance-action` says; the time left by the service's own clock, if it has one."""
+    try:
+        value = json.loads(body)
+        action = str(value["action"])
+    except (ValueError, KeyError, TypeError):
+        raise SourceError(f"it answers {body[:60]!r}, which names no action") from None
+    time_ = value.get("time")
+    try:
+        end = datetime.fromisoformat(str(time_)).astimezone(UTC)
+        now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+        return Notice(f"AWS will {action} this instance at {time_}", (end - now).total_seconds())
+    except (ValueError, TypeError):
+        return Notice(f"AWS will {action} this instance")
+
+
+def _modified(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+def _started(command: str) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        raise SourceError(f"it could not be started ({error})") from error

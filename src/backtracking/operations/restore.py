@@ -1,0 +1,66 @@
+"""`backtracking restore`: a new machine goes on where another one was stopped."""
+
+from pathlib import Path
+
+from backtracking.errors import UserError
+from backtracking.operations import (
+    expected,
+    fetching,
+    remaining,
+    salvage,
+    stage_seconds,
+    taking,
+    wip,
+)
+from backtracking.operations.bucket import Bucket, open_bucket
+from backtracking.operations.items import Item
+from backtracking.operations.remaining import Remaining
+from backtracking.workspace import Workspace
+
+
+def restore(root: Path, *, take_wip: bool = True, remote: str | None = None) -> list[Item]:
+    """Brings back what was saved, and says what is left to compute, and the next command.
+
+    In order: the branch and its unfinished work from git, finished data, and parts of the stages
+    that will run. Each brings what it can, whatever became of the others. Nothing of the user's is
+    overwritten, and what is here already is not fetched again.
+
+    Args:
+        root: the project's folder, a fresh clone or not.
+        take_wip: whether unfinished work of the branch is taken into the working tree.
+        remote: name of a DVC remote, the default one where None.
+
+    Raises:
+        UserError: where `root` is not a git repository.
+    """
+    items = taking.update(root)
+    if take_wip:
+        items += taking.take(root)
+    bucket: Bucket | None = None
+    try:
+        bucket = open_bucket(root, remote)
+        items += _bring_data(root, bucket)
+    except UserError as error:
+        items.append(Item(str(error), "wrong", "NO DATA CAME BACK. Mend that, then restore again."))
+    try:
+        found = remaining.remaining(root)
+    except UserError as error:
+        return [*items, Item(str(error), "wrong", "Mend that, then restore again.")]
+    if bucket is not None:
+        items += _bring_parts(root, bucket, found)
+    items += remaining.told(found, stage_seconds.known(root))
+    return [*items, Item("Next: `make reproduce`, which is `dvc --wait-for-lock repro`.")]
+
+
+def _bring_data(root: Path, bucket: Bucket) -> list[Item]:
+    wanted = expected.read(root)
+    items = [Item(problem, "wrong") for problem in wanted.problems]
+    fetched = fetching.fetch(wanted, bucket)
+    items += fetching.told(fetched, bucket.url)
+    return items + fetching.check_out(root, fetched.whole)
+
+
+def _bring_parts(root: Path, bucket: Bucket, found: Remaining) -> list[Item]:
+    stages = {*found.certain, *found.possible}
+    store, here = Workspace(root).store, wip.head(root)
+    return salvage.told(salvage.salvage(store, bucket, here.branch, stages))

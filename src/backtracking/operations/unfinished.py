@@ -1,0 +1,151 @@
+"""The unfinished stages of a project, and what of them can be saved: their parts."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from backtracking.errors import UserError
+from backtracking.operations import expected as expectations
+from backtracking.operations import machine, partial, stopping, unsaved, wip
+from backtracking.operations.bucket import Bucket
+from backtracking.operations.deadlines import Deadline
+from backtracking.operations.expected import Expected
+from backtracking.operations.items import Item
+from backtracking.operations.partial import Index, Part
+from backtracking.operations.sending import Sent
+from backtracking.workspace import Workspace
+
+_CURE = "Run `make reproduce`, then `make backup`."
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What of unfinished work is in the remote.
+
+    Attributes:
+        parts: what is there.
+        sent: what of it came now or was there, and what did not make it.
+    """
+
+    parts: tuple[Part, ...] = ()
+    sent: Sent = Sent((), ())
+
+
+def stage_by_out(root: Path, expected: Expected) -> dict[str, str]:
+    """The outs that are still to be made, and whose they are.
+
+    A stage counts until dvc.lock records all of its outs, and again while an out is not there: DVC
+    deletes outs before it runs a stage.
+    """
+    return {
+        out: stage
+        for out, stage in expected.stage_by_out.items()
+        if stage in expected.unfinished or not (root / out).exists()
+    }
+
+
+def save(root: Path, expected: Expected, bucket: Bucket, deadline: Deadline) -> Kept:
+    """Sends shards and checkpoints that no finished, saved out holds, and then their index.
+
+    Raises:
+        UserError: where the remote cannot be asked, or does not take the index.
+    """
+    store = Workspace(root).store
+    waiting = stage_by_out(root, expected)
+    name, here = machine.name(store), wip.head(root)
+    with partial.alone(store, deadline):
+        before = partial.read_index(bucket, name)
+        wanted = partial.waiting(store, held(expected, waiting, bucket), waiting)
+        known = before.parts if before else ()
+        parts, sent = partial.send(store, wanted, bucket, deadline, known)
+        index = Index(name, here.commit, here.branch, (*parts, *_kept(known, parts, sent)))
+        if index != before and (index.parts or before):
+            partial.write_index(bucket, index)
+    return Kept(index.parts, sent)
+
+
+def held(expected: Expected, waiting: dict[str, str], bucket: Bucket) -> set[str]:
+    """Names of the shards that recorded outs hold; none are looked up where no stage waits."""
+    if not any(out.startswith(partial.ACTIVATIONS) for out in waiting):
+        return set()
+    recorded = [out for out in expected.outs if out.path.startswith(partial.ACTIVATIONS)]
+    found = expectations.objects(recorded, expected, bucket)
+    return {Path(entry.path).name for entry in found}
+
+
+def _kept(before: Iterable[Part], parts: Iterable[Part], sent: Sent) -> list[Part]:
+    """Earlier parts of files that did not make it now: an old checkpoint is better than none."""
+    fresh, late = {part.path for part in parts}, {job.path for job, _reason in sent.left}
+    return [part for part in before if part.path in late - fresh]
+
+
+def require_all(kept: Kept, bucket: Bucket) -> None:
+    """Checks that a listing of the remote shows every part.
+
+    Raises:
+        UserError: naming what it does not show.
+    """
+    if absent := partial.absent(kept.parts, bucket):
+        named = ", ".join(part.path for part in absent)
+        raise UserError(f"{bucket.url} does not show {len(absent)} parts: {named}.")
+
+
+def items(root: Path, expected: Expected, kept: Kept | None, bucket: Bucket) -> list[Item]:
+    """What is saved of the stages that have not finished, and what is not, stage by stage.
+
+    That a stage is unfinished is no fault. It is one where work would be lost that nothing holds:
+    an out that dvc.lock does not record, a stage that is running and has no parts.
+
+    Raises:
+        UserError: where the pipeline cannot be read.
+    """
+    there = unsaved.read(root, [])
+    parts = kept.parts if kept else ()
+    running = {name for _process, name in stopping.stages(root)}
+    found = []
+    for stage in sorted({*there.unfinished, *there.killed}):
+        own = [part for part in parts if stage in part.stage.split(" or ")]
+        outs = [out for out, whose in expected.stage_by_out.items() if whose == stage]
+        outs = [out for out in outs if stage in there.unfinished and (root / out).exists()]
+        is_running = any(stage == name.replace(" ", mark) for name in running for mark in "@-")
+        found.append(_stage_item(stage, own, outs, is_running, bucket))
+    if there.changed:
+        fact = f"NOT SAVED, because it is not what dvc.lock records: {', '.join(there.changed)}."
+        found.append(Item(fact, "wrong", _CURE))
+    if there.outdated:
+        fact = f"Out of date: {', '.join(there.outdated)}; only the last finished run can be saved."
+        found.append(Item(fact, "warning", _CURE))
+    return [*found, *_late(kept)]
+
+
+def _late(kept: Kept | None) -> list[Item]:
+    return [
+        Item(
+            f"NOT SAVED: {job.path} of the unfinished stage {job.stage}: {reason}.",
+            "wrong",
+            "Run it again: what arrived stays.",
+        )
+        for job, reason in (kept.sent.left if kept else ())
+    ]
+
+
+def _stage_item(
+    stage: str, parts: list[Part], outs: list[str], is_running: bool, bucket: Bucket
+) -> Item:
+    if outs:
+        fact = f"NOT SAVED: {', '.join(outs)}, which dvc.lock does not record: stage `{stage}` has"
+        return Item(f"{fact} not finished.", "wrong", _CURE)
+    if not parts:
+        fact = f"Stage `{stage}` has not finished, and it has no parts that could be saved."
+        if is_running:
+            cure = "Wait for its end before the machine goes."
+            return Item(
+                f"{fact} WHAT IT HAS DONE SO FAR IS NOT SAVED: it is running.", "wrong", cure
+            )
+        return Item(fact, "warning", _CURE)
+    n_bytes = sum(part.bytes for part in parts)
+    shared = any(part.stage != stage for part in parts)
+    whose = "its parts, or another unfinished stage's" if shared else "its parts"
+    fact = f"Stage `{stage}` has not finished: NOT SAVED but for {whose}, {len(parts)} files"
+    fact = f"{fact} ({n_bytes / 1e6:.1f} MB) in {bucket.url.rstrip('/')}/partial."
+    return Item(fact, "warning", _CURE)
