@@ -6,13 +6,14 @@ from pathlib import Path
 
 from backtracking.errors import UserError
 from backtracking.operations import expected as expectations
-from backtracking.operations import machine, partial, stopping, unsaved, wip
+from backtracking.operations import machine, manifests, partial, stopping, unsaved, wip
 from backtracking.operations.bucket import Bucket
 from backtracking.operations.deadlines import Deadline
-from backtracking.operations.expected import Expected
+from backtracking.operations.expected import WORKSPACE, Expected, Out
 from backtracking.operations.items import Item
 from backtracking.operations.partial import Index, Part
 from backtracking.operations.sending import Sent
+from backtracking.operations.threads import in_threads
 from backtracking.workspace import Workspace
 
 _CURE = "Run `make reproduce`, then `make backup`."
@@ -47,36 +48,66 @@ def stage_by_out(root: Path, expected: Expected) -> dict[str, str]:
 def save(root: Path, expected: Expected, bucket: Bucket, deadline: Deadline) -> Kept:
     """Sends shards and checkpoints that no finished, saved out holds, and then their index.
 
+    Until the remote has a finished out, its stage counts as unfinished: should the machine go now,
+    that is what is left of it.
+
     Raises:
         UserError: where the remote cannot be asked, or does not take the index.
     """
     store = Workspace(root).store
-    waiting = stage_by_out(root, expected)
+    late = not_there(expected, bucket)
+    waiting = stage_by_out(root, expected) | {out.path: out.stage for out in late}
     name, here = machine.name(store), wip.head(root)
     with partial.alone(store, deadline):
         before = partial.read_index(bucket, name)
-        wanted = partial.waiting(store, held(expected, waiting, bucket), waiting)
+        wanted = partial.waiting(store, held(expected, waiting, bucket, late), waiting)
         known = before.parts if before else ()
         parts, sent = partial.send(store, wanted, bucket, deadline, known)
-        index = Index(name, here.commit, here.branch, (*parts, *_kept(known, parts, sent)))
+        kept = _kept(known, parts, sent, {out.stage for out in late})
+        index = Index(name, here.commit, here.branch, (*parts, *kept))
         if index != before and (index.parts or before):
             partial.write_index(bucket, index)
     return Kept(index.parts, sent)
 
 
-def held(expected: Expected, waiting: dict[str, str], bucket: Bucket) -> set[str]:
-    """Names of the shards that recorded outs hold; none are looked up where no stage waits."""
+def not_there(expected: Expected, bucket: Bucket) -> list[Out]:
+    """Recorded outs of shards and weights that the remote does not have yet.
+
+    A folder's list is sent after its files, so it stands for all of them.
+    """
+    kinds = (partial.ACTIVATIONS, partial.MODELS)
+    outs = [o for o in expected.outs if o.path.startswith(kinds) and WORKSPACE in o.places]
+    found = in_threads(lambda out: bucket.find(manifests.key(out.oid)), outs)
+    return [out for out, stored in zip(outs, found, strict=True) if stored is None]
+
+
+def held(
+    expected: Expected, waiting: dict[str, str], bucket: Bucket, late: Iterable[Out] = ()
+) -> set[str]:
+    """Names of the shards that outs in the remote hold; none are looked up where no stage waits."""
     if not any(out.startswith(partial.ACTIVATIONS) for out in waiting):
         return set()
-    recorded = [out for out in expected.outs if out.path.startswith(partial.ACTIVATIONS)]
+    there = [out for out in expected.outs if out not in list(late)]
+    recorded = [out for out in there if out.path.startswith(partial.ACTIVATIONS)]
     found = expectations.objects(recorded, expected, bucket)
     return {Path(entry.path).name for entry in found}
 
 
-def _kept(before: Iterable[Part], parts: Iterable[Part], sent: Sent) -> list[Part]:
-    """Earlier parts of files that did not make it now: an old checkpoint is better than none."""
+def _kept(
+    before: Iterable[Part], parts: Iterable[Part], sent: Sent, late_stages: set[str]
+) -> list[Part]:
+    """Earlier parts that are still needed, and are not among those of now.
+
+    An old checkpoint is better than none where the new one did not make it. And a stage removes its
+    checkpoints when it is finished, which may be before its out is in the remote.
+    """
     fresh, late = {part.path for part in parts}, {job.path for job, _reason in sent.left}
-    return [part for part in before if part.path in late - fresh]
+    return [
+        part
+        for part in before
+        if part.path not in fresh
+        and (part.path in late or late_stages & set(part.stage.split(" or ")))
+    ]
 
 
 def require_all(kept: Kept, bucket: Bucket) -> None:

@@ -1,0 +1,71 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from backtracking import artifacts
+from backtracking.operations import expected, manifests, partial, processes, unfinished
+from backtracking.operations.bucket import Bucket, open_bucket
+from backtracking.operations.deadlines import Deadline
+
+STAGES = """\
+  weights-base:
+    cmd: mkdir -p models/base && echo weights > models/base/model
+    outs:
+      - models/base
+  extract:
+    cmd: >-
+      mkdir -p data/interim/activations/base &&
+      cp .cache/store/activations/*.safetensors data/interim/activations/base/
+    outs:
+      - data/interim/activations/base
+"""
+CHECKPOINT = "checkpoints/base.k.safetensors"
+SHARD, RECORD = "activations/a.safetensors", "activations/a.json"
+
+
+@pytest.fixture
+def study(project: Path) -> Path:
+    """A project in which a checkpoint and a shard wait for their stages to end."""
+    with (project / "dvc.yaml").open("a") as file:
+        file.write(STAGES)
+    (project / ".gitignore").write_text((project / ".gitignore").read_text() + "/models/*\n")
+    store = project / ".cache" / "store"
+    for path in (CHECKPOINT, SHARD):
+        artifacts.write_bytes(store / path, path.encode())
+    record = {"file": "a.safetensors", "sha256": artifacts.sha256_file(store / SHARD)}
+    artifacts.write_json(store / RECORD, record)
+    return project
+
+
+def saved(study: Path) -> set[str]:
+    bucket = open_bucket(study)
+    unfinished.save(study, expected.read(study), bucket, Deadline())
+    return {part.path for index in partial.read_indexes(bucket) for part in index.parts}
+
+
+def finish(study: Path, *stages: str) -> None:
+    done = processes.dvc(study, "repro", *stages)
+    assert done.returncode == 0, done.stderr
+
+
+def send_out(study: Path, bucket: Bucket, path: str) -> None:
+    out = next(out for out in expected.read(study).outs if out.path == path)
+    cached = study / ".dvc" / "cache" / manifests.key(out.oid)
+    for entry in json.loads(cached.read_bytes()):
+        bucket.put(
+            cached.parents[1] / entry["md5"][:2] / entry["md5"][2:], manifests.key(entry["md5"])
+        )
+    bucket.put(cached, manifests.key(out.oid))
+
+
+def test_parts_stay_in_the_index_until_the_remote_has_the_finished_out(study: Path) -> None:
+    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+    finish(study, "weights-base", "extract")
+    (study / ".cache" / "store" / CHECKPOINT).unlink()
+    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+    bucket = open_bucket(study)
+    send_out(study, bucket, "models/base")
+    assert saved(study) == {SHARD, RECORD}
+    send_out(study, bucket, "data/interim/activations/base")
+    assert saved(study) == set()
