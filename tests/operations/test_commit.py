@@ -278,6 +278,21 @@ def test_a_secret_in_a_commit_by_hand_is_not_pushed_even_when_a_later_one_takes_
     assert git(tmp_path / "there.git", "rev-parse", "main") == git(repository, "rev-parse", "HEAD")
 
 
+def test_a_secret_in_a_message_is_refused_in_both_places(repository: Path, tmp_path: Path) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    found = commit.commit(repository, f"Use {HF}")
+    assert "The message of the commit looks like" in found[0].fact
+    assert found[-1].fact == "NOTHING WAS COMMITTED."
+    git(tmp_path, "init", "--quiet", "--bare", "there.git")
+    git(repository, "remote", "add", "origin", str(tmp_path / "there.git"))
+    commit.push(repository)
+    git(repository, "commit", "--quiet", "--all", "--message", f"By hand\n\nkey {HF}")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Fine")
+    found = commit.push(repository)
+    assert "Not pushed: the message of commit" in found[0].fact
+    assert HF not in str(found)
+
+
 def test_before_the_first_push_the_files_of_the_commit_are_looked_at(
     planted: Path, tmp_path: Path
 ) -> None:

@@ -113,7 +113,7 @@ def test_parts_leave_as_they_are_made_and_a_notice_ends_in_a_backup(
             expected = give(training, service, watched)
             code = watched.end()
         assert expected in watched.text
-        assert "5 objects of finished stages are in" in watched.text
+        assert "All 5 objects that dvc.lock names are in" in watched.text
         assert code == 1  # the remotes are on this disk, and that is not saved
     assert watched.text.count(f"saved {PART}") == 1
 

@@ -62,10 +62,24 @@ def of_commits(root: Path, tip: str, remote: str, largest: int) -> Iterator[list
 
     Where nothing is known of the remote, as before the first push, the files of `tip` itself.
     """
-    known = processes.git_line(root, "for-each-ref", "--count=1", f"refs/remotes/{remote}/")
-    entries = _listed(root, tip, remote) if known else _tree(root, tip)
+    entries = _listed(root, tip, remote) if _is_known(root, remote) else _tree(root, tip)
     with _written(root, entries, largest) as found:
         yield found
+
+
+def messages_of(root: Path, tip: str, remote: str) -> dict[str, str]:
+    """Messages of the commits up to `tip` that the remote does not have, by their short names."""
+    known = _is_known(root, remote)
+    only = ["--not", f"--remotes={remote}"] if known else ["--max-count=1"]
+    said = processes.git(root, "log", "-z", "--format=%h %B", tip, *only).stdout
+    rows = [row.partition(" ") for row in said.split("\0") if row]
+    return {commit: message for commit, _, message in rows}
+
+
+def _is_known(root: Path, remote: str) -> bool:
+    """Whether a branch of the remote has ever been seen here."""
+    seen = ["for-each-ref", "--count=1", f"refs/remotes/{remote}/"]
+    return bool(processes.git_line(root, *seen))
 
 
 def _index(root: Path) -> list[_Entry]:

@@ -163,4 +163,9 @@ def watch(
         )
         return watch.watch(state.root, options)
 
-    report("watch", as_json, look)
+    code = 0
+    try:
+        report("watch", as_json, look)
+    except typer.Exit as ending:
+        code = ending.exit_code
+    _leave(code)

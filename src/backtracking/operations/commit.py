@@ -7,7 +7,7 @@ looks at what is staged.
 import sys
 from pathlib import Path
 
-from backtracking.operations import blobs, processes, refusing, remote
+from backtracking.operations import blobs, processes, refusing, remote, secrets
 from backtracking.operations.items import Item
 
 NO_REMOTE = Item(
@@ -47,14 +47,18 @@ def outgoing(root: Path, name: str, tip: str) -> list[Item]:
     """Why commits must not go to a remote that does not have them: hands made them, not we."""
     with blobs.of_commits(root, tip, name, refusing.MAX_BYTES) as found:
         why = refusing.reasons(found)
+    told = blobs.messages_of(root, tip, name)
     cure = (
         f"Undo the commits that {name} does not have, keeping every change (`git reset --soft "
         f"{name}/BRANCH`), mend that, and push again."
     )
-    return [
-        Item(f"Not pushed: commit {_maker(root, each.file.oid, tip)}, {each.fact}.", "wrong", cure)
-        for each in why
+    facts = [f"commit {_maker(root, each.file.oid, tip)}, {each.fact}" for each in why]
+    facts += [
+        f"the message of commit {commit_} looks like a secret ({kind})"
+        for commit_, message in told.items()
+        if (kind := secrets.in_line(message))
     ]
+    return [Item(f"Not pushed: {fact}.", "wrong", cure) for fact in facts]
 
 
 def commit(root: Path, message: str) -> list[Item]:
@@ -64,6 +68,9 @@ def commit(root: Path, message: str) -> list[Item]:
         head = processes.git_line(root, "rev-parse", "--short", "HEAD") or "nothing"
         return [Item(f"Nothing to commit: {head} has everything that git holds.")]
     found = refusals(root, paths)
+    if kind := secrets.in_line(message):
+        fact = f"The message of the commit looks like it holds a secret ({kind})."
+        found.append(Item(fact, "wrong", "Say it without."))
     if found:
         return [*found, Item("NOTHING WAS COMMITTED.", "wrong", "Mend that, then push again.")]
     listed = "\0".join(paths)

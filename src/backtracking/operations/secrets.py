@@ -78,6 +78,12 @@ def in_name(path: str) -> str:
     return next((kind for kind, pattern in tokens.PREFIXED.items() if pattern.search(path)), "")
 
 
+def in_line(text: str) -> str:
+    """What a message gives away, empty where it is no secret."""
+    found = [kind for kind, pattern in tokens.KINDS.items() if pattern.search(text)]
+    return found[0] if found else "value of a secret's name" if tokens.assigned(text) else ""
+
+
 def blot_out(text: str) -> str:
     """`text` without anything that `find` or `redaction.redact` takes for a secret."""
     text = redaction.redact(tokens.PRIVATE_KEY.sub(redaction.REDACTED, text))
