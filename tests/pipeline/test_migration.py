@@ -117,24 +117,11 @@ def require_little_lost(last: Machine, new: Machine, will_run: list[str], made: 
     *finished, killed = last.stages
     again = [stage for stage in finished if stage in will_run]
     assert again in ([], finished[-1:]), (again, last.said("watch"))
-    assert will_run[0] in (killed, *again)
-    for path, n_steps in last.checkpoints().items():
-        assert n_steps - new.checkpoints().get(path, 0) <= INTERVAL
-    lost = {path for path in made if path.startswith("activations/")} - new.parts().keys()
-    print(
-        killed,
-        will_run[:2],
-        "again",
-        again,
-        "lost units",
-        len(lost),
-        "of",
-        len(made),
-        {p: (s, new.checkpoints().get(p)) for p, s in last.checkpoints().items()},
-        time.strftime("%X"),
-        flush=True,
-    )
-    assert len(lost) <= 1 or killed not in will_run
+    if killed in will_run:
+        for path, n_steps in last.checkpoints().items():
+            assert n_steps - new.checkpoints().get(path, 0) <= INTERVAL
+        lost = {path for path in made if path.startswith("activations/")} - new.parts().keys()
+        assert len(lost) <= 1
 
 
 def forget(project: Path, stage: str) -> None:

@@ -49,8 +49,8 @@ class Until(Deadline):
 class Forwarder:
     """Sends what is new since the last look.
 
-    Data goes before the lock that names it, and parts are forgotten after that: at any moment what
-    has arrived is enough to go on from.
+    Data goes before the lock that names it, and the parts that it is made of stay saved until it is
+    there: at any moment what has arrived is enough to go on from.
 
     Args:
         root: the project.
@@ -82,17 +82,13 @@ class Forwarder:
     def look(self) -> None:
         """Sends what is new now; what could not be sent is told, and tried again later."""
         recorded, files = _recorded(self._root), _files(self._store)
-        self._failures = []
-        try:
-            if recorded != self._recorded:
-                self._send_outs()
-            if recorded != self._recorded or time.monotonic() >= self._code_at:
-                self._send_code()
-            if (recorded, files) != (self._recorded, self._files):
-                self._send_parts()
-        except UserError as error:
-            self._failures.append(str(error))
-            self._bucket = None
+        is_new, self._failures = recorded != self._recorded, []
+        if is_new:
+            self._attempt(self._send_outs)
+        if is_new or time.monotonic() >= self._code_at:
+            self._attempt(self._send_code)
+        if is_new or files != self._files:
+            self._attempt(self._send_parts)
         if self._failures:
             self._retry_at = time.monotonic() + RETRY_S
         else:
@@ -108,6 +104,17 @@ class Forwarder:
         return [
             name for now, then in pairs for name, stamp in now.items() if then.get(name) != stamp
         ]
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        """Takes a step; one that fails, however it does, keeps neither the others nor the next."""
+        try:
+            step()
+        except UserError as error:
+            self._failures.append(str(error))
+            self._bucket = None
+        except Exception as error:  # a thread that ended would end the watch without a word
+            self._failures.append(f"{type(error).__name__}: {error}")
+            self._bucket = None
 
     def _send_outs(self) -> None:
         """Sends finished outs that the remote lacks."""
