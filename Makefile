@@ -8,6 +8,9 @@ STAMP := .venv/.installed
 OWN_UV := .cache/uv/bin/uv
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(OWN_UV))
 
+# A file of tests runs on one core with one thread. `ARGS="-n 0"` runs all in one process.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+
 # Stages say `python`, and mean the one of the environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
@@ -22,14 +25,14 @@ install: $(STAMP) ## Install the pinned environment into .venv
 reproduce: $(STAMP) ## Run the whole study (set-up included), with each stage's time
 	@$(BIN)/backtracking reproduce $(ARGS)
 
-test: $(STAMP) ## Run the tests (set-up included), without those marked slow
-	@$(BIN)/pytest -m "not slow" $(ARGS)
+test: $(STAMP) ## Run the tests (set-up included), without those marked slow, on every core
+	@$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: $(STAMP) ## Run the tests marked slow
-	@$(BIN)/pytest -m slow $(ARGS)
+	@$(PYTEST) -m slow $(ARGS)
 
 test-all: $(STAMP) ## Run all tests
-	@$(BIN)/pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 doctor: $(STAMP) ## Check this machine: fact, verdict, cure
 	@$(BIN)/backtracking doctor $(ARGS)

@@ -41,9 +41,14 @@ def test_a_switching_system_has_to_beat_a_hidden_markov_model_too(hmm: float, ve
 def test_r2_stands_beside_the_published_one_and_beside_one_linear_system(
     linear: float, verdict: str
 ) -> None:
-    models = [{"model": "slds", "r2": interval(0.67)}, {"model": "var_1", "r2": interval(linear)}]
+    models = [
+        {"role": role, "model": model, "r2": interval(r2)}
+        for role, gain in (("reasoning", 0.0), ("shuffled", 0.2))
+        for model, r2 in (("slds", 0.67 + gain), ("var_1", linear))
+    ]
     row = dynamics.claims(study(transitions__densities={"models": models}))[1]
     assert (row["verdict"], row["agreement"], row["null"]) == (verdict, "agrees", linear)
+    assert row["by_control"]["shuffled"]["estimate"] == pytest.approx(0.87)
 
 
 def test_the_same_state_has_to_look_more_alike_than_its_tokens_do() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backtracking.operations import expected, fetching, processes
+from backtracking.operations import expected, fetching, linking, processes
 from backtracking.operations.bucket import Bucket, open_bucket
 from backtracking.operations.fetching import Fetched
 
@@ -48,7 +48,7 @@ def test_everything_that_the_lock_records_enters_the_cache_and_then_the_workspac
     assert len(objects(cache)) == 5
     assert {path.stat().st_mode & 0o777 for path in objects(cache)} == {0o444}
     assert not (cache / "arriving").exists()
-    assert fetching.check_out(clone, fetched.whole) == []
+    assert linking.check_out(clone, fetched.whole) == []
     assert (clone / "results" / "sum" / "sum.txt").read_text() == "1\n2\n"
     status = processes.dvc(clone, "status", "--json")
     assert json.loads(status.stdout) == {}
@@ -128,8 +128,14 @@ def test_an_out_with_files_that_are_saved_nowhere_is_left_as_it_is(clone: Path) 
     mine = clone / "data" / "raw" / "numbers" / "one"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine\n")
-    (item,) = fetching.check_out(clone, fetched.whole)
+    (item,) = linking.check_out(clone, fetched.whole)
     assert item.verdict == "warning"
     assert "`data/raw/numbers` was left as it is" in item.fact
     assert mine.read_text() == "mine\n"
     assert (clone / "results" / "sum" / "sum.txt").exists()
+
+
+def test_where_no_stage_had_finished_that_is_said(clone: Path) -> None:
+    (clone / "dvc.lock").unlink()
+    (item,) = fetching.told(fetch(clone), "there")
+    assert item.fact == "No stage had finished: dvc.lock and .dvc files record no data."

@@ -113,6 +113,22 @@ def test_what_cannot_be_sent_is_told_once_and_is_sent_later(
     assert forwarder.unsent() == []
 
 
+def test_an_error_that_nobody_foresaw_ends_neither_the_other_steps_nor_the_watch(
+    training: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forwarder, said, _ = forwarder_of(training)
+    train(training, b"one")
+    with monkeypatch.context() as broken:
+        broken.setattr(forwarding.inspection, "inspect", lambda *_: 1 / 0)
+        forwarder.look()
+    assert "NOT SAVED, will be tried again: ZeroDivisionError: division by zero" in said
+    lines = taken(said)
+    assert f"saved {CHECKPOINT} of weights-base" in lines
+    assert any(line.startswith("saved commit") for line in lines)
+    forwarder.look()
+    assert "saved results/sum of sum" in taken(said)
+
+
 def test_a_notice_cuts_the_sending_short(training: Path) -> None:
     forwarder, said, given = forwarder_of(training)
     train(training, b"one")

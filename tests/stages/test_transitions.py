@@ -87,7 +87,7 @@ def test_every_model_stands_on_the_same_test_sentences(result: dict[str, Any]) -
     rows = {(row["role"], row["class"]): row for row in result["models"]}
     assert set(rows) == {
         *(("labels", name) for name in ("iid", "markov_1", "markov_2", "markov_3", "semi_markov")),
-        ("reasoning", "hmm"), ("reasoning", "slds"), ("base", "hmm"),
+        ("reasoning", "hmm"), ("reasoning", "slds"), ("base", "hmm"), ("base", "slds"),
     }  # fmt: skip
     assert len({row["n"] for row in rows.values()}) == 1
     assert rows["labels", "markov_1"]["difference_value"] == 0

@@ -59,30 +59,22 @@ FEW_REGIMES = Question(
 
 
 def claims(study: Study) -> list[dict[str, Any]]:
-    """Rows of the study's claims; the systems are fitted to the reasoning model."""
+    """Rows of the study's claims, on the activations of every model that was fitted."""
     questions = (
         (PREDICTS, predicts), (FITS, fits), (LOW_RANK, low_rank), (FEW_REGIMES, few_regimes),
     )  # fmt: skip
     return [
-        answer(
-            question,
-            lambda role, find=find: (
-                untestable("fitted to the reasoning model only")
-                if role in study.controls
-                else find(study)
-            ),
-            study.base_by_role,
-        )
+        answer(question, lambda role, find=find: find(study, role), study.base_by_role)
         for question, find in questions
     ]
 
 
-def predicts(study: Study) -> Finding:
+def predicts(study: Study, role: str) -> Finding:
     """The gain of the SLDS over a first-order chain, beside that of the others."""
     rows = {
         row["class"]: row
         for row in study.rows("transitions/models")
-        if row["role"] in ("labels", "reasoning")
+        if row["role"] in ("labels", role)
     }
     if "slds" not in rows:
         return untestable("not fitted")
@@ -100,10 +92,12 @@ def predicts(study: Study) -> Finding:
     )
 
 
-def fits(study: Study) -> Finding:
+def fits(study: Study, role: str) -> Finding:
     """R2 of the SLDS beside that of VAR(1)."""
     densities = study.files.get("transitions/densities") or {}
-    slds, linear = (find_row(densities.get("models", ()), model=name) for name in ("slds", "var_1"))
+    slds, linear = (
+        find_row(densities.get("models", ()), role=role, model=name) for name in ("slds", "var_1")
+    )
     if slds is None or linear is None:
         return untestable("not fitted")
     own, other = slds["r2"], linear["r2"]
@@ -112,17 +106,19 @@ def fits(study: Study) -> Finding:
     return Finding.of(parts, estimate=own["value"], null=other["value"], **ends)
 
 
-def low_rank(study: Study) -> Finding:
+def low_rank(study: Study, role: str) -> Finding:
     """The variance of the first 40 components."""
     densities = study.files.get("transitions/densities") or {}
-    row = find_row(densities.get("variance_share", ()), rank=40)
+    row = find_row(densities.get("variance_share", ()), role=role, rank=40)
     if row is None:
-        return untestable("the model has fewer than 40 dimensions")
+        return untestable("not fitted, or the model has fewer than 40 dimensions")
     return Finding("holds" if row["share"] >= 0.5 else "fails", row["share"], null=0.5)
 
 
-def few_regimes(study: Study) -> Finding:
-    """The number of regimes that was chosen."""
+def few_regimes(study: Study, role: str) -> Finding:
+    """The number of regimes that was chosen; it is chosen in the model under study only."""
+    if role in study.controls:
+        return untestable("control pairs have as many regimes as the model under study")
     selection = study.files.get("transitions/selection") or {}
     chosen = selection.get("models", {}).get("reasoning/slds")
     if chosen is None:

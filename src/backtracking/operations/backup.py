@@ -30,11 +30,12 @@ from backtracking.operations.bucket import Bucket, open_bucket
 from backtracking.operations.deadlines import Deadline, within
 from backtracking.operations.expected import Expected
 from backtracking.operations.finished import Proof
-from backtracking.operations.inspection import Verified
 from backtracking.operations.items import Item, proven
 from backtracking.operations.receipts import Receipt
 from backtracking.operations.refs import Pushed
+from backtracking.operations.sending import Sent
 from backtracking.operations.unfinished import Kept
+from backtracking.operations.verified import Verified
 from backtracking.workspace import Workspace
 
 T = TypeVar("T")
@@ -167,21 +168,24 @@ def _save_data(run: _Run) -> _Data:
         raise UserError("DVC has no default remote: NO DATA IS SAVED.", remote.SET)
     expected = expectations.read(run.root)
     bucket = open_bucket(run.root)
-    before = run.attempt(lambda: finished.look(run.root, expected, bucket, run.reserved))
+    before = run.attempt(lambda: finished.look(run.root, expected, bucket, run.share(0.5)))
     wanted = finished.lost(before) if before else []
     rare = [found for found in wanted if sending.rank_of(found.path) < sending.BULK]
     bulk = [found for found in wanted if sending.rank_of(found.path) >= sending.BULK]
     sent = [finished.send(run.root, rare, expected, bucket, run.reserved)]
     kept = run.attempt(lambda: _save_parts(run, expected, bucket))
     sent.append(finished.send(run.root, bulk, expected, bucket, run.reserved))
-    proof = None
-    if before is not None:
-        known = before
-        proof = run.attempt(lambda: finished.prove(run.root, known, sent, bucket, run.deadline))
-    run.items += _finished_items(proof) if proof else []
+    proof = run.attempt(lambda: _prove(run, before, sent, bucket))
+    run.items += _finished_items(proof) if proof else finished.unknown(expected)
     run.items += unfinished.items(run.root, expected, kept, bucket)
     run.items += remote.survival(run.root, where)
     return _Data(bucket, proof, kept)
+
+
+def _prove(run: _Run, before: Verified | None, sent: list[Sent], bucket: Bucket) -> Proof | None:
+    if before is None:
+        return None
+    return finished.prove(run.root, before, sent, bucket, run.deadline)
 
 
 def _finished_items(proof: Proof) -> list[Item]:
@@ -194,7 +198,11 @@ def _finished_items(proof: Proof) -> list[Item]:
 
 def _save_parts(run: _Run, expected: Expected, bucket: Bucket) -> Kept:
     sooner = run.reserved.sooner(min(2.0, run.reserved.left / 4))
-    save = lambda: unfinished.save(run.root, expected, bucket, sooner)  # noqa: E731
+
+    def save() -> Kept:
+        in_a_hurry = not run.deadline.is_never
+        return unfinished.save(run.root, expected, bucket, sooner, late_too=in_a_hurry)
+
     kept = within(run.reserved, "Saving unfinished work", save)
     if run.deadline.is_never:
         unfinished.require_all(kept, bucket)

@@ -17,6 +17,7 @@ from backtracking.errors import UserError
 from backtracking.operations import processes
 
 T = TypeVar("T")
+TIMED_OUT = 124
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -106,7 +107,10 @@ def call(
     deadline: Deadline,
     extra: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """A finished child process, which is killed with all of its own children at the deadline."""
+    """A finished child process, killed with all of its own children at the deadline.
+
+    A killed one has the return code `TIMED_OUT`, and what it had printed until then.
+    """
     child = subprocess.Popen(
         command,
         cwd=root,
@@ -122,17 +126,21 @@ def call(
     try:
         out, err = child.communicate(**limit)
     except subprocess.TimeoutExpired:
-        _kill(child)
-        return subprocess.CompletedProcess(command, 124, "", "it did not end in time")
+        said = _kill(child)
+        return subprocess.CompletedProcess(command, TIMED_OUT, said, "it did not end in time")
     except BaseException:
         _kill(child)
         raise
     return subprocess.CompletedProcess(command, child.returncode, out, err)
 
 
-def _kill(child: subprocess.Popen[str]) -> None:
-    """Kills a child's session; what left the session may hold its pipes, and is not waited for."""
+def _kill(child: subprocess.Popen[str]) -> str:
+    """Kills a child's session; what it had printed.
+
+    What left the session may hold its pipes, and is not waited for.
+    """
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(child.pid, signal.SIGKILL)
     with contextlib.suppress(subprocess.TimeoutExpired):
-        child.communicate(timeout=1)
+        return child.communicate(timeout=1)[0]
+    return ""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from backtracking.operations import deadlines
+from backtracking.operations.deadlines import Deadline
 from backtracking.operations.items import Item
 
 _NO_GPU = "The default study needs none."
@@ -71,15 +73,13 @@ def ask(root: Path, seconds: float) -> Device | None:
 
     A driver that is ill can hold whoever asks it for ever, and no thread gets away from that.
     """
-    from backtracking.operations.checks import limited
-
     command = [sys.executable, "-m", "backtracking.operations.device"]
     source = str(Path(__file__).resolve().parents[2])
-    finished = limited.run(command, root, seconds, {"PYTHONPATH": source})
+    finished = deadlines.call(command, root, Deadline.after(seconds), {"PYTHONPATH": source})
     try:
         found = json.loads(finished.stdout)
     except ValueError:
-        if finished.returncode < 0:
+        if finished.returncode == deadlines.TIMED_OUT:
             return None
         said = finished.stderr.strip().splitlines()
         why = said[-1] if said else "it says nothing"

@@ -4,7 +4,6 @@ Everything is looked at at once. What asks somebody else, a driver, git's remote
 clock, is a process or a thread with a time limit, so that nobody's silence holds up the rest.
 """
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,8 @@ from backtracking.operations.checks import (
     repository,
     services,
 )
-from backtracking.operations.checks.limited import Later
+from backtracking.operations.checks.later import Later
+from backtracking.operations.deadlines import Deadline
 from backtracking.operations.items import Item
 
 NETWORK_S = 4.5
@@ -34,7 +34,7 @@ IN_ALL_S = 8.5
 
 def examine(root: Path) -> list[Item]:
     """All facts, in the order in which one would mend them."""
-    deadline = time.monotonic() + IN_ALL_S
+    deadline = Deadline.after(IN_ALL_S)
     checks: dict[str, Callable[[], list[Item]]] = {
         "Python and its packages": lambda: environment.items(root),
         "torch and the GPU": lambda: device_items(root),

@@ -1,4 +1,4 @@
-"""Finished data brought back from a remote: into DVC's cache, hash by hash, and into the workspace.
+"""Finished data brought back from a remote into DVC's cache, hash by hash.
 
 An object is fetched beside the cache and enters it by a rename, read-only, once its bytes hash to
 its name; a folder's list enters after its files. No lock of DVC is taken for it. What is in the
@@ -11,22 +11,20 @@ import os
 import stat
 import threading
 import time
-from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from backtracking import progress
 from backtracking.operations import expected as expectation
-from backtracking.operations import manifests, processes, store_errors
+from backtracking.operations import manifests, store_errors
 from backtracking.operations.bucket import Bucket
 from backtracking.operations.expected import WORKSPACE, Expected, Object, Out
 from backtracking.operations.items import Item
 from backtracking.operations.store_errors import StoreError
+from backtracking.operations.threads import in_threads
 
 N_THREADS = 8
-_WINDOW = 64
 _STALE_S = 3600
 
 
@@ -68,15 +66,12 @@ def fetch(wanted: Expected, bucket: Bucket) -> Fetched:
     """Brings every out that the workspace's dvc.lock and .dvc files record into DVC's cache.
 
     The smallest come first. A remote that fails for another reason than that it lacks an object
-    ends the fetch.
-
-    Raises:
-        UserError: where the cache cannot be written.
+    ends the fetch, and so does a disk that is full.
     """
     outs = [out for out in wanted.outs if WORKSPACE in out.places]
     n_objects = sum((out.n_files or 0) + 1 for out in outs)
     with (
-        progress.bar("bringing data back", n_objects, "objects") as advance,
+        progress.bar("bringing data back", n_objects, "objects", shown=bool(outs)) as advance,
         _Fetcher(wanted, bucket, advance) as fetcher,
     ):
         for out in sorted(outs, key=lambda out: (out.bytes or 0, out.path)):
@@ -84,19 +79,10 @@ def fetch(wanted: Expected, bucket: Bucket) -> Fetched:
     return fetcher.fetched
 
 
-def check_out(root: Path, outs: Iterable[Out]) -> list[Item]:
-    """Links outs that are whole in the cache into the workspace, and says which it could not.
-
-    An out in the workspace that has anything that is in no cache is left as it is.
-    """
-    paths = [out.path for out in outs]
-    absent = [path for path in paths if not os.path.lexists(root / path)]
-    present = [path for path in paths if os.path.lexists(root / path)]
-    return [*_check_out(root, absent), *_check_out(root, present)]
-
-
 def told(fetched: Fetched, url: str) -> list[Item]:
     """What a fetch brought and what it did not, as items."""
+    if not fetched.whole and not fetched.losses:
+        return [Item("No stage had finished: dvc.lock and .dvc files record no data.")]
     n, megabytes = fetched.n_objects, fetched.n_bytes / 1e6
     outs = f"{len(fetched.whole)} of {len(fetched.whole) + len(fetched.losses)} finished outs"
     fact = f"{outs} are whole in DVC's cache; {n} objects, {megabytes:.1f} MB, came from {url}"
@@ -116,14 +102,12 @@ class _Fetcher:
         self._wanted, self._bucket, self._advance = wanted, bucket, advance
         self._arriving = wanted.cache / "arriving"
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(N_THREADS, "fetch")
 
     def __enter__(self) -> "_Fetcher":
         _sweep(self._arriving)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
         with contextlib.suppress(OSError):
             self._arriving.rmdir()
 
@@ -153,22 +137,12 @@ class _Fetcher:
                 else:
                     yield wanted
 
-        losses = list(self._each(files()))
+        losses = [loss for loss in in_threads(self._fetch, files(), N_THREADS) if loss]
         if not own[0].is_known:
             is_there = self._bucket.find(manifests.key(out.oid)) is not None
             reason = "is no sound list of its files" if is_there else "is not there"
             losses.append(Loss(own[0], f"{reason}, so its files are unknown", is_there))
-        return losses or list(self._each(own))
-
-    def _each(self, objects: Iterable[Object]) -> Iterator[Loss]:
-        waiting: deque[Future[Loss | None]] = deque()
-        for wanted in objects:
-            waiting.append(self._pool.submit(self._fetch, wanted))
-            if len(waiting) >= _WINDOW and (loss := waiting.popleft().result()):
-                yield loss
-        for future in waiting:
-            if loss := future.result():
-                yield loss
+        return losses or [loss for loss in map(self._fetch, own) if loss]
 
     def _fetch(self, wanted: Object) -> Loss | None:
         place = self._wanted.cached(wanted.oid)
@@ -245,22 +219,3 @@ def _lost(out: Out, losses: list[Loss], url: str) -> Item:
         return Item(f"{fact}{'; '.join(said)}{more}.", "wrong", "No stage makes it.")
     cure = "Its stage runs again; `backtracking backup` then mends the remote."
     return Item(f"{fact}{'; '.join(said)}{more}.", "wrong" if altered else "warning", cure)
-
-
-def _check_out(root: Path, paths: list[str]) -> list[Item]:
-    """One `dvc checkout` for all, and where that is refused one for each."""
-    if not paths:
-        return []
-    done = processes.dvc(root, "--wait-for-lock", "checkout", *paths)
-    if done.returncode == 0:
-        return []
-    if len(paths) > 1:
-        return [item for path in paths for item in _check_out(root, [path])]
-    if "unsaved files" in done.stderr:
-        fact = (
-            f"`{paths[0]}` was left as it is: it has files that are neither saved nor in dvc.lock."
-        )
-        cure = f"If they are not needed: `dvc checkout --force {paths[0]}`."
-        return [Item(fact, "warning", cure)]
-    fact = f"`dvc checkout {paths[0]}` failed: {processes.last_lines(done)}."
-    return [Item(fact, "wrong", "Mend that, then run `backtracking restore` again.")]

@@ -8,9 +8,9 @@ from backtracking.operations import inspection, sending, verify
 from backtracking.operations.bucket import Bucket
 from backtracking.operations.deadlines import Deadline, within
 from backtracking.operations.expected import Expected
-from backtracking.operations.inspection import Finding, Verified
 from backtracking.operations.items import Item
 from backtracking.operations.sending import Sent
+from backtracking.operations.verified import Finding, Verified
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,16 @@ def items(proof: Proof) -> list[Item]:
     if proof.n_sent:
         told.append(Item(f"Sent now, object by object: {proof.n_sent}."))
     return told
+
+
+def unknown(expected: Expected) -> list[Item]:
+    """What is said of finished data where the remote did not tell what it has, out by out."""
+    items = [Item(problem, "wrong") for problem in expected.problems]
+    cure = "Run it again: what arrived stays."
+    for out in expected.outs:
+        fact = f"NOT PROVEN: whether `{out.path}` of stage `{out.stage}` is saved is not known."
+        items.append(Item(fact, "wrong", cure))
+    return items
 
 
 def _with(before: Verified, done: dict[str, int]) -> Verified:

@@ -49,8 +49,8 @@ class Until(Deadline):
 class Forwarder:
     """Sends what is new since the last look.
 
-    Data goes before the lock that names it, and parts are forgotten after that: at any moment what
-    has arrived is enough to go on from.
+    Data goes before the lock that names it, and the parts that it is made of stay saved until it is
+    there: at any moment what has arrived is enough to go on from.
 
     Args:
         root: the project.
@@ -69,7 +69,8 @@ class Forwarder:
         self._saved_outs: set[tuple[str, str]] = set()
         self._saved_parts: dict[str, str] = {}
         self._commit, self._code_at, self._retry_at = "", -math.inf, -math.inf
-        self._complaints: set[str] = set()
+        self._failures: list[str] = []
+        self._told: dict[str, list[str]] = {}
 
     def run(self, every_s: float) -> None:
         """Looks again and again, until the event."""
@@ -81,22 +82,18 @@ class Forwarder:
     def look(self) -> None:
         """Sends what is new now; what could not be sent is told, and tried again later."""
         recorded, files = _recorded(self._root), _files(self._store)
-        try:
-            is_whole = True
-            if recorded != self._recorded:
-                is_whole = self._send_outs()
-            if recorded != self._recorded or time.monotonic() >= self._code_at:
-                self._send_code()
-            if (recorded, files) != (self._recorded, self._files):
-                is_whole = self._send_parts() and is_whole
-        except UserError as error:
-            self._complain(str(error))
-            is_whole, self._bucket = False, None
-        if is_whole:
-            self._recorded, self._files = recorded, files
-            self._complaints.clear()
-        else:
+        is_new, self._failures = recorded != self._recorded, []
+        if is_new:
+            self._attempt(self._send_outs)
+        if is_new or time.monotonic() >= self._code_at:
+            self._attempt(self._send_code)
+        if is_new or files != self._files:
+            self._attempt(self._send_parts)
+        if self._failures:
             self._retry_at = time.monotonic() + RETRY_S
+        else:
+            self._recorded, self._files = recorded, files
+        self._complain("data", self._failures)
 
     def unsent(self) -> list[str]:
         """What has changed since all that there was had been sent."""
@@ -108,8 +105,19 @@ class Forwarder:
             name for now, then in pairs for name, stamp in now.items() if then.get(name) != stamp
         ]
 
-    def _send_outs(self) -> bool:
-        """Sends finished outs that the remote lacks; whether it has them all now."""
+    def _attempt(self, step: Callable[[], None]) -> None:
+        """Takes a step; one that fails, however it does, keeps neither the others nor the next."""
+        try:
+            step()
+        except UserError as error:
+            self._failures.append(str(error))
+            self._bucket = None
+        except Exception as error:  # a thread that ended would end the watch without a word
+            self._failures.append(f"{type(error).__name__}: {error}")
+            self._bucket = None
+
+    def _send_outs(self) -> None:
+        """Sends finished outs that the remote lacks."""
         self._expected = expectations.read(self._root)
         outs = [
             out
@@ -117,7 +125,7 @@ class Forwarder:
             if WORKSPACE in out.places and (out.path, out.oid) not in self._saved_outs
         ]
         if not outs:
-            return True
+            return
         paths = [out.path for out in outs]
         found = inspection.inspect(self._root, self._expected, self._open(), paths)
         lacking = [
@@ -129,7 +137,7 @@ class Forwarder:
         for out in outs:
             if not any(path == out.path or path.startswith(f"{out.path}/") for path in late):
                 self._note_out(out)
-        return self._tell_of(sent.left)
+        self._note_failures(sent.left)
 
     def _note_out(self, out: Out) -> None:
         self._saved_outs.add((out.path, out.oid))
@@ -140,16 +148,15 @@ class Forwarder:
         """Pushes a commit of the working tree, dvc.lock with it, beside the branch."""
         saved = wip.save(self._root, aside=True)
         pushed = refs.push(self._root, saved, self._deadline)
-        for item in (*saved.items, *pushed.items):
-            if item.verdict == "wrong":
-                self._complain(item.fact)
+        wrong = [item.fact for item in (*saved.items, *pushed.items) if item.verdict == "wrong"]
+        self._complain("code", wrong)
         if pushed.proven and pushed.commit != self._commit:
             self._say(f"saved commit {pushed.commit[:7]} on {pushed.branch}")
         self._commit = pushed.commit
         self._code_at = time.monotonic() + (CODE_EVERY_S if pushed.proven else 2 * RETRY_S)
 
-    def _send_parts(self) -> bool:
-        """Sends shards and checkpoints of unfinished stages; whether the remote has them all."""
+    def _send_parts(self) -> None:
+        """Sends shards and checkpoints of unfinished stages."""
         if self._expected is None:
             self._expected = expectations.read(self._root)
         kept = unfinished.save(self._root, self._expected, self._open(), self._deadline)
@@ -157,25 +164,22 @@ class Forwarder:
             if self._saved_parts.get(part.path) != part.sha256:
                 self._say(f"saved {part.path} of {part.stage}, {part.bytes / 1e6:.1f} MB")
         self._saved_parts = {part.path: part.sha256 for part in kept.parts}
-        return self._tell_of(kept.sent.left)
+        self._note_failures(kept.sent.left)
 
     def _open(self) -> Bucket:
         if self._bucket is None:
             self._bucket = open_bucket(self._root)
         return self._bucket
 
-    def _tell_of(self, left: Sequence[tuple[Job, str]]) -> bool:
-        """Tells of what could not be sent; whether there is nothing of the kind."""
-        for job, reason in left:
-            if not self._given.is_set():
-                self._complain(f"{job.path} of {job.stage}: {reason}")
-        return not left
+    def _note_failures(self, left: Sequence[tuple[Job, str]]) -> None:
+        self._failures += [f"{job.path} of {job.stage}: {reason}" for job, reason in left]
 
-    def _complain(self, reason: str) -> None:
-        """Says once, until all is sent again, why something is not saved."""
-        if reason not in self._complaints:
-            self._complaints.add(reason)
-            self._say(f"NOT SAVED, will be tried again: {reason}")
+    def _complain(self, kind: str, reasons: list[str]) -> None:
+        """Says what is not saved, each thing once for as long as it lasts."""
+        for reason in reasons:
+            if reason not in self._told.get(kind, ()) and not self._given.is_set():
+                self._say(f"NOT SAVED, will be tried again: {reason}")
+        self._told[kind] = reasons
 
 
 def _recorded(root: Path) -> dict[str, _Stamp]:

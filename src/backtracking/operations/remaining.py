@@ -6,7 +6,6 @@ to make. So DVC is asked what has changed (`dvc status`), and its graph what han
 
 import json
 from dataclasses import dataclass
-from graphlib import TopologicalSorter
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -99,7 +98,7 @@ def _changes(root: Path) -> dict[str, list[Any]]:
 
 
 def _upstream(root: Path) -> dict[str, set[str]]:
-    """The stages that each stage hangs on, near and far, in an order in which they can run.
+    """The stages that each stage hangs on, near and far, in the order of the pipeline.
 
     Stages of .dvc files, which run nothing, are left out.
     """
@@ -114,10 +113,21 @@ def _upstream(root: Path) -> dict[str, set[str]]:
             makes = {str(s.name): [Path(out.fs_path) for out in s.outs] for s in stages}
     except DvcException as error:
         raise UserError(f"DVC cannot read the pipeline: {error}") from error
-    direct = {stage: _makers(paths, makes) - {stage} for stage, paths in reads.items()}
+    return _closure({stage: _makers(paths, makes) - {stage} for stage, paths in reads.items()})
+
+
+def _closure(direct: dict[str, set[str]]) -> dict[str, set[str]]:
+    """All that each stage hangs on, from what it reads; a stage stands behind what it hangs on."""
     above: dict[str, set[str]] = {}
-    for stage in TopologicalSorter(direct).static_order():
-        above[stage] = direct[stage].union(*(above[other] for other in direct[stage]))
+
+    def visit(stage: str) -> set[str]:
+        if stage not in above:
+            inputs = [other for other in direct if other in direct[stage]]
+            above[stage] = set(inputs).union(*map(visit, inputs))
+        return above[stage]
+
+    for stage in direct:
+        visit(stage)
     return above
 
 

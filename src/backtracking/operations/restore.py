@@ -6,6 +6,7 @@ from backtracking.errors import UserError
 from backtracking.operations import (
     expected,
     fetching,
+    linking,
     remaining,
     salvage,
     stage_seconds,
@@ -57,7 +58,7 @@ def _bring_data(root: Path, bucket: Bucket) -> list[Item]:
     items = [Item(problem, "wrong") for problem in wanted.problems]
     fetched = fetching.fetch(wanted, bucket)
     items += fetching.told(fetched, bucket.url)
-    return items + fetching.check_out(root, fetched.whole)
+    return items + linking.check_out(root, fetched.whole)
 
 
 def _bring_parts(root: Path, bucket: Bucket, found: Remaining) -> list[Item]:

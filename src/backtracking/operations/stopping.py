@@ -1,6 +1,7 @@
 """Running stages asked to stop where everything done so far is saved."""
 
 import contextlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from psutil import Process
 
 _MODULE = "backtracking.stages."
-_POLL_S = 0.1
+_POLL_S = 0.2
 
 
 @dataclass
@@ -27,13 +28,11 @@ class Stopping:
 
     def wait(self, deadline: Deadline) -> list[Item]:
         """What became of them until the deadline; nothing is killed."""
-        import psutil
-
         if not self.asked:
             return [Item("No stage was running.")]
         running = self._ask()
         while running and not deadline.passed:
-            psutil.wait_procs(running, timeout=min(_POLL_S * 5, deadline.left))
+            time.sleep(min(_POLL_S, deadline.left))
             running = self._ask()
         late = sorted({self.asked[process.pid] for process in running})
         ended = sorted(set(self.asked.values()) - set(late))

@@ -1,6 +1,6 @@
 """The unfinished stages of a project, and what of them can be saved: their parts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from backtracking.operations.bucket import Bucket
 from backtracking.operations.deadlines import Deadline
 from backtracking.operations.expected import WORKSPACE, Expected, Out
 from backtracking.operations.items import Item
-from backtracking.operations.partial import Index, Part
+from backtracking.operations.partial import Index, Part, Unsent
 from backtracking.operations.sending import Sent
 from backtracking.operations.threads import in_threads
 from backtracking.workspace import Workspace
@@ -45,22 +45,31 @@ def stage_by_out(root: Path, expected: Expected) -> dict[str, str]:
     }
 
 
-def save(root: Path, expected: Expected, bucket: Bucket, deadline: Deadline) -> Kept:
+def save(
+    root: Path, expected: Expected, bucket: Bucket, deadline: Deadline, *, late_too: bool = False
+) -> Kept:
     """Sends shards and checkpoints that no finished, saved out holds, and then their index.
 
-    Until the remote has a finished out, its stage counts as unfinished: should the machine go now,
-    that is what is left of it.
+    What was sent before stays in the index until the remote has the finished out: should the
+    machine go now, that is what is left of it.
+
+    Args:
+        root: the project.
+        expected: what HEAD and the workspace expect the remote to hold.
+        bucket: the remote.
+        deadline: when it has to end.
+        late_too: whether shards of finished outs that the remote lacks are sent as parts as well.
+            Each of them is of use alone, where half an out is of none.
 
     Raises:
         UserError: where the remote cannot be asked, or does not take the index.
     """
-    store = Workspace(root).store
+    store, here = Workspace(root).store, wip.head(root)
     late = not_there(expected, bucket)
-    waiting = stage_by_out(root, expected) | {out.path: out.stage for out in late}
-    name, here = machine.name(store), wip.head(root)
+    name = machine.name(store)
     with partial.alone(store, deadline):
         before = partial.read_index(bucket, name)
-        wanted = partial.waiting(store, held(expected, waiting, bucket, late), waiting)
+        wanted = waiting(root, expected, bucket, late if late_too else ())
         known = before.parts if before else ()
         parts, sent = partial.send(store, wanted, bucket, deadline, known)
         kept = _kept(known, parts, sent, {out.stage for out in late})
@@ -81,16 +90,28 @@ def not_there(expected: Expected, bucket: Bucket) -> list[Out]:
     return [out for out, stored in zip(outs, found, strict=True) if stored is None]
 
 
-def held(
-    expected: Expected, waiting: dict[str, str], bucket: Bucket, late: Iterable[Out] = ()
-) -> set[str]:
-    """Names of the shards that outs in the remote hold; none are looked up where no stage waits."""
-    if not any(out.startswith(partial.ACTIVATIONS) for out in waiting):
-        return set()
-    there = [out for out in expected.outs if out not in list(late)]
-    recorded = [out for out in there if out.path.startswith(partial.ACTIVATIONS)]
-    found = expectations.objects(recorded, expected, bucket)
-    return {Path(entry.path).name for entry in found}
+def waiting(
+    root: Path, expected: Expected, bucket: Bucket | None, late: Sequence[Out] = ()
+) -> list[Unsent]:
+    """Files of the store that are to be saved; without a bucket perhaps more than need be.
+
+    Args:
+        root: the project.
+        expected: what HEAD and the workspace expect the remote to hold.
+        bucket: where the list of an out's files is looked up, if it is not in the local cache.
+        late: finished outs that count as unfinished.
+
+    Raises:
+        UserError: where the remote cannot be asked.
+    """
+    stages = stage_by_out(root, expected) | {out.path: out.stage for out in late}
+    names = set[str]()
+    if bucket and any(out.startswith(partial.ACTIVATIONS) for out in stages):
+        there = [out for out in expected.outs if out not in late]
+        recorded = [out for out in there if out.path.startswith(partial.ACTIVATIONS)]
+        found = expectations.objects(recorded, expected, bucket)
+        names = {Path(entry.path).name for entry in found}
+    return partial.waiting(Workspace(root).store, names, stages)
 
 
 def _kept(
@@ -146,18 +167,16 @@ def items(root: Path, expected: Expected, kept: Kept | None, bucket: Bucket) -> 
     if there.outdated:
         fact = f"Out of date: {', '.join(there.outdated)}; only the last finished run can be saved."
         found.append(Item(fact, "warning", _CURE))
-    return [*found, *_late(kept)]
+    late = [(job.path, job.stage, reason) for job, reason in (kept.sent.left if kept else ())]
+    if kept is None:
+        unknown = "nothing is known of it"
+        late = [(part.path, part.stage, unknown) for part in waiting(root, expected, None)]
+    return [*found, *(_late(*one) for one in late)]
 
 
-def _late(kept: Kept | None) -> list[Item]:
-    return [
-        Item(
-            f"NOT SAVED: {job.path} of the unfinished stage {job.stage}: {reason}.",
-            "wrong",
-            "Run it again: what arrived stays.",
-        )
-        for job, reason in (kept.sent.left if kept else ())
-    ]
+def _late(path: str, stage: str, reason: str) -> Item:
+    fact = f"NOT SAVED: {path} of the unfinished stage {stage}: {reason.rstrip('.')}."
+    return Item(fact, "wrong", "Run it again: what arrived stays.")
 
 
 def _stage_item(

@@ -76,8 +76,16 @@ def run(
     return {
         "models": study.score_models(loss_by_model, parts.test, bootstrap),
         "densities": {
-            "models": study.score_densities(chosen, parts, role, bootstrap),
-            "variance_share": study.variance_rows(corpus, store_by_role[role], place.layer),
+            "models": [
+                row
+                for one, its in parts_by_role.items()
+                for row in study.score_densities(chosen, its, one, bootstrap)
+            ],
+            "variance_share": [
+                row
+                for one, store in store_by_role.items()
+                for row in study.variance_rows(corpus, store, place.layer, one)
+            ],
         },
         "ladder": ladder,
         "matrix": {

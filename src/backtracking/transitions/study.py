@@ -17,6 +17,9 @@ from backtracking.transitions.sequences import Sequences
 
 REFERENCE = "markov_1"
 
+OF_A_ROLE = ("hmm", "slds")
+"""Classes that read activations; the others read labels alone."""
+
 RANKS = (1, 2, 4, 8, 16, 32, 40, 64)
 """Ranks whose share of the variance is reported."""
 
@@ -65,19 +68,22 @@ def fit_all(
 ) -> tuple[dict[str, Chosen], dict[str, Parts]]:
     """Every class, named `<role>/<class>`, and each role's parts.
 
-    Classes that read labels alone have the role `labels`; a switching system is learnt for the
-    first role only, and the other roles have as many hidden states as the first.
+    Classes that read labels alone have the role `labels`. The first role chooses the numbers of
+    hidden states, and the others have as many.
     """
-    chosen, parts_by_role = {}, {}
+    chosen: dict[str, Chosen] = {}
+    parts_by_role = {}
     grid, names = plan.grid, CLASSES
     for role, store in store_by_role.items():
         parts = split(corpus, sentence_ends(corpus, store, layer, plan.rank))
         parts_by_role[role] = parts
         for name in names:
-            owner = role if name in ("hmm", "slds") else "labels"
+            owner = role if name in OF_A_ROLE else "labels"
             chosen[f"{owner}/{name}"] = choose(name, parts.train, parts.dev, grid)
-        first = chosen[f"{plan.roles[0]}/hmm"]
-        grid, names = replace(grid, hmm_states=(first.setting["n_states"],)), ("hmm",)
+        names = OF_A_ROLE
+        n_states = (chosen[f"{plan.roles[0]}/{name}"].setting["n_states"] for name in names)
+        hmm_states, slds_states = ((n,) for n in n_states)
+        grid = replace(grid, hmm_states=hmm_states, slds_states=slds_states)
     return chosen, parts_by_role
 
 
@@ -123,17 +129,24 @@ def score_densities(
         squares = density.r_squared(test.x[rows], forecast.mean)
         r2 = bootstrap.intervals(squares, problem, lambda m: 1 - m[:, :1] / m[:, 1:])[0]
         found.append(
-            {"model": name, "log_density": asdict(own), "over_iid": asdict(gain), "r2": asdict(r2)}
+            {"role": role, "model": name}
+            | {"log_density": asdict(own), "over_iid": asdict(gain), "r2": asdict(r2)}
         )
     return found
 
 
-def variance_rows(corpus: Corpus, store: ActivationStore, layer: int) -> list[dict[str, Any]]:
+def variance_rows(
+    corpus: Corpus, store: ActivationStore, layer: int, role: str
+) -> list[dict[str, Any]]:
     """Share of the variance of train activations at sentence ends, by number of components."""
     train = corpus.moments[corpus.moments.split == "train"]
     values, present = read_at(store, layer, train.trace, train.end - 1)
     share = density.variance_share(values[present])
-    return [{"rank": rank, "share": float(share[rank - 1])} for rank in RANKS if rank <= len(share)]
+    return [
+        {"role": role, "rank": rank, "share": float(share[rank - 1])}
+        for rank in RANKS
+        if rank <= len(share)
+    ]
 
 
 def compare_latents(

@@ -6,7 +6,7 @@ import pytest
 import servers
 from servers import CREDENTIALS
 
-from backtracking.operations import remote
+from backtracking.operations import deadlines, remote
 from backtracking.operations.bucket import Bucket, Folder
 from backtracking.operations.checks import probing
 
@@ -92,9 +92,9 @@ def test_a_slow_start_is_told_from_a_remote_that_hangs(
     assert (item.verdict, "took more than" in item.fact) == ("warning", True)
 
     def killed(*_arguments: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.CompletedProcess([], -9, f"{probing.READY}\n", "")
+        return subprocess.CompletedProcess([], deadlines.TIMED_OUT, f"{probing.READY}\n", "")
 
-    monkeypatch.setattr(probing.limited, "run", killed)
+    monkeypatch.setattr(deadlines, "call", killed)
     item = probing.ask(repository, where, 7.0)
     assert (item.verdict, item.fact) == (
         "wrong",
@@ -108,7 +108,7 @@ def test_a_crash_is_told_in_its_last_words(
     def crashed(*_arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess([], 1, f"{probing.READY}\n", "Oh\nImportError: no dvc\n")
 
-    monkeypatch.setattr(probing.limited, "run", crashed)
+    monkeypatch.setattr(deadlines, "call", crashed)
     item = probing.ask(repository, remote.Remote("there", "s3://study"), 7.0)
     assert item.verdict == "wrong"
     assert "ImportError: no dvc" in item.fact

@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 
 from backtracking.errors import UserError
-from backtracking.operations import processes, remote
+from backtracking.operations import deadlines, processes, remote
 from backtracking.operations.bucket import open_bucket
-from backtracking.operations.checks import limited
+from backtracking.operations.deadlines import Deadline
 from backtracking.operations.items import Item
 
 READY = "ready"
@@ -40,14 +40,14 @@ def ask(root: Path, where: remote.Remote, seconds: float) -> Item:
     command = [sys.executable, "-m", "backtracking.operations.checks.probing", str(root)]
     source = str(Path(__file__).resolve().parents[3])
     extra = {"PYTHONPATH": source, "AWS_MAX_ATTEMPTS": "2"}
-    finished = limited.run(command, root, seconds, extra)
+    finished = deadlines.call(command, root, Deadline.after(seconds), extra)
     said = finished.stdout.splitlines()
     with contextlib.suppress(ValueError, IndexError, TypeError):
         return Item(**json.loads(said[-1]))
-    if finished.returncode < 0 and READY in said:
+    if finished.returncode == deadlines.TIMED_OUT and READY in said:
         fact = f"DVC's remote `{where.name}` did not answer within {seconds:.0f} s."
         return Item(fact, "wrong", f"Check the network and the address {where.url}.")
-    if finished.returncode < 0:
+    if finished.returncode == deadlines.TIMED_OUT:
         fact = f"DVC's remote was not asked: DVC took more than {seconds:.0f} s to load."
         return Item(fact, "warning", "Run it again: the second start is faster.")
     fact = f"DVC's remote could not be asked: {processes.last_lines(finished)}."

@@ -3,8 +3,8 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from backtracking.operations import commit, processes, remote
-from backtracking.operations.checks import limited
+from backtracking.operations import commit, deadlines, processes, remote
+from backtracking.operations.deadlines import Deadline
 from backtracking.operations.items import Item
 
 _QUIET = {
@@ -72,10 +72,11 @@ def _place(root: Path, name: str, url: str) -> Item:
 
 def _reached(root: Path, name: str, url: str, seconds: float) -> Item:
     """Asks for the remote's branches; that one may push there is not known before a push."""
-    asked = limited.run(["git", "ls-remote", "--heads", url], root, seconds, _QUIET)
+    command = ["git", "ls-remote", "--heads", url]
+    asked = deadlines.call(command, root, Deadline.after(seconds), _QUIET)
     if asked.returncode == 0:
         return Item(f"git's remote `{name}` answers (asked for its branches; nothing was pushed).")
-    if asked.returncode < 0:
+    if asked.returncode == deadlines.TIMED_OUT:
         fact = f"git's remote `{name}` did not answer within {seconds:.0f} s."
         return Item(fact, "wrong", "Check the network; `git ls-remote` tries it again.")
     fact = f"git's remote `{name}` does not let us in: {processes.last_lines(asked)}."

@@ -1,0 +1,229 @@
+"""Machines that come and go: clones with caches of their own, a run, a watch, and sudden ends."""
+
+import contextlib
+import hashlib
+import json
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import psutil
+from project import REPRO, call, environment, make_project, stages_run
+from safetensors import safe_open
+
+GRACE_S = 2.0
+"""Seconds between SIGTERM and SIGKILL."""
+
+TARGET = "summary"
+"""Everything but smoke, which belongs to a machine, is upstream of it."""
+
+
+def make_origin(folder: Path, project: Path | None = None) -> Path:
+    """A bare git remote with a project, whose DVC remote is the folder `remote` beside it.
+
+    Args:
+        folder: for both.
+        project: a repository to clone, with what its DVC cache has; the tiny project, before its
+            first run, where None.
+    """
+    start = folder / "start"
+    if project is None:
+        make_project(start)
+    else:
+        call(folder, "git", "clone", "-q", str(project), str(start))
+        shutil.copytree(project / ".dvc/cache/files", folder / "remote/files")
+    call(start, "dvc", "remote", "modify", "local", "url", str(folder / "remote"))
+    call(start, "git", "commit", "-qam", "A remote that machines share")
+    call(folder, "git", "clone", "-q", "--bare", str(start), str(folder / "origin.git"))
+    return folder / "origin.git"
+
+
+class Machine:
+    """A clone in an empty folder; of all others it has only what git and the remote have.
+
+    Args:
+        origin: the git remote.
+        name: of the folder.
+    """
+
+    def __init__(self, origin: Path, name: str) -> None:
+        self.origin = origin
+        self.root = origin.parent / name
+        self._env = environment(DVC_SITE_CACHE_DIR=str(origin.parent / f"{name}.site"))
+        self._logs: dict[str, Path] = {}
+        self._started: dict[str, subprocess.Popen[bytes]] = {}
+        call(origin.parent, "git", "clone", "-q", str(origin), str(self.root))
+
+    @property
+    def store(self) -> Path:
+        """Its store."""
+        return self.root / ".cache" / "store"
+
+    def restore(self) -> str:
+        """What `backtracking restore` says."""
+        extra = {"DVC_SITE_CACHE_DIR": self._env["DVC_SITE_CACHE_DIR"]}
+        return call(self.root, "backtracking", "--root", ".", "restore", check=False, extra=extra)
+
+    def run(self, target: str = TARGET) -> None:
+        """Starts `dvc repro`."""
+        self._start("repro", [*REPRO, target])
+
+    def watch(self, *options: str) -> None:
+        """Starts `backtracking watch`."""
+        self._start("watch", ["backtracking", "--root", ".", "watch", *options])
+
+    def _start(self, name: str, command: list[str]) -> None:
+        self._logs[name] = self.root.parent / f"{self.root.name}.{name}.log"
+        with self._logs[name].open("wb") as log:
+            self._started[name] = subprocess.Popen(
+                command,
+                cwd=self.root,
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def said(self, name: str) -> str:
+        """What `repro` or `watch` has printed so far."""
+        return self._logs[name].read_text(errors="replace") if name in self._logs else ""
+
+    @property
+    def stages(self) -> list[str]:
+        """The stages that the run has begun, in order."""
+        return stages_run(self.said("repro"))
+
+    def wait(self, name: str, seconds: float = 600) -> int:
+        """The exit code of `repro` or `watch`."""
+        return self._started[name].wait(seconds)
+
+    def wait_until_said(self, name: str, words: str) -> None:
+        """Returns when `repro` or `watch` has printed some words."""
+        over = self._started[name].poll
+        wait_until(lambda: words in self.said(name) or over() is not None, 120)
+        assert words in self.said(name), self.said(name)
+
+    def wait_for_stage(self, stage: str) -> None:
+        """Returns when a stage has begun."""
+        wait_until(lambda: stage in self.stages or self._started["repro"].poll() is not None, 300)
+        assert stage in self.stages, self.said("repro")
+
+    def freeze(self) -> None:
+        """Stops the clock of the running stage: time passes, and it does nothing."""
+        for process in self._stage_processes():
+            signal_to(process, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets the running stage go on."""
+        for process in self._stage_processes():
+            signal_to(process, signal.SIGCONT)
+
+    def is_asked_to_stop(self) -> bool:
+        """Whether SIGTERM waits for the running stage, whose clock stands still."""
+        bit = 1 << (signal.SIGTERM - 1)
+        for process in self._stage_processes():
+            with contextlib.suppress(OSError):
+                status = Path(f"/proc/{process.pid}/status").read_text()
+                pending = re.findall(r"(?m)^S(?:hd|ig)Pnd:\t(\w+)$", status)
+                if any(int(mask, 16) & bit for mask in pending):
+                    return True
+        return False
+
+    def kill(self) -> None:
+        """SIGTERM to every process of the machine, 2 s, then SIGKILL."""
+        processes = self._processes()
+        for process in processes:
+            signal_to(process, signal.SIGTERM)
+        self.thaw()
+        psutil.wait_procs(processes, GRACE_S)
+        while processes := self._processes():
+            for process in processes:
+                signal_to(process, signal.SIGKILL)
+            psutil.wait_procs(processes, 1)
+        for started in self._started.values():
+            started.wait()
+
+    def _stage_processes(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self._started["repro"].pid).children(recursive=True)
+        except psutil.Error:
+            return [process for process in self._processes() if is_stage(process)]
+
+    def _processes(self) -> list[psutil.Process]:
+        return [process for process in psutil.process_iter() if works_in(process, self.root)]
+
+    def checkpoints(self) -> dict[str, int]:
+        """Steps of the checkpoints in the store, by path."""
+        paths = self.store.glob("checkpoints/[!.]*")
+        return {path.relative_to(self.store).as_posix(): steps(path) for path in paths}
+
+    def parts(self) -> dict[str, int]:
+        """When each checkpoint and each record of a shard in the store was written, by path."""
+        found = {}
+        for pattern in ("checkpoints/[!.]*", "activations/[!.]*.json"):
+            for path in self.store.glob(pattern):
+                with contextlib.suppress(FileNotFoundError):
+                    found[path.relative_to(self.store).as_posix()] = path.stat().st_mtime_ns
+        return found
+
+    def has_sent(self, paths: Iterable[str]) -> bool:
+        """Whether an index in the remote names these files of the store as they are now."""
+        folder = self.root.parent / "remote" / "partial" / "index"
+        sent = {
+            (part["path"], part["sha256"])
+            for path in folder.glob("[!.]*.json")
+            for part in json.loads(path.read_text())["parts"]
+        }
+        return all((path, sha256_of(self.store / path)) in sent for path in paths)
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def steps(checkpoint: Path) -> int:
+    """Optimizer steps that a checkpoint holds."""
+    with safe_open(checkpoint, framework="pt") as file:
+        return file.get_slice("losses").get_shape()[0]
+
+
+def wait_until(condition: Callable[[], object], seconds: float, poll_s: float = 0.05) -> bool:
+    """Whether a condition comes true in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():
+            return True
+        time.sleep(poll_s)
+    return False
+
+
+def signal_to(process: psutil.Process, number: int) -> None:
+    """Sends a signal, unless the process is gone."""
+    try:
+        process.send_signal(number)
+    except psutil.Error:
+        return
+
+
+def works_in(process: psutil.Process, folder: Path) -> bool:
+    """Whether a process is alive and has its working directory in a folder."""
+    try:
+        alive = process.status() != psutil.STATUS_ZOMBIE
+        return alive and Path(process.cwd()).is_relative_to(folder)
+    except (psutil.Error, OSError):
+        return False
+
+
+def is_stage(process: psutil.Process) -> bool:
+    """Whether a process is a stage or one that a stage has started."""
+    try:
+        command = " ".join(process.cmdline())
+    except psutil.Error:
+        return False
+    return "backtracking.stages" in command or "multiprocessing" in command

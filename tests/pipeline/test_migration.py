@@ -1,0 +1,176 @@
+"""A study that is thrown from machine to machine, each of which ends suddenly."""
+
+import json
+import random
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from metadata_service import MetadataService
+from migrating import Machine, make_origin, wait_until
+from project import call
+from ruamel.yaml import YAML
+
+pytestmark = pytest.mark.slow
+
+SEED = 20261125
+N_PLAIN = 6
+"""Stages without checkpoints that are killed: all take too long, and each only runs again."""
+
+INTERVAL = 50
+"""Optimizer steps between two checkpoints: `checkpoint_every` of the tiny study."""
+
+
+def has_parts(stage: str) -> bool:
+    """Whether a stage saves its work while it runs."""
+    return stage.startswith(("weights-", "controls", "extract@"))
+
+
+def recorded(project: Path) -> list[str]:
+    """The stages of dvc.lock, in the order in which they ended first, but for smoke."""
+    lock = YAML(typ="safe").load((project / "dvc.lock").read_text())
+    return [stage for stage in lock["stages"] if stage != "smoke"]
+
+
+def results(project: Path) -> dict[str, bytes]:
+    """The lock, and the results and figures that git holds."""
+    listed = call(project, "git", "ls-files", "-co", "--exclude-standard", "-z").split("\0")
+    names = [n for n in listed if n.startswith(("results/", "figures/")) or n == "dvc.lock"]
+    return {name: (project / name).read_bytes() for name in sorted(names)}
+
+
+def stages_to_kill(stages: list[str], rng: random.Random) -> list[str]:
+    """Every stage that saves its work while it runs, and a sample of the others."""
+    plain = [stage for stage in stages if not has_parts(stage)]
+    sample = rng.sample(plain, N_PLAIN)
+    return [stage for stage in stages if has_parts(stage) or stage in sample]
+
+
+def test_killed_in_stage_after_stage_and_restored_elsewhere_it_ends_in_the_same_results(
+    project: Path, tmp_path: Path
+) -> None:
+    rng = random.Random(SEED)
+    seconds = json.loads((project / "logs" / "reproduce.json").read_text())["seconds"]
+    machine, will_run = Machine(make_origin(tmp_path), "machine-0"), recorded(project)
+    killed: list[str] = []
+    for stage in stages_to_kill(recorded(project), rng):
+        if stage not in will_run:
+            continue
+        machine.watch("--every", "0.3s", "--deadline", "2s")
+        machine.run()
+        made = end_suddenly(machine, stage, seconds[stage], rng)
+        killed.append(machine.stages[-1])
+        last, machine = machine, Machine(machine.origin, f"machine-{len(killed)}")
+        will_run = stages_to_run(machine.restore())
+        require_little_lost(last, machine, will_run, made)
+    machine.run()
+    assert machine.wait("repro") == 0, machine.said("repro")
+    assert results(machine.root) == results(project)
+    assert len(set(killed)) >= N_PLAIN
+
+
+def end_suddenly(machine: Machine, stage: str, seconds: float, rng: random.Random) -> set[str]:
+    """Kills everything at a random moment in a stage.
+
+    The clock of a stage with checkpoints or shards stops after a random number of them, for as long
+    as it takes to send them: in a real study each takes minutes.
+
+    Returns:
+        The checkpoints and records of shards that the stage has made.
+    """
+    machine.wait_for_stage(stage)
+    before = machine.parts()
+
+    def made() -> set[str]:
+        return {path for path, written in machine.parts().items() if before.get(path) != written}
+
+    def is_over() -> bool:
+        return machine.stages[-1] != stage
+
+    if has_parts(stage):
+        n_parts = rng.randint(1, 2)
+        wait_until(lambda: len(made()) >= n_parts or is_over(), 300, 0.001)
+        time.sleep(rng.uniform(0, 0.5) if stage.startswith("weights-") else 0)
+        machine.freeze()
+        if not is_over():
+            assert wait_until(lambda: machine.has_sent(made()), 120), machine.said("watch")
+    else:
+        wait_until(is_over, rng.uniform(0.1, 0.9) * seconds)
+    machine.kill()
+    return made()
+
+
+def stages_to_run(said: str) -> list[str]:
+    """The stages that restore says will run, in order."""
+    found = re.search(r"stages? will run: (.*); ", said)
+    assert found, said
+    return [name for name in re.sub(r" \([^)]*\)", "", found[1]).split(", ") if name != "smoke"]
+
+
+def require_little_lost(last: Machine, new: Machine, will_run: list[str], made: set[str]) -> None:
+    """What is done again is the stage that was killed, from its last checkpoint or shard on.
+
+    A stage that ended within the last two seconds may not have been sent either.
+    """
+    *finished, killed = last.stages
+    again = [stage for stage in finished if stage in will_run]
+    assert again in ([], finished[-1:]), (again, last.said("watch"))
+    if killed in will_run:
+        for path, n_steps in last.checkpoints().items():
+            assert n_steps - new.checkpoints().get(path, 0) <= INTERVAL
+        lost = {path for path in made if path.startswith("activations/")} - new.parts().keys()
+        assert len(lost) <= 1
+
+
+def forget(project: Path, stage: str) -> None:
+    """Takes a stage out of dvc.lock, as if it had never run."""
+    yaml = YAML()
+    lock = yaml.load((project / "dvc.lock").read_text())
+    del lock["stages"][stage]
+    with (project / "dvc.lock").open("w") as file:
+        yaml.dump(lock, file)
+
+
+def entry(project: Path, stage: str) -> Any:
+    """What dvc.lock records of a stage."""
+    return YAML(typ="safe").load((project / "dvc.lock").read_text())["stages"][stage]
+
+
+def test_a_notice_of_aws_in_the_middle_of_extraction_costs_no_shard(
+    project: Path, tmp_path: Path
+) -> None:
+    stage = "extract@base"
+    first = Machine(make_origin(tmp_path, project), "first")
+    forget(first.root, stage)
+    call(first.root, "git", "commit", "-qam", "An extraction that is to come")
+    call(first.root, "git", "push", "-q", "origin", "main")
+    assert stages_to_run(first.restore()) == [stage]
+    with MetadataService() as service:
+        first.watch("--every", "0.3s", "--aws", "--metadata-url", service.url)
+        first.wait_until_said("watch", "is on main of")
+        first.run(stage)
+        wait_until(first.parts, 300, 0.001)
+        first.freeze()
+        made = first.parts().keys()
+        assert wait_until(lambda: first.has_sent(made), 60), first.said("watch")
+        service.give_notice(120)
+        first.wait_until_said("watch", "NOTICE: AWS will terminate this instance at ")
+        assert wait_until(first.is_asked_to_stop, 60), first.said("watch")
+        first.thaw()
+        first.wait("watch", 120)
+    assert "Stopped where their work is saved: extract base" in first.said("watch")
+    assert "exited with 75" in first.said("repro")
+
+    second = Machine(first.origin, "second")
+    said = second.restore()
+    assert stages_to_run(said) == [stage]
+    assert second.parts().keys() == first.parts().keys()
+    second.run(stage)
+    assert second.wait("repro") == 0, second.said("repro")
+    counts = re.search(r"in (\d+) units, (\d+) of them computed now", second.said("repro"))
+    assert counts
+    n_units, n_computed = map(int, counts.groups())
+    assert n_computed == n_units - len(first.parts())
+    assert entry(second.root, stage) == entry(project, stage)
