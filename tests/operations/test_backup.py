@@ -265,7 +265,7 @@ def test_with_a_remote_that_hangs_the_process_ends_by_the_deadline_and_names_wha
     start = time.monotonic()
     command = [*CLI, "--root", str(project), "backup", "--json", "--deadline", "8s"]
     done = subprocess.run(command, capture_output=True, text=True)
-    assert time.monotonic() - start < 9.5
+    assert time.monotonic() - start < 9
     assert done.returncode == 1, done.stderr
     found = [items.Item(**item) for item in json.loads(done.stdout)["items"]]
     said = facts(found, "wrong")
@@ -311,10 +311,10 @@ import os, signal, sys
 from pathlib import Path
 from backtracking import artifacts
 from backtracking.operations import backup, bucket, partial, receipts, refs, remote
-from backtracking.operations import sending, wip
+from backtracking.operations import jobs, wip
 remote.same_disk = lambda *_folders: False
 root = Path(sys.argv[1])
-sending.run.__defaults__ = (1,)
+jobs.run.__defaults__ = (1,)
 FOLDER = bucket.Folder
 POINTS = [
     (artifacts, "write_text", 3), (wip, "_update", 1), (wip, "_commit_here", 1),

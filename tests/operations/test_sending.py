@@ -1,19 +1,14 @@
 import hashlib
-import os
-import threading
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from backtracking.errors import UserError
 from backtracking.operations import manifests, sending
 from backtracking.operations.bucket import Bucket, open_bucket
 from backtracking.operations.deadlines import Deadline
 from backtracking.operations.expected import Expected
-from backtracking.operations.sending import Job, Sent
+from backtracking.operations.jobs import Sent
 from backtracking.operations.store_errors import StoreError
 
 
@@ -26,125 +21,17 @@ class Lost:
     stage: str
 
 
-def job(
-    name: str, act: Callable[[], None], n_bytes: int = 1, rank: int = 0, after: str = ""
-) -> Job:
-    return Job(name, name, "stage", rank, n_bytes, act, frozenset(filter(None, after.split())))
-
-
-def names(jobs: Iterator[Job] | tuple[Job, ...]) -> list[str]:
-    return [one.name for one in jobs]
+def names(sent: Sent) -> list[str]:
+    return [one.name for one in sent.done]
 
 
 def reasons(sent: Sent) -> dict[str, str]:
     return {one.name: reason for one, reason in sent.left}
 
 
-def fail(error: Exception) -> Callable[[], None]:
-    def act() -> None:
-        raise error
-
-    return act
-
-
-def nothing() -> None:
-    """Sends at once."""
-
-
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sending, "_PAUSES", (0.0, 0.0))
-
-
-def test_small_and_rare_things_go_first_and_a_list_right_after_its_files() -> None:
-    order: list[str] = []
-    jobs = [
-        job(name, lambda name=name: order.append(name), n_bytes, rank, after)
-        for name, n_bytes, rank, after in (
-            ("activations", 5, 5, ""),
-            ("weights", 9, 1, ""),
-            ("results.dir", 1, 0, "results-2 results-1"),
-            ("results-2", 2, 0, ""),
-            ("results-1", 1, 0, ""),
-        )
-    ]
-    sent = sending.run(jobs, Deadline(), n_threads=1)
-    assert order == ["results-1", "results-2", "results.dir", "weights", "activations"]
-    assert sorted(names(sent.done)) == sorted(order)
-    assert sent.left == ()
-
-
-def test_a_list_stays_back_when_one_of_its_files_fails() -> None:
-    jobs = [
-        job("a", nothing),
-        job("b", fail(UserError("it is damaged."))),
-        job("list.dir", nothing, after="a b"),
-    ]
-    sent = sending.run(jobs, Deadline())
-    assert names(sent.done) == ["a"]
-    assert reasons(sent) == {"b": "it is damaged.", "list.dir": "1 of its files are not there"}
-
-
-def test_what_hangs_is_named_and_left_behind_at_the_deadline() -> None:
-    release = threading.Event()
-
-    def hang() -> None:
-        release.wait(20)
-
-    jobs = [job("quick", nothing), job("stuck", hang, rank=1)]
-    start = time.monotonic()
-    sent = sending.run(jobs, Deadline.after(0.3), n_threads=2)
-    release.set()
-    assert time.monotonic() - start < 2
-    assert names(sent.done) == ["quick"]
-    assert "on its way" in reasons(sent)["stuck"]
-
-
-def test_nothing_is_begun_that_cannot_end_in_time() -> None:
-    begun: list[str] = []
-
-    def slowly(name: str, seconds: float) -> Callable[[], None]:
-        def act() -> None:
-            begun.append(name)
-            time.sleep(seconds)
-
-        return act
-
-    jobs = [
-        job("first", slowly("first", 0.2), 2 * 2**20),
-        job("huge", slowly("huge", 9), 2**30, rank=1),
-        job("small", slowly("small", 0), 10, rank=2),
-    ]
-    sent = sending.run(jobs, Deadline.after(5), n_threads=1)
-    assert begun == ["first", "small"]
-    assert "it takes about" in reasons(sent)["huge"]
-
-
-def test_a_remote_that_takes_nothing_is_not_asked_for_every_object() -> None:
-    tried: list[int] = []
-
-    def act() -> None:
-        tried.append(1)
-        raise StoreError("denied", "s3://study", "AccessDenied")
-
-    sent = sending.run([job(str(n), act) for n in range(100)], Deadline(), n_threads=1)
-    assert len(tried) == 1
-    assert len(sent.left) == 100
-    assert "not tried" in reasons(sent)["99"]
-    tried.clear()
-
-    def overloaded() -> None:
-        tried.append(1)
-        raise StoreError("throttled", "s3://study", "SlowDown")
-
-    sending.run([job(str(n), overloaded) for n in range(100)], Deadline(), n_threads=1)
-    assert len(tried) == sending._IN_A_ROW
-
-
-def test_damaged_objects_do_not_stop_the_others() -> None:
-    jobs = [job(f"bad {n}", fail(UserError("damaged"))) for n in range(30)]
-    sent = sending.run([*jobs, job("good", nothing, rank=9)], Deadline(), n_threads=1)
-    assert names(sent.done) == ["good"]
 
 
 @pytest.fixture
@@ -207,7 +94,7 @@ def test_an_object_that_the_cache_lost_comes_from_the_workspace(
     path = project / ".dvc" / "cache" / manifests.key(oid)
     path.unlink()
     sent = send(project, [Lost(oid, "results/sum/sum.txt", "sum")])
-    assert names(sent.done) == [oid]
+    assert names(sent) == [oid]
     assert (remote_folder / manifests.key(oid)).read_bytes() == file.read_bytes()
     file.unlink()
     file.write_text("other\n")
@@ -242,25 +129,3 @@ def test_what_the_store_says_it_has_is_compared_with_what_was_sent(project: Path
     lost = lost_of(project)[:1]
     sent = send(project, lost, Moody(open_bucket(project), 0, "0" * 32))
     assert "something else than what was sent" in reasons(sent)[lost[0].oid]
-
-
-def test_a_file_that_is_replaced_while_it_is_sent_is_sent_as_it_was(tmp_path: Path) -> None:
-    path = tmp_path / "checkpoint"
-    path.write_bytes(b"old")
-    with sending.frozen(path, tmp_path / "own") as hashed:
-        (tmp_path / "new").write_bytes(b"new!")
-        os.replace(tmp_path / "new", path)
-        assert hashed.path.read_bytes() == b"old"
-        assert hashed.sha256 == hashlib.sha256(b"old").hexdigest()
-        assert hashed.md5 == hashlib.md5(b"old").hexdigest()
-        assert hashed.bytes == 3
-    assert list((tmp_path / "own").iterdir()) == []
-
-
-def test_links_of_a_killed_sending_are_swept_when_they_are_old(tmp_path: Path) -> None:
-    for name in ("sending.old", "sending.new", "other"):
-        (tmp_path / "own" / name).mkdir(parents=True)
-        (tmp_path / "own" / name / "file").touch()
-    os.utime(tmp_path / "own" / "sending.old", (0, 0))
-    sending.sweep(tmp_path / "own")
-    assert sorted(path.name for path in (tmp_path / "own").iterdir()) == ["other", "sending.new"]

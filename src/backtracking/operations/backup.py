@@ -31,9 +31,9 @@ from backtracking.operations.deadlines import Deadline, within
 from backtracking.operations.expected import Expected
 from backtracking.operations.finished import Proof
 from backtracking.operations.items import Item, proven
+from backtracking.operations.jobs import Sent
 from backtracking.operations.receipts import Receipt
 from backtracking.operations.refs import Pushed
-from backtracking.operations.sending import Sent
 from backtracking.operations.unfinished import Kept
 from backtracking.operations.verified import Verified
 from backtracking.workspace import Workspace
@@ -177,7 +177,8 @@ def _save_data(run: _Run) -> _Data:
     sent.append(finished.send(run.root, bulk, expected, bucket, run.reserved))
     proof = run.attempt(lambda: _prove(run, before, sent, bucket))
     run.items += _finished_items(proof) if proof else finished.unknown(expected)
-    run.items += unfinished.items(run.root, expected, kept, bucket)
+    run.items += unfinished.late_items(run.root, expected, kept)
+    run.items += run.attempt(lambda: _unfinished_items(run, expected, kept, bucket)) or []
     run.items += remote.survival(run.root, where)
     return _Data(bucket, proof, kept)
 
@@ -194,6 +195,14 @@ def _finished_items(proof: Proof) -> list[Item]:
     if not found.n_expected and not found.expected.problems and found.expected.unfinished:
         return [Item("No stage has finished: there is no finished data to save.", "warning")]
     return finished.items(proof)
+
+
+def _unfinished_items(
+    run: _Run, expected: Expected, kept: Kept | None, bucket: Bucket
+) -> list[Item]:
+    """What is said of unfinished stages: outs of the workspace may have to be hashed for it."""
+    what = "Comparing the workspace with dvc.lock"
+    return within(run.reserved, what, lambda: unfinished.items(run.root, expected, kept, bucket))
 
 
 def _save_parts(run: _Run, expected: Expected, bucket: Bucket) -> Kept:

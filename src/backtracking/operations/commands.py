@@ -3,6 +3,8 @@
 import os
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -80,21 +82,26 @@ def backup(
     as they are. With --deadline what is small and cannot be made again goes first. Safe beside a
     running repro, and to interrupt. Exit 0 only if all is proven.
     """
-    from backtracking.operations.deadlines import seconds_of
+    from backtracking.operations.deadlines import Deadline, seconds_of
 
-    seconds = seconds_of(deadline) if deadline is not None else None
+    ends = Deadline() if deadline is None else Deadline.after(seconds_of(deadline) - _age())
     found: list[Item] = []
 
     def save() -> list[Item]:
         from backtracking.operations import backup
 
-        own = None if seconds is None else max(seconds - 1.5, seconds / 2)
+        own = None if ends.is_never else max(ends.left - 1.5, ends.left / 2)
         return backup.backup(state.root, message, own, stop=stop, items=found)
 
-    if seconds is None:
+    if ends.is_never:
         report("backup", as_json, save)
-        return
-    guard = threading.Timer(seconds - 0.3, _give_up, (found, as_json))
+    else:
+        _by(ends.left, found, as_json, save)
+
+
+def _by(seconds: float, found: list[Item], as_json: bool, save: Callable[[], list[Item]]) -> None:
+    """Reports what a backup found, and ends the process in time whatever hangs."""
+    guard = threading.Timer(max(0.0, seconds - 0.3), _give_up, (found, as_json))
     guard.daemon = True
     guard.start()
     code = 0
@@ -107,6 +114,13 @@ def backup(
         code = 1
     guard.cancel()
     _leave(code)
+
+
+def _age() -> float:
+    """Seconds since this process was started: a deadline counts from then."""
+    import psutil
+
+    return max(0.0, time.time() - psutil.Process().create_time())
 
 
 def _give_up(found: list[Item], as_json: bool) -> None:

@@ -76,11 +76,12 @@ class Expected:
 
     Attributes:
         outs: each once by path and content.
-        unfinished: stages of the workspace's dvc.yaml that dvc.lock has no complete entry of.
+        unfinished: stages of the workspace's dvc.yaml that dvc.lock has no complete entry of; of
+            HEAD's, where the workspace's cannot be read.
         kept_back: outs of which the pipeline says that they are not pushed (`push: false`).
         problems: what could not be read, in sentences.
         cache: DVC's local cache.
-        stage_by_out: the workspace's cached outs, recorded or not, and whose they are.
+        stage_by_out: the cached outs of the same, recorded or not, and whose they are.
     """
 
     outs: tuple[Out, ...]
@@ -116,13 +117,14 @@ def read(root: Path) -> Expected:
         cache = Path(repo.cache.local.path).parents[1]
         workspace = _attempt(WORKSPACE, lambda: _settled(root, lambda: _collect(repo, WORKSPACE)))
         head = _attempt(HEAD, lambda: _of_head(root, repo))
+    pipeline = workspace if workspace.stage_by_out else head
     return Expected(
         outs=tuple(_merged([*head.outs, *workspace.outs])),
-        unfinished=tuple(sorted(workspace.unfinished)),
+        unfinished=tuple(sorted(pipeline.unfinished)),
         kept_back=tuple(sorted(workspace.kept_back | head.kept_back)),
         problems=(*workspace.problems, *head.problems),
         cache=cache,
-        stage_by_out=workspace.stage_by_out,
+        stage_by_out=pipeline.stage_by_out,
     )
 
 

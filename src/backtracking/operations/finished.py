@@ -9,7 +9,7 @@ from backtracking.operations.bucket import Bucket
 from backtracking.operations.deadlines import Deadline, within
 from backtracking.operations.expected import Expected
 from backtracking.operations.items import Item
-from backtracking.operations.sending import Sent
+from backtracking.operations.jobs import Sent
 from backtracking.operations.verified import Finding, Verified
 
 

@@ -18,7 +18,7 @@ from backtracking.operations import inspection, refs, sending, unfinished, wip
 from backtracking.operations.bucket import Bucket, open_bucket
 from backtracking.operations.deadlines import Deadline
 from backtracking.operations.expected import WORKSPACE, Expected, Object, Out
-from backtracking.operations.sending import Job
+from backtracking.operations.jobs import Job
 from backtracking.workspace import Workspace
 
 CODE_EVERY_S = 300.0

@@ -6,13 +6,22 @@ from pathlib import Path
 
 from backtracking.errors import UserError
 from backtracking.operations import expected as expectations
-from backtracking.operations import machine, manifests, partial, stopping, unsaved, wip
+from backtracking.operations import (
+    machine,
+    manifests,
+    partial,
+    stopping,
+    store_parts,
+    unsaved,
+    wip,
+)
 from backtracking.operations.bucket import Bucket
 from backtracking.operations.deadlines import Deadline
 from backtracking.operations.expected import WORKSPACE, Expected, Out
 from backtracking.operations.items import Item
-from backtracking.operations.partial import Index, Part, Unsent
-from backtracking.operations.sending import Sent
+from backtracking.operations.jobs import Sent
+from backtracking.operations.partial import Index, Part
+from backtracking.operations.store_parts import Unsent
 from backtracking.operations.threads import in_threads
 from backtracking.workspace import Workspace
 
@@ -67,11 +76,11 @@ def save(
     store, here = Workspace(root).store, wip.head(root)
     late = not_there(expected, bucket)
     name = machine.name(store)
-    with partial.alone(store, deadline):
-        before = partial.read_index(bucket, name)
+    with store_parts.alone(store, deadline):
+        before = partial.read_index(bucket, name, here.branch)
         wanted = waiting(root, expected, bucket, late if late_too else ())
         known = before.parts if before else ()
-        parts, sent = partial.send(store, wanted, bucket, deadline, known)
+        parts, sent = store_parts.send(store, wanted, bucket, deadline, known)
         kept = _kept(known, parts, sent, {out.stage for out in late})
         index = Index(name, here.commit, here.branch, (*parts, *kept))
         if index != before and (index.parts or before):
@@ -111,7 +120,7 @@ def waiting(
         recorded = [out for out in there if out.path.startswith(partial.ACTIVATIONS)]
         found = expectations.objects(recorded, expected, bucket)
         names = {Path(entry.path).name for entry in found}
-    return partial.waiting(Workspace(root).store, names, stages)
+    return store_parts.waiting(Workspace(root).store, names, stages)
 
 
 def _kept(
@@ -142,6 +151,16 @@ def require_all(kept: Kept, bucket: Bucket) -> None:
         raise UserError(f"{bucket.url} does not show {len(absent)} parts: {named}.")
 
 
+def late_items(root: Path, expected: Expected, kept: Kept | None) -> list[Item]:
+    """The files that did not make it, one by one; all of them where nothing is known of any."""
+    if kept is None:
+        return [
+            _late(part.path, part.stage, "nothing is known of it")
+            for part in waiting(root, expected, None)
+        ]
+    return [_late(job.path, job.stage, reason) for job, reason in kept.sent.left]
+
+
 def items(root: Path, expected: Expected, kept: Kept | None, bucket: Bucket) -> list[Item]:
     """What is saved of the stages that have not finished, and what is not, stage by stage.
 
@@ -167,11 +186,7 @@ def items(root: Path, expected: Expected, kept: Kept | None, bucket: Bucket) -> 
     if there.outdated:
         fact = f"Out of date: {', '.join(there.outdated)}; only the last finished run can be saved."
         found.append(Item(fact, "warning", _CURE))
-    late = [(job.path, job.stage, reason) for job, reason in (kept.sent.left if kept else ())]
-    if kept is None:
-        unknown = "nothing is known of it"
-        late = [(part.path, part.stage, unknown) for part in waiting(root, expected, None)]
-    return [*found, *(_late(*one) for one in late)]
+    return found
 
 
 def _late(path: str, stage: str, reason: str) -> Item:
