@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import safetensors.torch
-import torch
 
 from backtracking import artifacts, models, params
 from backtracking.belief import files
 from backtracking.belief.benchmark import Benchmark, score, with_action
 from backtracking.belief.doses import Direction
 from backtracking.belief.measure import Plan
+from backtracking.forks import Cores
 from backtracking.statistics import Bootstrap
 from backtracking.workspace import Workspace
 
@@ -20,15 +20,9 @@ ROLE = "reasoning"
 
 @dataclass(frozen=True)
 class Section(Plan):
-    """Section `belief` of params.yaml.
+    """Section `belief` of params.yaml."""
 
-    Attributes:
-        n_threads: CPU threads.
-        device: as torch names it, or `auto`.
-    """
-
-    n_threads: int
-    device: str
+    cores: Cores
 
 
 def score_file(root: Path, file: Path, layer: int | None) -> dict[str, Any]:
@@ -46,9 +40,9 @@ def score_file(root: Path, file: Path, layer: int | None) -> dict[str, Any]:
     workspace = Workspace(root)
     outs = workspace.results("belief")
     section = params.load(Section, "belief", workspace.params)
-    torch.set_num_threads(section.n_threads)
+    section.cores.begin()
     chosen = artifacts.read_json(outs / "selection.json")
-    loaded = models.load(workspace.model(ROLE), device=section.device)
+    loaded = models.load(workspace.model(ROLE), device=section.cores.device)
     directions = files.read_directions(
         file, loaded.d_model, loaded.n_layers, chosen["layer"], layer
     )
