@@ -58,7 +58,7 @@ snapshot: | $(BIN)/backtracking ## Record the state of this checkout in runs/
 push: | $(BIN)/backtracking ## Commit and push code to git and data to the DVC remote
 	@$(BIN)/backtracking push $(ARGS)
 
-backup: | $(BIN)/backtracking ## Snapshot, then push: before the instance goes
+backup: | $(BIN)/backtracking ## Save code, data and unfinished work elsewhere, and prove it
 	@$(BIN)/backtracking backup $(ARGS)
 
 restore: $(STAMP) ## On a new machine: bring back what was saved, say what is left to run

@@ -9,6 +9,7 @@ import torch
 
 from backtracking import PROJECT_ROOT
 from backtracking.operations import device, items
+from backtracking.operations.deadlines import Deadline
 from backtracking.operations.device import Device
 
 BARE = Device("2.15.0", "13.2", "", "", (), ())
@@ -69,12 +70,12 @@ def test_the_lines_of_a_snapshot_name_torch_and_the_gpus_and_load_nothing() -> N
 
 
 def test_what_a_process_of_its_own_describes_is_the_same(tmp_path: Path) -> None:
-    assert device.ask(tmp_path, 120.0) == device.describe()
+    assert device.ask(tmp_path, Deadline.after(120.0)) == device.describe()
 
 
 def test_a_driver_that_never_answers_costs_its_time_limit(tmp_path: Path) -> None:
     begin = time.monotonic()
-    assert device.ask(tmp_path, 0.05) is None
+    assert device.ask(tmp_path, Deadline.after(0.05)) is None
     assert time.monotonic() - begin < 3
 
 
@@ -85,4 +86,4 @@ def test_a_torch_that_cannot_be_loaded_is_told_in_its_last_words(
     (tmp_path / "python").write_text("#!/bin/sh\necho no such library >&2\nexit 1\n")
     (tmp_path / "python").chmod(0o755)
     with pytest.raises(ImportError, match="torch cannot be loaded: no such library"):
-        device.ask(tmp_path, 60.0)
+        device.ask(tmp_path, Deadline.after(60.0))

@@ -99,3 +99,21 @@ def test_a_project_without_a_remote_is_told_so(project: Path) -> None:
     item = remote.item(project)
     assert item.verdict == "warning"
     assert "no default remote" in item.fact
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("/there.git", "/there.git"),
+        ("file:///there.git", "/there.git"),
+        ("../there.git", "/here/project/../there.git"),
+        ("there.git", "/here/project/there.git"),
+        ("https://host/x.git", None),
+        ("ssh://git@host/x.git", None),
+        ("git@host:x.git", None),
+        ("host:/x.git", None),
+    ],
+)
+def test_what_an_address_of_git_means(url: str, expected: str | None) -> None:
+    folder = remote.git_folder(url, Path("/here/project"))
+    assert folder == (None if expected is None else Path(expected))

@@ -101,7 +101,14 @@ def notice_by_sigterm(_root: Path, _service: MetadataService, watched: Watched) 
     return "NOTICE: this process was sent SIGTERM. Backing up within 60 s."
 
 
-@pytest.mark.parametrize("give", [notice_of_aws, notice_of_a_file, notice_by_sigterm])
+@pytest.mark.parametrize(
+    "give",
+    [
+        notice_by_sigterm,
+        pytest.param(notice_of_aws, marks=pytest.mark.slow),
+        pytest.param(notice_of_a_file, marks=pytest.mark.slow),
+    ],
+)
 def test_parts_leave_as_they_are_made_and_a_notice_ends_in_a_backup(
     training: Path, give: Callable[[Path, MetadataService, Watched], str]
 ) -> None:
@@ -119,18 +126,12 @@ def test_parts_leave_as_they_are_made_and_a_notice_ends_in_a_backup(
 
 
 def test_ctrl_c_makes_no_backup_and_says_what_is_not_sent(training: Path) -> None:
-    with watching(training) as watched:
-        watched.wait_for(f"saved {PART}")
-        watched.process.send_signal(signal.SIGINT)
-        assert watched.end() == 0
-    assert "Ended. All that was finished is sent" in watched.text
-    assert "NOTICE" not in watched.text
-    (training.parent / "remote").rename(training.parent / "gone")
     (training.parent / "remote").touch()
-    with watching(training, "--every", "100s") as watched:
+    with watching(training) as watched:
         watched.wait_for("NOT SAVED, will be tried again")
         watched.process.send_signal(signal.SIGINT)
         assert watched.end() == 1
+    assert "NOTICE" not in watched.text
     assert "Ended. NOT SENT: " in watched.text
     assert PART in watched.text
 

@@ -134,8 +134,8 @@ def landed(root: Path, url: str, branch: str, commit: str, shown: str) -> Item:
         fact = f"{url} does not show commit {commit[:7]} on {branch} after the push."
         return Item(fact, "wrong", "Push again, and look at the remote.")
     fact = f"Commit {commit[:7]} is on {branch} of {url}"
-    folder = Path(url.removeprefix("file://")).expanduser()
-    if not folder.is_absolute():
+    folder = remote.git_folder(url, root)
+    if folder is None:
         return Item(f"{fact} (asked after the push).")
     cure = "Use a remote on another machine."
     if remote.same_disk(folder, root):

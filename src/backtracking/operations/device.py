@@ -68,14 +68,14 @@ def describe() -> Device:
     return Device(torch.__version__, build, driver, _driver_cuda(), gpus, seen, memory, free)
 
 
-def ask(root: Path, seconds: float) -> Device | None:
-    """`describe` in a process of its own, or None where it takes longer than `seconds`.
+def ask(root: Path, deadline: Deadline) -> Device | None:
+    """`describe` in a process of its own, or None where it takes too long.
 
     A driver that is ill can hold whoever asks it for ever, and no thread gets away from that.
     """
     command = [sys.executable, "-m", "backtracking.operations.device"]
     source = str(Path(__file__).resolve().parents[2])
-    finished = deadlines.call(command, root, Deadline.after(seconds), {"PYTHONPATH": source})
+    finished = deadlines.call(command, root, deadline, {"PYTHONPATH": source})
     try:
         found = json.loads(finished.stdout)
     except ValueError:

@@ -24,36 +24,34 @@ from backtracking.operations.items import Item
 
 NETWORK_S = 4.5
 """Seconds in which a remote has to answer."""
-LOADING_S = 2.0
-"""Seconds that loading DVC may take besides."""
-DRIVER_S = 8.0
-"""Seconds in which torch has to load and the driver to answer."""
+LOADED_S = 8.0
+"""Seconds in which torch has to load and the driver to answer, and DVC and its remote."""
 IN_ALL_S = 8.5
 """Seconds after which what has not answered is said not to have."""
 
 
 def examine(root: Path) -> list[Item]:
     """All facts, in the order in which one would mend them."""
-    deadline = Deadline.after(IN_ALL_S)
+    end, network, loaded = map(Deadline.after, (IN_ALL_S, NETWORK_S, LOADED_S))
     checks: dict[str, Callable[[], list[Item]]] = {
         "Python and its packages": lambda: environment.items(root),
-        "torch and the GPU": lambda: device_items(root),
+        "torch and the GPU": lambda: device_items(root, loaded),
         "the disk": lambda: disk_items(root),
         "accounts": lambda: account_items(root),
-        "git": lambda: repository.items(root, NETWORK_S),
-        "DVC's remote": lambda: probing.items(root, NETWORK_S + LOADING_S),
-        "the clock": lambda: clock_items(root),
+        "git": lambda: repository.items(root, network),
+        "DVC's remote": lambda: probing.items(root, loaded),
+        "the clock": lambda: clock_items(root, network),
     }
     later = {about: Later(_readable(check)) for about, check in checks.items()}
-    found = [(about, answer.before(deadline)) for about, answer in later.items()]
+    found = [(about, answer.before(end)) for about, answer in later.items()]
     return [
         item for about, answer in found for item in ([_silent(about)] if answer is None else answer)
     ]
 
 
-def device_items(root: Path) -> list[Item]:
+def device_items(root: Path, deadline: Deadline) -> list[Item]:
     """torch, driver, GPU, and whether the study's models fit."""
-    found = device.ask(root, DRIVER_S)
+    found = device.ask(root, deadline)
     if found is None:
         fact = "torch and the driver did not say within a few seconds what they have."
         cure = "Run it again; if `nvidia-smi` hangs as well, the driver is ill: rent another."
@@ -77,15 +75,15 @@ def account_items(root: Path) -> list[Item]:
     ]
 
 
-def clock_items(root: Path) -> list[Item]:
+def clock_items(root: Path, deadline: Deadline) -> list[Item]:
     """The clock beside a server's."""
     address = clock.server(remote.default(root), repository.push_url(root))
-    return [clock.item(address, NETWORK_S)]
+    return [clock.item(address, deadline)]
 
 
 def _silent(about: str) -> Item:
-    fact = f"No answer about {about} within {IN_ALL_S:.0f} s."
-    return Item(fact, "wrong", "Run it again on a quieter machine.")
+    fact = f"No answer about {about} within {IN_ALL_S:.0f} s: this machine is busy."
+    return Item(fact, "warning", "Run it again when less else is running.")
 
 
 def _readable(check: Callable[[], list[Item]]) -> Callable[[], list[Item]]:

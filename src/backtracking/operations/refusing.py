@@ -53,7 +53,8 @@ def reasons(candidates: list[Candidate]) -> list[Reason]:
         for each in candidates
         if (why := _by_name(each) or _by_size(each))
     ]
-    by_content = {each.content: each for each in candidates if each.content}
+    named = {reason.file for reason in found}
+    by_content = {each.content: each for each in candidates if each.content and each not in named}
     for finding in secrets.find(list(by_content)):
         each = by_content[finding.path]
         where = f"{redaction.redact(each.path)}, line {finding.line}"

@@ -73,6 +73,15 @@ def same_disk(folder: Path, root: Path) -> bool:
     return _device(folder) in {_device(root), _device(Path.home())}
 
 
+def git_folder(url: str, root: Path) -> Path | None:
+    """The folder that an address of git means, None where it means another machine."""
+    if url.startswith("file://"):
+        return Path(url.removeprefix("file://"))
+    if "://" in url or ":" in url.partition("/")[0]:
+        return None
+    return root / Path(url).expanduser()
+
+
 def item(root: Path) -> Item:
     """What the default remote is, and whether it survives the machine; it is not contacted."""
     remote = default(root)

@@ -9,6 +9,7 @@ import pytest
 from servers import free_port
 
 from backtracking.operations.checks import clock
+from backtracking.operations.deadlines import Deadline
 from backtracking.operations.remote import Remote
 
 
@@ -58,7 +59,7 @@ def test_the_clock_is_compared_with_the_date_of_the_answer(
     ahead_s: float | None, verdict: str, said: str
 ) -> None:
     with serve(ahead_s) as address:
-        item = clock.item(address, 5.0)
+        item = clock.item(address, Deadline.after(5))
     assert item.verdict == verdict
     assert said in item.fact
     assert bool(item.cure) == (verdict != "ok")
@@ -67,11 +68,11 @@ def test_the_clock_is_compared_with_the_date_of_the_answer(
 @pytest.mark.parametrize("status", [200, 301, 500])
 def test_any_status_has_a_date_and_no_redirect_is_followed(status: int) -> None:
     with serve(-300.0, status) as address:
-        assert clock.item(address, 5.0).verdict == "warning"
+        assert clock.item(address, Deadline.after(5)).verdict == "warning"
 
 
 def test_a_server_that_is_not_there_has_no_clock() -> None:
-    item = clock.item(f"http://127.0.0.1:{free_port()}/", 5.0)
+    item = clock.item(f"http://127.0.0.1:{free_port()}/", Deadline.after(5))
     assert item.verdict == "ok"
     assert "was not compared" in item.fact
 

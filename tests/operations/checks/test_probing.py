@@ -9,6 +9,7 @@ from servers import CREDENTIALS
 from backtracking.operations import deadlines, remote
 from backtracking.operations.bucket import Bucket, Folder
 from backtracking.operations.checks import probing
+from backtracking.operations.deadlines import Deadline
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_a_probe_is_written_read_and_deleted(bucket: Path, endpoint: str) -> Non
 
 
 def test_the_same_is_said_from_a_process_of_its_own(bucket: Path) -> None:
-    assert probing.items(bucket, 60.0)[1].verdict == "ok"
+    assert probing.items(bucket, Deadline.after(60.0))[1].verdict == "ok"
 
 
 def test_wrong_keys_are_wrong(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +80,7 @@ def test_a_store_that_changes_bytes_is_wrong_and_one_that_keeps_them_is_a_warnin
 def test_no_remote_is_wrong_and_has_a_cure(repository: Path) -> None:
     (repository / ".dvc").mkdir()
     (repository / ".dvc" / "config").write_text("")
-    (item,) = probing.items(repository, 1.0)
+    (item,) = probing.items(repository, Deadline.after(1.0))
     assert item.verdict == "wrong"
     assert "backtracking remote set" in item.cure
 
@@ -88,14 +89,14 @@ def test_a_slow_start_is_told_from_a_remote_that_hangs(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     where = remote.Remote("there", "s3://study")
-    item = probing.ask(repository, where, 0.01)
+    item = probing.ask(repository, where, Deadline.after(0.01))
     assert (item.verdict, "took more than" in item.fact) == ("warning", True)
 
     def killed(*_arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.CompletedProcess([], deadlines.TIMED_OUT, f"{probing.READY}\n", "")
 
     monkeypatch.setattr(deadlines, "call", killed)
-    item = probing.ask(repository, where, 7.0)
+    item = probing.ask(repository, where, Deadline.after(7.0))
     assert (item.verdict, item.fact) == (
         "wrong",
         "DVC's remote `there` did not answer within 7 s.",
@@ -109,6 +110,6 @@ def test_a_crash_is_told_in_its_last_words(
         return subprocess.CompletedProcess([], 1, f"{probing.READY}\n", "Oh\nImportError: no dvc\n")
 
     monkeypatch.setattr(deadlines, "call", crashed)
-    item = probing.ask(repository, remote.Remote("there", "s3://study"), 7.0)
+    item = probing.ask(repository, remote.Remote("there", "s3://study"), Deadline.after(7.0))
     assert item.verdict == "wrong"
     assert "ImportError: no dvc" in item.fact

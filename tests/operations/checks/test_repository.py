@@ -5,6 +5,7 @@ import pytest
 from servers import free_port
 
 from backtracking.operations.checks import repository
+from backtracking.operations.deadlines import Deadline
 from backtracking.operations.items import Item
 
 
@@ -17,7 +18,7 @@ def facts(found: list[Item], verdict: str) -> str:
 
 
 def look(root: Path) -> list[Item]:
-    return repository.items(root, 30.0)
+    return repository.items(root, Deadline.after(30))
 
 
 @pytest.fixture

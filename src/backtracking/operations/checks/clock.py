@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from backtracking.operations.deadlines import Deadline
 from backtracking.operations.items import Item
 from backtracking.operations.remote import Remote
 
@@ -32,13 +33,13 @@ def server(remote: Remote | None, git_url: str) -> str:
     return ""
 
 
-def item(address: str, seconds: float) -> Item:
+def item(address: str, deadline: Deadline) -> Item:
     """How far the clock is from the server's, to the second."""
     if not address:
         return Item("The clock was not compared: no remote speaks HTTP.")
     host = urlsplit(address).hostname
     try:
-        theirs = _date(address, seconds)
+        theirs = _date(address, max(0.1, deadline.left))
     except (OSError, ValueError) as error:
         return Item(f"The clock was not compared: {host} sent no time ({error}).")
     skew = time.time() - theirs

@@ -21,7 +21,7 @@ from backtracking.operations.items import Item
 READY = "ready"
 
 
-def items(root: Path, seconds: float) -> list[Item]:
+def items(root: Path, deadline: Deadline) -> list[Item]:
     """What DVC's default remote is, and whether it can be written, read and cleaned up now.
 
     Raises:
@@ -32,15 +32,16 @@ def items(root: Path, seconds: float) -> list[Item]:
         cure = "Run `backtracking remote set s3://BUCKET/PATH`."
         fact = "DVC has no default remote: data has nowhere to go."
         return [Item(fact, "wrong", cure)]
-    return [remote.item(root), ask(root, where, seconds)]
+    return [remote.item(root), ask(root, where, deadline)]
 
 
-def ask(root: Path, where: remote.Remote, seconds: float) -> Item:
-    """`probe` in a process of its own, which ends after `seconds` at the latest."""
+def ask(root: Path, where: remote.Remote, deadline: Deadline) -> Item:
+    """`probe` in a process of its own, which ends at the deadline at the latest."""
+    seconds = deadline.left
     command = [sys.executable, "-m", "backtracking.operations.checks.probing", str(root)]
     source = str(Path(__file__).resolve().parents[3])
     extra = {"PYTHONPATH": source, "AWS_MAX_ATTEMPTS": "2"}
-    finished = deadlines.call(command, root, Deadline.after(seconds), extra)
+    finished = deadlines.call(command, root, deadline, extra)
     said = finished.stdout.splitlines()
     with contextlib.suppress(ValueError, IndexError, TypeError):
         return Item(**json.loads(said[-1]))

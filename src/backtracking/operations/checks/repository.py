@@ -17,12 +17,12 @@ _QUIET = {
 REQUIRED = ("dvc.yaml", "params.yaml", ".dvc/config")
 
 
-def items(root: Path, seconds: float) -> list[Item]:
+def items(root: Path, deadline: Deadline) -> list[Item]:
     """Whether git could commit here, where it would push, and whether that answers in time."""
     if processes.git_line(root, "rev-parse", "--is-inside-work-tree") != "true":
         cure = "Clone it with git: DVC and the snapshots need its history."
         return [Item(f"{root} is not a git repository.", "wrong", cure)]
-    return [_identity(root), *_remote_items(root, seconds), pipeline_item(root)]
+    return [_identity(root), *_remote_items(root, deadline), pipeline_item(root)]
 
 
 def pipeline_item(root: Path) -> Item:
@@ -53,27 +53,28 @@ def _identity(root: Path) -> Item:
     return Item(fact, "warning", cure)
 
 
-def _remote_items(root: Path, seconds: float) -> list[Item]:
+def _remote_items(root: Path, deadline: Deadline) -> list[Item]:
     name, url = _push_remote(root), push_url(root)
     if not url:
         cure = "Run `git remote add origin URL`, then `make push`."
         fact = "git has no remote: the code and its history are ONLY ON THIS MACHINE."
         return [Item(fact, "wrong", cure)]
-    return [_place(root, name, url), _reached(root, name, url, seconds)]
+    return [_place(root, name, url), _reached(root, name, url, deadline)]
 
 
 def _place(root: Path, name: str, url: str) -> Item:
-    folder = Path(url.removeprefix("file://")).expanduser()
-    if folder.is_absolute() and remote.same_disk(folder, root):
+    folder = remote.git_folder(url, root)
+    if folder and remote.same_disk(folder, root):
         cure = "Use a remote on another machine."
         return Item(f"git's remote `{name}` is on THIS MACHINE: {url}.", "warning", cure)
     return Item(f"git's remote `{name}` is {url}.")
 
 
-def _reached(root: Path, name: str, url: str, seconds: float) -> Item:
+def _reached(root: Path, name: str, url: str, deadline: Deadline) -> Item:
     """Asks for the remote's branches; that one may push there is not known before a push."""
+    seconds = deadline.left
     command = ["git", "ls-remote", "--heads", url]
-    asked = deadlines.call(command, root, Deadline.after(seconds), _QUIET)
+    asked = deadlines.call(command, root, deadline, _QUIET)
     if asked.returncode == 0:
         return Item(f"git's remote `{name}` answers (asked for its branches; nothing was pushed).")
     if asked.returncode == deadlines.TIMED_OUT:
