@@ -30,15 +30,20 @@ def has_parts(stage: str) -> bool:
 
 def recorded(project: Path) -> list[str]:
     """The stages of dvc.lock, in the order in which they ended first, but for smoke."""
-    lock = YAML(typ="safe").load((project / "dvc.lock").read_text())
-    return [stage for stage in lock["stages"] if stage != "smoke"]
+    return [stage for stage in locked(project) if stage != "smoke"]
 
 
-def results(project: Path) -> dict[str, bytes]:
-    """The lock, and the results and figures that git holds."""
+def locked(project: Path) -> dict[str, Any]:
+    """What dvc.lock records, by stage."""
+    return YAML(typ="safe").load((project / "dvc.lock").read_text())["stages"]
+
+
+def results(project: Path) -> dict[str, Any]:
+    """What the lock records of every stage, and the results and figures that git holds."""
     listed = call(project, "git", "ls-files", "-co", "--exclude-standard", "-z").split("\0")
-    names = [n for n in listed if n.startswith(("results/", "figures/")) or n == "dvc.lock"]
-    return {name: (project / name).read_bytes() for name in sorted(names)}
+    names = [name for name in listed if name.startswith(("results/", "figures/"))]
+    files = {name: (project / name).read_bytes() for name in sorted(names)}
+    return files | {stage: locked(project)[stage] for stage in recorded(project)}
 
 
 def stages_to_kill(stages: list[str], rng: random.Random) -> list[str]:
@@ -135,7 +140,7 @@ def forget(project: Path, stage: str) -> None:
 
 def entry(project: Path, stage: str) -> Any:
     """What dvc.lock records of a stage."""
-    return YAML(typ="safe").load((project / "dvc.lock").read_text())["stages"][stage]
+    return locked(project)[stage]
 
 
 def test_a_notice_of_aws_in_the_middle_of_extraction_costs_no_shard(
