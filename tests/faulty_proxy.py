@@ -220,7 +220,7 @@ def _handler(running: Proxy, upstream: str, stall_s: float) -> type[BaseHTTPRequ
             except (OSError, ValueError):
                 self.close_connection = True
 
-        def log_message(self, *_arguments: Any) -> None:
+        def log_message(self, format: str, *args: Any) -> None:
             """Says nothing."""
 
         do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve

@@ -111,7 +111,7 @@ class Place:
     url: str
     endpoint: str = ""
 
-    def keys(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, int]:
         """Sizes of all objects by key."""
         if self.kind == "folder":
             files = [path for path in Path(self.url).rglob("*") if path.is_file()]

@@ -22,6 +22,9 @@ CHUNK = 16 * 2**20
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _TEMPORARY = ".arriving."
 
+RETRIES = 3
+"""Attempts of the S3 client at a broken request; botocore's own (AWS_MAX_ATTEMPTS) come on top."""
+
 
 @dataclass(frozen=True)
 class Stored:
@@ -328,7 +331,7 @@ def _without_memory(fs: Any) -> Any:
 
     fs.dircache = DirCache(use_listings_cache=False)
     if hasattr(type(fs), "retries"):
-        fs.retries = 3
+        fs.retries = RETRIES
     return fs
 
 
