@@ -107,8 +107,7 @@ class Proxy:
 def proxy(upstream: str, stall_s: float = 3.0) -> Iterator[Proxy]:
     """A proxy in front of a server; `stall_s` is how long it keeps a client waiting."""
     running = Proxy()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(running, upstream, stall_s))
-    server.daemon_threads = True
+    server = _Server(("127.0.0.1", 0), _handler(running, upstream, stall_s))
     running.endpoint = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -118,6 +117,11 @@ def proxy(upstream: str, stall_s: float = 3.0) -> Iterator[Proxy]:
         server.shutdown()
         server.server_close()
         thread.join(10)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
 
 
 def _handler(running: Proxy, upstream: str, stall_s: float) -> type[BaseHTTPRequestHandler]:

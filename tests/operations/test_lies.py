@@ -123,6 +123,7 @@ def test_row_20_wrong_bytes_are_pushed_under_the_old_name(placed: Path, place: P
     out.chmod(0o644)  # root needs no permission
     with out.open("r+") as file:
         file.write("9")
+    out.chmod(0o444)
     dvc(placed, "checkout", "--force")
     assert "5 files pushed" in dvc(placed, "push")
     assert place.get(key_of(hashlib.md5(b"1\n2\n").hexdigest())) == b"9\n2\n"
