@@ -142,6 +142,9 @@ def _handler(running: Proxy, upstream: str, stall_s: float) -> type[BaseHTTPRequ
                 self.send_response_only(100)
                 self.end_headers()
             body = self._body(n_bytes)
+            if len(body) < n_bytes:  # the client is gone; a server would not take a half either
+                self._hang_up()
+                return
             if fault is not None and fault.manner == "stall":
                 time.sleep(stall_s)
                 self._hang_up()

@@ -150,14 +150,19 @@ def git(root: Path, *arguments: str) -> None:
 
 @pytest.fixture(scope="module")
 def seen() -> Iterator[list[dict[str, Any]]]:
-    """Takes what the cases saw; written down at the end of the module."""
+    """Takes what the cases saw; at the end of the module it replaces what was seen before."""
     rows: list[dict[str, Any]] = []
     yield rows
-    names = ("fault", "store", "says", "saved", "lost", "wrongly", "mended", "runs")
-    order = {row["fault"]: number for number, row in reversed(list(enumerate(rows)))}
-    rows.sort(key=lambda row: (order[row["fault"]], row["store"]))
-    ordered = [{name: row[name] for name in names} for row in rows]
-    artifacts.write_json(PROJECT_ROOT / reliability.SEEN, ordered)
+    path = PROJECT_ROOT / reliability.SEEN
+    before = artifacts.read_json(path) if path.is_file() else []
+    columns = ("fault", "store", "says", "saved", "lost", "wrongly", "mended", "runs")
+    by_case = {
+        (row["fault"], row["store"]): {name: row[name] for name in columns}
+        for row in [*before, *rows]
+        if row["fault"] in ORDER
+    }
+    order = sorted(by_case, key=lambda case: (ORDER.index(case[0]), case[1]))
+    artifacts.write_json(path, [by_case[case] for case in order])
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +220,14 @@ def study(
         yield Study(project_, place, proxy, digests(project_))
 
 
+CUT_DOWNLOAD = "connection cut in every download (`verify --deep`)"
+NOBODY = "credentials of nobody, refused by the server"
+NO_BUCKET = "missing bucket"
+CORRUPT = "corrupt object in the local cache"
+ALTERED = "altered object in the remote"
+TWO = "two backups at once"
+KILLED = "kill -9 at random moments"
+FULL_DISK = "disk full"
 CLOCK = "says that this machine's clock is wrong"
 FAILS = "is overloaded or failing"
 BROKE = "cannot be reached, or the connection broke"
@@ -253,6 +266,17 @@ CASES = {
         Fault("answer", "RequestTimeTooSkewed", 403), CLOCK, "no",
     ),
 }  # fmt: skip
+ORDER = [
+    *CASES,
+    CUT_DOWNLOAD,
+    NOBODY,
+    NO_BUCKET,
+    FULL_DISK,
+    CORRUPT,
+    ALTERED,
+    TWO,
+    KILLED,
+]
 
 
 @pytest.mark.parametrize("fault", CASES)
@@ -281,7 +305,7 @@ def test_a_download_that_is_cut_is_no_proof(study: Study, seen: list[dict[str, A
     assert proven(study.backup())
     with study.proxy.breaking(Fault("cut download", hits=faulty_proxy.downloads)):
         found = _answered(study)
-    row = study.judged(found, "connection cut in every download (`verify --deep`)", BROKE, "no")
+    row = study.judged(found, CUT_DOWNLOAD, BROKE, "no")
     seen.append(row)
 
 
@@ -302,7 +326,7 @@ def test_credentials_that_the_server_does_not_know(
     found = study.backup()
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", servers.ACCOUNT)
     says = "does not know these credentials"
-    seen.append(study.judged(found, "credentials of nobody, refused by the server", says, "no"))
+    seen.append(study.judged(found, NOBODY, says, "no"))
 
 
 def test_a_bucket_that_is_not_there(study: Study, seen: list[dict[str, Any]]) -> None:
@@ -311,7 +335,7 @@ def test_a_bucket_that_is_not_there(study: Study, seen: list[dict[str, Any]]) ->
     config.write_text(text.replace(f"s3://{servers.BUCKET}/", "s3://nothere/"))
     found = study.backup()
     config.write_text(text)
-    seen.append(study.judged(found, "missing bucket", "has no such bucket", "no"))
+    seen.append(study.judged(found, NO_BUCKET, "has no such bucket", "no"))
 
 
 def test_a_local_object_that_is_damaged_is_never_sent(
@@ -329,11 +353,7 @@ def test_a_local_object_that_is_damaged_is_never_sent(
     row = study.sound() | {"lost": study.lost()}
     for copy in (path, cached):
         _overwrite(copy, data[:4])
-    seen.append(
-        row
-        | study.judged(found, "corrupt object in the local cache", "does not hash", "no")
-        | {"lost": row["lost"]}
-    )
+    seen.append(row | study.judged(found, CORRUPT, "does not hash", "no") | {"lost": row["lost"]})
 
 
 def _overwrite(path: Path, data: bytes) -> None:
@@ -352,9 +372,7 @@ def test_an_object_that_was_altered_in_the_remote_is_sent_again(
     assert study.lacking() == (set(), {key})
     row = study.sound()
     found = study.backup()
-    row |= study.judged(
-        found, "altered object in the remote", "Sent now, object by object: 1", "yes"
-    )
+    row |= study.judged(found, ALTERED, "Sent now, object by object: 1", "yes")
     seen.append(row)
 
 
@@ -407,7 +425,7 @@ def test_two_backups_at_once_disturb_neither(
         found = helper.said()
         assert "All 18 objects" in "\n".join(item.fact for item in found)
     assert study.lacking() == (set(), set())
-    row = study.sound() | {"fault": "two backups at once", "says": "All 18 objects", "saved": "yes"}
+    row = study.sound() | {"fault": TWO, "says": "All 18 objects", "saved": "yes"}
     seen.append(row | {"lost": study.lost(), "mended": study.mended(), "runs": 1})
 
 
@@ -433,7 +451,7 @@ def test_killed_at_random_moments_nothing_is_half_there_and_the_next_run_complet
         assert proven(found), wrong_facts(found)
         assert study.lacking() == (set(), set())
         n_mended += 1
-    row = study.sound() | {"fault": "kill -9 at random moments", "says": "nothing", "saved": "no"}
+    row = study.sound() | {"fault": KILLED, "says": "nothing", "saved": "no"}
     seen.append(row | {"lost": n_lost, "mended": n_mended, "runs": n_killed})
     assert study.mended()
 
@@ -475,5 +493,5 @@ def test_a_disk_that_is_full_holds_nothing_by_halves(
     assert ".arriving." not in (out / "between").read_text()
     assert proven(second), wrong_facts(second)
     assert study.lacking() == (set(), set())
-    row = {"fault": "disk full", "store": "folder", "says": "has no space left", "saved": "no"}
+    row = {"fault": FULL_DISK, "store": "folder", "says": "has no space left", "saved": "no"}
     seen.append(row | {"lost": study.lost(), "wrongly": 0, "mended": 1, "runs": 1})
