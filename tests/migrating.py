@@ -45,6 +45,8 @@ def make_origin(folder: Path, project: Path | None = None) -> Path:
 class Machine:
     """A clone in an empty folder; of all others it has only what git and the remote have.
 
+    A context, at whose end nothing of it runs any more.
+
     Args:
         origin: the git remote.
         name: of the folder.
@@ -57,6 +59,12 @@ class Machine:
         self._logs: dict[str, Path] = {}
         self._started: dict[str, subprocess.Popen[bytes]] = {}
         call(origin.parent, "git", "clone", "-q", str(origin), str(self.root))
+
+    def __enter__(self) -> "Machine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill(grace_s=0)
 
     @property
     def store(self) -> Path:
@@ -134,13 +142,13 @@ class Machine:
                     return True
         return False
 
-    def kill(self) -> None:
-        """SIGTERM to every process of the machine, 2 s, then SIGKILL."""
+    def kill(self, grace_s: float = GRACE_S) -> None:
+        """SIGTERM to every process of the machine, some seconds, then SIGKILL."""
         processes = self._processes()
         for process in processes:
             signal_to(process, signal.SIGTERM)
         self.thaw()
-        psutil.wait_procs(processes, GRACE_S)
+        psutil.wait_procs(processes, grace_s)
         while processes := self._processes():
             for process in processes:
                 signal_to(process, signal.SIGKILL)
@@ -151,7 +159,7 @@ class Machine:
     def _stage_processes(self) -> list[psutil.Process]:
         try:
             return psutil.Process(self._started["repro"].pid).children(recursive=True)
-        except psutil.Error:
+        except (KeyError, psutil.Error):
             return [process for process in self._processes() if is_stage(process)]
 
     def _processes(self) -> list[psutil.Process]:

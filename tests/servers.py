@@ -47,7 +47,7 @@ def serve(kind: str, folder: Path) -> Iterator[str]:
         (folder / "served").mkdir()
         command = [str(BIN / "rclone"), "serve", "s3", str(folder / "served")]
         command += ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{ACCOUNT},{PHRASE}"]
-        command += ["--force-path-style", "--dir-cache-time", "0"]
+        command += ["--force-path-style"]
     with (folder / "server.log").open("w") as log:
         server = subprocess.Popen(
             command, stdout=log, stderr=log, env=environment(HOME=str(folder))
@@ -111,7 +111,7 @@ class Place:
     url: str
     endpoint: str = ""
 
-    def keys(self) -> dict[str, int]:
+    def sizes(self) -> dict[str, int]:
         """Sizes of all objects by key."""
         if self.kind == "folder":
             files = [path for path in Path(self.url).rglob("*") if path.is_file()]

@@ -12,6 +12,7 @@ import typer
 
 from backtracking import PROJECT_ROOT
 from backtracking.belief import command as belief
+from backtracking.errors import UserError
 from backtracking.extraction import command as extraction
 from backtracking.operations import commands
 from backtracking.operations.items import Item
@@ -172,14 +173,24 @@ def profile_use(
 @readable
 def store_prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list.")] = False,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="In the DVC remote: old parts that no machine names.")
+    ] = False,
+    forget: Annotated[
+        str, typer.Option(help="With --remote: a machine whose unfinished work is not needed.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Remove shards that no manifest names and checkpoints of finished models."""
 
     def prune() -> list[Item]:
-        from backtracking.operations import store
+        from backtracking.operations import remote_store, store
         from backtracking.workspace import Workspace
 
+        if remote:
+            return remote_store.prune(state.root, forget=forget, dry_run=dry_run)
+        if forget:
+            raise UserError("`--forget` goes with `--remote`.")
         return store.prune(Workspace(state.root), dry_run=dry_run)
 
     report("store prune", as_json, prune)

@@ -27,7 +27,7 @@ stages:
       - results/sum
 """
 CONFIG = '[core]\n    check_update = false\n[cache]\n    type = "hardlink,symlink"\n'
-IGNORED = "/data/*/*\n/results/*/\n/logs/\n/.cache/\n.env\n"
+IGNORED = "/data/*/*\n!/data/*/*.dvc\n/results/*/\n/logs/\n/.cache/\n.env\n"
 
 
 def _run(folder: Path, *command: str) -> None:

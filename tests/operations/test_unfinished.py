@@ -69,3 +69,36 @@ def test_parts_stay_in_the_index_until_the_remote_has_the_finished_out(study: Pa
     assert saved(study) == {SHARD, RECORD}
     send_out(study, bucket, "data/interim/activations/base")
     assert saved(study) == set()
+
+
+def test_in_a_hurry_shards_of_a_finished_out_that_the_remote_lacks_are_parts(study: Path) -> None:
+    finish(study, "extract")
+    bucket = open_bucket(study)
+    wanted = expected.read(study)
+    assert unfinished.save(study, wanted, bucket, Deadline()).parts[0].path == CHECKPOINT
+    kept = unfinished.save(study, wanted, bucket, Deadline(), late_too=True)
+    assert {part.path for part in kept.parts} == {CHECKPOINT, SHARD, RECORD}
+    send_out(study, bucket, "data/interim/activations/base")
+    kept = unfinished.save(study, wanted, bucket, Deadline(), late_too=True)
+    assert {part.path for part in kept.parts} == {CHECKPOINT}
+
+
+def test_with_a_pipeline_that_cannot_be_read_the_committed_one_tells_whose_the_parts_are(
+    study: Path,
+) -> None:
+    processes.git(study, "commit", "--all", "--message", "Stages")
+    (study / "dvc.yaml").write_text("stages: [half\n")
+    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+
+
+def test_parts_of_another_branch_stay_named(study: Path) -> None:
+    processes.git(study, "commit", "--all", "--message", "Stages")
+    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+    processes.git(study, "switch", "--create", "other")
+    finish(study, "weights-base", "extract")
+    bucket = open_bucket(study)
+    for path in ("models/base", "data/interim/activations/base"):
+        send_out(study, bucket, path)
+    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+    (index,) = partial.read_indexes(bucket)
+    assert index.branch == "main"

@@ -4,6 +4,7 @@ import json
 import random
 import re
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -58,20 +59,22 @@ def test_killed_in_stage_after_stage_and_restored_elsewhere_it_ends_in_the_same_
 ) -> None:
     rng = random.Random(SEED)
     seconds = json.loads((project / "logs" / "reproduce.json").read_text())["seconds"]
-    machine, will_run = Machine(make_origin(tmp_path), "machine-0"), recorded(project)
-    killed: list[str] = []
-    for stage in stages_to_kill(recorded(project), rng):
-        if stage not in will_run:
-            continue
-        machine.watch("--every", "0.3s", "--deadline", "2s")
+    will_run, killed = recorded(project), list[str]()
+    with ExitStack() as machines:
+        machine = machines.enter_context(Machine(make_origin(tmp_path), "machine-0"))
+        for stage in stages_to_kill(recorded(project), rng):
+            if stage not in will_run:
+                continue
+            machine.watch("--every", "0.3s", "--deadline", "2s")
+            machine.run()
+            made = end_suddenly(machine, stage, seconds[stage], rng)
+            killed.append(machine.stages[-1])
+            name = f"machine-{len(killed)}"
+            last, machine = machine, machines.enter_context(Machine(machine.origin, name))
+            will_run = stages_to_run(machine.restore())
+            require_little_lost(last, machine, will_run, made)
         machine.run()
-        made = end_suddenly(machine, stage, seconds[stage], rng)
-        killed.append(machine.stages[-1])
-        last, machine = machine, Machine(machine.origin, f"machine-{len(killed)}")
-        will_run = stages_to_run(machine.restore())
-        require_little_lost(last, machine, will_run, made)
-    machine.run()
-    assert machine.wait("repro") == 0, machine.said("repro")
+        assert machine.wait("repro") == 0, machine.said("repro")
     assert results(machine.root) == results(project)
     assert len(set(killed)) >= N_PLAIN
 
@@ -147,12 +150,14 @@ def test_a_notice_of_aws_in_the_middle_of_extraction_costs_no_shard(
     project: Path, tmp_path: Path
 ) -> None:
     stage = "extract@base"
-    first = Machine(make_origin(tmp_path, project), "first")
-    forget(first.root, stage)
-    call(first.root, "git", "commit", "-qam", "An extraction that is to come")
-    call(first.root, "git", "push", "-q", "origin", "main")
-    assert stages_to_run(first.restore()) == [stage]
-    with MetadataService() as service:
+    with (
+        Machine(make_origin(tmp_path, project), "first") as first,
+        MetadataService() as service,
+    ):
+        forget(first.root, stage)
+        call(first.root, "git", "commit", "-qam", "An extraction that is to come")
+        call(first.root, "git", "push", "-q", "origin", "main")
+        assert stages_to_run(first.restore()) == [stage]
         first.watch("--every", "0.3s", "--aws", "--metadata-url", service.url)
         first.wait_until_said("watch", "is on main of")
         first.run(stage)
@@ -165,15 +170,14 @@ def test_a_notice_of_aws_in_the_middle_of_extraction_costs_no_shard(
         assert wait_until(first.is_asked_to_stop, 60), first.said("watch")
         first.thaw()
         first.wait("watch", 120)
+        first.wait("repro", 120)
     assert "Stopped where their work is saved: extract base" in first.said("watch")
     assert "exited with 75" in first.said("repro")
-
-    second = Machine(first.origin, "second")
-    said = second.restore()
-    assert stages_to_run(said) == [stage]
-    assert second.parts().keys() == first.parts().keys()
-    second.run(stage)
-    assert second.wait("repro") == 0, second.said("repro")
+    with Machine(first.origin, "second") as second:
+        assert stages_to_run(second.restore()) == [stage]
+        assert second.parts().keys() == first.parts().keys()
+        second.run(stage)
+        assert second.wait("repro") == 0, second.said("repro")
     counts = re.search(r"in (\d+) units, (\d+) of them computed now", second.said("repro"))
     assert counts
     n_units, n_computed = map(int, counts.groups())

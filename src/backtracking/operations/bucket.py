@@ -10,7 +10,8 @@ import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,6 +21,9 @@ from backtracking.operations import store_errors
 CHUNK = 16 * 2**20
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _TEMPORARY = ".arriving."
+
+RETRIES = 3
+"""Attempts of the S3 client at a broken request; botocore's own (AWS_MAX_ATTEMPTS) come on top."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,14 @@ class Stored:
         md5: of its content where the store gives one (an S3 ETag of a single part), else None.
             Encryption with a key service makes such an ETag something else.
         etag: as the store says it, composite (`...-7`) for an object sent in parts.
+        modified: when it was put there, in seconds of the epoch, where the store tells.
     """
 
     key: str
     bytes: int
     md5: str | None = None
     etag: str | None = None
+    modified: float | None = field(default=None, compare=False)
 
 
 class Bucket:
@@ -173,7 +179,7 @@ class Bucket:
         etag = str(info.get("ETag") or info.get("etag") or "").strip('"') or None
         google = info.get("md5Hash")
         md5 = base64.b64decode(google).hex() if isinstance(google, str) else None
-        return Stored(key, int(info["size"]), md5, etag)
+        return Stored(key, int(info["size"]), md5, etag, _time(info))
 
     def _at(self, key: str) -> str:
         _require_key(key)
@@ -222,7 +228,8 @@ class S3(ObjectStore):
         etag = str(info.get("ETag") or "").strip('"').lower() or None
         keyed = "kms" in str(info.get("ServerSideEncryption", "")) or info.get("SSECustomerKeyMD5")
         is_md5 = etag is not None and _MD5.fullmatch(etag) and not keyed
-        return Stored(key, int(info["size"]), etag if is_md5 else None, etag)
+        md5 = etag if is_md5 else None
+        return Stored(key, int(info["size"]), md5, etag, _time(info))
 
 
 class Folder(Bucket):
@@ -246,7 +253,7 @@ class Folder(Bucket):
                     yield from self._walk(Path(entry.path))
                 elif entry.is_file() and _TEMPORARY not in entry.name:
                     key = Path(entry.path).relative_to(self._path).as_posix()
-                    yield Stored(key, entry.stat().st_size)
+                    yield Stored(key, entry.stat().st_size, modified=entry.stat().st_mtime)
 
     def _info(self, key: str) -> dict[str, Any]:
         path = Path(self._at(key))
@@ -294,6 +301,17 @@ def open_bucket(root: Path, name: str | None = None) -> Bucket:
     return (ObjectStore if issubclass(kind, ObjectFileSystem) else Bucket)(url, path, fs)
 
 
+def _time(info: dict[str, Any]) -> float | None:
+    """When an object was last written; every file system has a name of its own for it."""
+    for name in ("LastModified", "last_modified", "updated", "mtime"):
+        value = info.get(name)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return None
+
+
 def _require_remote(remotes: dict[str, Any], name: str) -> None:
     if not name:
         raise UserError("DVC has no default remote.", "Run `backtracking remote set URL`.")
@@ -313,7 +331,7 @@ def _without_memory(fs: Any) -> Any:
 
     fs.dircache = DirCache(use_listings_cache=False)
     if hasattr(type(fs), "retries"):
-        fs.retries = 3
+        fs.retries = RETRIES
     return fs
 
 

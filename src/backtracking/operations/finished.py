@@ -114,4 +114,6 @@ def _with(before: Verified, done: dict[str, int]) -> Verified:
 
 def _because(found: Finding, reasons: dict[str, str]) -> Finding:
     reason = reasons.get(found.oid)
-    return replace(found, reason=f"{found.reason}; not sent: {reason}") if reason else found
+    if not reason:
+        return found
+    return replace(found, reason="; ".join(filter(None, [found.reason, f"not sent: {reason}"])))

@@ -110,8 +110,9 @@ class _Inspector:
         if tally.bytes_by_out[number] == out.bytes:
             tally.by_evidence["size"] += n_unsized
             return
-        unsized = (entry for entry in ledger.of(number) if entry.object.path != out.path)
-        for one in in_threads(self._reread, unsized):
+        files = (entry for entry in ledger.of(number) if entry.object.path != out.path)
+        groups = groupby(files, key=lambda entry: entry.object.oid)
+        for one in in_threads(self._reread, (list(group) for _, group in groups)):
             if one is not None:
                 self._count(one, tally, is_new=False)
 
@@ -140,17 +141,17 @@ class _Inspector:
         verdict = self.judge.judge(oid, stored, size, self.expected.cached(oid))
         return _Seen(entries, stored, verdict.evidence, verdict.wrong or self._problem(entries))
 
-    def _reread(self, entry: Entry) -> _Seen | None:
+    def _reread(self, entries: list[Entry]) -> _Seen | None:
         """An object by its content, if only its presence was compared."""
-        oid = entry.object.oid
+        oid = entries[0].object.oid
         stored = self.bucket.find(manifests.key(oid))
         if stored is None:
-            return _Seen([entry], None)
-        known = self.judge.judge(oid, stored, entry.object.bytes, self.expected.cached(oid))
+            return _Seen(entries, None)
+        known = self.judge.judge(oid, stored, None, self.expected.cached(oid))
         if known.evidence != "presence":
             return None
         verdict = self.judge.read(oid, stored)
-        return _Seen([entry], stored, verdict.evidence, verdict.wrong)
+        return _Seen(entries, stored, verdict.evidence, verdict.wrong)
 
     def _count(self, seen: _Seen, tally: _Tally, *, is_new: bool = True) -> None:
         numbers = [entry.out for entry in seen.entries]

@@ -55,8 +55,8 @@ class Ledger:
         return list(self._entries(where, (prefix, prefix + "g")))
 
     def of(self, out: int) -> Iterator[Entry]:
-        """Entries of an out."""
-        return self._entries("out = ?", (out,))
+        """Entries of an out, by key and path."""
+        return self._entries("out = ? ORDER BY oid, path", (out,))
 
     def close(self) -> None:
         """Removes it all."""
