@@ -28,7 +28,9 @@ class Watched:
     """A running `backtracking watch` and the lines that it has printed."""
 
     def __init__(self, root: Path, *options: str) -> None:
-        code = "from backtracking.cli import main; main()"
+        # As in a terminal: what a shell starts in the background ignores Ctrl-C, and so its children.
+        heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+        code = f"{heeds}; from backtracking.cli import main; main()"
         source = f"{PROJECT_ROOT / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
         self.process = subprocess.Popen(
             [sys.executable, "-c", code, "--root", str(root), "watch", "--every", "0.2s", *options],
