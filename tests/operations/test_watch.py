@@ -28,7 +28,7 @@ class Watched:
     """A running `backtracking watch` and the lines that it has printed."""
 
     def __init__(self, root: Path, *options: str) -> None:
-        # As in a terminal: what a shell starts in the background ignores Ctrl-C, and so its children.
+        # As in a terminal: what a shell starts in the background ignores Ctrl-C.
         heeds = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
         code = f"{heeds}; from backtracking.cli import main; main()"
         source = f"{PROJECT_ROOT / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
