@@ -13,6 +13,7 @@ from backtracking.errors import UserError
 from backtracking.operations import (
     backup_receipt,
     finished,
+    only_here,
     receipts,
     refs,
     remote,

@@ -1,4 +1,4 @@
-"""Work in git that no backup takes along, because it is neither the branch nor the files at hand."""
+"""Work in git that no backup takes along: it is neither the branch nor the files at hand."""
 
 from pathlib import Path
 
