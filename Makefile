@@ -15,7 +15,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
 
-.PHONY: help install doctor smoke notebook lint format test test-slow test-all snapshot push backup restore reproduce readme lock
+.PHONY: help install doctor smoke notebook lint format test test-slow test-all snapshot push backup restore reproduce readme reliability lock
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ restore: $(STAMP) ## On a new machine: bring back what was saved, say what is le
 
 readme: $(STAMP) ## Put the committed results into the README and the docs
 	@$(BIN)/python -m backtracking.report.readme $(ARGS)
+
+reliability: $(STAMP) ## Break backups in every way we know, and write docs/reliability.md
+	@$(BIN)/pytest -m slow tests/operations/test_faults.py
+	@$(BIN)/python -m backtracking.report.reliability
 
 lock: $(UV) ## Pin the newest allowed versions in requirements.lock
 	@$(UV) lock

@@ -379,3 +379,25 @@ def test_a_backup_beside_a_running_repro_disturbs_neither(project: Path, there: 
     found = backup.backup(project)
     assert "All 6 objects" in facts(found, "ok")
     assert os.path.exists(project / "dvc.lock")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("elsewhere", "there")
+def test_in_remotes_of_every_kind_all_is_proven_once_and_mended_after(placed: Path) -> None:
+    begin_extraction(placed)
+    found = backup.backup(placed)
+    assert items.proven(found), facts(found, "wrong")
+    bucket = open_bucket(placed)
+    held = {stored.key for stored in bucket.list("")}
+    assert len([key for key in held if key.startswith("files/md5/")]) == 5
+    assert len([key for key in held if key.startswith("partial/sha256/")]) == 4
+    found = backup.backup(placed)
+    assert "holds, and was proven again" in facts(found, "ok")
+    assert {stored.key for stored in bucket.list("")} == held
+    for prefix in ("files/md5/", "partial/sha256/"):
+        bucket.write(next(key for key in sorted(held) if key.startswith(prefix)), b"cut")
+    found = backup.backup(placed, seconds=60)
+    assert items.proven(found), facts(found, "wrong")
+    assert {stored.key for stored in bucket.list("")} >= held
+    (index,) = partial.read_indexes(bucket)
+    assert partial.absent(index.parts, bucket) == []

@@ -7,16 +7,13 @@ never taken, so that it can run beside `dvc repro`, and everything may be cut of
 nothing in a remote is ever half there, and the next run goes on from what arrived.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 from backtracking.errors import UserError
-from backtracking.operations import expected as expectations
 from backtracking.operations import (
+    backup_receipt,
     finished,
-    machine,
+    only_here,
     receipts,
     refs,
     remote,
@@ -25,73 +22,17 @@ from backtracking.operations import (
     unfinished,
     wip,
 )
+from backtracking.operations import expected as expectations
 from backtracking.operations import stopping as stops
+from backtracking.operations.backup_run import Code, Data, Run
 from backtracking.operations.bucket import Bucket, open_bucket
 from backtracking.operations.deadlines import Deadline, within
 from backtracking.operations.expected import Expected
 from backtracking.operations.finished import Proof
-from backtracking.operations.items import Item, proven
+from backtracking.operations.items import Item
 from backtracking.operations.jobs import Sent
-from backtracking.operations.receipts import Receipt
-from backtracking.operations.refs import Pushed
 from backtracking.operations.unfinished import Kept
 from backtracking.operations.verified import Verified
-from backtracking.workspace import Workspace
-
-T = TypeVar("T")
-
-_RESERVE_S = 5.0
-"""Kept for the proof and the receipt."""
-
-
-@dataclass
-class _Run:
-    """One backup on its way.
-
-    Attributes:
-        root: the project.
-        deadline: when it has to end.
-        items: what is known so far.
-    """
-
-    root: Path
-    deadline: Deadline
-    items: list[Item] = field(default_factory=list)
-
-    @property
-    def reserved(self) -> Deadline:
-        """The deadline for everything that is not the end."""
-        return self.deadline.sooner(min(_RESERVE_S, self.deadline.left / 4))
-
-    def attempt(self, action: Callable[[], T]) -> T | None:
-        """What `action` returns; None where it failed, which is noted."""
-        try:
-            return action()
-        except UserError as error:
-            self.items.append(Item(str(error), "wrong"))
-            return None
-
-    def share(self, part: float) -> Deadline:
-        """A part of the time that is left."""
-        return self.reserved.at_most(self.reserved.left * part)
-
-
-@dataclass(frozen=True)
-class _Code:
-    """The git side of a backup."""
-
-    content: str
-    folder: Path | None
-    pushed: Pushed | None
-
-
-@dataclass(frozen=True)
-class _Data:
-    """The data side of a backup."""
-
-    bucket: Bucket
-    proof: Proof | None
-    kept: Kept | None
 
 
 def backup(
@@ -114,30 +55,31 @@ def backup(
     Raises:
         UserError: where `root` is not a git repository.
     """
-    run = _Run(root, Deadline.after(seconds), [] if items is None else items)
+    run = Run(root, Deadline.after(seconds), [] if items is None else items)
     wip.head(root)
     stopping = stops.ask(root) if stop else None
     code = _save_code(run, message)
     if stopping:
         run.items += stopping.wait(run.share(0.4))
     data = run.attempt(lambda: _save_data(run))
-    _leave_receipt(run, code, data)
+    backup_receipt.leave(run, code, data)
     return run.items
 
 
-def _save_code(run: _Run, message: str) -> _Code:
+def _save_code(run: Run, message: str) -> Code:
     content = run.attempt(lambda: within(run.share(0.25), "git", lambda: wip.content(run.root)))
     folder = run.attempt(lambda: _take_snapshot(run, content or ""))
     saved = run.attempt(lambda: _commit(run, message))
     if saved is None:
-        return _Code(content or "", folder, None)
+        return Code(content or "", folder, None)
     run.items += saved.items
     pushed = run.attempt(lambda: refs.push(run.root, saved, run.share(0.5)))
     run.items += pushed.items if pushed else []
-    return _Code(content or "", folder, pushed)
+    run.items += only_here.items(run.root)
+    return Code(content or "", folder, pushed)
 
 
-def _take_snapshot(run: _Run, content: str) -> Path | None:
+def _take_snapshot(run: Run, content: str) -> Path | None:
     """The folder of a new snapshot, or of the last one where nothing has changed since."""
     last = receipts.newest(run.root)
     if last and content and last[1].content_sha256 == content:
@@ -150,7 +92,7 @@ def _take_snapshot(run: _Run, content: str) -> Path | None:
     return max((path.parent for path in taken), default=None)
 
 
-def _commit(run: _Run, message: str) -> wip.Saved:
+def _commit(run: Run, message: str) -> wip.Saved:
     """On the branch where that is right and its hooks end in time, else beside it."""
     if run.deadline.is_never:
         return wip.save(run.root, message)
@@ -161,7 +103,7 @@ def _commit(run: _Run, message: str) -> wip.Saved:
         return wip.save(run.root, aside=True)
 
 
-def _save_data(run: _Run) -> _Data:
+def _save_data(run: Run) -> Data:
     """Finished data and unfinished work, what is small and rare first."""
     where = remote.default(run.root)
     if where is None:
@@ -180,10 +122,10 @@ def _save_data(run: _Run) -> _Data:
     run.items += unfinished.late_items(run.root, expected, kept)
     run.items += run.attempt(lambda: _unfinished_items(run, expected, kept, bucket)) or []
     run.items += remote.survival(run.root, where)
-    return _Data(bucket, proof, kept)
+    return Data(bucket, proof, kept)
 
 
-def _prove(run: _Run, before: Verified | None, sent: list[Sent], bucket: Bucket) -> Proof | None:
+def _prove(run: Run, before: Verified | None, sent: list[Sent], bucket: Bucket) -> Proof | None:
     if before is None:
         return None
     return finished.prove(run.root, before, sent, bucket, run.deadline)
@@ -198,14 +140,14 @@ def _finished_items(proof: Proof) -> list[Item]:
 
 
 def _unfinished_items(
-    run: _Run, expected: Expected, kept: Kept | None, bucket: Bucket
+    run: Run, expected: Expected, kept: Kept | None, bucket: Bucket
 ) -> list[Item]:
     """What is said of unfinished stages: outs of the workspace may have to be hashed for it."""
     what = "Comparing the workspace with dvc.lock"
     return within(run.reserved, what, lambda: unfinished.items(run.root, expected, kept, bucket))
 
 
-def _save_parts(run: _Run, expected: Expected, bucket: Bucket) -> Kept:
+def _save_parts(run: Run, expected: Expected, bucket: Bucket) -> Kept:
     sooner = run.reserved.sooner(min(2.0, run.reserved.left / 4))
 
     def save() -> Kept:
@@ -216,73 +158,3 @@ def _save_parts(run: _Run, expected: Expected, bucket: Bucket) -> Kept:
     if run.deadline.is_never:
         unfinished.require_all(kept, bucket)
     return kept
-
-
-def _leave_receipt(run: _Run, code: _Code, data: _Data | None) -> None:
-    """A receipt for what is proven, unless the last one says the same."""
-    receipt = _receipt(run, code, data)
-    if not (receipt.branch or receipt.n_objects or receipt.n_parts):
-        return
-    last = receipts.newest(run.root)
-    if last and last[1].state == receipt.state:
-        fact = f"The receipt runs/{last[0].parent.name}/{receipts.NAME} holds, and was proven again"
-        run.items.append(Item(f"{fact} at {receipt.created}."))
-        return
-    run.attempt(lambda: _file(run, code, data, receipt))
-
-
-def _receipt(run: _Run, code: _Code, data: _Data | None) -> Receipt:
-    proof = data.proof if data else None
-    parts = data.kept.parts if data and data.kept else ()
-    pushed = code.pushed if code.pushed and code.pushed.proven else None
-    verified = proof.verified if proof else None
-    return Receipt(
-        created=receipts.now(),
-        machine=machine.name(Workspace(run.root).store),
-        proven=proven(run.items),
-        content_sha256=code.content,
-        commit=pushed.commit if pushed else "",
-        branch=pushed.branch if pushed else "",
-        git=pushed.url if pushed else "",
-        remote=data.bucket.url if data else "",
-        comparison=proof.comparison if proof else "",
-        n_objects=verified.n_expected if verified else 0,
-        missing=_missing(verified),
-        outs_sha256=_outs_hash(verified),
-        n_parts=len(parts),
-        parts_bytes=sum(part.bytes for part in parts),
-        parts_sha256=receipts.hash_of((part.path, part.sha256) for part in parts),
-        unfinished=tuple(verified.expected.unfinished) if verified else (),
-    )
-
-
-def _file(run: _Run, code: _Code, data: _Data | None, receipt: Receipt) -> None:
-    """Puts a receipt into the snapshot, into the remote and, with a commit more, into git."""
-    said = []
-    if data:
-        key = within(run.deadline, "The receipt", lambda: receipts.send(data.bucket, receipt))
-        said.append(f"{data.bucket.url.rstrip('/')}/{key}")
-    if code.folder:
-        receipts.write(code.folder / receipts.NAME, receipt)
-        said.append(f"runs/{code.folder.name}/{receipts.NAME}")
-    run.items.append(Item(f"Receipt: {', '.join(said)}."))
-    if code.pushed:
-        _commit_receipt(run, code.pushed)
-
-
-def _commit_receipt(run: _Run, before: Pushed) -> None:
-    saved = within(run.deadline, "git commit", lambda: wip.save(run.root))
-    again = refs.push(run.root, saved, run.deadline) if before.url else before
-    if before.proven and not again.proven:
-        fact = "The receipt itself is not in git yet; the next backup takes it along."
-        run.items.append(Item(fact, "warning"))
-
-
-def _missing(verified: Verified | None) -> tuple[str, ...]:
-    found = finished.lost(verified) if verified else []
-    return tuple(f"{f.path} of {f.stage} ({f.oid}, a hash): {f.reason}" for f in found)
-
-
-def _outs_hash(verified: Verified | None) -> str:
-    outs = verified.expected.outs if verified else ()
-    return receipts.hash_of((out.path, out.oid) for out in outs)

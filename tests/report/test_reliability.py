@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from backtracking import PROJECT_ROOT, artifacts
+from backtracking.errors import UserError
+from backtracking.report import reliability
+
+ROW = {
+    "fault": "a flood",
+    "store": "moto",
+    "says": "is wet",
+    "saved": "no",
+    "lost": 0,
+    "wrongly": 0,
+    "mended": 1,
+    "runs": 1,
+}
+
+
+def test_the_committed_page_is_what_the_committed_figures_say() -> None:
+    seen = artifacts.read_json(PROJECT_ROOT / reliability.KEPT)
+    assert (PROJECT_ROOT / reliability.PAGE).read_text() == reliability.render(seen)
+
+
+def test_the_committed_figures_hold_no_loss_and_every_fault_on_both_servers() -> None:
+    seen = artifacts.read_json(PROJECT_ROOT / reliability.KEPT)
+    assert sum(row["lost"] for row in seen) == 0
+    assert sum(row["wrongly"] for row in seen) == 0
+    assert all(row["mended"] == row["runs"] for row in seen)
+    assert sum(row["runs"] for row in seen if row["fault"].startswith("kill -9")) == 30
+    by_store = {store: {row["fault"] for row in seen if row["store"] == store} for store in STORES}
+    assert len(by_store["moto"]) == 17
+    assert by_store["rclone"] - by_store["moto"] == {"credentials of nobody, refused by the server"}
+    assert by_store["folder"] == {"disk full"}
+
+
+STORES = ("moto", "rclone", "folder")
+
+
+def test_stores_that_behave_alike_share_a_row_and_a_loss_is_printed() -> None:
+    other = ROW | {"store": "rclone"}
+    page = reliability.render([ROW, other])
+    assert "| a flood | moto, rclone | is wet | no | 0 | 0 | mends it |" in page
+    assert "**0 objects lost**, 2 of 2 mended" in page
+    page = reliability.render([ROW, other | {"lost": 3, "mended": 0}])
+    assert "| a flood | rclone | is wet | no | 3 | 0 | DOES NOT MEND IT |" in page
+    assert "**3 objects lost**, 1 of 2 mended" in page
+    with pytest.raises(UserError, match="has no 'lost'"):
+        reliability.render([{name: ROW[name] for name in ROW if name != "lost"}])
+
+
+def test_the_command_takes_in_what_was_seen_and_writes_the_page(tmp_path: Path) -> None:
+    artifacts.write_json(tmp_path / reliability.SEEN, [ROW])
+    reliability.main(["--root", str(tmp_path)])
+    assert artifacts.read_json(tmp_path / reliability.KEPT) == [ROW]
+    assert "| a flood | moto |" in (tmp_path / reliability.PAGE).read_text()
+    (tmp_path / reliability.SEEN).unlink()
+    (tmp_path / reliability.PAGE).unlink()
+    reliability.main(["--root", str(tmp_path)])
+    assert "| a flood | moto |" in (tmp_path / reliability.PAGE).read_text()
