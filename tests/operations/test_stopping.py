@@ -62,7 +62,7 @@ def test_running_stages_of_this_project_stop_and_others_do_not(
     foreign = start("base", 0.0, tmp_path / "another")
     names = {name for _process, name in stopping.stages(root)}
     assert names == {"extract base 0.3", "extract reasoning 0.0"}
-    found = stopping.ask(root).wait(Deadline.after(10))
+    found = stopping.ask(root).wait(Deadline.after(100))
     assert [process.wait() for process in ours] == [75, 75]
     assert foreign.poll() is None
     assert [item.verdict for item in found] == ["ok"]
