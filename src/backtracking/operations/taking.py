@@ -80,7 +80,10 @@ def _take(root: Path, here: wip.Head, offer: _Offer) -> list[Item]:
     if mine:
         named = ", ".join(mine[:3]) + (", ..." if len(mine) > 3 else "")
         fact = f"{offer.name} ({offer.when}) was not taken: there are changes here ({named})."
-        cure = "Run `git stash -u`, `backtracking restore` again, and `git stash pop`."
+        cure = (
+            "Yours stay as they are. To have both: commit yours on the branch, then "
+            f"`git merge {offer.ref}`."
+        )
         return [Item(fact, "warning", cure)]
     _write(root, offer)
     return [_proven(root, offer)]
