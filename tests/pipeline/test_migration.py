@@ -21,7 +21,7 @@ N_OVERTAKEN = 4
 """Stages that may have ended, saved, while the one before them was to be killed."""
 
 N_SHARDS_IN_HAND = 2
-"""One shard is being written while the next is computed, and both are finished when asked to stop."""
+"""One shard is written while the next is computed; asked to stop, a stage finishes both."""
 
 INTERVAL = 50
 """Optimizer steps between two checkpoints: `checkpoint_every` of the tiny study."""
