@@ -29,7 +29,7 @@ from backtracking.operations.bucket import Bucket, open_bucket
 from backtracking.operations.deadlines import Deadline, within
 from backtracking.operations.expected import Expected
 from backtracking.operations.finished import Proof
-from backtracking.operations.items import Item, proven
+from backtracking.operations.items import Item
 from backtracking.operations.jobs import Sent
 from backtracking.operations.unfinished import Kept
 from backtracking.operations.verified import Verified
@@ -63,20 +63,7 @@ def backup(
         run.items += stopping.wait(run.share(0.4))
     data = run.attempt(lambda: _save_data(run))
     backup_receipt.leave(run, code, data)
-    run.items.append(_ending(run.items))
     return run.items
-
-
-def _ending(items: list[Item]) -> Item:
-    """What the last line says: whether this machine may go."""
-    if proven(items):
-        warned = any(item.verdict == "warning" for item in items)
-        return Item("SAVED: all of that is proven." + " Read the warnings first." * warned)
-    n_wrong = sum(item.verdict == "wrong" for item in items)
-    lines = "a line above says" if n_wrong == 1 else f"{n_wrong} lines above say"
-    return Item(
-        f"NOT ALL IS SAVED: {lines} what is not.", "wrong", "Mend that, then back up again."
-    )
 
 
 def _save_code(run: Run, message: str) -> Code:
