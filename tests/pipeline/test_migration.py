@@ -17,8 +17,8 @@ from ruamel.yaml import YAML
 pytestmark = pytest.mark.slow
 
 SEED = 20261125
-N_OVERTAKEN = 4
-"""Stages that may have ended, saved, while the one before them was to be killed."""
+N_PLAIN = 6
+"""Stages without checkpoints that are killed: all take too long, and each only runs again."""
 
 N_SHARDS_IN_HAND = 2
 """One shard is written while the next is computed; asked to stop, a stage finishes both."""
@@ -50,6 +50,13 @@ def results(project: Path) -> dict[str, Any]:
     return files | {stage: locked(project)[stage] for stage in recorded(project)}
 
 
+def stages_to_kill(stages: list[str], rng: random.Random) -> list[str]:
+    """Every stage that saves its work while it runs, and a sample of the others."""
+    plain = [stage for stage in stages if not has_parts(stage)]
+    sample = rng.sample(plain, N_PLAIN)
+    return [stage for stage in stages if has_parts(stage) or stage in sample]
+
+
 def test_killed_in_stage_after_stage_and_restored_elsewhere_it_ends_in_the_same_results(
     project: Path, tmp_path: Path
 ) -> None:
@@ -58,7 +65,7 @@ def test_killed_in_stage_after_stage_and_restored_elsewhere_it_ends_in_the_same_
     will_run, killed = recorded(project), list[str]()
     with ExitStack() as machines:
         machine = machines.enter_context(Machine(make_origin(tmp_path), "machine-0"))
-        for stage in recorded(project):
+        for stage in stages_to_kill(recorded(project), rng):
             if stage not in will_run:
                 continue
             machine.watch("--every", "0.3s", "--deadline", "2s")
@@ -72,7 +79,7 @@ def test_killed_in_stage_after_stage_and_restored_elsewhere_it_ends_in_the_same_
         machine.run()
         assert machine.wait("repro") == 0, machine.said("repro")
     assert results(machine.root) == results(project)
-    assert len(set(killed)) >= len(recorded(project)) - N_OVERTAKEN
+    assert len(set(killed)) >= N_PLAIN
 
 
 def end_suddenly(machine: Machine, stage: str, seconds: float, rng: random.Random) -> set[str]:
@@ -116,11 +123,11 @@ def stages_to_run(said: str) -> list[str]:
 def require_little_lost(last: Machine, new: Machine, will_run: list[str], made: set[str]) -> None:
     """What is done again is the stage that was killed, from its last checkpoint or sent shard on.
 
-    A stage that ended within the last two seconds may not have been sent either.
+    What ended within the last two seconds may not have been sent either: of such short stages two.
     """
     *finished, killed = last.stages
     again = [stage for stage in finished if stage in will_run]
-    assert again in ([], finished[-1:]), (again, last.said("watch"))
+    assert again in ([], finished[-1:], finished[-2:]), (again, last.said("watch"))
     if killed in will_run:
         for path, n_steps in last.checkpoints().items():
             assert n_steps - new.checkpoints().get(path, 0) <= INTERVAL

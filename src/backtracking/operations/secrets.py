@@ -5,6 +5,7 @@ A line that only looks like a secret is let through by `# pragma: allowlist secr
 
 import re
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,9 @@ _PLUGINS = [
 ]
 _DIGEST = re.compile(r"(?i)sha\d*|md5|hash|digest|commit|revision|fingerprint")
 _ALLOWED = re.compile(r"pragma:\s*allowlist secret")
+
+_ONE_AT_A_TIME = threading.Lock()
+"""detect-secrets has its settings once a process: a second scan beside one takes them away."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +127,7 @@ def _detect(paths: list[Path]) -> list[tuple[Finding, str]]:
     from detect_secrets.core.secrets_collection import SecretsCollection
     from detect_secrets.settings import transient_settings
 
-    with transient_settings({"plugins_used": _PLUGINS}):
+    with _ONE_AT_A_TIME, transient_settings({"plugins_used": _PLUGINS}):
         collection = SecretsCollection()
         for path in paths:
             collection.scan_file(str(path))
