@@ -5,9 +5,10 @@ looks at what is staged.
 """
 
 import sys
+import time
 from pathlib import Path
 
-from backtracking.operations import blobs, processes, refusing, remote, secrets
+from backtracking.operations import blobs, lock_file, processes, refusing, remote, secrets
 from backtracking.operations.items import Item
 
 NO_REMOTE = Item(
@@ -15,6 +16,8 @@ NO_REMOTE = Item(
     "wrong",
     "Run `git remote add origin URL`, then push again.",
 )
+
+_ATTEMPTS = 5
 
 
 def changed(root: Path) -> list[str]:
@@ -73,16 +76,33 @@ def commit(root: Path, message: str) -> list[Item]:
         found.append(Item(fact, "wrong", "Say it without."))
     if found:
         return [*found, Item("NOTHING WAS COMMITTED.", "wrong", "Mend that, then push again.")]
-    listed = "\0".join(paths)
-    arguments = ["--pathspec-from-file=-", "--pathspec-file-nul"]
-    for command in (["add", "--all"], ["commit", "--quiet", "--message", message]):
-        finished = processes.git(root, "--literal-pathspecs", *command, *arguments, given=listed)
-        if finished.returncode != 0:
-            said = processes.last_lines(finished)
-            fact = f"NOTHING WAS COMMITTED: `git {command[0]}` failed: {said}."
-            return [Item(fact, "wrong", "Mend that, then push again.")]
+    if failed := _stage(root, paths):
+        return [failed]
+    # All that has changed is staged, and what is staged is whole; files may be written meanwhile.
+    made = processes.git(root, "commit", "--quiet", "--message", message)
+    if made.returncode != 0:
+        return [_not_committed("commit", made)]
     head = processes.git_line(root, "rev-parse", "--short", "HEAD")
     return [Item(f"Committed {len(paths)} changed files as {head}.")]
+
+
+def _stage(root: Path, paths: list[str]) -> Item | None:
+    """Stages paths, and says why that could not be done."""
+    options = ["add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"]
+    for attempt in range(_ATTEMPTS):
+        added = processes.git(root, "--literal-pathspecs", *options, given="\0".join(paths))
+        if added.returncode != 0:
+            return _not_committed("add", added)
+        if lock_file.NAME not in paths or not lock_file.is_cut(root, "", "HEAD"):
+            return None
+        time.sleep(0.1 * 2**attempt)
+    fact = f"NOTHING WAS COMMITTED: {lock_file.NAME} is cut off in the middle (`git add` read it)."
+    return Item(fact, "wrong", lock_file.CURE)
+
+
+def _not_committed(command: str, done: processes.Finished) -> Item:
+    fact = f"NOTHING WAS COMMITTED: `git {command}` failed: {processes.last_lines(done)}."
+    return Item(fact, "wrong", "Mend that, then push again.")
 
 
 def push(root: Path) -> list[Item]:

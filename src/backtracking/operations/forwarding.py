@@ -24,8 +24,8 @@ from backtracking.workspace import Workspace
 CODE_EVERY_S = 300.0
 """Seconds between two looks for edits in code and parameters, which no stage announces."""
 
-RETRY_S = 30.0
-"""Seconds after which what a remote did not take is tried again."""
+RETRY_S = (1.0, 30.0)
+"""Seconds after which what a remote did not take is tried again: at first, and at most."""
 
 _Stamp = tuple[int, int, int]
 
@@ -69,6 +69,7 @@ class Forwarder:
         self._saved_outs: set[tuple[str, str]] = set()
         self._saved_parts: dict[str, str] = {}
         self._commit, self._code_at, self._retry_at = "", -math.inf, -math.inf
+        self._pause_s = RETRY_S[0]
         self._failures: list[str] = []
         self._told: dict[str, list[str]] = {}
 
@@ -90,8 +91,10 @@ class Forwarder:
         if is_new or files != self._files:
             self._attempt(self._send_parts)
         if self._failures:
-            self._retry_at = time.monotonic() + RETRY_S
+            self._retry_at = time.monotonic() + self._pause_s
+            self._pause_s = min(2 * self._pause_s, RETRY_S[1])
         else:
+            self._pause_s = RETRY_S[0]
             self._recorded, self._files = recorded, files
         self._complain("data", self._failures)
 
@@ -153,7 +156,7 @@ class Forwarder:
         if pushed.proven and pushed.commit != self._commit:
             self._say(f"saved commit {pushed.commit[:7]} on {pushed.branch}")
         self._commit = pushed.commit
-        self._code_at = time.monotonic() + (CODE_EVERY_S if pushed.proven else 2 * RETRY_S)
+        self._code_at = time.monotonic() + (CODE_EVERY_S if pushed.proven else 2 * RETRY_S[1])
 
     def _send_parts(self) -> None:
         """Sends shards and checkpoints of unfinished stages."""

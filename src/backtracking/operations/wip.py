@@ -13,7 +13,7 @@ from pathlib import Path
 
 from backtracking import artifacts
 from backtracking.errors import UserError
-from backtracking.operations import commit, processes
+from backtracking.operations import commit, lock_file, processes
 from backtracking.operations.items import Item
 
 PRODUCTS = ("results/", "figures/", "runs/")
@@ -105,8 +105,13 @@ def content(root: Path) -> str:
     return artifacts.sha256_json([line for line in listed if not line.endswith("\truns")])
 
 
-def tree(root: Path, paths: list[str]) -> str:
+def tree(root: Path, paths: list[str], lock: str = "") -> str:
     """The id of HEAD's tree with these paths as they are in the working tree.
+
+    Args:
+        root: the project.
+        paths: files.
+        lock: the blob that is to be dvc.lock, instead of the file.
 
     Raises:
         UserError: where git cannot write it.
@@ -116,6 +121,9 @@ def tree(root: Path, paths: list[str]) -> str:
         start = ["HEAD"] if head(root).commit else ["--empty"]
         _require(processes.git(root, "read-tree", *start, extra=own))
         _update(root, paths, own)
+        if lock:
+            entry = f"100644,{lock},{lock_file.NAME}"
+            _require(processes.git(root, "update-index", "--cacheinfo", entry, extra=own))
         return _require(processes.git(root, "write-tree", extra=own))
 
 
@@ -130,11 +138,10 @@ def chain(root: Path, here: Head, tree_: str, branch: str) -> str:
     Raises:
         UserError: where git cannot write it.
     """
-    upstream = f"refs/remotes/{commit.remote_name(root, here.branch)}/{branch}"
     said = ""
     for _ in range(_ATTEMPTS):  # another backup may have moved it
         local = _commit_of(root, f"refs/heads/{branch}")
-        new = _next(root, here, tree_, local or _commit_of(root, upstream))
+        new = _next(root, here, tree_, local or _upstream(root, here, branch))
         if new == local:
             return new
         update = ["update-ref", "-m", "backup", f"refs/heads/{branch}", new, local or "0" * 40]
@@ -192,7 +199,8 @@ def _aside(
     root: Path, here: Head, paths: list[str], left_out: set[str], items: list[Item]
 ) -> Saved:
     taken = [path for path in paths if path not in left_out]
-    tree_ = tree(root, taken)
+    tree_, lock_items = _tree_with_whole_lock(root, here, taken)
+    items = [*items, *lock_items]
     if here.commit and tree_ == tree_of(root, here.commit):
         saved = _as_committed(here)
         return Saved(saved.commit, saved.branch, [*items, *saved.items])
@@ -202,6 +210,34 @@ def _aside(
         "index, HEAD and files were not touched."
     )
     return Saved(made, here.wip, [*items, Item(fact), *_staged(root)])
+
+
+def _tree_with_whole_lock(root: Path, here: Head, paths: list[str]) -> tuple[str, list[Item]]:
+    """The tree of some paths, with the last whole dvc.lock where the file is the beginning of one.
+
+    What is looked at is what the tree holds: the file may be written at any moment.
+    """
+    made = tree(root, paths)
+    if lock_file.NAME not in paths:
+        return made, []
+    last = _commit_of(root, f"refs/heads/{here.wip}") or _upstream(root, here, here.wip)
+    if not last or not _has(root, last, here.commit):
+        last = here.commit
+    for attempt in range(_ATTEMPTS):
+        if not lock_file.is_cut(root, made, last):
+            return made, []
+        time.sleep(0.1 * 2**attempt)
+        made = tree(root, paths)
+    oid = processes.git_line(root, "rev-parse", "--verify", "--quiet", f"{last}:{lock_file.NAME}")
+    fact = f"{lock_file.NAME} is cut off in the middle: its last whole version is saved instead."
+    kept = [path for path in paths if path != lock_file.NAME]
+    return tree(root, kept, oid), [Item(fact, "warning", lock_file.CURE)]
+
+
+def _upstream(root: Path, here: Head, branch: str) -> str:
+    """The commit that the remote was last seen to have on a branch."""
+    name = commit.remote_name(root, here.branch)
+    return _commit_of(root, f"refs/remotes/{name}/{branch}")
 
 
 def _update(root: Path, paths: list[str], own: dict[str, str]) -> None:

@@ -1,0 +1,57 @@
+"""Whether dvc.lock is whole: DVC writes it in place, a piece at a time, for as long as a second.
+
+Who copies it just then, or finds it after DVC was killed, has its beginning only. Such a copy would
+say of stages that have run that they have not, and a new machine would compute them again.
+"""
+
+import re
+from pathlib import Path
+
+from backtracking.operations import processes
+
+NAME = "dvc.lock"
+
+CURE = (
+    "Run it again when no stage is ending. If that does not help, DVC was killed while it wrote: "
+    f"take the last whole version with `git restore --source=COMMIT {NAME}`, or, where its stages "
+    f"are to be forgotten, commit it with `git commit {NAME}`."
+)
+
+_STAGE = re.compile(r"^  ['\"]?([^\s'\":][^'\":]*)['\"]?:", re.MULTILINE)
+
+
+def is_cut(root: Path, commit: str, last: str) -> bool:
+    """Whether the dvc.lock that git has in one place is the beginning of a longer one.
+
+    It is where its last line has no end, or where it lacks exactly the last stages of an earlier
+    version and the pipeline has not lost them. A cut between two lines of the stage that is
+    recorded just then is not seen, and costs that stage alone: it runs again.
+
+    Args:
+        root: the project.
+        commit: what git calls the place: a commit, a tree, or nothing for the index.
+        last: the same of an earlier version, which is whole.
+    """
+    text = _text(root, commit, NAME)
+    if not _exists(root, commit):
+        return False
+    if not text.endswith("\n"):
+        return True
+    now, before = _stages(text), _stages(_text(root, last, NAME))
+    if now != before[: len(now)]:
+        return False
+    lacking = {name.partition("@")[0] for name in before[len(now) :]}
+    return bool(lacking & set(_stages(_text(root, commit, "dvc.yaml"))))
+
+
+def _exists(root: Path, commit: str) -> bool:
+    return bool(processes.git_line(root, "rev-parse", "--verify", "--quiet", f"{commit}:{NAME}"))
+
+
+def _text(root: Path, commit: str, path: str) -> str:
+    return processes.git(root, "show", f"{commit}:{path}").stdout
+
+
+def _stages(text: str) -> list[str]:
+    """The keys two spaces deep: names of stages, in their order."""
+    return _STAGE.findall(text)
