@@ -38,7 +38,7 @@ class Plan:
             alone are run.
         n_samples: traces of each test problem that are teacher-forced.
         n_random: random directions, teacher-forced.
-        n_few_random: of them, on dev, where only their mean counts.
+        n_few_random: of them, on dev and at other doses than 1 and -1: there their mean counts.
         n_free_random: of them, in free runs.
         n_noise: arms that add a fresh random vector at every decision.
         n_reports: live decisions at which the model is asked to report over or under.
@@ -258,8 +258,10 @@ def force(
         if where == "decision" or abs(dose) == 1
     ]
     randoms = dict(list(random_units(plan, d_model).items())[:n_random])
-    doses = plan.doses if target == "reasoning" else (1.0, -1.0)
-    labels += [Label(name, dose, "decision") for name in randoms for dose in doses]
+    labels += [Label(name, dose, "decision") for name in randoms for dose in (1.0, -1.0)]
+    if target == "reasoning":
+        few, others = list(randoms)[: plan.n_few_random], {*plan.doses} - {1.0, -1.0}
+        labels += [Label(name, dose, "decision") for name in few for dose in sorted(others)]
     units |= randoms | {"baseline": torch.zeros(d_model)}
     arms = [Arm(label.dose * choice.norm * units[label.direction], label.where) for label in labels]
     return run_arms(plan, inputs, choice, target, split, labels, arms)
