@@ -1,7 +1,7 @@
 """Order within a window is told from what stands in it, and shuffled labels tell nothing."""
 
 import numpy as np
-from planted_probes import BOOTSTRAP, WINDOW, Planted, PlantedStore, plant_points
+from planted_probes import WINDOW, Planted, PlantedStore, plant_points
 
 from backtracking.probe_checks import Cell, compare_orders, shuffle_labels
 from backtracking.probes import Fitting
@@ -15,7 +15,7 @@ def cell_of(planted: Planted) -> Cell:
 
 def orders_of(planted: Planted, store: PlantedStore) -> dict:
     rng = np.random.default_rng(9)
-    return compare_orders(planted.points, store, cell_of(planted), WINDOW, FITTING, BOOTSTRAP, rng)
+    return compare_orders(planted.points, store, cell_of(planted), WINDOW, FITTING, 0.95, rng)
 
 
 def test_a_signal_that_is_only_in_the_order_is_lost_when_tokens_are_permuted() -> None:
@@ -41,7 +41,7 @@ def test_shuffled_labels_are_null_at_the_nominal_rate_where_the_true_ones_are_pl
     planted = plant_points(np.random.default_rng(4))
     store = PlantedStore(planted, {(0, 2): 3.0}, np.random.default_rng(5), 1)
     rng = np.random.default_rng(6)
-    found = shuffle_labels(planted.points, store, cell_of(planted), 200, FITTING, BOOTSTRAP, rng)
+    found = shuffle_labels(planted.points, store, cell_of(planted), 200, FITTING, 0.95, rng)
     assert found["n_shuffles"] == 200
     assert 181 / 200 <= found["covering_rate"] <= 198 / 200
     assert abs(found["mean_auroc"] - 0.5) < 0.01

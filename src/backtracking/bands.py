@@ -1,7 +1,8 @@
 """AUROC with resamples by problem at the cost of a small matrix, and bands over many cells.
 
 An AUROC is a sum over pairs of a positive and a negative row. Summed by the two rows' problems, it
-is a matrix of problems, and every bootstrap resample of the problems is a quadratic form in it.
+is a matrix of problems, and every resample of the problems is a quadratic form in it: those of the
+bootstrap, of which bands are made, and those without one problem, of which intervals are made.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+
+from backtracking.intervals import PLAIN, Scale, jackknife_ends, leave_one_out
 
 _TINY = 1e-12
 
@@ -20,39 +23,44 @@ class Replicates:
     Attributes:
         value: from all problems; NaN where undefined.
         replicates: from each resample.
+        left_out: without each problem; NaN where a cell has no row of it, and infinite where it has
+            no value without it.
         n: problems with a row of each quantity.
     """
 
     value: Float[np.ndarray, " cells"]
     replicates: Float[np.ndarray, "cells n_resamples"]
+    left_out: Float[np.ndarray, "cells problems"]
     n: Int[np.ndarray, " cells"]
 
     def __sub__(self, other: "Replicates") -> "Replicates":
         """The paired difference."""
+        undefined = np.isinf(self.left_out) | np.isinf(other.left_out)
+        with np.errstate(invalid="ignore"):
+            left_out = np.where(undefined, np.inf, self.left_out - other.left_out)
         return Replicates(
             self.value - other.value,
             self.replicates - other.replicates,
+            left_out,
             np.minimum(self.n, other.n),
         )
 
     def __getitem__(self, cells: np.ndarray | slice) -> "Replicates":
         """The chosen cells."""
-        return Replicates(self.value[cells], self.replicates[cells], self.n[cells])
+        its = (self.value, self.replicates, self.left_out, self.n)
+        return Replicates(*(one[cells] for one in its))
+
+    def ends(self, level: float, scale: Scale = PLAIN) -> tuple[np.ndarray, np.ndarray]:
+        """Both ends of each quantity's own interval, NaN where it has none."""
+        return jackknife_ends(self.value, self.left_out, level, scale)
 
 
 @dataclass(frozen=True)
 class Band:
-    """Ends that hold for all cells at once, and those that hold for each cell alone.
-
-    Attributes:
-        low, high: pointwise percentile interval.
-        band_low, band_high: simultaneous band.
-    """
+    """Ends that hold for all cells at once; those of one alone are `Replicates.ends`."""
 
     low: Float[np.ndarray, " cells"]
     high: Float[np.ndarray, " cells"]
-    band_low: Float[np.ndarray, " cells"]
-    band_high: Float[np.ndarray, " cells"]
 
 
 def concatenate(parts: Sequence[Replicates]) -> Replicates:
@@ -60,6 +68,7 @@ def concatenate(parts: Sequence[Replicates]) -> Replicates:
     return Replicates(
         np.concatenate([part.value for part in parts]),
         np.concatenate([part.replicates for part in parts]),
+        np.concatenate([part.left_out for part in parts]),
         np.concatenate([part.n for part in parts]),
     )
 
@@ -98,38 +107,39 @@ def resample_aurocs(
         weights: how often each problem is drawn (`statistics.resample_problems`).
     """
     n_problems = weights.shape[1]
-    everything = np.vstack([np.ones((1, n_problems)), weights])
+    everything = np.vstack([np.ones((1, n_problems)), weights, leave_one_out(n_problems)])
     found = np.full((len(scores), len(everything)), np.nan)
-    n = np.zeros(len(scores), dtype=np.int64)
+    present = np.zeros((len(scores), n_problems), dtype=bool)
     for cell, rows in enumerate(used & ~np.isnan(scores)):
         y, p = is_positive[rows], problem[rows]
-        n[cell] = len(np.unique(p))
+        present[cell, p] = True
         wins = pair_wins(scores[cell, rows], y, p, n_problems)
         sides = [np.bincount(p[one], minlength=n_problems) for one in (y, ~y)]
         pairs = (everything @ sides[0]) * (everything @ sides[1])
         won = np.einsum("rp,rp->r", everything @ wins, everything)
         np.divide(won, pairs, out=found[cell], where=pairs > 0)
-    return Replicates(found[:, 0], found[:, 1:], n)
+    value, replicates, left_out = np.split(found, [1, 1 + len(weights)], axis=1)
+    left_out = np.where(np.isnan(left_out), np.inf, left_out)
+    left_out = np.where(present, left_out, np.nan)
+    return Replicates(value[:, 0], replicates, left_out, present.sum(axis=1))
 
 
 def band(estimate: Replicates, level: float) -> Band:
-    """Pointwise intervals, and the simultaneous band by the maximum of |t| over the cells.
+    """The simultaneous band by the maximum of |t| over the cells.
 
-    The band is value +- q * s, with s the standard deviation of a cell's replicates and q the
-    `level` quantile, over the resamples, of the largest |replicate - value| / s of any cell.
-    Cells without a value have none; a cell without spread has a band of width 0 and no say in q.
+    It is value +- q * s, with s the standard deviation of a cell's replicates and q the `level`
+    quantile, over the resamples, of the largest |replicate - value| / s of any cell. Cells without
+    a value have none; a cell without spread has a band of width 0 and no say in q.
     """
-    low, high, width = np.full((3, len(estimate.value)), np.nan)
+    width = np.full(len(estimate.value), np.nan)
     fine = np.isfinite(estimate.value) & (np.isfinite(estimate.replicates).mean(axis=1) >= level)
     fine &= estimate.n > 1
     replicates, value = estimate.replicates[fine], estimate.value[fine]
     if fine.any():
-        tails = [(1 - level) / 2, (1 + level) / 2]
-        low[fine], high[fine] = np.nanquantile(replicates, tails, axis=1)
         spread = np.nanstd(replicates, axis=1)
         wide = spread > _TINY
         width[fine] = spread * _critical(replicates[wide], value[wide], spread[wide], level)
-    return Band(low, high, estimate.value - width, estimate.value + width)
+    return Band(estimate.value - width, estimate.value + width)
 
 
 def _critical(replicates: np.ndarray, value: np.ndarray, spread: np.ndarray, level: float) -> float:

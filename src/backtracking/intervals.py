@@ -62,14 +62,41 @@ def jackknife_interval(
     n = len(left_out)
     if value is None or not np.isfinite(value):
         return Interval(None, None, None, n)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        middle, others = scale.there(np.array(value)), scale.there(left_out)
-    if n < 2 or not np.isfinite([middle, *others]).all():
+    others = np.where(np.isnan(left_out), np.inf, left_out)  # all problems count, none is absent
+    low, high = jackknife_ends(np.array([value]), others[None], level, scale)
+    if not np.isfinite([low, high]).all():
         return Interval(value, None, None, n)
-    error = np.sqrt((n - 1) / n * ((others - others.mean()) ** 2).sum())
-    reach = student.ppf((1 + level) / 2, n - 1) * error
-    low, high = scale.back(np.array([middle - reach, middle + reach]))
-    return Interval(value, float(low), float(high), n)
+    return Interval(value, float(low[0]), float(high[0]), n)
+
+
+def jackknife_ends(
+    value: Float[np.ndarray, " cells"],
+    left_out: Float[np.ndarray, "cells n_problems"],
+    level: float,
+    scale: Scale = PLAIN,
+) -> tuple[Float[np.ndarray, " cells"], Float[np.ndarray, " cells"]]:
+    """Ends of the intervals of many values, NaN where they are undefined.
+
+    Args:
+        value: the estimates from all problems.
+        left_out: the estimates without each problem; NaN where a cell has nothing of the problem,
+            infinite where it has no estimate without it.
+        level: nominal coverage.
+        scale: on which the intervals are symmetric.
+    """
+    absent = np.isnan(left_out)
+    n = (~absent).sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        middle = scale.there(value)
+        others = np.where(absent, 0.0, scale.there(left_out))
+    fine = (n > 1) & np.isfinite(middle) & np.isfinite(others).all(axis=1)
+    low, high = np.full((2, len(value)), np.nan)
+    others, absent, n, middle = others[fine], absent[fine], n[fine], middle[fine]
+    mean = others.sum(axis=1) / n
+    squares = np.where(absent, 0.0, (others - mean[:, None]) ** 2).sum(axis=1)
+    reach = student.ppf((1 + level) / 2, n - 1) * np.sqrt((n - 1) / n * squares)
+    low[fine], high[fine] = scale.back(middle - reach), scale.back(middle + reach)
+    return low, high
 
 
 def auroc_interval(

@@ -17,16 +17,11 @@ from backtracking.bands import Replicates, band, concatenate, earliest, resample
 from backtracking.decision_points import DecisionPoints
 from backtracking.errors import UserError
 from backtracking.extraction.reader import ActivationStore
+from backtracking.intervals import LOGIT, PLAIN, Scale
 from backtracking.moments import read_windows
 from backtracking.probe_measures import Excess
 from backtracking.probes import Fitting, Task, fit_probes
-from backtracking.statistics import (
-    Bootstrap,
-    Interval,
-    or_none,
-    percentile_interval,
-    resample_problems,
-)
+from backtracking.statistics import Interval, or_none
 
 
 def find_earliest(
@@ -62,7 +57,7 @@ def require_no_leak(excesses: Sequence[Excess], level: float) -> dict[str, Any]:
         for one in excesses
         for offset in one.offsets.tolist()
     ]
-    low = band(together, level).band_low
+    low = band(together, level).low
     known = np.isfinite(low)
     if not known.any():
         return {"n_cells": 0}
@@ -103,7 +98,7 @@ def compare_orders(
     cell: Cell,
     window: tuple[int, int],
     fitting: Fitting,
-    bootstrap: Bootstrap,
+    level: float,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """AUROC of a probe on all tokens of a window in order, minus that on the same ones permuted.
@@ -129,13 +124,8 @@ def compare_orders(
             fitting,
         )
         scores.append(probes.score(flat[:, torch.from_numpy(is_test)])[0])
-    both = _aurocs(
-        points, task.rows[is_test], task.is_positive[is_test], np.stack(scores), bootstrap
-    )
-    difference = both[:1] - both[1:]
-    ends = percentile_interval(
-        float(difference.value[0]), difference.replicates[0], int(difference.n[0]), bootstrap.level
-    )
+    both = _aurocs(points, task.rows[is_test], task.is_positive[is_test], np.stack(scores))
+    (ends,) = _intervals(both[:1] - both[1:], level)
     return {
         "role": cell.role,
         "target": task.target,
@@ -152,7 +142,7 @@ def shuffle_labels(
     cell: Cell,
     n_shuffles: int,
     fitting: Fitting,
-    bootstrap: Bootstrap,
+    level: float,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """The same cell with labels permuted among the rows of each split: AUROC must be 0.5.
@@ -180,11 +170,7 @@ def shuffle_labels(
     scores = fits.score(features[:, torch.from_numpy(is_test)])[0].numpy().T
     intervals = []
     for one, label in zip(scores, labels[:, is_test], strict=True):
-        found = _aurocs(points, task.rows[is_test], label, one[None], bootstrap)
-        ends = percentile_interval(
-            float(found.value[0]), found.replicates[0], int(found.n[0]), bootstrap.level
-        )
-        intervals.append(ends)
+        intervals += _intervals(_aurocs(points, task.rows[is_test], label, one[None]), level, LOGIT)
     return {
         "role": cell.role,
         "target": task.target,
@@ -212,12 +198,18 @@ def _aurocs(
     rows: Int[np.ndarray, " rows"],
     is_positive: Bool[np.ndarray, " rows"],
     scores: Float[np.ndarray, "cells rows"],
-    bootstrap: Bootstrap,
 ) -> Replicates:
-    """AUROC of scores of test decisions, with the resamples that the grid has."""
+    """AUROC of scores of test decisions, with those without each problem."""
     moments = points.moments
     n_problems = int(moments.problem_number[moments.split == "test"].max(initial=0)) + 1
-    rng = np.random.default_rng(bootstrap.seed)
-    weights = resample_problems(n_problems, bootstrap.n_resamples, rng)
     used = np.ones(scores.shape, dtype=bool)
-    return resample_aurocs(scores, is_positive, moments.problem_number[rows], used, weights)
+    number = moments.problem_number[rows]
+    return resample_aurocs(scores, is_positive, number, used, np.empty((0, n_problems)))
+
+
+def _intervals(found: Replicates, level: float, scale: Scale = PLAIN) -> list[Interval]:
+    ends = np.stack([found.value, *found.ends(level, scale)], axis=1)
+    return [
+        Interval(*map(or_none, row), n)
+        for row, n in zip(ends.tolist(), found.n.tolist(), strict=True)
+    ]

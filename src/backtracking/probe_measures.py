@@ -14,6 +14,7 @@ from torch import Tensor
 from backtracking.bands import Replicates, band, resample_aurocs
 from backtracking.decision_points import Anchor, DecisionPoints
 from backtracking.extraction.reader import ActivationStore
+from backtracking.intervals import LOGIT
 from backtracking.probe_grid import (
     Place,
     activations,
@@ -234,18 +235,20 @@ def _tabulate(
         used = asked.used[pairs]
         auroc, baseline = asked.aurocs(scores, used), reference.baseline[pairs]
         difference = auroc - baseline
-        of_auroc, of_difference = band(auroc, level), band(difference, level)
+        low, high = auroc.ends(level, LOGIT)
+        difference_low, difference_high = difference.ends(level)
+        together = band(difference, level)
         for number, offset in enumerate(anchor.offsets.tolist()):
             values = {
                 "auroc": auroc.value[number],
-                "low": of_auroc.low[number],
-                "high": of_auroc.high[number],
+                "low": low[number],
+                "high": high[number],
                 "baseline_auroc": baseline.value[number],
                 "difference": difference.value[number],
-                "difference_low": of_difference.low[number],
-                "difference_high": of_difference.high[number],
-                "band_low": of_difference.band_low[number],
-                "band_high": of_difference.band_high[number],
+                "difference_low": difference_low[number],
+                "difference_high": difference_high[number],
+                "band_low": together.low[number],
+                "band_high": together.high[number],
                 "posterior": reference.posterior[number] if pairs == "all" else np.nan,
             }
             found.append(

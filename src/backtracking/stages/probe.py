@@ -132,7 +132,7 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, chosen: Chosen) ->
         params.n_threads,
     )
     ceiling = require_no_leak(excesses, bootstrap.level)
-    windows, shuffled = check(params, bootstrap, inputs, chosen.selection)
+    windows, shuffled = check(params, bootstrap.level, inputs, chosen.selection)
     return {
         "grid": rows,
         "earliest": find_earliest(rows, {one.name: one.last for one in points.anchors}),
@@ -144,7 +144,7 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, chosen: Chosen) ->
 
 
 def check(
-    params: Params, bootstrap: Bootstrap, inputs: Inputs, selection: Mapping[str, Any]
+    params: Params, level: float, inputs: Inputs, selection: Mapping[str, Any]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Ordered against permuted windows, and shuffled labels, at each best cell."""
     cells = best_cells(inputs.points, selection)
@@ -154,7 +154,7 @@ def check(
         job: tuple[Cell, np.random.SeedSequence],
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         both = (inputs.points, inputs.store_by_role[job[0].role], job[0])
-        its = (params.fitting, bootstrap, np.random.default_rng(job[1]))
+        its = (params.fitting, level, np.random.default_rng(job[1]))
         return (
             compare_orders(*both, params.ordered_window, *its),
             shuffle_labels(*both, params.n_shuffles, *its),
