@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from backtracking import PROJECT_ROOT
+from backtracking.errors import UserError
 from backtracking.operations import partial, processes, restore, wip
 from backtracking.operations.bucket import open_bucket
 from backtracking.operations.items import Item, proven
@@ -52,6 +53,9 @@ def test_a_fresh_clone_has_all_that_was_saved_and_says_what_will_run(
 ) -> None:
     lock = (project / "dvc.lock").read_text()
     (project / "dvc.lock").write_text(lock[: lock.index("  sum:")])
+    git(project, "commit", "-qam", "The last stage is to run again")
+    git(project, "push", "--quiet", "origin", "main")
+    (project / "notes.md").write_text("unfinished\n")
     stamp = project / "runs" / "20260101_000000"
     stamp.mkdir(parents=True)
     (stamp / "stage_seconds.json").write_text('{"sum": 42.0}')
@@ -116,3 +120,23 @@ def test_an_altered_object_is_named_and_its_stage_will_run(project: Path, origin
     assert not proven(items)
     assert "results/sum/sum.txt" in facts(items)
     assert "1 stage will run: sum" in facts(items)
+
+
+def test_a_clone_without_files_is_told_how_to_get_them(project: Path, tmp_path: Path) -> None:
+    bare = tmp_path / "bare.git"
+    processes.git(tmp_path, "init", "--quiet", "--bare", "-b", "main", str(bare))
+    processes.git(
+        project, "push", "--quiet", str(bare), "HEAD:refs/heads/main", "HEAD:refs/heads/x"
+    )
+    for options, words in (
+        (["--no-checkout"], "Run `git checkout main .`"),
+        ([], "Run `git switch BRANCH`; there are main, x"),
+    ):
+        clone = tmp_path / f"clone-{len(options)}"
+        processes.git(tmp_path, "clone", "--quiet", *options, str(bare), str(clone))
+        if not options:
+            processes.git(clone, "checkout", "--quiet", "--orphan", "gone")
+            processes.git(clone, "rm", "-rfq", ".")
+        with pytest.raises(UserError) as caught:
+            restore.restore(clone)
+        assert words in str(caught.value)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from backtracking.errors import UserError
-from backtracking.operations.items import Item
+from backtracking.operations.items import Item, ending
 from backtracking.verbs import AsJson, report, state
 
 
@@ -91,7 +91,8 @@ def backup(
         from backtracking.operations import backup
 
         own = None if ends.is_never else max(ends.left - 1.5, ends.left / 2)
-        return backup.backup(state.root, message, own, stop=stop, items=found)
+        saved = backup.backup(state.root, message, own, stop=stop, items=found)
+        return [*saved, ending(saved)]
 
     if ends.is_never:
         report("backup", as_json, save)
@@ -127,6 +128,7 @@ def _give_up(found: list[Item], as_json: bool) -> None:
     """Tells at the last moment what is known, where something local has hung."""
     fact = "THE TIME WAS UP in the middle of it: what is not named here as saved is not."
     known = [*found, Item(fact, "wrong", "Run it again: what arrived stays.")]
+    known.append(ending(known))
     try:
         report("backup", as_json, lambda: known)
     finally:

@@ -28,6 +28,15 @@ def proven(items: Iterable[Item]) -> bool:
     return all(item.verdict != "wrong" for item in items)
 
 
+def ending(items: Iterable[Item]) -> Item:
+    """The last line of a backup: whether it is safe to go."""
+    n = sum(item.verdict == "wrong" for item in items)
+    if not n:
+        return Item("ALL IS SAVED: what this backup is for is proven to be elsewhere.")
+    lines = "the line" if n == 1 else f"the {n} lines"
+    return Item(f"NOT ALL IS SAVED: see {lines} above that say WRONG.", "wrong")
+
+
 def as_object(command: str, items: list[Item]) -> dict[str, Any]:
     """The one JSON object that `--json` prints."""
     return {

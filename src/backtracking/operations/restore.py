@@ -7,6 +7,7 @@ from backtracking.operations import (
     expected,
     fetching,
     linking,
+    processes,
     remaining,
     salvage,
     stage_seconds,
@@ -32,8 +33,9 @@ def restore(root: Path, *, take_wip: bool = True, remote: str | None = None) -> 
         remote: name of a DVC remote, the default one where None.
 
     Raises:
-        UserError: where `root` is not a git repository.
+        UserError: where `root` is not a git repository, or nothing is checked out in it.
     """
+    _require_files(root)
     items = taking.update(root)
     if take_wip:
         items += taking.take(root)
@@ -51,6 +53,22 @@ def restore(root: Path, *, take_wip: bool = True, remote: str | None = None) -> 
         items += _bring_parts(root, bucket, found)
     items += remaining.told(found, stage_seconds.known(root))
     return [*items, Item("Next: `make reproduce`, which is `dvc --wait-for-lock repro`.")]
+
+
+def _require_files(root: Path) -> None:
+    """Refuses a clone that has no files, as after `--no-checkout` or of a branch that is gone."""
+    here = wip.head(root)
+    if (root / "dvc.yaml").exists():
+        return
+    if not here.commit:
+        remotes = processes.git_line(root, "branch", "--remotes", "--format=%(refname:lstrip=3)")
+        names = [name for name in remotes.split() if name != "HEAD"]
+        known = f"; there are {', '.join(names)}" if names else ""
+        fact = f"No commit is checked out here (the branch {here.branch!r} has none)."
+        raise UserError(fact, f"Run `git switch BRANCH`{known}, then restore again.")
+    if processes.git_line(root, "rev-parse", "--verify", "--quiet", "HEAD:dvc.yaml"):
+        fact = f"No files of commit {here.commit[:7]} are here, dvc.yaml not either."
+        raise UserError(fact, f"Run `git checkout {here.branch or here.commit[:7]} .`, then again.")
 
 
 def _bring_data(root: Path, bucket: Bucket) -> list[Item]:

@@ -35,7 +35,7 @@ def _require(target: str, path: str, outs: tuple[Out, ...]) -> None:
     if any(_belongs(out.stage, out.path, path) or _is_in(path, out.path) for out in outs):
         return
     names = sorted({out.stage for out in outs} | {out.path for out in outs})
-    near = difflib.get_close_matches(path, names, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(path, names, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}."
     raise UserError(f"{target!r} is no stage and no out of the pipeline;", hint)
 

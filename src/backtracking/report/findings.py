@@ -28,6 +28,15 @@ class Line:
     measure: str = "value"
 
 
+_ARM = {"target": "reasoning", "where": "decision"}
+
+ELSEWHERE = Line(
+    "same token elsewhere, base, dose 1",
+    "elsewhere",
+    _ARM | {"direction": "base", "dose": "1"},
+    "agreement",
+)
+
 ORGANISM = (
     ("problems solved, greedy", "greedy_solve_rate"),
     ("the same at a size never trained on", "held_out_size_greedy_solve_rate"),
@@ -49,6 +58,7 @@ def headline(results: Results) -> str:
     before, after = (
         number(summary[f"steer_p_backtrack_alive_{arm}"]) for arm in ("baseline", "base")
     )
+    agreement = _row(results, ELSEWHERE)[1]
     return (
         "**The base model's dead-end direction, added to the reasoning model at the full stop "
         "where the next step is decided, takes P(backtrack | alive) from "
@@ -58,7 +68,7 @@ def headline(results: Results) -> str:
         f"{signed(primary['null'])} (p = {number(primary['p'])}). "
         f"Layer {summary['selection_layer']}, window {summary['selection_window']}, both chosen on "
         "dev problems; elsewhere the most likely token stays the same at a share of "
-        f"{number(summary['steer_agreement_elsewhere'])} of positions. "
+        f"{agreement} of positions. "
         f"The primary claim {verdict(primary)}. There is one pair of models, so n = 1 for anything "
         "said about training."
     )
@@ -162,14 +172,13 @@ def _lines(results: Results) -> list[Line]:
         if all(row[key] == value for key, value in place.items()):
             match = place | {"pair": row["pair"]}
             lines.append(Line(f"corrected cosine, {row['pair']}", "cosines", match, "cosine"))
-    arm = {"target": "reasoning", "where": "decision"}
+    arm = _ARM
     for kind, dose in (("alive", "1"), ("over", "-1")):
         for direction, size in (("baseline", "0"), ("base", dose), ("reasoning", dose)):
             name = direction if direction == "baseline" else f"{direction}, dose {size}"
             match = arm | {"kind": kind, "direction": direction, "dose": size}
             lines.append(Line(f"P(backtrack | {kind}), {name}", "steer", match))
-    match = arm | {"direction": "base", "dose": "1"}
-    lines.append(Line("same token elsewhere, base, dose 1", "elsewhere", match, "agreement"))
+    lines.append(ELSEWHERE)
     match = {"target": "base", "direction": "base", "dose": "1"}
     lines.append(Line("log-odds over : under, shift in the base, dose 1", "reports", match))
     return lines + _free_lines(arm)
