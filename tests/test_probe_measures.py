@@ -11,6 +11,7 @@ from backtracking.probe_checks import find_earliest, require_no_leak
 from backtracking.probe_grid import fit_baselines, fit_grid
 from backtracking.probe_measures import Excess, ask, measure
 from backtracking.probes import Fitting, Task
+from backtracking.statistics import auroc
 
 FITTING = Fitting((0.001, 0.1), 1e-4)
 
@@ -101,7 +102,9 @@ def test_the_ceiling_of_the_action_is_the_writers_own_probability_until_it_acts(
     p_writer = np.random.default_rng(9).random(len(planted.is_positive))
     asked = ask(points, points.anchors[0], task, p_writer, BOOTSTRAP)
     assert (asked.posterior == 0.25).all()
-    assert (asked.ceiling == p_writer[asked.rows]).all()
+    value = auroc(p_writer[asked.rows], asked.is_positive)
+    assert asked.has_ceiling.all()
+    assert asked.ceiling.value == pytest.approx([value] * len(asked.posterior))
     assert (points.moments.split[asked.rows] == "test").all()
     late = np.full(len(p_writer), 1)
     moved = points.moments.__class__(**{**vars(points.moments), "end": points.moments.start + late})
@@ -109,4 +112,5 @@ def test_the_ceiling_of_the_action_is_the_writers_own_probability_until_it_acts(
         points.__class__(**{**vars(points), "moments": moved}),
         points.anchors[0], task, p_writer, BOOTSTRAP,
     )  # fmt: skip
-    assert np.isnan(asked.ceiling[4:]).all() and np.isfinite(asked.ceiling[:4]).all()
+    assert not asked.has_ceiling[4:].any() and asked.has_ceiling[:4].all()
+    assert np.isnan(asked.ceiling.value).tolist() == (~asked.has_ceiling.any(axis=1)).tolist()

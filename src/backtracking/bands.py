@@ -80,14 +80,15 @@ def pair_wins(
     n_problems: int,
 ) -> Float[np.ndarray, "problems problems"]:
     """How often a positive row of one problem scores above a negative one of another, ties half."""
-    own = np.eye(n_problems)[problem]
+    own = np.eye(n_problems, dtype=np.float32)[problem]  # exact to 2**23 pairs of two problems
     order = np.argsort(scores[~is_positive], kind="stable")
     negative = scores[~is_positive][order]
-    below = np.vstack([np.zeros(n_problems), own[~is_positive][order].cumsum(axis=0)])
+    below = np.zeros((len(negative) + 1, n_problems), dtype=np.float32)
+    np.cumsum(own[~is_positive][order], axis=0, out=below[1:])
     left, right = (
-        below[np.searchsorted(negative, scores[is_positive], side)] for side in ("left", "right")
+        np.searchsorted(negative, scores[is_positive], side) for side in ("left", "right")
     )
-    return own[is_positive].T @ (left + right) / 2
+    return (own[is_positive].T @ (below[left] + below[right])).astype(np.float64) / 2
 
 
 def resample_aurocs(

@@ -43,15 +43,12 @@ class Sources:
         windows: windows of the forms at comparisons, from the comparison's first token.
         ward_window: of Ward's form, from the first token of any sentence.
         n_strata: strata of the running total, by quantile of the train problems' decisions.
-        events: what each decision weighs, where events were regenerated; of the train problems'
-            comparisons, in their order.
     """
 
     moments: Moments
     windows: Sequence[Window]
     ward_window: Window
     n_strata: int
-    events: Weighted | None = None
 
     def decisions(self, split: str) -> Moments:
         """Comparisons of a split that are over or alive."""
@@ -94,10 +91,18 @@ def matched_contrasts(sources: Sources, store: ActivationStore, layer: int) -> l
     return found
 
 
-def event_contrasts(sources: Sources, store: ActivationStore, layer: int) -> list[Named]:
-    """Decisions with a keyword event minus those without, plain and weighted by stability."""
-    events = sources.events
-    if events is None or not events.is_keyword.any():
+def event_contrasts(
+    sources: Sources, store: ActivationStore, layer: int, events: Weighted
+) -> list[Named]:
+    """Decisions with a keyword event minus those without, plain and weighted by stability.
+
+    Args:
+        sources: what is compared.
+        store: activations of a model.
+        layer: where they are read.
+        events: what each decision weighs: `event_decisions`, in their order.
+    """
+    if not events.is_keyword.any():
         return []
     decisions = event_decisions(sources.moments)[events.rows]
     found = []

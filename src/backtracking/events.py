@@ -49,6 +49,7 @@ class Event:
         n: continuations from the prefix that ends with the deciding token; 0 where the model has
             no room for one.
         n_keyword, n_backtracking: how many of them turned.
+        role: the model that wrote the continuations; the trace is the reasoning model's.
     """
 
     trace_id: str
@@ -60,6 +61,7 @@ class Event:
     n: int = 0
     n_keyword: int = 0
     n_backtracking: int = 0
+    role: str = "reasoning"
 
     @property
     def stability(self) -> float | None:

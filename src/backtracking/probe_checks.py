@@ -208,8 +208,8 @@ def _aurocs(
 
 
 def _intervals(found: Replicates, level: float, scale: Scale = PLAIN) -> list[Interval]:
-    ends = np.stack([found.value, *found.ends(level, scale)], axis=1)
+    low, high = found.ends(level, scale)
     return [
-        Interval(*map(or_none, row), n)
-        for row, n in zip(ends.tolist(), found.n.tolist(), strict=True)
+        Interval(or_none(value), or_none(first), or_none(last), n)
+        for value, first, last, n in zip(found.value, low, high, found.n.tolist(), strict=True)
     ]

@@ -41,8 +41,10 @@ class Asked:
         problem: number of each row's problem among the test problems.
         used: rows that each offset has, by pairs.
         posterior: exact posterior under the generator; NaN where it is not known.
-        ceiling: what no probe can rank better: the posterior, and for `backtracks` the writer's own
-            probability, which an earlier prefix does not exceed; NaN where it is not known.
+        has_ceiling: rows of each offset where it is known what no probe can rank better: the
+            posterior, and for `backtracks` the writer's own probability, which an earlier prefix
+            does not exceed.
+        ceiling: its AUROC there.
         weights: bootstrap resamples of the test problems.
         level: nominal coverage of bands.
     """
@@ -53,7 +55,8 @@ class Asked:
     problem: Int[np.ndarray, " rows"]
     used: Mapping[str, Bool[np.ndarray, "offsets rows"]]
     posterior: Float[np.ndarray, "offsets rows"]
-    ceiling: Float[np.ndarray, "offsets rows"]
+    has_ceiling: Bool[np.ndarray, "offsets rows"]
+    ceiling: Replicates
     weights: Float[np.ndarray, "n_resamples problems"]
     level: float
 
@@ -65,8 +68,7 @@ class Asked:
 
     def excess(self, scores: Float[np.ndarray, "offsets rows"]) -> Replicates:
         """AUROC of scores minus that of the ceiling, on the rows where the ceiling is known."""
-        known = self.used["all"] & np.isfinite(self.ceiling)
-        return self.aurocs(scores, known) - self.aurocs(self.ceiling, known)
+        return self.aurocs(scores, self.has_ceiling) - self.ceiling
 
 
 @dataclass(frozen=True)
@@ -119,17 +121,21 @@ def ask(
     if task.target == "backtracks":
         before = anchor.position[rows] + anchor.offsets[:, None] < moments.end[rows]
         ceiling = np.where(before, p_writer[rows], np.nan)
+    weights = resample_problems(
+        n_problems, bootstrap.n_resamples, np.random.default_rng(bootstrap.seed)
+    )
+    is_positive, problem = task.is_positive[is_test], moments.problem_number[rows]
+    has_ceiling = present & np.isfinite(ceiling)
     return Asked(
         target=task.target,
         rows=rows,
-        is_positive=task.is_positive[is_test],
-        problem=moments.problem_number[rows],
+        is_positive=is_positive,
+        problem=problem,
         used={"all": present, "absent": present & points.is_absent[rows]},
         posterior=posterior,
-        ceiling=ceiling,
-        weights=resample_problems(
-            n_problems, bootstrap.n_resamples, np.random.default_rng(bootstrap.seed)
-        ),
+        has_ceiling=has_ceiling,
+        ceiling=resample_aurocs(ceiling, is_positive, problem, has_ceiling, weights),
+        weights=weights,
         level=bootstrap.level,
     )
 
@@ -154,10 +160,11 @@ def measure(
         n_threads: models, anchors and targets at once.
     """
     features_by_anchor = {one.name: shared_features(points, one) for one in points.anchors}
-    jobs = [
-        (anchor, ask(points, anchor, task, p_writer, bootstrap), role)
-        for anchor, task, role in product(points.anchors, points.tasks, store_by_role)
+    asked = [
+        (anchor, ask(points, anchor, task, p_writer, bootstrap))
+        for anchor, task in product(points.anchors, points.tasks)
     ]
+    jobs = [(*one, role) for one, role in product(asked, store_by_role)]
 
     def measure_one(
         job: tuple[Anchor, Asked, str],

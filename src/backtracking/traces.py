@@ -105,29 +105,36 @@ def read(cls: type[R], path: Path) -> list[R]:
         UserError: naming file and line of a record that is broken, or has a key too many, too few
             or of another type.
     """
-    names = {field.name: field for field in dataclasses.fields(cls)}
+    names = {field.name: _plain(str(field.type)) for field in dataclasses.fields(cls)}
+    type_by_name = {name: annotation.split("[")[0] for name, annotation in names.items()}
+    ids = [name for name, annotation in names.items() if annotation == "list[int]"]
     records = []
     for number, row in enumerate(artifacts.read_jsonl(path), start=1):
-        if set(row) != set(names):
+        if row.keys() != names.keys():
             difference = sorted(set(row) ^ set(names))
             raise UserError(
                 f"{path}, line {number}: expected the keys {sorted(names)}; {difference} differ.",
                 "Make the file again, or convert it: docs/artifacts.md has the format.",
             )
         for key, value in row.items():
-            _check_type(value, str(names[key].type), f"{path}, line {number}, key `{key}`")
+            if type(value).__name__ != type_by_name[key]:
+                raise UserError(
+                    f"{path}, line {number}, key `{key}`: expected {names[key]}, "
+                    f"found {type(value).__name__} {value!r}."
+                )
+        for key in ids:
+            if not all(type(item) is int for item in row[key]):
+                raise UserError(
+                    f"{path}, line {number}, key `{key}`: expected token ids (integers) only."
+                )
         records.append(cls(**row))
     return records
 
 
 def write(path: Path, records: Iterable[Problem | Trace | Sentence]) -> None:
     """Writes records as JSON Lines."""
-    artifacts.write_jsonl(path, (dataclasses.asdict(record) for record in records))
+    artifacts.write_jsonl(path, (vars(record) for record in records))
 
 
-def _check_type(value: Any, annotation: str, where: str) -> None:
-    annotation = annotation.removeprefix("<class '").removesuffix("'>")
-    if type(value).__name__ != annotation.split("[")[0]:
-        raise UserError(f"{where}: expected {annotation}, found {type(value).__name__} {value!r}.")
-    if annotation == "list[int]" and not all(type(item) is int for item in value):
-        raise UserError(f"{where}: expected token ids (integers) only.")
+def _plain(annotation: str) -> str:
+    return annotation.removeprefix("<class '").removesuffix("'>")

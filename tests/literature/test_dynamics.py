@@ -72,7 +72,7 @@ def test_the_same_state_has_to_look_more_alike_than_its_tokens_do() -> None:
 
 def test_events_that_come_back_are_no_evidence_of_instability() -> None:
     def row(share: float) -> dict[str, Any]:
-        measures = [{"measure": "keyword_not_reproduced"} | interval(share)]
+        measures = [{"role": "reasoning", "measure": "keyword_not_reproduced"} | interval(share)]
         return stability.claims(study(stability__metrics={"measures": measures}))[0]
 
     assert [row(share)["verdict"] for share in (0.93, 0.51, 0.2)] == ["holds", "fails", "fails"]

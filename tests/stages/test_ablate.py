@@ -8,19 +8,21 @@ from untrained_study import N_LAYERS, make_inputs
 from backtracking import artifacts
 from backtracking.forks import Cores
 from backtracking.interventions import Inputs
-from backtracking.stages.ablate import TARGETS, Params, run
+from backtracking.stages.ablate import Params, run
 from backtracking.statistics import Bootstrap
 
 PARAMS = Params(
     n_samples=1, top=(1, 2), n_random=2, kept_share=0.5, max_new_tokens=30, rows_per_batch=8,
     seed=5, cores=Cores(1, 1, "cpu"),
 )  # fmt: skip
+BASE_BY_ROLE = {"reasoning": "base", "shuffled": "base", "scratch": "base"}
+TARGETS = tuple(BASE_BY_ROLE)
 BOOTSTRAP = Bootstrap(50, 0.95, 0)
 
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
-    return make_inputs(tmp_path_factory.mktemp("study"), TARGETS, {})
+    return make_inputs(tmp_path_factory.mktemp("study"), TARGETS, BASE_BY_ROLE)
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +36,7 @@ def test_the_ranking_has_every_component_and_its_top_is_taken_away(result: dict)
         assert len(ranking) == 2 * N_LAYERS
         falls = [row["fall"] for row in ranking]
         assert falls == sorted(falls, reverse=True)
-        for k in PARAMS.top:
+        for k in PARAMS.top if target == "reasoning" else PARAMS.top[:1]:
             (found,) = {
                 tuple(row["components"])
                 for row in result["free"]
@@ -55,19 +57,25 @@ def test_the_choice_does_not_read_test_problems(inputs: Inputs, result: dict) ->
     assert run(PARAMS, BOOTSTRAP, changed)["selection"] == result["selection"]
 
 
-def test_every_component_is_taken_away_in_both_places_with_both_values(result: dict) -> None:
+def test_every_component_is_taken_away_in_both_places_and_with_both_values_where_it_is_studied(
+    result: dict,
+) -> None:
     arms = {(r["target"], r["component"], r["value_written"], r["place"]) for r in result["forced"]}
-    assert len(arms) == len(TARGETS) * 2 * N_LAYERS * 2 * 2 == len(result["elsewhere"])
+    n_values = {"reasoning": 2, "shuffled": 1, "scratch": 1}
+    assert len(arms) == sum(n_values.values()) * 2 * N_LAYERS * 2 == len(result["elsewhere"])
+    for target, n in n_values.items():
+        assert len({arm[2] for arm in arms if arm[0] == target}) == n
     assert {row["kind"] for row in result["forced"]} >= {"over", "alive"}
 
 
 def test_every_size_has_a_verdict_in_every_model(result: dict) -> None:
     named = [(row["pair"].split(" -> ")[1], row["outcome"]) for row in result["evidence"]]
-    assert [target for target, _ in named] == [t for t in TARGETS for _ in PARAMS.top]
+    assert [target for target, _ in named] == ["reasoning", *TARGETS]
     # Untrained models solve nothing: there is nothing to keep.
     assert {outcome for _, outcome in named} == {"untestable"}
     arms = {(row["target"], row["arm"]) for row in result["free"]}
-    assert ("reasoning", "baseline") in arms and ("shuffled", "random_2_1") in arms
+    assert ("reasoning", "baseline") in arms and ("shuffled", "random_1_0") in arms
+    assert ("reasoning", "random_2_1") in arms and ("shuffled", "random_2_1") not in arms
 
 
 def test_results_are_json_without_nan(result: dict, tmp_path) -> None:

@@ -116,11 +116,9 @@ def low_rank(study: Study, role: str) -> Finding:
 
 
 def few_regimes(study: Study, role: str) -> Finding:
-    """The number of regimes that was chosen; it is chosen in the model under study only."""
-    if role in study.controls:
-        return untestable("control pairs have as many regimes as the model under study")
+    """The number of regimes that dev problems choose on a model's activations."""
     selection = study.files.get("transitions/selection") or {}
-    chosen = selection.get("models", {}).get("reasoning/slds")
+    chosen = selection.get("models", {}).get(f"{role}/slds")
     if chosen is None:
         return untestable("not fitted")
     n = chosen["n_states"]

@@ -37,7 +37,7 @@ HELPS = Question(
 
 
 def claims(study: Study) -> list[dict[str, Any]]:
-    """Rows of the study's claims; only the model that wrote the traces can write them again."""
+    """Rows of the study's claims; a control pair's model goes on from the same prefixes."""
     return [
         answer(UNSTABLE, lambda role: unstable(study, role), study.base_by_role),
         answer(HELPS, lambda role: helps(study, role), study.base_by_role),
@@ -46,10 +46,8 @@ def claims(study: Study) -> list[dict[str, Any]]:
 
 def unstable(study: Study, role: str) -> Finding:
     """The share of keyword events that do not come back."""
-    if role in study.controls:
-        return untestable("events are the reasoning model's own")
     metrics = study.files.get("stability/metrics") or {}
-    row = find_row(metrics.get("measures", ()), measure="keyword_not_reproduced")
+    row = find_row(metrics.get("measures", ()), role=role, measure="keyword_not_reproduced")
     if row is None:
         return untestable("events were not regenerated")
     low = row["low"]
@@ -67,6 +65,6 @@ def helps(study: Study, role: str) -> Finding:
         window=study.window,
     )
     if row is None:
-        return untestable("directions by event are estimated in the pair under study only")
+        return untestable("there is no direction by event: events were not regenerated")
     value, low, high, n = (row[f"nearer_{key}"] for key in ("value", "low", "high", "n"))
     return Finding(above(low, 0.0), value, low, high, n, null=0.0)

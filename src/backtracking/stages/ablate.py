@@ -2,9 +2,10 @@
 
 Components are ranked on dev problems, by what taking each one away at decisions does to
 P(backtrack | dead end). On test problems every component is taken away at decisions and at matched
-other sentence ends, and the first of the ranking are taken away for whole generations.
+other sentence ends, and the first of the ranking are taken away for whole generations. The control
+pairs' models stand beside: with means alone, and whole generations without the first set only.
 
-Reads: models/{reasoning,shuffled}, data/{interim/traces,processed/sentences,raw/problems}
+Reads: models/{reasoning,<controls>}, data/{interim/traces,processed/sentences,raw/problems}
 Writes: results/ablate/{selection,forced,elsewhere,free,outcomes,evidence}.json
 """
 
@@ -42,9 +43,8 @@ from backtracking.sampling import Sampling
 from backtracking.stages.command import run_stage
 from backtracking.statistics import Bootstrap
 from backtracking.traces import Problem, Trace
-from backtracking.workspace import Workspace
+from backtracking.workspace import Roles, Workspace
 
-TARGETS = ("reasoning", "shuffled")
 VALUES: tuple[Value, ...] = ("mean", "zero")
 PLACES: tuple[Place, ...] = ("decision", "other")
 
@@ -84,13 +84,14 @@ class Params:
 
 def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, n_at_once: int = 1) -> dict[str, Any]:
     """All results of the stage by file name, `n_at_once` models side by side."""
-    jobs = [partial(run_in, params, bootstrap, inputs, target) for target in TARGETS]
+    targets = list(inputs.base_by_role)
+    jobs = [partial(run_in, params, bootstrap, inputs, target) for target in targets]
     by_target = run_side_by_side(jobs, n_at_once, "ablating")
     rows = {
         name: [row for one in by_target for row in one[name]]
         for name in ("forced", "elsewhere", "free", "outcomes", "evidence")
     }
-    chosen = {target: one["selection"] for target, one in zip(TARGETS, by_target, strict=True)}
+    chosen = {target: one["selection"] for target, one in zip(targets, by_target, strict=True)}
     return {"selection": chosen} | rows
 
 
@@ -101,12 +102,14 @@ def run_in(params: Params, bootstrap: Bootstrap, inputs: Inputs, target: str) ->
     ranking = rank(force_split(params, inputs, ablator, target, "dev", ("mean",)))
     order = [row["component"] for row in ranking]
     named = [row | {"component": row["component"].name} for row in ranking]
-    test = force_split(params, inputs, ablator, target, "test", VALUES)
+    is_studied = target not in inputs.controls
+    values, top = (VALUES, params.top) if is_studied else (VALUES[:1], params.top[:1])
+    test = force_split(params, inputs, ablator, target, "test", values)
     return {
         "selection": {"chosen_on": "dev", "ranking": named},
         "forced": tabulate(test, bootstrap),
         "elsewhere": tabulate_elsewhere(test, bootstrap),
-    } | run_whole(params, bootstrap, inputs, ablator, target, order)
+    } | run_whole(params, bootstrap, inputs, ablator, target, order, top)
 
 
 def force_split(
@@ -137,6 +140,7 @@ def run_whole(
     ablator: Ablator,
     target: str,
     ranking: Sequence[Component],
+    sizes: Sequence[int],
 ) -> dict[str, list[dict[str, Any]]]:
     """Generations without the top components and without random ones, with their verdicts."""
     problems = [p for p in inputs.problems if p.split == "test" and p.pool == "study"]
@@ -147,7 +151,7 @@ def run_whole(
         for row in tabulate_free(baseline, bootstrap)
     ]
     outcomes, evidence = [], []
-    for k in params.top:
+    for k in sizes:
         chosen = tuple(ranking[:k])
         others = random_sets(chosen, ranking, params.n_random, Random(params.seed))
         top, *randoms = run_free(ablator, [chosen, *others], "mean", problems, sampling)
@@ -175,20 +179,21 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "ablate", workspace.params)
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
+    roles = params.load(Roles, "models", workspace.params)
     n_at_once = params_.cores.begin()
     written = traces.read(Trace, workspace.traces / "traces.jsonl")
     sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
     inputs = Inputs(
         model_by_role={
             role: models.load(workspace.model(role), device=params_.cores.device)
-            for role in TARGETS
+            for role in roles.base_by_role
         },
         traces=written,
         moments=read_moments(written, sentences),
         problems=traces.read(Problem, workspace.problems / "problems.jsonl"),
         direction_by_name={},
         residual_norm={},
-        base_by_role={},
+        base_by_role=roles.base_by_role,
     )
     result = run(params_, bootstrap, inputs, n_at_once)
     with artifacts.new_folder(workspace.results("ablate")) as folder:

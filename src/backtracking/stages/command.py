@@ -1,6 +1,7 @@
 """What the mains of all stages share: the project's root from the command line, and the ending."""
 
 import argparse
+import gc
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -30,6 +31,7 @@ def run_stage(
         parser.add_argument("role", help="role of the model: base, reasoning, a control")
     options = parser.parse_args(argv)
     if argv is None:
+        gc.enable()
         interruption.install()
         logging.getLogger("transformers").setLevel(logging.ERROR)
     try:

@@ -31,7 +31,7 @@ from backtracking.contrasts import (
 )
 from backtracking.cosines import Key, compare_all_forms, compare_layers, compare_pairs
 from backtracking.estimates import Estimated, Resamples, estimate, select
-from backtracking.events import Event, read_events, weigh
+from backtracking.events import Event, Weighted, read_events, weigh
 from backtracking.extraction.reader import ActivationStore
 from backtracking.models import LoadedModel, final_norm_gain, unembedding
 from backtracking.moments import Moments, read_moments
@@ -129,21 +129,24 @@ def run(
         readout_by_role: of each model.
         base_by_role: the base of each model that is paired with one.
         trace_ids: name of each trace by its row, where there are events.
-        events: regenerated events of the train problems; without them, `keyword` and `stable` are
-            left out.
+        events: regenerated events of the train problems, by each model that went on from them;
+            without them, `keyword` and `stable` are left out.
     """
     rng = np.random.default_rng(params.seed)
     n_problems = int(moments.problem_number[moments.split == "train"].max()) + 1
     splits = statistics.split_halves(n_problems, params.n_splits, rng)
     resamples = Resamples(splits, params.n_null, params.seed)
-    weighted = weigh(event_decisions(moments), trace_ids, events) if events else None
-    sources = Sources(moments, params.windows, params.ward_window, params.n_strata, weighted)
+    sources = Sources(moments, params.windows, params.ward_window, params.n_strata)
+    weighted = {
+        role: weigh(event_decisions(moments), trace_ids, [e for e in events if e.role == role])
+        for role in dict.fromkeys(event.role for event in events)
+    }
     estimated: dict[Key, Estimated] = {}
     rows: list[dict[str, Any]] = []
     vectors = {f"{role}.action": readout.action for role, readout in readout_by_role.items()}
     for role, store in store_by_role.items():
         for layer in store.layers:
-            found = contrasts_of(sources, store, layer, role)
+            found = contrasts_of(sources, store, layer, role, weighted)
             if role == "reasoning":
                 for window, mean in mean_of(found).items():
                     vectors[name_of(role, "mean", window, layer)] = mean
@@ -164,13 +167,24 @@ def run(
     )
 
 
-def contrasts_of(sources: Sources, store: ActivationStore, layer: int, role: str) -> list[Named]:
-    """All contrasts of a model at a layer; those by event and of other states in the pair only."""
+def contrasts_of(
+    sources: Sources,
+    store: ActivationStore,
+    layer: int,
+    role: str,
+    weighted: Mapping[str, Weighted],
+) -> list[Named]:
+    """All contrasts of a model at a layer.
+
+    Those of other states are estimated in the pair only; those by event with the weights that the
+    model itself has given them, and a base without any with the reasoning model's.
+    """
     states = other_states(sources.moments) if role == "reasoning" else ()
+    own = weighted.get("reasoning" if role in PAIR else role)
     return [
         *matched_contrasts(sources, store, layer),
         *sentence_contrasts(sources, store, layer, states),
-        *(event_contrasts(sources, store, layer) if role in PAIR else ()),
+        *(event_contrasts(sources, store, layer, own) if own else ()),
     ]
 
 

@@ -66,7 +66,7 @@ def run(
         trace_spans = segmentation.segment(ids, tokenizer.decode, start)
         sentences += _sentences(trace, readings, trace_spans, tokenizer)
         states = token_states(readings, policy)
-        tokens.append({"trace_id": trace.trace_id, "start": start} | asdict(states))
+        tokens.append({"trace_id": trace.trace_id, "start": start} | vars(states))
         n_tokens += len(words)
         spans += trace_spans
     metrics = measure(params, sentences)
@@ -105,7 +105,7 @@ def _text(trace: Trace, start: int, end: int, tokenizer: Tokenizer) -> str:
 
 def truth(reading: Reading) -> dict[str, Any]:
     """What is exactly known of a sentence, as it stands in sentences.jsonl."""
-    values = asdict(reading)
+    values = dict(vars(reading))
     for key in ("start", "end", "p_dead", "form"):
         del values[key]
     return values | {"form": reading.form.name if reading.form else None}

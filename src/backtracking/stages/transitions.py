@@ -65,11 +65,18 @@ def run(
     laws = policy_laws(corpus, forms, targets_of(corpus, words), policy)
     role = params.roles[0]
     place = study.choose_place(params, corpus, store_by_role[role])
-    with ThreadPoolExecutor(params.n_threads) as pool:
-        fitting = pool.submit(study.fit_all, params, corpus, store_by_role, place.layer)
-        climbed = climbing.climb_everywhere(params, corpus, store_by_role, place.layer)
-        chosen, parts_by_role = fitting.result()
+    parts_by_role = study.read_parts(params, corpus, store_by_role, place.layer)
     parts = parts_by_role[role]
+    with ThreadPoolExecutor(params.n_threads) as pool:
+        fitting = pool.submit(study.fit_all, params, parts_by_role)
+        # All that waits for no fit is done beside them.
+        climbed = climbing.climb_everywhere(params, corpus, store_by_role, place.layer)
+        noise = dial.turn(
+            (parts.train, parts.dev, parts.test), params.kappas, params.grid, params.ridges,
+            bootstrap, params.n_draws, params.seed,
+        )  # fmt: skip
+        representation = representation_rows(corpus, forms, store_by_role, bootstrap)
+        chosen = fitting.result()
     loss_by_model = study.test_losses(chosen, parts_by_role)
     ladder, error_share = climb_up(params, bootstrap, corpus, laws, climbed, loaded)
     answer = LABELS.index("final-answer")
@@ -101,12 +108,9 @@ def run(
                 laws[corpus.scored_rows("test")], loss_by_model, parts.test, bootstrap
             ),
         },
-        "noise": dial.turn(
-            (parts.train, parts.dev, parts.test), params.kappas, params.grid, params.ridges,
-            bootstrap, params.n_draws, params.seed,
-        ),
+        "noise": noise,
         "latents": study.compare_latents(chosen, parts, corpus, role, bootstrap),
-        "representation": representation_rows(corpus, forms, store_by_role, bootstrap),
+        "representation": representation,
         "selection": {
             "chosen_on": "dev",
             "layer": place.layer,
@@ -121,7 +125,7 @@ def run(
             },
             "error_share": error_share,
         },
-    }  # fmt: skip
+    }
 
 
 def climb_up(

@@ -63,28 +63,31 @@ def split(corpus: Corpus, x: np.ndarray) -> Parts:
     return Parts(*(sequences[corpus.part(name)] for name in ("train", "dev", "test")))
 
 
-def fit_all(
+def read_parts(
     plan: Plan, corpus: Corpus, store_by_role: Mapping[str, ActivationStore], layer: int
-) -> tuple[dict[str, Chosen], dict[str, Parts]]:
-    """Every class, named `<role>/<class>`, and each role's parts.
+) -> dict[str, Parts]:
+    """Train, dev and test with each role's activations at the ends of sentences."""
+    return {
+        role: split(corpus, sentence_ends(corpus, store, layer, plan.rank))
+        for role, store in store_by_role.items()
+    }
 
-    Classes that read labels alone have the role `labels`. The first role chooses the numbers of
-    hidden states, and the others have as many.
+
+def fit_all(plan: Plan, parts_by_role: Mapping[str, Parts]) -> dict[str, Chosen]:
+    """Every class, named `<role>/<class>`.
+
+    Classes that read labels alone have the role `labels`. The first role chooses the number of
+    hidden states of the HMM, and the others have as many; regimes are chosen in each.
     """
     chosen: dict[str, Chosen] = {}
-    parts_by_role = {}
     grid, names = plan.grid, CLASSES
-    for role, store in store_by_role.items():
-        parts = split(corpus, sentence_ends(corpus, store, layer, plan.rank))
-        parts_by_role[role] = parts
+    for role, parts in parts_by_role.items():
         for name in names:
             owner = role if name in OF_A_ROLE else "labels"
             chosen[f"{owner}/{name}"] = choose(name, parts.train, parts.dev, grid)
         names = OF_A_ROLE
-        n_states = (chosen[f"{plan.roles[0]}/{name}"].setting["n_states"] for name in names)
-        hmm_states, slds_states = ((n,) for n in n_states)
-        grid = replace(grid, hmm_states=hmm_states, slds_states=slds_states)
-    return chosen, parts_by_role
+        grid = replace(grid, hmm_states=(chosen[f"{plan.roles[0]}/hmm"].setting["n_states"],))
+    return chosen
 
 
 def score_models(
