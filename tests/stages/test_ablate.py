@@ -75,7 +75,7 @@ def test_every_size_has_a_verdict_in_every_model(result: dict) -> None:
     assert {outcome for _, outcome in named} == {"untestable"}
     arms = {(row["target"], row["arm"]) for row in result["free"]}
     assert ("reasoning", "baseline") in arms and ("shuffled", "random_1_0") in arms
-    assert ("reasoning", "random_2_1") in arms and ("shuffled", "random_2_1") not in arms
+    assert ("reasoning", "top_2") in arms and ("shuffled", "top_2") not in arms
 
 
 def test_results_are_json_without_nan(result: dict, tmp_path) -> None:
