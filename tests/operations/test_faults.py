@@ -222,6 +222,7 @@ def study(
         yield Study(project_, place, proxy, digests(project_))
 
 
+CUT_PART = "connection cut in every second part of an object of 101 MiB"
 CUT_DOWNLOAD = "connection cut in every download (`verify --deep`)"
 NOBODY = "credentials of nobody, refused by the server"
 NO_BUCKET = "missing bucket"
@@ -270,6 +271,7 @@ CASES = {
 }  # fmt: skip
 ORDER = [
     *CASES,
+    CUT_PART,
     CUT_DOWNLOAD,
     NOBODY,
     NO_BUCKET,
@@ -300,6 +302,24 @@ def _lose_patience_soon(study: Study) -> None:
     config = study.root / ".dvc" / "config"
     endpoint = f"{study.proxy.endpoint}\n" if study.proxy else ""
     config.write_text(config.read_text().replace(endpoint, f"{endpoint}    read_timeout = 1\n"))
+
+
+def test_an_object_that_is_sent_in_parts_is_not_there_while_one_of_them_is_missing(
+    study: Study, seen: list[dict[str, Any]]
+) -> None:
+    assert study.proxy is not None
+    large = study.root / "data" / "raw" / "large"
+    large.mkdir()
+    (large / "one").write_bytes(random.Random(1).randbytes(101 * 2**20))
+    command = [sys.executable, "-m", "dvc", "add", "-q", str(large)]
+    subprocess.run(command, cwd=study.root, check=True)
+    git(study.root, "add", "--all")
+    git(study.root, "commit", "--quiet", "--message", "A large file")
+    study.healthy = digests(study.root)
+    with study.proxy.breaking(Fault("cut upload", hits=lambda one: "partNumber=2" in one.path)):
+        found = study.backup()
+        assert study.proxy.n_hit > 0, wrong_facts(found)
+    seen.append(study.judged(found, CUT_PART, BROKE, "no"))
 
 
 def test_a_download_that_is_cut_is_no_proof(study: Study, seen: list[dict[str, Any]]) -> None:

@@ -4,27 +4,16 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import boto3
 import pytest
-from botocore.config import Config
+import servers
 from project import BIN, REPRO, call, environment, make_project, stages_run
 
 pytestmark = pytest.mark.slow
-
-ACCOUNT, PHRASE = "A" * 20, "loopback" * 5
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": ACCOUNT,
-    "AWS_SECRET_ACCESS_KEY": PHRASE,
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
-    "AWS_RESPONSE_CHECKSUM_VALIDATION": "when_required",
-}
 
 
 @pytest.fixture
@@ -175,52 +164,11 @@ def running_in(folder: Path) -> list[str]:
     return found
 
 
-def free_port() -> int:
-    """A port of the loopback interface that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(params=["moto", "rclone"])
+@pytest.fixture(params=servers.KINDS)
 def endpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A real S3 server on loopback with the bucket `study`."""
-    port = free_port()
-    if request.param == "moto":
-        command = [str(BIN / "moto_server"), "-H", "127.0.0.1", "-p", str(port)]
-    else:
-        (tmp_path / "served" / "study").mkdir(parents=True)
-        command = [str(BIN / "rclone"), "serve", "s3", str(tmp_path / "served")]
-        command += ["--addr", f"127.0.0.1:{port}", "--auth-key", f"{ACCOUNT},{PHRASE}"]
-        command += ["--force-path-style"]
-    with (tmp_path / "server.log").open("w") as log:
-        server = subprocess.Popen(
-            command, stdout=log, stderr=log, env=environment(HOME=str(tmp_path))
-        )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            assert wait_for(lambda: is_listening(port), 60), (tmp_path / "server.log").read_text()
-            if request.param == "moto":
-                client = boto3.client(
-                    "s3",
-                    endpoint_url=url,
-                    aws_access_key_id=ACCOUNT,
-                    aws_secret_access_key=PHRASE,
-                    region_name="us-east-1",
-                    config=Config(retries={"max_attempts": 2}),
-                )
-                client.create_bucket(Bucket="study")
-                client.close()
-            yield url
-        finally:
-            server.terminate()
-            server.wait(timeout=30)
-
-
-def is_listening(port: int) -> bool:
-    """Whether something accepts connections on a port."""
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    with servers.serve(request.param, tmp_path) as url:
+        yield url
 
 
 def test_what_is_pushed_is_pulled_into_a_fresh_clone_and_nothing_is_left_to_do(
@@ -239,13 +187,13 @@ def test_what_is_pushed_is_pulled_into_a_fresh_clone_and_nothing_is_left_to_do(
     )
     config = (copy / ".dvc" / "config").read_text()
     assert endpoint in config
-    assert PHRASE not in config
+    assert servers.PHRASE not in config
     call(copy, "git", "commit", "-qam", "remote")
-    call(copy, "dvc", "push", extra=CREDENTIALS)
+    call(copy, "dvc", "push", extra=servers.CREDENTIALS)
     fresh = tmp_path / "fresh"
     call(tmp_path, "git", "clone", "-q", str(copy), str(fresh))
     assert not (fresh / "models" / "base").exists()
-    call(fresh, "dvc", "pull", check=False, extra=CREDENTIALS)
+    call(fresh, "dvc", "pull", check=False, extra=servers.CREDENTIALS)
     assert (fresh / "models" / "base" / "model.safetensors").is_file()
     # smoke belongs to the machine and is in no remote: a fresh clone runs it once, and only it
     assert stages_run(call(fresh, *REPRO)) in ([], ["smoke"])

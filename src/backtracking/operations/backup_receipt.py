@@ -17,8 +17,8 @@ def leave(run: Run, code: Code, data: Data | None) -> None:
         return
     last = receipts.newest(run.root)
     if last and last[1].state == receipt.state:
-        again = "was proven again" if receipt.proven else "says what is proven now"
-        fact = f"The receipt runs/{last[0].parent.name}/{receipts.NAME} holds, and {again}"
+        says = "holds, and was proven again" if receipt.proven else "still tells what is NOT proven"
+        fact = f"The receipt runs/{last[0].parent.name}/{receipts.NAME} {says}"
         run.items.append(Item(f"{fact}, at {receipt.created}."))
         return
     run.attempt(lambda: _file(run, code, data, receipt))
