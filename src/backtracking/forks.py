@@ -1,9 +1,10 @@
-"""Independent jobs side by side, each in a fork of this process.
+"""Independent jobs side by side, in forks of this process that take one after the other.
 
 Small models keep one core busy and no more: their operations are too short to be shared out among
 threads. So the cores share out jobs, each on one thread. A fork sees the models and inputs of its
-parent without a copy. What a job gives does not depend on how many run at once. A process that has
-used a GPU cannot be forked, and one GPU gains nothing by it: there, ask for one at a time.
+parent without a copy; a fork a job would cost a tenth of a second each. What a job gives does not
+depend on how many run at once. A process that has used a GPU cannot be forked, and one GPU gains
+nothing by it: there, ask for one at a time.
 """
 
 import multiprocessing
@@ -72,70 +73,78 @@ def run_side_by_side(jobs: Sequence[Callable[[], R]], n_at_once: int, descriptio
     """
     if n_at_once == 1:
         return [job() for job in progress.track(jobs, description, unit="parts")]
-    waiting = list(enumerate(jobs))
-    running: dict[Connection, tuple[int, ForkProcess]] = {}
+    waiting = list(range(len(jobs)))[::-1]
+    running: dict[Connection, int] = {}
     results: dict[int, R] = {}
+    forks = [_start(jobs) for _ in range(min(n_at_once, len(jobs)))]
+    process_of = dict(forks)
     try:
         with progress.bar(description, len(jobs), "parts") as advance:
-            while waiting or running:
-                while waiting and len(running) < n_at_once:
-                    number, job = waiting.pop(0)
-                    receiver, process = _start(job)
-                    running[receiver] = (number, process)
-                for receiver in multiprocessing.connection.wait(list(running)):
-                    assert isinstance(receiver, Connection)
-                    number, process = running[receiver]
-                    results[number] = _receive(receiver, process)
-                    del running[receiver]
+            for pipe in process_of:
+                running[pipe] = _give(pipe, waiting)
+            while running:
+                for pipe in multiprocessing.connection.wait(list(running)):
+                    assert isinstance(pipe, Connection)
+                    results[running.pop(pipe)] = _receive(pipe, process_of[pipe])
+                    if waiting:
+                        running[pipe] = _give(pipe, waiting)
                     advance(1)
     finally:
-        for _, process in running.values():
+        for pipe, process in forks:
+            pipe.close()
             process.terminate()
             process.join()
     return [results[number] for number in range(len(jobs))]
 
 
-def _start(job: Callable[[], R]) -> tuple[Connection, ForkProcess]:
+def _start(jobs: Sequence[Callable[[], R]]) -> tuple[Connection, ForkProcess]:
+    """A fork that does the jobs whose numbers it is given, and the pipe to it."""
     context = multiprocessing.get_context("fork")
-    receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(job, sender))
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(jobs, theirs))
     with warnings.catch_warnings():
         # Python 3.12 warns of threads. Those of numerical libraries are idle here, and a fork of
         # one thread starts none.
         warnings.simplefilter("ignore", DeprecationWarning)
         process.start()
-    sender.close()
-    return receiver, process
+    theirs.close()
+    return ours, process
 
 
-def _work(job: Callable[[], R], sender: Connection) -> None:
-    """One job, in its fork: sends its result, or what it raised."""
+def _give(pipe: Connection, waiting: list[int]) -> int:
+    """Sends a fork the number of the next job."""
+    number = waiting.pop()
+    pipe.send(number)
+    return number
+
+
+def _work(jobs: Sequence[Callable[[], R]], pipe: Connection) -> None:
+    """Jobs in their fork: sends each one's result, or what it raised."""
     import torch
 
     interruption.install()
     torch.set_num_threads(1)
     with progress.silence():
-        try:
-            outcome: tuple[R | None, Exception | None] = (job(), None)
-        except Exception as error:
-            outcome = (None, error)
-        # As bytes: torch would send a tensor as a handle on memory that goes with this process.
-        sender.send_bytes(pickle.dumps(outcome))
+        while True:
+            job = jobs[pipe.recv()]
+            try:
+                outcome: tuple[R | None, Exception | None] = (job(), None)
+            except Exception as error:
+                outcome = (None, error)
+            # As bytes: torch would send a tensor as a handle on memory that goes with this process.
+            pipe.send_bytes(pickle.dumps(outcome))
 
 
-def _receive(receiver: Connection, process: ForkProcess) -> Any:
+def _receive(pipe: Connection, process: ForkProcess) -> Any:
     try:
-        result, error = pickle.loads(receiver.recv_bytes())
-    except EOFError:
+        result, error = pickle.loads(pipe.recv_bytes())
+    except (EOFError, ConnectionResetError):
         process.join()
         raise UserError(
             f"A part of the work was ended from outside (exit code {process.exitcode}), perhaps "
             "for lack of memory.",
             "Run it again, with fewer `n_processes` in params.yaml.",
         ) from None
-    finally:
-        receiver.close()
-    process.join()
     if error is not None:
         raise error
     return result

@@ -83,10 +83,15 @@ class Params:
 
 
 def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, n_at_once: int = 1) -> dict[str, Any]:
-    """All results of the stage by file name, `n_at_once` models side by side."""
+    """All results of the stage by file name, `n_at_once` halves of a model's work side by side."""
     targets = list(inputs.base_by_role)
-    jobs = [partial(run_in, params, bootstrap, inputs, target) for target in targets]
-    by_target = run_side_by_side(jobs, n_at_once, "ablating")
+    jobs = [
+        partial(half, params, bootstrap, inputs, target)
+        for half in (choose_and_run, run_forced)
+        for target in targets
+    ]
+    found = run_side_by_side(jobs, n_at_once, "ablating")
+    by_target = [one | other for one, other in zip(found, found[len(targets) :], strict=False)]
     rows = {
         name: [row for one in by_target for row in one[name]]
         for name in ("forced", "elsewhere", "free", "outcomes", "evidence")
@@ -95,21 +100,34 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, n_at_once: int = 1
     return {"selection": chosen} | rows
 
 
-def run_in(params: Params, bootstrap: Bootstrap, inputs: Inputs, target: str) -> dict[str, Any]:
-    """The results of one model by file name."""
-    train = [t.ids for t in inputs.traces if t.split == "train" and t.sample < params.n_samples]
-    ablator = make_ablator(inputs.model_by_role[target], train, params.rows_per_batch)
+def choose_and_run(
+    params: Params, bootstrap: Bootstrap, inputs: Inputs, target: str
+) -> dict[str, Any]:
+    """What one model's ranking on dev is, and generations without its first components."""
+    ablator = _ablator(params, inputs, target)
     ranking = rank(force_split(params, inputs, ablator, target, "dev", ("mean",)))
     order = [row["component"] for row in ranking]
     named = [row | {"component": row["component"].name} for row in ranking]
-    is_studied = target not in inputs.controls
-    values, top = (VALUES, params.top) if is_studied else (VALUES[:1], params.top[:1])
+    top = params.top[:1] if target in inputs.controls else params.top
+    return {"selection": {"chosen_on": "dev", "ranking": named}} | run_whole(
+        params, bootstrap, inputs, ablator, target, order, top
+    )
+
+
+def run_forced(params: Params, bootstrap: Bootstrap, inputs: Inputs, target: str) -> dict[str, Any]:
+    """Every component of one model taken away on test prefixes."""
+    values = VALUES[:1] if target in inputs.controls else VALUES
+    ablator = _ablator(params, inputs, target)
     test = force_split(params, inputs, ablator, target, "test", values)
     return {
-        "selection": {"chosen_on": "dev", "ranking": named},
         "forced": tabulate(test, bootstrap),
         "elsewhere": tabulate_elsewhere(test, bootstrap),
-    } | run_whole(params, bootstrap, inputs, ablator, target, order, top)
+    }
+
+
+def _ablator(params: Params, inputs: Inputs, target: str) -> Ablator:
+    train = [t.ids for t in inputs.traces if t.split == "train" and t.sample < params.n_samples]
+    return make_ablator(inputs.model_by_role[target], train, params.rows_per_batch)
 
 
 def force_split(

@@ -1,6 +1,7 @@
 """What the mains of all stages share: the project's root from the command line, and the ending."""
 
 import argparse
+import atexit
 import gc
 import logging
 import sys
@@ -31,6 +32,8 @@ def run_stage(
         parser.add_argument("role", help="role of the model: base, reasoning, a control")
     options = parser.parse_args(argv)
     if argv is None:
+        gc.freeze()  # what was imported is not garbage either, until the end
+        atexit.register(gc.unfreeze)
         gc.enable()
         interruption.install()
         logging.getLogger("transformers").setLevel(logging.ERROR)
