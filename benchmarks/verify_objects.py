@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 from backtracking.operations import verify
-from backtracking.operations.bucket import open_bucket
+from backtracking.operations.remotes.bucket import open_bucket
 
 
 def build(root: Path, n_objects: int) -> None:

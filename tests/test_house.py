@@ -9,7 +9,8 @@ import pytest
 from dotenv import dotenv_values
 
 from backtracking import PROJECT_ROOT
-from backtracking.operations import commit, profile
+from backtracking.operations import profile
+from backtracking.operations.git import commit
 
 TARGETS = [
     "help",

@@ -146,7 +146,7 @@ def remote_set(
     """Make URL the default remote in .dvc/config; keys never go there, the old remote stays."""
 
     def store() -> list[Item]:
-        from backtracking.operations import remote
+        from backtracking.operations.remotes import remote
 
         return remote.set_default(state.root, url, endpoint)
 
@@ -184,7 +184,8 @@ def store_prune(
     """Remove shards that no manifest names and checkpoints of finished models."""
 
     def prune() -> list[Item]:
-        from backtracking.operations import remote_store, store
+        from backtracking.operations.parts import store
+        from backtracking.operations.remotes import remote_store
         from backtracking.workspace import Workspace
 
         if remote:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from backtracking import PROJECT_ROOT
-from backtracking.operations import redaction
+from backtracking.operations.guarding import redaction
 
 Mode = Literal["off", "offline", "online"]
 

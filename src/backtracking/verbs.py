@@ -70,7 +70,7 @@ def report(command: str, as_json: bool, act: Callable[[], list[Item]]) -> None:
 
 
 def _redacted(item: Item) -> Item:
-    from backtracking.operations.redaction import redact
+    from backtracking.operations.guarding.redaction import redact
 
     return Item(redact(item.fact), item.verdict, redact(item.cure))
 

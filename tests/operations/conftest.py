@@ -11,7 +11,7 @@ import pytest
 import servers
 from servers import Place
 
-from backtracking.operations import remote
+from backtracking.operations.remotes import remote
 
 DVC_YAML = """\
 stages:

@@ -15,8 +15,11 @@ import pytest
 
 from backtracking import artifacts
 from backtracking.errors import UserError
-from backtracking.operations import backup, items, manifests, partial, receipts, remote, stopping
-from backtracking.operations.bucket import open_bucket
+from backtracking.operations import backup, items
+from backtracking.operations.parts import partial, stopping
+from backtracking.operations.proof import manifests, receipts
+from backtracking.operations.remotes import remote
+from backtracking.operations.remotes.bucket import open_bucket
 
 TOKEN = "hf_" + "aB3" * 11
 CLI = [str(Path(sys.executable).with_name("backtracking"))]
@@ -313,8 +316,12 @@ KILLED = """\
 import os, signal, sys
 from pathlib import Path
 from backtracking import artifacts
-from backtracking.operations import backup, bucket, partial, receipts, refs, remote
-from backtracking.operations import jobs, wip
+from backtracking.operations import backup
+from backtracking.operations.git import refs, wip
+from backtracking.operations.parts import partial
+from backtracking.operations.proof import receipts
+from backtracking.operations.remotes import bucket, remote
+from backtracking.operations.saving import jobs
 remote.same_disk = lambda *_folders: False
 root = Path(sys.argv[1])
 jobs.run.__defaults__ = (1,)

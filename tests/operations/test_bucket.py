@@ -7,9 +7,9 @@ import pytest
 from servers import Place
 
 from backtracking.errors import UserError
-from backtracking.operations import remote
-from backtracking.operations.bucket import Bucket, Stored, open_bucket
-from backtracking.operations.store_errors import StoreError
+from backtracking.operations.remotes import remote
+from backtracking.operations.remotes.bucket import Bucket, Stored, open_bucket
+from backtracking.operations.remotes.store_errors import StoreError
 
 KEY = "files/md5/ab/cdef"
 

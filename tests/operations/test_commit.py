@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from backtracking import PROJECT_ROOT
-from backtracking.operations import commit, items, refusing, remote
+from backtracking.operations import items
+from backtracking.operations.git import commit
+from backtracking.operations.guarding import refusing
+from backtracking.operations.remotes import remote
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 import servers
 
-from backtracking.operations import comparison, remote
-from backtracking.operations.bucket import Bucket, Stored, open_bucket
-from backtracking.operations.comparison import Judge, Judgement, composite_etag
+from backtracking.operations.proof import comparison
+from backtracking.operations.proof.comparison import Judge, Judgement, composite_etag
+from backtracking.operations.remotes import remote
+from backtracking.operations.remotes.bucket import Bucket, Stored, open_bucket
 
 
 class Content(Bucket):

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from backtracking.errors import UserError
-from backtracking.operations import expected
-from backtracking.operations.bucket import open_bucket
+from backtracking.operations.proof import expected
+from backtracking.operations.remotes.bucket import open_bucket
 
 
 def git(root: Path, *arguments: str) -> None:

@@ -24,9 +24,13 @@ from servers import Place
 
 from backtracking import PROJECT_ROOT, artifacts
 from backtracking.errors import UserError
-from backtracking.operations import backup, bucket, expected, partial, remote, sending, verify
-from backtracking.operations.bucket import open_bucket
+from backtracking.operations import backup, verify
 from backtracking.operations.items import Item, proven
+from backtracking.operations.parts import partial
+from backtracking.operations.proof import expected
+from backtracking.operations.remotes import bucket, remote
+from backtracking.operations.remotes.bucket import open_bucket
+from backtracking.operations.saving import sending
 from backtracking.report import reliability
 
 pytestmark = pytest.mark.slow
@@ -38,7 +42,8 @@ BACKUP = """\
 import dataclasses, json, os, sys, time
 from pathlib import Path
 import boto3, botocore, dvc.repo, dvc_s3, s3fs
-from backtracking.operations import backup, remote
+from backtracking.operations import backup
+from backtracking.operations.remotes import remote
 remote.same_disk = lambda *_folders: False
 for line in sys.stdin:
     child = os.fork()
@@ -486,7 +491,8 @@ find "$1" -type f -size +0 > "$2/between" && mount -o remount,size=64m "$1"
 ONCE = """\
 import dataclasses, json, sys
 from pathlib import Path
-from backtracking.operations import backup, remote
+from backtracking.operations import backup
+from backtracking.operations.remotes import remote
 remote.same_disk = lambda *_folders: False
 found = backup.backup(Path(sys.argv[1]))
 print(json.dumps([dataclasses.asdict(item) for item in found]))

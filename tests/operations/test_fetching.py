@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from backtracking.operations import expected, fetching, linking, processes
-from backtracking.operations.bucket import Bucket, open_bucket
-from backtracking.operations.fetching import Fetched
+from backtracking.operations import processes
+from backtracking.operations.proof import expected
+from backtracking.operations.remotes.bucket import Bucket, open_bucket
+from backtracking.operations.restoring import fetching, linking
+from backtracking.operations.restoring.fetching import Fetched
 
 
 @pytest.fixture

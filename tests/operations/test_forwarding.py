@@ -4,9 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from backtracking.operations import expected, forwarding, partial, processes, remote, sending
-from backtracking.operations.bucket import open_bucket
-from backtracking.operations.forwarding import Forwarder
+from backtracking.operations import processes
+from backtracking.operations.parts import partial
+from backtracking.operations.proof import expected
+from backtracking.operations.remotes import remote
+from backtracking.operations.remotes.bucket import open_bucket
+from backtracking.operations.saving import sending
+from backtracking.operations.watching import forwarding
+from backtracking.operations.watching.forwarding import Forwarder
 
 TRAIN = """\
   weights-base:

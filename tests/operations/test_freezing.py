@@ -2,7 +2,7 @@ import hashlib
 import os
 from pathlib import Path
 
-from backtracking.operations import freezing
+from backtracking.operations.saving import freezing
 
 
 def test_a_file_that_is_replaced_while_it_is_sent_is_sent_as_it_was(tmp_path: Path) -> None:

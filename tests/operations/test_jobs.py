@@ -3,10 +3,10 @@ import time
 from collections.abc import Callable
 
 from backtracking.errors import UserError
-from backtracking.operations import jobs
 from backtracking.operations.deadlines import Deadline
-from backtracking.operations.jobs import Job, Sent
-from backtracking.operations.store_errors import StoreError
+from backtracking.operations.remotes.store_errors import StoreError
+from backtracking.operations.saving import jobs
+from backtracking.operations.saving.jobs import Job, Sent
 
 
 def job(

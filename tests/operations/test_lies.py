@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from servers import Place
 
-from backtracking.operations import remote, verify
+from backtracking.operations import verify
 from backtracking.operations.items import Item, proven
+from backtracking.operations.remotes import remote
 
 DVC = (sys.executable, "-m", "dvc")
 pytestmark = pytest.mark.slow

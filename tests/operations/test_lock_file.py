@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backtracking.operations import commit, lock_file, wip
+from backtracking.operations.git import commit, lock_file, wip
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backtracking.operations import manifests
-from backtracking.operations.manifests import DamagedListError, Entry
+from backtracking.operations.proof import manifests
+from backtracking.operations.proof.manifests import DamagedListError, Entry
 
 MD5 = hashlib.md5(b"x").hexdigest()
 OID = "0" * 32 + ".dir"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from metadata_service import MetadataService
 
-from backtracking.operations import notices
-from backtracking.operations.notices import AwsSpot, EndOfCommand, SourceError, TouchedFile
+from backtracking.operations.watching import notices
+from backtracking.operations.watching.notices import AwsSpot, EndOfCommand, SourceError, TouchedFile
 
 
 @pytest.fixture

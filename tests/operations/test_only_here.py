@@ -1,7 +1,7 @@
 import subprocess
 from pathlib import Path
 
-from backtracking.operations import only_here
+from backtracking.operations.git import only_here
 
 
 def git(root: Path, *arguments: str) -> None:

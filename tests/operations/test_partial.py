@@ -3,8 +3,8 @@ import json
 import pytest
 
 from backtracking.errors import UserError
-from backtracking.operations import partial
-from backtracking.operations.partial import Part
+from backtracking.operations.parts import partial
+from backtracking.operations.parts.partial import Part
 
 GOOD = {"path": "activations/a.json", "bytes": 1, "sha256": "0" * 64, "stage": "extract@base"}
 

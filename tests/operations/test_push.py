@@ -8,7 +8,9 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from backtracking.errors import UserError
-from backtracking.operations import backup, data, items, push, remote
+from backtracking.operations import backup, items, push
+from backtracking.operations.remotes import remote
+from backtracking.operations.saving import data
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from backtracking.operations import receipts, secrets
-from backtracking.operations.receipts import Receipt
+from backtracking.operations.guarding import secrets
+from backtracking.operations.proof import receipts
+from backtracking.operations.proof.receipts import Receipt
 
 RECEIPT = Receipt(
     created="2026-11-25T13:00:00+00:00",

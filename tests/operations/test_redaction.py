@@ -1,7 +1,7 @@
 import pytest
 
-from backtracking.operations import redaction
-from backtracking.operations.redaction import REDACTED, redact
+from backtracking.operations.guarding import redaction
+from backtracking.operations.guarding.redaction import REDACTED, redact
 
 HF = "hf_" + "aB3" * 11
 AWS = "AKIA" + "ABCDEFGH12345678"

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from backtracking.errors import UserError
-from backtracking.operations import processes, remaining
-from backtracking.operations.remaining import Remaining
+from backtracking.operations import processes
+from backtracking.operations.restoring import remaining
+from backtracking.operations.restoring.remaining import Remaining
 
 MORE = """\
   double:

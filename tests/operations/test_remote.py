@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from backtracking.errors import UserError
-from backtracking.operations import remote
+from backtracking.operations.remotes import remote
 
 
 def config(root: Path) -> str:

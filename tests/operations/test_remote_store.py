@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from backtracking.errors import UserError
-from backtracking.operations import partial, remote_store
-from backtracking.operations.bucket import Bucket, open_bucket
-from backtracking.operations.partial import Index, Part
+from backtracking.operations.parts import partial
+from backtracking.operations.parts.partial import Index, Part
+from backtracking.operations.remotes import remote_store
+from backtracking.operations.remotes.bucket import Bucket, open_bucket
 
 
 def part(number: int) -> Part:

@@ -8,10 +8,12 @@ import pytest
 
 from backtracking import PROJECT_ROOT
 from backtracking.errors import UserError
-from backtracking.operations import partial, processes, restore, wip
-from backtracking.operations.bucket import open_bucket
+from backtracking.operations import processes, restore
+from backtracking.operations.git import wip
 from backtracking.operations.items import Item, proven
-from backtracking.operations.partial import Index, Part
+from backtracking.operations.parts import partial
+from backtracking.operations.parts.partial import Index, Part
+from backtracking.operations.remotes.bucket import open_bucket
 
 
 def git(root: Path, *arguments: str) -> str:

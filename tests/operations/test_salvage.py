@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from backtracking.operations import partial, salvage
-from backtracking.operations.bucket import Bucket, open_bucket
 from backtracking.operations.items import proven
-from backtracking.operations.partial import Index, Part
-from backtracking.operations.salvage import Salvaged
+from backtracking.operations.parts import partial, salvage
+from backtracking.operations.parts.partial import Index, Part
+from backtracking.operations.parts.salvage import Salvaged
+from backtracking.operations.remotes.bucket import Bucket, open_bucket
 
 CHECKPOINT = "checkpoints/base.k.safetensors"
 SHARD, RECORD = "activations/a.safetensors", "activations/a.json"

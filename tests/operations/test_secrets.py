@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from backtracking.operations import secrets
+from backtracking.operations.guarding import secrets
 
 HF = "hf_" + "aB3" * 11
 AWS_SECRET = "wJalrXUtnFEMI" + "/K7MDENG/bPxRfiCYzQ9aB3dE7f"  # pragma: allowlist secret

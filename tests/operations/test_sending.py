@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from backtracking.operations import manifests, sending
-from backtracking.operations.bucket import Bucket, open_bucket
 from backtracking.operations.deadlines import Deadline
-from backtracking.operations.expected import Expected
-from backtracking.operations.jobs import Sent
-from backtracking.operations.store_errors import StoreError
+from backtracking.operations.proof import manifests
+from backtracking.operations.proof.expected import Expected
+from backtracking.operations.remotes.bucket import Bucket, open_bucket
+from backtracking.operations.remotes.store_errors import StoreError
+from backtracking.operations.saving import sending
+from backtracking.operations.saving.jobs import Sent
 
 
 @dataclass(frozen=True)

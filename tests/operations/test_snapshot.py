@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from backtracking.errors import UserError
-from backtracking.operations import commit, environment, receipts, snapshot, stage_seconds
-from backtracking.operations.receipts import Receipt
+from backtracking.operations import environment, snapshot, stage_seconds
+from backtracking.operations.git import commit
+from backtracking.operations.proof import receipts
+from backtracking.operations.proof.receipts import Receipt
 
 PLANTED = "hf_" + "aB3" * 11
 

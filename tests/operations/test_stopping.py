@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from backtracking.operations import stopping
 from backtracking.operations.deadlines import Deadline
+from backtracking.operations.parts import stopping
 
 STAGE = """\
 import signal, sys, time

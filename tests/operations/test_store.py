@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from backtracking.errors import UserError
-from backtracking.operations import items, store
+from backtracking.operations import items
+from backtracking.operations.parts import store
 from backtracking.workspace import Workspace
 
 

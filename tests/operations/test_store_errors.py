@@ -10,8 +10,8 @@ from botocore.exceptions import (
 from s3fs.errors import translate_boto_error
 
 from backtracking.errors import UserError
-from backtracking.operations import store_errors
-from backtracking.operations.store_errors import StoreError
+from backtracking.operations.remotes import store_errors
+from backtracking.operations.remotes.store_errors import StoreError
 
 
 def of_s3(code: str) -> Exception:

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from backtracking import artifacts
-from backtracking.operations import machine, partial, store_parts
-from backtracking.operations.bucket import Bucket, open_bucket
+from backtracking.operations import machine
 from backtracking.operations.deadlines import Deadline
-from backtracking.operations.partial import Index
-from backtracking.operations.store_parts import Unsent
+from backtracking.operations.parts import partial, store_parts
+from backtracking.operations.parts.partial import Index
+from backtracking.operations.parts.store_parts import Unsent
+from backtracking.operations.remotes.bucket import Bucket, open_bucket
 
 EXTRACT = {
     "data/interim/activations/base": "extract@base",
@@ -168,7 +169,7 @@ def test_a_checkpoint_that_is_replaced_while_it_is_sent_is_told_as_it_was_sent(
 WAITING = """
 import sys, time
 from pathlib import Path
-from backtracking.operations import store_parts
+from backtracking.operations.parts import store_parts
 from backtracking.operations.deadlines import Deadline
 start = time.monotonic()
 with store_parts.alone(Path(sys.argv[1]), Deadline.after(float(sys.argv[2]))):

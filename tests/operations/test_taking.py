@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from backtracking.operations import processes, taking, wip
+from backtracking.operations import processes
+from backtracking.operations.git import taking, wip
 from backtracking.operations.items import Item, proven
 
 

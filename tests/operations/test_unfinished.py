@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from backtracking import artifacts
-from backtracking.operations import expected, manifests, partial, processes, unfinished
-from backtracking.operations.bucket import Bucket, open_bucket
+from backtracking.operations import processes
 from backtracking.operations.deadlines import Deadline
+from backtracking.operations.parts import partial, unfinished
+from backtracking.operations.proof import expected, manifests
+from backtracking.operations.remotes.bucket import Bucket, open_bucket
 
 STAGES = """\
   weights-base:

@@ -1,8 +1,8 @@
 from pathlib import Path
 
-from backtracking.operations import unsaved
 from backtracking.operations.items import proven
-from backtracking.operations.unsaved import Unsaved
+from backtracking.operations.saving import unsaved
+from backtracking.operations.saving.unsaved import Unsaved
 
 
 def edit(path: Path, old: str, new: str) -> None:

@@ -13,10 +13,11 @@ from servers import Place
 
 from backtracking import cli
 from backtracking.errors import UserError
-from backtracking.operations import remote, verify
-from backtracking.operations.bucket import Folder, Stored, open_bucket
+from backtracking.operations import verify
 from backtracking.operations.items import Item, proven
-from backtracking.operations.verified import Verified
+from backtracking.operations.proof.verified import Verified
+from backtracking.operations.remotes import remote
+from backtracking.operations.remotes.bucket import Folder, Stored, open_bucket
 
 
 def cache(root: Path) -> Path:

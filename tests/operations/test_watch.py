@@ -13,7 +13,7 @@ from metadata_service import MetadataService
 
 from backtracking import PROJECT_ROOT
 from backtracking.operations import watch
-from backtracking.operations.notices import Notice, SourceError
+from backtracking.operations.watching.notices import Notice, SourceError
 
 PART = "checkpoints/base.k.safetensors"
 UNFINISHED = """\

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from backtracking.operations import items, refs, remote, wip
+from backtracking.operations import items
 from backtracking.operations.deadlines import Deadline
+from backtracking.operations.git import refs, wip
+from backtracking.operations.remotes import remote
 
 TOKEN = "hf_" + "aB3" * 11
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import servers
-from project import BIN, REPRO, call, environment, make_project, stages_run
+from project import REPRO, call, environment, make_project, stages_run
 
 pytestmark = pytest.mark.slow
 

@@ -10,29 +10,23 @@ nothing in a remote is ever half there, and the next run goes on from what arriv
 from pathlib import Path
 
 from backtracking.errors import UserError
-from backtracking.operations import (
-    backup_receipt,
-    finished,
-    only_here,
-    receipts,
-    refs,
-    remote,
-    sending,
-    snapshot,
-    unfinished,
-    wip,
-)
-from backtracking.operations import expected as expectations
-from backtracking.operations import stopping as stops
+from backtracking.operations import backup_receipt, snapshot
 from backtracking.operations.backup_run import Code, Data, Run
-from backtracking.operations.bucket import Bucket, open_bucket
 from backtracking.operations.deadlines import Deadline, within
-from backtracking.operations.expected import Expected
-from backtracking.operations.finished import Proof
+from backtracking.operations.git import only_here, refs, wip
 from backtracking.operations.items import Item
-from backtracking.operations.jobs import Sent
-from backtracking.operations.unfinished import Kept
-from backtracking.operations.verified import Verified
+from backtracking.operations.parts import stopping as stops
+from backtracking.operations.parts import unfinished
+from backtracking.operations.parts.unfinished import Kept
+from backtracking.operations.proof import expected as expectations
+from backtracking.operations.proof import receipts
+from backtracking.operations.proof.expected import Expected
+from backtracking.operations.proof.verified import Verified
+from backtracking.operations.remotes import remote
+from backtracking.operations.remotes.bucket import Bucket, open_bucket
+from backtracking.operations.saving import finished, sending
+from backtracking.operations.saving.finished import Proof
+from backtracking.operations.saving.jobs import Sent
 
 
 def backup(

@@ -1,12 +1,15 @@
 """The receipt of a backup: written, sent and committed, unless the last one says the same."""
 
-from backtracking.operations import finished, machine, receipts, refs, wip
+from backtracking.operations import machine
 from backtracking.operations.backup_run import Code, Data, Run
 from backtracking.operations.deadlines import within
+from backtracking.operations.git import refs, wip
+from backtracking.operations.git.refs import Pushed
 from backtracking.operations.items import Item, proven
-from backtracking.operations.receipts import Receipt
-from backtracking.operations.refs import Pushed
-from backtracking.operations.verified import Verified
+from backtracking.operations.proof import receipts
+from backtracking.operations.proof.receipts import Receipt
+from backtracking.operations.proof.verified import Verified
+from backtracking.operations.saving import finished
 from backtracking.workspace import Workspace
 
 

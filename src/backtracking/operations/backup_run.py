@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import TypeVar
 
 from backtracking.errors import UserError
-from backtracking.operations.bucket import Bucket
 from backtracking.operations.deadlines import Deadline
-from backtracking.operations.finished import Proof
+from backtracking.operations.git.refs import Pushed
 from backtracking.operations.items import Item
-from backtracking.operations.refs import Pushed
-from backtracking.operations.unfinished import Kept
+from backtracking.operations.parts.unfinished import Kept
+from backtracking.operations.remotes.bucket import Bucket
+from backtracking.operations.saving.finished import Proof
 
 T = TypeVar("T")
 

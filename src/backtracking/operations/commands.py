@@ -166,7 +166,8 @@ def watch(
     """
 
     def look() -> list[Item]:
-        from backtracking.operations import deadlines, notices, watch
+        from backtracking.operations import deadlines, watch
+        from backtracking.operations.watching import notices
 
         sources: list[notices.Source] = [notices.AwsSpot(metadata_url)] if aws else []
         sources += [notices.TouchedFile(notice_file)] if notice_file else []

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from backtracking.errors import UserError
-from backtracking.operations import device, environment, remote
+from backtracking.operations import device, environment
 from backtracking.operations.checks import (
     clock,
     disk,
@@ -21,6 +21,7 @@ from backtracking.operations.checks import (
 from backtracking.operations.checks.later import Later
 from backtracking.operations.deadlines import Deadline
 from backtracking.operations.items import Item
+from backtracking.operations.remotes import remote
 
 NETWORK_S = 4.5
 """Seconds in which a remote has to answer."""

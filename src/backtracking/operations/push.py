@@ -4,8 +4,10 @@ import time
 from pathlib import Path
 
 from backtracking.errors import UserError
-from backtracking.operations import commit, data, processes
+from backtracking.operations import processes
+from backtracking.operations.git import commit
 from backtracking.operations.items import Item
+from backtracking.operations.saving import data
 
 
 def push(root: Path, message: str = "") -> list[Item]:

@@ -3,20 +3,14 @@
 from pathlib import Path
 
 from backtracking.errors import UserError
-from backtracking.operations import (
-    expected,
-    fetching,
-    linking,
-    processes,
-    remaining,
-    salvage,
-    stage_seconds,
-    taking,
-    wip,
-)
-from backtracking.operations.bucket import Bucket, open_bucket
+from backtracking.operations import processes, stage_seconds
+from backtracking.operations.git import taking, wip
 from backtracking.operations.items import Item
-from backtracking.operations.remaining import Remaining
+from backtracking.operations.parts import salvage
+from backtracking.operations.proof import expected
+from backtracking.operations.remotes.bucket import Bucket, open_bucket
+from backtracking.operations.restoring import fetching, linking, remaining
+from backtracking.operations.restoring.remaining import Remaining
 from backtracking.workspace import Workspace
 
 

@@ -8,16 +8,11 @@ from pathlib import Path
 
 from backtracking import artifacts
 from backtracking.errors import UserError
-from backtracking.operations import (
-    device,
-    environment,
-    processes,
-    receipts,
-    remote,
-    secrets,
-    stage_seconds,
-)
+from backtracking.operations import device, environment, processes, stage_seconds
+from backtracking.operations.guarding import secrets
 from backtracking.operations.items import Item
+from backtracking.operations.proof import receipts
+from backtracking.operations.remotes import remote
 
 MAX_DIFF_BYTES = 1_000_000
 """A longer diff is cut, and says so: a snapshot is committed and stays small."""

@@ -7,11 +7,13 @@ gone, of data that is in neither place, and of the last run when this one was ki
 from collections.abc import Iterator
 from pathlib import Path
 
-from backtracking.operations import expected, inspection, remote, unsaved
-from backtracking.operations.bucket import Bucket, open_bucket
-from backtracking.operations.comparison import Evidence
 from backtracking.operations.items import Item
-from backtracking.operations.verified import Finding, Verified
+from backtracking.operations.proof import expected, inspection
+from backtracking.operations.proof.comparison import Evidence
+from backtracking.operations.proof.verified import Finding, Verified
+from backtracking.operations.remotes import remote
+from backtracking.operations.remotes.bucket import Bucket, open_bucket
+from backtracking.operations.saving import unsaved
 
 _COMPARED: dict[Evidence, str] = {
     "read": "read and hashed",

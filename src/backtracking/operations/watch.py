@@ -15,11 +15,12 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from backtracking.operations import backup, redaction
+from backtracking.operations import backup
 from backtracking.operations.deadlines import Deadline
-from backtracking.operations.forwarding import Forwarder
+from backtracking.operations.guarding import redaction
 from backtracking.operations.items import Item
-from backtracking.operations.notices import Notice, Source, SourceError
+from backtracking.operations.watching.forwarding import Forwarder
+from backtracking.operations.watching.notices import Notice, Source, SourceError
 
 POLL_S = 5.0
 """Seconds between two questions for a notice, as AWS advises."""

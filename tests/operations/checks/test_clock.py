@@ -10,7 +10,7 @@ from servers import free_port
 
 from backtracking.operations.checks import clock
 from backtracking.operations.deadlines import Deadline
-from backtracking.operations.remote import Remote
+from backtracking.operations.remotes.remote import Remote
 
 
 class _Server(HTTPServer):

@@ -6,10 +6,11 @@ import pytest
 import servers
 from servers import CREDENTIALS
 
-from backtracking.operations import deadlines, remote
-from backtracking.operations.bucket import Bucket, Folder
+from backtracking.operations import deadlines
 from backtracking.operations.checks import probing
 from backtracking.operations.deadlines import Deadline
+from backtracking.operations.remotes import remote
+from backtracking.operations.remotes.bucket import Bucket, Folder
 
 
 @pytest.fixture(scope="module")

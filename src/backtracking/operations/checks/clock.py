@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from backtracking.operations.deadlines import Deadline
 from backtracking.operations.items import Item
-from backtracking.operations.remote import Remote
+from backtracking.operations.remotes.remote import Remote
 
 WARN_S = 60.0
 REFUSED_S = 900.0

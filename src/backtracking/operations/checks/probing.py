@@ -13,10 +13,11 @@ import time
 from pathlib import Path
 
 from backtracking.errors import UserError
-from backtracking.operations import deadlines, processes, remote
-from backtracking.operations.bucket import open_bucket
+from backtracking.operations import deadlines, processes
 from backtracking.operations.deadlines import Deadline
 from backtracking.operations.items import Item
+from backtracking.operations.remotes import remote
+from backtracking.operations.remotes.bucket import open_bucket
 
 READY = "ready"
 

@@ -3,9 +3,11 @@
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from backtracking.operations import commit, deadlines, processes, remote
+from backtracking.operations import deadlines, processes
 from backtracking.operations.deadlines import Deadline
+from backtracking.operations.git import commit
 from backtracking.operations.items import Item
+from backtracking.operations.remotes import remote
 
 _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",

@@ -1,0 +1,1 @@
+"""Whether a remote holds what is expected of it, object by object."""

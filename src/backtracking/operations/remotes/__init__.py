@@ -1,0 +1,1 @@
+"""The DVC remote: where it is, its keys and bytes, and what its failures mean."""

@@ -1,0 +1,1 @@
+"""Finished data brought back, and what is left to run."""

@@ -1,0 +1,1 @@
+"""Finished data on its way to a remote."""
