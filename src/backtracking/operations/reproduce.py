@@ -20,6 +20,7 @@ from types import FrameType
 
 from backtracking import artifacts
 from backtracking.operations import processes, stage_seconds
+from backtracking.operations.git import lock_file
 from backtracking.operations.items import Item
 
 _RUNNING = re.compile(rb"Running stage '([^']+)':")
@@ -76,7 +77,12 @@ class Outcome:
 
 
 def reproduce(root: Path, arguments: list[str]) -> Outcome:
-    """Runs `dvc --wait-for-lock repro` and takes the time of each stage that runs."""
+    """Runs `dvc --wait-for-lock repro` and takes the time of each stage that runs.
+
+    Raises:
+        UserError: where dvc.lock is cut off.
+    """
+    lock_file.require_whole(root)
     clock = StageClock()
     begin = time.monotonic()
     code = _stream([*processes.DVC, "--wait-for-lock", "repro", *arguments], root, clock.feed)

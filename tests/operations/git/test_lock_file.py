@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from backtracking.errors import UserError
+from backtracking.operations import reproduce
 from backtracking.operations.git import commit, lock_file, wip
 
 
@@ -110,3 +112,17 @@ def test_a_lock_that_is_being_written_is_waited_for(
     writer.join()
     assert git(project, "show", f"{saved.commit}:dvc.lock") == newer
     assert [item.fact for item in saved.items if "cut off" in item.fact] == []
+
+
+def test_the_study_does_not_go_on_from_a_cut_lock(
+    project: Path, lock: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock_file, "_ATTEMPTS", 1)
+    lock_file.require_whole(project)
+    (project / "dvc.lock").write_text(lock[:-3])
+    with pytest.raises(UserError, match="dvc.lock is cut off.*git restore dvc.lock"):
+        reproduce.reproduce(project, [])
+    assert git(project, "restore", "dvc.lock") == ""
+    assert reproduce.reproduce(project, []).code == 0
+    (project / "dvc.lock").unlink()
+    lock_file.require_whole(project)

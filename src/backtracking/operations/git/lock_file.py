@@ -5,11 +5,14 @@ say of stages that have run that they have not, and a new machine would compute 
 """
 
 import re
+import time
 from pathlib import Path
 
+from backtracking.errors import UserError
 from backtracking.operations import processes
 
 NAME = "dvc.lock"
+_ATTEMPTS = 5
 
 CURE = (
     "Run it again when no stage is ending. If that does not help, DVC was killed while it wrote: "
@@ -18,6 +21,24 @@ CURE = (
 )
 
 _STAGE = re.compile(r"^  ['\"]?([^\s'\":][^'\":]*)['\"]?:", re.MULTILINE)
+
+
+def require_whole(root: Path) -> None:
+    """Waits for who may be writing dvc.lock just now, and refuses one whose last line has no end.
+
+    Raises:
+        UserError: where it is the beginning of a longer one, with what brings the whole one back.
+    """
+    path = root / NAME
+    for attempt in range(_ATTEMPTS):
+        if not path.exists() or path.read_bytes().endswith(b"\n"):
+            return
+        time.sleep(0.1 * 2**attempt)
+    raise UserError(
+        f"{NAME} is cut off in the middle: DVC was killed while it wrote.",
+        f"Take the last whole version: `git restore --source=wip/BRANCH {NAME}` where `backup` or "
+        f"`watch` has saved it since the last commit, else `git restore {NAME}`.",
+    )
 
 
 def is_cut(root: Path, commit: str, last: str) -> bool:
