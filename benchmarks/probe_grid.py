@@ -7,6 +7,7 @@ memory of each solver is that of a process of its own.
 
     .venv/bin/python benchmarks/probe_grid.py           # about 2 minutes on two cores
     .venv/bin/python benchmarks/probe_grid.py --full    # 24 layers x 40 offsets, d_model 4096
+    .venv/bin/python benchmarks/probe_grid.py --full --layers 1 --offsets 2 --rounds 1  # two cells
 """
 
 import argparse
@@ -24,6 +25,8 @@ from backtracking import artifacts, logistic
 from backtracking.logistic import Search
 
 PENALTIES = (1e-3, 1e-2, 1e-1)
+SMALL = {"layers": 4, "offsets": 5, "width": 512, "rows": 4000}
+FULL = {"layers": 24, "offsets": 40, "width": 4096, "rows": 20_000}
 SOLVERS = ("ours", "scikit-learn")
 
 
@@ -111,18 +114,19 @@ def fit_only(options: argparse.Namespace) -> None:
 def main() -> None:
     """Times both solvers, prints the ratio and the memory, and files them beside this script."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--layers", type=int, default=4)
-    parser.add_argument("--offsets", type=int, default=5)
-    parser.add_argument("--width", type=int, default=512)
-    parser.add_argument("--rows", type=int, default=4000)
+    parser.add_argument("--layers", type=int)
+    parser.add_argument("--offsets", type=int)
+    parser.add_argument("--width", type=int)
+    parser.add_argument("--rows", type=int)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tolerance", type=float, default=1e-5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=SOLVERS)
     parser.add_argument("--full", action="store_true")
     options = parser.parse_args()
-    if options.full:
-        options.layers, options.offsets, options.width, options.rows = 24, 40, 4096, 20_000
+    for name, size in (FULL if options.full else SMALL).items():
+        if getattr(options, name) is None:
+            setattr(options, name, size)
     torch.set_num_threads(options.threads)
     if options.only:
         fit_only(options)
@@ -147,7 +151,7 @@ def main() -> None:
     for name, value in row.items():
         print(f"{name:>20} {value:.4g}" if isinstance(value, float) else f"{name:>20} {value}")
     print(f"{cells} cells, {len(PENALTIES)} penalties each")
-    size = "full" if options.full else "small"
+    size = f"{cells}-cells-{options.width}x{options.rows}"
     artifacts.write_csv(Path(__file__).parent / f"probe-grid-{size}.cpu.csv", [row], list(row))
 
 

@@ -17,9 +17,6 @@ from ruamel.yaml import YAML
 pytestmark = pytest.mark.slow
 
 SEED = 20261125
-N_PLAIN = 6
-"""Stages without checkpoints that are killed: all take too long, and each only runs again."""
-
 N_SHARDS_IN_HAND = 2
 """One shard is written while the next is computed; asked to stop, a stage finishes both."""
 
@@ -50,14 +47,7 @@ def results(project: Path) -> dict[str, Any]:
     return files | {stage: locked(project)[stage] for stage in recorded(project)}
 
 
-def stages_to_kill(stages: list[str], rng: random.Random) -> list[str]:
-    """Every stage that saves its work while it runs, and a sample of the others."""
-    plain = [stage for stage in stages if not has_parts(stage)]
-    sample = rng.sample(plain, N_PLAIN)
-    return [stage for stage in stages if has_parts(stage) or stage in sample]
-
-
-def test_killed_in_stage_after_stage_and_restored_elsewhere_it_ends_in_the_same_results(
+def test_killed_in_every_stage_and_restored_elsewhere_it_ends_in_the_same_results(
     project: Path, tmp_path: Path
 ) -> None:
     rng = random.Random(SEED)
@@ -65,7 +55,7 @@ def test_killed_in_stage_after_stage_and_restored_elsewhere_it_ends_in_the_same_
     will_run, killed = recorded(project), list[str]()
     with ExitStack() as machines:
         machine = machines.enter_context(Machine(make_origin(tmp_path), "machine-0"))
-        for stage in stages_to_kill(recorded(project), rng):
+        for stage in recorded(project):
             if stage not in will_run:
                 continue
             machine.watch("--every", "0.3s", "--deadline", "2s")
@@ -79,7 +69,7 @@ def test_killed_in_stage_after_stage_and_restored_elsewhere_it_ends_in_the_same_
         machine.run()
         assert machine.wait("repro") == 0, machine.said("repro")
     assert results(machine.root) == results(project)
-    assert len(set(killed)) >= N_PLAIN
+    assert len(set(killed)) >= 0.8 * len(recorded(project)), killed
 
 
 def end_suddenly(machine: Machine, stage: str, seconds: float, rng: random.Random) -> set[str]:
