@@ -115,12 +115,15 @@ class Inputs:
     def sources(self, target: str) -> list[str]:
         """Roles whose directions a target is steered along: every model's in the reasoning model.
 
-        In the others the pair under study, and their own.
+        In the others the pair under study, and their own; in a base all models that are paired
+        with it.
         """
         if target == "reasoning":
             return list(self.model_by_role)
         own = self.base_by_role.get(target, target)
-        return list(dict.fromkeys((self.base_by_role["reasoning"], "reasoning", own, target)))
+        above = [role for role, base in self.base_by_role.items() if base == target]
+        pair = (self.base_by_role["reasoning"], "reasoning")
+        return list(dict.fromkeys((*pair, own, target, *above)))
 
     def marked_ids(self) -> list[int]:
         """Token ids that open backtracking."""

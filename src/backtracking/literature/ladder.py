@@ -1,5 +1,6 @@
 """This study's further claims: belief, decoding, and what activations add to the text."""
 
+from dataclasses import replace
 from typing import Any
 
 from backtracking.literature.own import STUDY, finding_of
@@ -106,7 +107,11 @@ def claims(study: Study) -> list[dict[str, Any]]:
 def belief(study: Study, source: str, target: str) -> Finding:
     """The verdict of the stage `belief` at the steered layer."""
     row = find_row(study.rows("belief/evidence"), pair=f"{source} -> {target}")
-    return untestable("not measured") if row is None else finding_of(row)
+    if row is None:
+        return untestable("not measured")
+    place = {"layer": study.layer, "span": "E2", "readout": "b"}
+    beta = find_row(study.rows("belief/betas"), role=target, direction=source, **place)
+    return replace(finding_of(row), why=beta["reason"] if beta else "")
 
 
 def without_words(study: Study, role: str) -> Finding:
