@@ -30,7 +30,7 @@ def test_the_committed_figures_hold_no_loss_and_every_fault_on_both_servers() ->
     assert all(row["mended"] == row["runs"] for row in seen)
     assert sum(row["runs"] for row in seen if row["fault"].startswith("kill -9")) == 30
     by_store = {store: {row["fault"] for row in seen if row["store"] == store} for store in STORES}
-    assert len(by_store["moto"]) == 17
+    assert len(by_store["moto"]) == 18
     assert by_store["rclone"] - by_store["moto"] == {"credentials of nobody, refused by the server"}
     assert by_store["folder"] == {"disk full"}
 
