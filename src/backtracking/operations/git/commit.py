@@ -5,7 +5,6 @@ It looks at what is staged.
 """
 
 import sys
-import time
 from pathlib import Path
 
 from backtracking.operations import processes
@@ -92,13 +91,12 @@ def commit(root: Path, message: str) -> list[Item]:
 def _stage(root: Path, paths: list[str]) -> Item | None:
     """Stages paths, and says why that could not be done."""
     options = ["add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"]
-    for attempt in range(_ATTEMPTS):
+    for _ in lock_file.patiently(_ATTEMPTS):
         added = processes.git(root, "--literal-pathspecs", *options, given="\0".join(paths))
         if added.returncode != 0:
             return _not_committed("add", added)
         if lock_file.NAME not in paths or not lock_file.is_cut(root, "", "HEAD"):
             return None
-        time.sleep(0.1 * 2**attempt)
     fact = f"NOTHING WAS COMMITTED: {lock_file.NAME} is cut off in the middle (`git add` read it)."
     return Item(fact, "wrong", lock_file.CURE)
 

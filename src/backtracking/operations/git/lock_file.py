@@ -6,6 +6,7 @@ say of stages that have run that they have not, and a new machine would compute 
 
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from backtracking.errors import UserError
@@ -23,6 +24,14 @@ CURE = (
 _STAGE = re.compile(r"^  ['\"]?([^\s'\":][^'\":]*)['\"]?:", re.MULTILINE)
 
 
+def patiently(n_attempts: int) -> Iterator[None]:
+    """Attempts at reading what may be being written, with pauses between them that grow."""
+    for attempt in range(n_attempts):
+        if attempt:
+            time.sleep(0.05 * 2**attempt)
+        yield
+
+
 def require_whole(root: Path) -> None:
     """Waits for who may be writing dvc.lock just now, and refuses one whose last line has no end.
 
@@ -30,10 +39,9 @@ def require_whole(root: Path) -> None:
         UserError: where it is the beginning of a longer one, with what brings the whole one back.
     """
     path = root / NAME
-    for attempt in range(_ATTEMPTS):
+    for _ in patiently(_ATTEMPTS):
         if not path.exists() or path.read_bytes().endswith(b"\n"):
             return
-        time.sleep(0.1 * 2**attempt)
     raise UserError(
         f"{NAME} is cut off in the middle: DVC was killed while it wrote.",
         f"Take the last whole version: `git restore --source=wip/BRANCH {NAME}` where `backup` or "
@@ -54,23 +62,21 @@ def is_cut(root: Path, commit: str, last: str) -> bool:
         last: the same of an earlier version, which is whole.
     """
     text = _text(root, commit, NAME)
-    if not _exists(root, commit):
+    if text is None:
         return False
     if not text.endswith("\n"):
         return True
-    now, before = _stages(text), _stages(_text(root, last, NAME))
+    now, before = _stages(text), _stages(_text(root, last, NAME) or "")
     if now != before[: len(now)]:
         return False
     lacking = {name.partition("@")[0] for name in before[len(now) :]}
-    return bool(lacking & set(_stages(_text(root, commit, "dvc.yaml"))))
+    return bool(lacking & set(_stages(_text(root, commit, "dvc.yaml") or "")))
 
 
-def _exists(root: Path, commit: str) -> bool:
-    return bool(processes.git_line(root, "rev-parse", "--verify", "--quiet", f"{commit}:{NAME}"))
-
-
-def _text(root: Path, commit: str, path: str) -> str:
-    return processes.git(root, "show", f"{commit}:{path}").stdout
+def _text(root: Path, commit: str, path: str) -> str | None:
+    """A file as git has it there; None where it has none."""
+    shown = processes.git(root, "show", f"{commit}:{path}")
+    return shown.stdout if shown.returncode == 0 else None
 
 
 def _stages(text: str) -> list[str]:

@@ -218,17 +218,15 @@ def _tree_with_whole_lock(root: Path, here: Head, paths: list[str]) -> tuple[str
 
     What is looked at is what the tree holds: the file may be written at any moment.
     """
-    made = tree(root, paths)
     if lock_file.NAME not in paths:
-        return made, []
+        return tree(root, paths), []
     last = _commit_of(root, f"refs/heads/{here.wip}") or _upstream(root, here, here.wip)
     if not last or not _has(root, last, here.commit):
         last = here.commit
-    for attempt in range(_ATTEMPTS):
+    for _ in lock_file.patiently(_ATTEMPTS):
+        made = tree(root, paths)
         if not lock_file.is_cut(root, made, last):
             return made, []
-        time.sleep(0.1 * 2**attempt)
-        made = tree(root, paths)
     oid = processes.git_line(root, "rev-parse", "--verify", "--quiet", f"{last}:{lock_file.NAME}")
     fact = f"{lock_file.NAME} is cut off in the middle: its last whole version is saved instead."
     kept = [path for path in paths if path != lock_file.NAME]

@@ -6,10 +6,7 @@ by a larger one of its name: a cut shard by the whole one, and a checkpoint by o
 since a checkpoint holds the loss of each step.
 """
 
-import contextlib
-import os
 import threading
-import time
 from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +14,7 @@ from pathlib import Path
 
 from backtracking import artifacts, progress
 from backtracking.errors import UserError
+from backtracking.operations import arriving
 from backtracking.operations.items import Item
 from backtracking.operations.parts import partial
 from backtracking.operations.parts.partial import Index, Part
@@ -26,7 +24,6 @@ from backtracking.operations.remotes.store_errors import StoreError
 
 N_THREADS = 8
 _KEPT = "it is here already"
-_STALE_S = 3600
 
 
 @dataclass
@@ -139,12 +136,11 @@ class _Bringer:
         self._failed = threading.Event()
 
     def __enter__(self) -> "_Bringer":
-        _sweep(self._arriving)
+        arriving.sweep(self._arriving)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._arriving.rmdir()
+        arriving.leave(self._arriving)
 
     def bring_all(self, parts: list[Part]) -> None:
         """Brings parts, and notes what came of each."""
@@ -168,7 +164,7 @@ class _Bringer:
             return _KEPT
         if self._failed.is_set():
             return "the remote failed before its turn"
-        fresh = self._arriving / f"{part.sha256}.{os.getpid()}.{threading.get_ident()}"
+        fresh = arriving.name(self._arriving, part.sha256)
         try:
             self._bucket.get(part.key, fresh)
             if artifacts.sha256_file(fresh) != part.sha256:
@@ -183,11 +179,3 @@ class _Bringer:
             return str(error).rstrip(".")
         finally:
             fresh.unlink(missing_ok=True)
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what was left there by a killed process more than an hour ago."""
-    for path in folder.glob("*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.lstat().st_mtime > _STALE_S:
-                path.unlink()

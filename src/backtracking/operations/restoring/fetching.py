@@ -5,17 +5,15 @@ its name; a folder's list enters after its files. No lock of DVC is taken for it
 cache stays, so a fetch that was interrupted goes on where it stopped.
 """
 
-import contextlib
 import hashlib
-import os
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from backtracking import progress
+from backtracking.operations import arriving
 from backtracking.operations.items import Item
 from backtracking.operations.proof import expected as expectation
 from backtracking.operations.proof import manifests
@@ -26,7 +24,6 @@ from backtracking.operations.remotes.store_errors import StoreError
 from backtracking.operations.threads import in_threads
 
 N_THREADS = 8
-_STALE_S = 3600
 
 
 @dataclass(frozen=True)
@@ -105,12 +102,11 @@ class _Fetcher:
         self._lock = threading.Lock()
 
     def __enter__(self) -> "_Fetcher":
-        _sweep(self._arriving)
+        arriving.sweep(self._arriving)
         return self
 
     def __exit__(self, *_: object) -> None:
-        with contextlib.suppress(OSError):
-            self._arriving.rmdir()
+        arriving.leave(self._arriving)
 
     def bring(self, out: Out) -> None:
         """Brings an out, unless the remote has failed before."""
@@ -148,7 +144,7 @@ class _Fetcher:
     def _fetch(self, wanted: Object) -> Loss | None:
         place = self._wanted.cached(wanted.oid)
         if not _is_here(place, wanted.oid):
-            fresh = self._arriving / f"{wanted.oid}.{os.getpid()}.{threading.get_ident()}"
+            fresh = arriving.name(self._arriving, wanted.oid)
             try:
                 if loss := self._arrive(wanted, fresh):
                     return loss
@@ -193,14 +189,6 @@ def _enter(fresh: Path, place: Path) -> None:
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def _sweep(folder: Path) -> None:
-    """Removes what a killed fetch left there more than an hour ago."""
-    for path in folder.glob("*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.lstat().st_mtime > _STALE_S:
-                path.unlink()
 
 
 def _told_of(error: StoreError, arriving: Path) -> str:
