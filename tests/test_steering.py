@@ -281,3 +281,20 @@ def test_a_readout_asks_after_a_suffix_that_is_not_steered(
                 logits = loaded.model(ids).logits[0, -1]
             expected = float(logits[for_id] - logits[against_id])
             assert found[row, number] == pytest.approx(expected, abs=1e-4)
+
+
+def test_what_is_read_once_before_a_readout_makes_no_difference(
+    loaded: LoadedModel, vectors: Tensor
+) -> None:
+    """An arm that changes every position has all arms read everything."""
+    arms = [
+        Arm(vectors[0], "decision"),
+        Arm(vectors[1], "decision", "project_out"),
+        Arm(vectors[2], "decision", "noise", 1),
+    ]
+    asked = ([8, 6], 12, 20)
+    shared = [Prefix(one.ids, one.n_prompt, one.decisions[-1:]) for one in PREFIXES]
+    alone = read_out(loaded, LAYER, shared, asked[0], arms, *asked[1:])
+    beside = read_out(loaded, LAYER, shared, asked[0], [*arms, Arm(ZERO, "all")], *asked[1:])
+    np.testing.assert_allclose(alone, beside[:3], atol=1e-5)
+    assert len(np.unique(alone.round(4), axis=0)) == 3

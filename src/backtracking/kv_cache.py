@@ -1,9 +1,16 @@
-"""A key-value cache for generation that does not copy the past at every token."""
+"""Key-value caches: one that grows without copying the past, and one whose past many rows share."""
 
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
+
+from backtracking.models import LoadedModel
 
 CHUNK = 32
 """Positions that a buffer grows by. The gaps that a large chunk leaves between rows make attention
@@ -17,6 +24,32 @@ def empty_cache(config: PreTrainedConfig) -> DynamicCache:
         GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
     ]
     return cache
+
+
+@torch.inference_mode()
+def read(loaded: LoadedModel, ids: Sequence[int]) -> DynamicCache:
+    """Keys and values of these tokens, in one row."""
+    cache = DynamicCache(config=loaded.model.config)
+    tokens = torch.tensor([list(ids)], device=loaded.device)
+    loaded.model(input_ids=tokens, past_key_values=cache, use_cache=True)
+    return cache
+
+
+def repeated(cache: DynamicCache, n: int) -> DynamicCache:
+    """The one row of a cache as n rows that share their memory, where its layers allow it.
+
+    The cache itself stays as it is when the rows grow.
+    """
+    found = copy.deepcopy(cache)
+    layers: list[Any] = found.layers
+    for layer in layers:
+        if type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None:
+            layer.keys, layer.values = (
+                one.expand(n, *one.shape[1:]) for one in (layer.keys, layer.values)
+            )
+        else:
+            layer.batch_repeat_interleave(n)
+    return found
 
 
 class GrowingLayer(DynamicLayer):

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
+from transformers import DynamicCache
 
-from backtracking import edits, hooks
+from backtracking import edits, hooks, kv_cache
 from backtracking.generation import Where
 from backtracking.models import LoadedModel
 
@@ -152,11 +153,12 @@ def read_out(
     """Log-odds of one token against another after a suffix is appended to each prefix.
 
     The vector is added within the prefix, so that the suffix asks for what the model holds there.
+    What stands before the first position that an arm changes is read once for all of them.
     """
     found = np.zeros((len(arms), len(prefixes)))
     for number, prefix in enumerate(prefixes):
         longer = Prefix([*prefix.ids, *suffix], prefix.n_prompt, prefix.decisions)
-        clean = _read(loaded, layer, [longer])
+        clean = _read(loaded, layer, [longer], _first_changed(prefix, arms))
         last = _run(loaded, layer, [longer], clean, arms, len(prefix.ids))[0, :, -1]
         found[:, number] = _numpy(last[:, for_id] - last[:, against_id])
     return found
@@ -179,27 +181,44 @@ class _Clean:
     """Prefixes read without steering: what the blocks up to the layer give, once for all arms.
 
     Attributes:
+        start: the first position that is kept; from 1 on there is one prefix.
+        past: keys and values of the positions before it.
         ids: token ids, padded on the right, where no position sees the padding.
         output: what block `layer` returned, as it returned it.
         log_probabilities: of the next token.
     """
+
+    start: int
+    past: DynamicCache | None
 
     ids: Int[Tensor, "prefixes pos"]
     output: Any
     log_probabilities: Float[Tensor, "prefixes pos d_vocab"]
 
 
-def _read(loaded: LoadedModel, layer: int, prefixes: Sequence[Prefix]) -> _Clean:
+def _read(loaded: LoadedModel, layer: int, prefixes: Sequence[Prefix], start: int = 0) -> _Clean:
     outputs: list[Any] = []
-    ids = _pad([torch.tensor(prefix.ids) for prefix in prefixes]).to(loaded.device)
+    past = kv_cache.read(loaded, prefixes[0].ids[:start]) if start else None
+    ids = _pad([torch.tensor(prefix.ids[start:]) for prefix in prefixes]).to(loaded.device)
     handle = loaded.blocks[layer].register_forward_hook(
         lambda _block, _inputs, output: outputs.append(output)
     )
     try:
-        logits = loaded.model(input_ids=ids, use_cache=False).logits
+        log_probabilities = _log_probabilities(loaded, ids, past)
     finally:
         handle.remove()
-    return _Clean(ids, outputs[0], logits.float().log_softmax(dim=-1))
+    return _Clean(start, past, ids, outputs[0], log_probabilities)
+
+
+def _log_probabilities(
+    loaded: LoadedModel, ids: Int[Tensor, "rows pos"], past: DynamicCache | None
+) -> Float[Tensor, "rows pos d_vocab"]:
+    if past is None:
+        logits = loaded.model(input_ids=ids, use_cache=False).logits
+    else:
+        rows = kv_cache.repeated(past, len(ids))
+        logits = loaded.model(input_ids=ids, past_key_values=rows, use_cache=True).logits
+    return logits.float().log_softmax(dim=-1)
 
 
 def _run(
@@ -213,15 +232,24 @@ def _run(
     """Log-probabilities of the next token under every arm; blocks up to the layer do not run."""
     n_arms = len(arms)
     vectors = _vectors(arms, "add").repeat(len(prefixes), 1)
-    masks = _pad([mask_of(prefix, arm.where, end) for prefix in prefixes for arm in arms])
+    masks = _pad(
+        [mask_of(prefix, arm.where, end)[clean.start :] for prefix in prefixes for arm in arms]
+    )
     with (
         _resume_after(loaded.blocks, layer, clean.output, n_arms),
         hooks.add_vector(loaded.blocks, layer, vectors.to(loaded.device), masks.to(loaded.device)),
         _other_edits(loaded, layer, prefixes, clean, arms, masks.to(loaded.device)),
     ):
         rows = clean.ids.repeat_interleave(n_arms, dim=0)
-        logits = loaded.model(input_ids=rows, use_cache=False).logits
-    return logits.float().log_softmax(dim=-1).unflatten(0, (len(prefixes), n_arms))
+        found = _log_probabilities(loaded, rows, clean.past)
+    return found.unflatten(0, (len(prefixes), n_arms))
+
+
+def _first_changed(prefix: Prefix, arms: Sequence[Arm]) -> int:
+    """The first position that any arm changes; the last, where none does."""
+    changed = torch.stack([mask_of(prefix, arm.where) for arm in arms]).any(dim=0)
+    changed[-1] = True
+    return int(changed.nonzero()[0])
 
 
 @contextmanager
@@ -245,7 +273,7 @@ def _other_edits(
             values = resid_post.repeat_interleave(len(arms), dim=0).clone()
             for row, (prefix, arm) in enumerate((p, a) for p in prefixes for a in arms):
                 if arm.edit == "noise":
-                    added = noise_of(prefix, arm).to(values)
+                    added = noise_of(prefix, arm).to(values)[clean.start :]
                     values[row, : len(added)] += added
             where = masks & noisy.repeat(len(prefixes))[:, None]
             stack.enter_context(edits.patch(block, values, where))

@@ -5,19 +5,17 @@ prefix is read once, into a key-value cache, and every edit is a row that reads 
 deciding token and what is appended to it.
 """
 
-import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
-from backtracking import edits, hooks
+from backtracking import edits, hooks, kv_cache
 from backtracking.models import LoadedModel
 
 Span = Literal["E1", "E2"]
@@ -48,13 +46,9 @@ def clean(loaded: LoadedModel) -> Edit:
     return Edit("add", 0, torch.zeros(loaded.d_model), "E1")
 
 
-@torch.inference_mode()
 def read_prefix(loaded: LoadedModel, ids: Sequence[int]) -> DynamicCache:
     """Keys and values of all tokens of a prefix but the last, in one row."""
-    cache = DynamicCache(config=loaded.model.config)
-    tokens = torch.tensor([list(ids[:-1])], device=loaded.device)
-    loaded.model(input_ids=tokens, past_key_values=cache, use_cache=True)
-    return cache
+    return kv_cache.read(loaded, ids[:-1])
 
 
 @torch.inference_mode()
@@ -82,7 +76,9 @@ def run_tails(
         tokens = torch.tensor([list(tail_ids)] * len(chunk), device=loaded.device)
         with _editing(loaded, chunk, len(tail_ids), donor):
             logits = loaded.model(
-                input_ids=tokens, past_key_values=_repeat(cache, len(chunk)), use_cache=True
+                input_ids=tokens,
+                past_key_values=kv_cache.repeated(cache, len(chunk)),
+                use_cache=True,
             ).logits
         found.append(logits.float().log_softmax(dim=-1))
     return torch.cat(found)
@@ -96,20 +92,6 @@ def read_donor(
     with hooks.capture(loaded.blocks, range(loaded.n_layers)) as resid_post_by_layer:
         log_p = run_tails(loaded, cache, tail_ids, [clean(loaded)], 1)[0]
     return log_p, {layer: values[0] for layer, values in resid_post_by_layer.items()}
-
-
-def _repeat(cache: DynamicCache, n: int) -> DynamicCache:
-    """The one row of a cache as n rows that share their memory, where its layers allow it."""
-    repeated = copy.deepcopy(cache)
-    layers: list[Any] = repeated.layers
-    for layer in layers:
-        if type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None:
-            layer.keys, layer.values = (
-                one.expand(n, *one.shape[1:]) for one in (layer.keys, layer.values)
-            )
-        else:
-            layer.batch_repeat_interleave(n)
-    return repeated
 
 
 @contextmanager
