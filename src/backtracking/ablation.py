@@ -8,7 +8,8 @@ their share of an attention's output is exact in some architectures only.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal, get_args
+from itertools import chain
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -159,8 +160,10 @@ def force(
     for group in progress.track(groups, "ablating", unit="batches"):
         places = [_Places.of(prefixes[number], others[number]) for number in group]
         ids = _pad([torch.tensor(prefixes[number].ids) for number in group])
-        clean = _log_probabilities(ablator.loaded, ids)
-        for arm, found in enumerate([clean, *(_ablate(ablator, ids, places, a) for a in arms)]):
+        with edits.outputs_of(dict(enumerate(ablator.loaded.blocks))) as output_by_layer:
+            clean = _log_probabilities(ablator.loaded, ids)
+        ablated = (_ablate(ablator, ids, places, output_by_layer, arm) for arm in arms)
+        for arm, found in enumerate(chain([clean], ablated)):
             divergence = (clean.exp() * (clean - found)).sum(dim=2)
             marked = found[:, :, list(marked_ids)].exp().sum(dim=2)
             for row, number in enumerate(group):
@@ -194,12 +197,22 @@ class _Places:
 
 
 def _ablate(
-    ablator: Ablator, ids: Tensor, places: Sequence[_Places], arm: Arm
+    ablator: Ablator,
+    ids: Tensor,
+    places: Sequence[_Places],
+    output_by_layer: Mapping[int, Any],
+    arm: Arm,
 ) -> Float[Tensor, "rows pos d_vocab"]:
+    """The whole model's outputs below the component's block are taken as they are."""
     where = torch.zeros(ids.shape, dtype=torch.bool)
     for row, at in enumerate(places):
         where[row, at.decisions if arm.place == "decision" else at.others] = True
-    with ablator.without([arm.component], arm.value, where):
+    blocks, layer = ablator.loaded.blocks, arm.component.layer
+    with ExitStack() as stack:
+        stack.enter_context(ablator.without([arm.component], arm.value, where))
+        if layer > 0:
+            below = output_by_layer[layer - 1]
+            stack.enter_context(edits.resume_after(blocks, layer - 1, below))
         return _log_probabilities(ablator.loaded, ids)
 
 

@@ -5,8 +5,9 @@ The companions of `hooks.add_vector`: `patch` writes other values in, `ablate` o
 part of one that writes into the stream. Where nothing is to change, every bit stays.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -65,6 +66,54 @@ def project_out(
 
     with _editing(module, remove, where):
         yield
+
+
+@contextmanager
+def outputs_of(modules: Mapping[int, nn.Module]) -> Iterator[dict[int, Any]]:
+    """What each module returned in the latest call, as it returned it: a tuple where it is one."""
+    found: dict[int, Any] = {}
+
+    def keep(number: int, _module: nn.Module, _inputs: Any, output: Any) -> None:
+        found[number] = output
+
+    handles = [
+        module.register_forward_hook(partial(keep, number)) for number, module in modules.items()
+    ]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def resume_after(
+    blocks: Sequence[nn.Module], layer: int, output: Any, n_rows: int = 1
+) -> Iterator[None]:
+    """Has block `layer` return `output`, `n_rows` times each row, and the blocks below it not run.
+
+    For runs that differ above it alone: what they share up to there is computed once.
+
+    Args:
+        blocks: the decoder blocks.
+        layer: the last one that does not run.
+        output: what it returned, as `outputs_of` has it.
+        n_rows: rows of the runs for each of its rows.
+    """
+    resid_post, *rest = output if isinstance(output, tuple) else (output,)
+    repeated = resid_post.repeat_interleave(n_rows, dim=0)
+    returned = (repeated, *rest) if isinstance(output, tuple) else repeated
+    skipped = blocks[: layer + 1]
+    own = [block.__dict__.get("forward") for block in skipped]
+    for block in skipped:
+        block.forward = lambda *_args, **_kwargs: returned
+    try:
+        yield
+    finally:
+        for block, forward in zip(skipped, own, strict=True):
+            del block.forward
+            if forward is not None:
+                block.forward = forward
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import DynamicCache
 
 from backtracking import edits, hooks, kv_cache
@@ -197,17 +197,11 @@ class _Clean:
 
 
 def _read(loaded: LoadedModel, layer: int, prefixes: Sequence[Prefix], start: int = 0) -> _Clean:
-    outputs: list[Any] = []
     past = kv_cache.read(loaded, prefixes[0].ids[:start]) if start else None
     ids = _pad([torch.tensor(prefix.ids[start:]) for prefix in prefixes]).to(loaded.device)
-    handle = loaded.blocks[layer].register_forward_hook(
-        lambda _block, _inputs, output: outputs.append(output)
-    )
-    try:
+    with edits.outputs_of({layer: loaded.blocks[layer]}) as output_by_layer:
         log_probabilities = _log_probabilities(loaded, ids, past)
-    finally:
-        handle.remove()
-    return _Clean(start, past, ids, outputs[0], log_probabilities)
+    return _Clean(start, past, ids, output_by_layer[layer], log_probabilities)
 
 
 def _log_probabilities(
@@ -236,7 +230,7 @@ def _run(
         [mask_of(prefix, arm.where, end)[clean.start :] for prefix in prefixes for arm in arms]
     )
     with (
-        _resume_after(loaded.blocks, layer, clean.output, n_arms),
+        edits.resume_after(loaded.blocks, layer, clean.output, n_arms),
         hooks.add_vector(loaded.blocks, layer, vectors.to(loaded.device), masks.to(loaded.device)),
         _other_edits(loaded, layer, prefixes, clean, arms, masks.to(loaded.device)),
     ):
@@ -294,30 +288,6 @@ def _vectors(arms: Sequence[Arm], edit: Edit) -> Float[Tensor, "arms d_model"]:
     return torch.stack(
         [arm.vector if arm.edit == edit else torch.zeros_like(arm.vector) for arm in arms]
     )
-
-
-@contextmanager
-def _resume_after(
-    blocks: Sequence[nn.Module], layer: int, output: Any, n_arms: int
-) -> Iterator[None]:
-    """Has block `layer` return `output`, a row for each arm, and the blocks below it nothing new.
-
-    All arms have the same residual stream up to there, so it is computed once.
-    """
-    resid_post, *rest = output if isinstance(output, tuple) else (output,)
-    repeated = resid_post.repeat_interleave(n_arms, dim=0)
-    returned = (repeated, *rest) if isinstance(output, tuple) else repeated
-    skipped = blocks[: layer + 1]
-    own = [block.__dict__.get("forward") for block in skipped]
-    for block in skipped:
-        block.forward = lambda *_args, **_kwargs: returned
-    try:
-        yield
-    finally:
-        for block, forward in zip(skipped, own, strict=True):
-            del block.forward
-            if forward is not None:
-                block.forward = forward
 
 
 def _pad(rows: Sequence[Tensor]) -> Tensor:
