@@ -41,6 +41,11 @@ def test_a_large_result_comes_back_whole() -> None:
     assert found is not None and float(found.sum()) == 3_000_000
 
 
+def test_forks_say_nothing_when_all_is_done(capfd: pytest.CaptureFixture[str]) -> None:
+    run_side_by_side([partial(multiply, 1), partial(multiply, 2), partial(multiply, 3)], 2, "done")
+    assert "nterrupted" not in capfd.readouterr().err
+
+
 def refuse() -> None:
     """A job that ends in an error that users read."""
     raise UserError("Expected a model, found none.", "Train one.")
@@ -67,7 +72,7 @@ from backtracking import interruption
 from backtracking.forks import run_side_by_side
 
 def wait():
-    print(os.getpid(), flush=True)
+    os.write(1, f"{os.getpid()}\\n".encode())  # at once: two processes write
     time.sleep(60)
 
 interruption.install()

@@ -89,16 +89,21 @@ def run_side_by_side(jobs: Sequence[Callable[[], R]], n_at_once: int, descriptio
                     if waiting:
                         running[pipe] = _give(pipe, waiting)
                     advance(1)
+        for pipe in process_of:
+            pipe.send(None)
+    except BaseException:
+        for process in process_of.values():
+            process.kill()  # jobs keep nothing on disk, so there is nothing to put away
+        raise
     finally:
         for pipe, process in forks:
-            pipe.close()
-            process.terminate()
             process.join()
+            pipe.close()
     return [results[number] for number in range(len(jobs))]
 
 
 def _start(jobs: Sequence[Callable[[], R]]) -> tuple[Connection, ForkProcess]:
-    """A fork that does the jobs whose numbers it is given, and the pipe to it."""
+    """A fork that does the jobs whose numbers it is given until it is given None, and its pipe."""
     context = multiprocessing.get_context("fork")
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(jobs, theirs))
@@ -125,10 +130,9 @@ def _work(jobs: Sequence[Callable[[], R]], pipe: Connection) -> None:
     interruption.install()
     torch.set_num_threads(1)
     with progress.silence():
-        while True:
-            job = jobs[pipe.recv()]
+        while (number := pipe.recv()) is not None:
             try:
-                outcome: tuple[R | None, Exception | None] = (job(), None)
+                outcome: tuple[R | None, Exception | None] = (jobs[number](), None)
             except Exception as error:
                 outcome = (None, error)
             # As bytes: torch would send a tensor as a handle on memory that goes with this process.

@@ -109,8 +109,12 @@ class Inputs:
 
     @property
     def targets(self) -> list[str]:
-        """Roles of the models that are steered."""
-        return [self.base_by_role["reasoning"], "reasoning", *self.controls]
+        """Roles of the models that are steered: all, those of the pair under study first."""
+        return [self.base_by_role["reasoning"], *self.base_by_role, *self.other_bases]
+
+    def is_base(self, role: str) -> bool:
+        """Whether a role is a base: it never backtracks, so there is nothing to set free."""
+        return role in self.base_by_role.values()
 
     def sources(self, target: str) -> list[str]:
         """Roles whose directions a target is steered along: every model's in the reasoning model.

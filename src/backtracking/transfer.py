@@ -31,21 +31,21 @@ def transfer_matrix(
     Args:
         inputs: the pairs.
         measured: forced runs by target.
-        reports: rows of `reports.report`, of the base at both kinds.
+        reports: rows of `reports.report`, of every base at both kinds.
         bootstrap: resamples and level.
     """
-    base = inputs.base_by_role["reasoning"]
     rows = []
     for target, runs in measured.items():
+        is_base = inputs.is_base(target)
         for source in inputs.sources(target):
             for kind, dose in CLAIMED:
                 if not (runs.kind == kind).any():
                     continue
                 effect = effect_of(runs, Label(source, dose, "decision"), kind, bootstrap)
-                control = shift_of(reports, target, source, kind) if target == base else None
+                control = shift_of(reports, target, source, kind) if is_base else None
                 rows.append(
                     {"source": source, "target": target, "kind": kind, "dose": dose}
-                    | cell(effect, control, needs_control=target == base)
+                    | cell(effect, control, needs_control=is_base)
                 )
     return rows
 

@@ -102,7 +102,7 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, n_at_once: int = 1
         "spread": asdict(_spread(params, measured["reasoning"], primary)),
         "signs": [row for one in measured.values() for row in signs(one, bootstrap)],
         "reports": reports,
-        "free": [row for role in inputs.targets[1:] for row in ran["free runs", role]],
+        "free": [row for role in inputs.base_by_role for row in ran["free runs", role]],
     }
 
 
@@ -138,8 +138,9 @@ def _run_parts(
 
 
 def _asked(inputs: Inputs) -> list[tuple[str, float, str]]:
-    """Kind of decision, dose and model of every report: the base's positive controls among them."""
-    return [("alive", 1.0, role) for role in inputs.targets] + [("over", -1.0, inputs.targets[0])]
+    """Kind of decision, dose and model of every report: the bases' positive controls among them."""
+    asked = [("alive", 1.0, role) for role in inputs.targets]
+    return asked + [("over", -1.0, role) for role in inputs.targets if inputs.is_base(role)]
 
 
 def respond_to_doses(

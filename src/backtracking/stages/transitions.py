@@ -68,26 +68,24 @@ def run(
     parts_by_role = study.read_parts(params, corpus, store_by_role, place.layer)
     parts = parts_by_role[role]
     with ThreadPoolExecutor(params.n_threads) as pool:
-        fitting = pool.submit(study.fit_all, params, parts_by_role)
-        # All that waits for no fit is done beside them.
-        climbed = climbing.climb_everywhere(params, corpus, store_by_role, place.layer)
-        noise = dial.turn(
-            (parts.train, parts.dev, parts.test), params.kappas, params.grid, params.ridges,
-            bootstrap, params.n_draws, params.seed,
+        climbing_up = pool.submit(
+            climbing.climb_everywhere, params, corpus, store_by_role, place.layer
+        )
+        fitting = study.begin(params, parts_by_role, bootstrap, pool)
+        turning = pool.submit(
+            dial.turn, (parts.train, parts.dev, parts.test), params.kappas, params.grid,
+            params.ridges, bootstrap, params.n_draws, params.seed,
         )  # fmt: skip
-        representation = representation_rows(corpus, forms, store_by_role, bootstrap)
-        chosen = fitting.result()
-    loss_by_model = study.test_losses(chosen, parts_by_role)
+        sharing = pool.submit(representation_rows, corpus, forms, store_by_role, bootstrap)
+    fitted, climbed = [one.result() for one in fitting], climbing_up.result()
+    chosen = {name: model for one in fitted for name, model in one.chosen.items()}
+    loss_by_model = {name: loss for one in fitted for name, loss in one.loss.items()}
     ladder, error_share = climb_up(params, bootstrap, corpus, laws, climbed, loaded)
     answer = LABELS.index("final-answer")
     return {
         "models": study.score_models(loss_by_model, parts.test, bootstrap),
         "densities": {
-            "models": [
-                row
-                for one, its in parts_by_role.items()
-                for row in study.score_densities(chosen, its, one, bootstrap)
-            ],
+            "models": [row for one in fitted for row in one.densities],
             "variance_share": [
                 row
                 for one, store in store_by_role.items()
@@ -108,9 +106,9 @@ def run(
                 laws[corpus.scored_rows("test")], loss_by_model, parts.test, bootstrap
             ),
         },
-        "noise": noise,
+        "noise": turning.result(),
         "latents": study.compare_latents(chosen, parts, corpus, role, bootstrap),
-        "representation": representation,
+        "representation": sharing.result(),
         "selection": {
             "chosen_on": "dev",
             "layer": place.layer,

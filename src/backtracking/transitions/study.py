@@ -1,6 +1,7 @@
 """The study of state models on one corpus: place on dev, models, densities, latent states."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from backtracking.extraction.reader import ActivationStore
 from backtracking.statistics import Bootstrap
 from backtracking.transitions import agreement, density, em
-from backtracking.transitions.classes import CLASSES, Chosen, choose
+from backtracking.transitions.classes import CLASSES, Chosen, Grid, choose
 from backtracking.transitions.corpus import Corpus, read_at, sentence_ends
 from backtracking.transitions.plan import Plan
 from backtracking.transitions.scoring import best, compare, losses, nll
@@ -46,6 +47,21 @@ class Place:
     grid: list[dict[str, Any]]
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """State models on one role's parts.
+
+    Attributes:
+        chosen: by `<role>/<class>`.
+        loss: -log p of what followed each test sentence, by the same names.
+        densities: rows of `score_densities`.
+    """
+
+    chosen: dict[str, Chosen]
+    loss: dict[str, np.ndarray]
+    densities: list[dict[str, Any]]
+
+
 def choose_place(plan: Plan, corpus: Corpus, store: ActivationStore) -> Place:
     """The layer at which a hidden Markov model predicts dev best."""
     tried = {}
@@ -73,21 +89,35 @@ def read_parts(
     }
 
 
-def fit_all(plan: Plan, parts_by_role: Mapping[str, Parts]) -> dict[str, Chosen]:
-    """Every class, named `<role>/<class>`.
+def begin(
+    plan: Plan, parts_by_role: Mapping[str, Parts], bootstrap: Bootstrap, pool: Executor
+) -> list[Future[Fitted]]:
+    """The fits of every role, the first role's with the classes that read labels alone.
 
-    Classes that read labels alone have the role `labels`. The first role chooses the number of
-    hidden states of the HMM, and the others have as many; regimes are chosen in each.
+    Waits for these: they choose the number of hidden states of the HMM, and the others have as
+    many. Regimes are chosen in each.
     """
-    chosen: dict[str, Chosen] = {}
-    grid, names = plan.grid, CLASSES
-    for role, parts in parts_by_role.items():
-        for name in names:
-            owner = role if name in OF_A_ROLE else "labels"
-            chosen[f"{owner}/{name}"] = choose(name, parts.train, parts.dev, grid)
-        names = OF_A_ROLE
-        grid = replace(grid, hmm_states=(chosen[f"{plan.roles[0]}/hmm"].setting["n_states"],))
-    return chosen
+    (first, its), *others = parts_by_role.items()
+    own = pool.submit(fit_role, plan.grid, first, its, CLASSES, bootstrap)
+    n_states = own.result().chosen[f"{first}/hmm"].setting["n_states"]
+    grid = replace(plan.grid, hmm_states=(n_states,))
+    return [own] + [
+        pool.submit(fit_role, grid, role, parts, OF_A_ROLE, bootstrap) for role, parts in others
+    ]
+
+
+def fit_role(
+    grid: Grid, role: str, parts: Parts, names: Sequence[str], bootstrap: Bootstrap
+) -> Fitted:
+    """Classes of models on one role's parts; the role of those that read no `x` is `labels`."""
+    chosen = {
+        f"{role if name in OF_A_ROLE else 'labels'}/{name}": choose(
+            name, parts.train, parts.dev, grid
+        )
+        for name in names
+    }
+    loss = {name: losses(one.model.predict(parts.test), parts.test) for name, one in chosen.items()}
+    return Fitted(chosen, loss, score_densities(chosen, parts, role, bootstrap))
 
 
 def score_models(
@@ -98,18 +128,6 @@ def score_models(
     return [
         dict(zip(("role", "class"), row.pop("model").split("/"), strict=True)) | row for row in rows
     ]
-
-
-def test_losses(
-    chosen: Mapping[str, Chosen], parts_by_role: Mapping[str, Parts]
-) -> dict[str, np.ndarray]:
-    """-log p of what followed each test sentence, by model."""
-    first = next(iter(parts_by_role.values()))
-    found = {}
-    for name, one in chosen.items():
-        parts = parts_by_role.get(name.split("/")[0], first)
-        found[name] = losses(one.model.predict(parts.test), parts.test)
-    return found
 
 
 def score_densities(
