@@ -115,11 +115,15 @@ def test_gpu_stages_write_nothing_for_git_and_only_summary_does() -> None:
             assert uncached == ["results/smoke/metrics.json"]
         elif name != "summary":
             assert not uncached
-            assert len(stage["outs"]) == 1 or name == "controls"
+            assert len(stage["outs"]) == 1 or name in ("controls", "extract-controls")
 
 
-def test_roles_in_matrices_are_the_pair_and_its_controls() -> None:
-    assert STAGES["extract"]["matrix"]["role"] == list(ROLES.all)
+def test_every_model_is_extracted_the_pair_in_stages_of_its_own() -> None:
+    assert STAGES["extract"]["matrix"]["role"] == ["base", "reasoning"]
+    stage = STAGES["extract-controls"]
+    assert stage["cmd"].split()[-len(CONTROL_MODELS) :] == CONTROL_MODELS
+    assert stage["outs"] == [f"data/interim/activations/{role}" for role in CONTROL_MODELS]
+    assert {f"models/{role}" for role in CONTROL_MODELS} <= set(stage["deps"])
 
 
 @pytest.mark.parametrize("stage", WITHOUT_MODEL)

@@ -57,8 +57,8 @@ def extract(
 ) -> Extraction:
     """Makes `out` an activation store of the items, computing only what is not in `store`.
 
-    May be ended at any moment and started again: at most the unit in hand and the one being
-    written are lost, and the bytes of `out` are those of an undisturbed run.
+    May be ended at any moment and started again: at most the unit in hand is lost, on a GPU also
+    the one being written, and the bytes of `out` are those of an undisturbed run.
 
     Args:
         model: the model.

@@ -1,4 +1,8 @@
-"""Units that are missing: claimed, computed, and written while the next one is being computed."""
+"""Units that are missing: claimed, computed, written.
+
+A GPU computes the next unit while one is being written. Processors would only share themselves out
+between the two, which gains nothing (measured: 0.1 %), and a crash would cost both units.
+"""
 
 import os
 import sys
@@ -119,6 +123,8 @@ class Filler:
         if self._writing is not None:
             self._writing.result()
         self._writing = self._writer.submit(self._write, made.key, tensors, origin)
+        if self._reader.model.device.type == "cpu":
+            self._writing.result()
         return self._writing
 
     def _run(
