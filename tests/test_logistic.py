@@ -58,19 +58,57 @@ def test_coefficients_are_those_of_scikit_learn(width: int) -> None:
             assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("rank", [2, 64])
 def test_wide_cells_in_chunks_of_half_precision_agree_with_narrow_ones_at_once(
-    monkeypatch: pytest.MonkeyPatch,
+    rank: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Rows streamed, without a matrix as preconditioner, from a type of fewer bits."""
+    """Rows streamed, from a type of fewer bits, preconditioned by the largest directions."""
     features, labels, weights = draw(2, 300, 12, seed=1)
     features = features.to(torch.bfloat16)
     penalties = torch.tensor(PENALTIES, dtype=torch.float64)
     whole = logistic.fit(features.double(), labels, weights, penalties, Search(1e-9))
     monkeypatch.setattr(logistic, "_CHUNK_BYTES", 8 * 12 * 50)
     monkeypatch.setattr(logistic, "_DENSE", 0)
+    monkeypatch.setattr(logistic, "_RANK", rank)
     streamed = logistic.fit(features, labels, weights, penalties, Search(1e-9, 5000))
     assert torch.allclose(streamed.weight, whole.weight, rtol=1e-4, atol=1e-7)
-    assert streamed.n_passes > whole.n_passes
+    assert (streamed.n_passes > whole.n_passes) == (rank < 12)
+
+
+def test_a_few_massive_directions_do_not_make_the_search_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = torch.Generator().manual_seed(3)
+    common = torch.randn(600, 4, generator=generator)
+    features = torch.randn(1, 600, 60, generator=generator)
+    features += 30 * common @ torch.randn(4, 60, generator=generator)
+    labels = (common[:, :1] + torch.randn(600, 1, generator=generator) > 0)[None].double()
+    monkeypatch.setattr(logistic, "_DENSE", 0)
+    passes = []
+    for rank in (1, 16):
+        monkeypatch.setattr(logistic, "_RANK", rank)
+        found = logistic.fit(
+            features, labels, torch.ones_like(labels), torch.tensor([1e-3]), Search(1e-7)
+        )
+        assert found.gradient.max() <= 1e-7
+        passes.append(found.n_passes)
+    assert passes[1] < passes[0] / 2
+
+
+@pytest.mark.parametrize(("rows", "constant"), [(5, 0), (40, 30), (3, 29)])
+def test_wide_cells_of_few_rows_or_constant_features_are_fitted(
+    rows: int, constant: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = torch.randn(1, rows, 30, generator=torch.Generator().manual_seed(4))
+    features[:, :, :constant] = 7.0
+    labels = (torch.arange(rows) % 2 == 0).double()[None, :, None]
+    cell = (features, labels, torch.ones_like(labels), torch.tensor([1e-2]), Search(1e-8))
+    dense = logistic.fit(*cell)
+    monkeypatch.setattr(logistic, "_DENSE", 0)
+    wide = logistic.fit(*cell)
+    assert wide.gradient.max() <= 1e-8
+    assert torch.allclose(wide.weight, dense.weight, rtol=1e-4, atol=1e-6)
+    assert not wide.weight[0, :constant].any()
 
 
 def test_fits_do_not_depend_on_the_company_they_are_made_in() -> None:

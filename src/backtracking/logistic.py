@@ -2,9 +2,12 @@
 
 A cell is a matrix of features (one layer and offset). The fits of a cell differ in rows, labels
 and penalty only, so that one pass over the cell's rows serves all of them. The minimiser is
-L-BFGS (Nocedal and Wright, *Numerical Optimization*, algorithm 7.4), preconditioned by the
-features' covariance where that is small, with a Newton search along each step that needs no
-further pass. Rows are read in chunks, and all sums are in float64.
+L-BFGS (Nocedal and Wright, *Numerical Optimization*, algorithm 7.4), with a Newton search along
+each step that needs no further pass. Rows are read in chunks, and all sums are in float64.
+
+A search is preconditioned by the covariance of the features, or of the largest directions where it
+is wide (a randomized Nystrom approximation: Frangella, Tropp and Udell, arXiv 2110.02820). A few
+directions hold most of the variance of activations, and these are what makes a search long.
 """
 
 from collections.abc import Iterator
@@ -19,6 +22,7 @@ _CHUNK_BYTES = 2**22
 
 _WHOLE_BYTES = 2**26
 _DENSE = 512
+_RANK = 64
 _HISTORY = 10
 _SEARCHES = 12
 _SLOPE = 0.2
@@ -142,7 +146,7 @@ class _Design:
         self, features: Float[Tensor, "cells rows features"], used: Bool[Tensor, "cells rows"]
     ) -> None:
         self.features = features
-        weight = used.double()[:, None] / used.sum(dim=1)[:, None, None]
+        self._weight = weight = used.double()[:, None] / used.sum(dim=1)[:, None, None]
         self.mean = self._sum(weight)
         square = torch.zeros_like(self.mean)
         self.small = features.shape[2] <= _DENSE
@@ -183,6 +187,30 @@ class _Design:
         weight = theta[:, :-1] * self.inverse_scale.mT
         return weight, theta[:, -1] - (self.mean @ weight)[:, 0]
 
+    def largest_directions(
+        self,
+    ) -> tuple[Float[Tensor, "cells directions"], Float[Tensor, "cells features directions"]]:
+        """Eigenvalues of the covariance with their vectors: all, or the largest, approximately."""
+        if self.small:
+            values, basis = torch.linalg.eigh(self.covariance)
+            return values.clamp(min=0.0), basis
+        return self._sketched()
+
+    def _sketched(self) -> tuple[Tensor, Tensor]:
+        """The largest directions by a randomized Nystrom approximation, largest first."""
+        cells, _, width = self.features.shape
+        rank = min(_RANK, width)
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.randn(cells, width, rank, generator=generator, dtype=torch.float64)
+        test = torch.linalg.qr(drawn.to(self.mean.device)).Q
+        along = self.forward(torch.cat([test, test.new_zeros(cells, 1, rank)], dim=1))
+        image = self.backward(self._weight.mT * along)[:, :-1]
+        inner, vectors = torch.linalg.eigh(test.mT @ image)
+        held = inner > 1e-12 * inner[:, -1:]
+        half = image @ vectors * torch.where(held, inner, torch.inf).rsqrt()[:, None]
+        basis, values, _ = torch.linalg.svd(half, full_matrices=False)
+        return values.square(), basis
+
     def _sum(
         self, factors: Float[Tensor, "cells fits rows"]
     ) -> Float[Tensor, "cells fits features"]:
@@ -205,28 +233,21 @@ class _Problem:
         self.penalty = penalties.expand(width + 1, -1).clone()
         self.penalty[-1] = 0.0
         self.shape = (len(labels), width + 1, labels.shape[2])
-        self._curvature, self._basis = self._precondition(penalties)
-
-    def _precondition(self, penalties: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Eigenvalues of an approximate Hessian, and its eigenvectors where it is not diagonal.
-
-        The Hessian of the mean log loss is at most a quarter of the covariance.
-        """
-        cells, width, n_fits = self.shape
-        values, basis = self.labels.new_ones(cells, width - 1), None
-        if self.design.small:
-            values, basis = torch.linalg.eigh(self.design.covariance)
-        values = torch.cat([values.clamp(min=0.0), values.new_ones(cells, 1)], dim=1)
+        # The Hessian of the mean log loss is at most a quarter of the covariance.
+        values, self._basis = design.largest_directions()
         p = (self.shares * self.labels).sum(dim=1, keepdim=True)
-        return values[:, :, None] * (p * (1 - p)) + self.penalty, basis
+        self._of_intercept = p * (1 - p)
+        self._curvature = values[:, :, None] * self._of_intercept + penalties
+        self._is_whole = values.shape[1] == width
 
     def apply_preconditioner(self, vector: Tensor) -> Tensor:
         """The inverse of the approximate Hessian times a vector."""
-        if self._basis is None:
-            return vector / self._curvature
-        inside = torch.cat([self._basis.mT @ vector[:, :-1], vector[:, -1:]], dim=1)
-        inside = inside / self._curvature
-        return torch.cat([self._basis @ inside[:, :-1], inside[:, -1:]], dim=1)
+        inside = self._basis.mT @ vector[:, :-1]
+        found = self._basis @ (inside / self._curvature)
+        if not self._is_whole:
+            # All other directions as if they had the variance of the least of these.
+            found += (vector[:, :-1] - self._basis @ inside) / self._curvature[:, -1:]
+        return torch.cat([found, vector[:, -1:] / self._of_intercept], dim=1)
 
     def gradient(self, theta: Tensor, logits: Tensor) -> Tensor:
         """Gradient at `theta`, whose logits are known."""
