@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -94,6 +95,16 @@ def test_the_stage_writes_a_store_of_every_layer_and_the_same_one_again(
     main(workspace)
     assert contents(out) == before
     assert "0 of them computed now" in capsys.readouterr().out
+
+
+def test_the_role_controls_is_every_model_outside_the_pair(workspace: Workspace) -> None:
+    for role in ("base", "shuffled", "other-base", "other"):
+        shutil.copytree(workspace.model("reasoning"), workspace.model(role))
+    pairs = {"controls": {"shuffled": "base", "other": "other-base"}}
+    artifacts.write_json(workspace.params, {"extract": PARAMS, "models": pairs})
+    extract.main(["--root", str(workspace.root), "controls"])
+    made = {path.name for path in workspace.activations("any").parent.iterdir()}
+    assert made == {"shuffled", "other-base", "other"}
 
 
 def test_terminated_it_keeps_what_is_finished_and_goes_on_from_there(

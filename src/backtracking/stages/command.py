@@ -19,10 +19,9 @@ def run_stage(
     """Runs a stage's work on a workspace, with its signals and its errors readable.
 
     Args:
-        stage: called with the workspace and a role, for each role in turn; once, with an empty
-            one, where the stage takes none.
+        stage: called with the workspace and the role (empty where the stage takes none).
         argv: command line, or None for the process's own.
-        role: whether the stage takes roles of models as its arguments.
+        role: whether the stage takes the role of a model as its argument.
 
     Raises:
         SystemExit: with code 1 and one paragraph on standard error, for bad input.
@@ -30,7 +29,7 @@ def run_stage(
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", default=str(PROJECT_ROOT), help="the project's folder")
     if role:
-        parser.add_argument("role", nargs="+", help="of a model: base, reasoning, a control")
+        parser.add_argument("role", help="role of the model: base, reasoning, a control")
     options = parser.parse_args(argv)
     if argv is None:
         gc.freeze()  # what was imported is not garbage either, until the end
@@ -39,8 +38,7 @@ def run_stage(
         interruption.install()
         logging.getLogger("transformers").setLevel(logging.ERROR)
     try:
-        for one in options.role if role else [""]:
-            stage(Workspace(Path(options.root).resolve()), one)
+        stage(Workspace(Path(options.root).resolve()), options.role if role else "")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -1,6 +1,7 @@
 """What stands in the residual stream around each sentence, in one model of the study?
 
-Both models read the very token ids that `reasoning` wrote.
+All models read the very token ids that `reasoning` wrote. The control pairs' are extracted one
+after the other (role `controls`).
 
 Reads: models/<role>/, data/interim/traces/, data/processed/sentences/
 Writes: data/interim/activations/<role>/
@@ -17,7 +18,10 @@ from backtracking.extraction.engine import extract
 from backtracking.extraction.items import TraceFile
 from backtracking.extraction.planning import Positions, Request
 from backtracking.stages.command import run_stage
-from backtracking.workspace import Workspace
+from backtracking.workspace import Roles, Workspace
+
+PAIR = ("base", "reasoning")
+CONTROLS = "controls"
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,21 @@ class Params:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Makes data/interim/activations/<role>."""
+    """Makes data/interim/activations/<role>, of every control for the role `controls`."""
     run_stage(_main, argv, role=True)
 
 
 def _main(workspace: Workspace, role: str) -> None:
+    if role != CONTROLS:
+        _extract(workspace, role)
+        return
+    roles = params.load(Roles, "models", workspace.params)
+    for one in roles.all:
+        if one not in PAIR:
+            _extract(workspace, one)
+
+
+def _extract(workspace: Workspace, role: str) -> None:
     params_ = params.load(Params, "extract", workspace.params)
     prepare_torch(params_.n_threads)
     items = TraceFile(workspace.traces / "traces.jsonl", workspace.sentences / "sentences.jsonl")
