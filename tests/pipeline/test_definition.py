@@ -128,6 +128,16 @@ def test_every_model_is_extracted_the_pair_in_stages_of_its_own() -> None:
     assert {f"models/{role}" for role in CONTROL_MODELS} <= set(stage["deps"])
 
 
+def test_the_lock_records_these_stages_and_none_that_are_gone() -> None:
+    """DVC keeps the entry of a stage that was renamed, and what it names is expected to be saved."""
+    recorded = YAML(typ="safe", pure=True).load((ROOT / "dvc.lock").read_text())["stages"]
+    expected = set()
+    for name, stage in STAGES.items():
+        roles = stage.get("matrix", {}).get("role")
+        expected |= {f"{name}@{role}" for role in roles} if roles else {name}
+    assert set(recorded) == expected
+
+
 @pytest.mark.parametrize("stage", WITHOUT_MODEL)
 def test_stages_without_a_model_import_neither_torch_nor_transformers(stage: str) -> None:
     code = (
