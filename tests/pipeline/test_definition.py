@@ -129,7 +129,7 @@ def test_every_model_is_extracted_the_pair_in_stages_of_its_own() -> None:
 
 
 def test_the_lock_records_these_stages_and_none_that_are_gone() -> None:
-    """DVC keeps the entry of a stage that was renamed, and what it names is expected to be saved."""
+    """DVC keeps the entry of a stage that was renamed, for good."""
     recorded = YAML(typ="safe", pure=True).load((ROOT / "dvc.lock").read_text())["stages"]
     expected = set()
     for name, stage in STAGES.items():
