@@ -171,9 +171,9 @@ class Machine:
         return {path.relative_to(self.store).as_posix(): steps(path) for path in paths}
 
     def parts(self) -> dict[str, int]:
-        """When each checkpoint and each record of a shard in the store was written, by path."""
+        """When each checkpoint, portion and record of a shard in the store was written, by path."""
         found = {}
-        for pattern in ("checkpoints/[!.]*", "activations/[!.]*.json"):
+        for pattern in ("checkpoints/[!.]*", "traces/[!.]*", "activations/[!.]*.json"):
             for path in self.store.glob(pattern):
                 with contextlib.suppress(FileNotFoundError):
                     found[path.relative_to(self.store).as_posix()] = path.stat().st_mtime_ns

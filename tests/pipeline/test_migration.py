@@ -23,7 +23,7 @@ INTERVAL = 50
 
 def has_parts(stage: str) -> bool:
     """Whether a stage saves its work while it runs."""
-    return stage.startswith(("weights-", "controls", "extract"))
+    return stage.startswith(("weights-", "controls", "traces", "extract"))
 
 
 def recorded(project: Path) -> list[str]:
@@ -110,8 +110,8 @@ def stages_to_run(said: str) -> list[str]:
 def require_little_lost(last: Machine, new: Machine, will_run: list[str], made: set[str]) -> None:
     """What is done again is the stage that was killed, from its last checkpoint or sent shard on.
 
-    Every shard that was made has been sent, so only the one in hand is computed again. What ended
-    within the last two seconds may not have been sent either: of such short stages two.
+    Every shard or portion that was made has been sent, so only the one in hand is computed again.
+    What ended within the last two seconds may not have been sent either: of such short stages two.
     """
     *finished, killed = last.stages
     again = [stage for stage in finished if stage in will_run]
@@ -119,7 +119,7 @@ def require_little_lost(last: Machine, new: Machine, will_run: list[str], made: 
     if killed in will_run:
         for path, n_steps in last.checkpoints().items():
             assert n_steps - new.checkpoints().get(path, 0) <= INTERVAL
-        if killed.startswith("extract"):
+        if killed.startswith(("traces", "extract")):
             assert made <= new.parts().keys()
 
 

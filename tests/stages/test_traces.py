@@ -5,6 +5,7 @@ from tiny_models import save_model
 
 from backtracking import models
 from backtracking.models import LoadedModel
+from backtracking.portions import Portions
 from backtracking.stages.traces import Params, run
 from backtracking.traces import Problem
 
@@ -21,8 +22,10 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return models.load(save_model(tmp_path_factory.mktemp("model")))
 
 
-def test_every_rollout_is_kept_with_its_ids_reason_and_settings(loaded: LoadedModel) -> None:
-    result = run(PARAMS, loaded, PROBLEMS)
+def test_every_rollout_is_kept_with_its_ids_reason_and_settings(
+    loaded: LoadedModel, tmp_path: Path
+) -> None:
+    result = run(PARAMS, loaded, PROBLEMS, Portions(tmp_path, 1))
     assert [trace.trace_id for trace in result.sampled] == [
         f"p{n}/{sample}" for n in range(3) for sample in range(2)
     ]
@@ -37,15 +40,21 @@ def test_every_rollout_is_kept_with_its_ids_reason_and_settings(loaded: LoadedMo
     assert result.greedy[0].sampling == {"seed": 0, "temperature": 0.0, "max_new_tokens": 12}
 
 
-def test_counts_of_endings_are_those_of_all_sampled_traces(loaded: LoadedModel) -> None:
-    metrics = run(PARAMS, loaded, PROBLEMS).metrics
+def test_counts_of_endings_are_those_of_all_sampled_traces(
+    loaded: LoadedModel, tmp_path: Path
+) -> None:
+    metrics = run(PARAMS, loaded, PROBLEMS, Portions(tmp_path, 1)).metrics
     assert metrics["n_stop"] + metrics["n_length"] + metrics["n_empty"] == 6
     assert metrics["batch_check_n"] == 2
     assert metrics["batch_check_different"] == 0
 
 
-def test_samples_of_a_problem_differ_and_a_second_run_repeats_them(loaded: LoadedModel) -> None:
-    first, second = (run(PARAMS, loaded, PROBLEMS).sampled for _ in range(2))
+def test_samples_of_a_problem_differ_and_a_second_run_repeats_them(
+    loaded: LoadedModel, tmp_path: Path
+) -> None:
+    first, second = (
+        run(PARAMS, loaded, PROBLEMS, Portions(tmp_path / turn, 1)).sampled for turn in "ab"
+    )
     assert first == second
     assert any(a.token_ids != b.token_ids for a, b in zip(first[::2], first[1::2], strict=True))
 

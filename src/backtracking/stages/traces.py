@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass
 
 from backtracking import artifacts, models, params, progress, traces
 from backtracking.compute import prepare_torch
-from backtracking.generation import Generation, Sampling, compare_greedy, generate
+from backtracking.generation import Generation, Sampling, compare_greedy
 from backtracking.models import LoadedModel
+from backtracking.portions import Portions
 from backtracking.stages.command import run_stage
 from backtracking.traces import Problem, Trace
 from backtracking.workspace import Workspace
@@ -25,7 +26,8 @@ class Params:
         n_samples: sampled rollouts per problem of the study.
         temperature: of the sampled rollouts; the greedy ones have none.
         max_new_tokens: length at which a trace is cut.
-        batch_size: rollouts that share a call of the model.
+        batch_size: rollouts that share a call of the model; they are kept together, so that a crash
+            costs as many.
         n_batch_checks: greedy traces that are also written in a batch of one, and compared.
         seed: of every draw.
         n_threads: CPU threads, on which the last bits depend.
@@ -58,11 +60,20 @@ class Result:
     metrics: dict[str, int]
 
 
-def run(params: Params, loaded: LoadedModel, problems: Sequence[Problem]) -> Result:
-    """Samples the study's problems, and decodes every problem greedily."""
+def run(
+    params: Params, loaded: LoadedModel, problems: Sequence[Problem], portions: Portions
+) -> Result:
+    """Samples the study's problems, and decodes every problem greedily.
+
+    Args:
+        params: see `Params`.
+        loaded: the model that writes.
+        problems: what it is asked.
+        portions: where what is written stands until all is.
+    """
     study = [problem for problem in problems if problem.pool == "study"]
-    sampled = _write_traces(params, loaded, study, params.n_samples, params.temperature)
-    greedy = _write_traces(params, loaded, problems, 1, 0.0)
+    sampled = _write_traces(params, loaded, study, portions, params.n_samples, params.temperature)
+    greedy = _write_traces(params, loaded, problems, portions, 1, 0.0)
     prompts = [trace.prompt_ids for trace in greedy[: params.n_batch_checks]]
     checks = compare_greedy(loaded, prompts, params.max_new_tokens)
     reasons = Counter(trace.finish_reason for trace in sampled)
@@ -74,6 +85,7 @@ def _write_traces(
     params: Params,
     loaded: LoadedModel,
     problems: Sequence[Problem],
+    portions: Portions,
     n_samples: int,
     temperature: float,
 ) -> list[Trace]:
@@ -83,9 +95,7 @@ def _write_traces(
     keys = [f"{problem.problem_id}/{sample}" for problem, sample in rows]
     kind = "greedy" if temperature == 0 else "sampled"
     with progress.bar(f"writing {kind} traces", len(rows), "traces") as advance:
-        written = generate(
-            loaded, prompts, keys, sampling, batch_size=params.batch_size, progress=advance
-        )
+        written = portions.generate(loaded, prompts, keys, sampling, params.batch_size, advance)
     return [
         _trace(loaded, problem, sample, prompt, generation, sampling)
         for (problem, sample), prompt, generation in zip(rows, prompts, written, strict=True)
@@ -125,11 +135,13 @@ def _main(workspace: Workspace, _role: str) -> None:
     problems = traces.read(Problem, workspace.problems / "problems.jsonl")
     source = workspace.model("reasoning")
     loaded = models.load(source, device=params_.device, dtype=params_.dtype)
-    result = run(params_, loaded, problems)
+    portions = Portions(workspace.store / "traces", params_.n_threads)
+    result = run(params_, loaded, problems, portions)
     with artifacts.new_folder(workspace.traces) as folder:
         traces.write(folder / "traces.jsonl", result.sampled)
         traces.write(folder / "greedy.jsonl", result.greedy)
         artifacts.write_json(folder / "metrics.json", result.metrics)
+    portions.remove()
     print(result.metrics)
 
 

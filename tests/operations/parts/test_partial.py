@@ -1,4 +1,5 @@
 import json
+from dataclasses import asdict
 
 import pytest
 
@@ -18,6 +19,8 @@ GOOD = {"path": "activations/a.json", "bytes": 1, "sha256": "0" * 64, "stage": "
         {"path": "activations/.claims"},
         {"path": "activations/../machine.json"},
         {"path": "checkpoints/a.pkl"},
+        {"path": "traces/a.jsonl"},
+        {"path": f"traces/{'0' * 64}.json"},
         {"path": 3},
         {"sha256": "../../x"},
         {"sha256": "0" * 63},
@@ -36,6 +39,12 @@ def test_an_index_from_a_stranger_cannot_name_what_is_none_of_its_business(
     assert partial.parse_index(json.dumps(good).encode(), "here").parts == (Part(**GOOD),)
     with pytest.raises(UserError, match="here is no list of unfinished work"):
         partial.parse_index(json.dumps({**value, "parts": [GOOD | change]}).encode(), "here")
+
+
+def test_a_portion_of_traces_can_be_named() -> None:
+    part = Part(f"traces/{'0' * 64}.jsonl", 1, "0" * 64, "traces")
+    value = {"format": 1, "machine": "m", "commit": "c", "branch": "main", "parts": [asdict(part)]}
+    assert partial.parse_index(json.dumps(value).encode(), "here").parts == (part,)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ def workspace(tmp_path: Path) -> Workspace:
         "activations/bb.json",
         "activations/.cc.tmp",
         "checkpoints/dd.safetensors",
+        "traces/ee.jsonl",
     ):
         path = here.store / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,14 +48,14 @@ def missing(monkeypatch: pytest.MonkeyPatch, *paths: str) -> None:
 def test_what_no_manifest_names_goes_and_the_rest_stays(workspace: Workspace) -> None:
     found = store.prune(workspace)
     assert left(workspace) == {"activations/aa.safetensors", "activations/aa.json"}
-    assert "Removed 4 files, 0.0 MB" in found[0].fact
+    assert "Removed 5 files, 0.0 MB" in found[0].fact
 
 
 def test_a_dry_run_lists_and_removes_nothing(workspace: Workspace) -> None:
     before = left(workspace)
     found = store.prune(workspace, dry_run=True)
     assert left(workspace) == before
-    assert "Would remove 4 files" in found[0].fact
+    assert "Would remove 5 files" in found[0].fact
     assert "bb.safetensors" in found[0].fact
     assert "aa.safetensors" not in found[0].fact
 
@@ -82,6 +83,16 @@ def test_checkpoints_stay_while_a_model_is_missing(
     store.prune(workspace)
     assert "checkpoints/dd.safetensors" in left(workspace)
     assert "activations/bb.safetensors" not in left(workspace)
+
+
+def test_portions_stay_while_the_traces_are_missing(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing(monkeypatch, "data/interim/traces")
+    found = store.prune(workspace)
+    assert "traces/ee.jsonl" in left(workspace)
+    assert "checkpoints/dd.safetensors" not in left(workspace)
+    assert any("1 batches of traces stay" in item.fact for item in found)
 
 
 def test_what_a_run_may_be_writing_now_stays(workspace: Workspace) -> None:

@@ -18,6 +18,8 @@ EXTRACT = {
     "data/interim/activations/reasoning": "extract@reasoning",
 }
 
+PORTION = f"traces/{'e' * 64}.jsonl"
+
 
 @pytest.fixture
 def store(project: Path) -> Path:
@@ -31,6 +33,8 @@ def store(project: Path) -> Path:
     artifacts.write_bytes(folder / "checkpoints" / "base.12ab.safetensors", b"weights")
     artifacts.write_bytes(folder / "checkpoints" / ".base.12ab.safetensors.x", b"half")
     artifacts.write_bytes(folder / "pairs" / "2" / "params.yaml", b"seed: 1\n")
+    artifacts.write_bytes(folder / PORTION, b"{}\n")
+    artifacts.write_bytes(folder / "traces" / f".{'e' * 64}.jsonl.x", b"half")
     return folder
 
 
@@ -70,7 +74,11 @@ def test_where_the_stage_of_a_file_cannot_be_known_all_of_them_are_said(store: P
 
 def test_what_no_unfinished_stage_can_use_is_no_part(store: Path) -> None:
     assert found(store, {}) == {}
-    assert found(store, {"data/interim/traces": "traces"}) == {}
+    assert found(store, {"data/processed/sentences": "label"}) == {}
+
+
+def test_portions_belong_to_the_traces(store: Path) -> None:
+    assert found(store, {"data/interim/traces": "traces"}) == {PORTION: "traces"}
 
 
 def test_a_record_that_is_none_or_leads_elsewhere_is_passed_over(store: Path) -> None:

@@ -1,4 +1,4 @@
-"""Unfinished work in the remote: shards and checkpoints that no finished, saved out holds.
+"""Unfinished work in the remote: shards, checkpoints and portions that no saved out holds.
 
 They lie beside DVC's objects: `partial/sha256/xx/...` by content, and, written last, an index for
 each machine and branch, `partial/index/<machine>-<hash of the branch>.json`, which lists all that
@@ -20,12 +20,14 @@ FORMAT = 1
 OBJECTS, INDEXES = "partial/sha256/", "partial/index/"
 ACTIVATIONS = "data/interim/activations/"
 MODELS = "models/"
+TRACES = "data/interim/traces"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 _PATH = re.compile(
     r"activations/[0-9a-zA-Z_][\w.-]*\.(safetensors|json)"
     r"|(pairs/\d+/\.cache/store/)?checkpoints/[0-9a-zA-Z_][\w.-]*\.safetensors"
+    r"|traces/[0-9a-f]{64}\.jsonl"
 )
 _MACHINE = re.compile(r"[0-9A-Za-z-]{1,64}")
 

@@ -1,7 +1,8 @@
-"""`backtracking store prune`: shards that no manifest names and checkpoints of finished models go.
+"""`backtracking store prune`: shards that no manifest names, and parts of what is finished, go.
 
 What may be the partial work of something unfinished stays. While an activation cache of the
-pipeline is missing, all shards stay; while a model of the pipeline is missing, all checkpoints do.
+pipeline is missing, all shards stay; while a model is missing, all checkpoints; while the traces
+are, their portions.
 """
 
 import time
@@ -27,6 +28,7 @@ def prune(workspace: Workspace, *, dry_run: bool = False) -> list[Item]:
     missing = _missing_outs(workspace.root)
     shards, kept_shards = _prunable(workspace.store / "activations", named_keys(workspace))
     checkpoints, kept_checkpoints = _prunable(workspace.store / "checkpoints", set())
+    batches, kept_batches = _prunable(workspace.store / "traces", set())
     notes = []
     if waiting := [path for path in missing if path.startswith("data/interim/activations")]:
         notes.append(_note(shards, "shards", waiting))
@@ -34,13 +36,16 @@ def prune(workspace: Workspace, *, dry_run: bool = False) -> list[Item]:
     if waiting := [path for path in missing if path.startswith("models/")]:
         notes.append(_note(checkpoints, "checkpoints", waiting))
         checkpoints = []
-    gone = sorted(shards + checkpoints)
+    if waiting := [path for path in missing if path == "data/interim/traces"]:
+        notes.append(_note(batches, "batches of traces", waiting))
+        batches = []
+    gone = sorted(shards + checkpoints + batches)
     n_bytes = sum(path.lstat().st_size for path in gone)
     n_freed = sum(path.lstat().st_size for path in gone if path.lstat().st_nlink == 1)
     if not dry_run:
         _remove(gone)
     items = [_said(gone, n_bytes, n_freed, dry_run), *[note for note in notes if note]]
-    if fresh := kept_shards + kept_checkpoints:
+    if fresh := kept_shards + kept_checkpoints + kept_batches:
         items.append(Item(f"{fresh} unnamed files are younger than an hour and stay."))
     return items
 

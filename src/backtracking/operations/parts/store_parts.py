@@ -1,4 +1,4 @@
-"""What of the store of shards and checkpoints is unfinished work, and how it gets to a remote."""
+"""What of the store (shards, checkpoints, portions) is unfinished work, and how it gets away."""
 
 import fcntl
 import json
@@ -13,13 +13,13 @@ from pathlib import Path, PurePosixPath
 from backtracking import artifacts
 from backtracking.errors import UserError
 from backtracking.operations.deadlines import Deadline
-from backtracking.operations.parts.partial import ACTIVATIONS, MODELS, Part, is_there
+from backtracking.operations.parts.partial import ACTIVATIONS, MODELS, TRACES, Part, is_there
 from backtracking.operations.remotes.bucket import Bucket
 from backtracking.operations.saving import freezing, jobs, sending
 from backtracking.operations.saving.jobs import Job, Sent
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_RANK_BY_FOLDER = {"checkpoints": 0, "pairs": 0}
+_RANK_BY_FOLDER = {"checkpoints": 0, "pairs": 0, "traces": 0}
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,15 @@ def waiting(store: Path, held: set[str], stage_by_out: Mapping[str, str]) -> lis
     """Files of the store that are part of unfinished work, smallest and rarest first.
 
     Args:
-        store: the folder of shards and checkpoints.
+        store: the folder of shards, checkpoints and portions.
         held: names of the shards that a finished, saved out holds.
         stage_by_out: the stages that have not finished, by their outs.
     """
-    found = [*_checkpoints(store, stage_by_out), *_shards(store, held, stage_by_out)]
+    found = [
+        *_checkpoints(store, stage_by_out),
+        *_portions(store, stage_by_out),
+        *_shards(store, held, stage_by_out),
+    ]
     return sorted(found, key=lambda part: (_rank(part.path), part.path))
 
 
@@ -126,6 +130,13 @@ def _of_models(store: Path, paths: Iterable[Path], models: Mapping[str, str]) ->
         out = MODELS + path.name.split(".")[0]
         stage = models.get(out) or " or ".join(sorted(set(models.values())))
         if stage:
+            yield Unsent(path.relative_to(store).as_posix(), stage)
+
+
+def _portions(store: Path, stage_by_out: Mapping[str, str]) -> Iterator[Unsent]:
+    """Portions of traces."""
+    if stage := stage_by_out.get(TRACES):
+        for path in sorted(store.glob("traces/[!.]*.jsonl")):
             yield Unsent(path.relative_to(store).as_posix(), stage)
 
 

@@ -53,7 +53,7 @@ def stage_by_out(root: Path, expected: Expected) -> dict[str, str]:
 def save(
     root: Path, expected: Expected, bucket: Bucket, deadline: Deadline, *, late_too: bool = False
 ) -> Kept:
-    """Sends shards and checkpoints that no finished, saved out holds, and then their index.
+    """Sends shards, checkpoints and portions that no saved out holds, and then their index.
 
     What was sent before stays in the index until the remote has the finished out: should the
     machine go now, that is what is left of it.
@@ -85,11 +85,11 @@ def save(
 
 
 def not_there(expected: Expected, bucket: Bucket) -> list[Out]:
-    """Recorded outs of shards and weights that the remote does not have yet.
+    """Recorded outs of shards, weights and traces that the remote does not have yet.
 
     A folder's list is sent after its files, so it stands for all of them.
     """
-    kinds = (partial.ACTIVATIONS, partial.MODELS)
+    kinds = (partial.ACTIVATIONS, partial.MODELS, partial.TRACES)
     outs = [o for o in expected.outs if o.path.startswith(kinds) and WORKSPACE in o.places]
     found = in_threads(lambda out: bucket.find(manifests.key(out.oid)), outs)
     return [out for out, stored in zip(outs, found, strict=True) if stored is None]
