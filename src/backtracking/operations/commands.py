@@ -155,7 +155,7 @@ def watch(
     notice_command: Annotated[
         str | None, typer.Option(help="A command that ends with code 0 when the machine goes.")
     ] = None,
-    every: Annotated[str, typer.Option(help="Time between two looks for something new.")] = "10s",
+    every: Annotated[str, typer.Option(help="Time between two looks for something new.")] = "2s",
     deadline: Annotated[str, typer.Option(help="Time for the backup after a notice.")] = "90s",
     as_json: AsJson = False,
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from backtracking.operations.items import Item
 from backtracking.operations.proof import expected, inspection
 from backtracking.operations.proof.comparison import Evidence
+from backtracking.operations.proof.expected import WORKSPACE
 from backtracking.operations.proof.verified import Finding, Verified
 from backtracking.operations.remotes import remote
 from backtracking.operations.remotes.bucket import Bucket, open_bucket
@@ -78,7 +79,8 @@ def _summary(verified: Verified) -> Item:
     ]
     how = f" (compared: {', '.join(compared)})" if compared else ""
     size = f"{verified.n_bytes / 1e6:.1f} MB"
-    return Item(f"{share} objects that dvc.lock names are in {verified.url}, {size}{how}.")
+    verdict = "ok" if n == total else "warning"
+    return Item(f"{share} objects that dvc.lock names are in {verified.url}, {size}{how}.", verdict)
 
 
 def _weak(verified: Verified) -> Iterator[Item]:
@@ -116,10 +118,12 @@ def _sentence(word: str, finding: Finding, url: str) -> str:
 def _cure(finding: Finding) -> str:
     if finding.bytes is not None:
         return "The local cache has it: `make backup` sends it."
-    return (
-        "It is not in the local cache either: bring it from where it is, or run "
-        f"`dvc --wait-for-lock repro {finding.stage}` again."
-    )
+    if WORKSPACE not in finding.places:
+        return (
+            "It is not on this machine either, and dvc.lock here names another version: `make "
+            "push` commits that one. Or bring this one from where it is."
+        )
+    return "It is not on this machine either: run `make reproduce`, or bring it from where it is."
 
 
 def _place(root: Path, bucket: Bucket) -> list[Item]:

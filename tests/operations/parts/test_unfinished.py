@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 
 from backtracking import artifacts
+from backtracking.errors import UserError
 from backtracking.operations import processes
 from backtracking.operations.deadlines import Deadline
 from backtracking.operations.parts import partial, unfinished
+from backtracking.operations.parts.partial import Index
 from backtracking.operations.proof import expected, manifests
 from backtracking.operations.remotes.bucket import Bucket, open_bucket
 
@@ -104,3 +106,53 @@ def test_parts_of_another_branch_stay_named(study: Path) -> None:
     assert saved(study) == {CHECKPOINT, SHARD, RECORD}
     (index,) = partial.read_indexes(bucket)
     assert index.branch == "main"
+
+
+def test_while_parts_are_on_their_way_the_index_names_those_that_have_arrived(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that goes in the middle of a long sending leaves what has arrived by then."""
+    monkeypatch.setattr(unfinished, "INTERIM_S", 0.0)
+    written: list[Index] = []
+
+    def note(bucket: Bucket, index: Index) -> None:
+        assert not partial.absent(index.parts, bucket)
+        written.append(index)
+        write_index(bucket, index)
+
+    write_index = partial.write_index
+    monkeypatch.setattr(partial, "write_index", note)
+    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+    assert [len(index.parts) for index in written] == [1, 2, 3]
+    (study / ".cache" / "store" / CHECKPOINT).write_bytes(b"of a later step")
+    written.clear()
+    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+    assert {len(index.parts) for index in written} == {3}
+
+
+def test_what_arrives_after_all_have_been_waited_for_changes_no_index(study: Path) -> None:
+    saved(study)
+    bucket = open_bucket(study)
+    (index,) = partial.read_indexes(bucket)
+    late = unfinished._Interim(bucket, index, is_over=True, _next_at=0.0)
+    late.tell([])
+    assert late.written is None
+    assert list(partial.read_indexes(bucket)) == [index]
+
+
+def test_an_index_that_cannot_be_written_yet_keeps_no_part_from_arriving(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unfinished, "INTERIM_S", 0.0)
+    n_asked, write_index = 0, partial.write_index
+
+    def refuse_twice(bucket: Bucket, index: Index) -> None:
+        nonlocal n_asked
+        n_asked += 1
+        if n_asked <= 2:
+            raise UserError("The remote is busy.")
+        write_index(bucket, index)
+
+    monkeypatch.setattr(partial, "write_index", refuse_twice)
+    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+    assert n_asked >= 3

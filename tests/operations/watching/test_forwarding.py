@@ -1,3 +1,6 @@
+import json
+import math
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -6,7 +9,7 @@ import pytest
 
 from backtracking.operations import processes
 from backtracking.operations.parts import partial
-from backtracking.operations.proof import expected
+from backtracking.operations.proof import expected, manifests
 from backtracking.operations.remotes import remote
 from backtracking.operations.remotes.bucket import open_bucket
 from backtracking.operations.saving import sending
@@ -49,6 +52,16 @@ def forwarder_of(project: Path) -> tuple[Forwarder, list[str], threading.Event]:
     said: list[str] = []
     given = threading.Event()
     return Forwarder(project, said.append, given), said, given
+
+
+def lose_files(project: Path, path: str) -> str:
+    """Removes an out's files, here and in DVC's cache, but not their list, whose key it returns."""
+    (out,) = (one for one in expected.read(project).outs if one.path == path)
+    cache = project / ".dvc" / "cache"
+    for entry in json.loads((cache / manifests.key(out.oid)).read_bytes()):
+        (cache / manifests.key(entry["md5"])).unlink()
+    shutil.rmtree(project / path)
+    return out.oid
 
 
 def taken(said: list[str]) -> list[str]:
@@ -116,6 +129,36 @@ def test_what_cannot_be_sent_is_told_once_and_is_sent_later(
     forwarder.look()
     assert f"saved {CHECKPOINT} of weights-base" in taken(said)
     assert forwarder.unsent() == []
+
+
+def test_what_is_recorded_but_nowhere_is_said_once_and_slows_nothing_down(training: Path) -> None:
+    """A clone knows outs of the machine before, which no one has any more."""
+    (training / ".dvc" / "cache" / manifests.key(lose_files(training, "results/sum"))).unlink()
+    forwarder, said, _ = forwarder_of(training)
+    train(training, b"one")
+    forwarder.look()
+    assert said[0].startswith("saved data/raw/numbers of numbers")
+    assert said[1] == "NOT SAVED until they run again: sum: recorded, and neither here nor there"
+    assert forwarder.unsent() == []
+    assert forwarder._retry_at == -math.inf
+    said.clear()
+    train(training, b"two")
+    forwarder.look()
+    assert taken(said) == [f"saved {CHECKPOINT} of weights-base"]
+    assert processes.dvc(training, "repro", "sum").returncode == 0
+    forwarder.look()
+    assert "saved results/sum of sum" in taken(said)
+
+
+def test_a_list_of_files_waits_for_those_that_are_nowhere(training: Path) -> None:
+    """DVC takes a folder for pushed as soon as its list is there."""
+    train(training, b"one")
+    assert processes.dvc(training, "repro", "weights-base").returncode == 0
+    oid = lose_files(training, "models/base")
+    forwarder, said, _ = forwarder_of(training)
+    forwarder.look()
+    assert any("weights-base: recorded, and neither here nor there" in line for line in said)
+    assert open_bucket(training).find(manifests.key(oid)) is None
 
 
 def test_an_error_that_nobody_foresaw_ends_neither_the_other_steps_nor_the_watch(

@@ -4,8 +4,9 @@ import fcntl
 import json
 import os
 import re
+import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -59,6 +60,7 @@ def send(
     bucket: Bucket,
     deadline: Deadline,
     before: Iterable[Part] = (),
+    arrived: Callable[[list[Part]], None] = lambda parts: None,
 ) -> tuple[list[Part], Sent]:
     """Sends files of the store by content; those that the remote has are only compared.
 
@@ -70,6 +72,7 @@ def send(
         bucket: where to.
         deadline: when it has to end.
         before: parts of an earlier index, which know hashes that need not be computed again.
+        arrived: told all parts that are there by now, whenever one has come; one call at a time.
 
     Returns:
         The parts that are there now, and how the sending ended.
@@ -77,11 +80,15 @@ def send(
     folder = store / ".sending"
     freezing.sweep(folder)
     parts: list[Part] = []
+    telling = threading.Lock()
     md5_by_sha256 = {part.sha256: part.md5 for part in before}
 
     def job(unsent: Unsent) -> Job:
         def act() -> None:
-            parts.append(_send_one(store, unsent, bucket, folder, md5_by_sha256))
+            part = _send_one(store, unsent, bucket, folder, md5_by_sha256)
+            with telling:
+                parts.append(part)
+                arrived(parts)
 
         path = store / unsent.path
         size = path.stat().st_size if path.is_file() else 0

@@ -1,7 +1,9 @@
 """The unfinished stages of a project, and what of them can be saved: their parts."""
 
+import contextlib
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from backtracking.errors import UserError
@@ -20,6 +22,9 @@ from backtracking.operations.saving import unsaved
 from backtracking.operations.saving.jobs import Sent
 from backtracking.operations.threads import in_threads
 from backtracking.workspace import Workspace
+
+INTERIM_S = 2.0
+"""Seconds between two writings of the index while parts arrive."""
 
 _CURE = "Run `make reproduce`, then `make backup`."
 
@@ -56,7 +61,8 @@ def save(
     """Sends shards, checkpoints and portions that no saved out holds, and then their index.
 
     What was sent before stays in the index until the remote has the finished out: should the
-    machine go now, that is what is left of it.
+    machine go now, that is what is left of it. So while many are on their way, the index is
+    written now and then with those that have arrived.
 
     Args:
         root: the project.
@@ -76,12 +82,44 @@ def save(
         before = partial.read_index(bucket, name, here.branch)
         wanted = waiting(root, expected, bucket, late if late_too else ())
         known = before.parts if before else ()
-        parts, sent = store_parts.send(store, wanted, bucket, deadline, known)
+        interim = _Interim(bucket, Index(name, here.commit, here.branch, known))
+        parts, sent = store_parts.send(store, wanted, bucket, deadline, known, interim.tell)
+        interim.is_over = True
         kept = _kept(known, parts, sent, {out.stage for out in late})
         index = Index(name, here.commit, here.branch, (*parts, *kept))
-        if index != before and (index.parts or before):
+        if index != (interim.written or before) and (index.parts or before):
             partial.write_index(bucket, index)
     return Kept(index.parts, sent)
+
+
+@dataclass
+class _Interim:
+    """The index while parts arrive: those of before, as far as nothing newer has come, and these.
+
+    Attributes:
+        bucket: the remote.
+        before: what the machine had of the branch.
+        written: the last one that was written.
+        is_over: whether all have been waited for; what arrives later is told in vain.
+    """
+
+    bucket: Bucket
+    before: Index
+    written: Index | None = None
+    is_over: bool = False
+    _next_at: float = field(default_factory=lambda: time.monotonic() + INTERIM_S)
+
+    def tell(self, parts: Sequence[Part]) -> None:
+        """Writes the index, if the last one is old enough."""
+        if self.is_over or time.monotonic() < self._next_at:
+            return
+        fresh = {part.path for part in parts}
+        old = (part for part in self.before.parts if part.path not in fresh)
+        index = replace(self.before, parts=(*sorted(parts, key=lambda one: one.path), *old))
+        self._next_at = time.monotonic() + INTERIM_S
+        with contextlib.suppress(UserError):  # the last one, which has to arrive, tells why
+            partial.write_index(self.bucket, index)
+            self.written = index
 
 
 def not_there(expected: Expected, bucket: Bucket) -> list[Out]:

@@ -206,5 +206,5 @@ def _lost(out: Out, losses: list[Loss], url: str) -> Item:
     fact = f"`{out.path}` of `{out.stage}` cannot be brought back from {url}: "
     if out.stage.endswith(".dvc"):
         return Item(f"{fact}{'; '.join(said)}{more}.", "wrong", "No stage makes it.")
-    cure = "Its stage runs again; `backtracking backup` then mends the remote."
+    cure = "Its stage runs again; `make push` then saves what it makes."
     return Item(f"{fact}{'; '.join(said)}{more}.", "wrong" if altered else "warning", cure)

@@ -118,4 +118,6 @@ def _because(found: Finding, reasons: dict[str, str]) -> Finding:
     reason = reasons.get(found.oid)
     if not reason:
         return found
-    return replace(found, reason="; ".join(filter(None, [found.reason, f"not sent: {reason}"])))
+    return replace(
+        found, reason="; ".join(filter(None, [found.reason, f"not sent: {reason.rstrip('.')}"]))
+    )

@@ -123,7 +123,7 @@ def _intact(found: Lost, cached: Path, file: Path, folder: Path) -> Iterator[Has
             yield here
             return
     if not hashed:
-        raise UserError("it is not in DVC's cache, and the workspace has none or another.")
+        raise UserError("neither DVC's cache nor the workspace has it.")
     raise UserError(
         f"{cached} does not hash to its name: it was changed after it was made.",
         f"Remove it, and run `dvc --wait-for-lock repro {found.stage}`.",

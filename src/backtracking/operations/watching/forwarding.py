@@ -19,6 +19,7 @@ from backtracking.operations.parts import unfinished
 from backtracking.operations.proof import expected as expectations
 from backtracking.operations.proof import inspection
 from backtracking.operations.proof.expected import WORKSPACE, Expected, Object, Out
+from backtracking.operations.proof.verified import Finding
 from backtracking.operations.remotes.bucket import Bucket, open_bucket
 from backtracking.operations.saving import sending
 from backtracking.operations.saving.jobs import Job
@@ -134,16 +135,27 @@ class Forwarder:
             return
         paths = [out.path for out in outs]
         found = inspection.inspect(self._root, self._expected, self._open(), paths)
-        lacking = [
-            Object(finding.oid, finding.path, finding.bytes, finding.stage)
-            for finding in (*found.missing, *found.wrong)
-        ]
-        sent = sending.send(lacking, self._expected, self._root, self._open(), self._deadline)
-        late = {job.path for job, _reason in sent.left}
-        for out in outs:
-            if not any(path == out.path or path.startswith(f"{out.path}/") for path in late):
+        lacking = [one for one in (*found.missing, *found.wrong) if WORKSPACE in one.places]
+        lost = [one for one in lacking if not self._is_here(one)]
+        broken = {out.path for out in outs if any(_holds(out, one.path) for one in lost)}
+        whole = [out for out in outs if out.path not in broken]
+        here = [one for one in lacking if any(_holds(out, one.path) for out in whole)]
+        sent = sending.send(
+            [Object(one.oid, one.path, one.bytes, one.stage) for one in here],
+            self._expected, self._root, self._open(), self._deadline,
+        )  # fmt: skip
+        for out in whole:
+            if not any(_holds(out, job.path) for job, _reason in sent.left):
                 self._note_out(out)
         self._note_failures(sent.left)
+        stages = dict.fromkeys(one.stage for one in lost)
+        reasons = [f"{', '.join(stages)}: recorded, and neither here nor there"] if stages else []
+        self._complain("elsewhere", reasons, "NOT SAVED until they run again")
+
+    def _is_here(self, finding: Finding) -> bool:
+        """Whether there is anything on this machine that could be sent."""
+        assert self._expected is not None
+        return self._expected.cached(finding.oid).is_file() or (self._root / finding.path).is_file()
 
     def _note_out(self, out: Out) -> None:
         self._saved_outs.add((out.path, out.oid))
@@ -166,9 +178,11 @@ class Forwarder:
         if self._expected is None:
             self._expected = expectations.read(self._root)
         kept = unfinished.save(self._root, self._expected, self._open(), self._deadline)
-        for part in kept.parts:
-            if self._saved_parts.get(part.path) != part.sha256:
-                self._say(f"saved {part.path} of {part.stage}, {part.bytes / 1e6:.1f} MB")
+        new = [part for part in kept.parts if self._saved_parts.get(part.path) != part.sha256]
+        for stage in dict.fromkeys(part.stage for part in new):
+            own = [part for part in new if part.stage == stage]
+            what = own[0].path if len(own) == 1 else f"{len(own)} files"
+            self._say(f"saved {what} of {stage}, {sum(p.bytes for p in own) / 1e6:.1f} MB")
         self._saved_parts = {part.path: part.sha256 for part in kept.parts}
         self._note_failures(kept.sent.left)
 
@@ -180,12 +194,19 @@ class Forwarder:
     def _note_failures(self, left: Sequence[tuple[Job, str]]) -> None:
         self._failures += [f"{job.path} of {job.stage}: {reason}" for job, reason in left]
 
-    def _complain(self, kind: str, reasons: list[str]) -> None:
+    def _complain(
+        self, kind: str, reasons: list[str], verdict: str = "NOT SAVED, will be tried again"
+    ) -> None:
         """Says what is not saved, each thing once for as long as it lasts."""
         for reason in reasons:
             if reason not in self._told.get(kind, ()) and not self._given.is_set():
-                self._say(f"NOT SAVED, will be tried again: {reason}")
+                self._say(f"{verdict}: {reason}")
         self._told[kind] = reasons
+
+
+def _holds(out: Out, path: str) -> bool:
+    """Whether a path is an out or inside it."""
+    return path == out.path or path.startswith(f"{out.path}/")
 
 
 def _recorded(root: Path) -> dict[str, _Stamp]:
