@@ -5,9 +5,9 @@ interleaved rounds; cells are made one after the other, so memory is that of one
 the solver needs. scikit-learn fits some of the cells, and its time is scaled to all of them. Peak
 memory of each solver is that of a process of its own.
 
-    .venv/bin/python benchmarks/probe_grid.py           # about 2 minutes on two cores
+    .venv/bin/python benchmarks/probe_grid.py           # half a minute on two cores
     .venv/bin/python benchmarks/probe_grid.py --full    # 24 layers x 40 offsets, d_model 4096
-    .venv/bin/python benchmarks/probe_grid.py --full --layers 1 --offsets 2 --rounds 1  # two cells
+    .venv/bin/python benchmarks/probe_grid.py --full --layers 1 --rounds 3  # one layer: 5 minutes
 """
 
 import argparse
