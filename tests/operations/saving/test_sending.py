@@ -101,7 +101,7 @@ def test_an_object_that_the_cache_lost_comes_from_the_workspace(
     file.write_text("other\n")
     (remote_folder / manifests.key(oid)).unlink()
     sent = send(project, [Lost(oid, "results/sum/sum.txt", "sum")])
-    assert "not in DVC's cache" in reasons(sent)[oid]
+    assert "neither DVC's cache nor the workspace" in reasons(sent)[oid]
     assert not (remote_folder / manifests.key(oid)).exists()
 
 
