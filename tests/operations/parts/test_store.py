@@ -65,34 +65,40 @@ def test_a_second_prune_has_nothing_to_do(workspace: Workspace) -> None:
     assert "Removed 0 files" in store.prune(workspace)[0].fact
 
 
-def test_shards_stay_while_an_activation_cache_is_missing(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+SHARD, CHECKPOINT, BATCH = (
+    "activations/bb.safetensors",
+    "checkpoints/dd.safetensors",
+    "traces/ee.jsonl",
+)
+
+
+@pytest.mark.parametrize(
+    ("out", "stays", "goes", "told"),
+    [
+        (
+            "data/interim/activations/reasoning",
+            SHARD,
+            CHECKPOINT,
+            "data/interim/activations/reasoning is missing",
+        ),
+        ("models/base", CHECKPOINT, SHARD, "1 checkpoints stay: models/base is missing"),
+        ("data/interim/traces", BATCH, CHECKPOINT, "1 batches of traces stay"),
+    ],
+)
+def test_parts_stay_while_what_they_become_is_missing(
+    workspace: Workspace,
+    monkeypatch: pytest.MonkeyPatch,
+    out: str,
+    stays: str,
+    goes: str,
+    told: str,
 ) -> None:
-    missing(monkeypatch, "data/interim/activations/reasoning")
+    missing(monkeypatch, out)
     found = store.prune(workspace)
-    assert "activations/bb.safetensors" in left(workspace)
-    assert "checkpoints/dd.safetensors" not in left(workspace)
-    assert any("data/interim/activations/reasoning is missing" in item.fact for item in found)
+    assert stays in left(workspace)
+    assert goes not in left(workspace)
+    assert any(told in item.fact for item in found)
     assert items.proven(found)
-
-
-def test_checkpoints_stay_while_a_model_is_missing(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    missing(monkeypatch, "models/base")
-    store.prune(workspace)
-    assert "checkpoints/dd.safetensors" in left(workspace)
-    assert "activations/bb.safetensors" not in left(workspace)
-
-
-def test_portions_stay_while_the_traces_are_missing(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    missing(monkeypatch, "data/interim/traces")
-    found = store.prune(workspace)
-    assert "traces/ee.jsonl" in left(workspace)
-    assert "checkpoints/dd.safetensors" not in left(workspace)
-    assert any("1 batches of traces stay" in item.fact for item in found)
 
 
 def test_what_a_run_may_be_writing_now_stays(workspace: Workspace) -> None:

@@ -11,11 +11,19 @@ from pathlib import Path
 from backtracking import artifacts
 from backtracking.errors import UserError
 from backtracking.operations.items import Item
+from backtracking.operations.parts import partial
 from backtracking.operations.proof import outs
 from backtracking.workspace import Workspace
 
 FRESH_S = 3600
 """Files younger than this stay: a run may be writing them now."""
+
+_KINDS = (
+    ("activations", "shards", partial.ACTIVATIONS),
+    ("checkpoints", "checkpoints", partial.MODELS),
+    ("traces", "batches of traces", partial.TRACES),
+)
+"""Folders of the store, what is in them, and how the outs begin that it becomes."""
 
 
 def prune(workspace: Workspace, *, dry_run: bool = False) -> list[Item]:
@@ -26,27 +34,23 @@ def prune(workspace: Workspace, *, dry_run: bool = False) -> list[Item]:
             cannot be removed.
     """
     missing = _missing_outs(workspace.root)
-    shards, kept_shards = _prunable(workspace.store / "activations", named_keys(workspace))
-    checkpoints, kept_checkpoints = _prunable(workspace.store / "checkpoints", set())
-    batches, kept_batches = _prunable(workspace.store / "traces", set())
-    notes = []
-    if waiting := [path for path in missing if path.startswith("data/interim/activations")]:
-        notes.append(_note(shards, "shards", waiting))
-        shards = []
-    if waiting := [path for path in missing if path.startswith("models/")]:
-        notes.append(_note(checkpoints, "checkpoints", waiting))
-        checkpoints = []
-    if waiting := [path for path in missing if path == "data/interim/traces"]:
-        notes.append(_note(batches, "batches of traces", waiting))
-        batches = []
-    gone = sorted(shards + checkpoints + batches)
+    gone, notes, n_fresh = list[Path](), list[Item | None](), 0
+    for folder, what, start in _KINDS:
+        named = named_keys(workspace) if start == partial.ACTIVATIONS else set[str]()
+        old, n_young = _prunable(workspace.store / folder, named)
+        n_fresh += n_young
+        if waiting := [path for path in missing if path.startswith(start)]:
+            notes.append(_note(old, what, waiting))
+        else:
+            gone += old
+    gone.sort()
     n_bytes = sum(path.lstat().st_size for path in gone)
     n_freed = sum(path.lstat().st_size for path in gone if path.lstat().st_nlink == 1)
     if not dry_run:
         _remove(gone)
     items = [_said(gone, n_bytes, n_freed, dry_run), *[note for note in notes if note]]
-    if fresh := kept_shards + kept_checkpoints + kept_batches:
-        items.append(Item(f"{fresh} unnamed files are younger than an hour and stay."))
+    if n_fresh:
+        items.append(Item(f"{n_fresh} unnamed files are younger than an hour and stay."))
     return items
 
 

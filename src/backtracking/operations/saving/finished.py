@@ -115,9 +115,7 @@ def _with(before: Verified, done: dict[str, int]) -> Verified:
 
 
 def _because(found: Finding, reasons: dict[str, str]) -> Finding:
-    reason = reasons.get(found.oid)
+    reason = reasons.get(found.oid, "").rstrip(".")
     if not reason:
         return found
-    return replace(
-        found, reason="; ".join(filter(None, [found.reason, f"not sent: {reason.rstrip('.')}"]))
-    )
+    return replace(found, reason="; ".join(filter(None, [found.reason, f"not sent: {reason}"])))
