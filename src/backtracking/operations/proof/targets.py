@@ -27,12 +27,12 @@ def touches(out: Out, root: Path, targets: list[str]) -> bool:
     """Whether an out holds anything of the targets."""
     wanted = [_plain(root, target) for target in targets]
     return not wanted or any(
-        _belongs(out.stage, out.path, path) or _is_in(path, out.path) for path in wanted
+        _belongs(out.stage, out.path, path) or is_in(path, out.path) for path in wanted
     )
 
 
 def _require(target: str, path: str, outs: tuple[Out, ...]) -> None:
-    if any(_belongs(out.stage, out.path, path) or _is_in(path, out.path) for out in outs):
+    if any(_belongs(out.stage, out.path, path) or is_in(path, out.path) for out in outs):
         return
     names = sorted({out.stage for out in outs} | {out.path for out in outs})
     near = difflib.get_close_matches(path, names, n=1, cutoff=0.6)
@@ -42,10 +42,11 @@ def _require(target: str, path: str, outs: tuple[Out, ...]) -> None:
 
 def _belongs(stage: str, path: str, wanted: str) -> bool:
     """Whether something of a stage at a path is what was asked for (`extract` is all its keys)."""
-    return wanted in (stage, stage.partition("@")[0]) or path == wanted or _is_in(path, wanted)
+    return wanted in (stage, stage.partition("@")[0]) or path == wanted or is_in(path, wanted)
 
 
-def _is_in(path: str, folder: str) -> bool:
+def is_in(path: str, folder: str) -> bool:
+    """Whether a path is inside a folder, by their names."""
     return path.startswith(f"{folder}/")
 
 

@@ -17,7 +17,7 @@ from backtracking.operations.deadlines import Deadline
 from backtracking.operations.git import refs, wip
 from backtracking.operations.parts import unfinished
 from backtracking.operations.proof import expected as expectations
-from backtracking.operations.proof import inspection
+from backtracking.operations.proof import inspection, targets
 from backtracking.operations.proof.expected import WORKSPACE, Expected, Object, Out
 from backtracking.operations.proof.verified import Finding
 from backtracking.operations.remotes.bucket import Bucket, open_bucket
@@ -206,7 +206,7 @@ class Forwarder:
 
 def _holds(out: Out, path: str) -> bool:
     """Whether a path is an out or inside it."""
-    return path == out.path or path.startswith(f"{out.path}/")
+    return path == out.path or targets.is_in(path, out.path)
 
 
 def _recorded(root: Path) -> dict[str, _Stamp]:
