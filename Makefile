@@ -68,7 +68,7 @@ readme: $(STAMP) ## Put the committed results into the README and the docs
 	@$(BIN)/python -m backtracking.report.readme $(ARGS)
 
 reliability: $(STAMP) ## Break backups in every way we know, and write docs/reliability.md
-	@$(BIN)/pytest -m slow tests/operations/test_faults.py
+	@$(BIN)/pytest -m slow tests/lifeboat/test_faults.py
 	@$(BIN)/python -m backtracking.report.reliability
 
 lock: $(UV) ## Pin the newest allowed versions in requirements.lock

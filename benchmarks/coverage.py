@@ -9,7 +9,7 @@ interval that covers at 95 % holds the truth in 183 to 196.
 import sys
 import time
 
-from backtracking.simulation import STUDIES, count_hits
+from coverage_studies import STUDIES, count_hits
 
 
 def main(n: int = 200, first_seed: int = 0) -> None:

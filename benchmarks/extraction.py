@@ -28,14 +28,15 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from backtracking import artifacts, models
-from backtracking.compute import prepare_torch
 from backtracking.extraction import engine
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Positions, Request, batches_of, plan_units
 from backtracking.extraction.running import open_reader, right_pad
-from backtracking.models import LoadedModel
-from backtracking.traces import TokenSpan
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
+from backtracking.records.traces import TokenSpan
+from backtracking.runtime.compute import prepare_torch
+from lifeboat.stage import artifacts
 
 WINDOW = (-13, 10)
 
@@ -107,7 +108,7 @@ class Variants:
     def __init__(self, preset: Preset, device: str, folder: Path) -> None:
         self.folder = folder
         save_model(preset, folder / "model", device)
-        self.model = models.load(folder / "model", device=device, dtype=preset.dtype)
+        self.model = loading.load(folder / "model", device=device, dtype=preset.dtype)
         self.items = make_traces(preset, preset.n_traces)
         self.preset = preset
         layers = tuple(range(self.model.n_layers))

@@ -21,8 +21,9 @@ from pathlib import Path
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from backtracking import artifacts, logistic
-from backtracking.logistic import Search
+from backtracking.probing import logistic
+from backtracking.probing.logistic import Search
+from lifeboat.stage import artifacts
 
 PENALTIES = (1e-3, 1e-2, 1e-1)
 SMALL = {"layers": 4, "offsets": 5, "width": 512, "rows": 4000}

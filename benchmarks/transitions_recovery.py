@@ -12,7 +12,7 @@ import argparse
 
 import numpy as np
 
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions.classes import CLASSES, Grid
 from backtracking.transitions.em import Learning
 from backtracking.transitions.recovery import PLANTED, Recovery, recover

@@ -17,8 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from backtracking.operations import verify
-from backtracking.operations.remotes.bucket import open_bucket
+from lifeboat.proof import verify
+from lifeboat.remotes.bucket import open_bucket
 
 
 def build(root: Path, n_objects: int) -> None:

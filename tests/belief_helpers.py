@@ -7,11 +7,11 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 from written import Written, write
 
-from backtracking.organism.donors import Item, collect
-from backtracking.organism.policy import Policy, write_prompt
-from backtracking.organism.tokenizer import build_tokenizer
-from backtracking.organism.world import World
-from backtracking.traces import Trace
+from backtracking.domains.organism.donors import Item, collect
+from backtracking.domains.organism.policy import Policy, write_prompt
+from backtracking.domains.organism.tokenizer import build_tokenizer
+from backtracking.domains.organism.world import World
+from backtracking.records.traces import Trace
 
 ID_BY_WORD = build_tokenizer().get_vocab()
 WORD_BY_ID = {number: word for word, number in ID_BY_WORD.items()}

@@ -42,4 +42,4 @@ def _imports(path: Path) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.append(node.module)
             names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return [name for name in names if name.split(".")[0] == "backtracking"]
+    return [name for name in names if name.split(".")[0] in ("backtracking", "lifeboat")]

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from backtracking import artifacts
+from backtracking.activations.reader import ActivationStore
 from backtracking.extraction.items import Item, TraceFile
-from backtracking.extraction.reader import ActivationStore
+from lifeboat.stage import artifacts
 
 
 def contents(folder: Path) -> dict[str, str]:

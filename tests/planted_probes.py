@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from backtracking.decision_points import Anchor, DecisionPoints
-from backtracking.extraction.reader import ActivationStore
-from backtracking.moments import Moments
-from backtracking.probes import TARGETS, Task
-from backtracking.statistics import Bootstrap
+from backtracking.activations.reader import ActivationStore
+from backtracking.probing.points import Anchor, DecisionPoints
+from backtracking.probing.probes import TARGETS, Task
+from backtracking.records.moments import Moments
+from backtracking.statistics.bootstrap import Bootstrap
 
 WINDOW = (-3, 4)
 D_MODEL = 8

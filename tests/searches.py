@@ -5,14 +5,14 @@ from random import Random
 
 from tokenizers import Tokenizer
 
-from backtracking.moments import Moments, read_moments
-from backtracking.organism.policy import Policy, Writer
-from backtracking.organism.posteriors import Decisions, read_decisions
-from backtracking.organism.states import words_of
-from backtracking.organism.tokenizer import build_tokenizer
-from backtracking.organism.world import World, make_problem
+from backtracking.domains.organism.policy import Policy, Writer
+from backtracking.domains.organism.posteriors import Decisions, read_decisions
+from backtracking.domains.organism.states import words_of
+from backtracking.domains.organism.tokenizer import build_tokenizer
+from backtracking.domains.organism.world import World, make_problem
+from backtracking.records.moments import Moments, read_moments
+from backtracking.records.traces import SPLITS, Problem, Trace
 from backtracking.stages import label
-from backtracking.traces import SPLITS, Problem, Trace
 
 WORLD = World((4, 5), 6, 12, 2, 0.2, 0.05)
 

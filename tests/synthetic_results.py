@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
-from backtracking import artifacts
-from backtracking.claims import Effect, Steered, judge_causal, judge_primary
-from backtracking.literature.collect import all_claims
-from backtracking.literature.study import Study
+from backtracking.claims.literature.collect import all_claims
+from backtracking.claims.literature.study import Study
+from backtracking.claims.verdicts import Steered, judge_causal, judge_primary
 from backtracking.report.findings import ORGANISM
 from backtracking.stages import summary
-from backtracking.statistics import Interval
+from backtracking.statistics.bootstrap import Interval
+from backtracking.statistics.effect import Effect
+from lifeboat.stage import artifacts
 
 DOSES = (-1.0, 1.0)
 RANDOM = (-0.02, 0.01, 0.04)

@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from backtracking import PROJECT_ROOT, cli
-from backtracking.errors import UserError
-from backtracking.operations import doctor, profile, push, reproduce, snapshot
-from backtracking.operations.items import Item
+from backtracking.runtime import profile
+from lifeboat.doctor import doctor
+from lifeboat.items import Item
+from lifeboat.running import reproduce
+from lifeboat.saving import push, snapshot
+from lifeboat.stage.errors import UserError
 
 VERBS = (
     ["doctor"],

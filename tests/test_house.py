@@ -9,8 +9,8 @@ import pytest
 from dotenv import dotenv_values
 
 from backtracking import PROJECT_ROOT
-from backtracking.operations import profile
-from backtracking.operations.git import commit
+from backtracking.runtime import profile
+from lifeboat.git import commit
 
 TARGETS = [
     "help",

@@ -6,16 +6,18 @@ from typing import Any
 
 import torch
 
-from backtracking import PROJECT_ROOT, models, params
-from backtracking.interventions import Inputs, Plan
-from backtracking.models import LoadedModel
-from backtracking.moments import Moments, read_moments
-from backtracking.organism.policy import Policy, Writer
-from backtracking.organism.tokenizer import build_tokenizer
-from backtracking.organism.training import Architecture, build_model
-from backtracking.organism.world import World, make_problem, read_prompt
+from backtracking import PROJECT_ROOT
+from backtracking.domains.organism.policy import Policy, Writer
+from backtracking.domains.organism.tokenizer import build_tokenizer
+from backtracking.domains.organism.world import World, make_problem, read_prompt
+from backtracking.interventions.runs import Inputs, Plan
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
+from backtracking.models.training import Architecture, build_model
+from backtracking.records.moments import Moments, read_moments
+from backtracking.records.traces import Problem, Trace
+from backtracking.runtime import params
 from backtracking.stages import label
-from backtracking.traces import Problem, Trace
 
 FILE = PROJECT_ROOT / "params.yaml"
 D_MODEL, LAYER, WINDOW = 16, 0, "4:4"
@@ -29,7 +31,7 @@ def make_model(folder: Path, seed: int = 0) -> LoadedModel:
     tokenizer = build_tokenizer()
     build_model(Architecture(2, D_MODEL, 2, 32, 400), tokenizer, seed).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return models.load(folder)
+    return loading.load(folder)
 
 
 def write_traces(

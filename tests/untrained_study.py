@@ -6,15 +6,15 @@ from random import Random
 
 import torch
 
-from backtracking import models
-from backtracking.interventions import Inputs
-from backtracking.moments import read_moments
-from backtracking.organism.policy import Policy, Writer
-from backtracking.organism.tokenizer import build_tokenizer
-from backtracking.organism.training import Architecture, build_model
-from backtracking.organism.world import World, make_problem
+from backtracking.domains.organism.policy import Policy, Writer
+from backtracking.domains.organism.tokenizer import build_tokenizer
+from backtracking.domains.organism.world import World, make_problem
+from backtracking.interventions.runs import Inputs
+from backtracking.models import loading
+from backtracking.models.training import Architecture, build_model
+from backtracking.records.moments import read_moments
+from backtracking.records.traces import Problem, Trace
 from backtracking.stages import label
-from backtracking.traces import Problem, Trace
 
 WORLD = World((3,), 4, 9, 1, 0.2, 0.05)
 SPLITS = ("train", "dev", "test")
@@ -34,7 +34,7 @@ def make_inputs(folder: Path, roles: Sequence[str], base_by_role: dict[str, str]
                     weights.mul_(8)
         model.save_pretrained(folder / role)
         tokenizer.save_pretrained(folder / role)
-        loaded[role] = models.load(folder / role)
+        loaded[role] = loading.load(folder / role)
     problems = [make_problem(*WORLD.draw(random), "study", SPLITS[n % 3]) for n in range(18)]
     problems = list({problem.problem_id: problem for problem in problems}.values())
     written = [_write(problem, random) for problem in problems]

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from backtracking import models
-from backtracking.extraction.reader import ActivationStore
-from backtracking.models import LoadedModel
-from backtracking.moments import Moments, read_moments
-from backtracking.organism.policy import Policy, Writer
-from backtracking.organism.tokenizer import build_tokenizer
-from backtracking.organism.world import World, make_problem
+from backtracking.activations.reader import ActivationStore
+from backtracking.domains.organism.policy import Policy, Writer
+from backtracking.domains.organism.tokenizer import build_tokenizer
+from backtracking.domains.organism.world import World, make_problem
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
+from backtracking.records.moments import Moments, read_moments
+from backtracking.records.traces import SPLITS, Problem, Trace
 from backtracking.stages import label
-from backtracking.traces import SPLITS, Problem, Trace
 from backtracking.transitions.corpus import Corpus, make_corpus
 
 WORLD = World((4, 5), 6, 12, 2, 0.2, 0.05)
@@ -67,7 +67,7 @@ def random_model(folder: Path) -> LoadedModel:
         torch.manual_seed(0)
         LlamaForCausalLM(config).save_pretrained(folder)
     wrapped.save_pretrained(folder)
-    return models.load(folder)
+    return loading.load(folder)
 
 
 class Planted(ActivationStore):

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 
-from backtracking.organism.policy import Policy, Sentence, Writer
-from backtracking.organism.states import Reading, Replay
+from backtracking.domains.organism.policy import Policy, Sentence, Writer
+from backtracking.domains.organism.states import Reading, Replay
 
 
 @dataclass(frozen=True)

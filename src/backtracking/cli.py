@@ -12,11 +12,11 @@ import typer
 
 from backtracking import PROJECT_ROOT
 from backtracking.belief import command as belief
-from backtracking.errors import UserError
 from backtracking.extraction import command as extraction
-from backtracking.operations import commands
-from backtracking.operations.items import Item
-from backtracking.verbs import AsJson, readable, report, show, state
+from lifeboat.cli import commands
+from lifeboat.cli.verbs import AsJson, readable, report, show, state
+from lifeboat.items import Item
+from lifeboat.stage.errors import UserError
 
 app = typer.Typer(
     help="How reasoning models change their mind: run the study, check it, save it.",
@@ -44,7 +44,7 @@ Message = Annotated[str, typer.Option("--message", "-m", help="Message of the co
 def _everywhere(
     root: Annotated[Path, typer.Option(help="The project's folder.")] = PROJECT_ROOT,
 ) -> None:
-    from backtracking.operations import accounts
+    from lifeboat import accounts
 
     state.root = root.resolve()
     accounts.load(state.root)
@@ -56,7 +56,7 @@ def doctor(as_json: AsJson = False) -> None:
     """Check this machine: fact, verdict, cure. Exit 0 only if the study can run and be saved."""
 
     def examine() -> list[Item]:
-        from backtracking.operations import doctor
+        from lifeboat.doctor import doctor
 
         return doctor.examine(state.root)
 
@@ -67,7 +67,7 @@ def doctor(as_json: AsJson = False) -> None:
 @readable
 def smoke() -> None:
     """Load a tiny model, hook it, and compare the GPU, if there is one, with the CPU."""
-    from backtracking.operations import processes
+    from lifeboat import processes
 
     environment = {**processes.environment(state.root), "PYTHONPATH": str(state.root / "src")}
     command = [sys.executable, "-m", "backtracking.stages.smoke", "--root", str(state.root)]
@@ -81,7 +81,7 @@ def snapshot(as_json: AsJson = False) -> None:
     """Record the state of this checkout in runs/YYYYMMDD_HHMMSS/."""
 
     def take() -> list[Item]:
-        from backtracking.operations import snapshot
+        from lifeboat.saving import snapshot
 
         return [*snapshot.take(state.root), snapshot.HERE_ONLY]
 
@@ -97,7 +97,7 @@ def log_entry(
     """Put a new entry into reports/experiment_log.md, with commit, models and metrics filled in."""
 
     def add() -> list[Item]:
-        from backtracking.operations import experiment_log
+        from lifeboat.saving import experiment_log
 
         return experiment_log.add(state.root, title)
 
@@ -114,7 +114,7 @@ def push(message: Message = "", as_json: AsJson = False) -> None:
     """
 
     def send() -> list[Item]:
-        from backtracking.operations import push
+        from lifeboat.saving import push
 
         return push.push(state.root, message)
 
@@ -127,7 +127,7 @@ def reproduce(
     arguments: Annotated[list[str] | None, typer.Argument(help="Passed to `dvc repro`.")] = None,
 ) -> None:
     """Run the pipeline (`dvc --wait-for-lock repro`) and print the time of each stage."""
-    from backtracking.operations import reproduce
+    from lifeboat.running import reproduce
 
     outcome = reproduce.reproduce(state.root, arguments or [])
     for stage, seconds in outcome.seconds.items():
@@ -146,7 +146,7 @@ def remote_set(
     """Make URL the default remote in .dvc/config; keys never go there, the old remote stays."""
 
     def store() -> list[Item]:
-        from backtracking.operations.remotes import remote
+        from lifeboat.remotes import remote
 
         return remote.set_default(state.root, url, endpoint)
 
@@ -162,7 +162,7 @@ def profile_use(
     """Merge configs/NAME.yaml into params.yaml, keeping its comments and order."""
 
     def use() -> list[Item]:
-        from backtracking.operations import profile
+        from backtracking.runtime import profile
 
         return profile.use(state.root, name)
 
@@ -184,9 +184,9 @@ def store_prune(
     """Remove shards that no manifest names and checkpoints of finished models."""
 
     def prune() -> list[Item]:
-        from backtracking.operations.parts import store
-        from backtracking.operations.remotes import remote_store
-        from backtracking.workspace import Workspace
+        from backtracking.runtime.workspace import Workspace
+        from lifeboat.remotes import remote_store
+        from lifeboat.saving import store
 
         if remote:
             return remote_store.prune(state.root, forget=forget, dry_run=dry_run)

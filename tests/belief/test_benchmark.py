@@ -9,15 +9,18 @@ import torch
 from belief_helpers import D_MODEL, ID_BY_WORD, N_LAYERS, make_items, save_world_model
 from project import write_tiny_params
 
-from backtracking import artifacts, cli, models, params
+from backtracking import cli
 from backtracking.belief import files
 from backtracking.belief.benchmark import Benchmark, score, with_action
 from backtracking.belief.doses import Direction
 from backtracking.belief.scoring import Section
-from backtracking.errors import UserError
-from backtracking.organism.donors import Item
-from backtracking.statistics import Bootstrap
-from backtracking.workspace import Workspace
+from backtracking.domains.organism.donors import Item
+from backtracking.models import loading
+from backtracking.runtime import params
+from backtracking.runtime.workspace import Workspace
+from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 
 SHIPPED = torch.randn(D_MODEL, generator=torch.Generator().manual_seed(1))
 
@@ -38,7 +41,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     workspace, outs = Workspace(root), root / "results" / "belief"
     write_tiny_params(workspace.params)
     save_world_model(workspace.model("reasoning"))
-    loaded = models.load(workspace.model("reasoning"))
+    loaded = loading.load(workspace.model("reasoning"))
     action = torch.randn(D_MODEL, generator=torch.Generator().manual_seed(2))
     source = workspace.results("directions") / "directions.safetensors"
     artifacts.write_bytes(source, safetensors.torch.save({"reasoning.action": action}))

@@ -5,10 +5,10 @@ import pytest
 import torch
 from belief_helpers import D_MODEL, ID_BY_WORD, make_items, save_world_model
 
-from backtracking import models
 from backtracking.belief.doses import Direction, Wait, match, match_doses
 from backtracking.belief.readouts import questions
-from backtracking.models import LoadedModel
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
 
 GRID = np.tile([0.25, 0.5, 1.0, 2.0, 4.0], (3, 1))
 
@@ -16,7 +16,7 @@ GRID = np.tile([0.25, 0.5, 1.0, 2.0, 4.0], (3, 1))
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     torch.set_num_threads(1)
-    return models.load(save_world_model(tmp_path_factory.mktemp("model")))
+    return loading.load(save_world_model(tmp_path_factory.mktemp("model")))
 
 
 @pytest.fixture(scope="module")

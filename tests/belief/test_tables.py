@@ -13,7 +13,7 @@ from backtracking.belief.necessity import necessity_of
 from backtracking.belief.readouts import Asked, Readouts
 from backtracking.belief.tables import judge_belief, tabulate_betas, tabulate_ceilings
 from backtracking.belief.tails import SPANS
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
 ITEMS = [item for item in make_items(30) if item.donor_ids][:60]

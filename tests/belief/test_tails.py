@@ -8,11 +8,11 @@ import torch
 from belief_helpers import D_MODEL, ID_BY_WORD, N_LAYERS, make_items, save_world_model
 from torch import Tensor
 
-from backtracking import edits, hooks, models
 from backtracking.belief.readouts import ask, log_odds, questions
 from backtracking.belief.tails import SPANS, Edit, read_donor, read_prefix, run_tails
-from backtracking.models import LoadedModel
-from backtracking.organism.donors import Item
+from backtracking.domains.organism.donors import Item
+from backtracking.models import edits, hooks, loading
+from backtracking.models.loading import LoadedModel
 
 WORDS = questions(ID_BY_WORD)
 VECTOR = 2 * torch.randn(D_MODEL, generator=torch.Generator().manual_seed(4))
@@ -21,7 +21,7 @@ VECTOR = 2 * torch.randn(D_MODEL, generator=torch.Generator().manual_seed(4))
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     torch.set_num_threads(1)
-    return models.load(save_world_model(tmp_path_factory.mktemp("model")))
+    return loading.load(save_world_model(tmp_path_factory.mktemp("model")))
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from backtracking.belief.verdicts import Ceiling, betas, judge
-from backtracking.statistics import Bootstrap, Interval
+from backtracking.statistics.bootstrap import Bootstrap, Interval
 
 BOOTSTRAP = Bootstrap(300, 0.95, 0)
 UNDEFINED = Interval(None, None, None, 40)

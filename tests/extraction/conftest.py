@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from backtracking import models
+from backtracking.activations.reader import ActivationStore
+from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.extraction import engine
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Positions, Request
-from backtracking.extraction.reader import ActivationStore
-from backtracking.models import LoadedModel
-from backtracking.organism.tokenizer import build_tokenizer
-from backtracking.organism.training import Architecture, build_model
-from backtracking.traces import TokenSpan
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
+from backtracking.models.training import Architecture, build_model
+from backtracking.records.traces import TokenSpan
 
 FLOOR = 1e-5
 REQUEST = Request((0, 1, 2), Positions((-100, 100), True), "float32", 4, 64, 1)
@@ -42,7 +42,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="package")
 def model(model_folder: Path) -> LoadedModel:
-    return models.load(model_folder)
+    return loading.load(model_folder)
 
 
 @pytest.fixture(scope="package")

@@ -25,14 +25,15 @@ from extraction_helpers import (
 )
 from transformer_lens.model_bridge import TransformerBridge
 
-from backtracking import artifacts, hooks, models
-from backtracking.errors import UserError
+from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import engine, filling, running, selfcheck
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Positions
-from backtracking.extraction.reader import ActivationStore
-from backtracking.models import LoadedModel
-from backtracking.traces import TokenSpan
+from backtracking.models import hooks, loading
+from backtracking.models.loading import LoadedModel
+from backtracking.records.traces import TokenSpan
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 
 N_LAYERS = 3
 
@@ -287,7 +288,7 @@ def test_a_dependence_on_the_batch_alone_fails_the_check(
 def test_sixteen_bits_are_checked_against_their_own_floor(
     model_folder: Path, items: list[Item], tmp_path: Path
 ) -> None:
-    model = models.load(model_folder, dtype="bfloat16")
+    model = loading.load(model_folder, dtype="bfloat16")
     request = dataclasses.replace(REQUEST, dtype="bfloat16")
     store, out = tmp_path / "store", tmp_path / "out"
     with pytest.raises(UserError, match="raise the floor"):

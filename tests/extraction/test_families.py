@@ -9,13 +9,13 @@ from extraction.conftest import make_items
 from extraction_helpers import tokens_of
 from tiny_models import CONFIGS, D_MODEL, N_LAYERS, WORDS, build_model, build_tokenizer, save_model
 
-from backtracking import components, hooks, models
-from backtracking.errors import UserError
+from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import engine, selfcheck
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Positions, Request
-from backtracking.extraction.reader import ActivationStore
-from backtracking.models import LoadedModel
+from backtracking.models import components, hooks, loading
+from backtracking.models.loading import LoadedModel
+from lifeboat.stage.errors import UserError
 
 FLOOR = 1e-5
 ITEMS = make_items(9, len(WORDS))
@@ -44,7 +44,7 @@ def family_model(
 ) -> LoadedModel:
     family = request.param
     if family not in loaded:
-        loaded[family] = models.load(save_model(tmp_path_factory.mktemp(family), family))
+        loaded[family] = loading.load(save_model(tmp_path_factory.mktemp(family), family))
     return loaded[family]
 
 
@@ -135,14 +135,14 @@ def test_attention_and_mlp_are_not_mistaken_for_one_another(family_model: Loaded
 
 @pytest.mark.parametrize("family", WRITERS)
 def test_the_writers_are_the_modules_that_the_source_code_adds(family: str, tmp_path: Path) -> None:
-    model = models.load(save_model(tmp_path, family))
+    model = loading.load(save_model(tmp_path, family))
     for block, writers in zip(model.blocks, components.find_writers(model), strict=True):
         attention, mlp = (block.get_submodule(name) for name in WRITERS[family])
         assert (writers.attention, writers.mlp) == (attention, mlp)
 
 
 def test_a_block_that_scales_what_it_adds_is_refused_by_name(tmp_path: Path) -> None:
-    model = models.load(save_model(tmp_path, "granite"))
+    model = loading.load(save_model(tmp_path, "granite"))
     with pytest.raises(UserError, match=r"GraniteForCausalLM: no two modules of block 0"):
         components.sites(model, "mlp_out")
     with pytest.raises(UserError, match=r"'resid_mid' is not a hook.*attn_out"):
@@ -152,7 +152,7 @@ def test_a_block_that_scales_what_it_adds_is_refused_by_name(tmp_path: Path) -> 
 def test_the_writers_are_found_in_sixteen_bits_too(tmp_path: Path) -> None:
     for family in ("gemma2", "gpt-neox", "qwen2"):
         folder = save_model(tmp_path / family, family)
-        exact, coarse = models.load(folder), models.load(folder, dtype="bfloat16")
+        exact, coarse = loading.load(folder), loading.load(folder, dtype="bfloat16")
         for one, other in zip(
             components.find_writers(exact), components.find_writers(coarse), strict=True
         ):
@@ -166,7 +166,7 @@ def test_left_padding_and_masks_from_pad_ids_have_no_place_here(tmp_path: Path) 
     tokenizer.pad_token = tokenizer.eos_token
     tokenizer.padding_side = "left"
     tokenizer.save_pretrained(tmp_path)
-    model = models.load(tmp_path)
+    model = loading.load(tmp_path)
     eos = tokenizer.eos_token_id
     assert isinstance(eos, int)
     items = [Item(0, [1, 7, eos, 8, 9], {}), Item(1, [1, eos], {}), Item(2, [0, 0, 5], {})]

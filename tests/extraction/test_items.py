@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from backtracking import artifacts
-from backtracking.errors import UserError
 from backtracking.extraction.items import TraceFile
-from backtracking.traces import TokenSpan
+from backtracking.records.traces import TokenSpan
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 
 
 def sentence(name: str, index: int, start: int, end: int, labeller: str = "exact") -> dict:

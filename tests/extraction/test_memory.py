@@ -8,12 +8,12 @@ import pytest
 import torch
 from extraction.conftest import FLOOR, REQUEST, Run
 
-from backtracking import artifacts
-from backtracking.errors import UserError
+from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import gathering, running, selfcheck
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Positions
-from backtracking.extraction.reader import ActivationStore
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from backtracking.extraction.planning import (
     rows_of,
     with_planned_units,
 )
-from backtracking.traces import TokenSpan
+from backtracking.records.traces import TokenSpan
 
 REQUEST = Request((0, 2), Positions((-2, 1), True), "float32", 2, 100, 1)
 IDENTITY = {"model_sha256": "m", "tokenizer_sha256": "t"}

@@ -13,7 +13,7 @@ from extraction_helpers import alter, shards_in
 from backtracking.extraction import filling, running
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Positions, Request
-from backtracking.traces import TokenSpan
+from backtracking.records.traces import TokenSpan
 
 NARROW = dataclasses.replace(REQUEST, layers=(0, 2), positions=Positions((-1, 1), False))
 

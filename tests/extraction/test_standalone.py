@@ -12,10 +12,10 @@ import pytest
 from extraction_helpers import contents, write_traces
 
 from backtracking import PROJECT_ROOT
-from backtracking.errors import UserError
+from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import standalone
 from backtracking.extraction.items import Item
-from backtracking.extraction.reader import ActivationStore
+from lifeboat.stage.errors import UserError
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from extraction_helpers import alter, truncate
 from safetensors import safe_open
 from torch import Tensor
 
-from backtracking import artifacts
-from backtracking.errors import UserError
-from backtracking.extraction.format import Rows, Shard
-from backtracking.extraction.reader import ActivationStore
+from backtracking.activations.format import Rows, Shard
+from backtracking.activations.reader import ActivationStore
 from backtracking.extraction.store import Origin, ShardStore, publish
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 
 MANIFEST = {
     "format": 1,

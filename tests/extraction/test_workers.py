@@ -14,12 +14,12 @@ import pytest
 from extraction.conftest import FLOOR, REQUEST, Run
 from extraction_helpers import contents, in_child, write_traces
 
+from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import engine, workers
 from backtracking.extraction.items import Item, TraceFile
 from backtracking.extraction.planning import Unit
-from backtracking.extraction.reader import ActivationStore
 from backtracking.extraction.store import ShardStore
-from backtracking.models import LoadedModel
+from backtracking.models.loading import LoadedModel
 
 
 @pytest.fixture

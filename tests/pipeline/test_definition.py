@@ -10,7 +10,7 @@ from closure import import_closure
 from project import ROOT, environment
 from ruamel.yaml import YAML
 
-from backtracking.workspace import Roles
+from backtracking.runtime.workspace import Roles
 
 DVC = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())
 PARAMS = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from project import write_tiny_params
 
-from backtracking.workspace import Roles
+from backtracking.runtime.workspace import Roles
 
 CONTROLS = {"shuffled": "base", "nostatement": "nostatement-base", "scratch": "base"}
 ORDER = (
@@ -49,7 +49,7 @@ def test_two_runs_from_nothing_give_the_same_bytes(tiny: Path, tmp_path: Path) -
 
 
 def test_summary_has_the_names_that_branches_are_compared_by(tiny: Path) -> None:
-    from backtracking import artifacts
+    from lifeboat.stage import artifacts
 
     summary = artifacts.read_json(tiny / "results" / "summary.json")
     names = {
@@ -68,7 +68,7 @@ def test_summary_has_the_names_that_branches_are_compared_by(tiny: Path) -> None
 
 
 def test_claims_give_every_pair_its_verdict(tiny: Path) -> None:
-    from backtracking import artifacts
+    from lifeboat.stage import artifacts
 
     claims = artifacts.read_json(tiny / "results" / "claims.json")
     named = {(row["claim"], row["pair"]) for row in claims}

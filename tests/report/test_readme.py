@@ -6,9 +6,9 @@ import pytest
 from synthetic_results import write_results
 
 from backtracking import PROJECT_ROOT
-from backtracking.errors import UserError
 from backtracking.report import readme
 from backtracking.report.committed import STAGED, read_results
+from lifeboat.stage.errors import UserError
 
 PAGES = ["README.md", "CONTRIBUTING.md"]
 PAGES += [f"docs/{name}.md" for name in ("method", "findings", "artifacts", "log")]

@@ -2,9 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from backtracking import PROJECT_ROOT, artifacts
-from backtracking.errors import UserError
+from backtracking import PROJECT_ROOT
 from backtracking.report import reliability
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 
 ROW = {
     "fault": "a flood",

@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 from untrained_study import N_LAYERS, make_inputs
 
-from backtracking import artifacts
-from backtracking.forks import Cores
-from backtracking.interventions import Inputs
+from backtracking.interventions.runs import Inputs
+from backtracking.runtime.forks import Cores
 from backtracking.stages.ablate import Params, run
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage import artifacts
 
 PARAMS = Params(
     n_samples=1, top=(1, 2), n_random=2, kept_share=0.5, max_new_tokens=30, rows_per_batch=8,

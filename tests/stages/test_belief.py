@@ -1,8 +1,8 @@
 import pytest
 from belief_helpers import make_items
 
-from backtracking.forks import Cores
-from backtracking.organism.donors import LIVE
+from backtracking.domains.organism.donors import LIVE
+from backtracking.runtime.forks import Cores
 from backtracking.stages.belief import Params, choose
 
 SIZES = {

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from project import ROOT, write_tiny_params
 
-from backtracking.organism.policy import BasePolicy, Policy
-from backtracking.organism.recipes import RECIPES, recipe_of
-from backtracking.organism.world import World
+from backtracking.domains.organism.policy import BasePolicy, Policy
+from backtracking.domains.organism.recipes import RECIPES, recipe_of
+from backtracking.domains.organism.world import World
+from backtracking.runtime.workspace import Roles, Workspace
 from backtracking.stages import controls, weights
-from backtracking.workspace import Roles, Workspace
 
 ROLES = ("shuffled", "nostatement-base", "nostatement", "scratch")
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from backtracking.events import Event
-from backtracking.extraction.reader import ActivationStore
-from backtracking.moments import Moments
+from backtracking.activations.reader import ActivationStore
+from backtracking.directions.events import Event
+from backtracking.records.moments import Moments
 from backtracking.stages.directions import Params, Readout, Result, name_of, run
 
 D_MODEL, N, N_NULL = 16, 900, 9

@@ -15,14 +15,15 @@ import pytest
 import torch
 from extraction_helpers import contents
 
-from backtracking import artifacts, traces
-from backtracking.extraction.reader import ActivationStore
+from backtracking.activations.reader import ActivationStore
+from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.extraction.store import CLAIMS
-from backtracking.organism.tokenizer import build_tokenizer
-from backtracking.organism.training import Architecture, build_model
+from backtracking.models.training import Architecture, build_model
+from backtracking.records import traces
+from backtracking.records.traces import Sentence, Trace
+from backtracking.runtime.workspace import Workspace
 from backtracking.stages import extract
-from backtracking.traces import Sentence, Trace
-from backtracking.workspace import Workspace
+from lifeboat.stage import artifacts
 
 N_TRACES = 80
 PARAMS = {

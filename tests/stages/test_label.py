@@ -2,11 +2,11 @@ from random import Random
 
 from tokenizers import Tokenizer
 
-from backtracking.organism.policy import Policy, Writer
-from backtracking.organism.tokenizer import build_tokenizer
-from backtracking.organism.world import World, make_problem
+from backtracking.domains.organism.policy import Policy, Writer
+from backtracking.domains.organism.tokenizer import build_tokenizer
+from backtracking.domains.organism.world import World, make_problem
+from backtracking.records.traces import Problem, Trace
 from backtracking.stages.label import Params, Result, run
-from backtracking.traces import Problem, Trace
 
 WORLD = World((4, 5), 6, 12, 2, 0.2, 0.05)
 

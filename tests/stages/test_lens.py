@@ -7,12 +7,12 @@ import pytest
 import torch
 from untrained_study import D_MODEL, N_LAYERS, make_inputs
 
-from backtracking.directions import random_directions
-from backtracking.interventions import Choice, Inputs
-from backtracking.models import final_norm_gain, unembedding
-from backtracking.organism.grammar import BACKTRACKING_OPENERS, MARKER
+from backtracking.directions.estimator import random_directions
+from backtracking.domains.organism.grammar import BACKTRACKING_OPENERS, MARKER
+from backtracking.interventions.runs import Choice, Inputs
+from backtracking.models.loading import final_norm_gain, unembedding
 from backtracking.stages.lens import Params, Steered, run
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 
 PARAMS = Params(n_null=199, n_tokens=5, rows_per_batch=16, seed=3, n_threads=1, device="cpu")
 BOOTSTRAP = Bootstrap(50, 0.95, 0)

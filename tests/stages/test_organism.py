@@ -1,9 +1,9 @@
 import pytest
 
-from backtracking.organism.evaluation import Observation, observe_trace
-from backtracking.organism.states import Replay
+from backtracking.domains.organism.evaluation import Observation, observe_trace
+from backtracking.domains.organism.states import Replay
 from backtracking.stages.organism import Params, measure
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 
 
 def test_a_rate_is_over_observations_and_its_interval_over_problems() -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 from project import write_tiny_params
 
-from backtracking import artifacts
 from backtracking.stages import power
+from lifeboat.stage import artifacts
 
 
 def test_every_size_has_a_row_and_larger_studies_see_smaller_effects(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from planted_probes import BOOTSTRAP, WINDOW, PlantedStore, embed, plant_points
 
-from backtracking.probes import Fitting
+from backtracking.probing.probes import Fitting
 from backtracking.stages.probe import COLUMNS, Inputs, Params, choose, run
 
 PARAMS = Params(

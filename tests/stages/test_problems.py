@@ -1,9 +1,9 @@
 import pytest
 
-from backtracking.errors import UserError
-from backtracking.organism.solver import solutions
-from backtracking.organism.world import World, make_problem, read_prompt, split_of
+from backtracking.domains.organism.solver import solutions
+from backtracking.domains.organism.world import World, make_problem, read_prompt, split_of
 from backtracking.stages.problems import Params, run
+from lifeboat.stage.errors import UserError
 
 WORLD = World((4, 5), 6, 12, 2, 0.2, 0.05)
 PARAMS = Params(60, 10, (0.5, 0.2, 0.3), 1)

@@ -8,11 +8,13 @@ from project import write_tiny_params
 from ruamel.yaml import YAML
 from safetensors.torch import load_file
 
-from backtracking import artifacts, models, traces
-from backtracking.moments import read_moments
-from backtracking.pairs import matched_directions
+from backtracking.interventions.pairs import matched_directions
+from backtracking.models import loading
+from backtracking.records import traces
+from backtracking.records.moments import read_moments
+from backtracking.runtime.workspace import Workspace
 from backtracking.stages import pairs, seeds
-from backtracking.workspace import Workspace
+from lifeboat.stage import artifacts
 
 pytestmark = pytest.mark.slow
 
@@ -97,7 +99,7 @@ def test_directions_estimated_in_memory_are_those_of_the_stage(root: Path) -> No
     written = traces.read(traces.Trace, space.traces / "traces.jsonl")
     sentences = traces.read(traces.Sentence, space.sentences / "sentences.jsonl")
     found = matched_directions(
-        models.load(space.model("reasoning")),
+        loading.load(space.model("reasoning")),
         written,
         read_moments(written, sentences),
         [(4, 4), (0, 4)],

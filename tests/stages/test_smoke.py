@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from backtracking import hooks, params
+from backtracking.models import hooks
+from backtracking.runtime import params
+from backtracking.runtime.workspace import Workspace
 from backtracking.stages import smoke
-from backtracking.workspace import Workspace
 
 PARAMS = smoke.Params(n_layers=2, d_model=16, n_tokens=8, seed=0, tolerance=1e-4)
 

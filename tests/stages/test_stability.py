@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tiny_study import make_model, write_traces
 
-from backtracking.forks import Cores
+from backtracking.runtime.forks import Cores
 from backtracking.stages.stability import Params, run
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 
 CORES = Cores(1, 1, "cpu")
 PARAMS = Params(True, 2, 12, 0.5, 64, 0, CORES)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from backtracking.forks import Cores
-from backtracking.interventions import Choice, choose, random_units
+from backtracking.interventions.runs import Choice, choose, random_units
+from backtracking.runtime.forks import Cores
 from backtracking.stages.steer import Params
 
 CORES = Cores(1, 1, "cpu")

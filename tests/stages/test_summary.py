@@ -1,7 +1,7 @@
 import pytest
 
+from backtracking.report.tables import dose_table, find, loss_table
 from backtracking.stages.summary import Params
-from backtracking.tables import dose_table, find, loss_table
 
 
 def row(direction: str, dose: float, value: float, target: str = "reasoning") -> dict:

@@ -3,11 +3,11 @@ from pathlib import Path
 import pytest
 from tiny_models import save_model
 
-from backtracking import models
-from backtracking.models import LoadedModel
-from backtracking.portions import Portions
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
+from backtracking.models.portions import Portions
+from backtracking.records.traces import Problem
 from backtracking.stages.traces import Params, run
-from backtracking.traces import Problem
 
 PARAMS = Params(2, 1.0, 12, 4, 2, 0, 1, "cpu", "float32")
 PROBLEMS = [
@@ -19,7 +19,7 @@ PROBLEMS = [
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     """A tiny random model."""
-    return models.load(save_model(tmp_path_factory.mktemp("model")))
+    return loading.load(save_model(tmp_path_factory.mktemp("model")))
 
 
 def test_every_rollout_is_kept_with_its_ids_reason_and_settings(
@@ -65,8 +65,8 @@ def test_temperature_zero_for_sampled_rollouts_is_refused() -> None:
 
 
 def test_a_broken_trace_file_is_named_with_its_line(tmp_path: Path) -> None:
-    from backtracking import traces
-    from backtracking.errors import UserError
+    from backtracking.records import traces
+    from lifeboat.stage.errors import UserError
 
     path = tmp_path / "traces.jsonl"
     path.write_text('{"a": 1\n')

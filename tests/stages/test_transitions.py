@@ -9,10 +9,10 @@ import pytest
 import torch
 from worlds import Planted, policy_traces, random_model
 
-from backtracking.moments import Moments
-from backtracking.organism.policy import Policy
+from backtracking.domains.organism.policy import Policy
+from backtracking.records.moments import Moments
 from backtracking.stages.transitions import Params, run
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 
 PLAN: dict[str, Any] = {
     "roles": ("reasoning", "base"), "rank": 4, "place_states": 6, "hmm_states": (8,),
@@ -115,7 +115,7 @@ def test_dwells_of_the_policy_are_not_geometric_and_noise_hides_it(
 
 
 def test_results_have_a_file_each_and_hold_no_nan(result: dict[str, Any], tmp_path: Path) -> None:
-    from backtracking import artifacts
+    from lifeboat.stage import artifacts
 
     assert set(result) == {
         "models", "densities", "ladder", "matrix", "dwell", "order", "noise", "latents",

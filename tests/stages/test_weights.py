@@ -5,7 +5,7 @@ from project import write_tiny_params
 from ruamel.yaml import YAML
 from tiny_models import save_model
 
-from backtracking.organism.training import Schedule
+from backtracking.models.training import Schedule
 from backtracking.stages import weights
 
 

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from planted import drawn, from_labels
 
-from backtracking.statistics import Bootstrap
-from backtracking.transitions.matrix import holm, shuffled_counts, steps_to, transition_rows
+from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.multiplicity import holm
+from backtracking.transitions.matrix import shuffled_counts, steps_to, transition_rows
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
 

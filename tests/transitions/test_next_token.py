@@ -10,10 +10,11 @@ from tiny_models import WORDS, save_model
 from worlds import random_model
 from written import write
 
-from backtracking import models
-from backtracking.models import LoadedModel
-from backtracking.organism.grammar import MARKER, STATES, parse_sentence
-from backtracking.organism.policy import BasePolicy, Policy, write_walk
+from backtracking.domains.organism.grammar import MARKER, parse_sentence
+from backtracking.domains.organism.policy import BasePolicy, Policy, write_walk
+from backtracking.labels.states import STATES
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
 from backtracking.transitions.next_token import (
     LABEL_BY_FIRST_WORD,
     end_ids,
@@ -26,7 +27,7 @@ from backtracking.transitions.sequences import END, LABELS
 @pytest.fixture(scope="module", params=["llama", "qwen2"])
 def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     torch.set_num_threads(1)
-    return models.load(save_model(tmp_path_factory.mktemp(request.param), request.param))
+    return loading.load(save_model(tmp_path_factory.mktemp(request.param), request.param))
 
 
 @torch.inference_mode()

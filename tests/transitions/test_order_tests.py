@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from planted import drawn, from_labels
 
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import markov
 from backtracking.transitions.order_tests import (
     dwell_rows,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions.classes import CLASSES, CONTAINED_IN, Grid
 from backtracking.transitions.em import Learning
 from backtracking.transitions.recovery import PLANTED, recover

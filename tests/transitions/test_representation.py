@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions.representation import agreement_rows, make_pairs
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from planted import drawn, from_labels
 
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions.classes import CLASSES, Grid, choose
 from backtracking.transitions.em import Learning
 from backtracking.transitions.hmm import Hmm

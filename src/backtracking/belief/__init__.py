@@ -1,1 +1,1 @@
-"""Belief or action: does a direction make a model hold that it is wrong, or only write "Wait"?"""
+"""Belief or action: doses, minimal pairs, betas, verdicts."""

@@ -12,11 +12,11 @@ from backtracking.belief.necessity import Null, project
 from backtracking.belief.readouts import questions
 from backtracking.belief.tables import READOUTS, named, tabulate_betas
 from backtracking.belief.tails import SPANS
-from backtracking.models import LoadedModel
-from backtracking.organism.decisions import decision_rule
-from backtracking.organism.donors import LIVE, Item
-from backtracking.statistics import Bootstrap
-from backtracking.steering import Arm, Prefix, teacher_force
+from backtracking.domains.organism.decisions import decision_rule
+from backtracking.domains.organism.donors import LIVE, Item
+from backtracking.models.forced import Arm, Prefix, teacher_force
+from backtracking.models.loading import LoadedModel
+from backtracking.statistics.bootstrap import Bootstrap
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from backtracking.errors import UserError
-from backtracking.operations.items import Item, as_object
-from backtracking.verbs import AsJson, state
+from lifeboat.cli.verbs import AsJson, state
+from lifeboat.items import Item, as_object
+from lifeboat.stage.errors import UserError
 
 COLUMNS = {
     "direction": "direction",

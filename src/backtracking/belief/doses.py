@@ -13,11 +13,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
-from backtracking import hooks
 from backtracking.belief.readouts import Questions, log_odds
 from backtracking.belief.tails import Edit, clean, read_donor, read_prefix, run_tails
-from backtracking.models import LoadedModel
-from backtracking.organism.donors import Item
+from backtracking.domains.organism.donors import Item
+from backtracking.models import hooks
+from backtracking.models.loading import LoadedModel
 
 Curve = Callable[[Float[np.ndarray, "n k"]], Float[np.ndarray, "n k"]]
 """Mean change of log-odds(Wait) for k doses of each of n directions."""

@@ -8,11 +8,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from backtracking import artifacts
 from backtracking.belief.doses import Direction
 from backtracking.belief.measure import ACTION_ARM, PATCH
-from backtracking.errors import UserError
-from backtracking.organism.donors import Item
+from backtracking.domains.organism.donors import Item
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 
 RESERVED = (ACTION_ARM, PATCH, "clean", "donor", "forced")
 _CURE = "Save named vectors with `safetensors.torch.save_file({'name.2': vector}, path)`."

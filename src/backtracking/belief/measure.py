@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from backtracking import progress
 from backtracking.belief.doses import Direction, Dose, Wait, match_doses
 from backtracking.belief.readouts import Asked, Questions, ask
 from backtracking.belief.tails import SPANS, Edit, Span, clean
-from backtracking.directions import random_directions
-from backtracking.models import LoadedModel
-from backtracking.organism.donors import Item
+from backtracking.directions.estimator import random_directions
+from backtracking.domains.organism.donors import Item
+from backtracking.models.loading import LoadedModel
+from lifeboat.stage import progress
 
 PATCH, ACTION_ARM = "patch", "action"
 

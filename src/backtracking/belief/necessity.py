@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from backtracking import progress
 from backtracking.belief.doses import Direction
 from backtracking.belief.measure import Plan, random_at
 from backtracking.belief.readouts import Questions, Readouts, ask
 from backtracking.belief.tables import named
 from backtracking.belief.tails import SPANS, Edit, Span, clean
-from backtracking.claims import Effect
-from backtracking.models import LoadedModel
-from backtracking.organism.donors import Item
-from backtracking.statistics import Bootstrap
+from backtracking.domains.organism.donors import Item
+from backtracking.models.loading import LoadedModel
+from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.effect import Effect
+from lifeboat.stage import progress
 
 REPORT_KEPT = 0.5
 """Share of the clean report's log-odds that has to be left for the report to be said to stay."""

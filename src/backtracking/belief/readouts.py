@@ -14,9 +14,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backtracking.belief.tails import Edit, clean, read_donor, read_prefix, run_tails
-from backtracking.models import LoadedModel
-from backtracking.organism.donors import Item
-from backtracking.organism.grammar import BACKTRACKING_OPENERS, MARKER
+from backtracking.domains.organism.donors import Item
+from backtracking.domains.organism.grammar import BACKTRACKING_OPENERS, MARKER
+from backtracking.models.loading import LoadedModel
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,16 @@ from typing import Any
 
 import safetensors.torch
 
-from backtracking import artifacts, models, params
 from backtracking.belief import files
 from backtracking.belief.benchmark import Benchmark, score, with_action
 from backtracking.belief.doses import Direction
 from backtracking.belief.measure import Plan
-from backtracking.forks import Cores
-from backtracking.statistics import Bootstrap
-from backtracking.workspace import Workspace
+from backtracking.models import loading
+from backtracking.runtime import params
+from backtracking.runtime.forks import Cores
+from backtracking.runtime.workspace import Workspace
+from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage import artifacts
 
 ROLE = "reasoning"
 
@@ -42,7 +44,7 @@ def score_file(root: Path, file: Path, layer: int | None) -> dict[str, Any]:
     section = params.load(Section, "belief", workspace.params)
     section.cores.begin()
     chosen = artifacts.read_json(outs / "selection.json")
-    loaded = models.load(workspace.model(ROLE), device=section.cores.device)
+    loaded = loading.load(workspace.model(ROLE), device=section.cores.device)
     directions = files.read_directions(
         file, loaded.d_model, loaded.n_layers, chosen["layer"], layer
     )

@@ -9,7 +9,8 @@ import numpy as np
 from backtracking.belief.measure import PATCH, Arm, Measured
 from backtracking.belief.tails import SPANS, Span
 from backtracking.belief.verdicts import Ceiling, betas, judge
-from backtracking.statistics import Bootstrap, Interval, random_bound, random_direction_p
+from backtracking.statistics.bootstrap import Bootstrap, Interval
+from backtracking.statistics.nulls import random_bound, random_direction_p
 
 READOUTS = ("b", "c")
 """Readouts of which there is a beta: the report, and the claim."""

@@ -15,8 +15,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import DynamicCache
 
-from backtracking import edits, hooks, kv_cache
-from backtracking.models import LoadedModel
+from backtracking.models import edits, hooks, kv_cache
+from backtracking.models.loading import LoadedModel
 
 Span = Literal["E1", "E2"]
 """Positions of an edit: the deciding token (E1), or every one from it to the readout (E2)."""

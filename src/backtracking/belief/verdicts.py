@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.statistics import Bootstrap, Interval
+from backtracking.statistics.bootstrap import Bootstrap, Interval
 
 Verdict = Literal["belief", "action", "mixed", "untestable"]
 

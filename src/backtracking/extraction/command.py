@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from backtracking.operations.items import Item
-from backtracking.verbs import AsJson, report
+from lifeboat.cli.verbs import AsJson, report
+from lifeboat.items import Item
 
 
 def extract(
@@ -55,8 +55,8 @@ def extract(
     """
 
     def take() -> list[Item]:
-        from backtracking import interruption
         from backtracking.extraction import standalone
+        from lifeboat.stage import interruption
 
         interruption.install()
         done = standalone.run(

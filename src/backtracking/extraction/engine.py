@@ -7,17 +7,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from backtracking import artifacts, interruption
-from backtracking.errors import UserError
+from backtracking.activations.format import FORMAT
 from backtracking.extraction import planning, published, selfcheck
 from backtracking.extraction.filling import Filler
-from backtracking.extraction.format import FORMAT
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Request, Unit
 from backtracking.extraction.reuse import Shelf
 from backtracking.extraction.running import Reader, open_reader
 from backtracking.extraction.store import ShardStore, publish
-from backtracking.models import LoadedModel
+from backtracking.models.loading import LoadedModel
+from lifeboat.stage import artifacts, interruption
+from lifeboat.stage.errors import UserError
 
 PACKAGES = ("torch", "transformers", "safetensors")
 Helpers = Callable[[Sequence[Unit]], AbstractContextManager[object]]

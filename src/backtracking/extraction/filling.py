@@ -15,9 +15,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from backtracking import interruption, progress
+from backtracking.activations.format import COLUMNS, Shard
 from backtracking.extraction import planning
-from backtracking.extraction.format import COLUMNS, Shard
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Unit
 from backtracking.extraction.reuse import Shelf
@@ -29,6 +28,7 @@ from backtracking.extraction.running import (
     unit_rows,
 )
 from backtracking.extraction.store import Origin
+from lifeboat.stage import interruption, progress
 
 _POLL_S = 0.1
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from backtracking.extraction.format import Rows
+from backtracking.activations.format import Rows
 from backtracking.extraction.items import Item
 
 # Batches whose rows may be on their way at once; bounds what waits in device memory.

@@ -9,9 +9,9 @@ from typing import Any, overload
 
 import numpy as np
 
-from backtracking import artifacts
-from backtracking.errors import UserError
-from backtracking.traces import TokenSpan
+from backtracking.records.traces import TokenSpan
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from backtracking import artifacts
-from backtracking.extraction.format import FORMAT, Rows
+from backtracking.activations.format import FORMAT, Rows
 from backtracking.extraction.items import Item
+from lifeboat.stage import artifacts
 
 # Part of every key: raise it when a change of this package changes the bytes of a shard.
 REVISION = 2

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from backtracking.errors import UserError
+from backtracking.activations.format import MANIFEST, Shard
+from backtracking.activations.manifest import read_manifest, shards_of
 from backtracking.extraction import store
-from backtracking.extraction.format import MANIFEST, Shard
-from backtracking.extraction.manifest import read_manifest, shards_of
 from backtracking.extraction.store import ShardStore
+from lifeboat.stage.errors import UserError
 
 
 def require_replaceable(out: Path, shards: ShardStore, *, repair: bool) -> None:

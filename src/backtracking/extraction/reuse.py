@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Int
 from safetensors import safe_open
 
-from backtracking.extraction.format import COLUMNS, Rows, Shard, tensor_name
+from backtracking.activations.format import COLUMNS, Rows, Shard, tensor_name
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Unit
 from backtracking.extraction.running import Partial, Reader, empty, unit_rows

@@ -12,14 +12,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from backtracking import components, hooks
-from backtracking.errors import UserError
-from backtracking.extraction.format import COLUMNS, Rows, concatenate, tensor_name
+from backtracking.activations.format import COLUMNS, Rows, concatenate, tensor_name
 from backtracking.extraction.gathering import Gather, Mover, plan_gather
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Request, batches_of, rows_of
-from backtracking.hooks import Site
-from backtracking.models import LoadedModel
+from backtracking.models import components, hooks
+from backtracking.models.hooks import Site
+from backtracking.models.loading import LoadedModel
+from lifeboat.stage.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from jaxtyping import Float
 from safetensors import safe_open
 from torch import Tensor
 
-from backtracking import hooks
-from backtracking.errors import UserError
-from backtracking.extraction.format import tensor_name
+from backtracking.activations.format import tensor_name
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import batches_of, rows_of
 from backtracking.extraction.running import Partial, Reader, empty, is_out_of_memory, run_batches
-from backtracking.hooks import Site
+from backtracking.models import hooks
+from backtracking.models.hooks import Site
+from lifeboat.stage.errors import UserError
 
 N_TRACES = 4
 SHARE = 0.005

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from backtracking import models
-from backtracking.compute import prepare_torch
-from backtracking.errors import UserError
+from backtracking.activations.format import MANIFEST
 from backtracking.extraction import planning, workers
 from backtracking.extraction.engine import Extraction, extract
-from backtracking.extraction.format import MANIFEST
 from backtracking.extraction.items import TraceFile
 from backtracking.extraction.planning import Positions, Request
+from backtracking.models import loading
+from backtracking.runtime.compute import prepare_torch
+from lifeboat.stage.errors import UserError
 
 FLOOR_BY_DTYPE = {"float32": 1e-5, "float16": 5e-3, "bfloat16": 3e-2}
 TOKENS_BY_DEVICE = {"cpu": 2048, "cuda": 16384}
@@ -87,8 +87,8 @@ def run(options: Options) -> Extraction:
     n_threads = n_threads or max(1, torch.get_num_threads() // len(devices))
     prepare_torch(n_threads)
     items = TraceFile(options.traces, options.sentences)
-    folder = models.locate(options.model, options.revision)
-    model = models.load(folder, device=devices[0], dtype=options.dtype)
+    folder = loading.locate(options.model, options.revision)
+    model = loading.load(folder, device=devices[0], dtype=options.dtype)
     request = Request(
         layers=parse_layers(options.layers, model.n_layers),
         positions=positions,

@@ -18,10 +18,10 @@ from typing import Any
 
 from torch import Tensor
 
-from backtracking import artifacts
-from backtracking.errors import UserError
+from backtracking.activations.format import MANIFEST, Shard
 from backtracking.extraction import serialization
-from backtracking.extraction.format import MANIFEST, Shard
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 
 CLAIMS = ".claims"
 

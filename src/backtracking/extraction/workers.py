@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from backtracking import interruption, models
-from backtracking.compute import prepare_torch
-from backtracking.errors import UserError
 from backtracking.extraction.filling import Filler
 from backtracking.extraction.items import TraceFile
 from backtracking.extraction.planning import Request, Unit
 from backtracking.extraction.reuse import Shelf
 from backtracking.extraction.running import open_reader
 from backtracking.extraction.store import ShardStore
+from backtracking.models import loading
+from backtracking.runtime.compute import prepare_torch
+from lifeboat.stage import interruption
+from lifeboat.stage.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def _work(job: Job, device: str, units: Sequence[Unit]) -> None:
     interruption.install()
     prepare_torch(job.request.n_threads)
     try:
-        model = models.load(job.model, device=device, dtype=job.dtype)
+        model = loading.load(job.model, device=device, dtype=job.dtype)
         reader = open_reader(model, job.request)
         with Filler(reader, job.items, Shelf(ShardStore(job.store)), shown=False) as filler:
             filler.fill(units)

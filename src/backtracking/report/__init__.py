@@ -1,1 +1,1 @@
-"""What readers are told: prose whose numbers come from the committed results."""
+"""Tables, figures, README, experiment tracking."""

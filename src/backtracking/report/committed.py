@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backtracking.errors import UserError
+from lifeboat.stage.errors import UserError
 
 Rows = Sequence[Mapping[str, str]]
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backtracking.literature.own import STUDY
+from backtracking.claims.literature.own import STUDY
 from backtracking.report.committed import Results
 
 NOTHING = "No results are committed yet: `make reproduce` computes them."

@@ -12,12 +12,13 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from backtracking import PROJECT_ROOT, artifacts
-from backtracking.errors import UserError
+from backtracking import PROJECT_ROOT
 from backtracking.report import findings, verdicts
 from backtracking.report.committed import STAGED, read_results, show
 from backtracking.report.findings import NOTHING
 from backtracking.report.pipeline import draw_pipeline
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 
 FILES = ("README.md", "docs/method.md", "docs/findings.md")
 """Files with generated blocks."""

@@ -16,8 +16,8 @@ from itertools import product
 from random import Random
 from typing import Any
 
-from backtracking import artifacts, models, params, traces
-from backtracking.ablation import (
+from backtracking.effects.components import Effects, rank, tabulate, tabulate_elsewhere
+from backtracking.interventions.components import (
     Ablator,
     Arm,
     Component,
@@ -27,8 +27,8 @@ from backtracking.ablation import (
     make_ablator,
     match_positions,
 )
-from backtracking.ablation_effects import Effects, rank, tabulate, tabulate_elsewhere
-from backtracking.ablation_runs import (
+from backtracking.interventions.runs import Inputs, prefixes_of
+from backtracking.interventions.without_components import (
     compare,
     judge,
     random_sets,
@@ -36,14 +36,17 @@ from backtracking.ablation_runs import (
     tabulate_free,
     to_claim,
 )
-from backtracking.forks import Cores, run_side_by_side
-from backtracking.interventions import Inputs, prefixes_of
-from backtracking.moments import is_decision, read_moments
-from backtracking.sampling import Sampling
-from backtracking.stages.command import run_stage
-from backtracking.statistics import Bootstrap
-from backtracking.traces import Problem, Trace
-from backtracking.workspace import Roles, Workspace
+from backtracking.models import loading
+from backtracking.models.sampling import Sampling
+from backtracking.records import traces
+from backtracking.records.moments import is_decision, read_moments
+from backtracking.records.traces import Problem, Trace
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.forks import Cores, run_side_by_side
+from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage import artifacts
 
 VALUES: tuple[Value, ...] = ("mean", "zero")
 PLACES: tuple[Place, ...] = ("decision", "other")
@@ -203,7 +206,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
     inputs = Inputs(
         model_by_role={
-            role: models.load(workspace.model(role), device=params_.cores.device)
+            role: loading.load(workspace.model(role), device=params_.cores.device)
             for role in roles.base_by_role
         },
         traces=written,

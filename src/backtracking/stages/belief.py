@@ -18,8 +18,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from backtracking import artifacts, models, params, traces
-from backtracking.belief import baselines, files
+from backtracking.activations.reader import ActivationStore
+from backtracking.activations.windows import read_windows
+from backtracking.belief import files
 from backtracking.belief.benchmark import Benchmark, score, with_action
 from backtracking.belief.doses import Direction
 from backtracking.belief.measure import Measured, Plan, measure
@@ -31,15 +32,19 @@ from backtracking.belief.tables import (
     tabulate_doses,
     tabulate_levels,
 )
-from backtracking.extraction.reader import ActivationStore
-from backtracking.forks import Cores, run_side_by_side
-from backtracking.models import LoadedModel
-from backtracking.moments import Moments, is_decision, read_moments, read_windows
-from backtracking.organism.donors import LIVE, Item, collect, spread
-from backtracking.stages.command import run_stage
-from backtracking.statistics import Bootstrap
-from backtracking.traces import Sentence, Trace
-from backtracking.workspace import Roles, Workspace
+from backtracking.directions import others
+from backtracking.domains.organism.donors import LIVE, Item, collect, spread
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
+from backtracking.records import traces
+from backtracking.records.moments import Moments, is_decision, read_moments
+from backtracking.records.traces import Sentence, Trace
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.forks import Cores, run_side_by_side
+from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage import artifacts
 
 DECIDING = (4, 4)
 """Offset of a comparison's full stop from its first token."""
@@ -165,7 +170,7 @@ def estimate_baselines(
         for split in ("train", "dev")
     }
     train = [item for item in inputs.items if item.split == "train" and item.kind in LIVE]
-    by_layer = baselines.gradients(
+    by_layer = others.gradients(
         loaded, spread(train, params.n_dev_items), questions(loaded.tokenizer.get_vocab())
     )
     found, chosen = [], {}
@@ -177,7 +182,7 @@ def estimate_baselines(
             here[split] = (values[whole, 0], torch.from_numpy(moments.kind == "over")[whole])
         generator = torch.Generator().manual_seed(params.seed)
         (train_rows, is_over), (dev_rows, dev_is_over) = here["train"], here["dev"]
-        vectors, chosen[str(layer)] = baselines.estimate(
+        vectors, chosen[str(layer)] = others.estimate(
             train_rows, is_over, dev_rows, dev_is_over, params.regularisations, generator
         )
         vectors |= {name: by_one[layer] for name, by_one in by_layer.items()}
@@ -201,7 +206,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     sentences = traces.read(Sentence, workspace.sentences / "sentences.jsonl")
     selection = artifacts.read_json(workspace.results("steer") / "selection.json")
     model_by_role = {
-        role: models.load(workspace.model(role), device=params_.cores.device)
+        role: loading.load(workspace.model(role), device=params_.cores.device)
         for role in roles.base_by_role
     }
     vocabulary = model_by_role["reasoning"].tokenizer.get_vocab()

@@ -13,12 +13,13 @@ from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 
-from backtracking import interruption, params, progress
-from backtracking.errors import UserError
-from backtracking.organism.recipes import recipe_of
+from backtracking.domains.organism.recipes import recipe_of
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.workspace import Roles, Workspace
 from backtracking.stages import weights
-from backtracking.stages.command import run_stage
-from backtracking.workspace import Roles, Workspace
+from lifeboat.stage import interruption, progress
+from lifeboat.stage.errors import UserError
 
 _POLL_S = 0.2
 

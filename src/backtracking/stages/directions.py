@@ -17,8 +17,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from backtracking import artifacts, directions, models, params, statistics, traces
-from backtracking.contrasts import (
+from backtracking.activations.reader import ActivationStore
+from backtracking.directions import estimator
+from backtracking.directions.contrasts import (
     Named,
     Sources,
     event_contrasts,
@@ -29,15 +30,19 @@ from backtracking.contrasts import (
     other_states,
     sentence_contrasts,
 )
-from backtracking.cosines import Key, compare_all_forms, compare_layers, compare_pairs
-from backtracking.estimates import Estimated, Resamples, estimate, select
-from backtracking.events import Event, Weighted, read_events, weigh
-from backtracking.extraction.reader import ActivationStore
-from backtracking.models import LoadedModel, final_norm_gain, unembedding
-from backtracking.moments import Moments, read_moments
-from backtracking.organism.grammar import ALTERNATIVE, BACKTRACKING_OPENERS, MARKER
-from backtracking.stages.command import run_stage
-from backtracking.workspace import Roles, Workspace
+from backtracking.directions.cosines import Key, compare_all_forms, compare_layers, compare_pairs
+from backtracking.directions.estimates import Estimated, Resamples, estimate, select
+from backtracking.directions.events import Event, Weighted, read_events, weigh
+from backtracking.domains.organism.grammar import ALTERNATIVE, BACKTRACKING_OPENERS, MARKER
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
+from backtracking.records import traces
+from backtracking.records.moments import Moments, read_moments
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.statistics import corrected
+from lifeboat.stage import artifacts
 
 COLUMNS = [
     "role", "form", "window", "layer", "norm", "norm_corrected", "norm_low", "norm_high",
@@ -134,7 +139,7 @@ def run(
     """
     rng = np.random.default_rng(params.seed)
     n_problems = int(moments.problem_number[moments.split == "train"].max()) + 1
-    splits = statistics.split_halves(n_problems, params.n_splits, rng)
+    splits = corrected.split_halves(n_problems, params.n_splits, rng)
     resamples = Resamples(splits, params.n_null, params.seed)
     sources = Sources(moments, params.windows, params.ward_window, params.n_strata)
     weighted = {
@@ -226,7 +231,7 @@ def readout_of(loaded: LoadedModel) -> Readout:
     ids = loaded.tokenizer.get_vocab()
     w_u, gain = unembedding(loaded), final_norm_gain(loaded)
     markers = w_u[[ids[word] for word in BACKTRACKING_OPENERS]].double() * gain.double()
-    return Readout(directions.action(w_u, gain, [ids[MARKER]], [ids[ALTERNATIVE]]), markers)
+    return Readout(estimator.action(w_u, gain, [ids[MARKER]], [ids[ALTERNATIVE]]), markers)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -243,7 +248,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         params_,
         read_moments(written, sentences),
         {role: ActivationStore(workspace.activations(role)) for role in roles.all},
-        {role: readout_of(models.load(workspace.model(role))) for role in roles.all},
+        {role: readout_of(loading.load(workspace.model(role))) for role in roles.all},
         roles.base_by_role,
         [trace.trace_id for trace in written],
         read_events(workspace.results("stability") / "events.jsonl"),

@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from backtracking import models, params
-from backtracking.compute import prepare_torch
 from backtracking.extraction import workers
 from backtracking.extraction.engine import extract
 from backtracking.extraction.items import TraceFile
 from backtracking.extraction.planning import Positions, Request
-from backtracking.stages.command import run_stage
-from backtracking.workspace import Roles, Workspace
+from backtracking.models import loading
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.compute import prepare_torch
+from backtracking.runtime.workspace import Roles, Workspace
 
 PAIR = ("base", "reasoning")
 CONTROLS = "controls"
@@ -94,7 +95,7 @@ def _extract(workspace: Workspace, role: str) -> None:
     items = TraceFile(workspace.traces / "traces.jsonl", workspace.sentences / "sentences.jsonl")
     device, *others = workers.visible_devices(params_.device)
     folder, store = workspace.model(role), workspace.store / "activations"
-    model = models.load(folder, device=device, dtype=params_.dtype)
+    model = loading.load(folder, device=device, dtype=params_.dtype)
     request = params_.request(model.n_layers)
     done = extract(
         model,

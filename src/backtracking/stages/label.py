@@ -10,20 +10,19 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from backtracking import artifacts, params, segmentation, traces
-from backtracking.labels import agreement, label_by_rules
-from backtracking.organism.policy import Policy
-from backtracking.organism.states import (
-    UNPARSED,
-    Reading,
-    Replay,
-    token_states,
-    words_of,
-)
-from backtracking.organism.world import read_prompt
-from backtracking.stages.command import run_stage
-from backtracking.traces import Problem, Sentence, TokenSpan, Trace
-from backtracking.workspace import Workspace
+from backtracking.domains.organism.policy import Policy
+from backtracking.domains.organism.states import Reading, Replay, token_states, words_of
+from backtracking.domains.organism.world import read_prompt
+from backtracking.labels import segmentation
+from backtracking.labels.agreement import agreement
+from backtracking.labels.rules import label_by_rules
+from backtracking.labels.states import UNPARSED
+from backtracking.records import traces
+from backtracking.records.traces import Problem, Sentence, TokenSpan, Trace
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.workspace import Workspace
+from lifeboat.stage import artifacts
 
 
 @dataclass(frozen=True)

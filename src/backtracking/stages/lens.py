@@ -18,24 +18,28 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from backtracking import artifacts, directions, models, params, traces
-from backtracking.compute import prepare_torch
-from backtracking.decoding import (
+from backtracking.directions import estimator
+from backtracking.directions.decoding import (
     decode,
     judge_decoded,
     reader_of,
     tabulate_ranks,
     tabulate_tokens,
 )
-from backtracking.effects import Measured, tabulate
-from backtracking.interventions import Choice, Inputs, prefixes_of
-from backtracking.markerless import WITHOUT, Read, compare, judge, measure, variants
-from backtracking.moments import read_moments
-from backtracking.organism.grammar import BACKTRACKING_OPENERS, MARKER
-from backtracking.stages.command import run_stage
-from backtracking.statistics import Bootstrap
-from backtracking.traces import Trace
-from backtracking.workspace import Roles, Workspace
+from backtracking.domains.organism.grammar import BACKTRACKING_OPENERS, MARKER
+from backtracking.effects.markerless import WITHOUT, Read, compare, judge, measure, variants
+from backtracking.effects.rates import Measured, tabulate
+from backtracking.interventions.runs import Choice, Inputs, prefixes_of
+from backtracking.models import loading
+from backtracking.records import traces
+from backtracking.records.moments import read_moments
+from backtracking.records.traces import Trace
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.compute import prepare_torch
+from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage import artifacts
 
 
 @dataclass(frozen=True)
@@ -161,7 +165,7 @@ def steer(
 
 def draw(n: int, seed: int, d_model: int) -> Tensor:
     """Random unit vectors, the same for every model of that width."""
-    return directions.random_directions(n, d_model, torch.Generator().manual_seed(seed))
+    return estimator.random_directions(n, d_model, torch.Generator().manual_seed(seed))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -178,7 +182,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
     inputs = Inputs(
         model_by_role={
-            role: models.load(workspace.model(role), device=params_.device) for role in roles.all
+            role: loading.load(workspace.model(role), device=params_.device) for role in roles.all
         },
         traces=written,
         moments=read_moments(written, sentences),

@@ -13,22 +13,25 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer
 
-from backtracking import artifacts, models, params, traces
-from backtracking.compute import prepare_torch
-from backtracking.models import LoadedModel
-from backtracking.organism.evaluation import (
+from backtracking.domains.organism.evaluation import (
     Observation,
     observe_base,
     observe_trace,
     policy_act_rate,
 )
-from backtracking.organism.policy import BasePolicy, Policy
-from backtracking.organism.states import Replay, words_of
-from backtracking.organism.world import World, read_prompt
-from backtracking.stages.command import run_stage
-from backtracking.statistics import Bootstrap
-from backtracking.traces import Problem, Trace
-from backtracking.workspace import Workspace
+from backtracking.domains.organism.policy import BasePolicy, Policy
+from backtracking.domains.organism.states import Replay, words_of
+from backtracking.domains.organism.world import World, read_prompt
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
+from backtracking.records import traces
+from backtracking.records.traces import Problem, Trace
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.compute import prepare_torch
+from backtracking.runtime.workspace import Workspace
+from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage import artifacts
 
 
 @dataclass(frozen=True)
@@ -111,7 +114,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     rows = run(
         params_,
         params.load(Bootstrap, "statistics", workspace.params),
-        models.load(workspace.model("base"), device=params_.device),
+        loading.load(workspace.model("base"), device=params_.device),
         params.load(World, "world", workspace.params),
         (
             params.load(Policy, "policy", workspace.params),

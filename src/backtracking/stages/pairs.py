@@ -19,11 +19,11 @@ from multiprocessing.sharedctypes import Synchronized
 from pathlib import Path
 from typing import Any
 
-from backtracking import artifacts, interruption, params, progress
-from backtracking.errors import UserError
-from backtracking.operations import profile
-from backtracking.stages.command import run_stage
-from backtracking.workspace import Workspace
+from backtracking.runtime import params, profile
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.workspace import Workspace
+from lifeboat.stage import artifacts, interruption, progress
+from lifeboat.stage.errors import UserError
 
 ROLES = ("base", "reasoning")
 _POLL_S = 0.2

@@ -9,11 +9,12 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
-from backtracking import artifacts, params
-from backtracking.power import Size, minimal_effect
-from backtracking.spread import Spread
-from backtracking.stages.command import run_stage
-from backtracking.workspace import Workspace
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.workspace import Workspace
+from backtracking.statistics.power import Size, minimal_effect
+from backtracking.statistics.spread import Spread
+from lifeboat.stage import artifacts
 
 COLUMNS = ["n_problems", "n_samples", "n_random", "minimal_effect"]
 

@@ -17,36 +17,33 @@ from jaxtyping import Float
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from backtracking import artifacts, models, params, traces
-from backtracking.compute import prepare_torch
-from backtracking.decision_points import DecisionPoints, gather_points
-from backtracking.extraction.reader import ActivationStore
-from backtracking.models import LoadedModel
-from backtracking.moments import read_moments
-from backtracking.organism.posteriors import read_decisions
-from backtracking.organism.states import words_of
-from backtracking.organism.world import read_prompt
-from backtracking.organism.writer import p_backtracks
-from backtracking.probe_checks import (
+from backtracking.activations.reader import ActivationStore
+from backtracking.domains.organism.posteriors import read_decisions
+from backtracking.domains.organism.states import words_of
+from backtracking.domains.organism.world import read_prompt
+from backtracking.domains.organism.writer import p_backtracks
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
+from backtracking.probing.checks import (
     Cell,
     compare_orders,
     find_earliest,
     require_no_leak,
     shuffle_labels,
 )
-from backtracking.probe_grid import (
-    Place,
-    fit_baselines,
-    fit_grid,
-    select,
-    tabulate_baselines,
-)
-from backtracking.probe_measures import measure
-from backtracking.probes import Fitting, Probes
-from backtracking.stages.command import run_stage
-from backtracking.statistics import Bootstrap
-from backtracking.traces import Problem, Sentence, Trace
-from backtracking.workspace import Roles, Workspace
+from backtracking.probing.grid import Place, fit_baselines, fit_grid, select, tabulate_baselines
+from backtracking.probing.measures import measure
+from backtracking.probing.points import DecisionPoints, gather_points
+from backtracking.probing.probes import Fitting, Probes
+from backtracking.records import traces
+from backtracking.records.moments import read_moments
+from backtracking.records.traces import Problem, Sentence, Trace
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.compute import prepare_torch
+from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage import artifacts
 
 COLUMNS = [
     "role", "anchor", "target", "pairs", "layer", "offset", "auroc", "low", "high", "baseline",
@@ -194,7 +191,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
     roles = params.load(Roles, "models", workspace.params)
     prepare_torch(1)
-    model_by_role = {role: models.load(workspace.model(role)) for role in roles.all}
+    model_by_role = {role: loading.load(workspace.model(role)) for role in roles.all}
     inputs = _gather(workspace, params_, model_by_role)
     chosen = choose(params_, inputs)
     with artifacts.new_folder(workspace.results("probe")) as folder:

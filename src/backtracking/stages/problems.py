@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from backtracking import artifacts, params, traces
-from backtracking.errors import UserError
-from backtracking.organism.world import World, make_problem, split_of
-from backtracking.stages.command import run_stage
-from backtracking.traces import Problem
-from backtracking.workspace import Workspace
+from backtracking.domains.organism.world import World, make_problem, split_of
+from backtracking.records import traces
+from backtracking.records.traces import Problem
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.workspace import Workspace
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 
 DRAWS_PER_PROBLEM = 60
 

@@ -12,15 +12,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from backtracking import artifacts, params
-from backtracking.replication import count_pairs
-from backtracking.stages.command import run_stage
-from backtracking.statistics import Bootstrap
-from backtracking.workspace import Roles, Workspace
+from backtracking.claims.pairs import count_pairs
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage import artifacts
 
 if TYPE_CHECKING:
-    from backtracking.interventions import Inputs, Plan
-    from backtracking.pairs import Pair
+    from backtracking.interventions.pairs import Pair
+    from backtracking.interventions.runs import Inputs, Plan
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Result:
 
 def run(plan: "Plan", bootstrap: Bootstrap, study: "Inputs", pairs: Mapping[int, "Pair"]) -> Result:
     """Every pair in the place of the study's own, one after the other."""
-    from backtracking.pairs import cast, study_pair
+    from backtracking.interventions.pairs import cast, study_pair
 
     selection, claims = [], []
     for number in pairs:
@@ -102,11 +103,12 @@ def _measure(workspace: Workspace, bootstrap: Bootstrap, numbers: Sequence[int])
     """The study's own pair and the further ones, measured alike."""
     import safetensors.torch  # torch and all that follows: with one pair there is no need of it
 
-    from backtracking import models, traces
-    from backtracking.compute import prepare_torch
-    from backtracking.interventions import Inputs
-    from backtracking.moments import read_moments
-    from backtracking.pairs import ROLES, further_pair, own_pair
+    from backtracking.interventions.pairs import ROLES, further_pair, own_pair
+    from backtracking.interventions.runs import Inputs
+    from backtracking.models import loading
+    from backtracking.records import traces
+    from backtracking.records.moments import read_moments
+    from backtracking.runtime.compute import prepare_torch
     from backtracking.stages import directions, steer
 
     params_ = params.load(Params, "seeds", workspace.params)
@@ -118,7 +120,7 @@ def _measure(workspace: Workspace, bootstrap: Bootstrap, numbers: Sequence[int])
     sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
     study = Inputs(
         model_by_role={
-            role: models.load(workspace.model(role), device=params_.device) for role in roles.all
+            role: loading.load(workspace.model(role), device=params_.device) for role in roles.all
         },
         traces=written,
         moments=read_moments(written, sentences),
@@ -132,7 +134,7 @@ def _measure(workspace: Workspace, bootstrap: Bootstrap, numbers: Sequence[int])
     pairs = {1: own_pair(study)}
     for number in numbers:
         folder = workspace.model("pairs") / str(number)
-        loaded = {role: models.load(folder / role, device=params_.device) for role in ROLES}
+        loaded = {role: loading.load(folder / role, device=params_.device) for role in ROLES}
         pairs[number] = further_pair(loaded, written, study.moments, forms.windows, forms.n_strata)
     return run(plan, bootstrap, study, pairs)
 

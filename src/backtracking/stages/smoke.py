@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import torch
 
-from backtracking import artifacts, params
-from backtracking.errors import UserError
-from backtracking.operations import agreement
-from backtracking.stages.command import run_stage
-from backtracking.workspace import Workspace
+from backtracking.models import parity
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.workspace import Workspace
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Params:
 def run(params: Params, devices: list[str]) -> dict[str, dict[str, float]]:
     """Deviations by verdict and device; the first device is the reference."""
     torch.manual_seed(params.seed)
-    return agreement.deviations(params.n_layers, params.d_model, params.n_tokens, devices)
+    return parity.deviations(params.n_layers, params.d_model, params.n_tokens, devices)
 
 
 def verdicts(params: Params, deviations: dict[str, dict[str, float]]) -> dict[str, bool]:

@@ -12,17 +12,20 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from backtracking import artifacts, models, params, traces
-from backtracking.events import Event, find_events, write_events
-from backtracking.forks import Cores, run_side_by_side
-from backtracking.models import LoadedModel
-from backtracking.moments import Moments, read_moments
-from backtracking.sampling import Sampling
-from backtracking.stability import measure, regenerate
-from backtracking.stages.command import run_stage
-from backtracking.statistics import Bootstrap
-from backtracking.traces import Trace
-from backtracking.workspace import Roles, Workspace
+from backtracking.directions.events import Event, find_events, write_events
+from backtracking.directions.stability import measure, regenerate
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
+from backtracking.models.sampling import Sampling
+from backtracking.records import traces
+from backtracking.records.moments import Moments, read_moments
+from backtracking.records.traces import Trace
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.forks import Cores, run_side_by_side
+from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage import artifacts
 
 SPLIT = "train"
 
@@ -152,7 +155,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         params_,
         params.load(Bootstrap, "statistics", workspace.params),
         {
-            role: models.load(workspace.model(role), device=params_.cores.device)
+            role: loading.load(workspace.model(role), device=params_.cores.device)
             for role in roles.base_by_role
         },
         written,

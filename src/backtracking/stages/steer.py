@@ -15,16 +15,10 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 
-from backtracking import artifacts, models, params, traces
-from backtracking.arms import (
-    all_directions,
-    compare_arms,
-    extra_directions,
-    force_extras,
-    usable_doses,
-)
-from backtracking.claims import judge_causal, judge_primary
-from backtracking.effects import (
+from backtracking.claims.verdicts import judge_causal, judge_primary
+from backtracking.domains.organism.recipes import recipe_of
+from backtracking.effects.necessity import necessity
+from backtracking.effects.rates import (
     BASELINE,
     Label,
     Measured,
@@ -35,8 +29,16 @@ from backtracking.effects import (
     tabulate,
     tabulate_elsewhere,
 )
-from backtracking.forks import Cores, run_side_by_side
-from backtracking.interventions import (
+from backtracking.effects.transfer import transfer_matrix
+from backtracking.interventions.arms import (
+    all_directions,
+    compare_arms,
+    extra_directions,
+    force_extras,
+    usable_doses,
+)
+from backtracking.interventions.questions import report
+from backtracking.interventions.runs import (
     Choice,
     Inputs,
     Plan,
@@ -46,16 +48,17 @@ from backtracking.interventions import (
     magnitudes,
     score_on_dev,
 )
-from backtracking.moments import read_moments
-from backtracking.necessity import necessity
-from backtracking.organism.recipes import recipe_of
-from backtracking.reports import report
-from backtracking.spread import Spread, spread_of
-from backtracking.stages.command import run_stage
-from backtracking.statistics import Bootstrap
-from backtracking.traces import Problem, Trace
-from backtracking.transfer import transfer_matrix
-from backtracking.workspace import Roles, Workspace
+from backtracking.models import loading
+from backtracking.records import traces
+from backtracking.records.moments import read_moments
+from backtracking.records.traces import Problem, Trace
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.forks import Cores, run_side_by_side
+from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.spread import Spread, spread_of
+from lifeboat.stage import artifacts
 
 
 @dataclass(frozen=True)
@@ -221,7 +224,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     table = artifacts.read_json(source / "directions.json")
     inputs = Inputs(
         model_by_role={
-            role: models.load(workspace.model(role), device=params_.cores.device)
+            role: loading.load(workspace.model(role), device=params_.cores.device)
             for role in roles.all
         },
         traces=written,

@@ -14,14 +14,24 @@ from typing import Any
 
 import numpy as np
 
-from backtracking import artifacts, params, tracking
-from backtracking.figures.dose import draw_dose
-from backtracking.literature.collect import all_claims
-from backtracking.literature.study import Study
-from backtracking.stages.command import run_stage
-from backtracking.statistics import random_bound
-from backtracking.tables import Rows, Table, dose_table, find, ladder_rows, loss_table, table_of
-from backtracking.workspace import Roles, Workspace
+from backtracking.claims.literature.collect import all_claims
+from backtracking.claims.literature.study import Study
+from backtracking.report import tracking
+from backtracking.report.dose import draw_dose
+from backtracking.report.tables import (
+    Rows,
+    Table,
+    dose_table,
+    find,
+    ladder_rows,
+    loss_table,
+    table_of,
+)
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.statistics.nulls import random_bound
+from lifeboat.stage import artifacts
 
 PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "dvc")
 

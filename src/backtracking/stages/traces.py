@@ -8,14 +8,17 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from backtracking import artifacts, models, params, progress, traces
-from backtracking.compute import prepare_torch
-from backtracking.generation import Generation, Sampling, compare_greedy
-from backtracking.models import LoadedModel
-from backtracking.portions import Portions
-from backtracking.stages.command import run_stage
-from backtracking.traces import Problem, Trace
-from backtracking.workspace import Workspace
+from backtracking.models import loading
+from backtracking.models.generation import Generation, Sampling, compare_greedy
+from backtracking.models.loading import LoadedModel
+from backtracking.models.portions import Portions
+from backtracking.records import traces
+from backtracking.records.traces import Problem, Trace
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.compute import prepare_torch
+from backtracking.runtime.workspace import Workspace
+from lifeboat.stage import artifacts, progress
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     prepare_torch(params_.n_threads)
     problems = traces.read(Problem, workspace.problems / "problems.jsonl")
     source = workspace.model("reasoning")
-    loaded = models.load(source, device=params_.device, dtype=params_.dtype)
+    loaded = loading.load(source, device=params_.device, dtype=params_.dtype)
     portions = Portions(workspace.store / "traces", params_.n_threads)
     result = run(params_, loaded, problems, portions)
     with artifacts.new_folder(workspace.traces) as folder:

@@ -15,15 +15,18 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from backtracking import artifacts, models, params, traces
-from backtracking.compute import prepare_torch
-from backtracking.extraction.reader import ActivationStore
-from backtracking.models import LoadedModel
-from backtracking.moments import read_moments
-from backtracking.organism.policy import Policy
-from backtracking.stages.command import run_stage
-from backtracking.statistics import Bootstrap
-from backtracking.traces import Trace
+from backtracking.activations.reader import ActivationStore
+from backtracking.domains.organism.policy import Policy
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
+from backtracking.records import traces
+from backtracking.records.moments import read_moments
+from backtracking.records.traces import Trace
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.compute import prepare_torch
+from backtracking.runtime.workspace import Workspace
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import climbing, dial, memory, order_tests, study
 from backtracking.transitions.corpus import Corpus, make_corpus
 from backtracking.transitions.grammar_view import forms_of, policy_laws, targets_of
@@ -32,7 +35,7 @@ from backtracking.transitions.next_token import end_ids
 from backtracking.transitions.plan import Plan
 from backtracking.transitions.sequences import LABELS
 from backtracking.transitions.sharing import representation_rows
-from backtracking.workspace import Workspace
+from lifeboat.stage import artifacts
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         {row["trace_id"]: row["p_dead"] for row in tokens},
     )
     stores = {role: ActivationStore(workspace.activations(role)) for role in params_.roles}
-    loaded = models.load(workspace.model("reasoning"))
+    loaded = loading.load(workspace.model("reasoning"))
     # Models are fitted side by side instead: their matrices are too small to be shared out.
     with threadpool_limits(1):
         result = run(params_, bootstrap, policy, corpus, stores, loaded)

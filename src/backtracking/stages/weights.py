@@ -13,17 +13,19 @@ from pathlib import Path
 import torch
 from transformers import LlamaForCausalLM
 
-from backtracking import artifacts, interruption, models, params, progress
-from backtracking.compute import prepare_torch
-from backtracking.errors import UserError
-from backtracking.organism.corpus import Corpus, stream_batches
-from backtracking.organism.policy import BasePolicy, Policy
-from backtracking.organism.recipes import recipe_of
-from backtracking.organism.tokenizer import build_tokenizer
-from backtracking.organism.training import Architecture, Schedule, Trainer, build_model, train
-from backtracking.organism.world import World
-from backtracking.stages.command import run_stage
-from backtracking.workspace import Workspace
+from backtracking.domains.organism.corpus import Corpus, stream_batches
+from backtracking.domains.organism.policy import BasePolicy, Policy
+from backtracking.domains.organism.recipes import recipe_of
+from backtracking.domains.organism.tokenizer import build_tokenizer
+from backtracking.domains.organism.world import World
+from backtracking.models import loading
+from backtracking.models.training import Architecture, Schedule, Trainer, build_model, train
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.compute import prepare_torch
+from backtracking.runtime.workspace import Workspace
+from lifeboat.stage import artifacts, interruption, progress
+from lifeboat.stage.errors import UserError
 
 ORGANISM = "organism"
 
@@ -146,10 +148,10 @@ def _fetch(params_: Params, folder: Path) -> None:
         raise UserError(
             f"{params_.source} has no `revision`.", "Pin the commit, so that others get the same."
         )
-    source = models.locate(params_.source, params_.revision)
+    source = loading.locate(params_.source, params_.revision)
     with artifacts.new_folder(folder) as fresh:
         for path in sorted(source.iterdir()):
-            if path.suffix == ".safetensors" or path.name in models.DESCRIPTION_FILES:
+            if path.suffix == ".safetensors" or path.name in loading.DESCRIPTION_FILES:
                 shutil.copyfile(path, fresh / path.name)
 
 

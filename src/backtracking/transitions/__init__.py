@@ -1,1 +1,1 @@
-"""State models of traces, all scored on one quantity: the next label, one sentence ahead."""
+"""Which state model describes a trace, and what activations add."""

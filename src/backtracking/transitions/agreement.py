@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 
 
 def agree(

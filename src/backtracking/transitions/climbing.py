@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.extraction.reader import ActivationStore
-from backtracking.models import LoadedModel
-from backtracking.statistics import Bootstrap
+from backtracking.activations.reader import ActivationStore
+from backtracking.models.loading import LoadedModel
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import rungs
 from backtracking.transitions.corpus import Corpus
 from backtracking.transitions.grammar_view import softened

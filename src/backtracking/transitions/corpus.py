@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from backtracking.extraction.reader import ActivationStore
-from backtracking.moments import Moments, is_decision
-from backtracking.traces import Trace
+from backtracking.activations.reader import ActivationStore
+from backtracking.records.moments import Moments, is_decision
+from backtracking.records.traces import Trace
 from backtracking.transitions.reduction import fit_whitening
 from backtracking.transitions.sequences import LABELS, Sequences, make_sequences
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int
 from scipy import sparse
 
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import ladder, noise, order_tests
 from backtracking.transitions.classes import CLASSES, Grid, choose
 from backtracking.transitions.scoring import losses

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.moments import is_decision
-from backtracking.organism.grammar import Form, parse_sentence, split_sentences
-from backtracking.organism.next_state import next_state_laws
-from backtracking.organism.policy import Policy
+from backtracking.domains.organism.grammar import Form, parse_sentence, split_sentences
+from backtracking.domains.organism.next_state import next_state_laws
+from backtracking.domains.organism.policy import Policy
+from backtracking.records.moments import is_decision
 from backtracking.transitions.corpus import Corpus
 from backtracking.transitions.sequences import LABELS
 

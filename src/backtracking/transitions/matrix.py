@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.statistics import Bootstrap, Statistic
+from backtracking.statistics.bootstrap import Bootstrap, Statistic
+from backtracking.statistics.multiplicity import holm
 from backtracking.transitions.sequences import Sequences
 
 
@@ -57,15 +58,6 @@ def shuffled_counts(
         code = mixed.label[scored] * k + mixed.target[scored]
         found[row] = np.bincount(code, minlength=found.shape[1])
     return found
-
-
-def holm(p: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
-    """Holm's step-down adjusted p values (Holm 1979)."""
-    order = np.argsort(p, kind="stable")
-    scaled = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p))))
-    adjusted = np.empty_like(p)
-    adjusted[order] = scaled.clip(max=1.0)
-    return adjusted
 
 
 def steps_to(sequences: Sequences, absorbing: int, bootstrap: Bootstrap) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions.order_tests import order_test
 from backtracking.transitions.sequences import Sequences
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from backtracking.models import LoadedModel
-from backtracking.organism.grammar import MARKER
+from backtracking.domains.organism.grammar import MARKER
+from backtracking.models.loading import LoadedModel
 from backtracking.transitions.sequences import LABELS
 
 LABEL_BY_FIRST_WORD = {

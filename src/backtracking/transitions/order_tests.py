@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.multiplicity import holm
 from backtracking.transitions import markov, simulate
-from backtracking.transitions.matrix import holm
 from backtracking.transitions.semi_markov import dwell_so_far
 from backtracking.transitions.sequences import Sequences
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from backtracking.statistics import Bootstrap
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import simulate
 from backtracking.transitions.classes import CLASSES, CONTAINED_IN, Grid, choose
 from backtracking.transitions.hmm import Hmm

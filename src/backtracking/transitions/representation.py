@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from backtracking.statistics import Bootstrap, auroc
+from backtracking.statistics.auroc import auroc
+from backtracking.statistics.bootstrap import Bootstrap
 
 
 @dataclass(frozen=True)

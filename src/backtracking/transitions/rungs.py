@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 from scipy import sparse
 
-from backtracking.extraction.reader import ActivationStore
+from backtracking.activations.reader import ActivationStore
 from backtracking.transitions import ladder
 from backtracking.transitions.corpus import Corpus, read_at, whitened
 

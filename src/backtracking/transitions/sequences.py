@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from backtracking.organism.grammar import STATES
-from backtracking.organism.states import UNPARSED
+from backtracking.labels.states import STATES, UNPARSED
 
 LABELS = (*STATES, UNPARSED)
 """Labels of a sentence; END has the code that follows them."""

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from backtracking.extraction.reader import ActivationStore
-from backtracking.organism.grammar import Form
-from backtracking.statistics import Bootstrap
+from backtracking.activations.reader import ActivationStore
+from backtracking.domains.organism.grammar import Form
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions.corpus import Corpus, read_at
 from backtracking.transitions.grammar_view import search_states
 from backtracking.transitions.representation import agreement_rows, make_pairs

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from backtracking.extraction.reader import ActivationStore
-from backtracking.statistics import Bootstrap
+from backtracking.activations.reader import ActivationStore
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import agreement, density, em
 from backtracking.transitions.classes import CLASSES, Chosen, Grid, choose
 from backtracking.transitions.corpus import Corpus, read_at, sentence_ends

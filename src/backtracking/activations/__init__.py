@@ -1,0 +1,1 @@
+"""What a store of activations is, and how it is read."""

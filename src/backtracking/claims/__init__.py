@@ -1,0 +1,1 @@
+"""Verdicts by code: our own, over pairs, and of the literature."""

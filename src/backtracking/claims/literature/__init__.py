@@ -1,0 +1,1 @@
+"""The published claims, each beside what this study finds."""

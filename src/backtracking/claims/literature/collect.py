@@ -1,0 +1,26 @@
+"""All claims of claims.json: this study's, then those of others, in the order of their studies."""
+
+from typing import Any
+
+from backtracking.claims.literature import (
+    components,
+    dynamics,
+    ladder,
+    own,
+    phua,
+    stability,
+    venhoff,
+    ward,
+)
+from backtracking.claims.literature.study import Study
+
+STUDIES = (own, ladder, ward, venhoff, components, dynamics, phua, stability)
+
+
+def all_claims(study: Study) -> list[dict[str, Any]]:
+    """A row per claim of the pair under study, with every control pair's value beside it.
+
+    Rows of `steer` in the control pairs themselves stand among them: those that must fail there
+    are marked.
+    """
+    return [row for module in STUDIES for row in module.claims(study)]

@@ -1,0 +1,125 @@
+"""The SLDS study (arXiv 2506.04374): a few linear regimes describe how a model reasons."""
+
+from typing import Any
+
+from backtracking.claims.literature.rows import (
+    Finding,
+    Published,
+    Question,
+    above,
+    answer,
+    find_row,
+    untestable,
+)
+from backtracking.claims.literature.study import Study
+from backtracking.statistics.effect import Verdict
+
+STUDY = "SLDS, arXiv 2506.04374"
+SECOND_HAND = f"{STUDY}, second-hand"
+
+PREDICTS = Question(
+    claim="slds_predicts",
+    study=STUDY,
+    statement="A switching linear system predicts the next state better than simpler models.",
+    contrast="nats a sentence of the next label: first-order Markov chain - SLDS",
+    threshold="above 0, above the same of every chain of labels, and above that of an HMM",
+    kind="emergent",
+    published=Published(None, STUDY),
+)
+
+FITS = Question(
+    claim="slds_fits",
+    study=STUDY,
+    statement="It explains where the activation goes next.",
+    contrast="R2 of one step of the reduced activation, by the filter's prediction",
+    threshold="the interval is above that of one linear system, VAR(1)",
+    kind="emergent",
+    published=Published(0.68, SECOND_HAND),
+)
+
+LOW_RANK = Question(
+    claim="slds_low_rank",
+    study=STUDY,
+    statement="About half of the variance lies in 40 dimensions.",
+    contrast="share of the variance in the first 40 principal components",
+    threshold="at least 0.5",
+    kind="built_in",
+    published=Published(0.5, f"{SECOND_HAND}; of thousands of dimensions", comparable=False),
+)
+
+FEW_REGIMES = Question(
+    claim="slds_few_regimes",
+    study=STUDY,
+    statement="Four regimes are enough.",
+    contrast="number of regimes that dev problems choose",
+    threshold="at most 4",
+    kind="emergent",
+    published=Published(4.0, SECOND_HAND, comparable=False),
+)
+
+
+def claims(study: Study) -> list[dict[str, Any]]:
+    """Rows of the study's claims, on the activations of every model that was fitted."""
+    questions = (
+        (PREDICTS, predicts), (FITS, fits), (LOW_RANK, low_rank), (FEW_REGIMES, few_regimes),
+    )  # fmt: skip
+    return [
+        answer(question, lambda role, find=find: find(study, role), study.base_by_role)
+        for question, find in questions
+    ]
+
+
+def predicts(study: Study, role: str) -> Finding:
+    """The gain of the SLDS over a first-order chain, beside that of the others."""
+    rows = {
+        row["class"]: row
+        for row in study.rows("transitions/models")
+        if row["role"] in ("labels", role)
+    }
+    if "slds" not in rows:
+        return untestable("not fitted")
+    own = rows["slds"]
+    gain = {name: -row["difference_value"] for name, row in rows.items()}
+    low, high = -own["difference_high"], -own["difference_low"]
+    others = [name for name in rows if name not in ("slds", "iid")]
+    return Finding.of(
+        {f"beyond_{name}": above(low, -rows[name]["difference_low"]) for name in others},
+        estimate=gain["slds"],
+        low=low,
+        high=high,
+        n=own["n"],
+        null=max(gain[name] for name in others),
+    )
+
+
+def fits(study: Study, role: str) -> Finding:
+    """R2 of the SLDS beside that of VAR(1)."""
+    densities = study.files.get("transitions/densities") or {}
+    slds, linear = (
+        find_row(densities.get("models", ()), role=role, model=name) for name in ("slds", "var_1")
+    )
+    if slds is None or linear is None:
+        return untestable("not fitted")
+    own, other = slds["r2"], linear["r2"]
+    parts: dict[str, Verdict] = {"beyond_var_1": above(own["low"], other["high"])}
+    ends = {key: own[key] for key in ("low", "high", "n")}
+    return Finding.of(parts, estimate=own["value"], null=other["value"], **ends)
+
+
+def low_rank(study: Study, role: str) -> Finding:
+    """The variance of the first 40 components."""
+    densities = study.files.get("transitions/densities") or {}
+    row = find_row(densities.get("variance_share", ()), role=role, rank=40)
+    if row is None:
+        return untestable("not fitted, or the model has fewer than 40 dimensions")
+    return Finding("holds" if row["share"] >= 0.5 else "fails", row["share"], null=0.5)
+
+
+def few_regimes(study: Study, role: str) -> Finding:
+    """The number of regimes that dev problems choose on a model's activations."""
+    selection = study.files.get("transitions/selection") or {}
+    chosen = selection.get("models", {}).get(f"{role}/slds")
+    if chosen is None:
+        return untestable("not fitted")
+    n = chosen["n_states"]
+    return Finding("holds" if n <= 4 else "fails", float(n), null=4.0)

@@ -1,0 +1,147 @@
+"""This study's further claims: belief, decoding, and what activations add to the text."""
+
+from dataclasses import replace
+from typing import Any
+
+from backtracking.claims.literature.own import STUDY, finding_of
+from backtracking.claims.literature.rows import (
+    Finding,
+    Published,
+    Question,
+    above,
+    answer,
+    find_row,
+    untestable,
+)
+from backtracking.claims.literature.study import Study
+
+NONE = Published(None, "none")
+
+BELIEF = Question(
+    claim="belief",
+    study=STUDY,
+    statement="The model's direction is a belief: it makes the model report a total as too big.",
+    contrast="change of log-odds(over : under) after `Check :`, direction / patch from the donor, "
+    "at equal change of log-odds(Wait)",
+    threshold="beta above 0.5, and above that of `action`, both by their intervals",
+    kind="emergent",
+    published=NONE,
+)
+
+BASE_BELIEF = Question(
+    claim="base_belief",
+    study=STUDY,
+    statement="The base's direction is one as well.",
+    contrast=BELIEF.contrast,
+    threshold=BELIEF.threshold,
+    kind="emergent",
+    published=NONE,
+)
+
+WITHOUT_WORDS = Question(
+    claim="steers_without_words",
+    study=STUDY,
+    statement="The model's direction steers by more than the markers' unembedding rows.",
+    contrast="change of P(backtrack | alive) along the direction without these rows, dose 1",
+    threshold="off 0 and beyond 95 % of random directions, where the whole direction is",
+    kind="emergent",
+    published=NONE,
+)
+
+AHEAD = Question(
+    claim="activation_beyond_tokens",
+    study=STUDY,
+    statement="Activations tell the next state beyond all tokens, a sentence ahead.",
+    contrast="nats a sentence of the label after the current sentence, read at its first token: "
+    "tokens - tokens and activation",
+    threshold="above 0",
+    kind="emergent",
+    published=NONE,
+)
+
+
+TARGETS = {
+    "backtracks": "whether the model will backtrack",
+    "over": "a total that is over from a live one",
+    "doomed": "a doomed point from a live one",
+}
+"""What probes tell apart at a decision."""
+
+
+def decodable(target: str, words: str) -> Question:
+    """The claim that activations tell a target beyond all that is not activation."""
+    return Question(
+        claim=f"decodable_{target}",
+        study=STUDY,
+        statement=f"Activations tell {words} beyond position, words, labels and embeddings.",
+        contrast="AUROC of the probe at the layer and offset that dev chose - that of the best "
+        "baseline, on test problems",
+        threshold="above 0",
+        kind="built_in" if target == "over" else "emergent",
+        published=NONE,
+    )
+
+
+def claims(study: Study) -> list[dict[str, Any]]:
+    """Rows of the claims."""
+    return [
+        answer(BELIEF, lambda role: belief(study, role, role), study.base_by_role),
+        answer(
+            BASE_BELIEF,
+            lambda role: belief(study, study.base_by_role[role], role),
+            study.base_by_role,
+        ),
+        answer(WITHOUT_WORDS, lambda role: without_words(study, role), study.base_by_role),
+        answer(AHEAD, lambda role: ahead(study, role), study.base_by_role),
+        *(
+            answer(
+                decodable(target, words),
+                lambda role, target=target: decoded(study, role, target),
+                study.base_by_role,
+            )
+            for target, words in TARGETS.items()
+        ),
+    ]
+
+
+def belief(study: Study, source: str, target: str) -> Finding:
+    """The verdict of the stage `belief` at the steered layer."""
+    row = find_row(study.rows("belief/evidence"), pair=f"{source} -> {target}")
+    if row is None:
+        return untestable("not measured")
+    place = {"layer": study.layer, "span": "E2", "readout": "b"}
+    beta = find_row(study.rows("belief/betas"), role=target, direction=source, **place)
+    return replace(finding_of(row), why=beta["reason"] if beta else "")
+
+
+def without_words(study: Study, role: str) -> Finding:
+    """What the stage `lens` says of a model's own direction without the markers' rows."""
+    place = {"claim": "steers_without_markers", "pair": f"{role} -> {role}"}
+    row = find_row(study.rows("lens/evidence"), **place)
+    return untestable("not measured") if row is None else finding_of(row)
+
+
+def decoded(study: Study, role: str, target: str) -> Finding:
+    """The probe of a model at the cell that dev chose, against its best baseline."""
+    selection = study.files.get("probe/selection") or {}
+    place = {"role": role, "anchor": "comparison", "target": target}
+    best = find_row(selection.get("best", ()), **place)
+    cell = None
+    if best is not None:
+        where = {key: best[key] for key in ("layer", "offset")}
+        cell = find_row(study.rows("probe/grid"), pairs="all", **place, **where)
+    if best is None or cell is None:
+        return untestable("no probe was fitted")
+    value, low, high = (cell[key] for key in ("difference", "difference_low", "difference_high"))
+    why = f"AUROC {cell['auroc']:.3f}, layer {best['layer']}, offset {best['offset']}"
+    return Finding(above(low, 0.0), value, low, high, cell["n"], null=0.0, why=why)
+
+
+def ahead(study: Study, role: str) -> Finding:
+    """What a model's activation adds to the tokens at a sentence's first one."""
+    rungs = (study.files.get("transitions/ladder") or {}).get("first", {}).get("rungs", ())
+    row = find_row(rungs, model=f"tokens_{role}")
+    if row is None:
+        return untestable("this model's activations are not on the ladder")
+    value, low, high = (-row[f"difference_{key}"] for key in ("value", "high", "low"))
+    return Finding(above(low, 0.0), value, low, high, row["n"], null=0.0)

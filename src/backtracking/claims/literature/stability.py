@@ -1,0 +1,70 @@
+"""The stability study (arXiv 2604.02113): do events found by keywords come back?"""
+
+from typing import Any
+
+from backtracking.claims.literature.rows import (
+    Finding,
+    Published,
+    Question,
+    above,
+    answer,
+    find_row,
+    untestable,
+)
+from backtracking.claims.literature.study import Study
+
+STUDY = "stability, arXiv 2604.02113"
+
+UNSTABLE = Question(
+    claim="stability_unstable",
+    study=STUDY,
+    statement="Most events that a keyword finds do not come back from the same prefix.",
+    contrast="share of keyword events less than half of whose continuations backtrack",
+    threshold="the interval is above 0.5",
+    kind="built_in",
+    published=Published(0.93, f"{STUDY}: 93 % of 541 keyword events"),
+)
+
+HELPS = Question(
+    claim="stability_helps",
+    study=STUDY,
+    statement="Weighting events by stability gives a better direction.",
+    contrast="cosine to the matched direction: weighted by stability - unweighted",
+    threshold="the interval is above 0",
+    kind="emergent",
+    published=Published(None, STUDY),
+)
+
+
+def claims(study: Study) -> list[dict[str, Any]]:
+    """Rows of the study's claims; a control pair's model goes on from the same prefixes."""
+    return [
+        answer(UNSTABLE, lambda role: unstable(study, role), study.base_by_role),
+        answer(HELPS, lambda role: helps(study, role), study.base_by_role),
+    ]
+
+
+def unstable(study: Study, role: str) -> Finding:
+    """The share of keyword events that do not come back."""
+    metrics = study.files.get("stability/metrics") or {}
+    row = find_row(metrics.get("measures", ()), role=role, measure="keyword_not_reproduced")
+    if row is None:
+        return untestable("events were not regenerated")
+    low = row["low"]
+    return Finding(above(low, 0.5), row["value"], low, row["high"], row["n"], null=0.5)
+
+
+def helps(study: Study, role: str) -> Finding:
+    """How much nearer to the matched direction the weighted one is."""
+    row = find_row(
+        study.rows("directions/forms"),
+        role=role,
+        layer=study.layer,
+        form="stable",
+        other_form="matched",
+        window=study.window,
+    )
+    if row is None:
+        return untestable("there is no direction by event: events were not regenerated")
+    value, low, high, n = (row[f"nearer_{key}"] for key in ("value", "low", "high", "n"))
+    return Finding(above(low, 0.0), value, low, high, n, null=0.0)

@@ -1,0 +1,67 @@
+"""Venhoff: a state's vector brings it about (arXiv 2506.18167), in a base too (2510.07364)."""
+
+from typing import Any
+
+from backtracking.claims.literature.rows import (
+    Finding,
+    Published,
+    Question,
+    answer,
+    find_row,
+    untestable,
+)
+from backtracking.claims.literature.study import Study
+from backtracking.claims.literature.ward import cell, of_arm
+
+STEERS = Question(
+    claim="venhoff_steers",
+    study="Venhoff, arXiv 2506.18167",
+    statement="The vector of the state `backtracking` makes the model backtrack.",
+    contrast="change of P(backtrack | alive) along the model's own direction, dose 1: Venhoff's "
+    "form in the pair under study, matched in control pairs",
+    threshold="off 0 and beyond 95 % of random directions of the same norm",
+    kind="emergent",
+    published=Published(None, "Venhoff, arXiv 2506.18167, as figures"),
+)
+
+STOPS = Question(
+    claim="venhoff_stops",
+    study="Venhoff, arXiv 2506.18167",
+    statement="Subtracting the vector stops it.",
+    contrast="change of P(backtrack | over) along the same direction, dose -1",
+    threshold="off 0 and beyond 95 % of random directions of the same norm",
+    kind="emergent",
+    published=Published(None, "Venhoff, arXiv 2506.18167, as figures"),
+)
+
+BASE_KNOWS = Question(
+    claim="venhoff_base_knows_how",
+    study="Venhoff, arXiv 2510.07364",
+    statement="The fine-tuned model's vector makes the base backtrack: it knew how, and not when.",
+    contrast="change of P(backtrack | alive) in the base along the model's direction, dose 1",
+    threshold="off 0 and beyond 95 % of random directions, where the base's report moves",
+    kind="built_in",
+    published=Published(None, "Venhoff, arXiv 2510.07364, as recovered accuracy"),
+)
+
+
+def claims(study: Study) -> list[dict[str, Any]]:
+    """Rows of Venhoff's claims."""
+    return [
+        answer(STEERS, lambda role: own(study, role, "alive", 1.0), study.base_by_role),
+        answer(STOPS, lambda role: own(study, role, "over", -1.0), study.base_by_role),
+        answer(
+            BASE_KNOWS,
+            lambda role: cell(study, role, study.base_by_role[role]),
+            study.base_by_role,
+        ),
+    ]
+
+
+def own(study: Study, role: str, kind: str, dose: float) -> Finding:
+    """A model's own direction in itself."""
+    if role in study.controls:
+        return cell(study, role, role, kind)
+    direction = f"{role}.venhoff"
+    row = find_row(study.rows("steer/arms"), direction=direction, kind=kind, dose=dose)
+    return untestable("the arm was not run") if row is None else of_arm(row)

@@ -1,0 +1,157 @@
+"""Ward: fine-tuning repurposes a direction that the base has already (arXiv 2507.12638)."""
+
+from dataclasses import replace
+from typing import Any
+
+from backtracking.claims.literature.rows import (
+    Finding,
+    Published,
+    Question,
+    Row,
+    above,
+    answer,
+    find_row,
+    untestable,
+)
+from backtracking.claims.literature.study import Study
+from backtracking.domains.organism.grammar import MARKER
+from backtracking.statistics.effect import Verdict
+
+STUDY = "Ward, arXiv 2507.12638"
+
+ALIKE = Question(
+    claim="ward_alike",
+    study=STUDY,
+    statement="Base and fine-tuned model have the same direction before backtracking.",
+    contrast="noise-corrected cosine of the two directions of Ward's form at the steered layer",
+    threshold="the interval is above 0 and, in the pair under study, above that of every control",
+    kind="emergent",
+    published=Published(0.74, f"{STUDY}; 0.794 in a replication"),
+)
+
+TRANSFERS = Question(
+    claim="ward_transfers",
+    study=STUDY,
+    statement="The base's direction makes the fine-tuned model backtrack.",
+    contrast="change of P(backtrack | alive) along the base's direction of Ward's form, dose 1",
+    threshold="off 0 and beyond 95 % of random directions of the same norm",
+    kind="emergent",
+    published=Published(
+        0.36,
+        f"{STUDY}: keywords per word, 0.7 % unsteered, 36 % at magnitude 12",
+        comparable=False,
+    ),
+)
+
+BASE_UNMOVED = Question(
+    claim="ward_base_unmoved",
+    study=STUDY,
+    statement="The same direction does not make the base backtrack.",
+    contrast="change of P(backtrack | alive) in the base along its own matched direction, dose 1",
+    threshold="not beyond random directions, while the same dose shifts the base's own report",
+    kind="built_in",
+    published=Published(None, f"{STUDY}, qualitatively"),
+)
+
+NOT_WAIT = Question(
+    claim="ward_not_the_word",
+    study=STUDY,
+    statement='The base\'s direction does not decode to "wait".',
+    contrast="place of the marker among all tokens along the base's direction, 1 = highest",
+    threshold="not higher than along 95 % of random directions",
+    kind="emergent",
+    published=Published(None, f"{STUDY}, qualitatively"),
+)
+
+
+def claims(study: Study) -> list[dict[str, Any]]:
+    """Rows of Ward's claims."""
+    return [
+        answer(ALIKE, lambda role: alike(study, role), study.base_by_role),
+        answer(TRANSFERS, lambda role: transfers(study, role), study.base_by_role),
+        answer(BASE_UNMOVED, lambda role: base_unmoved(study, role), study.base_by_role),
+        answer(NOT_WAIT, lambda role: not_the_word(study, role), study.base_by_role),
+    ]
+
+
+def alike(study: Study, role: str) -> Finding:
+    """The cosine of a pair; for the pair under study it has to exceed the controls' too."""
+    rows = study.rows("directions/cosines")
+    place = {"form": "ward", "layer": study.layer}
+    row = find_row(rows, pair=study.pair(role), **place)
+    if row is None:
+        return untestable("no direction of Ward's form at this layer")
+    parts: dict[str, Verdict] = {"above_0": above(row["low"], 0.0)}
+    if role not in study.controls:
+        for control in study.controls:
+            other = find_row(rows, pair=study.pair(control), **place)
+            parts[f"beyond_{control}"] = above(row["low"], other["high"] if other else None)
+    ends = {key: row[key] for key in ("low", "high", "n")}
+    return Finding.of(parts, estimate=row["cosine"], null=row.get("null_high"), **ends)
+
+
+def transfers(study: Study, role: str) -> Finding:
+    """The base's direction in a pair's model: of Ward's form, in control pairs matched."""
+    if role not in study.controls:
+        rows = study.rows("steer/arms")
+        direction = f"{study.base_by_role[role]}.ward"
+        row = find_row(rows, direction=direction, kind="alive", dose=1.0)
+        return untestable("the arm was not run") if row is None else of_arm(row)
+    return cell(study, study.base_by_role[role], role)
+
+
+def base_unmoved(study: Study, role: str) -> Finding:
+    """The base's own direction in the base: it holds where the base stays as it is."""
+    base = study.base_by_role[role]
+    found = cell(study, base, base)
+    if found.verdict == "untestable":
+        return found
+    return replace(found, verdict="fails" if found.verdict == "holds" else "holds")
+
+
+def not_the_word(study: Study, role: str) -> Finding:
+    """Where the marker stands along the base's direction, read by the pair's model."""
+    prefix, suffix = f"{study.base_by_role[role]}.ward.", f".{study.layer}"
+    for row in study.rows("lens/ranks"):
+        if (
+            row["direction"].startswith(prefix)
+            and row["direction"].endswith(suffix)
+            and (row["unembedding"], row["marker"]) == (role, MARKER)
+            and row["final_norm"]
+            and row["variant"] == "whole"
+        ):
+            stays = row["percentile"] <= row["random95"]
+            return Finding(
+                "holds" if stays else "fails",
+                row["percentile"],
+                null=row["random95"],
+                p=row["p"],
+                why=f"rank {row['rank']:g} of the vocabulary",
+            )
+    return untestable("the direction was not read")
+
+
+def of_arm(row: Row) -> Finding:
+    """A finding from a row of the arms' table."""
+    return Finding(
+        row["beyond_random"],
+        row["effect_value"],
+        low=row["effect_low"],
+        high=row["effect_high"],
+        n=row["n"],
+        null=row["random_bound"],
+        p=row["random_p"],
+    )
+
+
+def cell(study: Study, source: str, target: str, kind: str = "alive") -> Finding:
+    """A cell of the transfer matrix; `no test` is untestable."""
+    row = find_row(study.rows("steer/transfer"), source=source, target=target, kind=kind)
+    if row is None:
+        return untestable(f"{source} -> {target} was not run")
+    numbers = {"low": row["low"], "high": row["high"], "n": row["n"], "p": row["p"]}
+    numbers |= {"estimate": row["value"], "null": row["random_bound"]}
+    if row["verdict"] == "no test":
+        why = "the same dose does not shift the base's own report: no positive control"
+        return Finding("untestable", why=why, **numbers)
+    return Finding(row["verdict"], **numbers)

@@ -1,0 +1,1 @@
+"""Contrasts, one estimator, event weights, cosines, and what a direction decodes to."""

@@ -1,0 +1,3 @@
+"""What is studied: problems, prompts, reading, grades, minimal pairs. Asked once; all that follows
+reads records.
+"""

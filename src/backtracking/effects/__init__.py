@@ -1,0 +1,1 @@
+"""What measured arms amount to beside their nulls; never a model."""

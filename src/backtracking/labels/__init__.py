@@ -1,0 +1,1 @@
+"""Sentences of a trace, the labellers and their agreement."""

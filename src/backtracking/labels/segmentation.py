@@ -1,0 +1,131 @@
+"""Sentences of a trace as token ranges of the very ids that were generated.
+
+Nothing is re-tokenised and no sentence is searched for in the text: each token's place in the text
+follows from decoding the ids step by step, so a repeated "Wait, ..." keeps its own place.
+"""
+
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
+
+from backtracking.records.traces import TokenSpan
+
+_INCOMPLETE = "\ufffd"
+_END = re.compile(
+    r"""(?P<stop>\.{2,}|…|[.!?]|(?P<wide>[。！？]))
+        (?P<closers>["'”’)\]}*_`]*)
+        (?:(?=\s+(?P<next>\S)|\s*\Z)|(?(wide)|(?!)))""",
+    re.VERBOSE,
+)
+_LINE = re.compile(r"\n+")
+_LIST_MARKER = re.compile(r"(?:\A|\n)[ *#]*\d+\Z")
+_NEVER_LAST = re.compile(
+    r"\b(?:e\.g|i\.e|vs|cf|mr|mrs|ms|dr|prof|figs?|eqs?|approx|resp|ph\.d)\Z", re.IGNORECASE
+)
+_SELDOM_LAST = re.compile(r"\b(?:etc|al|(?:[a-z]\.)+[a-z])\Z", re.IGNORECASE)
+_LOOK_BACK = 40
+_WORDLESS = re.compile(r"(?:</?\w+>|[^\w.!?…。！？])*")
+
+
+def segment(
+    ids: Sequence[int], decode: Callable[[Sequence[int]], str], start: int
+) -> list[TokenSpan]:
+    """The sentences of a trace, in order, as half-open ranges of positions in `Trace.ids`.
+
+    The spans partition `ids` without the special tokens at its end. A sentence ends after
+    `.`, `!`, `?` or `…` with what closes it (quotes, brackets), where white space or the end
+    follows, and at a new line; not in "3.5", "e.g.", "1." at the start of a line, nor at an
+    ellipsis or a quotation that goes on in lower case. The last sentence needs no full stop. A
+    token belongs to the sentence of its first visible character, one without any to the sentence
+    before it; pieces without a word (`\\]`, `</think>`, `---`) are part of that sentence too.
+
+    Args:
+        ids: the generated token ids, without the prompt.
+        decode: the tokenizer's decoding, which gives no text for special tokens.
+        start: position of the first generated token, the length of the prompt.
+    """
+    end = len(ids)
+    while end and not decode(ids[end - 1 : end]):
+        end -= 1
+    if not end:
+        return []
+    pieces = token_texts(ids[:end], decode)
+    starts = sentence_starts("".join(pieces))
+    firsts, sentence = [0], 0
+    for index, (piece, offset) in enumerate(
+        zip(pieces, accumulate(map(len, pieces), initial=0), strict=False)
+    ):
+        visible = piece.lstrip()
+        if visible:
+            found = bisect_right(starts, offset + len(piece) - len(visible)) - 1
+            if found > sentence:
+                sentence = found
+                firsts.append(index)
+    bounds = [start + index for index in [*firsts, end]]
+    return [TokenSpan(a, b) for a, b in pairwise(bounds)]
+
+
+def token_texts(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> list[str]:
+    """The text that each token adds; joined, they are the decoded text.
+
+    Where several tokens make one character, the first has it and the others have no text. Each
+    step decodes a few tokens only, so time grows with the length of the trace and not its square.
+    """
+    texts: list[str] = []
+    begin, read, before = 0, 0, ""
+    for index in range(len(ids)):
+        after = decode(ids[begin : index + 1])
+        if after.endswith(_INCOMPLETE) and index + 1 < len(ids):
+            continue
+        texts.append(after[_count_common(before, after) :])
+        texts += [""] * (index - read)
+        begin, read = read, index + 1
+        before = decode(ids[begin:read])
+    return texts
+
+
+def sentence_starts(text: str) -> list[int]:
+    """Offsets of the first visible character of every sentence of a text."""
+    ends = {match.end() for match in _END.finditer(text) if _ends_sentence(text, match)}
+    ends |= {match.end() for match in _LINE.finditer(text)}
+    starts: list[int] = []
+    for begin, end in zip([0, *sorted(ends)], [*sorted(ends), len(text)], strict=True):
+        sentence = text[begin:end]
+        visible = sentence.lstrip()
+        if visible and not (starts and _WORDLESS.fullmatch(visible)):
+            starts.append(end - len(visible))
+    return starts
+
+
+def coverage(spans: Sequence[TokenSpan], n_tokens: int) -> float:
+    """Share of tokens that lie in a sentence; 1 where there are no tokens to cover.
+
+    Args:
+        spans: spans that do not overlap.
+        n_tokens: number of generated tokens, special tokens at the end apart.
+
+    Raises:
+        ValueError: where the spans hold more tokens than there are.
+    """
+    covered = sum(span.end - span.start for span in spans)
+    if covered > n_tokens:
+        raise ValueError(f"Expected at most {n_tokens} tokens in the spans, found {covered}.")
+    return covered / n_tokens if n_tokens else 1.0
+
+
+def _count_common(first: str, second: str) -> int:
+    pairs = zip(first, second, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(first), len(second)))
+
+
+def _ends_sentence(text: str, match: re.Match[str]) -> bool:
+    before = text[max(0, match.start() - _LOOK_BACK) : match.start()]
+    goes_on = (match["next"] or "").islower()
+    if match["stop"] == ".":
+        if _LIST_MARKER.search(before) or _NEVER_LAST.search(before):
+            return False
+        return not (goes_on and (match["closers"] or _SELDOM_LAST.search(before)))
+    if match["stop"] in "!?":
+        return not (goes_on and match["closers"])
+    return not goes_on

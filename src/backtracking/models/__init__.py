@@ -1,0 +1,1 @@
+"""A causal language model: loaded, hooked, edited, run, sampled, trained."""

@@ -1,0 +1,316 @@
+"""What a vector added to the residual stream does to a model's next tokens, prefix by prefix.
+
+Teacher-forced: every arm reads the same token ids, so that arms differ by the vector alone and not
+by the states that steering itself has led to.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from backtracking.models import edits, hooks, kv_cache
+from backtracking.models.generation import Where
+from backtracking.models.loading import LoadedModel
+
+Edit = Literal["add", "noise", "project_out"]
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The token ids that every arm reads.
+
+    Attributes:
+        ids: prompt and generated tokens.
+        n_prompt: how many of them are the prompt.
+        decisions: positions at which the next action is decided, ascending.
+        sentence_ends: other generated positions at which a sentence ends.
+    """
+
+    ids: list[int]
+    n_prompt: int
+    decisions: list[int]
+    sentence_ends: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A vector, where it is used, and how; a zero vector is the baseline.
+
+    Attributes:
+        vector: what is added to `resid_post`, coefficient included.
+        where: at `decision` positions, at `generated` tokens, or at `all`.
+        edit: `add` it; add `noise`, a fresh random vector of its norm at every position; or
+            `project_out` its direction.
+        seed: of the noise, which depends on it and on the prefix alone.
+    """
+
+    vector: Float[Tensor, " d_model"]
+    where: Where
+    edit: Edit = "add"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Forced:
+    """What every arm predicts on the same prefixes.
+
+    Attributes:
+        p_marked: at each decision, in the order of the prefixes, P(next token is a marked one).
+        agreement: for each prefix, share of the generated non-decision positions at which the most
+            likely token is the baseline's; NaN where a prefix has none.
+        kl: for each prefix, mean KL(baseline || arm) at the same positions, in nats.
+        p_sentence_end: for each prefix, mean P(next token is a marker) at its other sentence ends.
+        p_mid_sentence: the same at the generated positions that are neither.
+    """
+
+    p_marked: Float[np.ndarray, "arms decisions"]
+    agreement: Float[np.ndarray, "arms prefixes"]
+    kl: Float[np.ndarray, "arms prefixes"]
+    p_sentence_end: Float[np.ndarray, "arms prefixes"]
+    p_mid_sentence: Float[np.ndarray, "arms prefixes"]
+
+    def with_arms_of(self, other: "Forced") -> "Forced":
+        """These arms, and then the other's without its baseline, on the same prefixes."""
+        names = (one.name for one in fields(self))
+        return Forced(*(np.vstack([getattr(self, n), getattr(other, n)[1:]]) for n in names))
+
+
+@torch.inference_mode()
+def teacher_force(
+    loaded: LoadedModel,
+    layer: int,
+    prefixes: Sequence[Prefix],
+    arms: Sequence[Arm],
+    marked_ids: Sequence[int],
+    rows_per_batch: int,
+    progress: Callable[[int], None] = lambda rows: None,
+    marker_ids: Sequence[int] | None = None,
+) -> Forced:
+    """Runs every arm on every prefix; arms, doses and prefixes share batches, one vector a row.
+
+    Args:
+        loaded: the model that reads.
+        layer: where the vectors are added.
+        prefixes: what it reads.
+        arms: the vectors.
+        marked_ids: token ids whose probabilities are summed at decisions.
+        rows_per_batch: prefixes times arms in one call of the model.
+        progress: told the number of rows just done.
+        marker_ids: token ids whose probabilities are summed elsewhere; by default the marked ones.
+    """
+    first = np.cumsum([0, *(len(prefix.decisions) for prefix in prefixes)])
+    p_marked = np.full((len(arms), first[-1]), np.nan)
+    agreement, kl, p_end, p_mid = np.full((4, len(arms), len(prefixes)), np.nan)
+    marked = torch.tensor(list(marked_ids), device=loaded.device)
+    markers = marked if marker_ids is None else torch.tensor(list(marker_ids)).to(marked.device)
+    for group in _groups(prefixes, max(1, rows_per_batch // len(arms))):
+        chosen_prefixes = [prefixes[number] for number in group]
+        clean = _read(loaded, layer, chosen_prefixes)
+        baseline = clean.log_probabilities
+        for chosen in _chunks(len(arms), rows_per_batch):
+            found = _run(loaded, layer, chosen_prefixes, clean, arms[chosen])
+            for row, number in enumerate(group):
+                prefix, columns = prefixes[number], slice(first[number], first[number + 1])
+                steered = found[row, :, : len(prefix.ids)]
+                decided = steered[:, prefix.decisions][:, :, marked]
+                p_marked[chosen, columns] = _numpy(decided.exp().sum(dim=2))
+                elsewhere = _elsewhere(prefix).nonzero().flatten().to(loaded.device)
+                if len(elsewhere):
+                    expected = baseline[row, elsewhere]
+                    other = steered[:, elsewhere]
+                    same = other.argmax(dim=2) == expected.argmax(dim=1)
+                    agreement[chosen, number] = _numpy(same.float().mean(dim=1))
+                    kl[chosen, number] = _numpy(
+                        (expected.exp() * (expected - other)).sum(2).mean(1)
+                    )
+                    p = other[:, :, markers].exp().sum(dim=2)
+                    ends = torch.isin(elsewhere, torch.tensor(prefix.sentence_ends).to(elsewhere))
+                    for found_p, positions in ((p_end, ends), (p_mid, ~ends)):
+                        if positions.any():
+                            found_p[chosen, number] = _numpy(p[:, positions].mean(dim=1))
+            progress(len(group) * (chosen.stop - chosen.start))
+    return Forced(p_marked, agreement, kl, p_end, p_mid)
+
+
+@torch.inference_mode()
+def read_out(
+    loaded: LoadedModel,
+    layer: int,
+    prefixes: Sequence[Prefix],
+    suffix: Sequence[int],
+    arms: Sequence[Arm],
+    for_id: int,
+    against_id: int,
+) -> Float[np.ndarray, "arms prefixes"]:
+    """Log-odds of one token against another after a suffix is appended to each prefix.
+
+    The vector is added within the prefix, so that the suffix asks for what the model holds there.
+    What stands before the first position that an arm changes is read once for all of them.
+    """
+    found = np.zeros((len(arms), len(prefixes)))
+    for number, prefix in enumerate(prefixes):
+        longer = Prefix([*prefix.ids, *suffix], prefix.n_prompt, prefix.decisions)
+        clean = _read(loaded, layer, [longer], _first_changed(prefix, arms))
+        last = _run(loaded, layer, [longer], clean, arms, len(prefix.ids))[0, :, -1]
+        found[:, number] = _numpy(last[:, for_id] - last[:, against_id])
+    return found
+
+
+def mask_of(prefix: Prefix, where: Where, end: int | None = None) -> Bool[Tensor, " pos"]:
+    """The positions of a prefix that an arm changes, none of them from `end` on."""
+    mask = torch.zeros(len(prefix.ids), dtype=torch.bool)
+    if where == "decision":
+        mask[prefix.decisions] = True
+    else:
+        mask[0 if where == "all" else prefix.n_prompt :] = True
+    if end is not None:
+        mask[end:] = False
+    return mask
+
+
+@dataclass(frozen=True)
+class _Clean:
+    """Prefixes read without steering: what the blocks up to the layer give, once for all arms.
+
+    Attributes:
+        start: the first position that is kept; from 1 on there is one prefix.
+        past: keys and values of the positions before it.
+        ids: token ids, padded on the right, where no position sees the padding.
+        output: what block `layer` returned, as it returned it.
+        log_probabilities: of the next token.
+    """
+
+    start: int
+    past: DynamicCache | None
+
+    ids: Int[Tensor, "prefixes pos"]
+    output: Any
+    log_probabilities: Float[Tensor, "prefixes pos d_vocab"]
+
+
+def _read(loaded: LoadedModel, layer: int, prefixes: Sequence[Prefix], start: int = 0) -> _Clean:
+    past = kv_cache.read(loaded, prefixes[0].ids[:start]) if start else None
+    ids = _pad([torch.tensor(prefix.ids[start:]) for prefix in prefixes]).to(loaded.device)
+    with edits.outputs_of({layer: loaded.blocks[layer]}) as output_by_layer:
+        log_probabilities = _log_probabilities(loaded, ids, past)
+    return _Clean(start, past, ids, output_by_layer[layer], log_probabilities)
+
+
+def _log_probabilities(
+    loaded: LoadedModel, ids: Int[Tensor, "rows pos"], past: DynamicCache | None
+) -> Float[Tensor, "rows pos d_vocab"]:
+    if past is None:
+        logits = loaded.model(input_ids=ids, use_cache=False).logits
+    else:
+        rows = kv_cache.repeated(past, len(ids))
+        logits = loaded.model(input_ids=ids, past_key_values=rows, use_cache=True).logits
+    return logits.float().log_softmax(dim=-1)
+
+
+def _run(
+    loaded: LoadedModel,
+    layer: int,
+    prefixes: Sequence[Prefix],
+    clean: _Clean,
+    arms: Sequence[Arm],
+    end: int | None = None,
+) -> Float[Tensor, "prefixes arms pos d_vocab"]:
+    """Log-probabilities of the next token under every arm; blocks up to the layer do not run."""
+    n_arms = len(arms)
+    vectors = _vectors(arms, "add").repeat(len(prefixes), 1)
+    masks = _pad(
+        [mask_of(prefix, arm.where, end)[clean.start :] for prefix in prefixes for arm in arms]
+    )
+    with (
+        edits.resume_after(loaded.blocks, layer, clean.output, n_arms),
+        hooks.add_vector(loaded.blocks, layer, vectors.to(loaded.device), masks.to(loaded.device)),
+        _other_edits(loaded, layer, prefixes, clean, arms, masks.to(loaded.device)),
+    ):
+        rows = clean.ids.repeat_interleave(n_arms, dim=0)
+        found = _log_probabilities(loaded, rows, clean.past)
+    return found.unflatten(0, (len(prefixes), n_arms))
+
+
+def _first_changed(prefix: Prefix, arms: Sequence[Arm]) -> int:
+    """The first position that any arm changes; the last, where none does."""
+    changed = torch.stack([mask_of(prefix, arm.where) for arm in arms]).any(dim=0)
+    changed[-1] = True
+    return int(changed.nonzero()[0])
+
+
+@contextmanager
+def _other_edits(
+    loaded: LoadedModel,
+    layer: int,
+    prefixes: Sequence[Prefix],
+    clean: _Clean,
+    arms: Sequence[Arm],
+    masks: Bool[Tensor, "rows pos"],
+) -> Iterator[None]:
+    """What arms do that add no vector; where there are none, nothing is hooked."""
+    block, kinds = loaded.blocks[layer], [arm.edit for arm in arms]
+    with ExitStack() as stack:
+        if "project_out" in kinds:
+            removed = _vectors(arms, "project_out").repeat(len(prefixes), 1)
+            stack.enter_context(edits.project_out(block, removed.to(loaded.device), masks))
+        if "noise" in kinds:
+            noisy = torch.tensor([kind == "noise" for kind in kinds], device=loaded.device)
+            resid_post = clean.output[0] if isinstance(clean.output, tuple) else clean.output
+            values = resid_post.repeat_interleave(len(arms), dim=0).clone()
+            for row, (prefix, arm) in enumerate((p, a) for p in prefixes for a in arms):
+                if arm.edit == "noise":
+                    added = noise_of(prefix, arm).to(values)[clean.start :]
+                    values[row, : len(added)] += added
+            where = masks & noisy.repeat(len(prefixes))[:, None]
+            stack.enter_context(edits.patch(block, values, where))
+        yield
+
+
+def noise_of(prefix: Prefix, arm: Arm) -> Float[Tensor, "pos d_model"]:
+    """A fresh random vector of the arm's norm for every position of a prefix."""
+    digest = hashlib.sha256(f"{arm.seed}/{prefix.ids}".encode()).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
+    drawn = torch.randn(len(prefix.ids), len(arm.vector), generator=generator, dtype=torch.float64)
+    norm = arm.vector.double().norm().cpu()
+    return (norm * drawn / drawn.norm(dim=1, keepdim=True)).float()
+
+
+def _vectors(arms: Sequence[Arm], edit: Edit) -> Float[Tensor, "arms d_model"]:
+    """The vectors of the arms with this edit, and zeros for the others."""
+    return torch.stack(
+        [arm.vector if arm.edit == edit else torch.zeros_like(arm.vector) for arm in arms]
+    )
+
+
+def _pad(rows: Sequence[Tensor]) -> Tensor:
+    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
+
+
+def _groups(prefixes: Sequence[Prefix], size: int) -> Iterator[list[int]]:
+    """Numbers of prefixes of like length, so that little is padded."""
+    order = sorted(range(len(prefixes)), key=lambda number: len(prefixes[number].ids))
+    for chunk in _chunks(len(order), size):
+        yield order[chunk]
+
+
+def _elsewhere(prefix: Prefix) -> Bool[Tensor, " pos"]:
+    mask = mask_of(prefix, "generated")
+    mask[prefix.decisions] = False
+    return mask
+
+
+def _chunks(n: int, size: int) -> Iterator[slice]:
+    for start in range(0, n, size):
+        yield slice(start, min(n, start + size))
+
+
+def _numpy(values: Tensor) -> np.ndarray:
+    return values.double().cpu().numpy()

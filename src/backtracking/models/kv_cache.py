@@ -1,0 +1,91 @@
+"""Key-value caches: one that grows without copying the past, and one whose past many rows share."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from transformers import DynamicCache, PreTrainedConfig
+from transformers.cache_utils import DynamicLayer
+
+from backtracking.models.loading import LoadedModel
+
+CHUNK = 32
+"""Positions that a buffer grows by. The gaps that a large chunk leaves between rows make attention
+on a CPU slow; a small one copies more often. 8 to 32 were equally fast, 128 a third slower."""
+
+
+def empty_cache(config: PreTrainedConfig) -> DynamicCache:
+    """A cache with the kinds of layers that the model asks for, the plain ones growing in place."""
+    cache = DynamicCache(config=config)
+    cache.layers = [
+        GrowingLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers
+    ]
+    return cache
+
+
+@torch.inference_mode()
+def read(loaded: LoadedModel, ids: Sequence[int]) -> DynamicCache:
+    """Keys and values of these tokens, in one row."""
+    cache = DynamicCache(config=loaded.model.config)
+    tokens = torch.tensor([list(ids)], device=loaded.device)
+    loaded.model(input_ids=tokens, past_key_values=cache, use_cache=True)
+    return cache
+
+
+def repeated(cache: DynamicCache, n: int) -> DynamicCache:
+    """The one row of a cache as n rows that share their memory, where its layers allow it.
+
+    The cache itself stays as it is when the rows grow.
+    """
+    found = copy.deepcopy(cache)
+    layers: list[Any] = found.layers
+    for layer in layers:
+        if type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None:
+            layer.keys, layer.values = (
+                one.expand(n, *one.shape[1:]) for one in (layer.keys, layer.values)
+            )
+        else:
+            layer.batch_repeat_interleave(n)
+    return found
+
+
+class GrowingLayer(DynamicLayer):
+    """Keys and values of one layer, as views into buffers with room for the tokens to come."""
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *args: object, **kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Takes the keys and values of new positions, and returns those of all."""
+        if not self.is_initialized:
+            self.lazy_initialization(key_states, value_states)
+            self.key_buffer, self.value_buffer = key_states[:, :, :0], value_states[:, :, :0]
+        start = self.get_seq_length()
+        end = start + key_states.shape[2]
+        if end > self.key_buffer.shape[2]:
+            self.key_buffer = _grow(self.key_buffer, start, end)
+            self.value_buffer = _grow(self.value_buffer, start, end)
+        self.key_buffer[:, :, start:end] = key_states
+        self.value_buffer[:, :, start:end] = value_states
+        self._view(end)
+        return self.keys, self.values  # type: ignore[return-value]
+
+    def batch_select_indices(self, indices: Tensor) -> None:
+        """Keeps these rows of the batch."""
+        end = self.get_seq_length()
+        self.key_buffer, self.value_buffer = self.key_buffer[indices], self.value_buffer[indices]
+        self._view(end)
+
+    def _view(self, end: int) -> None:
+        self.keys, self.values = self.key_buffer[:, :, :end], self.value_buffer[:, :, :end]
+
+
+def _grow(
+    buffer: Float[Tensor, "batch n_heads room d_head"], filled: int, needed: int
+) -> Float[Tensor, "batch n_heads more_room d_head"]:
+    batch, n_heads, _, d_head = buffer.shape
+    grown = buffer.new_empty(batch, n_heads, -(-needed // CHUNK) * CHUNK, d_head)
+    grown[:, :, :filled] = buffer[:, :, :filled]
+    return grown

@@ -1,0 +1,36 @@
+"""How probable a model holds each token of a text."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from backtracking.models.loading import LoadedModel
+
+
+@torch.inference_mode()
+def token_nll(
+    loaded: LoadedModel,
+    prompts: Sequence[Sequence[int]],
+    written: Sequence[Sequence[int]],
+    tokens_per_batch: int = 16384,
+) -> list[Float[np.ndarray, " _"]]:
+    """-log p of every written token under the model as it is, in nats.
+
+    Rows of like length share a batch, padded on the right, where no position sees the padding.
+    """
+    found: list[np.ndarray] = [np.zeros(0)] * len(written)
+    lengths = [len(p) + len(w) for p, w in zip(prompts, written, strict=True)]
+    order = sorted(range(len(written)), key=lambda row: lengths[row])
+    while order:
+        size = max(1, tokens_per_batch // lengths[order[-1]])
+        chunk, order = order[-size:], order[:-size]
+        rows = [torch.tensor([*prompts[row], *written[row]]) for row in chunk]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(loaded.device)
+        logits = loaded.model(input_ids=ids, use_cache=False).logits[:, :-1].float()
+        chosen = logits.gather(2, ids[:, 1:, None])[:, :, 0]
+        nll = (logits.logsumexp(dim=2) - chosen).double().cpu().numpy()
+        for number, row in enumerate(chunk):
+            found[row] = nll[number, len(prompts[row]) - 1 : lengths[row] - 1]
+    return found

@@ -1,1 +1,0 @@
-"""What `backtracking doctor` looks at, one topic a module; each returns items."""

@@ -1,1 +1,0 @@
-"""What git holds, and how it gets to another machine: commits, branches, and what stays away."""

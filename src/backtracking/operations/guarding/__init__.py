@@ -1,1 +1,0 @@
-"""What must not leave this machine: secrets, and files that are too large."""

@@ -1,1 +1,0 @@
-"""Whether a remote holds what is expected of it, object by object."""

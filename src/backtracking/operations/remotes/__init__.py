@@ -1,1 +1,0 @@
-"""The DVC remote: where it is, its keys and bytes, and what its failures mean."""

@@ -1,1 +1,0 @@
-"""Finished data brought back, and what is left to run."""

@@ -1,1 +1,0 @@
-"""Finished data on its way to a remote."""

@@ -1,0 +1,1 @@
+"""What can be decoded, beyond which baseline, below which ceiling."""

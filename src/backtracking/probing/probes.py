@@ -1,0 +1,154 @@
+"""Linear probes on decision points: what they tell, how they are fitted, chosen and scored.
+
+A probe is a cell of a grid: features of every decision at one place. It is fitted on train problems
+with every penalty, of which the one with the least log loss on dev problems is taken.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from backtracking.probing import logistic
+from backtracking.records.moments import Moments
+from backtracking.statistics.auroc import auroc
+
+TARGETS = ("backtracks", "over", "doomed")
+"""What a probe tells: the next action is backtracking; the point is over, or doomed, not alive."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One target on the decision points that it is asked of.
+
+    Attributes:
+        target: one of `TARGETS`.
+        rows: numbers of these decisions among all.
+        is_positive: the answer at each.
+    """
+
+    target: str
+    rows: Int[np.ndarray, " rows"]
+    is_positive: Bool[np.ndarray, " rows"]
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """How probes are fitted.
+
+    Attributes:
+        penalties: L2 penalties on standardised features, relative to the mean log loss.
+        tolerance: gradient at which a fit has converged.
+    """
+
+    penalties: tuple[float, ...]
+    tolerance: float
+
+    def __post_init__(self) -> None:
+        if not self.penalties or min(self.penalties) <= 0 or self.tolerance <= 0:
+            raise ValueError("penalties and tolerance must be above 0, and penalties not empty.")
+
+    @property
+    def search(self) -> logistic.Search:
+        """When the search for a fit ends."""
+        return logistic.Search(self.tolerance)
+
+
+@dataclass(frozen=True)
+class Probes:
+    """The chosen probe of each cell.
+
+    Attributes:
+        weight, intercept: of the log-odds; 0 where a class is lacking.
+        penalty: chosen on dev; NaN where a class is lacking.
+        dev_auroc: there; NaN where undefined.
+    """
+
+    weight: Float[Tensor, "cells features"]
+    intercept: Float[Tensor, " cells"]
+    penalty: Float[np.ndarray, " cells"]
+    dev_auroc: Float[np.ndarray, " cells"]
+
+    def __getitem__(self, cells: slice) -> "Probes":
+        """The chosen cells."""
+        return Probes(
+            self.weight[cells], self.intercept[cells], self.penalty[cells], self.dev_auroc[cells]
+        )
+
+    def score(
+        self, features: Float[Tensor, "cells rows features"]
+    ) -> Float[np.ndarray, "cells rows"]:
+        """Log-odds of the positive class; NaN where there is no probe."""
+        scores = (features.double() @ self.weight[:, :, None])[..., 0] + self.intercept[:, None]
+        return np.where(np.isfinite(self.penalty)[:, None], scores.numpy(), np.nan)
+
+
+def make_task(target: str, decisions: Moments) -> Task:
+    """The decisions that a target is asked of, and the answers."""
+    if target == "backtracks":
+        rows = np.flatnonzero((decisions.action != "") & (decisions.kind != "solved"))
+        return Task(target, rows, decisions.action[rows] == "backtracks")
+    rows = np.flatnonzero(np.isin(decisions.kind, (target, "alive")))
+    return Task(target, rows, decisions.kind[rows] == target)
+
+
+def fit_probes(
+    features: Float[Tensor, "cells rows features"],
+    present: Bool[np.ndarray, "cells rows"],
+    is_positive: Bool[np.ndarray, " rows"],
+    is_train: Bool[np.ndarray, " rows"],
+    fitting: Fitting,
+) -> Probes:
+    """One probe per cell, fitted on its train rows and chosen on the others, the dev rows.
+
+    Args:
+        features: of every train and dev row; finite also where a cell has no such row.
+        present: rows that each cell has.
+        is_positive: class of each row.
+        is_train: whether the row's problem is a train problem; else it is a dev problem.
+        fitting: penalties and tolerance.
+    """
+    cells, _, width = features.shape
+    sides = [present[:, is_train & (is_positive == side)].any(axis=1) for side in (True, False)]
+    fine = np.flatnonzero(sides[0] & sides[1])
+    weight = torch.zeros(cells, width, dtype=torch.float64)
+    intercept = torch.zeros(cells, dtype=torch.float64)
+    penalty, dev_auroc = np.full((2, cells), np.nan)
+    if not len(fine):
+        return Probes(weight, intercept, penalty, dev_auroc)
+    features, present = features[fine], present[fine]
+    fits = _fit_paths(features[:, is_train], present[:, is_train], is_positive[is_train], fitting)
+    scores = fits.score(features[:, ~is_train]).numpy()
+    best = _least_loss(scores, present[:, ~is_train], is_positive[~is_train])
+    weight[fine] = fits.weight[np.arange(len(fine)), :, best]
+    intercept[fine] = fits.intercept[np.arange(len(fine)), best]
+    penalty[fine] = np.array(fitting.penalties)[best]
+    for number, cell in enumerate(fine):
+        rows = present[number, ~is_train]
+        one = auroc(scores[number, rows, best[number]], is_positive[~is_train][rows])
+        dev_auroc[cell] = np.nan if one is None else one
+    return Probes(weight, intercept, penalty, dev_auroc)
+
+
+def _fit_paths(
+    features: Tensor, present: np.ndarray, is_positive: np.ndarray, fitting: Fitting
+) -> logistic.Fits:
+    """All penalties of all cells."""
+    shape = (*present.shape, len(fitting.penalties))
+    labels = torch.from_numpy(is_positive.astype(np.float64))[None, :, None].expand(shape)
+    weights = torch.from_numpy(present.astype(np.float64))[:, :, None].expand(shape)
+    penalties = torch.tensor(fitting.penalties, dtype=torch.float64)
+    return logistic.fit(features, labels, weights, penalties, fitting.search)
+
+
+def _least_loss(
+    scores: Float[np.ndarray, "cells rows penalties"],
+    present: Bool[np.ndarray, "cells rows"],
+    is_positive: Bool[np.ndarray, " rows"],
+) -> Int[np.ndarray, " cells"]:
+    """The penalty of each cell with the least log loss, the last of equals."""
+    loss = np.logaddexp(0.0, np.where(is_positive[:, None], -scores, scores))
+    total = (loss * present[:, :, None]).sum(axis=1)
+    return total.shape[1] - 1 - total[:, ::-1].argmin(axis=1)

@@ -1,0 +1,1 @@
+"""What stages hand on: each a frozen dataclass, with one strict reader and writer."""

@@ -1,0 +1,1 @@
+"""How a stage runs: parameters in, folders out, cores."""

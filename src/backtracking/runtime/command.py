@@ -1,0 +1,45 @@
+"""What the mains of all stages share: the project's root from the command line, and the ending."""
+
+import argparse
+import atexit
+import gc
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from backtracking import PROJECT_ROOT
+from backtracking.runtime.workspace import Workspace
+from lifeboat.stage import interruption
+from lifeboat.stage.errors import UserError
+
+
+def run_stage(
+    stage: Callable[[Workspace, str], None], argv: Sequence[str] | None, *, role: bool = False
+) -> None:
+    """Runs a stage's work on a workspace, with its signals and its errors readable.
+
+    Args:
+        stage: called with the workspace and the role (empty where the stage takes none).
+        argv: command line, or None for the process's own.
+        role: whether the stage takes the role of a model as its argument.
+
+    Raises:
+        SystemExit: with code 1 and one paragraph on standard error, for bad input.
+    """
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--root", default=str(PROJECT_ROOT), help="the project's folder")
+    if role:
+        parser.add_argument("role", help="role of the model: base, reasoning, a control")
+    options = parser.parse_args(argv)
+    if argv is None:
+        gc.freeze()  # what was imported is not garbage either, until the end
+        atexit.register(gc.unfreeze)
+        gc.enable()
+        interruption.install()
+        logging.getLogger("transformers").setLevel(logging.ERROR)
+    try:
+        stage(Workspace(Path(options.root).resolve()), options.role if role else "")
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

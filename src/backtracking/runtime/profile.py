@@ -1,0 +1,130 @@
+"""Another study: an overlay of configs/ merged into params.yaml, comments and order kept."""
+
+import difflib
+import io
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
+from ruamel.yaml.util import load_yaml_guess_indent
+
+from backtracking.runtime import params
+from lifeboat.items import Item
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
+
+
+def names(root: Path) -> list[str]:
+    """The overlays that there are."""
+    return sorted(path.stem for path in (root / "configs").glob("*.yaml"))
+
+
+def use(root: Path, name: str) -> list[Item]:
+    """Merges an overlay into params.yaml: mappings by key, everything else replaced as a whole.
+
+    Raises:
+        UserError: for an overlay that does not exist, for a key that params.yaml does not have,
+            for a mapping where params.yaml has a value or the other way round; nothing is written.
+    """
+    if name not in names(root):
+        close = difflib.get_close_matches(name, names(root), n=1)
+        nearest = f"Did you mean `{close[0]}`?" if close else f"There are: {_list(names(root))}."
+        raise UserError(f"There is no overlay configs/{name}.yaml.", nearest)
+    overlay = params.read(root / "configs" / f"{name}.yaml")
+    path = root / "params.yaml"
+    params.read(path)
+    before = path.read_text()
+    after, changed = merged(before, overlay, f"configs/{name}.yaml")
+    if not changed:
+        return [Item(f"params.yaml has every value of configs/{name}.yaml already.")]
+    artifacts.write_text(path, after)
+    cure = "See it with `git diff params.yaml`; undo it with `git checkout params.yaml`."
+    fact = f"{len(changed)} values of configs/{name}.yaml went into params.yaml: {_list(changed)}."
+    return [Item(fact, "ok", cure)]
+
+
+def merged(text: str, overlay: dict[str, Any], source: str) -> tuple[str, list[str]]:
+    """The text of a parameter file with an overlay's values, and the dotted names that changed.
+
+    Args:
+        text: the parameter file.
+        overlay: values by key, nested.
+        source: what to call the overlay in an error.
+    """
+    yaml = _round_trip(text)
+    try:
+        target = yaml.load(text)
+    except YAMLError as error:
+        raise UserError(f"params.yaml is not YAML: {' '.join(str(error).split())}.") from None
+    changed = _merge(target, overlay, "", source)
+    written = io.StringIO()
+    yaml.dump(target, written)
+    return written.getvalue(), changed
+
+
+def _round_trip(text: str) -> YAML:
+    _, indent, offset = load_yaml_guess_indent(text)
+    yaml = YAML()
+    yaml.Representer = _Representer
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    yaml.indent(mapping=2, sequence=indent or 2, offset=offset or 0)
+    return yaml
+
+
+class _Representer(RoundTripRepresenter):
+    """Writes `null` for nothing, as people do, and not an empty place."""
+
+    def represent_none(self, data: None) -> Any:
+        return self.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
+_Representer.add_representer(type(None), _Representer.represent_none)
+
+
+def _merge(target: Any, overlay: dict[str, Any], inside: str, source: str) -> list[str]:
+    changed = []
+    for key, value in overlay.items():
+        name = f"{inside}{key}"
+        if key not in target:
+            close = difflib.get_close_matches(str(key), [str(known) for known in target], n=1)
+            nearest = f"Did you mean `{inside}{close[0]}`?" if close else _valid(target)
+            raise UserError(f"{source}: params.yaml has no key `{name}`.", nearest)
+        old = target[key]
+        if isinstance(old, dict) and isinstance(value, dict):
+            changed += _merge(old, value, f"{name}.", source)
+        elif isinstance(old, dict) or (isinstance(value, dict) and old is not None):
+            raise UserError(
+                f"{source}: `{name}` is {_kind(value)}, and in params.yaml it is {_kind(old)}.",
+                "An overlay has the shape of params.yaml.",
+            )
+        elif old != value or isinstance(old, bool) != isinstance(value, bool):
+            _replace(target, key, value)
+            changed.append(name)
+    return changed
+
+
+def _replace(target: Any, key: Any, value: Any) -> None:
+    old = target[key]
+    if isinstance(old, CommentedSeq) and isinstance(value, list):
+        old[:] = value  # in place, so that its style and the comment behind it stay
+    elif isinstance(value, list):
+        target[key] = CommentedSeq(value)
+        target[key].fa.set_flow_style()
+    else:
+        target[key] = value
+
+
+def _kind(value: Any) -> str:
+    return "a section" if isinstance(value, dict) else f"the value {value!r}"
+
+
+def _valid(target: Any) -> str:
+    return f"Valid keys: {', '.join(str(key) for key in target)}."
+
+
+def _list(found: list[str]) -> str:
+    return ", ".join(found) or "none"

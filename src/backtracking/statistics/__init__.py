@@ -1,0 +1,1 @@
+"""Intervals by problem, nulls, bands, corrected norms: arrays in, values out."""

@@ -1,0 +1,54 @@
+"""An effect beside what random directions do, and verdicts made of parts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from backtracking.statistics.bootstrap import Interval
+from backtracking.statistics.nulls import random_bound, random_direction_p
+
+Verdict = Literal["holds", "fails", "untestable"]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A paired effect with its null: the same dose along random directions.
+
+    Attributes:
+        interval: the effect with its interval by problem.
+        random: the effects of the random directions.
+        sign: +1 where the claim is that it is large, -1 where it is that it is very negative.
+    """
+
+    interval: Interval
+    random: tuple[float, ...]
+    sign: int = 1
+
+    @property
+    def bound(self) -> float:
+        """What 95 % of the random effects stay below (above, where the sign is -1)."""
+        return float(random_bound(np.array(self.random), self.sign))
+
+    @property
+    def p(self) -> float:
+        """p of an effect as large as this along a random direction."""
+        value = self.interval.value
+        assert value is not None
+        return random_direction_p(self.sign * value, self.sign * np.array(self.random))
+
+    def exceeds_random(self) -> Verdict:
+        """Whether the interval is off 0 and the value beyond the bound."""
+        low, high, value = self.interval.low, self.interval.high, self.interval.value
+        if value is None or low is None or high is None:
+            return "untestable"
+        off_zero = low > 0 if self.sign > 0 else high < 0
+        return "holds" if off_zero and self.sign * (value - self.bound) > 0 else "fails"
+
+
+def all_of(parts: Sequence[Verdict]) -> Verdict:
+    """Fails where any part fails; untestable where any part is; else holds."""
+    if "fails" in parts:
+        return "fails"
+    return "untestable" if "untestable" in parts else "holds"

@@ -1,0 +1,188 @@
+"""The verbs that save work, their options, and what they answer. Nothing heavy until they run."""
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lifeboat.cli.verbs import AsJson, report, state
+from lifeboat.items import Item, ending
+from lifeboat.stage.errors import UserError
+
+
+def verify(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TARGET", help="A stage, an out, or a path inside one; else all."),
+    ] = None,
+    remote: Annotated[
+        str | None, typer.Option("--remote", "-r", help="Name of a DVC remote; else the default.")
+    ] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Read and hash every object.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that the remote holds what HEAD and the workspace need; DVC's word is not asked for.
+
+    Every object that is missing or wrong is named, with stage and path. Exit 0 only if something is
+    expected and all of it is there.
+    """
+
+    def look() -> list[Item]:
+        from lifeboat.proof import verify
+
+        return verify.verify(state.root, targets, remote, deep=deep)
+
+    report("verify", as_json, look)
+
+
+def restore(
+    remote: Annotated[
+        str | None, typer.Option("--remote", "-r", help="Name of a DVC remote; else the default.")
+    ] = None,
+    no_wip: Annotated[
+        bool, typer.Option("--no-wip", help="Leave unfinished work of the wip/ branch there.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Bring back what was saved, say which stages will run and how long, and the next command.
+
+    For a fresh clone on a new machine, and harmless anywhere else: no change of yours is
+    overwritten. Exit 0 only if all that was looked for came back whole.
+    """
+
+    def bring() -> list[Item]:
+        from lifeboat.restoring import restore
+
+        return restore.restore(state.root, take_wip=not no_wip, remote=remote)
+
+    report("restore", as_json, bring)
+
+
+def backup(
+    message: Annotated[
+        str,
+        typer.Option("--message", "-m", help="Commit every change on the branch, under this."),
+    ] = "",
+    deadline: Annotated[
+        str | None, typer.Option(help="How long it may take, such as 90s or 2m.")
+    ] = None,
+    stop: Annotated[
+        bool, typer.Option("--stop", help="Ask running stages to stop where they are saved.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Save code, data and unfinished work elsewhere, and prove it: before the machine goes.
+
+    Changes that are not of the pipeline go to the branch wip/BRANCH, and index, HEAD and files stay
+    as they are. With --deadline what is small and cannot be made again goes first. Safe beside a
+    running repro, and to interrupt. Exit 0 only if all is proven.
+    """
+    from lifeboat.deadlines import Deadline, seconds_of
+
+    ends = Deadline() if deadline is None else Deadline.after(seconds_of(deadline) - _age())
+    found: list[Item] = []
+
+    def save() -> list[Item]:
+        from lifeboat.saving import backup
+
+        own = None if ends.is_never else max(ends.left - 1.5, ends.left / 2)
+        saved = backup.backup(state.root, message, own, stop=stop, items=found)
+        return [*saved, ending(saved)]
+
+    if ends.is_never:
+        report("backup", as_json, save)
+    else:
+        _by(ends.left, found, as_json, save)
+
+
+def _by(seconds: float, found: list[Item], as_json: bool, save: Callable[[], list[Item]]) -> None:
+    """Reports what a backup found, and ends the process in time whatever hangs."""
+    guard = threading.Timer(max(0.0, seconds - 0.3), _give_up, (found, as_json))
+    guard.daemon = True
+    guard.start()
+    code = 0
+    try:
+        report("backup", as_json, save)
+    except typer.Exit as ending:
+        code = ending.exit_code
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = 1
+    guard.cancel()
+    _leave(code)
+
+
+def _age() -> float:
+    """Seconds since this process was started: a deadline counts from then."""
+    import psutil
+
+    return max(0.0, time.time() - psutil.Process().create_time())
+
+
+def _give_up(found: list[Item], as_json: bool) -> None:
+    """Tells at the last moment what is known, where something local has hung."""
+    fact = "THE TIME WAS UP in the middle of it: what is not named here as saved is not."
+    known = [*found, Item(fact, "wrong", "Run it again: what arrived stays.")]
+    known.append(ending(known))
+    try:
+        report("backup", as_json, lambda: known)
+    finally:
+        _leave(1)
+
+
+def _leave(code: int) -> None:
+    """Ends the process whatever its threads hang on."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def watch(
+    aws: Annotated[
+        bool, typer.Option("--aws", help="Ask AWS's metadata service for the notice of a spot end.")
+    ] = False,
+    metadata_url: Annotated[
+        str, typer.Option(help="Address of AWS's metadata service.")
+    ] = "http://169.254.169.254",
+    notice_file: Annotated[
+        Path | None, typer.Option(help="A file that is touched when the machine goes.")
+    ] = None,
+    notice_command: Annotated[
+        str | None, typer.Option(help="A command that ends with code 0 when the machine goes.")
+    ] = None,
+    every: Annotated[str, typer.Option(help="Time between two looks for something new.")] = "2s",
+    deadline: Annotated[str, typer.Option(help="Time for the backup after a notice.")] = "90s",
+    as_json: AsJson = False,
+) -> None:
+    """Send each finished shard, checkpoint and out as it is made; on a notice, back up and stop.
+
+    Runs beside `make reproduce`, in a terminal of its own. SIGTERM to it is a notice. Ctrl-C ends
+    it without a backup and says what is not sent. Exit 0 only if all is saved.
+    """
+
+    def look() -> list[Item]:
+        from lifeboat import deadlines
+        from lifeboat.watching import notices, watch
+
+        sources: list[notices.Source] = [notices.AwsSpot(metadata_url)] if aws else []
+        sources += [notices.TouchedFile(notice_file)] if notice_file else []
+        sources += [notices.EndOfCommand(notice_command)] if notice_command else []
+        options = watch.Options(
+            sources=sources,
+            every_s=deadlines.seconds_of(every),
+            deadline_s=deadlines.seconds_of(deadline),
+            say=watch.say_on(sys.stderr if as_json else sys.stdout),
+        )
+        return watch.watch(state.root, options)
+
+    code = 0
+    try:
+        report("watch", as_json, look)
+    except typer.Exit as ending:
+        code = ending.exit_code
+    _leave(code)

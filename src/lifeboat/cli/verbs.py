@@ -1,0 +1,89 @@
+"""What the verbs of the command line share: where they work, how they answer and how they fail."""
+
+import functools
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ParamSpec
+
+import typer
+
+from backtracking import PROJECT_ROOT
+from lifeboat import items as reports
+from lifeboat.items import Item
+from lifeboat.stage.errors import UserError
+
+INTERRUPTED = 75
+
+P = ParamSpec("P")
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+@dataclass
+class State:
+    """What `--root` says.
+
+    Attributes:
+        root: the project's folder.
+    """
+
+    root: Path = PROJECT_ROOT
+
+
+state = State()
+
+
+def readable(verb: Callable[P, None]) -> Callable[P, None]:
+    """A verb whose errors end in one paragraph, and an interruption in the code for it."""
+
+    @functools.wraps(verb)
+    def run(*arguments: P.args, **options: P.kwargs) -> None:
+        try:
+            verb(*arguments, **options)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            print("Interrupted. Run the same command again to go on.", file=sys.stderr)
+            raise typer.Exit(INTERRUPTED) from None
+
+    return run
+
+
+def report(command: str, as_json: bool, act: Callable[[], list[Item]]) -> None:
+    """Prints what a verb found, without its secrets; exit code 1 unless all of it is proven."""
+    try:
+        found = act()
+    except UserError as error:
+        if not as_json:
+            raise
+        found = [Item(str(error), "wrong")]
+    found = [_redacted(item) for item in found]
+    if as_json:
+        print(json.dumps(reports.as_object(command, found), indent=2))
+    else:
+        show(found)
+    if not reports.proven(found):
+        raise typer.Exit(1)
+
+
+def _redacted(item: Item) -> Item:
+    from lifeboat.secrets.redaction import redact
+
+    return Item(redact(item.fact), item.verdict, redact(item.cure))
+
+
+def show(found: list[Item]) -> None:
+    """Prints facts with their verdicts and cures."""
+    marks = {
+        "ok": ("ok     ", "green"),
+        "warning": ("warning", "yellow"),
+        "wrong": ("WRONG  ", "red"),
+    }
+    for item in found:
+        word, colour = marks[item.verdict]
+        typer.echo(f"{typer.style(word, fg=colour)}  {item.fact}")
+        if item.cure:
+            typer.echo(f"         -> {item.cure}")

@@ -1,0 +1,1 @@
+"""Can it run here: fact, verdict, cure."""

@@ -1,0 +1,195 @@
+"""What computes: torch and its CUDA build, the driver, the GPU, as far as each can be asked."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import warnings
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from lifeboat import deadlines
+from lifeboat.deadlines import Deadline
+from lifeboat.items import Item
+
+_NO_GPU = "The default study needs none."
+_OLDEST_DRIVERS = {11: "450", 12: "525", 13: "580"}
+"""Branch of NVIDIA's Linux driver from which every release of a major version of CUDA runs."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What torch and the driver say.
+
+    Attributes:
+        torch: version of torch.
+        cuda_build: CUDA version that torch was built for, empty for a CPU build.
+        driver: version of the NVIDIA driver, empty where no driver answers.
+        driver_cuda: newest CUDA version that the driver runs, empty where none answers.
+        gpus: names and memory of the GPUs that torch can use.
+        seen: names of the GPUs that the driver lists, usable or not.
+        memory: bytes of each GPU that torch can use.
+        free: bytes of it that nobody uses now.
+    """
+
+    torch: str
+    cuda_build: str
+    driver: str
+    driver_cuda: str
+    gpus: tuple[str, ...]
+    seen: tuple[str, ...]
+    memory: tuple[int, ...] = ()
+    free: tuple[int, ...] = ()
+
+
+def describe() -> Device:
+    """Asks torch and the driver; takes seconds, because it imports torch."""
+    import torch
+
+    gpus: tuple[str, ...] = ()
+    memory: tuple[int, ...] = ()
+    free: tuple[int, ...] = ()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the verdict on an old driver is ours to give
+        usable = torch.cuda.is_available()
+    if usable:
+        numbers = range(torch.cuda.device_count())
+        found = [torch.cuda.get_device_properties(i) for i in numbers]
+        gpus = tuple(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in found)
+        memory = tuple(gpu.total_memory for gpu in found)
+        free = tuple(torch.cuda.mem_get_info(i)[0] for i in numbers)
+    driver, seen = _driver()
+    build = torch.version.cuda or ""
+    return Device(torch.__version__, build, driver, _driver_cuda(), gpus, seen, memory, free)
+
+
+def ask(root: Path, deadline: Deadline) -> Device | None:
+    """`describe` in a process of its own, or None where it takes too long.
+
+    A driver that is ill can hold whoever asks it for ever, and no thread gets away from that.
+    """
+    command = [sys.executable, "-m", "lifeboat.doctor.device"]
+    source = str(Path(__file__).resolve().parents[2])
+    finished = deadlines.call(command, root, deadline, {"PYTHONPATH": source})
+    try:
+        found = json.loads(finished.stdout)
+    except ValueError:
+        if finished.returncode == deadlines.TIMED_OUT:
+            return None
+        said = finished.stderr.strip().splitlines()
+        why = said[-1] if said else "it says nothing"
+        raise ImportError(f"torch cannot be loaded: {why}") from None
+    lists = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
+    return Device(**{**found, **lists})
+
+
+def items(device: Device) -> list[Item]:
+    """Verdicts on torch's build against the driver and on the GPU."""
+    built = f"a CUDA {device.cuda_build} build" if device.cuda_build else "a CPU build"
+    torch_item = Item(f"torch {device.torch}, {built}.")
+    if device.gpus:
+        listed = "; ".join(device.gpus)
+        driver = f", driver {device.driver}" if device.driver else ""
+        return [torch_item, Item(f"torch can use {len(device.gpus)} GPU(s): {listed}{driver}.")]
+    if not device.seen:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        return [torch_item, Item(f"No GPU answers; work runs on {cores} CPU cores. {_NO_GPU}")]
+    return [torch_item, _unusable(device)]
+
+
+def lines() -> list[str]:
+    """The device in a few lines, for a snapshot; torch is not loaded, so it takes no seconds."""
+    driver, seen = _driver()
+    version, build = _torch_files()
+    return [
+        f"machine: {platform.machine()} {platform.system()} {platform.release()}",
+        f"cpu cores: {os.cpu_count()}",
+        f"torch: {version or 'not installed'}",
+        f"torch cuda build: {build or 'none'}",
+        f"nvidia driver: {driver or 'none answers'}",
+        f"gpus: {'; '.join(seen) or 'none'}",
+    ]
+
+
+def _unusable(device: Device) -> Item:
+    seen = ", ".join(device.seen)
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return Item(f"CUDA_VISIBLE_DEVICES hides {seen} from torch.", "warning", "Unset it.")
+    if not device.cuda_build:
+        return Item(
+            f"The driver lists {seen}, and torch is a CPU build, so it cannot use it.",
+            "wrong",
+            "Run `make install`: the pinned torch is a CUDA build.",
+        )
+    if device.driver_cuda and _major(device.driver_cuda) < _major(device.cuda_build):
+        return _too_old(device, seen)
+    return Item(
+        f"The driver {device.driver} lists {seen}, but torch cannot use it.",
+        "wrong",
+        "Check CUDA_VISIBLE_DEVICES, and that `nvidia-smi` works in this very container.",
+    )
+
+
+def _too_old(device: Device, seen: str) -> Item:
+    oldest = _OLDEST_DRIVERS.get(_major(device.cuda_build))
+    needs = f"driver {oldest} or newer" if oldest else "a newer driver"
+    return Item(
+        f"The driver {device.driver} runs CUDA up to {device.driver_cuda}, and torch is built "
+        f"for {device.cuda_build}, so {seen} cannot be used.",
+        "wrong",
+        f"Rent an image with {needs} (CUDA {device.cuda_build}); or keep this one and put the "
+        f"torch build for CUDA {device.driver_cuda} into .venv: `uv pip install --python "
+        ".venv/bin/python --torch-backend=auto --reinstall-package torch torch`.",
+    )
+
+
+def _driver() -> tuple[str, tuple[str, ...]]:
+    query = ["nvidia-smi", "--query-gpu=driver_version,name", "--format=csv,noheader"]
+    try:
+        said = subprocess.run(query, check=False, capture_output=True, text=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return "", ()
+    rows = [line.split(", ", 1) for line in said.stdout.splitlines() if ", " in line]
+    if said.returncode != 0 or not rows:
+        return "", ()
+    return rows[0][0].strip(), tuple(row[1].strip() for row in rows)
+
+
+def _driver_cuda() -> str:
+    import ctypes
+
+    try:
+        library = ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return ""
+    version = ctypes.c_int()
+    if library.cuDriverGetVersion(ctypes.byref(version)) != 0:
+        return ""
+    return f"{version.value // 1000}.{version.value % 1000 // 10}"
+
+
+def _torch_files() -> tuple[str, str]:
+    """Version and CUDA build of the installed torch, as its files state them."""
+    try:
+        version = metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return "", ""
+    spec = importlib.util.find_spec("torch")
+    file = Path(spec.origin).parent / "version.py" if spec and spec.origin else None
+    text = file.read_text() if file and file.is_file() else ""
+    stated = re.search(r"(?m)^__version__ = '([^']+)'", text)
+    build = re.search(r"(?m)^cuda\b.*= '([\d.]+)'", text)
+    return stated[1] if stated else version, build[1] if build else ""
+
+
+def _major(version: str) -> int:
+    return int(version.split(".")[0])
+
+
+if __name__ == "__main__":
+    print(json.dumps(dataclasses.asdict(describe())))

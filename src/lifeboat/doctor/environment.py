@@ -1,0 +1,110 @@
+"""The Python environment against the pinned set of requirements.lock."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from lifeboat.items import Item
+
+_INSTALL = "Run `make install`."
+
+
+def packages() -> dict[str, str]:
+    """Version by name of every installed distribution, names normalised, in order."""
+    found = {_normalised(d.name): d.version for d in metadata.distributions() if d.name}
+    return dict(sorted(found.items()))
+
+
+def pinned(lock: Path) -> dict[str, str]:
+    """Version by name of what a lock file asks for on this machine, in the file's order."""
+    wanted = {}
+    for line in lock.read_text().splitlines():
+        if not re.match(r"[A-Za-z0-9]", line) or "==" not in line:
+            continue
+        requirement = Requirement(line.rstrip(" \\"))
+        if requirement.marker is None or requirement.marker.evaluate():
+            wanted[_normalised(requirement.name)] = str(requirement.specifier).removeprefix("==")
+    return wanted
+
+
+def items(root: Path) -> list[Item]:
+    """Python, uv, the virtual environment and its packages."""
+    return [python_item(), uv_item(root), venv_item(root), packages_item(root)]
+
+
+def python_item() -> Item:
+    """Which Python this is; one older than 3.11 could not have imported the package."""
+    return Item(f"Python {'.'.join(str(n) for n in sys.version_info[:3])} ({sys.executable})")
+
+
+def uv_item(root: Path) -> Item:
+    """Which uv `make install` would use: the one on the path, else the project's own."""
+    own = root / ".cache" / "uv" / "bin" / "uv"
+    places = [shutil.which("uv"), str(own) if own.is_file() else None]
+    for place in filter(None, places):
+        version = _version(place)
+        if version:
+            return Item(f"{version} ({place})")
+    fact = "uv is not there; the environment that is installed does not need it."
+    return Item(fact, "ok", "`make install` brings its own into .cache/uv.")
+
+
+def venv_item(root: Path) -> Item:
+    """Whether the project's own virtual environment is the one that runs."""
+    if Path(sys.prefix).resolve() == (root / ".venv").resolve():
+        return Item("The project's own environment, .venv, is in use.")
+    return Item(
+        f"The environment in use is {sys.prefix}, not the project's .venv.",
+        "warning",
+        "Use `make` targets, or `source scripts/activate_env.sh`.",
+    )
+
+
+def packages_item(root: Path) -> Item:
+    """Whether what is installed is what requirements.lock pins."""
+    lock = root / "requirements.lock"
+    if not lock.is_file():
+        return Item("requirements.lock is missing.", "wrong", "`git checkout requirements.lock`.")
+    wanted, found = pinned(lock), packages()
+    missing = [name for name in wanted if name not in found]
+    other = [f"{n} {found[n]}, not {v}" for n, v in wanted.items() if found.get(n, v) != v]
+    if missing:
+        return Item(f"{_count(missing, 'pinned packages are missing')}", "wrong", _INSTALL)
+    if other:
+        return Item(f"{_count(other, 'packages differ from the pinned set')}", "warning", _INSTALL)
+    return Item(f"All {len(wanted)} pinned packages are installed in their pinned versions.")
+
+
+def dotenv_item(root: Path) -> Item:
+    """Whether `.env`, where there is one, is closed to others and kept out of git."""
+    path = root / ".env"
+    if not path.exists():
+        return Item("There is no .env, so no account is set up there; none is needed by default.")
+    if os.name == "posix" and path.stat().st_mode & 0o077:
+        return Item(".env can be read by other users.", "warning", "Run `chmod 600 .env`.")
+    return Item(".env is readable by its owner only.")
+
+
+def _count(names: list[str], what: str) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return f"{len(names)} {what}: {', '.join(names[:5])}{more}."
+
+
+def _version(program: str) -> str:
+    try:
+        said = subprocess.run(
+            [program, "--version"], check=False, capture_output=True, text=True, timeout=3
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return said.stdout.strip() if said.returncode == 0 else ""
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,95 @@
+"""Whether a file in DVC's cache and the same file in the workspace are one copy; really tried."""
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from lifeboat.items import Item
+from lifeboat.stage.errors import UserError
+
+_WRITE: dict[str, Callable[[Path, Path], None]] = {"hardlink": os.link, "symlink": os.symlink}
+
+
+@dataclass(frozen=True)
+class Links:
+    """How DVC's cache and the workspace share bytes.
+
+    Attributes:
+        cache: DVC's cache folder.
+        configured: kinds in the order in which DVC tries them.
+        works: kinds of link that could be made from the cache into the workspace.
+    """
+
+    cache: Path
+    configured: tuple[str, ...]
+    works: frozenset[str]
+
+    @property
+    def used(self) -> str:
+        """The first kind that works; `copy` where none does, and for reflinks.
+
+        Where a reflink is not possible DVC copies and does not say so.
+        """
+        return next(
+            (kind for kind in self.configured if kind in (*self.works, "reflink")), "copy"
+        ).replace("reflink", "copy")
+
+    @property
+    def n_copies(self) -> int:
+        """Copies on the disk of an out that is committed to the cache."""
+        return 2 if self.used == "copy" else 1
+
+    @property
+    def n_shard_copies(self) -> int:
+        """Copies of a shard, which stands in the store as well: linked into its out, or copied."""
+        return self.n_copies if "hardlink" in self.works else self.n_copies + 1
+
+
+def look(root: Path) -> Links:
+    """The links of a project, after trying each kind.
+
+    Raises:
+        UserError: where DVC's configuration cannot be read.
+    """
+    from dvc.config import Config, ConfigError
+
+    try:
+        config = Config(str(root / ".dvc"))["cache"]
+    except ConfigError as error:
+        raise UserError(f"DVC's configuration cannot be read: {error}") from None
+    cache = Path(config.get("dir") or root / ".dvc" / "cache")
+    kinds = tuple(config.get("type") or ("reflink", "copy"))
+    return Links(cache, kinds, frozenset(kind for kind in _WRITE if _works(kind, cache, root)))
+
+
+def item(links: Links) -> Item:
+    """Whether results take their bytes once or twice."""
+    if links.used != "copy":
+        kind = {"hardlink": "Hard links", "symlink": "Symbolic links"}[links.used]
+        return Item(f"{kind} work between DVC's cache and the workspace: no second copy.")
+    if "hardlink" not in links.configured:
+        fact = f"DVC's cache type is {','.join(links.configured)}: every result is there twice."
+        return Item(fact, "warning", "Run `dvc config cache.type hardlink,symlink`.")
+    fact = f"No links between {links.cache} and the workspace: every result is there twice."
+    return Item(fact, "warning", "Put both on one file system (`dvc cache dir`).")
+
+
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+
+
+def _works(kind: str, cache: Path, root: Path) -> bool:
+    try:
+        with (
+            tempfile.TemporaryDirectory(dir=existing(cache), prefix=".doctor.") as there,
+            tempfile.TemporaryDirectory(dir=root, prefix=".doctor.") as here,
+        ):
+            source, target = Path(there) / "probe", Path(here) / "probe"
+            source.write_text("probe")
+            _WRITE[kind](source, target)
+            return target.read_text() == "probe"
+    except OSError:
+        return False

@@ -1,0 +1,119 @@
+"""Branches pushed to the git remote, and the proof that they arrived."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from backtracking.runtime.workspace import Workspace
+from lifeboat import machine, processes
+from lifeboat.deadlines import Deadline, call
+from lifeboat.git import commit, wip
+from lifeboat.items import Item, proven
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What the git remote has after a push.
+
+    Attributes:
+        commit: the commit that holds the working tree.
+        branch: the branch there that has it.
+        url: the remote, empty where there is none.
+        items: what was found.
+    """
+
+    commit: str
+    branch: str
+    url: str
+    items: list[Item]
+
+    @property
+    def proven(self) -> bool:
+        """Whether the remote showed the commit, and is not on this machine's disk."""
+        return bool(self.url) and proven(self.items)
+
+
+def push(root: Path, saved: wip.Saved, deadline: Deadline) -> Pushed:
+    """Pushes the branch at hand and the commit that holds the working tree.
+
+    A branch that the remote does not take, because it has moved on or is protected, loses nothing:
+    its commits go to the wip branch. A wip branch that another machine has pushed to is left to
+    that one; ours then has this machine's name at its end.
+    """
+    here = wip.head(root)
+    name = commit.remote_name(root, here.branch)
+    if not name or not saved.commit:
+        return Pushed(saved.commit, saved.branch, "", [] if name else [commit.NO_REMOTE])
+    url, items = commit.push_url(root, name), []
+    places = {branch: id_ for branch, id_ in ((here.branch, here.commit),) if branch and id_}
+    places[saved.branch] = saved.commit
+    taken: dict[str, str] = {}
+    while places:
+        refused, failure = _send(root, name, places, deadline)
+        if failure:
+            return Pushed(saved.commit, saved.branch, url, [*items, _failed(name, failure)])
+        taken |= {branch: id_ for branch, id_ in places.items() if branch not in refused}
+        items += [_refused(branch, url, reason, here) for branch, reason in refused.items()]
+        places = {}
+        if saved.branch in refused and (elsewhere := _elsewhere(root, here, saved)):
+            saved = elsewhere
+            places = {saved.branch: saved.commit}
+    items += _landed(root, name, url, taken | {saved.branch: saved.commit}, deadline)
+    return Pushed(saved.commit, saved.branch, url, items)
+
+
+def _elsewhere(root: Path, here: wip.Head, saved: wip.Saved) -> wip.Saved | None:
+    """The next branch for a commit that was refused: the wip branch, then this machine's own."""
+    if saved.branch == here.branch:
+        made = wip.chain(root, here, wip.tree_of(root, saved.commit), here.wip)
+        return wip.Saved(made, here.wip, [])
+    if saved.branch == here.wip:
+        own = f"{here.wip}.{machine.name(Workspace(root).store)}"
+        return wip.Saved(saved.commit, own, [])
+    return None
+
+
+def _send(
+    root: Path, name: str, commit_by_branch: dict[str, str], deadline: Deadline
+) -> tuple[dict[str, str], str]:
+    """Pushes branches; which of them were refused and why, or why the push failed as a whole."""
+    specs = [f"{id_}:refs/heads/{branch}" for branch, id_ in commit_by_branch.items()]
+    done = _ask(root, deadline, "push", "--porcelain", name, *specs)
+    refused = {}
+    for line in done.stdout.splitlines():
+        if line.startswith("!\t"):
+            _flag, spec, reason = (*line.split("\t"), "")[:3]
+            refused[spec.partition(":refs/heads/")[2]] = reason
+    failed = done.returncode != 0 and not refused
+    return refused, processes.last_lines(done) if failed else ""
+
+
+def _landed(
+    root: Path, name: str, url: str, commit_by_branch: dict[str, str], deadline: Deadline
+) -> list[Item]:
+    names = [f"refs/heads/{branch}" for branch in commit_by_branch]
+    done = _ask(root, deadline, "ls-remote", name, *names)
+    if done.returncode != 0:
+        return [_failed(name, processes.last_lines(done))]
+    shown = {ref: id_ for id_, _, ref in (line.partition("\t") for line in done.stdout.split("\n"))}
+    return [
+        commit.landed(root, url, branch, id_, shown.get(f"refs/heads/{branch}", ""))
+        for branch, id_ in commit_by_branch.items()
+    ]
+
+
+def _ask(root: Path, deadline: Deadline, *arguments: str) -> processes.Finished:
+    """A git that speaks with a remote; in a hurry it asks for no password and ends in time."""
+    if deadline.is_never:
+        return processes.git(root, *arguments)
+    return call(["git", *arguments], root, deadline, {"GIT_TERMINAL_PROMPT": "0"})
+
+
+def _refused(branch: str, url: str, reason: str, here: wip.Head) -> Item:
+    fact = f"{url} did not take the branch {branch}: {reason}; what is on it goes to another one."
+    cure = "Run `git pull --rebase`, then push, when there is time."
+    return Item(fact, "warning", cure if branch == here.branch else "")
+
+
+def _failed(name: str, said: str) -> Item:
+    fact = f"`git push` to {name} failed: {said}."
+    return Item(fact, "wrong", "The code is not saved there. Mend it and run it again.")

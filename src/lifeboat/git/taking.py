@@ -1,0 +1,198 @@
+"""The newest `wip/` commit of the branch, taken into a working tree that has no changes of its own.
+
+It becomes changes of the working tree, as it was on the machine that made it. Index, HEAD and
+ignored files stay as they are; nothing that differs from HEAD is overwritten. What an interrupted
+taking left is no change of the user's, and the next one goes on from it.
+"""
+
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from lifeboat import processes
+from lifeboat.git import commit, wip
+from lifeboat.items import Item
+from lifeboat.stage.errors import UserError
+
+_HAVE_A_LOOK = "Look at it with `git diff HEAD {ref}`."
+_MACHINE = re.compile(r"(\.[0-9a-f]{16}-[0-9a-f]{8})?")
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """What the remote has beyond HEAD.
+
+    Attributes:
+        ref: the remote-tracking ref of the wip branch.
+        name: the branch.
+        when: the time of its commit, readable.
+        paths: files in which it differs from HEAD, but for those that no commit of ours has.
+    """
+
+    ref: str
+    name: str
+    when: str
+    paths: list[str]
+
+
+def update(root: Path) -> list[Item]:
+    """Asks the git remote for what is new and moves a branch without changes up to it.
+
+    Raises:
+        UserError: where `root` is not a git repository.
+    """
+    here = wip.head(root)
+    name = commit.remote_name(root, here.branch)
+    if not name:
+        return [Item("git has no remote, so there is nothing to fetch.", "warning")]
+    # Also where the clone has one branch only, wip branches come along.
+    for refspec in ([], [f"+refs/heads/wip*:refs/remotes/{name}/wip*"]):
+        done = processes.git(root, "fetch", "--quiet", name, *refspec)
+        if done.returncode != 0:
+            fact = f"`git fetch {name}` failed: {processes.last_lines(done)}."
+            return [Item(fact, "warning", "What follows is by what this clone had before.")]
+    return _forward(root, f"refs/remotes/{name}/{here.branch}") if here.branch else []
+
+
+def take(root: Path) -> list[Item]:
+    """Makes the working tree what the newest wip commit of the branch holds, and says so.
+
+    Raises:
+        UserError: where `root` is not a git repository, or git cannot read or write.
+    """
+    here = wip.head(root)
+    if not here.commit:
+        return [Item("There is no commit here yet, so no work in progress was taken.", "warning")]
+    refs = _refs(root, here)
+    if not refs:
+        return [Item(f"There is no unfinished work ({here.wip}) of this branch on git's remote.")]
+    offer = _offer(root, next((r for r in refs if _is_before(root, here.commit, r)), refs[0]))
+    others = [ref for ref in refs if not _is_before(root, ref, offer.ref)]
+    return [*_take(root, here, offer), *(_also(root, ref) for ref in others)]
+
+
+def _take(root: Path, here: wip.Head, offer: _Offer) -> list[Item]:
+    if not _is_before(root, here.commit, offer.ref):
+        return [_aside(root, here, offer)]
+    if not offer.paths:
+        return [Item(f"HEAD has all of {offer.name} ({offer.when}).")]
+    mine = _own_changes(root, offer)
+    if mine:
+        named = ", ".join(mine[:3]) + (", ..." if len(mine) > 3 else "")
+        fact = f"{offer.name} ({offer.when}) was not taken: there are changes here ({named})."
+        cure = (
+            "Yours stay as they are. To have both: commit yours on the branch, then "
+            f"`git merge {offer.ref}`."
+        )
+        return [Item(fact, "warning", cure)]
+    _write(root, offer)
+    return [_proven(root, offer)]
+
+
+def _refs(root: Path, here: wip.Head) -> list[str]:
+    """The wip branches of a branch, the newest first: the common one, and machines' own."""
+    common = f"refs/remotes/{commit.remote_name(root, here.branch)}/{here.wip}"
+    asked = ["--sort=-committerdate", "--format=%(refname)", common, f"{common}.*"]
+    listed = processes.git_line(root, "for-each-ref", *asked).splitlines()
+    return [ref for ref in listed if _MACHINE.fullmatch(ref.removeprefix(common))]
+
+
+def _also(root: Path, ref: str) -> Item:
+    """What is said of the unfinished work of a further machine."""
+    other = _offer(root, ref)
+    fact = f"There is other unfinished work of this branch, which was not taken: {other.name}"
+    return Item(f"{fact} ({other.when}).", "warning", _HAVE_A_LOOK.format(ref=ref))
+
+
+def _forward(root: Path, upstream: str) -> list[Item]:
+    """Moves the branch up to what the remote has, where that changes nothing of the user's."""
+    behind = processes.git_line(root, "rev-list", "--count", f"HEAD..{upstream}")
+    if behind in ("", "0"):
+        return []
+    n_commits = "1 commit" if behind == "1" else f"{behind} commits"
+    cure = "Run `git pull`, then `backtracking restore` again."
+    if commit.changed(root):
+        fact = f"The remote is ahead by {n_commits}, and there are changes here."
+        return [Item(fact, "warning", cure)]
+    done = processes.git(root, "merge", "--ff-only", "--quiet", upstream)
+    if done.returncode != 0:
+        fact = f"The remote is ahead by {n_commits}: {processes.last_lines(done)}."
+        return [Item(fact, "warning", cure)]
+    return [Item(f"Moved up by {n_commits}, to what the remote has.")]
+
+
+def _offer(root: Path, ref: str) -> _Offer:
+    stamp = processes.git_line(root, "log", "-1", "--format=%ct", ref)
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(int(stamp)))
+    paths = [path for path in _differing(root, "HEAD", ref) if not _stays_away(path)]
+    return _Offer(ref, ref.split("/", 3)[3], when, paths)
+
+
+def _stays_away(path: str) -> bool:
+    """Whether a file is one of accounts and keys, which belongs to one machine."""
+    name = PurePosixPath(path).name
+    is_env = name == ".env" or name.startswith(".env.")
+    return (is_env and name != ".env.example") or name == "config.local"
+
+
+def _aside(root: Path, here: wip.Head, offer: _Offer) -> Item:
+    """What is said of unfinished work that HEAD has left behind, or that never was on its line."""
+    if not offer.paths or _is_before(root, offer.ref, here.commit):
+        return Item(f"HEAD has all of {offer.name} ({offer.when}).")
+    ages = [processes.git_line(root, "log", "-1", "--format=%ct", r) for r in ("HEAD", offer.ref)]
+    fact = f"{offer.name} ({offer.when}) was not taken: it starts from an earlier commit than HEAD"
+    if int(ages[1]) <= int(ages[0]):
+        return Item(f"{fact}, and is older.")
+    return Item(f"{fact}.", "warning", _HAVE_A_LOOK.format(ref=offer.ref))
+
+
+def _own_changes(root: Path, offer: _Offer) -> list[str]:
+    """Paths that are neither as in HEAD nor as in the wip commit, staged ones among them."""
+    staged = processes.git(root, "diff", "--cached", "--name-only", "-z").stdout
+    if found := _split(staged):
+        return found
+    changed = commit.changed(root)
+    try:
+        tree = wip.tree(root, sorted({*changed, *offer.paths}))
+    except UserError:  # such as a folder in the place of a file
+        return changed or offer.paths
+    from_head = _differing(root, "HEAD", tree)
+    return sorted(set(from_head) & set(_differing(root, offer.ref, tree)))
+
+
+def _write(root: Path, offer: _Offer) -> None:
+    command = ["restore", f"--source={offer.ref}", "--worktree"]
+    listed = ["--pathspec-from-file=-", "--pathspec-file-nul"]
+    done = processes.git(
+        root, "--literal-pathspecs", *command, *listed, given="\0".join(offer.paths)
+    )
+    if done.returncode != 0:
+        raise UserError(
+            f"git could not write the unfinished work: {processes.last_lines(done)}.",
+            "Run `backtracking restore` again; it goes on from there.",
+        )
+
+
+def _proven(root: Path, offer: _Offer) -> Item:
+    left = set(_differing(root, offer.ref, wip.tree(root, offer.paths))) & set(offer.paths)
+    if left:
+        fact = f"{len(left)} files are not as in {offer.name}: {', '.join(sorted(left)[:3])}."
+        return Item(fact, "wrong", _HAVE_A_LOOK.format(ref=offer.ref))
+    fact = f"{len(offer.paths)} files are as the newest unfinished work has them"
+    return Item(f"{fact}: {offer.name}, {offer.when}. They are changes of the working tree now.")
+
+
+def _differing(root: Path, one: str, other: str) -> list[str]:
+    done = processes.git(root, "diff-tree", "-r", "-z", "--name-only", "--no-renames", one, other)
+    if done.returncode != 0:
+        raise UserError(f"git cannot compare {one} and {other}: {processes.last_lines(done)}.")
+    return _split(done.stdout)
+
+
+def _split(listed: str) -> list[str]:
+    return [path for path in listed.split("\0") if path]
+
+
+def _is_before(root: Path, one: str, other: str) -> bool:
+    return processes.git(root, "merge-base", "--is-ancestor", one, other).returncode == 0

@@ -1,0 +1,318 @@
+"""What git does not have yet becomes a commit, and nothing of the user's changes for it.
+
+Neither the index nor HEAD, the branch or a file is touched, unless the only changes are what the
+pipeline makes, or the user gives a message: then they are committed on the branch, as `make push`
+does. All else goes to a branch of its own, `wip/<branch>`, which is never checked out: each commit
+there has HEAD and its forerunner as parents, so that every push of it is a fast-forward.
+"""
+
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lifeboat import processes
+from lifeboat.git import commit, lock_file
+from lifeboat.items import Item
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
+
+PRODUCTS = ("results/", "figures/", "runs/")
+"""Folders in which the pipeline and a snapshot write for git, besides dvc.lock."""
+
+_UNDERWAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class Saved:
+    """The commit that holds the working tree.
+
+    Attributes:
+        commit: its full id, empty where there is nothing to hold.
+        branch: the branch that it is on, without refs/heads/.
+        items: what was done and what was left out.
+    """
+
+    commit: str
+    branch: str
+    items: list[Item]
+
+
+@dataclass(frozen=True)
+class Head:
+    """Where a checkout stands.
+
+    Attributes:
+        commit: full id, empty before the first commit.
+        branch: empty where HEAD is detached.
+    """
+
+    commit: str
+    branch: str
+
+    @property
+    def wip(self) -> str:
+        """The branch that takes what is not to be committed here."""
+        if not self.branch:
+            return f"wip/detached-{self.commit[:7]}"
+        # Git cannot have a branch inside a branch, and this one may be called wip/....
+        return f"wip-{self.branch}" if self.branch.startswith("wip/") else f"wip/{self.branch}"
+
+
+def head(root: Path) -> Head:
+    """Where the checkout stands.
+
+    Raises:
+        UserError: where `root` is not a git repository.
+    """
+    if not processes.git_line(root, "rev-parse", "--git-dir"):
+        raise UserError(f"{root} is not a git repository.", "Clone it with git.")
+    commit_ = processes.git_line(root, "rev-parse", "--verify", "--quiet", "HEAD")
+    return Head(commit_, processes.git_line(root, "symbolic-ref", "--short", "--quiet", "HEAD"))
+
+
+def save(root: Path, message: str = "", *, aside: bool = False) -> Saved:
+    """Makes a commit of everything that git does not ignore, where there is anything new.
+
+    Args:
+        root: the project.
+        message: asks for a commit of it all on the branch that is checked out.
+        aside: on no account on the branch, whose hooks may take long.
+
+    Raises:
+        UserError: where git cannot write.
+    """
+    here = head(root)
+    paths = commit.changed(root)
+    if not paths:
+        return _as_committed(here)
+    left_out = _left_out(root, paths)
+    items = [item for found in left_out.values() for item in found]
+    if not aside and _may_commit(root, here, paths, message):
+        done = [_not_here(here.branch)] if items else _commit_here(root, here, message)
+        here, items, is_saved = head(root), items + done, not items and _has_committed(done)
+        if is_saved:
+            return Saved(here.commit, here.branch, items)
+    return _aside(root, here, paths, set(left_out), items)
+
+
+def content(root: Path) -> str:
+    """A hash of all that git would hold now, but for `runs/`, where backups themselves write."""
+    paths = [path for path in commit.changed(root) if not path.startswith("runs/")]
+    left_out = _left_out(root, paths)
+    tree_ = tree(root, [path for path in paths if path not in left_out])
+    listed = processes.git(root, "ls-tree", tree_).stdout.splitlines()
+    return artifacts.sha256_json([line for line in listed if not line.endswith("\truns")])
+
+
+def tree(root: Path, paths: list[str], lock: str = "") -> str:
+    """The id of HEAD's tree with these paths as they are in the working tree.
+
+    Args:
+        root: the project.
+        paths: files.
+        lock: the blob that is to be dvc.lock, instead of the file.
+
+    Raises:
+        UserError: where git cannot write it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        own = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        start = ["HEAD"] if head(root).commit else ["--empty"]
+        _require(processes.git(root, "read-tree", *start, extra=own))
+        _update(root, paths, own)
+        if lock:
+            entry = f"100644,{lock},{lock_file.NAME}"
+            _require(processes.git(root, "update-index", "--cacheinfo", entry, extra=own))
+        return _require(processes.git(root, "write-tree", extra=own))
+
+
+def tree_of(root: Path, commit_: str) -> str:
+    """The id of a commit's tree, empty where there is no such commit."""
+    return processes.git_line(root, "rev-parse", "--verify", "--quiet", f"{commit_}^{{tree}}")
+
+
+def chain(root: Path, here: Head, tree_: str, branch: str) -> str:
+    """The commit on a wip branch that holds a tree and has HEAD in its past; made if need be.
+
+    Raises:
+        UserError: where git cannot write it.
+    """
+    said = ""
+    for _ in range(_ATTEMPTS):  # another backup may have moved it
+        local = _commit_of(root, f"refs/heads/{branch}")
+        new = _next(root, here, tree_, local or _upstream(root, here, branch))
+        if new == local:
+            return new
+        update = ["update-ref", "-m", "backup", f"refs/heads/{branch}", new, local or "0" * 40]
+        moved = processes.git(root, *update)
+        if moved.returncode == 0:
+            return new
+        said = processes.last_lines(moved)
+    raise UserError(f"git cannot write the branch {branch}: {said}.")
+
+
+def _as_committed(here: Head) -> Saved:
+    if not here.commit:
+        return Saved("", "", [Item("There is no commit yet and nothing to commit.", "wrong")])
+    fact = f"Nothing to commit: {here.commit[:7]} has everything that git holds."
+    return Saved(here.commit, here.branch or here.wip, [Item(fact)])
+
+
+def _may_commit(root: Path, here: Head, paths: list[str], message: str) -> bool:
+    """Whether the changes are to go onto the branch that is checked out."""
+    folder = Path(processes.git_line(root, "rev-parse", "--absolute-git-dir"))
+    if not here.branch or any((folder / name).exists() for name in _UNDERWAY):
+        return False
+    return bool(message) or (all(map(_is_product, paths)) and _index_is_clean(root))
+
+
+def _is_product(path: str) -> bool:
+    return path == "dvc.lock" or path.startswith(PRODUCTS)
+
+
+def _index_is_clean(root: Path) -> bool:
+    return processes.git(root, "diff", "--cached", "--quiet").returncode == 0
+
+
+def _commit_here(root: Path, here: Head, message: str) -> list[Item]:
+    """The commit on the branch; where a hook or a lock is in the way, what was said."""
+    was_clean = _index_is_clean(root)
+    items = commit.commit(root, message or f"Results of {time.strftime('%Y-%m-%d %H:%M')}")
+    if _has_committed(items):
+        return items
+    if was_clean:
+        processes.git(root, "reset", "--quiet")
+    said = [Item(item.fact, "warning") for item in items if "`git" in item.fact]
+    return [*said, _not_here(here.branch)]
+
+
+def _has_committed(items: list[Item]) -> bool:
+    return all(item.verdict == "ok" for item in items)
+
+
+def _not_here(branch: str) -> Item:
+    return Item(f"Nothing was committed on {branch} itself.", "warning")
+
+
+def _aside(
+    root: Path, here: Head, paths: list[str], left_out: set[str], items: list[Item]
+) -> Saved:
+    taken = [path for path in paths if path not in left_out]
+    tree_, lock_items = _tree_with_whole_lock(root, here, taken)
+    items = [*items, *lock_items]
+    if here.commit and tree_ == tree_of(root, here.commit):
+        saved = _as_committed(here)
+        return Saved(saved.commit, saved.branch, [*items, *saved.items])
+    made = chain(root, here, tree_, here.wip)
+    fact = (
+        f"{len(taken)} changed files are in commit {made[:7]} of the branch {here.wip}; "
+        "index, HEAD and files were not touched."
+    )
+    return Saved(made, here.wip, [*items, Item(fact), *_staged(root)])
+
+
+def _tree_with_whole_lock(root: Path, here: Head, paths: list[str]) -> tuple[str, list[Item]]:
+    """The tree of some paths, with the last whole dvc.lock where the file is the beginning of one.
+
+    What is looked at is what the tree holds: the file may be written at any moment.
+    """
+    if lock_file.NAME not in paths:
+        return tree(root, paths), []
+    last = _commit_of(root, f"refs/heads/{here.wip}") or _upstream(root, here, here.wip)
+    if not last or not _has(root, last, here.commit):
+        last = here.commit
+    for _ in lock_file.patiently(_ATTEMPTS):
+        made = tree(root, paths)
+        if not lock_file.is_cut(root, made, last):
+            return made, []
+    oid = processes.git_line(root, "rev-parse", "--verify", "--quiet", f"{last}:{lock_file.NAME}")
+    fact = f"{lock_file.NAME} is cut off in the middle: its last whole version is saved instead."
+    kept = [path for path in paths if path != lock_file.NAME]
+    return tree(root, kept, oid), [Item(fact, "warning", lock_file.CURE)]
+
+
+def _upstream(root: Path, here: Head, branch: str) -> str:
+    """The commit that the remote was last seen to have on a branch."""
+    name = commit.remote_name(root, here.branch)
+    return _commit_of(root, f"refs/remotes/{name}/{branch}")
+
+
+def _update(root: Path, paths: list[str], own: dict[str, str]) -> None:
+    """Takes paths as they are into an index of our own."""
+    update = ["update-index", "--add", "--remove", "--replace", "-z", "--stdin"]
+    for attempt in range(1, _ATTEMPTS + 1):
+        done = processes.git(root, *update, given="\0".join(paths), extra=own)
+        if done.returncode == 0 or attempt == _ATTEMPTS:
+            _require(done)
+            return
+        time.sleep(0.1 * attempt)  # a file that is being written soon is not any more
+
+
+def _left_out(root: Path, paths: list[str]) -> dict[str, list[Item]]:
+    """Paths that do not go into a commit of ours, and why not."""
+    foreign = {path: [_foreign(path)] for path in paths if path.endswith("/")}
+    return commit.refused(root, paths) | foreign
+
+
+def _foreign(path: str) -> Item:
+    fact = f"NOT SAVED: {path} is a git repository of its own."
+    return Item(fact, "wrong", "Push it to where it belongs, or ignore it.")
+
+
+def _staged(root: Path) -> list[Item]:
+    """A warning where the index has versions of files that are neither in HEAD nor on the disk."""
+    names = [
+        set(processes.git_diff(root, "--name-only", "-z", *cached).stdout.split("\0")) - {""}
+        for cached in ([], ["--cached"])
+    ]
+    both = sorted(names[0] & names[1])
+    if not both:
+        return []
+    fact = f"Staged versions that differ from the files are only here: {', '.join(both)}."
+    return [Item(fact, "warning", "Commit them, or lose the difference; the files are saved.")]
+
+
+def _next(root: Path, here: Head, tree_: str, before: str) -> str:
+    """What follows `before` on a wip branch: itself, HEAD, or a new commit."""
+    if before and _has(root, before, here.commit) and tree_of(root, before) == tree_:
+        return before
+    follows = not before or _has(root, here.commit, before)
+    if here.commit and follows and tree_of(root, here.commit) == tree_:
+        return here.commit
+    parents = [p for p in dict.fromkeys((here.commit, before)) if p]
+    title = f"Backup of {here.branch or 'a detached HEAD'}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    options = [word for parent in parents for word in ("-p", parent)]
+    made = processes.git(root, "commit-tree", *options, "-m", title, tree_, extra=_identity(root))
+    return _require(made)
+
+
+def _identity(root: Path) -> dict[str, str]:
+    """A name for commits where the user has none: a new machine often knows nobody."""
+    if processes.git(root, "var", "GIT_COMMITTER_IDENT").returncode == 0:
+        return {}
+    name, address = "backtracking backup", "backup@localhost"
+    return {
+        "GIT_AUTHOR_NAME": name,
+        "GIT_AUTHOR_EMAIL": address,
+        "GIT_COMMITTER_NAME": name,
+        "GIT_COMMITTER_EMAIL": address,
+    }
+
+
+def _has(root: Path, commit_: str, past: str) -> bool:
+    """Whether a commit has another one in its past."""
+    if not past or not commit_:
+        return not past
+    return processes.git(root, "merge-base", "--is-ancestor", past, commit_).returncode == 0
+
+
+def _commit_of(root: Path, ref: str) -> str:
+    return processes.git_line(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+
+
+def _require(finished: processes.Finished) -> str:
+    if finished.returncode != 0:
+        raise UserError(f"git cannot write a commit: {processes.last_lines(finished)}.")
+    return finished.stdout.strip()

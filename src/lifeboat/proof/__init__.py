@@ -1,0 +1,1 @@
+"""Is it there, readable and right, object by object."""

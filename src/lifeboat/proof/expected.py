@@ -1,0 +1,299 @@
+"""What a remote should hold: every cached out of HEAD and of the workspace, object by object.
+
+HEAD counts because that is what git has saved: its commit without its data is half a study. No
+lock of DVC is taken, so this works beside a running `dvc repro`.
+"""
+
+import contextlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from lifeboat import processes
+from lifeboat.proof import manifests
+from lifeboat.remotes.bucket import Bucket
+from lifeboat.remotes.store_errors import StoreError
+from lifeboat.stage.errors import UserError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+HEAD, WORKSPACE = "HEAD", "workspace"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Out:
+    """A cached out that dvc.lock or a .dvc file records.
+
+    Attributes:
+        stage: the stage that makes it, or the .dvc file.
+        path: relative to the project.
+        oid: key of its object, ending in `.dir` for a folder.
+        bytes: its size as recorded, a folder's altogether.
+        n_files: files of a folder as recorded.
+        places: where it is recorded so, HEAD, workspace or both.
+    """
+
+    stage: str
+    path: str
+    oid: str
+    bytes: int | None = None
+    n_files: int | None = None
+    places: tuple[str, ...] = (WORKSPACE,)
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether the out is a folder."""
+        return self.oid.endswith(".dir")
+
+
+@dataclass(frozen=True)
+class Object:
+    """One object that the remote should hold.
+
+    Attributes:
+        oid: its key, an MD5 of its content.
+        path: the file that it is, relative to the project; for a list of files the folder.
+        bytes: its size as recorded, where dvc.lock says it.
+        stage: whose it is.
+        is_known: false for a folder's list that is neither here nor, whole, in the remote: its
+            files are unknown.
+    """
+
+    oid: str
+    path: str
+    bytes: int | None
+    stage: str
+    is_known: bool = True
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What HEAD and the workspace expect a remote to hold.
+
+    Attributes:
+        outs: each once by path and content.
+        unfinished: stages of the workspace's dvc.yaml that dvc.lock has no complete entry of; of
+            HEAD's, where the workspace's cannot be read.
+        kept_back: outs of which the pipeline says that they are not pushed (`push: false`).
+        problems: what could not be read, in sentences.
+        cache: DVC's local cache.
+        stage_by_out: the cached outs of the same, recorded or not, and whose they are.
+    """
+
+    outs: tuple[Out, ...]
+    unfinished: tuple[str, ...] = ()
+    kept_back: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+    cache: Path = Path(".dvc/cache")
+    stage_by_out: dict[str, str] = field(default_factory=dict)
+
+    def cached(self, oid: str) -> Path:
+        """Where the local cache keeps an object, if it has it."""
+        return self.cache / manifests.key(oid)
+
+
+@dataclass
+class _Found:
+    """What is collected from one place."""
+
+    outs: list[Out] = field(default_factory=list)
+    unfinished: set[str] = field(default_factory=set)
+    kept_back: set[str] = field(default_factory=set)
+    problems: list[str] = field(default_factory=list)
+    stage_by_out: dict[str, str] = field(default_factory=dict)
+
+
+def read(root: Path) -> Expected:
+    """The cached outs of HEAD and of the workspace; a place that cannot be read is a problem.
+
+    Raises:
+        UserError: where `root` is no DVC project.
+    """
+    with opened(root) as repo:
+        cache = Path(repo.cache.local.path).parents[1]
+        workspace = _attempt(WORKSPACE, lambda: _settled(root, lambda: _collect(repo, WORKSPACE)))
+        head = _attempt(HEAD, lambda: _of_head(root, repo))
+    pipeline = workspace if workspace.stage_by_out else head
+    return Expected(
+        outs=tuple(_merged([*head.outs, *workspace.outs])),
+        unfinished=tuple(sorted(pipeline.unfinished)),
+        kept_back=tuple(sorted(workspace.kept_back | head.kept_back)),
+        problems=(*workspace.problems, *head.problems),
+        cache=cache,
+        stage_by_out=pipeline.stage_by_out,
+    )
+
+
+def unfinished(root: Path) -> list[str]:
+    """Stages of the workspace's dvc.yaml without a complete entry in dvc.lock.
+
+    Raises:
+        UserError: where the pipeline cannot be read.
+    """
+    found = read(root)
+    if found.problems:
+        raise UserError(found.problems[0])
+    return list(found.unfinished)
+
+
+def objects(outs: Iterable[Out], expected: Expected, bucket: Bucket) -> Iterator[Object]:
+    """Every object of some outs: a folder's list, then its files.
+
+    The list comes from the local cache or else from the remote, and only where its bytes hash to
+    its name; otherwise it is yielded alone, as not known.
+
+    Raises:
+        StoreError: where the remote cannot be asked.
+        DamagedListError: for a list that is damaged or has paths that lead out of its folder.
+    """
+    for out in outs:
+        if not out.is_folder:
+            yield Object(out.oid, out.path, out.bytes, out.stage)
+            continue
+        listed = _listed(out.oid, expected, bucket)
+        yield Object(out.oid, out.path, None, out.stage, listed is not None)
+        if listed is not None:
+            for entry in manifests.entries(out.oid, listed):
+                yield Object(entry.oid, f"{out.path}/{entry.path}", None, out.stage)
+
+
+def _listed(oid: str, expected: Expected, bucket: Bucket) -> bytes | None:
+    """A folder's list from the local cache or else the remote, if its bytes hash to its name."""
+    with contextlib.suppress(OSError):
+        data = expected.cached(oid).read_bytes()
+        if manifests.is_whole(oid, data):
+            return data
+    try:
+        data = bucket.read(manifests.key(oid))
+    except StoreError as error:
+        if error.kind == "missing object":
+            return None
+        raise
+    return data if manifests.is_whole(oid, data) else None
+
+
+def _of_head(root: Path, repo: "Repo") -> _Found:
+    from dvc.repo.brancher import switch
+
+    if not processes.git_line(root, "rev-parse", "--verify", "--quiet", "HEAD"):
+        return _Found()
+    with switch(repo, "HEAD"):
+        return _collect(repo, HEAD)
+
+
+def _collect(repo: "Repo", place: str) -> _Found:
+    found = _Found()
+    repo._reset()
+    for out in cast("list[Any]", list(repo.index.outs)):
+        path = os.path.relpath(out.fs_path, repo.root_dir)
+        stage = stage_name(out.stage, repo.root_dir)
+        value = out.hash_info.value if out.hash_info else None
+        if value is None:
+            found.unfinished.add(stage)
+        if not out.use_cache:
+            continue
+        found.stage_by_out[path] = stage
+        if not out.can_push:
+            found.kept_back.add(path)
+        elif value is not None:
+            _add(found, out, Out(stage, path, value, out.meta.size, out.meta.nfiles, (place,)))
+    return found
+
+
+def _add(found: _Found, out: Any, recorded: Out) -> None:
+    where = f"`{recorded.path}` of `{recorded.stage}` ({recorded.places[0]})"
+    if out.hash_info.name != "md5":
+        cure = "Run `dvc cache migrate --dvc-files`"
+        found.problems.append(f"{where} is recorded by {out.hash_info.name}, of DVC 2. {cure}.")
+    elif not manifests.is_oid(recorded.oid):
+        found.problems.append(f"{where} is recorded with {recorded.oid!r:.60}, which is no MD5.")
+    else:
+        found.outs.append(recorded)
+
+
+def _merged(outs: list[Out]) -> list[Out]:
+    """Each out once by path and content, with all its places."""
+    by_content: dict[tuple[str, str], Out] = {}
+    for out in outs:
+        known = by_content.setdefault((out.path, out.oid), out)
+        if known is not out:
+            places = (*known.places, *out.places)
+            by_content[(out.path, out.oid)] = replace(out, places=places)
+    return sorted(by_content.values(), key=lambda out: (out.path, out.places))
+
+
+def _settled(root: Path, collect: Callable[[], T]) -> T:
+    """What is read while dvc.lock did not change: DVC writes it in place."""
+    for _ in range(4):
+        before = _stamp(root / "dvc.lock")
+        with contextlib.suppress(Exception):
+            found = collect()
+            if _stamp(root / "dvc.lock") == before:
+                return found
+    return collect()
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size
+
+
+def _attempt(place: str, collect: Callable[[], _Found]) -> _Found:
+    try:
+        with readable(f"The pipeline of {place}"):
+            return collect()
+    except UserError as error:
+        return _Found(problems=[str(error)])
+
+
+@contextlib.contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Whatever DVC raises inside comes out as a `UserError` about `what`.
+
+    Raises:
+        UserError: for every error.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # DVC's parsers have many kinds
+        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise UserError(f"{what} cannot be read: {said}.") from error
+
+
+def stage_name(stage: Any, root: str) -> str:
+    """The name of a stage, or the path of a .dvc file."""
+    return getattr(stage, "name", None) or os.path.relpath(stage.path, root)
+
+
+@contextlib.contextmanager
+def opened(root: Path) -> Iterator["Repo"]:
+    """The project as DVC reads it, silent and without a lock.
+
+    Raises:
+        UserError: where `root` is no DVC project.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    logger = logging.getLogger("dvc")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        try:
+            repo = Repo(str(root))
+        except DvcException as error:
+            raise UserError(f"{root} cannot be read as a DVC project: {error}.") from None
+        with repo:
+            yield repo
+    finally:
+        logger.setLevel(before)

@@ -1,0 +1,1 @@
+"""The keys and bytes of a DVC remote."""

@@ -1,0 +1,195 @@
+"""Where DVC sends data: the default remote, a new one, and whether it outlives this machine."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from lifeboat.items import Item
+from lifeboat.stage.errors import UserError
+
+SET = "Run `backtracking remote set s3://BUCKET/PATH`."
+
+_KEYS_BELONG = (
+    "Keys never go into .dvc/config, which is committed: put AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY into .env (see .env.example)."
+)
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A DVC remote.
+
+    Attributes:
+        name: its name in .dvc/config.
+        url: its address.
+        endpoint: address of an S3-compatible service, empty for AWS itself.
+    """
+
+    name: str
+    url: str
+    endpoint: str = ""
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of this machine, or one mounted on it."""
+        return urlsplit(self.url).scheme in ("", "file", "local")
+
+    @property
+    def folder(self) -> Path:
+        """The folder, where it is one."""
+        return Path(re.sub(r"^(file|local)://", "", self.url)).expanduser()
+
+
+def remotes(root: Path) -> tuple[list[Remote], str]:
+    """All remotes of the project, and the name of the default one (empty where there is none)."""
+    from dvc.config import Config, ConfigError
+
+    try:
+        config = Config(str(root / ".dvc"))
+    except ConfigError as error:
+        raise UserError(f"DVC's configuration cannot be read: {error}") from None
+    found = [
+        Remote(name, str(values.get("url", "")), str(values.get("endpointurl", "")))
+        for name, values in config["remote"].items()
+    ]
+    return found, str(config["core"].get("remote", ""))
+
+
+def default(root: Path) -> Remote | None:
+    """The remote that `dvc push` uses, if one is set."""
+    found, name = remotes(root)
+    return next((remote for remote in found if remote.name == name), None)
+
+
+def on_this_disk(remote: Remote, root: Path) -> bool:
+    """Whether a remote is a folder on the file system of the project or of the home folder."""
+    return remote.is_folder and same_disk(remote.folder, root)
+
+
+def same_disk(folder: Path, root: Path) -> bool:
+    """Whether a folder lies on the file system of the project or of the home folder."""
+    return _device(folder) in {_device(root), _device(Path.home())}
+
+
+def git_folder(url: str, root: Path) -> Path | None:
+    """The folder that an address of git means, None where it means another machine."""
+    if url.startswith("file://"):
+        return Path(url.removeprefix("file://"))
+    if "://" in url or ":" in url.partition("/")[0]:
+        return None
+    return root / Path(url).expanduser()
+
+
+def item(root: Path) -> Item:
+    """What the default remote is, and whether it survives the machine; it is not contacted."""
+    remote = default(root)
+    if remote is None:
+        return Item(
+            "DVC has no default remote: `dvc push` has nowhere to send data.", "warning", SET
+        )
+    if not remote.is_folder:
+        return _network_item(remote)
+    if on_this_disk(remote, root):
+        return Item(
+            f"DVC's REMOTE `{remote.name}` IS ON THIS MACHINE, {remote.folder}: IT DOES NOT "
+            "SURVIVE THE MACHINE.",
+            "warning",
+            "Run `backtracking remote set s3://BUCKET/PATH` before anything is worth keeping.",
+        )
+    return Item(
+        f"DVC's remote `{remote.name}` is a folder on another file system, {remote.folder}; "
+        "whether that outlives this machine cannot be seen from here.",
+        "warning",
+        "Make sure that it is a network volume.",
+    )
+
+
+def _network_item(remote: Remote) -> Item:
+    host = urlsplit(remote.endpoint or remote.url).hostname or ""
+    if host == "localhost" or host.startswith("127.") or host == "::1":
+        fact = (
+            f"DVC's REMOTE `{remote.name}` IS A SERVER ON THIS MACHINE, {host}: it may go with it."
+        )
+        return Item(fact, "warning", "Run `backtracking remote set URL` with one elsewhere.")
+    return Item(f"DVC's remote `{remote.name}` is {remote.url}, on other machines than this one.")
+
+
+def survival(root: Path, where: Remote) -> list[Item]:
+    """What is to be said after a push to a remote that may go with this machine."""
+    if not on_this_disk(where, root):
+        said = item(root)
+        return [said] if said.verdict != "ok" else []
+    fact = (
+        f"THE DATA IS ONLY ON THIS MACHINE: the DVC remote `{where.name}` is {where.folder}, and "
+        "goes when the machine goes."
+    )
+    return [Item(fact, "wrong", f"{SET[:-1]}, then push again.")]
+
+
+def set_default(root: Path, url: str, endpoint: str = "") -> list[Item]:
+    """Makes `url` the default remote in .dvc/config; every old remote stays under its name.
+
+    Raises:
+        UserError: for an address that carries credentials, lies inside the project or is none.
+    """
+    _require_address(root, url, endpoint)
+    found, before = remotes(root)
+    same = [remote.name for remote in found if (remote.url, remote.endpoint) == (url, endpoint)]
+    name = same[0] if same else _free_name(url, {remote.name for remote in found})
+    _write(root, Remote(name, url, endpoint))
+    at = f" at {endpoint}" if endpoint else ""
+    items = [Item(f"DVC's default remote is now `{name}`: {url}{at} (not contacted yet).")]
+    if before and before != name:
+        items.append(Item(f"The remote `{before}` stays; `dvc push -r {before}` still uses it."))
+    cure = "Run `make push`, which commits .dvc/config and sends the data."
+    return [*items, Item("Nothing has been sent to it.", "warning", cure)]
+
+
+def _require_address(root: Path, url: str, endpoint: str) -> None:
+    for address in (url, endpoint):
+        parts = urlsplit(address)
+        user_is_secret = parts.username and parts.scheme not in ("ssh", "sftp")
+        if parts.password or user_is_secret or re.search(r"(?i)(key|secret|token|sig)=", address):
+            raise UserError("The address carries credentials; it was not stored.", _KEYS_BELONG)
+    if endpoint and urlsplit(endpoint).scheme not in ("http", "https"):
+        raise UserError(f"--endpoint expects an http(s) address, found {endpoint!r}.")
+    if not url or (endpoint and not url.startswith("s3://")):
+        raise UserError(f"Expected an address such as s3://bucket/path, found {url!r}.")
+    remote = Remote("", url)
+    if not remote.is_folder:
+        return
+    if not remote.folder.is_absolute():
+        raise UserError(f"Expected a URL or an absolute path, found {url!r}.")
+    if remote.folder.resolve().is_relative_to(root.resolve()):
+        raise UserError(
+            f"{url} lies inside the project: a clone would look for it inside itself.",
+            "Choose a folder outside, or a bucket.",
+        )
+
+
+def _free_name(url: str, taken: set[str]) -> str:
+    scheme = urlsplit(url).scheme
+    stem = "folder" if scheme in ("", "file", "local") else scheme
+    names = [stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 3))]
+    return next(name for name in names if name not in taken)
+
+
+def _write(root: Path, remote: Remote) -> None:
+    """What `dvc remote add --default` and `modify` write, in one step: all of it or nothing."""
+    from dvc.config import Config, ConfigError
+
+    try:
+        options = {"endpointurl": remote.endpoint} if remote.endpoint else {}
+        with Config(str(root / ".dvc")).edit("repo") as opened:
+            config = cast("dict[str, dict[str, Any]]", opened)
+            config["remote"].setdefault(remote.name, {"url": remote.url, **options})
+            config["core"]["remote"] = remote.name
+    except (ConfigError, OSError) as error:
+        raise UserError(f"DVC's configuration could not be written: {error}") from error
+
+
+def _device(path: Path) -> int:
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    return existing.stat().st_dev

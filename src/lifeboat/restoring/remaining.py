@@ -1,0 +1,151 @@
+"""Which stages will run at the next `dvc repro`, and for how long, as far as that is known.
+
+`dvc repro --dry` does not answer it: it stops at the first stage whose input another stage has yet
+to make. So DVC is asked what has changed (`dvc status`), and its graph what hangs on that.
+"""
+
+import json
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from lifeboat import processes
+from lifeboat.items import Item
+from lifeboat.stage.errors import UserError
+
+_NO_MAKER = "It is no stage's out and cannot be made again: add it again with `dvc add`."
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What the next `dvc repro` has to do.
+
+    Attributes:
+        certain: stages that will run, in the order of the pipeline.
+        possible: stages that will run if what they read comes out different from dvc.lock.
+        lost: .dvc files whose data is not in the workspace, which no stage makes.
+    """
+
+    certain: tuple[str, ...]
+    possible: tuple[str, ...]
+    lost: tuple[str, ...]
+
+
+def remaining(root: Path) -> Remaining:
+    """What the next `dvc repro` has to do.
+
+    Raises:
+        UserError: where DVC cannot say it.
+    """
+    changes = _changes(root)
+    upstream = _upstream(root)
+    certain: set[str] = set()
+    for stage, above in upstream.items():
+        # Inputs that another stage will make again are no reason to run, unless they change.
+        if _must_run(changes.get(stage, [])) or (stage in changes and not certain & above):
+            certain.add(stage)
+    possible = [stage for stage, above in upstream.items() if certain & above]
+    lost = [name for name in changes if name not in upstream]
+    return Remaining(
+        tuple(stage for stage in upstream if stage in certain),
+        tuple(stage for stage in possible if stage not in certain),
+        tuple(lost),
+    )
+
+
+def told(found: Remaining, seconds: dict[str, float]) -> list[Item]:
+    """The stages that will run, with what is known of their time, as items."""
+    items = [Item(f"{name} has no data here.", "wrong", _NO_MAKER) for name in found.lost]
+    if not found.certain:
+        return [*items, Item("No stage will run again: all that dvc.lock records is here.")]
+    named = [f"{stage} ({_about(seconds.get(stage))})" for stage in found.certain]
+    known = [seconds[stage] for stage in found.certain if stage in seconds]
+    n_unknown = len(named) - len(known)
+    total = f"about {duration(sum(known))} in all" if known else "for a time that is not known"
+    beside = f" and {_stages(n_unknown)} of unknown time" if known and n_unknown else ""
+    items.append(Item(f"{_stages(len(named))} will run: {', '.join(named)}; {total}{beside}."))
+    if found.possible:
+        fact = "Only if what they read comes out different from dvc.lock"
+        items.append(Item(f"{fact}: {', '.join(found.possible)}."))
+    return items
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _about(seconds: float | None) -> str:
+    return "time unknown" if seconds is None else f"about {duration(seconds)}"
+
+
+def _stages(n: int) -> str:
+    return "1 stage" if n == 1 else f"{n} stages"
+
+
+def _changes(root: Path) -> dict[str, list[Any]]:
+    """What differs from dvc.lock, by stage or .dvc file, as DVC tells it."""
+    status = processes.dvc(root, "--wait-for-lock", "status", "--json")
+    try:
+        value = json.loads(status.stdout)
+    except ValueError:
+        said = processes.last_lines(status)
+        raise UserError(f"DVC cannot say which stages are finished: {said}.") from None
+    return {str(name): list(found) for name, found in value.items()}
+
+
+def _upstream(root: Path) -> dict[str, set[str]]:
+    """The stages that each stage hangs on, near and far, in the order of the pipeline.
+
+    Stages of .dvc files, which run nothing, are left out.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+    from dvc.stage import PipelineStage
+
+    try:
+        with Repo(str(root)) as repo:
+            stages = [stage for stage in repo.index.stages if isinstance(stage, PipelineStage)]
+            reads = {str(s.name): [Path(dep.fs_path) for dep in s.deps] for s in stages}
+            makes = {str(s.name): [Path(out.fs_path) for out in s.outs] for s in stages}
+    except DvcException as error:
+        raise UserError(f"DVC cannot read the pipeline: {error}") from error
+    return _closure({stage: _makers(paths, makes) - {stage} for stage, paths in reads.items()})
+
+
+def _closure(direct: dict[str, set[str]]) -> dict[str, set[str]]:
+    """All that each stage hangs on, from what it reads; a stage stands behind what it hangs on."""
+    above: dict[str, set[str]] = {}
+
+    def visit(stage: str) -> set[str]:
+        if stage not in above:
+            inputs = [other for other in direct if other in direct[stage]]
+            above[stage] = set(inputs).union(*map(visit, inputs))
+        return above[stage]
+
+    for stage in direct:
+        visit(stage)
+    return above
+
+
+def _makers(paths: list[Path], makes: dict[str, list[Path]]) -> set[str]:
+    """The stages whose outs hold any of the paths, or lie in them."""
+    return {
+        stage
+        for stage, outs in makes.items()
+        for out, path in product(outs, paths)
+        if path.is_relative_to(out) or out.is_relative_to(path)
+    }
+
+
+def _must_run(changes: list[Any]) -> bool:
+    """Whether a stage runs for a reason of its own: any change but an input that is missing."""
+    for change in changes:
+        if not isinstance(change, dict) or change.get("changed outs"):
+            return True
+        if any(state != "deleted" for state in change.get("changed deps", {}).values()):
+            return True
+    return False

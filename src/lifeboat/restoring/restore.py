@@ -1,0 +1,80 @@
+"""`backtracking restore`: a new machine goes on where another one was stopped."""
+
+from pathlib import Path
+
+from backtracking.runtime.workspace import Workspace
+from lifeboat import processes
+from lifeboat.git import taking, wip
+from lifeboat.items import Item
+from lifeboat.proof import expected
+from lifeboat.remotes.bucket import Bucket, open_bucket
+from lifeboat.restoring import fetching, linking, remaining
+from lifeboat.restoring.remaining import Remaining
+from lifeboat.running import stage_seconds
+from lifeboat.saving import salvage
+from lifeboat.stage.errors import UserError
+
+
+def restore(root: Path, *, take_wip: bool = True, remote: str | None = None) -> list[Item]:
+    """Brings back what was saved, and says what is left to compute, and the next command.
+
+    In order: the branch and its unfinished work from git, finished data, and parts of the stages
+    that will run. Each brings what it can, whatever became of the others. Nothing of the user's is
+    overwritten, and what is here already is not fetched again.
+
+    Args:
+        root: the project's folder, a fresh clone or not.
+        take_wip: whether unfinished work of the branch is taken into the working tree.
+        remote: name of a DVC remote, the default one where None.
+
+    Raises:
+        UserError: where `root` is not a git repository, or nothing is checked out in it.
+    """
+    _require_files(root)
+    items = taking.update(root)
+    if take_wip:
+        items += taking.take(root)
+    bucket: Bucket | None = None
+    try:
+        bucket = open_bucket(root, remote)
+        items += _bring_data(root, bucket)
+    except UserError as error:
+        items.append(Item(str(error), "wrong", "NO DATA CAME BACK. Mend that, then restore again."))
+    try:
+        found = remaining.remaining(root)
+    except UserError as error:
+        return [*items, Item(str(error), "wrong", "Mend that, then restore again.")]
+    if bucket is not None:
+        items += _bring_parts(root, bucket, found)
+    items += remaining.told(found, stage_seconds.known(root))
+    return [*items, Item("Next: `make reproduce`, which is `dvc --wait-for-lock repro`.")]
+
+
+def _require_files(root: Path) -> None:
+    """Refuses a clone that has no files, as after `--no-checkout` or of a branch that is gone."""
+    here = wip.head(root)
+    if (root / "dvc.yaml").exists():
+        return
+    if not here.commit:
+        remotes = processes.git_line(root, "branch", "--remotes", "--format=%(refname:lstrip=3)")
+        names = [name for name in remotes.split() if name != "HEAD"]
+        known = f"; there are {', '.join(names)}" if names else ""
+        fact = f"No commit is checked out here (the branch {here.branch!r} has none)."
+        raise UserError(fact, f"Run `git switch BRANCH`{known}, then restore again.")
+    if processes.git_line(root, "rev-parse", "--verify", "--quiet", "HEAD:dvc.yaml"):
+        fact = f"No files of commit {here.commit[:7]} are here, dvc.yaml not either."
+        raise UserError(fact, f"Run `git checkout {here.branch or here.commit[:7]} .`, then again.")
+
+
+def _bring_data(root: Path, bucket: Bucket) -> list[Item]:
+    wanted = expected.read(root)
+    items = [Item(problem, "wrong") for problem in wanted.problems]
+    fetched = fetching.fetch(wanted, bucket)
+    items += fetching.told(fetched, bucket.url)
+    return items + linking.check_out(root, fetched.whole)
+
+
+def _bring_parts(root: Path, bucket: Bucket, found: Remaining) -> list[Item]:
+    stages = {*found.certain, *found.possible}
+    store, here = Workspace(root).store, wip.head(root)
+    return salvage.told(salvage.salvage(store, bucket, here.branch, stages))

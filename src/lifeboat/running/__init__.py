@@ -1,0 +1,1 @@
+"""A reproduction with each stage's time."""

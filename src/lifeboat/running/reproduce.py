@@ -1,0 +1,161 @@
+"""`make reproduce`: `dvc repro` as it is, and at the end how long each stage took.
+
+`logs/reproduce.json` has the times of the last run, `logs/stage_seconds.json` the last time of
+every stage that finished, over all runs.
+
+On a terminal DVC and its stages get a terminal of their own, so that bars are bars; otherwise a
+pipe. Either way every byte is passed on as it comes.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from lifeboat import processes
+from lifeboat.git import lock_file
+from lifeboat.items import Item
+from lifeboat.running import stage_seconds
+from lifeboat.stage import artifacts
+
+_RUNNING = re.compile(rb"Running stage '([^']+)':")
+_STOPPED = re.compile(rb"exited with 75\b|interrupted by the user")
+
+
+@dataclass
+class StageClock:
+    """Times of stages, from the lines in which DVC announces them.
+
+    A stage's time runs from its announcement to the next one, or to the end, so it includes DVC's
+    own hashing and linking of its outs.
+
+    Attributes:
+        now: the clock, in seconds.
+        starts: (stage, seconds) of every announcement.
+        stopped: whether DVC said that it, or a stage, was interrupted.
+    """
+
+    now: Callable[[], float] = time.monotonic
+    starts: list[tuple[str, float]] = field(default_factory=list)
+    stopped: bool = False
+    _line: bytes = b""
+
+    def feed(self, chunk: bytes) -> None:
+        """Takes some output, cut anywhere."""
+        *lines, self._line = (self._line + chunk).replace(b"\r", b"\n").split(b"\n")
+        for line in lines:
+            if found := _RUNNING.search(line):
+                self.starts.append((found[1].decode(), self.now()))
+            self.stopped = self.stopped or bool(_STOPPED.search(line))
+
+    def seconds(self) -> dict[str, float]:
+        """Seconds by stage, up to now for the last one."""
+        if not self.starts:
+            return {}
+        ends = [start for _stage, start in self.starts[1:]] + [self.now()]
+        return {stage: end - start for (stage, start), end in zip(self.starts, ends, strict=True)}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        seconds: time by stage, for the stages that ran.
+        ending: what to say about it all.
+        code: 0; 75 where it was interrupted; else 1.
+    """
+
+    seconds: dict[str, float]
+    ending: Item
+    code: int
+
+
+def reproduce(root: Path, arguments: list[str]) -> Outcome:
+    """Runs `dvc --wait-for-lock repro` and takes the time of each stage that runs.
+
+    Raises:
+        UserError: where dvc.lock is cut off.
+    """
+    lock_file.require_whole(root)
+    clock = StageClock()
+    begin = time.monotonic()
+    code = _stream([*processes.DVC, "--wait-for-lock", "repro", *arguments], root, clock.feed)
+    clock.feed(b"\n")
+    code = 75 if code != 0 and clock.stopped else code
+    seconds = clock.seconds()
+    total = time.monotonic() - begin
+    rounded = {stage: round(value, 1) for stage, value in seconds.items()}
+    artifacts.write_json(root / "logs" / "reproduce.json", {"exit": code, "seconds": rounded})
+    stage_seconds.add(root, rounded, clock.starts[-1][0] if code != 0 and clock.starts else None)
+    ending = _ending(code, len(seconds), total)
+    return Outcome(rounded, ending, code if code in (0, 75) else 1)
+
+
+def _ending(code: int, n_ran: int, total: float) -> Item:
+    if code == 75:
+        return Item("Interrupted.", "wrong", "`make reproduce` goes on from there.")
+    if code != 0:
+        cure = "Mend what is said above, then `make reproduce` goes on from there."
+        return Item(f"`dvc repro` failed (exit {code}) after {total:.1f} s.", "wrong", cure)
+    if n_ran == 0:
+        return Item(f"Nothing ran: every stage is up to date ({total:.1f} s).")
+    stages = "1 stage" if n_ran == 1 else f"{n_ran} stages"
+    return Item(f"{stages} ran, {total:.1f} s in all, DVC's own work included.")
+
+
+def _stream(command: list[str], root: Path, feed: Callable[[bytes], None]) -> int:
+    if sys.stdout.isatty() and sys.stdin.isatty():
+        return _on_terminal(command, root, feed)
+    asked: list[int] = []
+    with subprocess.Popen(
+        command,
+        cwd=root,
+        env=processes.environment(root),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as child:
+
+        def ask(number: int, _frame: FrameType | None) -> None:
+            asked.append(number)
+            child.send_signal(signal.SIGTERM)
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            code = _pass_on(child, feed)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return 75 if asked else code
+
+
+def _pass_on(child: subprocess.Popen[bytes], feed: Callable[[bytes], None]) -> int:
+    assert child.stdout is not None
+    while chunk := os.read(child.stdout.fileno(), 65536):
+        sys.stdout.buffer.write(chunk)
+        sys.stdout.flush()
+        feed(chunk)
+    return child.wait()
+
+
+def _on_terminal(command: list[str], root: Path, feed: Callable[[bytes], None]) -> int:
+    import pty
+    import termios
+
+    size = termios.tcgetwinsize(sys.stdout.fileno())
+
+    def read(descriptor: int) -> bytes:
+        termios.tcsetwinsize(descriptor, size)
+        chunk = os.read(descriptor, 65536)
+        feed(chunk)
+        return chunk
+
+    os.environ.update(processes.environment(root))
+    os.chdir(root)
+    return os.waitstatus_to_exitcode(pty.spawn(command, read))

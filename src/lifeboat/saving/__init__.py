@@ -1,0 +1,1 @@
+"""Backup, push, snapshot and log; the parts of unfinished stages."""

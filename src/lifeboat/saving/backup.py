@@ -1,0 +1,152 @@
+"""`backtracking backup`: code and data leave this machine, and it is proven that they arrived.
+
+In order: running stages are asked to stop where their work is saved, if that is wanted; a
+snapshot; a commit, on the branch or beside it; git; finished data; parts of unfinished stages; the
+proof; a receipt. Each step saves what it can, whatever became of the one before. DVC's lock is
+never taken, so that it can run beside `dvc repro`, and everything may be cut off at any point:
+nothing in a remote is ever half there, and the next run goes on from what arrived.
+"""
+
+from pathlib import Path
+
+from lifeboat.deadlines import Deadline, within
+from lifeboat.git import only_here, refs, wip
+from lifeboat.items import Item
+from lifeboat.proof import expected as expectations
+from lifeboat.proof import receipts
+from lifeboat.proof.expected import Expected
+from lifeboat.proof.verified import Verified
+from lifeboat.remotes import remote
+from lifeboat.remotes.bucket import Bucket, open_bucket
+from lifeboat.saving import backup_receipt, finished, sending, snapshot, unfinished
+from lifeboat.saving import stopping as stops
+from lifeboat.saving.backup_run import Code, Data, Run
+from lifeboat.saving.finished import Proof
+from lifeboat.saving.jobs import Sent
+from lifeboat.saving.unfinished import Kept
+from lifeboat.stage.errors import UserError
+
+
+def backup(
+    root: Path,
+    message: str = "",
+    seconds: float | int | None = None,
+    *,
+    stop: bool = False,
+    items: list[Item] | None = None,
+) -> list[Item]:
+    """Saves all that is worth it, and says what is proven and what is not.
+
+    Args:
+        root: the project.
+        message: asks for a commit of every change on the branch that is checked out.
+        seconds: how long it may take; without it, as long as it needs.
+        stop: whether running stages are asked to stop.
+        items: a list that takes what is known as it comes, for one who may not see the end.
+
+    Raises:
+        UserError: where `root` is not a git repository.
+    """
+    run = Run(root, Deadline.after(seconds), [] if items is None else items)
+    wip.head(root)
+    stopping = stops.ask(root) if stop else None
+    code = _save_code(run, message)
+    if stopping:
+        run.items += stopping.wait(run.share(0.4))
+    data = run.attempt(lambda: _save_data(run))
+    backup_receipt.leave(run, code, data)
+    return run.items
+
+
+def _save_code(run: Run, message: str) -> Code:
+    content = run.attempt(lambda: within(run.share(0.25), "git", lambda: wip.content(run.root)))
+    folder = run.attempt(lambda: _take_snapshot(run, content or ""))
+    saved = run.attempt(lambda: _commit(run, message))
+    if saved is None:
+        return Code(content or "", folder, None)
+    run.items += saved.items
+    pushed = run.attempt(lambda: refs.push(run.root, saved, run.share(0.5)))
+    run.items += pushed.items if pushed else []
+    run.items += only_here.items(run.root)
+    return Code(content or "", folder, pushed)
+
+
+def _take_snapshot(run: Run, content: str) -> Path | None:
+    """The folder of a new snapshot, or of the last one where nothing has changed since."""
+    last = receipts.newest(run.root)
+    if last and content and last[1].content_sha256 == content:
+        folder = last[0].parent
+        fact = f"Nothing that git holds has changed since snapshot runs/{folder.name}/."
+        run.items.append(Item(fact))
+        return folder
+    run.items += within(run.share(0.25), "The snapshot", lambda: snapshot.take(run.root))
+    taken = (run.root / "runs").glob("*/metadata.txt")
+    return max((path.parent for path in taken), default=None)
+
+
+def _commit(run: Run, message: str) -> wip.Saved:
+    """On the branch where that is right and its hooks end in time, else beside it."""
+    if run.deadline.is_never:
+        return wip.save(run.root, message)
+    try:
+        return within(run.share(0.25), "git commit", lambda: wip.save(run.root, message))
+    except UserError as error:
+        run.items.append(Item(str(error), "warning"))
+        return wip.save(run.root, aside=True)
+
+
+def _save_data(run: Run) -> Data:
+    """Finished data and unfinished work, what is small and rare first."""
+    where = remote.default(run.root)
+    if where is None:
+        raise UserError("DVC has no default remote: NO DATA IS SAVED.", remote.SET)
+    expected = expectations.read(run.root)
+    bucket = open_bucket(run.root)
+    before = run.attempt(lambda: finished.look(run.root, expected, bucket, run.share(0.5)))
+    wanted = finished.lost(before) if before else []
+    rare = [found for found in wanted if sending.rank_of(found.path) < sending.BULK]
+    bulk = [found for found in wanted if sending.rank_of(found.path) >= sending.BULK]
+    sent = [finished.send(run.root, rare, expected, bucket, run.reserved)]
+    kept = run.attempt(lambda: _save_parts(run, expected, bucket))
+    sent.append(finished.send(run.root, bulk, expected, bucket, run.reserved))
+    proof = run.attempt(lambda: _prove(run, before, sent, bucket))
+    run.items += _finished_items(proof) if proof else finished.unknown(expected)
+    run.items += unfinished.late_items(run.root, expected, kept)
+    run.items += run.attempt(lambda: _unfinished_items(run, expected, kept, bucket)) or []
+    run.items += remote.survival(run.root, where)
+    return Data(bucket, proof, kept)
+
+
+def _prove(run: Run, before: Verified | None, sent: list[Sent], bucket: Bucket) -> Proof | None:
+    if before is None:
+        return None
+    return finished.prove(run.root, before, sent, bucket, run.deadline)
+
+
+def _finished_items(proof: Proof) -> list[Item]:
+    """What is said of finished data; that there is none yet is no fault while stages wait."""
+    found = proof.verified
+    if not found.n_expected and not found.expected.problems and found.expected.unfinished:
+        return [Item("No stage has finished: there is no finished data to save.", "warning")]
+    return finished.items(proof)
+
+
+def _unfinished_items(
+    run: Run, expected: Expected, kept: Kept | None, bucket: Bucket
+) -> list[Item]:
+    """What is said of unfinished stages: outs of the workspace may have to be hashed for it."""
+    what = "Comparing the workspace with dvc.lock"
+    return within(run.reserved, what, lambda: unfinished.items(run.root, expected, kept, bucket))
+
+
+def _save_parts(run: Run, expected: Expected, bucket: Bucket) -> Kept:
+    sooner = run.reserved.sooner(min(2.0, run.reserved.left / 4))
+
+    def save() -> Kept:
+        in_a_hurry = not run.deadline.is_never
+        return unfinished.save(run.root, expected, bucket, sooner, late_too=in_a_hurry)
+
+    kept = within(run.reserved, "Saving unfinished work", save)
+    if run.deadline.is_never:
+        unfinished.require_all(kept, bucket)
+    return kept

@@ -1,0 +1,84 @@
+"""The receipt of a backup: written, sent and committed, unless the last one says the same."""
+
+from backtracking.runtime.workspace import Workspace
+from lifeboat import machine
+from lifeboat.deadlines import within
+from lifeboat.git import refs, wip
+from lifeboat.git.refs import Pushed
+from lifeboat.items import Item, proven
+from lifeboat.proof import receipts
+from lifeboat.proof.receipts import Receipt
+from lifeboat.proof.verified import Verified
+from lifeboat.saving import finished
+from lifeboat.saving.backup_run import Code, Data, Run
+
+
+def leave(run: Run, code: Code, data: Data | None) -> None:
+    """A receipt for what is proven, unless the last one says the same."""
+    receipt = _receipt(run, code, data)
+    if not (receipt.branch or receipt.n_objects or receipt.n_parts):
+        return
+    last = receipts.newest(run.root)
+    if last and last[1].state == receipt.state:
+        says = "holds, and was proven again" if receipt.proven else "still tells what is NOT proven"
+        fact = f"The receipt runs/{last[0].parent.name}/{receipts.NAME} {says}"
+        run.items.append(Item(f"{fact}, at {receipt.created}."))
+        return
+    run.attempt(lambda: _file(run, code, data, receipt))
+
+
+def _receipt(run: Run, code: Code, data: Data | None) -> Receipt:
+    proof = data.proof if data else None
+    parts = data.kept.parts if data and data.kept else ()
+    pushed = code.pushed if code.pushed and code.pushed.proven else None
+    verified = proof.verified if proof else None
+    return Receipt(
+        created=receipts.now(),
+        machine=machine.name(Workspace(run.root).store),
+        proven=proven(run.items),
+        content_sha256=code.content,
+        commit=pushed.commit if pushed else "",
+        branch=pushed.branch if pushed else "",
+        git=pushed.url if pushed else "",
+        remote=data.bucket.url if data else "",
+        comparison=proof.comparison if proof else "",
+        n_objects=verified.n_expected if verified else 0,
+        missing=_missing(verified),
+        outs_sha256=_outs_hash(verified),
+        n_parts=len(parts),
+        parts_bytes=sum(part.bytes for part in parts),
+        parts_sha256=receipts.hash_of((part.path, part.sha256) for part in parts),
+        unfinished=tuple(verified.expected.unfinished) if verified else (),
+    )
+
+
+def _file(run: Run, code: Code, data: Data | None, receipt: Receipt) -> None:
+    """Puts a receipt into the snapshot, into the remote and, with a commit more, into git."""
+    said = []
+    if data:
+        key = within(run.deadline, "The receipt", lambda: receipts.send(data.bucket, receipt))
+        said.append(f"{data.bucket.url.rstrip('/')}/{key}")
+    if code.folder:
+        receipts.write(code.folder / receipts.NAME, receipt)
+        said.append(f"runs/{code.folder.name}/{receipts.NAME}")
+    run.items.append(Item(f"Receipt: {', '.join(said)}."))
+    if code.pushed:
+        _commit_receipt(run, code.pushed)
+
+
+def _commit_receipt(run: Run, before: Pushed) -> None:
+    saved = within(run.deadline, "git commit", lambda: wip.save(run.root))
+    again = refs.push(run.root, saved, run.deadline) if before.url else before
+    if before.proven and not again.proven:
+        fact = "The receipt itself is not in git yet; the next backup takes it along."
+        run.items.append(Item(fact, "warning"))
+
+
+def _missing(verified: Verified | None) -> tuple[str, ...]:
+    found = finished.lost(verified) if verified else []
+    return tuple(f"{f.path} of {f.stage} ({f.oid}, a hash): {f.reason}" for f in found)
+
+
+def _outs_hash(verified: Verified | None) -> str:
+    outs = verified.expected.outs if verified else ()
+    return receipts.hash_of((out.path, out.oid) for out in outs)

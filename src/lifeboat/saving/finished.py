@@ -1,0 +1,120 @@
+"""Finished data on its way: what a remote lacks is sent, and what it has then is proven."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lifeboat.deadlines import Deadline, within
+from lifeboat.items import Item
+from lifeboat.proof import inspection, verify
+from lifeboat.proof.expected import Expected
+from lifeboat.proof.verified import Finding, Verified
+from lifeboat.remotes.bucket import Bucket
+from lifeboat.saving import sending
+from lifeboat.saving.jobs import Sent
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What of the finished data a remote is known to have.
+
+    Attributes:
+        verified: what was found there in the end; what could not be sent says why.
+        n_sent: objects that were sent.
+    """
+
+    verified: Verified
+    n_sent: int = 0
+
+    @property
+    def comparison(self) -> str:
+        """By what objects were compared, in words."""
+        named = sorted(self.verified.by_evidence.items())
+        return ", ".join(f"{n} by {how}" for how, n in named) or "nothing was there to compare"
+
+
+def look(root: Path, expected: Expected, bucket: Bucket, deadline: Deadline) -> Verified:
+    """What the remote has of it.
+
+    Raises:
+        UserError: where it cannot be asked, or did not answer in time.
+    """
+    what = f"Asking {bucket.url} what it has"
+    return within(deadline, what, lambda: inspection.inspect(root, expected, bucket, []))
+
+
+def lost(verified: Verified) -> list[Finding]:
+    """What is missing or wrong."""
+    return [*verified.missing, *verified.wrong]
+
+
+def send(
+    root: Path, found: Sequence[Finding], expected: Expected, bucket: Bucket, deadline: Deadline
+) -> Sent:
+    """Sends objects that were found missing or wrong."""
+    return sending.send(found, expected, root, bucket, deadline)
+
+
+def prove(
+    root: Path, before: Verified, sent: Iterable[Sent], bucket: Bucket, deadline: Deadline
+) -> Proof:
+    """What the remote has after a sending.
+
+    All of it is looked at anew, unless nothing was sent or time is short: then what was there
+    before counts, and every object that the remote showed when it had been sent.
+
+    Raises:
+        UserError: as `look`.
+    """
+    done = {job.name: job.bytes for one in sent for job in one.done}
+    reasons = {job.name: reason for one in sent for job, reason in one.left}
+    after = before
+    if done and deadline.is_never:
+        after = look(root, before.expected, bucket, deadline)
+    elif done:
+        after = _with(before, done)
+    return Proof(
+        replace(
+            after,
+            missing=tuple(_because(found, reasons) for found in after.missing),
+            wrong=tuple(_because(found, reasons) for found in after.wrong),
+        ),
+        len(done),
+    )
+
+
+def items(proof: Proof) -> list[Item]:
+    """The proof in sentences."""
+    told = verify.told(proof.verified)
+    if proof.n_sent:
+        told.append(Item(f"Sent now, object by object: {proof.n_sent}."))
+    return told
+
+
+def unknown(expected: Expected) -> list[Item]:
+    """What is said of finished data where the remote did not tell what it has, out by out."""
+    items = [Item(problem, "wrong") for problem in expected.problems]
+    cure = "Run it again: what arrived stays."
+    for out in expected.outs:
+        fact = f"NOT PROVEN: whether `{out.path}` of stage `{out.stage}` is saved is not known."
+        items.append(Item(fact, "wrong", cure))
+    return items
+
+
+def _with(before: Verified, done: dict[str, int]) -> Verified:
+    """What a look found, and what arrived after it and was compared by size at least."""
+    evidence = {**before.by_evidence, "size": before.by_evidence.get("size", 0) + len(done)}
+    return replace(
+        before,
+        n_bytes=before.n_bytes + sum(done.values()),
+        by_evidence=evidence,
+        missing=tuple(found for found in before.missing if found.oid not in done),
+        wrong=tuple(found for found in before.wrong if found.oid not in done),
+    )
+
+
+def _because(found: Finding, reasons: dict[str, str]) -> Finding:
+    reason = reasons.get(found.oid, "").rstrip(".")
+    if not reason:
+        return found
+    return replace(found, reason="; ".join(filter(None, [found.reason, f"not sent: {reason}"])))

@@ -1,0 +1,177 @@
+"""Unfinished work in the remote: shards, checkpoints and portions that no saved out holds.
+
+They lie beside DVC's objects: `partial/sha256/xx/...` by content, and, written last, an index for
+each machine and branch, `partial/index/<machine>-<hash of the branch>.json`, which lists all that
+this machine has of it. So work on one branch stays named while the machine works on another.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lifeboat.remotes.bucket import Bucket, Stored
+from lifeboat.remotes.store_errors import StoreError
+from lifeboat.stage.errors import UserError
+
+FORMAT = 1
+OBJECTS, INDEXES = "partial/sha256/", "partial/index/"
+ACTIVATIONS = "data/interim/activations/"
+MODELS = "models/"
+TRACES = "data/interim/traces"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MD5 = re.compile(r"[0-9a-f]{32}")
+_PATH = re.compile(
+    r"activations/[0-9a-zA-Z_][\w.-]*\.(safetensors|json)"
+    r"|(pairs/\d+/\.cache/store/)?checkpoints/[0-9a-zA-Z_][\w.-]*\.safetensors"
+    r"|traces/[0-9a-f]{64}\.jsonl"
+)
+_MACHINE = re.compile(r"[0-9A-Za-z-]{1,64}")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of the store that the remote has.
+
+    Attributes:
+        path: relative to the store.
+        bytes: its size.
+        sha256: of its content, by which it is named there.
+        stage: whose it is; where several come into question, all of them with "or" between.
+        md5: of its content, for comparison with what a store says.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+    stage: str
+    md5: str = ""
+
+    @property
+    def key(self) -> str:
+        """Where it lies in the remote."""
+        return f"{OBJECTS}{self.sha256[:2]}/{self.sha256[2:]}"
+
+
+@dataclass(frozen=True)
+class Index:
+    """What a machine has of a branch's unfinished work.
+
+    Attributes:
+        machine: its name.
+        commit: HEAD there.
+        branch: the branch there, empty where it had none.
+        parts: all of its parts.
+    """
+
+    machine: str
+    commit: str
+    branch: str
+    parts: tuple[Part, ...]
+
+    @property
+    def key(self) -> str:
+        """Where it lies in the remote."""
+        return index_key(self.machine, self.branch)
+
+
+def index_key(machine: str, branch: str) -> str:
+    """Where the index of a machine and a branch lies in the remote."""
+    digest = hashlib.sha256(branch.encode()).hexdigest()[:8]
+    return f"{INDEXES}{machine}-{digest}.json"
+
+
+def write_index(bucket: Bucket, index: Index) -> None:
+    """Puts an index into the remote; call it when all of its parts are there."""
+    value = {"format": FORMAT, **asdict(index)}
+    data = json.dumps(value, indent=2, sort_keys=True).encode() + b"\n"
+    bucket.write(index.key, data)
+
+
+def read_indexes(bucket: Bucket) -> Iterator[Index]:
+    """The indexes of all machines.
+
+    Raises:
+        UserError: for one that is none, or names a path outside the store.
+    """
+    for stored in bucket.list(INDEXES):
+        yield parse_index(bucket.read(stored.key), stored.key)
+
+
+def parse_index(data: bytes, where: str) -> Index:
+    """An index, read with distrust.
+
+    Raises:
+        UserError: as `read_indexes`.
+    """
+    try:
+        value = json.loads(data)
+        if value["format"] != FORMAT:
+            raise ValueError(f"format {value['format']!r:.40}")
+        parts = tuple(_part(entry) for entry in value["parts"])
+        index = Index(value["machine"], value["commit"], value["branch"], parts)
+        texts = (index.machine, index.commit, index.branch)
+        if not all(isinstance(text, str) for text in texts) or not _MACHINE.fullmatch(texts[0]):
+            raise ValueError("no machine, commit or branch")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{where} is no list of unfinished work: {error}.") from None
+    return index
+
+
+def read_index(bucket: Bucket, machine: str, branch: str) -> Index | None:
+    """An index, None where there is none or it cannot be read as one.
+
+    Raises:
+        StoreError: where the remote cannot be asked.
+    """
+    try:
+        key = index_key(machine, branch)
+        return parse_index(bucket.read(key), key)
+    except StoreError as error:
+        if error.kind == "missing object":
+            return None
+        raise
+    except UserError:
+        return None
+
+
+def absent(parts: Iterable[Part], bucket: Bucket) -> list[Part]:
+    """The parts that the remote, listed anew, lacks or has differently."""
+    wanted = {part.key: part for part in parts}
+    if not wanted:
+        return []
+    there = {
+        stored.key
+        for stored in bucket.list(OBJECTS)
+        if stored.key in wanted and _agrees(stored, wanted[stored.key])
+    }
+    return [part for key, part in wanted.items() if key not in there]
+
+
+def is_there(part: Part, bucket: Bucket) -> bool:
+    """Whether the remote has a part, by its size and, where the store gives it, its content."""
+    return _agrees(bucket.find(part.key), part)
+
+
+def _agrees(stored: Stored | None, part: Part) -> bool:
+    if stored is None or stored.bytes != part.bytes:
+        return False
+    return not (stored.md5 and part.md5) or stored.md5 == part.md5
+
+
+def _part(value: Any) -> Part:
+    part = Part(**{"md5": "", **value})
+    if not isinstance(part.path, str) or not _PATH.fullmatch(part.path):
+        raise ValueError(f"it names the path {part.path!r:.60}")
+    if not _is_sha256(part.sha256) or (part.md5 and not _MD5.fullmatch(part.md5)):
+        raise ValueError(f"it names the hash {part.sha256!r:.70}")
+    if type(part.bytes) is not int or part.bytes < 0 or not isinstance(part.stage, str):
+        raise ValueError(f"{part.path} has no size or no stage")
+    return part
+
+
+def _is_sha256(value: object) -> bool:
+    return isinstance(value, str) and _SHA256.fullmatch(value) is not None

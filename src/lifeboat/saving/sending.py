@@ -1,0 +1,137 @@
+"""Objects sent one by one to a remote, beside whatever else runs: no lock of DVC is ever taken.
+
+What is small and cannot be made again goes first. Nothing is sent whose bytes do not hash to its
+name, a folder's list goes after its files, and what did not make it is named with the reason.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from lifeboat.deadlines import Deadline
+from lifeboat.proof import manifests
+from lifeboat.proof.expected import Expected
+from lifeboat.remotes.bucket import Bucket
+from lifeboat.remotes.store_errors import StoreError
+from lifeboat.saving import jobs
+from lifeboat.saving.freezing import Hashed, frozen, hash_file, sweep
+from lifeboat.saving.jobs import Job, Sent
+from lifeboat.stage.errors import UserError
+
+_RANKS = ("results/", "models/", "data/processed/", "data/raw/", "data/interim/traces")
+BULK = len(_RANKS)
+"""The rank of what is large and can be computed again."""
+
+_PAUSES = (1.0, 4.0)
+
+
+@runtime_checkable
+class Lost(Protocol):
+    """An object that a remote should have: its key, its file and its stage."""
+
+    @property
+    def oid(self) -> str: ...
+    @property
+    def path(self) -> str: ...
+    @property
+    def stage(self) -> str: ...
+
+
+def send(
+    objects: Iterable[Lost], expected: Expected, root: Path, bucket: Bucket, deadline: Deadline
+) -> Sent:
+    """Sends objects that verify found missing or wrong, from DVC's cache or the workspace."""
+    sweep(root / ".dvc" / "tmp")
+    return jobs.run(object_jobs(objects, expected, root, bucket), deadline)
+
+
+def object_jobs(
+    objects: Iterable[Lost], expected: Expected, root: Path, bucket: Bucket
+) -> list[Job]:
+    """What sends these objects, each once; a folder's list waits for those of its files."""
+    path_by_oid: dict[str, Lost] = {}
+    for found in objects:
+        path_by_oid.setdefault(found.oid, found)
+    files = [found for oid, found in path_by_oid.items() if not oid.endswith(".dir")]
+    lists = [found for oid, found in path_by_oid.items() if oid.endswith(".dir")]
+    made = [_object_job(found, expected, root, bucket) for found in files]
+    for found in lists:
+        members = _members(found, expected) & path_by_oid.keys()
+        made.append(_object_job(found, expected, root, bucket, frozenset(members)))
+    return made
+
+
+def require_arrived(hashed: Hashed, bucket: Bucket, key: str) -> None:
+    """Sends a file and compares what the store then says with what was sent.
+
+    Raises:
+        UserError: where it failed, also after waiting a little, or something else arrived.
+    """
+    for pause in (*_PAUSES, None):
+        try:
+            stored = bucket.put(hashed.path, key)
+            break
+        except StoreError as error:
+            if pause is None or error.kind in jobs.HOPELESS:
+                raise
+            time.sleep(pause)
+    else:
+        raise AssertionError("the last attempt returns or raises")
+    if stored.bytes != hashed.bytes or (stored.md5 or hashed.md5) != hashed.md5:
+        raise UserError(f"{bucket.url} has something else than what was sent.")
+
+
+def rank_of(path: str) -> int:
+    """What goes before what: results, weights, then what took long to make, then the rest."""
+    return next((n for n, start in enumerate(_RANKS) if path.startswith(start)), BULK)
+
+
+def _object_job(
+    found: Lost,
+    expected: Expected,
+    root: Path,
+    bucket: Bucket,
+    after: frozenset[str] = frozenset(),
+) -> Job:
+    cached, file = expected.cached(found.oid), root / found.path
+
+    def act() -> None:
+        with _intact(found, cached, file, root / ".dvc" / "tmp") as hashed:
+            require_arrived(hashed, bucket, manifests.key(found.oid))
+
+    n_bytes = next((path.stat().st_size for path in (cached, file) if path.is_file()), 0)
+    return Job(found.oid, found.path, found.stage, rank_of(found.path), n_bytes, act, after)
+
+
+@contextmanager
+def _intact(found: Lost, cached: Path, file: Path, folder: Path) -> Iterator[Hashed]:
+    """What has the bytes that an object's key promises: DVC's cache, or the workspace."""
+    hashed, oid = None, found.oid.removesuffix(".dir")
+    with contextlib.suppress(OSError):
+        hashed = hash_file(cached)
+    if hashed and hashed.md5 == oid:
+        yield hashed
+        return
+    with contextlib.ExitStack() as stack:
+        here = None
+        with contextlib.suppress(OSError):
+            here = stack.enter_context(frozen(file, folder)) if file.is_file() else None
+        if here and here.md5 == oid:
+            yield here
+            return
+    if not hashed:
+        raise UserError("neither DVC's cache nor the workspace has it.")
+    raise UserError(
+        f"{cached} does not hash to its name: it was changed after it was made.",
+        f"Remove it, and run `dvc --wait-for-lock repro {found.stage}`.",
+    )
+
+
+def _members(found: Lost, expected: Expected) -> set[str]:
+    with contextlib.suppress(OSError, UserError):
+        data = expected.cached(found.oid).read_bytes()
+        return {entry.oid for entry in manifests.entries(found.oid, data)}
+    return set()

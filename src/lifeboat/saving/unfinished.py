@@ -1,0 +1,249 @@
+"""The unfinished stages of a project, and what of them can be saved: their parts."""
+
+import contextlib
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from backtracking.runtime.workspace import Workspace
+from lifeboat import machine
+from lifeboat.deadlines import Deadline
+from lifeboat.git import wip
+from lifeboat.items import Item
+from lifeboat.proof import expected as expectations
+from lifeboat.proof import manifests
+from lifeboat.proof.expected import WORKSPACE, Expected, Out
+from lifeboat.remotes.bucket import Bucket
+from lifeboat.saving import partial, stopping, store_parts, unsaved
+from lifeboat.saving.jobs import Sent
+from lifeboat.saving.partial import Index, Part
+from lifeboat.saving.store_parts import Unsent
+from lifeboat.stage.errors import UserError
+from lifeboat.threads import in_threads
+
+INTERIM_S = 2.0
+"""Seconds between two writings of the index while parts arrive."""
+
+_CURE = "Run `make reproduce`, then `make backup`."
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What of unfinished work is in the remote.
+
+    Attributes:
+        parts: what is there.
+        sent: what of it came now or was there, and what did not make it.
+    """
+
+    parts: tuple[Part, ...] = ()
+    sent: Sent = Sent((), ())
+
+
+def stage_by_out(root: Path, expected: Expected) -> dict[str, str]:
+    """The outs that are still to be made, and whose they are.
+
+    A stage counts until dvc.lock records all of its outs, and again while an out is not there: DVC
+    deletes outs before it runs a stage.
+    """
+    return {
+        out: stage
+        for out, stage in expected.stage_by_out.items()
+        if stage in expected.unfinished or not (root / out).exists()
+    }
+
+
+def save(
+    root: Path, expected: Expected, bucket: Bucket, deadline: Deadline, *, late_too: bool = False
+) -> Kept:
+    """Sends shards, checkpoints and portions that no saved out holds, and then their index.
+
+    What was sent before stays in the index until the remote has the finished out: should the
+    machine go now, that is what is left of it. So while many are on their way, the index is
+    written now and then with those that have arrived.
+
+    Args:
+        root: the project.
+        expected: what HEAD and the workspace expect the remote to hold.
+        bucket: the remote.
+        deadline: when it has to end.
+        late_too: whether shards of finished outs that the remote lacks are sent as parts as well.
+            Each of them is of use alone, where half an out is of none.
+
+    Raises:
+        UserError: where the remote cannot be asked, or does not take the index.
+    """
+    store, here = Workspace(root).store, wip.head(root)
+    late = not_there(expected, bucket)
+    name = machine.name(store)
+    with store_parts.alone(store, deadline):
+        before = partial.read_index(bucket, name, here.branch)
+        wanted = waiting(root, expected, bucket, late if late_too else ())
+        known = before.parts if before else ()
+        interim = _Interim(bucket, Index(name, here.commit, here.branch, known))
+        parts, sent = store_parts.send(store, wanted, bucket, deadline, known, interim.tell)
+        interim.is_over = True
+        kept = _kept(known, parts, sent, {out.stage for out in late})
+        index = Index(name, here.commit, here.branch, (*parts, *kept))
+        if index != (interim.written or before) and (index.parts or before):
+            partial.write_index(bucket, index)
+    return Kept(index.parts, sent)
+
+
+@dataclass
+class _Interim:
+    """The index while parts arrive: those of before, as far as nothing newer has come, and these.
+
+    Attributes:
+        bucket: the remote.
+        before: what the machine had of the branch.
+        written: the last one that was written.
+        is_over: whether all have been waited for; what arrives later is told in vain.
+    """
+
+    bucket: Bucket
+    before: Index
+    written: Index | None = None
+    is_over: bool = False
+    _next_at: float = field(default_factory=lambda: time.monotonic() + INTERIM_S)
+
+    def tell(self, parts: Sequence[Part]) -> None:
+        """Writes the index, if the last one is old enough."""
+        if self.is_over or time.monotonic() < self._next_at:
+            return
+        fresh = {part.path for part in parts}
+        old = (part for part in self.before.parts if part.path not in fresh)
+        index = replace(self.before, parts=(*sorted(parts, key=lambda one: one.path), *old))
+        self._next_at = time.monotonic() + INTERIM_S
+        with contextlib.suppress(UserError):  # the last one, which has to arrive, tells why
+            partial.write_index(self.bucket, index)
+            self.written = index
+
+
+def not_there(expected: Expected, bucket: Bucket) -> list[Out]:
+    """Recorded outs of shards, weights and traces that the remote does not have yet.
+
+    A folder's list is sent after its files, so it stands for all of them.
+    """
+    kinds = (partial.ACTIVATIONS, partial.MODELS, partial.TRACES)
+    outs = [o for o in expected.outs if o.path.startswith(kinds) and WORKSPACE in o.places]
+    found = in_threads(lambda out: bucket.find(manifests.key(out.oid)), outs)
+    return [out for out, stored in zip(outs, found, strict=True) if stored is None]
+
+
+def waiting(
+    root: Path, expected: Expected, bucket: Bucket | None, late: Sequence[Out] = ()
+) -> list[Unsent]:
+    """Files of the store that are to be saved; without a bucket perhaps more than need be.
+
+    Args:
+        root: the project.
+        expected: what HEAD and the workspace expect the remote to hold.
+        bucket: where the list of an out's files is looked up, if it is not in the local cache.
+        late: finished outs that count as unfinished.
+
+    Raises:
+        UserError: where the remote cannot be asked.
+    """
+    stages = stage_by_out(root, expected) | {out.path: out.stage for out in late}
+    names = set[str]()
+    if bucket and any(out.startswith(partial.ACTIVATIONS) for out in stages):
+        there = [out for out in expected.outs if out not in late]
+        recorded = [out for out in there if out.path.startswith(partial.ACTIVATIONS)]
+        found = expectations.objects(recorded, expected, bucket)
+        names = {Path(entry.path).name for entry in found}
+    return store_parts.waiting(Workspace(root).store, names, stages)
+
+
+def _kept(
+    before: Iterable[Part], parts: Iterable[Part], sent: Sent, late_stages: set[str]
+) -> list[Part]:
+    """Earlier parts that are still needed, and are not among those of now.
+
+    An old checkpoint is better than none where the new one did not make it. And a stage removes its
+    checkpoints when it is finished, which may be before its out is in the remote.
+    """
+    fresh, late = {part.path for part in parts}, {job.path for job, _reason in sent.left}
+    return [
+        part
+        for part in before
+        if part.path not in fresh
+        and (part.path in late or late_stages & set(part.stage.split(" or ")))
+    ]
+
+
+def require_all(kept: Kept, bucket: Bucket) -> None:
+    """Checks that a listing of the remote shows every part.
+
+    Raises:
+        UserError: naming what it does not show.
+    """
+    if absent := partial.absent(kept.parts, bucket):
+        named = ", ".join(part.path for part in absent)
+        raise UserError(f"{bucket.url} does not show {len(absent)} parts: {named}.")
+
+
+def late_items(root: Path, expected: Expected, kept: Kept | None) -> list[Item]:
+    """The files that did not make it, one by one; all of them where nothing is known of any."""
+    if kept is None:
+        return [
+            _late(part.path, part.stage, "nothing is known of it")
+            for part in waiting(root, expected, None)
+        ]
+    return [_late(job.path, job.stage, reason) for job, reason in kept.sent.left]
+
+
+def items(root: Path, expected: Expected, kept: Kept | None, bucket: Bucket) -> list[Item]:
+    """What is saved of the stages that have not finished, and what is not, stage by stage.
+
+    That a stage is unfinished is no fault. It is one where work would be lost that nothing holds:
+    an out that dvc.lock does not record, a stage that is running and has no parts.
+
+    Raises:
+        UserError: where the pipeline cannot be read.
+    """
+    there = unsaved.read(root, [])
+    parts = kept.parts if kept else ()
+    running = {name for _process, name in stopping.stages(root)}
+    found = []
+    for stage in sorted({*there.unfinished, *there.killed}):
+        own = [part for part in parts if stage in part.stage.split(" or ")]
+        outs = [out for out, whose in expected.stage_by_out.items() if whose == stage]
+        outs = [out for out in outs if stage in there.unfinished and (root / out).exists()]
+        is_running = any(stage == name.replace(" ", mark) for name in running for mark in "@-")
+        found.append(_stage_item(stage, own, outs, is_running, bucket))
+    if there.changed:
+        fact = f"NOT SAVED, because it is not what dvc.lock records: {', '.join(there.changed)}."
+        found.append(Item(fact, "wrong", _CURE))
+    if there.outdated:
+        fact = f"Out of date: {', '.join(there.outdated)}; only the last finished run can be saved."
+        found.append(Item(fact, "warning", _CURE))
+    return found
+
+
+def _late(path: str, stage: str, reason: str) -> Item:
+    fact = f"NOT SAVED: {path} of the unfinished stage {stage}: {reason.rstrip('.')}."
+    return Item(fact, "wrong", "Run it again: what arrived stays.")
+
+
+def _stage_item(
+    stage: str, parts: list[Part], outs: list[str], is_running: bool, bucket: Bucket
+) -> Item:
+    if outs:
+        fact = f"NOT SAVED: {', '.join(outs)}, which dvc.lock does not record: stage `{stage}` has"
+        return Item(f"{fact} not finished.", "wrong", _CURE)
+    if not parts:
+        fact = f"Stage `{stage}` has not finished, and it has no parts that could be saved."
+        if is_running:
+            cure = "Wait for its end before the machine goes."
+            return Item(
+                f"{fact} WHAT IT HAS DONE SO FAR IS NOT SAVED: it is running.", "wrong", cure
+            )
+        return Item(fact, "warning", _CURE)
+    n_bytes = sum(part.bytes for part in parts)
+    shared = any(part.stage != stage for part in parts)
+    whose = "its parts, or another unfinished stage's" if shared else "its parts"
+    fact = f"Stage `{stage}` has not finished: NOT SAVED but for {whose}, {len(parts)} files"
+    fact = f"{fact} ({n_bytes / 1e6:.1f} MB) in {bucket.url.rstrip('/')}/partial."
+    return Item(fact, "warning", _CURE)

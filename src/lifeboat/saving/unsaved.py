@@ -1,0 +1,156 @@
+"""Work in the workspace that no remote can hold, because no run of it has finished.
+
+DVC pushes what dvc.lock records: the last finished run. Of a stage that was killed, or whose out
+was changed since, that is yesterday's version. No lock of DVC is taken.
+"""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+from lifeboat.items import Item
+from lifeboat.proof import manifests, targets
+from lifeboat.proof.expected import Out, opened, readable, stage_name
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+
+State = Literal["same", "changed", "absent"]
+_CURE = "Run `make reproduce`, then `make backup`."
+
+
+@dataclass(frozen=True)
+class Unsaved:
+    """Stages and outs whose last run no remote can hold.
+
+    Attributes:
+        unfinished: stages that dvc.lock has no complete entry of.
+        killed: stages that are out of date and whose out is gone: a run was begun.
+        changed: outs that are not what dvc.lock records.
+        outdated: stages whose code, params or inputs are not those of their last run, whose outs
+            are still that run's.
+    """
+
+    unfinished: tuple[str, ...] = ()
+    killed: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    outdated: tuple[str, ...] = ()
+
+
+def items(root: Path, wanted: list[str]) -> list[Item]:
+    """What no remote can hold, in sentences.
+
+    Raises:
+        UserError: where the pipeline cannot be read.
+    """
+    found = read(root, wanted)
+    told = []
+    if found.unfinished:
+        fact = f"Never finished: {', '.join(found.unfinished)}; nothing of them is in dvc.lock, so"
+        told.append(Item(f"{fact} NOT SAVED as an out.", "wrong", _CURE))
+    if found.killed:
+        fact = f"NOT SAVED: {', '.join(found.killed)} did not finish; what the remote has is of the"
+        told.append(Item(f"{fact} run before.", "wrong", _CURE))
+    if found.changed:
+        fact = "NOT SAVED, because it is not what dvc.lock records: "
+        told.append(Item(f"{fact}{', '.join(found.changed)}.", "wrong", _CURE))
+    if found.outdated:
+        fact = f"Out of date: {', '.join(found.outdated)}; only the last finished run can be saved."
+        told.append(Item(fact, "warning", _CURE))
+    return told
+
+
+def read(root: Path, wanted: list[str]) -> Unsaved:
+    """Stages and outs of the workspace, or those of some targets, that were never saved as a run.
+
+    Raises:
+        UserError: where the pipeline cannot be read.
+    """
+    unfinished, killed, changed, outdated = set[str](), set[str](), set[str](), set[str]()
+    with opened(root) as repo, readable("The pipeline of the workspace"):
+        recorded = {out.fs_path: out for out in cast("list[Any]", list(repo.index.outs))}
+        for stage in cast("list[Any]", list(repo.index.stages)):
+            name = stage_name(stage, repo.root_dir)
+            outs = [out for out in stage.outs if _is_meant(repo, name, out, wanted)]
+            if not outs:
+                continue
+            if any(not out.hash_info for out in outs):
+                unfinished.add(name)
+                continue
+            states = {out: _state(repo, out) for out in outs if out.use_cache}
+            changed |= {_relative(repo, out) for out, state in states.items() if state == "changed"}
+            if _is_outdated(stage, recorded):
+                was_begun = any(s == "absent" and _is_cached(repo, o) for o, s in states.items())
+                (killed if was_begun else outdated).add(name)
+    found = (unfinished, killed, changed, outdated)
+    return Unsaved(*(tuple(sorted(names)) for names in found))
+
+
+def _is_meant(repo: "Repo", name: str, out: Any, wanted: list[str]) -> bool:
+    return targets.touches(Out(name, _relative(repo, out), ""), Path(repo.root_dir), wanted)
+
+
+def _is_outdated(stage: Any, recorded: dict[str, Any]) -> bool:
+    """Whether the command, the params or an input differ from the last run's; absent ones do not.
+
+    What another stage makes is compared as dvc.lock records it, without a look at the data.
+    """
+    if getattr(stage, "cmd_changed", False):
+        return True
+    for dep in stage.deps:
+        maker = recorded.get(dep.fs_path)
+        if maker is not None:
+            if maker.hash_info and dep.hash_info and maker.hash_info != dep.hash_info:
+                return True
+        elif any(state != "deleted" for state in dep.workspace_status().values()):
+            return True
+    return False
+
+
+def _state(repo: "Repo", out: Any) -> State:
+    """Whether an out of the workspace is what dvc.lock records."""
+    path, oid = Path(out.fs_path), out.hash_info.value
+    if not path.exists():
+        return "absent"
+    if not out.hash_info.isdir:
+        return "same" if _is_same(path, _cached(repo, oid), oid) else "changed"
+    try:
+        listed = _cached(repo, oid).read_bytes()
+    except OSError:
+        return "changed" if out.workspace_status() else "same"
+    n_entries = 0
+    for entry in manifests.entries(oid, listed):
+        n_entries += 1
+        if not _is_same(path / entry.path, _cached(repo, entry.oid), entry.oid):
+            return "changed"
+    n_files = sum(len(names) for _, _, names in repo.dvcignore.walk(out.fs, out.fs_path))
+    return "same" if n_files == n_entries else "changed"
+
+
+def _is_same(path: Path, cached: Path, oid: str) -> bool:
+    """Whether a file is the object: the same inode, or else the same content."""
+    try:
+        if cached.exists():
+            if os.path.samefile(path, cached):
+                return True
+            if path.stat().st_size != cached.stat().st_size:
+                return False
+        with path.open("rb") as file:
+            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    except OSError:
+        return False
+    return md5 == oid
+
+
+def _is_cached(repo: "Repo", out: Any) -> bool:
+    return _cached(repo, out.hash_info.value).exists()
+
+
+def _cached(repo: "Repo", oid: str) -> Path:
+    return Path(repo.cache.local.path) / oid[:2] / oid[2:]
+
+
+def _relative(repo: "Repo", out: Any) -> str:
+    return os.path.relpath(out.fs_path, repo.root_dir)

@@ -1,0 +1,1 @@
+"""Notices of the machine's end, and forwarding as work is done."""

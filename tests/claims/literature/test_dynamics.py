@@ -1,0 +1,119 @@
+"""Claims about state models and about representations of states, on planted tables."""
+
+from typing import Any
+
+import pytest
+
+from backtracking.claims.literature import components, dynamics, ladder, phua, stability
+from backtracking.claims.literature.collect import all_claims
+from backtracking.claims.literature.study import Study
+
+PAIRS = {"reasoning": "base", "shuffled": "base"}
+
+
+def study(**files: Any) -> Study:
+    named = {name.replace("__", "/"): content for name, content in files.items()}
+    return Study(PAIRS, {"steer/selection": {"layer": 2, "window": "4:4"}} | named)
+
+
+def interval(value: float, half: float = 0.02) -> dict[str, Any]:
+    return {"value": value, "low": value - half, "high": value + half, "n": 79}
+
+
+def chain(name: str, gain: float, role: str = "labels") -> dict[str, Any]:
+    numbers = interval(-gain)
+    ends = {f"difference_{key}": numbers[key] for key in ("value", "low", "high")}
+    return {"class": name, "role": role, "n": 79} | ends
+
+
+@pytest.mark.parametrize(("hmm", "verdict"), [(0.2, "holds"), (0.5, "fails")])
+def test_a_switching_system_has_to_beat_a_hidden_markov_model_too(hmm: float, verdict: str) -> None:
+    models = [chain("markov_1", 0.0), chain("markov_3", 0.25), chain("iid", -0.7)]
+    models += [chain("hmm", hmm, "reasoning"), chain("slds", 0.35, "reasoning")]
+    models.append(chain("hmm", 0.9, "shuffled"))
+    row = dynamics.claims(study(transitions__models=models))[0]
+    assert (row["estimate"], row["verdict"]) == (0.35, verdict)
+    assert row["null"] == pytest.approx(max(0.25, hmm))
+    assert row["parts"]["beyond_hmm"] == verdict and row["parts"]["beyond_markov_3"] == "holds"
+
+
+@pytest.mark.parametrize(("linear", "verdict"), [(0.4, "holds"), (0.68, "fails")])
+def test_r2_stands_beside_the_published_one_and_beside_one_linear_system(
+    linear: float, verdict: str
+) -> None:
+    models = [
+        {"role": role, "model": model, "r2": interval(r2)}
+        for role, gain in (("reasoning", 0.0), ("shuffled", 0.2))
+        for model, r2 in (("slds", 0.67 + gain), ("var_1", linear))
+    ]
+    row = dynamics.claims(study(transitions__densities={"models": models}))[1]
+    assert (row["verdict"], row["agreement"], row["null"]) == (verdict, "agrees", linear)
+    assert row["by_control"]["shuffled"]["estimate"] == pytest.approx(0.87)
+
+
+def test_the_same_state_has_to_look_more_alike_than_its_tokens_do() -> None:
+    def rows(own: float) -> list[dict[str, Any]]:
+        place = {"layer": 1, "against": "same_words_other_state"}
+        tokens = {"role": "tokens", "layer": None, "against": "same_words_other_state"}
+        return [
+            {"role": "reasoning"} | place | {"auroc": interval(own)},
+            {"role": "shuffled"} | place | {"auroc": interval(0.9)},
+            tokens | {"auroc": interval(0.6)},
+        ]
+
+    def row(own: float) -> dict[str, Any]:
+        found = study(transitions__representation=rows(own), transitions__selection={"layer": 1})
+        return phua.claims(found)[0]
+
+    assert row(0.8)["verdict"] == "holds"
+    assert row(0.8)["by_control"]["shuffled"]["estimate"] == 0.9
+    assert row(0.61)["parts"] == {"above_chance": "holds", "beyond_tokens": "fails"}
+
+
+def test_events_that_come_back_are_no_evidence_of_instability() -> None:
+    def row(share: float) -> dict[str, Any]:
+        measures = [{"role": "reasoning", "measure": "keyword_not_reproduced"} | interval(share)]
+        return stability.claims(study(stability__metrics={"measures": measures}))[0]
+
+    assert [row(share)["verdict"] for share in (0.93, 0.51, 0.2)] == ["holds", "fails", "fails"]
+    assert row(0.93)["agreement"] == "agrees" and row(0.2)["agreement"] == "differs"
+
+
+def test_the_set_that_comes_nearest_to_the_claim_is_shown() -> None:
+    def evidence(pair: str, verdict: str) -> dict[str, Any]:
+        numbers = {"estimate": -0.1, "low": -0.2, "high": -0.05, "n": 60, "null": -0.02, "p": 0.2}
+        return {"pair": f"{pair} -> reasoning", "verdict": verdict, "parts": {}} | numbers
+
+    rows = [evidence("mlp.0", "fails"), evidence("mlp.0+mlp.1", "holds")]
+    row = components.claims(study(ablate__evidence=rows))[0]
+    assert (row["verdict"], row["why"]) == ("holds", "without mlp.0+mlp.1")
+
+
+def test_the_gain_of_activations_is_told_in_nats_gained() -> None:
+    rung = {"model": "tokens_reasoning", "n": 79}
+    rung |= {"difference_value": -0.03, "difference_low": -0.04, "difference_high": -0.02}
+    rows = ladder.claims(study(transitions__ladder={"first": {"rungs": [rung]}}))
+    row = next(row for row in rows if row["claim"] == "activation_beyond_tokens")
+    assert (row["estimate"], row["low"], row["high"], row["verdict"]) == (0.03, 0.02, 0.04, "holds")
+
+
+def test_a_probe_is_judged_at_the_cell_that_dev_chose_against_its_best_baseline() -> None:
+    place = {"role": "reasoning", "anchor": "comparison", "target": "doomed"}
+    grid = [
+        place | {"layer": layer, "offset": 4, "pairs": pairs, "auroc": 0.8, "n": 70}
+        | {"difference": gain, "difference_low": gain - 0.1, "difference_high": gain + 0.1}
+        for layer, pairs, gain in ((1, "all", 0.5), (2, "absent", 0.6), (2, "all", 0.05))
+    ]  # fmt: skip
+    selection = {"best": [place | {"layer": 2, "offset": 4}]}
+    rows = ladder.claims(study(probe__grid=grid, probe__selection=selection))
+    row = next(row for row in rows if row["claim"] == "decodable_doomed")
+    assert (row["estimate"], row["verdict"]) == (0.05, "fails")
+    assert row["by_control"]["shuffled"]["verdict"] == "untestable"
+
+
+def test_every_claim_has_every_key_and_every_control_pair() -> None:
+    rows = all_claims(study())
+    keys = {frozenset(row) for row in rows}
+    assert len(rows) > 12 and len(keys) == 1
+    assert all(list(row["by_control"]) == ["shuffled"] for row in rows)
+    assert len({row["claim"] for row in rows}) == len(rows)

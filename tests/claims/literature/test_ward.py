@@ -1,0 +1,82 @@
+"""Claims of Ward and Venhoff, on planted tables."""
+
+from typing import Any
+
+import pytest
+
+from backtracking.claims.literature import venhoff, ward
+from backtracking.claims.literature.study import Study
+
+PAIRS = {"reasoning": "base", "shuffled": "base"}
+
+
+def study(**files: Any) -> Study:
+    selection = {"layer": 2, "window": "4:4"}
+    named = {name.replace("__", "/"): rows for name, rows in files.items()}
+    return Study(PAIRS, {"steer/selection": selection} | named)
+
+
+def cosines(pair: float, control: float) -> list[dict[str, Any]]:
+    return [
+        {"pair": name, "form": "ward", "layer": layer, "cosine": value, "n": 90}
+        | {"low": value - 0.05, "high": value + 0.05, "null_high": 0.1}
+        for layer, off in ((1, -0.5), (2, 0.0))
+        for name, value in (("base-reasoning", pair + off), ("base-shuffled", control + off))
+    ]
+
+
+@pytest.mark.parametrize(("control", "verdict"), [(0.2, "holds"), (0.72, "fails"), (0.9, "fails")])
+def test_a_high_cosine_is_no_evidence_where_a_control_pair_has_it_too(
+    control: float, verdict: str
+) -> None:
+    row = ward.claims(study(directions__cosines=cosines(0.74, control)))[0]
+    assert (row["claim"], row["verdict"], row["estimate"]) == ("ward_alike", verdict, 0.74)
+    assert row["by_control"]["shuffled"]["estimate"] == control
+    assert row["agreement"] == "agrees"
+
+
+def cell(source: str, target: str, verdict: str, kind: str = "alive") -> dict[str, Any]:
+    numbers = {"value": 0.3, "low": 0.2, "high": 0.4, "n": 70, "random_bound": 0.1, "p": 0.025}
+    return {"source": source, "target": target, "kind": kind, "verdict": verdict} | numbers
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [("holds", "fails"), ("fails", "holds"), ("no test", "untestable")],
+)
+def test_a_base_that_stays_is_evidence_only_with_a_positive_control(
+    found: str, expected: str
+) -> None:
+    row = ward.claims(study(steer__transfer=[cell("base", "base", found)]))[2]
+    assert (row["claim"], row["verdict"]) == ("ward_base_unmoved", expected)
+    assert ("positive control" in row["why"]) == (found == "no test")
+
+
+def test_an_arm_and_its_control_pairs_cell_stand_in_one_row() -> None:
+    arm = {"direction": "reasoning.venhoff", "kind": "alive", "dose": 1.0, "n": 70}
+    arm |= {"effect_value": 0.4, "effect_low": 0.3, "effect_high": 0.5}
+    arm |= {"beyond_random": "holds", "random_bound": 0.1, "random_p": 0.025}
+    transfer = [cell("shuffled", "shuffled", "fails")]
+    row = venhoff.claims(study(steer__arms=[arm], steer__transfer=transfer))[0]
+    assert (row["estimate"], row["verdict"], row["null"]) == (0.4, "holds", 0.1)
+    assert row["by_control"]["shuffled"]["verdict"] == "fails"
+
+
+def rank(direction: str, percentile: float) -> dict[str, Any]:
+    place = {"direction": direction, "unembedding": "reasoning", "marker": "Wait"}
+    numbers = {"percentile": percentile, "random95": 0.95, "p": 0.5, "rank": 3}
+    return place | numbers | {"final_norm": True, "variant": "whole"}
+
+
+@pytest.mark.parametrize(("percentile", "verdict"), [(0.5, "holds"), (0.99, "fails")])
+def test_a_direction_that_decodes_to_the_word_is_seen(percentile: float, verdict: str) -> None:
+    rows = [rank("base.ward.-13:-8.1", 0.2), rank("base.ward.-13:-8.2", percentile)]
+    row = ward.claims(study(lens__ranks=rows))[3]
+    assert (row["claim"], row["estimate"], row["verdict"]) == (
+        "ward_not_the_word", percentile, verdict,
+    )  # fmt: skip
+
+
+def test_what_was_not_run_is_untestable_with_its_reason() -> None:
+    for row in [*ward.claims(study()), *venhoff.claims(study())]:
+        assert row["verdict"] == "untestable" and row["why"]

@@ -1,0 +1,147 @@
+"""The logit lens: a planted row comes first, and without the markers' rows none is written."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import D_MODEL, WORDS, save_model
+from torch import Tensor
+
+from backtracking.directions import lens
+from backtracking.directions.decoding import (
+    decode,
+    judge_decoded,
+    reader_of,
+    tabulate_ranks,
+    tabulate_tokens,
+)
+from backtracking.directions.estimator import random_directions
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
+
+MARKERS = ("Wait", "w3", "w20")
+MARKER_IDS = [WORDS.index(word) for word in MARKERS]
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    """A random model whose final norm has a gain of its own in every component."""
+    folder: Path = save_model(tmp_path_factory.mktemp("model"))
+    found = loading.load(folder)
+    gain = torch.linspace(0.2, 2.0, D_MODEL)
+    with torch.no_grad():
+        found.final_norm.weight.copy_(gain)  # type: ignore[operator, union-attr]
+    return found
+
+
+@pytest.fixture(scope="module")
+def vectors() -> Tensor:
+    return random_directions(12, D_MODEL, torch.Generator().manual_seed(3))
+
+
+def test_a_markers_own_row_ranks_it_first_and_its_negative_last(loaded: LoadedModel) -> None:
+    rows = unembedding(loaded)[MARKER_IDS] / unembedding(loaded)[MARKER_IDS].norm(dim=1)[:, None]
+    w_u = unembedding(loaded) / unembedding(loaded).norm(dim=1)[:, None]
+    for sign, rank, percentile in ((1, 1, 1), (-1, len(WORDS), 0)):
+        logits = lens.decode(sign * rows, w_u)
+        assert lens.ranks(logits, MARKER_IDS).diagonal().tolist() == [rank] * 3
+        assert lens.rank_percentiles(logits, MARKER_IDS).diagonal().tolist() == [percentile] * 3
+
+
+def test_logits_are_what_the_model_adds_for_a_direction_up_to_the_norms_factor(
+    loaded: LoadedModel, vectors: Tensor
+) -> None:
+    """A stream that is the direction alone: the norm divides it by its root mean square."""
+    with torch.inference_mode():
+        stream = vectors.float()
+        expected = loaded.final_norm(stream) @ unembedding(loaded).T
+    size = stream.square().mean(dim=1, keepdim=True).sqrt()
+    found = lens.decode(vectors, unembedding(loaded), final_norm_gain(loaded)) / size
+    torch.testing.assert_close(found.float(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_nothing_depends_on_a_directions_norm(loaded: LoadedModel, vectors: Tensor) -> None:
+    one, other = (lens.decode(vectors * factor, unembedding(loaded)) for factor in (1, 37.5))
+    assert torch.equal(lens.ranks(one, MARKER_IDS), lens.ranks(other, MARKER_IDS))
+    torch.testing.assert_close(lens.z_scores(one, MARKER_IDS), lens.z_scores(other, MARKER_IDS))
+
+
+def test_ties_share_their_mean_rank_and_equal_logits_are_no_deviations() -> None:
+    logits = torch.tensor([[3.0, 1.0, 3.0, 0.0], [2.0, 2.0, 2.0, 2.0]], dtype=torch.float64)
+    assert lens.ranks(logits, [0, 1, 3]).tolist() == [[1.5, 3, 4], [2.5, 2.5, 2.5]]
+    assert lens.z_scores(logits, [0, 1]).tolist()[1] == [0, 0]
+    highest, lowest = lens.extremes(logits, 2)
+    assert (highest.tolist(), lowest.tolist()) == ([[0, 2], [0, 1]], [[3, 1], [3, 2]])
+    assert lens.extremes(logits, 10)[0].shape == (2, 4)
+
+
+def test_z_scores_are_numpys(loaded: LoadedModel, vectors: Tensor) -> None:
+    logits = lens.decode(vectors, unembedding(loaded))
+    table = logits.numpy()
+    expected = (table - table.mean(1, keepdims=True)) / table.std(1, keepdims=True)
+    np.testing.assert_allclose(lens.z_scores(logits, MARKER_IDS), expected[:, MARKER_IDS])
+
+
+def test_without_the_markers_rows_a_direction_adds_nothing_to_their_logits(
+    loaded: LoadedModel, vectors: Tensor
+) -> None:
+    w_u, gain = unembedding(loaded), final_norm_gain(loaded)
+    bare = lens.without_markers(vectors, w_u, gain, MARKER_IDS)
+    assert lens.decode(vectors, w_u, gain)[:, MARKER_IDS].abs().min() > 1e-4
+    assert lens.decode(bare, w_u, gain)[:, MARKER_IDS].abs().max() < 1e-12
+    again = lens.without_markers(bare, w_u, gain, MARKER_IDS)
+    torch.testing.assert_close(again, bare)
+    removed = vectors - bare
+    torch.testing.assert_close((removed * bare).sum(1), torch.zeros(len(bare)).double())
+
+
+def test_equal_rows_of_two_markers_span_one_dimension(loaded: LoadedModel) -> None:
+    w_u, gain = unembedding(loaded).clone(), final_norm_gain(loaded)
+    w_u[MARKER_IDS[1]] = w_u[MARKER_IDS[0]]
+    inside = gain.double() * w_u[MARKER_IDS[:2]].double()
+    outside = lens.without_markers(torch.eye(D_MODEL).double(), w_u, gain, MARKER_IDS[:2])
+    assert torch.linalg.matrix_rank(outside) == D_MODEL - 1
+    left = lens.without_markers(inside, w_u, gain, MARKER_IDS[:2])
+    assert left.abs().max() < 1e-12
+
+
+def test_a_planted_marker_is_told_from_random_directions_and_gone_without_its_row(
+    loaded: LoadedModel,
+) -> None:
+    reader = reader_of("reasoning", loaded, MARKERS)
+    randoms = random_directions(199, D_MODEL, torch.Generator().manual_seed(0))
+    planted = (unembedding(loaded)[MARKER_IDS[0]] / final_norm_gain(loaded))[None]
+    planted = torch.cat([planted, torch.eye(D_MODEL)[:1]])
+    names = ["base.matched.4:4.1", "base.ward.-13:-8.1"]
+    behind, raw, bare = decode(reader, planted, randoms)
+    assert [(one.variant, one.final_norm) for one in (behind, raw, bare)] == [
+        ("whole", True), ("whole", False), ("without_markers", True),
+    ]  # fmt: skip
+    first, *_ = tabulate_ranks(reader, names, behind)
+    assert (first["direction"], first["marker"], first["rank"]) == (names[0], "Wait", 1)
+    assert first["p"] <= 0.05 and first["percentile"] > first["random95"]
+    assert judge_decoded(first, first, 7)["verdict"] == "fails"
+    after, *_ = tabulate_ranks(reader, names, bare)
+    assert after["rank"] > 1 and 0 < after["cosine"] < 1
+    row = judge_decoded(after, first, 7)
+    assert (row["verdict"], row["pair"], row["n"]) == ("holds", "base -> reasoning", 7)
+    blind = judge_decoded(after, after, 7)
+    assert (blind["verdict"], blind["parts"]["action_decodes"]) == ("untestable", "fails")
+    (tokens, _) = tabulate_tokens(reader, names, behind, 5)
+    assert tokens["highest"][0] == "Wait" and len(tokens["lowest"]) == 5
+
+
+def test_the_null_is_uniform_so_random_directions_decode_to_a_marker_at_the_nominal_rate(
+    loaded: LoadedModel,
+) -> None:
+    reader = reader_of("reasoning", loaded, MARKERS)
+    generator = torch.Generator().manual_seed(1)
+    randoms, tested = (random_directions(n, D_MODEL, generator) for n in (999, 1000))
+    behind, *_ = decode(reader, tested, randoms)
+    rows = tabulate_ranks(reader, [f"base.matched.4:4.{n}" for n in range(1000)], behind)
+    shares = [np.mean([r["p"] <= 0.05 for r in rows if r["marker"] == m]) for m in MARKERS]
+    assert max(shares) < 0.08
+    seen = {"percentile": 1.0, "random95": 0.9}
+    failed = [judge_decoded(row, seen, 7)["verdict"] == "fails" for row in rows]
+    assert 0.005 < np.mean(failed) < 0.08

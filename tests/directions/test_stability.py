@@ -1,0 +1,136 @@
+"""Stability weights: events that do not come back count for nothing."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from backtracking.directions import estimator, stability
+from backtracking.directions.estimator import estimate, matched
+from backtracking.directions.events import Event
+from backtracking.directions.stability import measure, regenerate
+from backtracking.domains.organism.tokenizer import build_tokenizer
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
+from backtracking.models.sampling import Sampling
+from backtracking.models.training import Architecture, build_model
+from backtracking.statistics import corrected
+from backtracking.statistics.bootstrap import Bootstrap
+
+BOOTSTRAP = Bootstrap(200, 0.95, 0)
+D_MODEL, N = 12, 8
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    torch.set_num_threads(1)
+    folder: Path = tmp_path_factory.mktemp("model")
+    tokenizer = build_tokenizer()
+    build_model(Architecture(2, 16, 2, 32, 48), tokenizer, 0).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return loading.load(folder)
+
+
+def events_at(*positions: int) -> list[Event]:
+    return [Event(f"p{n}/0", f"p{n}", at, "over", True, True) for n, at in enumerate(positions)]
+
+
+def plant(
+    monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel, texts: list[list[str]]
+) -> list[Event]:
+    """Events whose continuations are said to be these texts."""
+    ids = loaded.tokenizer.get_vocab()
+    written = [[[ids[word] for word in text.split()] for text in one] for one in texts]
+    monkeypatch.setattr(stability, "continue_prefixes", lambda *_: written)
+    events = events_at(*range(5, 5 + len(texts)))
+    prefixes = {event.trace_id: list(range(20)) for event in events}
+    return regenerate(loaded, events, prefixes, len(texts[0]), Sampling(0, 1.0, 12), 64)
+
+
+def test_a_stability_is_the_share_of_continuations_that_backtrack(
+    monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel
+) -> None:
+    stays = ["Try 7 on 14 .", "Wait , fine .", "Check : over . Hmm .", "Wait , fine ."]
+    turns = ["Wait , 18 is too big .", "Undo 4 on 14 .", "Check : over . No , none left ."]
+    none, some = plant(monkeypatch, loaded, [stays, [*turns, "Hmm ."]])
+    assert (none.stability, none.n_keyword, none.n) == (0.0, 2, 4)
+    assert (some.stability, some.n_keyword, some.n_backtracking) == (0.75, 2, 3)
+
+
+def test_events_without_room_for_a_continuation_have_no_stability(loaded: LoadedModel) -> None:
+    events = events_at(20, 36, 37)
+    prefixes = {event.trace_id: [1] + [5] * 40 for event in events}
+    found = regenerate(loaded, events, prefixes, 2, Sampling(0, 1.0, 12), 64)
+    assert [event.n for event in found] == [2, 2, 0]
+    assert found[2].stability is None and found[2] == events[2]
+
+
+def draw(seed: int, n_problems: int = 60, rows: int = 30) -> tuple[estimator.Contrast, Tensor]:
+    """Decisions, of which half of the keyword events are idle and tell of another direction.
+
+    True events have the planted direction and come back at 0.6, idle ones never do.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    n = n_problems * rows
+    problem = torch.arange(n_problems).repeat_interleave(rows)
+    kind = torch.randint(4, (n,), generator=generator)
+    is_true, is_idle = kind == 0, kind == 1
+    truth = torch.zeros(D_MODEL)
+    truth[0] = 1.5
+    other = torch.zeros(D_MODEL)
+    other[1] = 1.5
+    values = torch.randn(n, D_MODEL, generator=generator)
+    values += is_true[:, None] * truth + is_idle[:, None] * other
+    chance = torch.full((n,), 0.6) * is_true
+    drawn = torch.binomial(torch.full((n,), float(N)), chance, generator=generator) / N
+    weight = torch.where(is_true | is_idle, drawn, torch.ones(n)).double()
+    contrast = matched(values, is_true | is_idle, torch.zeros_like(problem), problem)
+    return replace(contrast, weight=weight), truth
+
+
+def test_weights_take_unstable_events_out_and_recover_the_planted_direction() -> None:
+    contrast, truth = draw(0)
+    idle = contrast.is_positive & (contrast.weight == 0)
+    assert 0.4 < idle.sum() / contrast.is_positive.sum() < 0.6
+    cosines = [
+        torch.cosine_similarity(estimate(one).direction, truth.double(), dim=0)
+        for one in (replace(contrast, weight=None), contrast)
+    ]
+    assert cosines[0] < 0.8 < 0.97 < cosines[1]
+
+
+def test_weighted_halves_agree_and_their_corrected_cosine_is_the_true_one() -> None:
+    contrast, _ = draw(1)
+    splits = corrected.split_halves(60, 10, np.random.default_rng(0))
+    plain, stable = (
+        estimator.split_half_directions(estimator.sum_cells(one, 60), splits)[0]
+        for one in (replace(contrast, weight=None), contrast)
+    )
+    assert corrected.split_half_cosine(stable) > 0.9  # type: ignore[operator]
+    cosine = corrected.noise_corrected_cosine(plain, stable)
+    assert cosine == pytest.approx(0.5**0.5, abs=0.06)
+
+
+def test_planted_shares_come_back_by_how_events_were_found_and_by_kind() -> None:
+    events = []
+    for number in range(40):
+        problem = f"p{number:02}"
+        dead = Event(f"{problem}/0", problem, 5, "over", True, True, 8, 8, 6)
+        idle = Event(f"{problem}/0", problem, 9, "alive", True, False, 8, 8, 0)
+        undo = Event(f"{problem}/1", problem, 5, "exhausted", False, True, 8, 0, 4)
+        events += [dead, idle, undo, Event(f"{problem}/1", problem, 99, "over", True, True)]
+    found = {row["measure"]: row["value"] for row in measure(events, 0.5, BOOTSTRAP)}
+    assert found["keyword_stability"] == pytest.approx(0.375)
+    assert found["keyword_not_reproduced"] == found["keyword_never_reproduced"] == 0.5
+    assert found["keyword_dead"] == 0.5 and found["keyword_dead_weighted"] == 1
+    assert found["keyword_stability_over"] == 0.75 and found["keyword_stability_alive"] == 0
+    assert found["backtracking_not_reproduced"] == 0
+    assert found["backtracking_stability_exhausted"] == 0.5
+    assert "keyword_stability_exhausted" not in found
+
+
+def test_without_events_nothing_is_measured() -> None:
+    assert measure([], 0.5, BOOTSTRAP) == []

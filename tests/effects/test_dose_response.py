@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from sklearn.isotonic import IsotonicRegression
+
+from backtracking.effects.dose_response import half_doses, isotonic, peak_dose, respond
+from backtracking.statistics.bootstrap import Bootstrap
+
+DOSES = np.array([0.25, 0.5, 1.0, 2.0])
+BOOTSTRAP = Bootstrap(400, 0.95, 3)
+
+
+def planted(curve: np.ndarray, noise: float, n: int = 80) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and counts of problems whose mean effects are `curve`."""
+    rng = np.random.default_rng(5)
+    counts = rng.integers(2, 9, n).astype(float)
+    return counts[:, None] * (curve + noise * rng.normal(size=(n, len(curve)))), counts
+
+
+def test_isotonic_curves_are_those_of_scikit_learn() -> None:
+    curves = np.random.default_rng(0).normal(size=(50, 7)).cumsum(axis=1)
+    expected = [IsotonicRegression().fit_transform(np.arange(7), curve) for curve in curves]
+    np.testing.assert_allclose(isotonic(curves), expected, atol=1e-12)
+
+
+def test_the_half_dose_of_a_planted_curve_is_found_within_its_interval() -> None:
+    saturating = DOSES / (DOSES + 0.4)
+    effects, counts = planted(saturating, 0.2)
+    found = respond(DOSES, effects, counts, 1.0, BOOTSTRAP)
+    truth = half_doses(DOSES, saturating[None], np.array([2]))[0]
+    assert found.status == "defined"
+    assert found.ed50 == pytest.approx(truth, abs=0.05)
+    assert found.ed50_low is not None and found.ed50_high is not None
+    assert found.ed50_low < truth < found.ed50_high
+    assert found.effect == pytest.approx(saturating[2], abs=0.05)
+
+
+def test_half_doses_of_straight_and_of_stepped_curves() -> None:
+    curves = np.array([[1.0, 2.0, 4.0, 8.0], [0.0, 0.0, 1.0, 1.0], [-1.0, -1.0, -1.0, -1.0]])
+    found = half_doses(DOSES, curves, np.array([3, 3, 3]))
+    assert found[:2] == pytest.approx([1.0, 0.75])
+    assert np.isnan(found[2])
+
+
+def test_later_doses_than_the_peak_count_nowhere() -> None:
+    curves = np.array([[0.5, 1.0, 1.0, 9.0]])
+    assert half_doses(DOSES, curves, np.array([2])) == pytest.approx([0.25])
+
+
+def test_a_peak_at_the_edge_is_censored() -> None:
+    effects, counts = planted(DOSES, 0.05)
+    found = respond(DOSES, effects, counts, 2.0, BOOTSTRAP)
+    assert found.status == "censored"
+    assert found.share_censored > 0.95
+
+
+def test_an_effect_that_may_be_zero_has_no_half_dose() -> None:
+    effects, counts = planted(np.zeros(4), 0.5)
+    found = respond(DOSES, effects, counts, 1.0, BOOTSTRAP)
+    assert found.status == "undefined"
+    assert found.ed50 is found.ed50_low is None
+    shares = (found.share_defined, found.share_censored, found.share_undefined)
+    assert sum(shares) == pytest.approx(1.0)
+
+
+def test_the_peak_is_looked_for_among_usable_doses() -> None:
+    effects = np.array([0.1, 0.4, 0.3, 0.9])
+    usable = np.array([True, True, True, False])
+    assert peak_dose(DOSES, effects, usable) == 0.5
+    assert peak_dose(DOSES, effects, np.zeros(4, dtype=bool)) == 0.25
+
+
+def test_doses_that_do_not_ascend_are_refused() -> None:
+    with pytest.raises(ValueError, match="ascending doses above 0"):
+        respond(DOSES[::-1].copy(), np.zeros((3, 4)), np.ones(3), 1.0, BOOTSTRAP)

@@ -1,0 +1,86 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+from servers import free_port
+
+from lifeboat.deadlines import Deadline
+from lifeboat.doctor import repository
+from lifeboat.items import Item
+
+
+def git(root: Path, *arguments: str) -> None:
+    subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True)
+
+
+def facts(found: list[Item], verdict: str) -> str:
+    return "\n".join(item.fact for item in found if item.verdict == verdict)
+
+
+def look(root: Path) -> list[Item]:
+    return repository.items(root, Deadline.after(30))
+
+
+@pytest.fixture
+def pushed(repository: Path) -> Path:
+    git(repository.parent, "init", "--bare", "there.git")
+    git(repository, "remote", "add", "origin", str(repository.parent / "there.git"))
+    return repository
+
+
+def test_a_remote_that_answers_and_lies_on_this_disk_is_both(pushed: Path) -> None:
+    found = look(pushed)
+    assert "git commits as Test <test@localhost>" in facts(found, "ok")
+    assert "git's remote `origin` answers" in facts(found, "ok")
+    assert "is on THIS MACHINE" in facts(found, "warning")
+
+
+def test_a_folder_without_git_is_wrong(tmp_path: Path) -> None:
+    (item,) = look(tmp_path)
+    assert item.verdict == "wrong"
+    assert "is not a git repository" in item.fact
+
+
+def test_no_remote_is_wrong(repository: Path) -> None:
+    found = look(repository)
+    assert "ONLY ON THIS MACHINE" in facts(found, "wrong")
+
+
+def test_a_remote_that_is_gone_is_wrong(pushed: Path) -> None:
+    git(pushed, "remote", "set-url", "origin", str(pushed.parent / "gone.git"))
+    item = next(i for i in look(pushed) if "does not let us in" in i.fact)
+    assert (item.verdict, "set-url" in item.cure) == ("wrong", True)
+
+
+@pytest.mark.parametrize(
+    ("url", "cure"),
+    [
+        ("http://127.0.0.1:{port}/x.git", "Give git a token"),
+        ("ssh://nobody@127.0.0.1:{port}/x.git", "the key must be loaded"),
+    ],
+)
+def test_a_server_that_refuses_is_wrong_and_nobody_is_asked_for_a_password(
+    url: str, cure: str, pushed: Path
+) -> None:
+    git(pushed, "remote", "set-url", "origin", url.format(port=free_port()))
+    item = next(i for i in look(pushed) if "does not let us in" in i.fact)
+    assert (item.verdict, cure in item.cure) == ("wrong", True)
+
+
+def test_the_place_that_is_pushed_to_is_asked(pushed: Path) -> None:
+    git(pushed, "remote", "set-url", "--push", "origin", str(pushed.parent / "gone.git"))
+    assert "does not let us in" in facts(look(pushed), "wrong")
+
+
+def test_a_missing_identity_is_a_warning(pushed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (Path.home() / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
+    monkeypatch.delenv("EMAIL", raising=False)
+    assert "no name and address" in facts(look(pushed), "warning")
+
+
+def test_a_missing_pipeline_is_wrong_and_named(project: Path) -> None:
+    assert repository.pipeline_item(project).verdict == "ok"
+    (project / "dvc.yaml").unlink()
+    item = repository.pipeline_item(project)
+    assert item.verdict == "wrong"
+    assert "dvc.yaml missing" in item.fact

@@ -1,0 +1,310 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from backtracking import PROJECT_ROOT
+from lifeboat import items
+from lifeboat.git import commit
+from lifeboat.remotes import remote
+from lifeboat.secrets import refusing
+
+
+def git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def test_everything_that_is_not_ignored_is_committed(repository: Path) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    (repository / "ümlaut and space.txt").write_text("new\n")
+    (repository / ".env").write_text("HF_TOKEN=x\n")
+    found = commit.commit(repository, "Work")
+    assert items.proven(found)
+    assert "Committed 2 changed files" in found[0].fact
+    assert git(repository, "status", "--porcelain") == ""
+    assert ".env" not in git(repository, "ls-files")
+    assert git(repository, "log", "-1", "--format=%s") == "Work"
+
+
+def test_renamed_and_deleted_files_are_committed_too(repository: Path) -> None:
+    (repository / "code.py").rename(repository / "renamed.py")
+    assert items.proven(commit.commit(repository, "Work"))
+    assert git(repository, "ls-files").split() == [".gitignore", "renamed.py"]
+
+
+def test_nothing_to_commit_is_said(repository: Path) -> None:
+    found = commit.commit(repository, "Work")
+    assert items.proven(found)
+    assert "Nothing to commit" in found[0].fact
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        (".env.local", b"A=b\n", "accounts and keys"),
+        ("config.local", b"x\n", "keys that stay on this machine"),
+        ("weights.safetensors", b"0" * (refusing.MAX_BYTES + 1), "10.0 MB"),
+        ("notes.md", b"the token is hf_" + b"aB3" * 11 + b"\n", "notes.md, line 1"),
+        ("sub/.env", b"A=b\n", "accounts and keys"),
+    ],
+)
+def test_one_refused_file_stops_the_whole_commit(
+    repository: Path, name: str, content: bytes, reason: str
+) -> None:
+    (repository / ".gitignore").unlink()
+    path = repository / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    before = git(repository, "rev-parse", "HEAD")
+    found = commit.commit(repository, "Work")
+    assert not items.proven(found)
+    assert any(reason in item.fact for item in found)
+    assert found[-1].fact == "NOTHING WAS COMMITTED."
+    assert git(repository, "rev-parse", "HEAD") == before
+    assert git(repository, "diff", "--cached", "--name-only") == ""
+
+
+def test_a_refused_secret_is_not_repeated(repository: Path) -> None:
+    planted = "hf_" + "aB3" * 11
+    (repository / "notes.md").write_text(f"{planted}\n")
+    assert planted not in str(commit.commit(repository, "Work"))
+
+
+def test_a_failing_hook_is_reported_and_not_skipped(repository: Path) -> None:
+    hook = repository / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'house rule 7' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    (repository / "code.py").write_text("x = 2\n")
+    found = commit.commit(repository, "Work")
+    assert not items.proven(found)
+    assert "house rule 7" in found[0].fact
+
+
+def test_a_push_is_believed_when_the_remote_shows_it(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "there.git")
+    git(repository, "remote", "add", "origin", str(tmp_path / "there.git"))
+    found = commit.push(repository)
+    head = git(repository, "rev-parse", "HEAD")
+    assert head[:7] in found[0].fact
+    assert "main" in found[0].fact
+    assert git(tmp_path / "there.git", "rev-parse", "main") == head
+    assert found[0].verdict == "wrong"
+    assert "ONLY ON THIS MACHINE" in found[0].fact
+    monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
+    assert commit.push(repository)[0].verdict == "warning"
+
+
+def test_a_remote_that_moved_on_is_a_failed_push(repository: Path, tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "there.git")
+    git(repository, "remote", "add", "origin", str(tmp_path / "there.git"))
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Ahead")
+    commit.push(repository)
+    git(repository, "reset", "--quiet", "--hard", "HEAD~1")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Elsewhere")
+    found = commit.push(repository)
+    assert found[0].verdict == "wrong"
+    assert "`git push` to origin failed" in found[0].fact
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [([], "ONLY ON THIS MACHINE"), (["switch", "--quiet", "--detach"], "HEAD is detached")],
+)
+def test_code_that_cannot_be_pushed_is_said_to_be_unsaved(
+    repository: Path, command: list[str], expected: str
+) -> None:
+    if command:
+        git(repository, *command)
+    found = commit.push(repository)
+    assert found[0].verdict == "wrong"
+    assert expected in found[0].fact
+
+
+def test_the_hook_names_what_must_not_be_committed(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(repository)
+    (repository / ".env").write_text("A=b\n")
+    assert commit.main(["code.py"]) == 0
+    assert commit.main(["code.py", ".env"]) == 1
+    assert ".env, because it holds accounts and keys" in capsys.readouterr().out
+
+
+HF = "hf_" + "aB3" * 11
+AWS_SECRET = "wJalrXUtnFEMI" + "/K7MDENG/bPxRfiCYzQ9aB3dE7f"  # pragma: allowlist secret
+RANDOM = "Zx8Qp2Lr7Vt4Wk9Ny3" + "Hs6Jd1Bf5Mc0GaTeUiOq"
+CELL = {"cell_type": "code", "source": ["x\n"], "outputs": [{"text": [f"{HF}\n"]}]}
+PLANTED: dict[str, bytes] = {
+    "hf.md": f"the token is {HF}\n".encode(),
+    "wandb.sh": b"export WANDB_API_KEY=" + b"0123abcd" * 5 + b"\n",
+    "aws.txt": b"id: AKIA" + b"ABCDEFGH12345678\n",
+    "aws_secret.txt": f"aws_secret_access_key = {AWS_SECRET}\n".encode(),
+    "github.txt": b"ghp_" + b"a1B2" * 9 + b"\n",
+    "github_fine.txt": b"github_pat_" + b"11ABCDEFG0" * 5 + b"\n",
+    "openai.py": b'KEY = "sk-' + b'proj-a1B2c3D4e5F6g7H8"\n',
+    "key.pem": b"-----BEGIN OPENSSH " + b"PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEA\n",
+    "entropy.py": f'value = "{RANDOM}"\n'.encode(),
+    "utf16.txt": f"token {HF}\n".encode("utf-16"),
+    "weights.bin": bytes(range(256)) + HF.encode() + bytes(range(256)),
+    "01_look.ipynb": json.dumps({"cells": [CELL]}).encode(),
+    f"{HF}.txt": b"harmless\n",
+    ".env": b"A=b\n",
+    ".env.local": b"A=b\n",
+    "prod.env": b"A=b\n",
+    ".netrc": b"machine host\n",
+    ".dvc/config.local": b"[core]\n",
+    ".dvc/config": f"['remote \"s3\"']\n    secret_access_key = {AWS_SECRET}\n".encode(),
+    "large.npz": b"\0" * (refusing.MAX_BYTES + 1),
+}
+"""A file of each kind that must never get into git."""
+
+
+def plant(root: Path) -> None:
+    for name, data in PLANTED.items():
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).write_bytes(data)
+    (root / "link").symlink_to(".env")
+    (root / "sub").mkdir(exist_ok=True)
+    (root / "sub" / ".env").symlink_to("nowhere")
+
+
+def shown(path: str) -> str:
+    """How a path is named in a message."""
+    return path.replace(HF, "[redacted]")
+
+
+@pytest.fixture
+def planted(repository: Path) -> Path:
+    """A repository with a file of each kind, none of them ignored or staged."""
+    (repository / ".gitignore").write_text(".venv\n")
+    git(repository, "commit", "--quiet", "--all", "--message", "Ignore less")
+    plant(repository)
+    return repository
+
+
+ALL = [*PLANTED, "link", "sub/.env"]
+
+
+def assert_each_is_named_and_none_told(said: str) -> None:
+    lines = said.splitlines()
+    for name in ALL:
+        assert any(f": {shown(name)}, " in line for line in lines), name
+    for secret in (HF, AWS_SECRET, RANDOM, "0123abcd0123"):
+        assert secret not in said
+
+
+def test_a_push_refuses_each_kind_of_secret_and_names_it(planted: Path) -> None:
+    before = git(planted, "rev-parse", "HEAD")
+    found = commit.commit(planted, "Work")
+    assert_each_is_named_and_none_told("\n".join(item.fact for item in found))
+    assert found[-1].fact == "NOTHING WAS COMMITTED."
+    assert git(planted, "rev-parse", "HEAD") == before
+    assert git(planted, "diff", "--cached", "--name-only") == ""
+
+
+def commit_by_hand(root: Path) -> subprocess.CompletedProcess[str]:
+    command = ["git", "commit", "--quiet", "--message", "By hand"]
+    variables = {**os.environ, "PRE_COMMIT_HOME": str(root.parent / "pre-commit")}
+    return subprocess.run(command, cwd=root, env=variables, capture_output=True, text=True)
+
+
+@pytest.fixture
+def hooked(planted: Path) -> Path:
+    """The same with the hooks of this project, as `pre-commit install` sets them up."""
+    (planted / ".venv").symlink_to(sys.prefix)
+    shutil.copyfile(PROJECT_ROOT / ".pre-commit-config.yaml", planted / ".pre-commit-config.yaml")
+    subprocess.run(
+        [Path(sys.executable).parent / "pre-commit", "install"],
+        cwd=planted,
+        env={**os.environ, "PRE_COMMIT_HOME": str(planted.parent / "pre-commit")},
+        check=True,
+        capture_output=True,
+    )
+    return planted
+
+
+def test_the_hook_refuses_each_kind_of_secret_in_a_commit_by_hand(hooked: Path) -> None:
+    before = git(hooked, "rev-parse", "HEAD")
+    git(hooked, "add", "--all", "--force", "--", *ALL, ".pre-commit-config.yaml")
+    done = commit_by_hand(hooked)
+    assert done.returncode == 1
+    assert_each_is_named_and_none_told(done.stdout + done.stderr)
+    assert git(hooked, "rev-parse", "HEAD") == before
+    git(hooked, "reset", "--quiet")
+    git(hooked, "add", ".pre-commit-config.yaml", "code.py")
+    done = commit_by_hand(hooked)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_hook_looks_at_what_is_staged_and_not_at_the_file(
+    planted: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(planted)
+    git(planted, "add", "hf.md")
+    (planted / "hf.md").write_text("nothing any more\n")
+    assert commit.main(["hf.md"]) == 1
+    assert "hf.md, line 1 looks like a secret (Hugging Face token)" in capsys.readouterr().out
+    git(planted, "add", "hf.md")
+    (planted / "hf.md").write_bytes(PLANTED["hf.md"])
+    assert commit.main(["hf.md"]) == 0
+
+
+def test_a_secret_in_a_commit_by_hand_is_not_pushed_even_when_a_later_one_takes_it_out(
+    repository: Path, tmp_path: Path
+) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "there.git")
+    git(repository, "remote", "add", "origin", str(tmp_path / "there.git"))
+    commit.push(repository)
+    pushed = git(tmp_path / "there.git", "rev-parse", "main")
+    (repository / "notes.md").write_bytes(PLANTED["hf.md"])
+    git(repository, "add", "notes.md")
+    git(repository, "commit", "--quiet", "--message", "By hand")
+    culprit = git(repository, "rev-parse", "--short", "HEAD")
+    (repository / "notes.md").write_text("nothing any more\n")
+    git(repository, "commit", "--quiet", "--all", "--message", "Mended")
+    found = commit.push(repository)
+    assert not items.proven(found)
+    assert f"Not pushed: commit {culprit}, notes.md, line 1 looks like" in found[0].fact
+    assert "git reset --soft origin/" in found[0].cure
+    assert git(tmp_path / "there.git", "rev-parse", "main") == pushed
+    git(repository, "reset", "--quiet", "--soft", "origin/main")
+    git(repository, "commit", "--quiet", "--message", "Anew")
+    commit.push(repository)
+    assert git(tmp_path / "there.git", "rev-parse", "main") == git(repository, "rev-parse", "HEAD")
+
+
+def test_a_secret_in_a_message_is_refused_in_both_places(repository: Path, tmp_path: Path) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    found = commit.commit(repository, f"Use {HF}")
+    assert "The message of the commit looks like" in found[0].fact
+    assert found[-1].fact == "NOTHING WAS COMMITTED."
+    git(tmp_path, "init", "--quiet", "--bare", "there.git")
+    git(repository, "remote", "add", "origin", str(tmp_path / "there.git"))
+    commit.push(repository)
+    git(repository, "commit", "--quiet", "--all", "--message", f"By hand\n\nkey {HF}")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Fine")
+    found = commit.push(repository)
+    assert "Not pushed: the message of commit" in found[0].fact
+    assert HF not in str(found)
+
+
+def test_before_the_first_push_the_files_of_the_commit_are_looked_at(
+    planted: Path, tmp_path: Path
+) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "there.git")
+    git(planted, "remote", "add", "origin", str(tmp_path / "there.git"))
+    git(planted, "add", "--all", "--force", "--", *ALL)
+    git(planted, "commit", "--quiet", "--message", "By hand")
+    found = commit.push(planted)
+    said = "\n".join(item.fact for item in found)
+    assert all(f", {shown(name)}, " in said for name in PLANTED), said
+    assert found[-1].fact == "THE CODE WAS NOT PUSHED."
+    assert git(tmp_path / "there.git", "branch") == ""

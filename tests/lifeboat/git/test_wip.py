@@ -1,0 +1,304 @@
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from lifeboat import items
+from lifeboat.deadlines import Deadline
+from lifeboat.git import refs, wip
+from lifeboat.remotes import remote
+
+TOKEN = "hf_" + "aB3" * 11
+
+
+def git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def facts(found: list[items.Item], verdict: str) -> str:
+    return "\n".join(item.fact for item in found if item.verdict == verdict)
+
+
+def files(root: Path, commit: str) -> dict[str, str]:
+    names = git(root, "ls-tree", "-r", "--name-only", "-z", commit).split("\0")
+    return {name: git(root, "show", f"{commit}:{name}") for name in names if name}
+
+
+@pytest.fixture
+def there(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A bare repository on what passes for another machine, the remote of `repository`."""
+    monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
+    git(tmp_path, "init", "--quiet", "--bare", "there.git")
+    git(repository, "remote", "add", "origin", str(tmp_path / "there.git"))
+    return tmp_path / "there.git"
+
+
+def state(root: Path) -> tuple[object, ...]:
+    """All of the user's that a backup must leave alone, the index byte for byte."""
+    index = root / ".git" / "index"
+    kept = {p: p.read_bytes() for p in root.rglob("*") if p.is_file() and ".git" not in p.parts}
+    head = (root / ".git" / "HEAD").read_text()
+    return index.read_bytes(), index.stat().st_mtime_ns, head, git(root, "rev-parse", "HEAD"), kept
+
+
+def test_a_half_edited_index_is_byte_for_byte_the_same_and_the_work_is_saved(
+    repository: Path,
+) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    (repository / "staged.py").write_text("half\n")
+    git(repository, "add", "--all")
+    (repository / "code.py").write_text("x = 3\n")
+    (repository / "ümlaut and\nline.txt").write_text("new\n")
+    (repository / ".env").write_text("A=b\n")
+    os.utime(repository / ".gitignore")  # what git would refresh in the index if it were let
+    before = state(repository)
+    saved = wip.save(repository)
+    assert state(repository) == before
+    assert saved.branch == "wip/main"
+    held = files(repository, saved.commit)
+    assert held["code.py"] == "x = 3"
+    assert held["staged.py"] == "half"
+    assert held["ümlaut and\nline.txt"] == "new"
+    assert ".env" not in held
+    assert git(repository, "rev-parse", "wip/main") == saved.commit
+    assert git(repository, "rev-parse", "wip/main^") == git(repository, "rev-parse", "HEAD")
+    assert "only here: code.py" in facts(saved.items, "warning")
+    assert items.proven(saved.items)
+
+
+def test_deletions_renames_modes_links_and_a_file_that_became_a_folder_are_saved(
+    repository: Path,
+) -> None:
+    for name in ("gone.txt", "old.txt", "run.sh", "folder.txt"):
+        (repository / name).write_text(f"{name}\n")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", "More")
+    (repository / "gone.txt").unlink()
+    (repository / "old.txt").rename(repository / "new.txt")
+    (repository / "run.sh").chmod(0o755)
+    (repository / "link").symlink_to("nowhere")
+    (repository / "folder.txt").unlink()
+    (repository / "folder.txt").mkdir()
+    (repository / "folder.txt" / "inside").write_text("in\n")
+    saved = wip.save(repository)
+    names = files(repository, saved.commit)
+    assert set(names) == {
+        ".gitignore", "code.py", "folder.txt/inside", "link", "new.txt", "run.sh",
+    }  # fmt: skip
+    assert git(repository, "ls-tree", saved.commit, "run.sh").startswith("100755")
+    assert git(repository, "ls-tree", saved.commit, "link").startswith("120000")
+
+
+def test_the_same_tree_makes_no_second_commit_and_another_one_follows_the_first(
+    repository: Path,
+) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    first = wip.save(repository)
+    assert wip.save(repository).commit == first.commit
+    (repository / "code.py").write_text("x = 3\n")
+    second = wip.save(repository)
+    parents = git(repository, "rev-list", "--parents", "-1", second.commit).split()[1:]
+    assert parents == [git(repository, "rev-parse", "HEAD"), first.commit]
+    git(repository, "commit", "--quiet", "--all", "--message", "Done")
+    (repository / "code.py").write_text("x = 4\n")
+    third = wip.save(repository)
+    git(repository, "merge-base", "--is-ancestor", second.commit, third.commit)
+    git(repository, "merge-base", "--is-ancestor", "HEAD", third.commit)
+
+
+def test_products_alone_are_committed_on_the_branch(repository: Path) -> None:
+    (repository / "dvc.lock").write_text("schema: '2.0'\n")
+    (repository / "runs" / "1").mkdir(parents=True)
+    (repository / "runs" / "1" / "metadata.txt").write_text("m\n")
+    saved = wip.save(repository)
+    assert saved.branch == "main"
+    assert saved.commit == git(repository, "rev-parse", "main")
+    assert git(repository, "status", "--porcelain") == ""
+    assert git(repository, "for-each-ref", "refs/heads/wip") == ""
+
+
+@pytest.mark.parametrize("aside", [False, True])
+def test_products_beside_an_edit_or_in_a_hurry_go_aside(repository: Path, aside: bool) -> None:
+    (repository / "dvc.lock").write_text("schema: '2.0'\n")
+    if not aside:
+        (repository / "code.py").write_text("x = 2\n")
+    before = state(repository)
+    assert wip.save(repository, aside=aside).branch == "wip/main"
+    assert state(repository) == before
+
+
+def test_a_message_commits_all_of_it_on_the_branch(repository: Path) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    saved = wip.save(repository, "Asked for")
+    assert saved.branch == "main"
+    assert git(repository, "log", "-1", "--format=%s") == "Asked for"
+
+
+@pytest.mark.parametrize("message", ["", "Asked for"])
+def test_a_secret_is_left_out_and_named_and_the_rest_is_saved(
+    repository: Path, message: str
+) -> None:
+    (repository / "code.py").write_text(f"token = '{TOKEN}'\n")
+    (repository / "big.bin").write_bytes(b"0" * 10_000_001)
+    (repository / "good.py").write_text("y = 1\n")
+    saved = wip.save(repository, message)
+    assert not items.proven(saved.items)
+    assert "code.py, line 1" in facts(saved.items, "wrong")
+    assert "big.bin" in facts(saved.items, "wrong")
+    assert TOKEN not in str(saved.items)
+    assert files(repository, saved.commit) == files(repository, "HEAD") | {"good.py": "y = 1"}
+    assert TOKEN not in git(repository, "log", "--all", "--patch")
+
+
+def test_a_hook_that_fails_on_products_leaves_the_index_clean_and_they_go_aside(
+    repository: Path,
+) -> None:
+    hook = repository / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'house rule 7' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    (repository / "dvc.lock").write_text("schema: '2.0'\n")
+    saved = wip.save(repository)
+    assert saved.branch == "wip/main"
+    assert "house rule 7" in facts(saved.items, "warning")
+    assert git(repository, "diff", "--cached", "--name-only") == ""
+    assert "dvc.lock" in files(repository, saved.commit)
+
+
+def test_an_index_that_another_git_has_locked_is_not_waited_for(repository: Path) -> None:
+    (repository / ".git" / "index.lock").touch()
+    (repository / "dvc.lock").write_text("schema: '2.0'\n")
+    saved = wip.save(repository)
+    assert saved.branch == "wip/main"
+    assert items.proven(saved.items)
+
+
+def test_a_merge_in_progress_is_saved_as_it_is_and_goes_on(repository: Path) -> None:
+    git(repository, "switch", "--quiet", "--create", "other")
+    (repository / "code.py").write_text("x = 'theirs'\n")
+    git(repository, "commit", "--quiet", "--all", "--message", "Theirs")
+    git(repository, "switch", "--quiet", "main")
+    (repository / "code.py").write_text("x = 'ours'\n")
+    git(repository, "commit", "--quiet", "--all", "--message", "Ours")
+    with pytest.raises(subprocess.CalledProcessError):
+        git(repository, "merge", "other")
+    before = state(repository)
+    saved = wip.save(repository, "Asked for")
+    assert state(repository) == before
+    assert "<<<<<<<" in files(repository, saved.commit)["code.py"]
+    assert (repository / ".git" / "MERGE_HEAD").is_file()
+
+
+def test_a_repository_inside_is_named_as_not_saved(repository: Path) -> None:
+    git(repository, "init", "--quiet", "inner")
+    (repository / "inner" / "file").write_text("x\n")
+    git(repository / "inner", "add", "--all")
+    git(repository / "inner", "commit", "--quiet", "--message", "Inner")
+    saved = wip.save(repository)
+    assert "NOT SAVED: inner/ is a git repository of its own" in facts(saved.items, "wrong")
+
+
+def test_a_machine_without_a_git_identity_saves_all_the_same(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "home" / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
+    (repository / "dvc.lock").write_text("schema: '2.0'\n")
+    saved = wip.save(repository)
+    assert saved.branch == "wip/main"
+    assert git(repository, "log", "-1", "--format=%an", saved.commit) == "backtracking backup"
+
+
+def test_a_repository_without_a_commit_is_saved_too(tmp_path: Path) -> None:
+    root = tmp_path / "fresh"
+    root.mkdir()
+    git(root, "init", "--quiet")
+    (root / "code.py").write_text("x = 1\n")
+    saved = wip.save(root)
+    assert files(root, saved.commit) == {"code.py": "x = 1"}
+    assert saved.branch == "wip/main"
+
+
+def test_both_branches_are_pushed_and_shown_by_the_remote(repository: Path, there: Path) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    saved = wip.save(repository)
+    pushed = refs.push(repository, saved, Deadline.after(60))
+    assert pushed.commit == git(there, "rev-parse", "wip/main") == saved.commit
+    assert git(there, "rev-parse", "main") == git(repository, "rev-parse", "HEAD")
+    assert pushed.proven
+    assert pushed.branch == "wip/main"
+
+
+@pytest.mark.parametrize("dirty", [False, True])
+def test_commits_that_the_branch_there_does_not_take_go_to_the_wip_branch(
+    repository: Path, there: Path, dirty: bool
+) -> None:
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Ahead")
+    git(repository, "push", "--quiet", "origin", "main")
+    git(repository, "reset", "--quiet", "--hard", "HEAD~1")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Elsewhere")
+    if dirty:
+        (repository / "code.py").write_text("x = 2\n")
+    pushed = refs.push(repository, wip.save(repository), Deadline())
+    assert items.proven(pushed.items)
+    assert "did not take the branch main" in facts(pushed.items, "warning")
+    git(there, "merge-base", "--is-ancestor", git(repository, "rev-parse", "HEAD"), "wip/main")
+    assert git(there, "rev-parse", "wip/main") == pushed.commit
+
+
+def test_a_detached_head_is_saved_on_a_branch_of_its_own(repository: Path, there: Path) -> None:
+    git(repository, "switch", "--quiet", "--detach")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Nowhere")
+    refs.push(repository, wip.save(repository), Deadline())
+    head = git(repository, "rev-parse", "HEAD")
+    assert git(there, "rev-parse", f"wip/detached-{head[:7]}") == head
+
+
+def test_two_machines_on_one_branch_do_not_overwrite_each_other(
+    repository: Path, there: Path, tmp_path: Path
+) -> None:
+    refs.push(repository, wip.save(repository), Deadline())
+    git(tmp_path, "clone", "--quiet", str(there), "second")
+    saved = []
+    for number, root in enumerate((repository, tmp_path / "second")):
+        (root / "code.py").write_text(f"x = 'machine {number}'\n")
+        saved.append(refs.push(root, wip.save(root), Deadline()))
+        assert items.proven(saved[-1].items)
+    assert git(there, "rev-parse", "wip/main") == saved[0].commit
+    assert saved[1].branch.startswith("wip/main.")
+    assert git(there, "rev-parse", saved[1].branch) == saved[1].commit
+
+
+def test_a_new_machine_goes_on_from_the_last_wip_of_the_old_one(
+    repository: Path, there: Path, tmp_path: Path
+) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    first = refs.push(repository, wip.save(repository), Deadline())
+    git(tmp_path, "clone", "--quiet", str(there), "second")
+    (tmp_path / "second" / "code.py").write_text("x = 3\n")
+    second = refs.push(tmp_path / "second", wip.save(tmp_path / "second"), Deadline())
+    assert second.branch == "wip/main"
+    git(there, "merge-base", "--is-ancestor", first.commit, second.commit)
+
+
+def test_a_remote_that_cannot_be_reached_or_is_missing_is_said(repository: Path) -> None:
+    saved = wip.save(repository)
+    assert "ONLY ON THIS MACHINE" in facts(refs.push(repository, saved, Deadline()).items, "wrong")
+    git(repository, "remote", "add", "origin", "http://127.0.0.1:9/x.git")
+    for deadline in (Deadline(), Deadline.after(30)):
+        pushed = refs.push(repository, saved, deadline)
+        assert "`git push` to origin failed" in facts(pushed.items, "wrong")
+        assert not pushed.proven
+
+
+def test_two_backups_at_once_both_end_in_the_wip_branch(repository: Path) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    here = wip.head(repository)
+    trees = []
+    for number in range(2):
+        (repository / "code.py").write_text(f"x = {number}\n")
+        trees.append(wip.tree(repository, ["code.py"]))
+    first, second = (wip.chain(repository, here, tree, "wip/main") for tree in trees)
+    git(repository, "merge-base", "--is-ancestor", first, second)
+    assert git(repository, "rev-parse", "wip/main") == second

@@ -1,0 +1,114 @@
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import servers
+
+from lifeboat.proof import comparison
+from lifeboat.proof.comparison import Judge, Judgement, composite_etag
+from lifeboat.remotes import remote
+from lifeboat.remotes.bucket import Bucket, Stored, open_bucket
+
+
+class Content(Bucket):
+    """A remote of one content that counts how often it is read."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.n_reads = data, 0
+
+    def md5(self, key: str) -> str:
+        self.n_reads += 1
+        return hashlib.md5(self.data).hexdigest()
+
+
+def judged(
+    content: Content, stored: Stored, cached: Path, *, size: int | None = None, deep: bool = False
+) -> Judgement:
+    judge = Judge(content, deep)
+    return judge.judge(OID, stored, size, cached)
+
+
+GOOD, BAD = b"good", b"evil"
+OID = hashlib.md5(GOOD).hexdigest()
+NOWHERE = Path("/nonexistent")
+
+
+@pytest.fixture
+def cached(tmp_path: Path) -> Path:
+    (tmp_path / "cached").write_bytes(GOOD)
+    return tmp_path / "cached"
+
+
+def test_the_strongest_cheap_evidence_acquits_without_reading(cached: Path) -> None:
+    content = Content(GOOD)
+    assert judged(content, Stored("k", 4, OID), NOWHERE) == Judgement("hash")
+    assert judged(content, Stored("k", 4), cached) == Judgement("size")
+    assert judged(content, Stored("k", 4), NOWHERE, size=4) == Judgement("size")
+    assert judged(content, Stored("k", 4), NOWHERE) == Judgement("presence")
+    assert content.n_reads == 0
+    assert judged(content, Stored("k", 4, OID), cached, deep=True) == Judgement("read")
+
+
+def test_nothing_is_called_wrong_unread(cached: Path) -> None:
+    content = Content(GOOD)
+    assert judged(content, Stored("k", 4, "0" * 32), cached) == Judgement("read")
+    assert judged(content, Stored("k", 5), cached) == Judgement("read")
+    assert judged(content, Stored("k", 5), NOWHERE, size=4) == Judgement("read")
+    assert content.n_reads == 3
+    wrong = judged(Content(BAD), Stored("k", 4, "0" * 32), cached).wrong
+    assert wrong == f"its 4 bytes hash to {hashlib.md5(BAD).hexdigest()}"
+
+
+def test_a_damaged_local_copy_makes_no_remote_one_wrong(cached: Path) -> None:
+    cached.write_bytes(b"rotten, and longer")
+    assert judged(Content(GOOD), Stored("k", 4), cached) == Judgement("read")
+
+
+def test_a_list_of_files_is_read_where_the_store_gives_no_hash(cached: Path) -> None:
+    content = Content(GOOD)
+    judge = Judge(content, False)
+    assert judge.judge(f"{OID}.dir", Stored("k", 4), None, cached) == Judgement("read")
+
+
+def test_an_etag_of_parts_is_that_of_the_server(
+    project: Path, tmp_path: Path, moto_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = 5 * 2**20
+    monkeypatch.setattr(comparison, "PART", part)
+    for name, value in servers.CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    remote.set_default(project, f"s3://study/{tmp_path.name}", moto_server)
+    data = bytes(2 * part + 7)
+    (tmp_path / "big").write_bytes(data)
+    oid = hashlib.md5(data).hexdigest()
+    with servers.client(moto_server) as s3:
+        where: dict[str, Any] = {"Bucket": "study", "Key": f"{tmp_path.name}/big"}
+        upload = s3.create_multipart_upload(**where)["UploadId"]
+        parts = [
+            {
+                "PartNumber": n,
+                "ETag": s3.upload_part(
+                    **where, UploadId=upload, PartNumber=n, Body=data[(n - 1) * part : n * part]
+                )["ETag"],
+            }
+            for n in (1, 2, 3)
+        ]
+        s3.complete_multipart_upload(**where, UploadId=upload, MultipartUpload={"Parts": parts})
+    bucket = open_bucket(project)
+    stored = bucket.find("big")
+    assert stored is not None
+    assert stored.md5 is None
+    assert composite_etag(tmp_path / "big") == (oid, stored.etag)
+    judge = Judge(bucket, False)
+    assert judge.judge(oid, stored, None, tmp_path / "big") == Judgement("hash")
+    assert judge.judge(oid, stored, None, NOWHERE) == Judgement("presence")
+    (tmp_path / "big").write_bytes(b"?" + data[1:])
+    assert judge.judge(oid, stored, None, tmp_path / "big") == Judgement("size")
+
+
+def test_hashes_of_a_store_that_are_not_of_content_count_no_more() -> None:
+    judge = Judge(Content(GOOD), False)
+    assert judge.judge(OID, Stored("k", 4, "0" * 32), 4, NOWHERE) == Judgement("read")
+    assert not judge.hashes_are_content
+    assert judge.judge(OID, Stored("k", 4, "1" * 32), 4, NOWHERE) == Judgement("size")

@@ -1,0 +1,63 @@
+import errno
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
+from s3fs.errors import translate_boto_error
+
+from lifeboat.remotes import store_errors
+from lifeboat.remotes.store_errors import StoreError
+from lifeboat.stage.errors import UserError
+
+
+def of_s3(code: str) -> Exception:
+    """An answer of S3 as s3fs raises it."""
+    error = ClientError({"Error": {"Code": code, "Message": "words"}}, "PutObject")
+    return translate_boto_error(error)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (of_s3("InvalidAccessKeyId"), "credentials"),
+        (of_s3("SignatureDoesNotMatch"), "credentials"),
+        (of_s3("ExpiredToken"), "expired"),
+        (of_s3("AccessDenied"), "denied"),
+        (of_s3("NoSuchBucket"), "no bucket"),
+        (of_s3("NoSuchKey"), "missing object"),
+        (of_s3("RequestTimeTooSkewed"), "clock"),
+        (of_s3("PermanentRedirect"), "region"),
+        (of_s3("SlowDown"), "throttled"),
+        (of_s3("InternalError"), "throttled"),
+        (of_s3("Unheard"), "other"),
+        (NoCredentialsError(), "credentials"),
+        (EndpointConnectionError(endpoint_url="http://x"), "unreachable"),
+        (ReadTimeoutError(endpoint_url="http://x"), "unreachable"),
+        (TimeoutError(), "unreachable"),
+        (ConnectionResetError(errno.ECONNRESET, "reset"), "unreachable"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk full"),
+        (OSError(errno.EROFS, "Read-only file system"), "denied"),
+        (PermissionError(errno.EACCES, "Permission denied"), "denied"),
+        (FileNotFoundError(errno.ENOENT, "No such file"), "missing object"),
+        (ValueError("odd"), "other"),
+    ],
+)
+def test_an_error_of_a_store_has_one_meaning_and_one_paragraph(error: Exception, kind: str) -> None:
+    with pytest.raises(StoreError) as caught, store_errors.readable("s3://study/x"):
+        raise error
+    assert caught.value.kind == kind == store_errors.kind(error)
+    assert str(caught.value).startswith("s3://study/x ")
+    assert "\n" not in str(caught.value)
+    assert caught.value.__cause__ is error
+
+
+def test_words_of_ours_pass_through_and_long_ones_are_cut() -> None:
+    with pytest.raises(UserError, match="^ours$"), store_errors.readable("s3://study"):
+        raise UserError("ours")
+    with pytest.raises(StoreError) as caught, store_errors.readable("s3://study"):
+        raise ValueError("a\nb " * 500)
+    assert len(str(caught.value)) < 300

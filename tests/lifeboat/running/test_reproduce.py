@@ -1,0 +1,120 @@
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from backtracking import PROJECT_ROOT
+from lifeboat.running import reproduce, stage_seconds
+from lifeboat.running.reproduce import StageClock
+
+SLEEPER = """\
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+import ctypes
+ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
+print("sleeping", flush=True)
+time.sleep(60)
+"""
+
+
+def command(root: Path) -> list[str]:
+    code = "from backtracking.cli import main; main()"
+    return [sys.executable, "-c", code, "--root", str(root), "reproduce"]
+
+
+def environment() -> dict[str, str]:
+    path = f"{PROJECT_ROOT / 'src'}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    return {**os.environ, "PYTHONPATH": path}
+
+
+def test_times_come_from_the_lines_of_dvc_however_they_are_cut() -> None:
+    ticks = iter([10.0, 14.0, 20.0])
+    clock = StageClock(now=lambda: next(ticks))
+    text = b"Stage 'z' didn't change, skipping\r\nRunning stage 'a':\n> x\nRunning stage 'b@c':\r\n"
+    for byte in text:
+        clock.feed(bytes([byte]))
+    assert clock.seconds() == {"a": 4.0, "b@c": 6.0}
+    assert not clock.stopped
+
+
+def test_a_stage_that_stopped_at_a_safe_point_is_an_interruption() -> None:
+    clock = StageClock()
+    clock.feed(b"ERROR: failed to reproduce 'a': failed to run: python a.py, exited with 75\n")
+    assert clock.stopped
+
+
+def test_stages_that_ran_are_listed_with_their_times_and_then_none_runs(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    lock = project / "dvc.lock"
+    lock.write_text(lock.read_text()[: lock.read_text().index("  sum:")])
+    outcome = reproduce.reproduce(project, ["--no-run-cache"])
+    assert outcome.code == 0
+    assert "Running stage 'sum':" in capfd.readouterr().out
+    assert list(outcome.seconds) == ["sum"]
+    assert "1 stage ran" in outcome.ending.fact
+    log = json.loads((project / "logs" / "reproduce.json").read_text())
+    assert log["exit"] == 0
+    assert list(log["seconds"]) == ["sum"]
+    assert list(stage_seconds.known(project)) == ["sum"]
+    outcome = reproduce.reproduce(project, [])
+    assert (outcome.code, outcome.seconds) == (0, {})
+    assert "Nothing ran" in outcome.ending.fact
+
+
+def test_a_failing_stage_fails_with_its_own_words(
+    project: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    text = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").write_text(text.replace("mkdir -p results/sum", "echo too bad; exit 3"))
+    outcome = reproduce.reproduce(project, [])
+    assert outcome.code == 1
+    assert outcome.ending.verdict == "wrong"
+    assert "failed" in outcome.ending.fact
+    assert "too bad" in capfd.readouterr().out
+    assert "sum" not in stage_seconds.known(project)
+
+
+def test_a_terminated_run_ends_its_stage_and_exits_75(project: Path) -> None:
+    (project / "sleeper.py").write_text(SLEEPER)
+    text = (project / "dvc.yaml").read_text()
+    sleep = f"exec {sys.executable} sleeper.py"
+    (project / "dvc.yaml").write_text(text.replace("mkdir -p results/sum &&", f"{sleep} #"))
+    with subprocess.Popen(
+        command(project), stdout=subprocess.PIPE, text=True, env=environment()
+    ) as child:
+        assert child.stdout is not None
+        assert any("sleeping" in line for line in child.stdout)
+        child.send_signal(signal.SIGTERM)
+        rest = child.stdout.read()
+        assert child.wait() == 75
+    assert "Interrupted." in rest
+    assert "sum" in rest
+
+
+def test_on_a_terminal_the_stages_have_one_too(project: Path) -> None:
+    text = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").write_text(
+        text.replace("mkdir -p results/sum", "test -t 1 && echo really && mkdir -p results/sum")
+    )
+    child, descriptor = pty.fork()
+    if child == 0:
+        os.execve(sys.executable, command(project), environment())
+    said, deadline = b"", time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            chunk = os.read(descriptor, 4096)
+        except OSError:
+            break
+        said += chunk
+    _, status = os.waitpid(child, 0)
+    os.close(descriptor)
+    assert os.waitstatus_to_exitcode(status) == 0, said.decode()
+    assert b"really" in said
+    assert b"1 stage ran" in said

@@ -1,0 +1,413 @@
+"""Backups of a small project into folders that pass for other machines."""
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lifeboat import items
+from lifeboat.proof import manifests, receipts
+from lifeboat.remotes import remote
+from lifeboat.remotes.bucket import open_bucket
+from lifeboat.saving import backup, partial, stopping
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
+
+TOKEN = "hf_" + "aB3" * 11
+CLI = [str(Path(sys.executable).with_name("backtracking"))]
+
+
+def git(root: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def facts(found: list[items.Item], verdict: str) -> str:
+    return "\n".join(item.fact for item in found if item.verdict == verdict)
+
+
+@pytest.fixture
+def there(project: Path, tmp_path: Path) -> Path:
+    """A bare repository, the git remote of the project."""
+    git(tmp_path, "init", "--quiet", "--bare", "there.git")
+    git(project, "remote", "add", "origin", str(tmp_path / "there.git"))
+    return tmp_path / "there.git"
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders are on other machines."""
+    monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
+
+
+def objects(folder: Path) -> set[str]:
+    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def shard(project: Path, key: str) -> None:
+    folder = project / ".cache" / "store" / "activations"
+    path = folder / f"{key}.safetensors"
+    artifacts.write_bytes(path, key.encode() * 100)
+    record = {"key": key, "file": path.name, "sha256": artifacts.sha256_file(path)}
+    artifacts.write_json(folder / f"{key}.json", record)
+
+
+def begin_extraction(project: Path) -> None:
+    """A third stage of the pipeline that has made two shards and has not finished."""
+    text = (project / "dvc.yaml").read_text()
+    stage = "    cmd: sleep 9\n    deps: [data/raw/numbers]\n"
+    text += f"  extract:\n{stage}    outs: [data/interim/activations/base]\n"
+    (project / "dvc.yaml").write_text(text)
+    git(project, "commit", "--quiet", "--all", "--message", "Extract")
+    shard(project, "aa")
+    shard(project, "bb")
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_all_of_it_is_saved_and_proven_and_a_second_backup_adds_nothing(
+    project: Path, there: Path, tmp_path: Path
+) -> None:
+    found = backup.backup(project)
+    assert items.proven(found), facts(found, "wrong")
+    assert "All 5 objects that dvc.lock names are in" in facts(found, "ok")
+    assert git(there, "rev-parse", "main") == git(project, "rev-parse", "HEAD")
+    assert git(project, "status", "--porcelain") == ""
+    (receipt,) = (project / "runs").glob("*/receipt.json")
+    value = json.loads(receipt.read_text())
+    assert value["proven"] is True
+    assert value["branch"] == "main"
+    assert value["commit"] == git(project, "rev-parse", "HEAD~1")
+    assert value["n_objects"] == 5
+    held = objects(tmp_path / "remote")
+    assert len([key for key in held if key.startswith("receipts/")]) == 1
+    before, head = list((project / "runs").iterdir()), git(project, "rev-parse", "HEAD")
+    found = backup.backup(project)
+    assert items.proven(found)
+    assert "holds, and was proven again" in facts(found, "ok")
+    assert list((project / "runs").iterdir()) == before
+    assert git(project, "rev-parse", "HEAD") == head
+    assert objects(tmp_path / "remote") == held
+    (project / "params.yaml").write_text("seed: 2\n")
+    git(project, "commit", "--quiet", "--all", "--message", "Another seed")
+    assert items.proven(backup.backup(project))
+    assert len(list((project / "runs").iterdir())) == 2
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_dirty_tree_goes_aside_with_its_snapshot_and_receipt(project: Path, there: Path) -> None:
+    (project / "params.yaml").write_text("seed: 2\n")
+    git(project, "add", "params.yaml")
+    (project / "params.yaml").write_text("seed: 3\n")
+    index, head = (project / ".git" / "index").read_bytes(), git(project, "rev-parse", "HEAD")
+    found = backup.backup(project)
+    assert items.proven(found), facts(found, "wrong")
+    assert (project / ".git" / "index").read_bytes() == index
+    assert git(project, "rev-parse", "HEAD") == head
+    assert git(there, "show", "wip/main:params.yaml") == "seed: 3"
+    assert "receipt.json" in git(there, "ls-tree", "-r", "--name-only", "wip/main")
+    n_commits = git(there, "rev-list", "--count", "wip/main")
+    assert items.proven(backup.backup(project))
+    assert git(there, "rev-list", "--count", "wip/main") == n_commits
+    assert (project / ".git" / "index").read_bytes() == index
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_secret_is_left_out_and_named_and_the_rest_is_saved(project: Path, there: Path) -> None:
+    (project / "notes.md").write_text(f"{TOKEN}\n")
+    (project / "good.md").write_text("fine\n")
+    found = backup.backup(project)
+    assert not items.proven(found)
+    assert "notes.md, line 1" in facts(found, "wrong")
+    assert "All 5 objects" in facts(found, "ok")
+    names = git(there, "ls-tree", "-r", "--name-only", "wip/main").splitlines()
+    assert "good.md" in names
+    assert "notes.md" not in names
+    assert TOKEN not in git(there, "log", "--all", "--patch")
+    assert TOKEN not in str(found)
+
+
+def test_remotes_on_this_machine_are_said_loudly_and_nothing_is_called_proven(
+    project: Path, there: Path
+) -> None:
+    found = backup.backup(project)
+    assert not items.proven(found)
+    assert "THE CODE IS ONLY ON THIS MACHINE" in facts(found, "wrong")
+    assert "THE DATA IS ONLY ON THIS MACHINE" in facts(found, "wrong")
+    newest = receipts.newest(project)
+    assert newest
+    assert newest[1].proven is False
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_without_a_remote_for_one_side_the_other_is_saved(
+    project: Path, there: Path, tmp_path: Path
+) -> None:
+    git(project, "remote", "remove", "origin")
+    found = backup.backup(project)
+    assert "git has no remote" in facts(found, "wrong")
+    assert "All 5 objects" in facts(found, "ok")
+    git(project, "remote", "add", "origin", str(there))
+    config = (project / ".dvc" / "config").read_text()
+    (project / ".dvc" / "config").write_text(config.replace("    remote = local\n", ""))
+    found = backup.backup(project, "No remote for data")
+    assert "NO DATA IS SAVED" in facts(found, "wrong")
+    assert git(there, "rev-parse", "main") == git(project, "rev-parse", "HEAD")
+
+
+@pytest.mark.usefixtures("elsewhere", "there")
+def test_parts_of_an_unfinished_stage_are_saved_and_told(project: Path) -> None:
+    begin_extraction(project)
+    found = backup.backup(project)
+    assert items.proven(found), facts(found, "wrong")
+    assert "Stage `extract` has not finished: NOT SAVED but for its parts, 4 files" in facts(
+        found, "warning"
+    )
+    (index,) = partial.read_indexes(open_bucket(project))
+    assert {part.path for part in index.parts} == {
+        f"activations/{key}.{kind}" for key in ("aa", "bb") for kind in ("safetensors", "json")
+    }
+    assert {part.stage for part in index.parts} == {"extract"}
+    assert index.branch == "main"
+    shard(project, "cc")
+    backup.backup(project)
+    (index,) = partial.read_indexes(open_bucket(project))
+    assert len(index.parts) == 6
+
+
+@pytest.mark.usefixtures("elsewhere", "there")
+def test_a_shard_that_was_altered_is_named_and_not_called_saved(project: Path) -> None:
+    begin_extraction(project)
+    path = project / ".cache" / "store" / "activations" / "aa.safetensors"
+    path.write_bytes(b"x" * 200)
+    found = backup.backup(project)
+    assert "NOT SAVED: activations/aa.safetensors" in facts(found, "wrong")
+    (index,) = partial.read_indexes(open_bucket(project))
+    assert "activations/bb.safetensors" in {part.path for part in index.parts}
+
+
+@pytest.mark.usefixtures("elsewhere", "there")
+def test_a_running_stage_without_parts_is_work_that_would_be_lost(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_extraction(project)
+    for path in (project / ".cache" / "store" / "activations").iterdir():
+        path.unlink()
+    found = backup.backup(project)
+    assert "Stage `extract` has not finished, and it has no parts" in facts(found, "warning")
+    monkeypatch.setattr(stopping, "stages", lambda _root: [(None, "extract")])
+    found = backup.backup(project)
+    assert "WHAT IT HAS DONE SO FAR IS NOT SAVED" in facts(found, "wrong")
+
+
+@pytest.mark.usefixtures("elsewhere", "there")
+def test_what_dvc_believes_to_be_there_and_is_not_is_sent(project: Path, tmp_path: Path) -> None:
+    backup.backup(project)
+    held = [path for path in (tmp_path / "remote" / "files").rglob("*") if path.is_file()]
+    gone, cut = sorted(path for path in held if path.suffix != ".dir")[:2]
+    gone.unlink()
+    cut.chmod(0o644)
+    cut.write_bytes(b"")
+    found = backup.backup(project)
+    assert items.proven(found), facts(found, "wrong")
+    assert "Sent now, object by object: 2." in facts(found, "ok")
+    assert gone.exists()
+    assert cut.stat().st_size > 0
+
+
+@pytest.mark.usefixtures("elsewhere", "there")
+def test_a_damaged_cache_object_is_named_with_stage_and_path_and_the_rest_is_saved(
+    project: Path, tmp_path: Path
+) -> None:
+    good = project / "results" / "sum" / "sum.txt"
+    oid = hashlib.md5(good.read_bytes()).hexdigest()
+    for path in (good, project / ".dvc" / "cache" / manifests.key(oid)):
+        path.chmod(0o644)
+        path.write_text("damaged\n")
+    found = backup.backup(project)
+    assert not items.proven(found)
+    said = facts(found, "wrong")
+    assert "`results/sum/sum.txt`" in said
+    assert "stage `sum`" in said
+    assert "does not hash to its name" in said
+    assert "3 of 5 objects" in facts(found, "warning")
+    held = objects(tmp_path / "remote")
+    assert len([key for key in held if key.startswith("files/")]) == 3
+    newest = receipts.newest(project)
+    assert newest
+    assert len(newest[1].missing) == 2
+    assert newest[1].proven is False
+
+
+def test_outside_git_nothing_is_saved(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a git repository"):
+        backup.backup(tmp_path)
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that takes connections and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.mark.slow
+def test_with_a_remote_that_hangs_the_process_ends_by_the_deadline_and_names_what_is_lost(
+    project: Path, there: Path, silent: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_extraction(project)
+    remote.set_default(project, "s3://study/data", f"http://127.0.0.1:{silent}")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing-testing")
+    start = time.monotonic()
+    command = [*CLI, "--root", str(project), "backup", "--json", "--deadline", "8s"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert time.monotonic() - start < 9
+    assert done.returncode == 1, done.stderr
+    found = [items.Item(**item) for item in json.loads(done.stdout)["items"]]
+    said = facts(found, "wrong")
+    assert "no end within the time" in said
+    for name in ("activations/aa.safetensors", "activations/bb.json", "results/sum", "`numbers`"):
+        assert name in said, said
+    assert "wip/main" in git(there, "branch", "--list", "wip/main")
+
+
+@pytest.mark.slow
+def test_with_a_deadline_everything_that_fits_is_saved(
+    project: Path, there: Path, tmp_path: Path
+) -> None:
+    begin_extraction(project)
+    command = [*CLI, "--root", str(project), "backup", "--deadline", "5m"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "All 5 objects" in done.stdout, done.stdout + done.stderr
+    assert "its parts, 4 files" in done.stdout
+    assert "TIME WAS UP" not in done.stdout
+    assert git(there, "rev-parse", "main") == git(project, "rev-parse", "HEAD")
+
+
+@pytest.mark.slow
+def test_two_backups_at_once_both_end_and_nothing_is_lost(
+    project: Path, there: Path, tmp_path: Path
+) -> None:
+    begin_extraction(project)
+    (project / "good.md").write_text("fine\n")
+    command = [*CLI, "--root", str(project), "backup", "--json"]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        out = process.communicate(timeout=120)[0]
+        found = [items.Item(**item) for item in json.loads(out)["items"]]
+        wrong = [item.fact for item in found[:-1] if item.verdict == "wrong"]
+        assert all("ONLY ON THIS MACHINE" in fact for fact in wrong), wrong
+        assert found[-1].fact.startswith("NOT ALL IS SAVED")
+        assert "All 5 objects" in facts(found, "ok")
+    assert git(there, "show", "wip/main:good.md") == "fine"
+    (index,) = partial.read_indexes(open_bucket(project))
+    assert len(index.parts) == 4
+
+
+KILLED = """\
+import os, signal, sys
+from pathlib import Path
+from backtracking import artifacts
+from backtracking.operations import backup
+from backtracking.operations.git import refs, wip
+from backtracking.operations.parts import partial
+from backtracking.operations.proof import receipts
+from backtracking.operations.remotes import bucket, remote
+from backtracking.operations.saving import jobs
+remote.same_disk = lambda *_folders: False
+root = Path(sys.argv[1])
+jobs.run.__defaults__ = (1,)
+FOLDER = bucket.Folder
+POINTS = [
+    (artifacts, "write_text", 3), (wip, "_update", 1), (wip, "_commit_here", 1),
+    (refs, "_send", 1), (refs, "_landed", 1), (FOLDER, "_send", 1), (FOLDER, "_send", 3),
+    (FOLDER, "_arrived", 2), (FOLDER, "_send", 3), (partial, "write_index", 1),
+    (receipts, "send", 1), (receipts, "write", 1), (wip, "_commit_here", 1),
+]
+for owner, name, nth in POINTS:
+    child = os.fork()
+    if not child:
+        action, n_calls = getattr(owner, name), 0
+        def patched(*arguments, **options):
+            global n_calls
+            n_calls += 1
+            if n_calls == nth:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return action(*arguments, **options)
+        setattr(owner, name, patched)
+        backup.backup(root)
+        os._exit(0)
+    print(name, nth, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("elsewhere")
+def test_killed_at_any_point_nothing_is_half_there_and_the_next_backup_completes_it(
+    project: Path, there: Path, tmp_path: Path
+) -> None:
+    begin_extraction(project)
+    command = [sys.executable, "-c", KILLED, str(project)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    ends = [int(line.split()[-1]) for line in done.stdout.splitlines()]
+    assert ends == [-signal.SIGKILL] * 13, done.stdout
+    found = backup.backup(project)
+    assert items.proven(found), facts(found, "wrong")
+    bucket = open_bucket(project)
+    (index,) = partial.read_indexes(bucket)
+    assert partial.absent(index.parts, bucket) == []
+    assert git(there, "rev-parse", "main") == git(project, "rev-parse", "HEAD")
+    assert git(project, "fsck", "--no-dangling", "--no-progress") == ""
+    assert items.proven(backup.backup(project))
+
+
+@pytest.mark.slow
+def test_a_backup_beside_a_running_repro_disturbs_neither(project: Path, there: Path) -> None:
+    text = (project / "dvc.yaml").read_text()
+    command = "touch running && sleep 6 && mkdir -p results/long && echo 1 > results/long/one"
+    text += f"  long:\n    cmd: {command}\n    outs: [results/long]\n"
+    (project / "dvc.yaml").write_text(text)
+    repro = subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=project)
+    while not (project / "running").exists():
+        time.sleep(0.05)
+    (project / "running").unlink()
+    for _ in range(2):
+        found = backup.backup(project)
+        assert "All 5 objects" in facts(found, "ok")
+        assert "Stage `long` has not finished" in facts(found, "warning")
+    assert repro.poll() is None
+    assert repro.wait() == 0
+    assert (project / "results" / "long" / "one").exists()
+    found = backup.backup(project)
+    assert "All 6 objects" in facts(found, "ok")
+    assert os.path.exists(project / "dvc.lock")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("elsewhere", "there")
+def test_in_remotes_of_every_kind_all_is_proven_once_and_mended_after(placed: Path) -> None:
+    begin_extraction(placed)
+    found = backup.backup(placed)
+    assert items.proven(found), facts(found, "wrong")
+    bucket = open_bucket(placed)
+    held = {stored.key for stored in bucket.list("")}
+    assert len([key for key in held if key.startswith("files/md5/")]) == 5
+    assert len([key for key in held if key.startswith("partial/sha256/")]) == 4
+    found = backup.backup(placed)
+    assert "holds, and was proven again" in facts(found, "ok")
+    assert {stored.key for stored in bucket.list("")} == held
+    for prefix in ("files/md5/", "partial/sha256/"):
+        bucket.write(next(key for key in sorted(held) if key.startswith(prefix)), b"cut")
+    found = backup.backup(placed, seconds=60)
+    assert items.proven(found), facts(found, "wrong")
+    assert {stored.key for stored in bucket.list("")} >= held
+    (index,) = partial.read_indexes(bucket)
+    assert partial.absent(index.parts, bucket) == []

@@ -1,0 +1,121 @@
+from pathlib import Path
+
+import pytest
+
+from backtracking.runtime import params, profile
+from lifeboat.stage.errors import UserError
+
+PARAMS = """\
+# The study.
+seed: 7  # of everything
+
+models:
+  base:
+    hub: null   # none: train it
+    revision: "abc"
+  reasoning: {hub: null, revision: 'x'}
+steer:
+  # doses
+  doses: [-1.0, 0.5, 1e-3]  # multiples of the norm
+  layers: all
+  names:
+    - a   # first
+    - b
+  lr: 3e-3
+  on: true
+  offset: 1
+
+# the end
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    return tmp_path
+
+
+def overlay(root: Path, text: str, name: str = "small") -> None:
+    (root / "configs" / f"{name}.yaml").write_text(text)
+
+
+def test_an_empty_overlay_changes_no_byte() -> None:
+    assert profile.merged(PARAMS, {}, "x") == (PARAMS, [])
+
+
+def test_values_change_in_place_and_every_other_line_stays(root: Path) -> None:
+    overlay(root, "seed: 8\nsteer:\n  lr: 1.0e-5\n  doses: [2.0]\nmodels: {base: {hub: org/m}}\n")
+    items = profile.use(root, "small")
+    written = (root / "params.yaml").read_text()
+    before, after = PARAMS.splitlines(), written.splitlines()
+    assert len(before) == len(after)
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert [new.split("#")[0].rstrip() for _old, new in changed] == [
+        "seed: 8",
+        "    hub: org/m",
+        "  doses: [2.0]",
+        "  lr: 1e-05",
+    ]
+    assert [old.partition("#")[2] for old, _new in changed] == [
+        new.partition("#")[2] for _old, new in changed
+    ]
+    assert "4 values" in items[0].fact
+    assert params.read(root / "params.yaml")["steer"]["lr"] == 1e-5
+
+
+def test_a_list_is_replaced_as_a_whole(root: Path) -> None:
+    overlay(root, "steer: {names: [x, y, z], layers: [1, 2]}\n")
+    profile.use(root, "small")
+    steer = params.read(root / "params.yaml")["steer"]
+    assert (steer["names"], steer["layers"]) == (["x", "y", "z"], [1, 2])
+
+
+def test_using_a_profile_twice_is_using_it_once(root: Path) -> None:
+    overlay(root, "steer: {names: [x], layers: [1, 2], on: false}\nseed: 9\n")
+    profile.use(root, "small")
+    once = (root / "params.yaml").read_bytes()
+    stat = (root / "params.yaml").stat()
+    items = profile.use(root, "small")
+    assert (root / "params.yaml").read_bytes() == once
+    assert (root / "params.yaml").stat().st_ino == stat.st_ino
+    assert "already" in items[0].fact
+
+
+def test_true_is_not_one(root: Path) -> None:
+    overlay(root, "steer: {offset: true}\n")
+    profile.use(root, "small")
+    assert params.read(root / "params.yaml")["steer"]["offset"] is True
+
+
+def test_nothing_becomes_null_and_null_becomes_something(root: Path) -> None:
+    overlay(root, "models: {base: {revision: null, hub: m}}\n")
+    profile.use(root, "small")
+    assert params.read(root / "params.yaml")["models"]["base"] == {"hub": "m", "revision": None}
+    assert "revision: null" in (root / "params.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("steer: {dose: [1]}\n", r"no key `steer.dose`. Did you mean `steer.doses`\?"),
+        ("models: {bass: {}}\n", r"no key `models.bass`. Did you mean `models.base`\?"),
+        ("zzz: 1\n", r"no key `zzz`. Valid keys: seed, models, steer"),
+        ("steer: 3\n", r"`steer` is the value 3, and in params.yaml it is a section"),
+        ("seed: {a: 1}\n", r"`seed` is a section, and in params.yaml it is the value 7"),
+        ("seed: [\n", r"small.yaml is not YAML"),
+    ],
+)
+def test_an_overlay_that_does_not_fit_writes_nothing(root: Path, text: str, expected: str) -> None:
+    overlay(root, text)
+    with pytest.raises(UserError, match=expected):
+        profile.use(root, "small")
+    assert (root / "params.yaml").read_text() == PARAMS
+
+
+def test_an_unknown_profile_names_the_nearest(root: Path) -> None:
+    overlay(root, "seed: 1\n")
+    with pytest.raises(UserError, match=r"no overlay configs/smal.yaml. Did you mean `small`\?"):
+        profile.use(root, "smal")
+    with pytest.raises(UserError, match="There are: small"):
+        profile.use(root, "../params")
