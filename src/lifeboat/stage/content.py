@@ -26,7 +26,11 @@ NOT_IN_KEY = MappingProxyType({_MARK: True})
 """`field(metadata=NOT_IN_KEY)`: a field of a dataclass that no result depends on."""
 
 _PLAIN = {bool, bytes, float, int, str, type(None)}
-_EMPTY = (make_dataclass("Record", ()), namedtuple("Pair", ()), Enum("Choice", ()))
+_EMPTY = (
+    make_dataclass("Record", (), frozen=True, order=True, slots=True),
+    namedtuple("Pair", ()),
+    Enum("Choice", ()),
+)
 _NO_METHODS = {"__post_init__"}.union(*map(vars, _EMPTY))
 
 
