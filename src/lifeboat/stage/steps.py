@@ -10,7 +10,7 @@ _N_KEPT = 2
 
 
 class Steps:
-    """The kept states of one unit that is being made: files `<key>.<step>` beside it.
+    """The kept states of one unit that this process is making: files `<key>.<step>` beside it.
 
     Args:
         shelf: of the out.
@@ -26,6 +26,7 @@ class Steps:
         for step in reversed(self._shelf.numbers(self._key)):
             if path := self._shelf.find(self._name(step)):
                 return step, pack.read(path, self._types)
+            self._shelf.discard(self._name(step))
         return None
 
     def keep(self, step: int, state: Any) -> None:

@@ -100,8 +100,12 @@ class Units:
                 and where a file of the store holds what no unit may.
             TypeError: where the value is of another type.
         """
-        path = self._obtain(out, key, SUFFIX, lambda fresh: write(fresh, make(), self.types))
-        return read(path, self.types)
+
+        def add(shelf: Shelf) -> Path:
+            value = make()
+            return shelf.add(key, SUFFIX, lambda fresh: write(fresh, value, self.types))
+
+        return read(self._obtain(out, key, add), self.types)
 
     def file(
         self, out: str, key: str, make: Callable[[Path], object], suffix: str = SUFFIX
@@ -111,7 +115,7 @@ class Units:
         Raises:
             UserError: as `get`.
         """
-        return self._obtain(out, key, suffix, make)
+        return self._obtain(out, key, lambda shelf: shelf.add(key, suffix, make))
 
     def resume(self, out: str, key: str, make: Callable[[Steps], R]) -> R:
         """As `get`, for long work that keeps its state now and then, and goes on from there.
@@ -124,14 +128,16 @@ class Units:
         steps.clear()
         return found
 
-    def _obtain(self, out: str, key: str, suffix: str, fill: Callable[[Path], object]) -> Path:
+    def _obtain(self, out: str, key: str, add: Callable[[Shelf], Path]) -> Path:
         _require_key(key)
         shelf = self._shelf(out)
         if found := shelf.find(key):
             return found
         with claimed(shelf.folder, key):
-            # Another process may have made it while this one waited.
-            return shelf.find(key) or shelf.add(key, suffix, fill)
+            if found := shelf.find(key):  # another process made it while this one waited
+                return found
+            shelf.discard(key)
+            return add(shelf)
 
     def _shelf(self, out: str) -> Shelf:
         if not _OUT.fullmatch(out):

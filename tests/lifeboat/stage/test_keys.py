@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifeboat.stage import units as units_module
@@ -163,6 +163,7 @@ nested = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(nested, nested)
 def test_digests_agree_exactly_where_contents_do(one: object, other: object) -> None:
     # repr tells types apart, 0.0 from -0.0, and takes NaN for equal to NaN.

@@ -1,5 +1,6 @@
 """Units in real processes: nothing is made twice, nothing old or broken is taken for new."""
 
+import os
 import re
 import time
 from pathlib import Path
@@ -137,9 +138,10 @@ def test_the_first_time_gives_the_bytes_in_the_layout_of_the_second(units: Units
 
 
 def test_a_file_can_be_a_unit_and_be_linked_into_an_out(units: Units, tmp_path: Path) -> None:
-    path = units.file("models/tiny", KEY, lambda fresh: fresh.write_text("weights"), ".txt")
+    path = units.file("models/tiny", KEY, lambda fresh: fresh.write_text("weights"), ".tar.gz")
     assert path.parent == tmp_path / ".cache" / "store" / "models" / "tiny"
-    assert path == units.file("models/tiny", KEY, lambda fresh: pytest.fail("it is there"), ".txt")
+    again = units.file("models/tiny", KEY, lambda fresh: pytest.fail("it is there"), ".tar.gz")
+    assert path == again
     artifacts.link_or_copy(path, tmp_path / "models" / "tiny" / "weights.txt")
     assert path.stat().st_nlink == 2
 
@@ -154,10 +156,23 @@ def test_a_queued_experiment_shares_the_store_of_the_live_project(
 def test_what_fails_leaves_nothing_and_gives_its_claim_back(units: Units) -> None:
     with pytest.raises(ZeroDivisionError):
         units.get(OUT, KEY, lambda: 1 / 0)
+    with pytest.raises(FileNotFoundError):
+        units.get(OUT, KEY, lambda: Path("nowhere").read_bytes())
     with pytest.raises(TypeError, match=r"result\['a'\] is of the type builtins:object"):
         units.get(OUT, KEY, lambda: {"a": object()})
     assert [path.name for path in (units.store / OUT).iterdir()] == [".claims"]
     assert units.get(OUT, KEY, lambda: 7) == 7
+
+
+def test_what_killed_runs_left_goes_after_a_day(units: Units) -> None:
+    units.get(OUT, KEY, lambda: 1)
+    folder = units.store / OUT
+    for name, days in ((".old", 2), (".young", 0), (".claims", 2)):
+        (folder / name).touch()
+        then = time.time() - days * 86_400 - 9
+        os.utime(folder / name, (then, then))
+    Units(units.store.parents[1], ["lifeboat"]).get(OUT, KEY, lambda: pytest.fail("it is there"))
+    assert sorted(path.name for path in folder.glob(".*")) == [".claims", ".young"]
 
 
 @pytest.mark.parametrize(
