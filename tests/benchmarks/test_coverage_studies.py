@@ -5,6 +5,12 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+
+from backtracking.directions import estimator
+from backtracking.directions.estimator import Contrast
+from backtracking.statistics import auroc, bootstrap, corrected, nulls
+from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.jackknife import auroc_interval
 from benchmarks.coverage_studies import (
     STUDIES,
     Effects,
@@ -15,12 +21,6 @@ from benchmarks.coverage_studies import (
     covers,
     draw_problems,
 )
-
-from backtracking.directions import estimator
-from backtracking.directions.estimator import Contrast
-from backtracking.statistics import auroc, bootstrap, corrected, nulls
-from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.statistics.jackknife import auroc_interval
 
 N = 200
 LIMITS = range(183, 197)

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from benchmarks.coverage_studies import Scores, covers
 
 from backtracking.statistics import auroc, bootstrap
 from backtracking.statistics.bootstrap import Interval
@@ -13,6 +12,7 @@ from backtracking.statistics.jackknife import (
     jackknife_interval,
     leave_one_out,
 )
+from benchmarks.coverage_studies import Scores, covers
 
 
 def test_of_a_mean_it_is_students_interval() -> None:

@@ -1,0 +1,85 @@
+"""The files of one out's units. A name says what a file is and the hash of its bytes.
+
+So one rename makes a whole unit, `<name>.<sha256><suffix>`, and any reader can tell whether it is
+what it was.
+"""
+
+import contextlib
+import os
+import re
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from backtracking import artifacts
+from lifeboat.stage import claims
+
+_STALE_S = 24 * 3600
+
+
+class Shelf:
+    """The units of an out.
+
+    Args:
+        folder: made when the first one is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._sweep()
+
+    def numbers(self, name: str) -> list[int]:
+        """The numbers n, in order, of which there is a file `<name>.<n>`, whole or not."""
+        pattern = rf"{re.escape(name)}\.([0-9]+)\.[0-9a-f]{{64}}(\.\w+)+"
+        return sorted({int(match[1]) for _file, match in self._matching(pattern)})
+
+    def find(self, name: str) -> Path | None:
+        """The whole file of a name: one whose bytes are what its own name says."""
+        for path, sha256 in self._files(name):
+            with contextlib.suppress(FileNotFoundError):  # another process makes it anew
+                if artifacts.sha256_file(path) == sha256:
+                    return path
+        return None
+
+    def add(self, name: str, suffix: str, fill: Callable[[Path], object]) -> Path:
+        """The file that `fill` writes, under its name.
+
+        Raises:
+            UserError: where the disk is full or the folder may not be written.
+        """
+        staged = self.folder / f".{name}.{os.getpid()}.{threading.get_ident()}"
+        with artifacts.new_file(staged) as fresh:
+            fill(fresh)
+        path = self.folder / f"{name}.{artifacts.sha256_file(staged)}{suffix}"
+        os.replace(staged, path)
+        return path
+
+    def discard(self, name: str) -> None:
+        """Removes what has a name and is not whole, and says so; call it with the name claimed."""
+        for path, _sha256 in self._files(name):
+            said = f"{path} is truncated or altered, and is made again."
+            print(said, file=sys.stderr, flush=True)
+            path.unlink(missing_ok=True)
+
+    def remove(self, name: str) -> None:
+        """Removes what has a name."""
+        for path, _sha256 in self._files(name):
+            path.unlink(missing_ok=True)
+
+    def _files(self, name: str) -> list[tuple[Path, str]]:
+        pattern = rf"{re.escape(name)}\.([0-9a-f]{{64}})(\.\w+)+"
+        return [(self.folder / file, match[1]) for file, match in self._matching(pattern)]
+
+    def _matching(self, pattern: str) -> list[tuple[str, re.Match[str]]]:
+        listed = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
+        return [(one, match) for one in listed if (match := re.fullmatch(pattern, one))]
+
+    def _sweep(self) -> None:
+        """Removes temporary files that a killed run left a day ago or earlier."""
+        for path in self.folder.glob(".*"):
+            if path.name == claims.FILE or not path.is_file():
+                continue
+            if time.time() - path.lstat().st_mtime > _STALE_S:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,202 @@
+"""The one store of expensive work: each piece is made once, and found again by what it depends on.
+
+A unit of an out lies in `.cache/store/<out>/`, outside every out, so that DVC never deletes it, and
+stays there until the store is pruned. Its key is the content of the inputs, the versions of the
+libraries that compute, and the code behind it: an edited docstring changes no key, an edited
+constant those of all that imports it. A killed run loses the unit in hand, and several processes
+share the work.
+"""
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from types import FunctionType, MethodType
+from typing import Any, TypeVar
+
+from backtracking.errors import UserError
+
+from lifeboat.stage.claims import claimed
+from lifeboat.stage.content import Contents
+from lifeboat.stage.fingerprint import code_of
+from lifeboat.stage.names import Types, module_of, name_of
+from lifeboat.stage.pack import FORMAT, SUFFIX, read, write
+from lifeboat.stage.shelf import Shelf
+from lifeboat.stage.steps import Steps
+
+R = TypeVar("R")
+
+LIBRARIES = ("torch", "transformers", "numpy")
+"""Libraries whose versions the last bits of a result depend on."""
+
+_OUT = re.compile(r"\w[\w.@-]*(/\w[\w.@-]*)*")
+_KEY = re.compile(r"[0-9a-f]{64}")
+
+
+class Units:
+    """The units of a project.
+
+    Args:
+        root: the project; in a queued experiment DVC_ROOT is the live one, whose store is shared.
+        packages: top-level packages of ours: their code is part of keys, and their dataclasses and
+            named tuples may stand in units.
+        types: further classes that may.
+    """
+
+    def __init__(self, root: Path, packages: Sequence[str], types: Sequence[type] = ()) -> None:
+        self.store = Path(os.environ.get("DVC_ROOT", root)) / ".cache" / "store"
+        self.types = Types(tuple(packages), tuple(types))
+        self._code = code_of(tuple(packages))
+        self._contents = Contents(self._code)
+        self._shelves: dict[str, Shelf] = {}
+
+    def key(self, make: Callable[..., Any], *inputs: Any, ignoring: Sequence[str] = ()) -> str:
+        """The key of what a function makes of its inputs.
+
+        Args:
+            make: a function or method of our packages, or a `functools.partial` of one, whose
+                arguments are inputs. It may not be nested in a function, where it could see more
+                than it is given.
+            inputs: what else the result depends on.
+            ignoring: names of arguments of `make` on which no result depends, such as callbacks of
+                progress. A field of a dataclass is left out by `content.NOT_IN_KEY`.
+
+        Raises:
+            TypeError: for another `make`, and for an input without content of its own.
+        """
+        function, arguments = _taken_apart(make)
+        module = module_of(function)
+        if module not in self._code:
+            ours = ", ".join(self._code.packages)
+            raise TypeError(f"{name_of(function)} is not defined in a module of {ours}.")
+        if unknown := set(ignoring) - set(inspect.signature(function).parameters):
+            raise TypeError(f"{name_of(function)} has no arguments {sorted(unknown)} to ignore.")
+        decisive = {name: one for name, one in arguments.items() if name not in ignoring}
+        named = sorted(decisive.items()) + [("inputs", inputs)]
+        digests = [f"{name} {self._contents.digest(one, name).hex()}" for name, one in named]
+        code = self._code.fingerprint(module)
+        lines = [FORMAT, name_of(function), code, *_versions(), *digests]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+    def get(self, out: str, key: str, make: Callable[[], R]) -> R:
+        """What `make` returns, made only if no whole unit has it.
+
+        It always is what was read back from the unit, so that a run that finds its units computes
+        on the same bytes, in the same layout, as the run that made them.
+
+        Args:
+            out: path of the out that it is for, relative to the project.
+            key: as `key` gives it.
+            make: makes a value that `pack.pack` can write.
+
+        Raises:
+            UserError: for an out or a key that is no plain name, where the unit cannot be written,
+                and where a file of the store holds what no unit may.
+            TypeError: where the value is of another type.
+        """
+
+        def add(shelf: Shelf) -> Path:
+            value = make()
+            return shelf.add(key, SUFFIX, lambda fresh: write(fresh, value, self.types))
+
+        return read(self._obtain(out, key, add), self.types)
+
+    def file(
+        self, out: str, key: str, make: Callable[[Path], object], suffix: str = SUFFIX
+    ) -> Path:
+        """As `get`, a file that `make` writes where it is told to: to be linked into an out.
+
+        Raises:
+            UserError: as `get`.
+        """
+        return self._obtain(out, key, lambda shelf: shelf.add(key, suffix, make))
+
+    def resume(self, out: str, key: str, make: Callable[[Steps], R]) -> R:
+        """As `get`, for long work that keeps its state now and then, and goes on from there.
+
+        The steps are removed once the unit stands.
+        """
+        _require_key(key)
+        steps = Steps(self._shelf(out), key, self.types)
+        found = self.get(out, key, lambda: make(steps))
+        steps.clear()
+        return found
+
+    def _obtain(self, out: str, key: str, add: Callable[[Shelf], Path]) -> Path:
+        _require_key(key)
+        shelf = self._shelf(out)
+        if found := shelf.find(key):
+            return found
+        with claimed(shelf.folder, key):
+            if found := shelf.find(key):  # another process made it while this one waited
+                return found
+            shelf.discard(key)
+            return add(shelf)
+
+    def _shelf(self, out: str) -> Shelf:
+        if not _OUT.fullmatch(out):
+            raise UserError(
+                f"{out!r:.80} is not the path of an out.",
+                "Name it as dvc.yaml does: relative to the project, with forward slashes.",
+            )
+        if out not in self._shelves:
+            self._shelves[out] = Shelf(self.store / out)
+        return self._shelves[out]
+
+
+def kept(
+    units: Units, out: str, job: Callable[[], R], ignoring: Sequence[str] = ()
+) -> Callable[[], R]:
+    """A job that is loaded where a unit of an out has what it returns, and is done otherwise.
+
+    Its key is computed at once, so that an input that no key can be made of is refused before any
+    job begins. Give such jobs to `run_side_by_side`.
+
+    Args:
+        units: the store.
+        out: path of the out that the job works for, relative to the project.
+        job: as `make` of `Units.key`.
+        ignoring: names of its arguments that no result depends on.
+
+    Raises:
+        TypeError: as `Units.key`.
+    """
+    return partial(units.get, out, units.key(job, ignoring=ignoring), job)
+
+
+def _taken_apart(make: Callable[..., Any]) -> tuple[FunctionType, dict[str, Any]]:
+    """The function behind `make`, and the arguments that it has been given, by name."""
+    given = make if isinstance(make, partial) else partial(make)
+    function, arguments = given.func, given.args
+    if isinstance(function, MethodType):
+        function, arguments = function.__func__, (function.__self__, *arguments)
+    function = inspect.unwrap(function)
+    is_named = isinstance(function, FunctionType) and "<" not in function.__qualname__
+    if not isinstance(function, FunctionType) or not is_named:
+        raise TypeError(
+            f"{function!r:.80} has no key of its own: give a function that a module defines by "
+            "`def`, not inside another one, or a `functools.partial` of it."
+        )
+    bound = inspect.signature(function).bind_partial(*arguments, **given.keywords)
+    return function, bound.arguments
+
+
+@functools.cache
+def _versions() -> tuple[str, ...]:
+    found = [f"python {sys.version_info.major}.{sys.version_info.minor}"]
+    for name in LIBRARIES:
+        with contextlib.suppress(PackageNotFoundError):
+            found.append(f"{name} {version(name)}")
+    return tuple(found)
+
+
+def _require_key(key: str) -> None:
+    if not _KEY.fullmatch(key):
+        raise UserError(f"{key!r:.80} is not the key of a unit.", "Take it from `Units.key`.")
