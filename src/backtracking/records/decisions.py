@@ -7,7 +7,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self, get_args
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
@@ -38,6 +38,8 @@ STRATA = ("value", "position", "length", "state", "n_before")
 
 EXACT = "exact"
 """The labeller that is the domain itself, whose sentences also know what was done (`Truth`)."""
+
+C = TypeVar("C", "Sentences", "Decisions")
 
 _CURE = "Label the traces again: `dvc --wait-for-lock repro label`."
 
@@ -218,11 +220,6 @@ class _Columns:
         """Number of rows."""
         return len(self)
 
-    def __getitem__(self, rows: np.ndarray) -> Self:
-        """The chosen rows, by mask or by number."""
-        columns = [field.name for field in fields(self) if field.name != "known_kinds"]
-        return replace(self, **{name: getattr(self, name)[rows] for name in columns})
-
     def codes(self, name: str) -> tuple[Int[np.ndarray, " n"], tuple[str, ...]]:
         """A column of words as codes into its sorted words; -1 where it is not known."""
         column = getattr(self, name)
@@ -257,6 +254,10 @@ class Sentences(_Columns):
 
     end: Int[np.ndarray, " n"]
     decides: Bool[np.ndarray, " n"]
+
+    def __getitem__(self, rows: np.ndarray) -> "Sentences":
+        """The chosen rows, by mask or by number."""
+        return _picked(self, rows)
 
     @classmethod
     def gather(
@@ -303,6 +304,10 @@ class Decisions(_Columns):
 
     position: Int[np.ndarray, " n"]
     n_before: Int[np.ndarray, " n"]
+
+    def __getitem__(self, rows: np.ndarray) -> "Decisions":
+        """The chosen rows, by mask or by number."""
+        return _picked(self, rows)
 
     @classmethod
     def gather(
@@ -448,6 +453,11 @@ def problem_numbers(traces: Sequence[Trace]) -> dict[str, int]:
     return found
 
 
+def _picked(columns: C, rows: np.ndarray) -> C:
+    names = [field.name for field in fields(columns) if field.name != "known_kinds"]
+    return replace(columns, **{name: getattr(columns, name)[rows] for name in names})
+
+
 def _common(
     records: Sequence[Sentence] | Sequence[Decision], traces: Sequence[Trace], states: Sequence[str]
 ) -> dict[str, Any]:
@@ -467,16 +477,20 @@ def _common(
         name: _numbers([getattr(truth, name) for truth in truths])
         for name in ("value", "written", "target", "valid")
     }
-    return words | numbers | {
-        "trace": _integers(rows),
-        "trace_id": _words([one.trace_id for one in records]),
-        "problem": _words([traces[row].problem_id for row in rows]),
-        "problem_number": _integers([number[traces[row].problem_id] for row in rows]),
-        "split": _words([traces[row].split for row in rows]),
-        "index": _integers([one.index for one in records]),
-        "start": _integers([one.start for one in records]),
-        "state": _words(states),
-    }
+    return (
+        words
+        | numbers
+        | {
+            "trace": _integers(rows),
+            "trace_id": _words([one.trace_id for one in records]),
+            "problem": _words([traces[row].problem_id for row in rows]),
+            "problem_number": _integers([number[traces[row].problem_id] for row in rows]),
+            "split": _words([traces[row].split for row in rows]),
+            "index": _integers([one.index for one in records]),
+            "start": _integers([one.start for one in records]),
+            "state": _words(states),
+        }
+    )
 
 
 def _stratify(

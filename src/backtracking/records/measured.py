@@ -69,25 +69,12 @@ def baseline() -> Arm:
 
 
 @dataclass(frozen=True)
-class Columns:
-    """What the columns of an array are.
-
-    Attributes:
-        axis: see `Axis`.
-        of: name of the array.
-    """
-
-    axis: Axis
-    of: str
-
-
-@dataclass(frozen=True)
 class Index:
     """All that a file says of its arrays.
 
     Attributes:
         target, run, arms, decisions, prefixes, pairs: as in `Measured`.
-        columns: of each array.
+        axis_by_array: what the columns of each array are.
     """
 
     target: str
@@ -96,7 +83,7 @@ class Index:
     decisions: tuple[str, ...]
     prefixes: tuple[str, ...]
     pairs: tuple[str, ...]
-    columns: tuple[Columns, ...]
+    axis_by_array: Mapping[str, Axis]
 
 
 @dataclass(frozen=True)
@@ -109,7 +96,7 @@ class Array:
     """
 
     axis: Axis
-    values: Float[np.ndarray, "arms *columns"]
+    values: Float[np.ndarray, "arms ..."]
 
 
 @dataclass(frozen=True)
@@ -147,7 +134,7 @@ class Measured:
         """The number of an arm."""
         return self.arms.index(arm)
 
-    def values(self, name: str, arm: Arm | None = None) -> Float[np.ndarray, "*columns"]:
+    def values(self, name: str, arm: Arm | None = None) -> Float[np.ndarray, "..."]:
         """An array by name, or its row of one arm."""
         values = self.arrays[name].values
         return values if arm is None else values[self.row(arm)]
@@ -159,7 +146,9 @@ class Measured:
         return [
             arm
             for arm in self.arms
-            if group in (None, arm.group) and dose in (None, arm.dose) and where in (None, arm.where)
+            if group in (None, arm.group)
+            and dose in (None, arm.dose)
+            and where in (None, arm.where)
         ]
 
     def with_only(self, arms: Sequence[int]) -> "Measured":
@@ -192,7 +181,6 @@ class Measured:
 
 def write_measured(path: Path, measured: Measured) -> None:
     """Writes one safetensors file, the index in its metadata."""
-    columns = tuple(Columns(one.axis, name) for name, one in sorted(measured.arrays.items()))
     index = Index(
         measured.target,
         measured.run,
@@ -200,7 +188,7 @@ def write_measured(path: Path, measured: Measured) -> None:
         measured.decisions,
         measured.prefixes,
         measured.pairs,
-        columns,
+        {name: one.axis for name, one in measured.arrays.items()},
     )
     text = json.dumps(reader.encode(index), sort_keys=True, allow_nan=False)
     arrays = {name: np.ascontiguousarray(one.values) for name, one in measured.arrays.items()}
@@ -215,14 +203,13 @@ def read_measured(path: Path) -> Measured:
     """
     text, arrays = read_arrays(path, _CURE)
     index = reader.decode(Index, json.loads(text), str(path), _CURE)
-    axis_by_name = {one.of: one.axis for one in index.columns}
-    if axis_by_name.keys() != arrays.keys():
+    if index.axis_by_array.keys() != arrays.keys():
         raise UserError(f"{path}: index and arrays name different things.", _CURE)
     return Measured(
         target=index.target,
         run=index.run,
         arms=index.arms,
-        arrays={name: Array(axis_by_name[name], values) for name, values in arrays.items()},
+        arrays={name: Array(index.axis_by_array[name], values) for name, values in arrays.items()},
         decisions=index.decisions,
         prefixes=index.prefixes,
         pairs=index.pairs,

@@ -52,25 +52,25 @@ def write_lines(path: Path, records: Iterable[Any]) -> None:
     artifacts.write_jsonl(path, (encode(record) for record in records))
 
 
-def read_json(hint: type[T], path: Path, cure: str = _CURE) -> T:
-    """The record, or the list or tuple of records, of a JSON file.
+def read_json(cls: type[T], path: Path, cure: str = _CURE) -> T:
+    """The record of a JSON file.
 
     Raises:
         UserError: as `read_lines`.
     """
-    return _told(_decoder(hint), artifacts.read_json(path), str(path), cure)
+    return _told(_decoder(cls), artifacts.read_json(path), str(path), cure)
 
 
 def write_json(path: Path, record: Any) -> None:
-    """Writes a record, or a sequence of records, as JSON, keys sorted."""
+    """Writes a record as JSON, keys sorted."""
     artifacts.write_json(path, encode(record))
 
 
-def decode(hint: type[T], value: Any, where: str, cure: str = _CURE) -> T:
-    """A value of JSON as the type `hint`.
+def decode(cls: type[T], value: Any, where: str, cure: str = _CURE) -> T:
+    """A value of JSON as a record.
 
     Args:
-        hint: dataclass, or any type that a field of one may have.
+        cls: dataclass of the record.
         value: as `json.loads` gives it.
         where: what the value is, for the message.
         cure: what to do about another one.
@@ -78,7 +78,7 @@ def decode(hint: type[T], value: Any, where: str, cure: str = _CURE) -> T:
     Raises:
         UserError: as `read_lines`.
     """
-    return _told(_decoder(hint), value, where, cure)
+    return _told(_decoder(cls), value, where, cure)
 
 
 def encode(value: Any) -> Any:
@@ -184,9 +184,7 @@ def _object(cls: Any, names: list[str], lacking: set[str]) -> _Decode:
     return decode
 
 
-def _require_keys(
-    keys: Iterable[str], known: frozenset[str], needed: frozenset[str]
-) -> None:
+def _require_keys(keys: Iterable[str], known: frozenset[str], needed: frozenset[str]) -> None:
     unknown, missing = sorted(set(keys) - known), sorted(needed - set(keys))
     if unknown or missing:
         told = [f"{', '.join(unknown)} too many"] if unknown else []
