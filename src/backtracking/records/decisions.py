@@ -517,5 +517,5 @@ def _integers(values: Sequence[int]) -> Int[np.ndarray, " n"]:
     return np.array(values, dtype=np.int64)
 
 
-def _numbers(values: Sequence[float | None]) -> Float[np.ndarray, " n"]:
+def _numbers(values: Sequence[float | bool | None]) -> Float[np.ndarray, " n"]:
     return np.array([np.nan if one is None else one for one in values], dtype=np.float64)
