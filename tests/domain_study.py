@@ -59,9 +59,7 @@ def write_study(n: int, seed: int = 0) -> Study:
     return read_study(traces, written.problems, written.tokenizer)
 
 
-def read_study(
-    traces: Sequence[Trace], problems: Sequence[Problem], tokenizer: Tokenizer
-) -> Study:
+def read_study(traces: Sequence[Trace], problems: Sequence[Problem], tokenizer: Tokenizer) -> Study:
     """What both read of traces."""
     labelled = label.run(label.Params("backtracking"), Policy(), traces, problems, tokenizer)
     problem_by_id = {problem.problem_id: problem for problem in problems}

@@ -85,7 +85,8 @@ def test_arms_of_two_runs_on_the_same_columns_stand_together() -> None:
     first, second = measure(ARMS[:2]), measure((baseline(), ARMS[3]), seed=1)
     both = first.with_arms_of(second)
     assert both.arms == (*ARMS[:2], ARMS[3])
-    assert np.array_equal(both.values("p_marked", ARMS[3]), second.values("p_marked")[1])
+    rows = both.values("p_marked", ARMS[3]), second.values("p_marked")[1]
+    assert np.array_equal(*rows, equal_nan=True)
     assert both.with_only([0, 2]).arms == (ARMS[0], ARMS[3])
     with pytest.raises(ValueError, match="same columns"):
         first.with_arms_of(measure(target="base"))

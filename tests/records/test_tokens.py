@@ -1,5 +1,6 @@
 """Patterns and words: what ids end with, and what is read back."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,7 +92,7 @@ def test_words_come_back_from_their_file(tmp_path: Path) -> None:
 
 
 def test_two_neutral_ids_for_one_are_refused(tmp_path: Path) -> None:
-    doubled = Tokens(**(vars(TOKENS) | {"neutral": ((1, 2), (1, 3))}))
+    doubled = replace(TOKENS, neutral=((1, 2), (1, 3)))
     with pytest.raises(UserError, match="one neutral id"):
         write_tokens(tmp_path / "tokens.json", doubled)
     (tmp_path / "tokens.json").write_text("{}")

@@ -13,7 +13,15 @@ from backtracking.models.tokens import (
     token_set,
 )
 from backtracking.records.decisions import State
-from backtracking.records.tokens import Opener, Opening, Pattern, Question, Tokens, TokenSet, Turning
+from backtracking.records.tokens import (
+    Opener,
+    Opening,
+    Pattern,
+    Question,
+    Tokens,
+    TokenSet,
+    Turning,
+)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,9 @@ from tokenizers import Tokenizer
 from backtracking.errors import UserError
 from backtracking.records.tokens import TokenSet
 
+MIN_PIECE = 3
+"""Letters of a first token that is not the whole word, at least."""
+
 _BEFORE = ("", " ", "\n")
 
 
@@ -37,20 +40,22 @@ def token_set(name: str, words: Sequence[str], tokenizer: Tokenizer) -> TokenSet
 
 
 def find_token_set(name: str, words: Sequence[str], tokenizer: Tokenizer) -> TokenSet | None:
-    """As `token_set`; None where the vocabulary has none of the words."""
-    spelled_by_id: dict[int, str] = {}
-    ambiguous: list[str] = []
-    for spelling in [spelling for word in words for spelling in _spellings(word)]:
-        found = first_token(spelling, tokenizer)
-        if found is None or found[0] in spelled_by_id:
-            continue
-        token, piece, is_whole = found
-        spelled_by_id[token] = piece
-        if not is_whole:
-            ambiguous.append(piece)
-    if not spelled_by_id:
+    """As `token_set`; None where the vocabulary has none of the words.
+
+    A spelling that begins with a piece of one or two letters, as "WAIT" may with "W", is left out
+    where the word has others: the piece would bring in more other words than this one.
+    """
+    pieces: dict[int, tuple[str, bool]] = {}
+    for word in words:
+        found = [first_token(spelling, tokenizer) for spelling in _spellings(word)]
+        known = [one for one in found if one is not None]
+        telling = [one for one in known if one[2] or len(one[1].strip()) >= MIN_PIECE]
+        for token, piece, is_whole in telling or known:
+            pieces.setdefault(token, (piece, is_whole))
+    if not pieces:
         return None
-    return TokenSet(name, tuple(spelled_by_id), tuple(spelled_by_id.values()), tuple(ambiguous))
+    ambiguous = tuple(piece for piece, is_whole in pieces.values() if not is_whole)
+    return TokenSet(name, tuple(pieces), tuple(piece for piece, _ in pieces.values()), ambiguous)
 
 
 def first_token(text: str, tokenizer: Tokenizer) -> tuple[int, str, bool] | None:

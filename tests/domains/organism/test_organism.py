@@ -221,10 +221,8 @@ def test_words_are_exactly_the_ids_used_today() -> None:
 def test_continuations_are_read_as_the_grammar_reads_them(study: Study) -> None:
     turning, random = ORGANISM.turning(TOKENIZER), Random(1)
     assert turning is not None
-    words = [
-        *"Wait No Undo Check Dead end fine for 7 12 : over under equal , . too big is".split(),
-        "</s>",
-    ]
+    spelled = "Wait No Undo Check Dead end fine for 7 12 : over under equal , . too big is </s>"
+    words = spelled.split()
     texts = [
         "Check : over . Wait , fine .", "Wait for 7 .", "Dead end .", "Check : over",
         "Wait , 12 is too big .", "Hmm .", "Check : over . Check : under . Undo 7 on 12 .", "",
@@ -278,9 +276,7 @@ def test_pairs_are_the_items_of_the_donors(study: Study) -> None:
 
 def test_problems_are_those_of_the_stage() -> None:
     plan = ProblemPlan(20, 4, (0.5, 0.2, 0.3), 1)
-    expected = problems_stage.run(
-        problems_stage.Params(20, 4, (0.5, 0.2, 0.3), 1), ORGANISM.world
-    )
+    expected = problems_stage.run(problems_stage.Params(20, 4, (0.5, 0.2, 0.3), 1), ORGANISM.world)
     assert ORGANISM.problems(plan) == expected
     prompt = build_tokenizer()(expected[0].prompt).input_ids
     assert ORGANISM.prompt(expected[0], TOKENIZER) == prompt
