@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backtracking.errors import UserError
 from backtracking.records import reader
 from backtracking.records.decisions import State
 
@@ -174,6 +173,10 @@ class Tokens:
     end_ids: tuple[int, ...]
     neutral: tuple[tuple[int, int], ...]
 
+    def __post_init__(self) -> None:
+        if len(dict(self.neutral)) < len(self.neutral):
+            raise ValueError("`neutral` must name one id for each id.")
+
     @property
     def opener_ids(self) -> list[int]:
         """First ids of all openers, each once, in their order."""
@@ -195,7 +198,6 @@ class Tokens:
 
 def write_tokens(path: Path, tokens: Tokens) -> None:
     """Writes the words as JSON."""
-    _require_neutral(tokens)
     reader.write_json(path, tokens)
 
 
@@ -206,9 +208,3 @@ def read_tokens(path: Path) -> Tokens:
         UserError: for another file, with its key.
     """
     return reader.read_json(Tokens, path, _CURE)
-
-
-def _require_neutral(tokens: Tokens) -> None:
-    swapped = {before for before, _ in tokens.neutral}
-    if len(swapped) < len(tokens.neutral):
-        raise UserError("Expected one neutral id for each id, found several.", "Name each once.")
