@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from backtracking import artifacts, interruption
+from lifeboat.stage import artifacts, interruption
 
 FILE = ".claims"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.01, 1.0

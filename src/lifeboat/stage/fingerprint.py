@@ -14,7 +14,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 
-from backtracking.errors import UserError
+from lifeboat.stage.errors import UserError
 
 _BODIES = ("body", "orelse", "finalbody")
 

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
-from backtracking.errors import UserError
 
 from lifeboat.stage.content import tensor_bytes
+from lifeboat.stage.errors import UserError
 from lifeboat.stage.names import Types, name_of, names_in
 
 FORMAT = "lifeboat unit 1"

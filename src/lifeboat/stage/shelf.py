@@ -13,8 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from backtracking import artifacts
-from lifeboat.stage import claims
+from lifeboat.stage import artifacts, claims
 
 _STALE_S = 24 * 3600
 

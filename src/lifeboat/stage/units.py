@@ -21,10 +21,9 @@ from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any, TypeVar
 
-from backtracking.errors import UserError
-
 from lifeboat.stage.claims import claimed
 from lifeboat.stage.content import Contents
+from lifeboat.stage.errors import UserError
 from lifeboat.stage.fingerprint import code_of
 from lifeboat.stage.names import Types, module_of, name_of
 from lifeboat.stage.pack import FORMAT, SUFFIX, read, write

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from backtracking.errors import UserError
 
 from lifeboat.stage.content import Contents
+from lifeboat.stage.errors import UserError
 from lifeboat.stage.fingerprint import Code
 
 FILES = {

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
-from backtracking.errors import UserError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 from safetensors import safe_open
 
+from lifeboat.stage.errors import UserError
 from lifeboat.stage.names import Types, name_of
 from lifeboat.stage.pack import FORMAT, pack, read, unpack, write
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from backtracking.errors import UserError
 
-from backtracking import artifacts
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 from lifeboat.stage.units import Units
 
 OUT = "results/squares"
@@ -195,7 +195,9 @@ def test_a_key_that_is_none_is_refused(units: Units, key: str) -> None:
 def test_jobs_run_side_by_side_through_their_units(study) -> None:
     study.edit("work.py", "[one().value for one in jobs]", "[one.value for one in done]")
     study.edit(
-        "work.py", "    jobs =", "    from backtracking.forks import run_side_by_side\n\n    jobs ="
+        "work.py",
+        "    jobs =",
+        "    from backtracking.runtime.forks import run_side_by_side\n\n    jobs =",
     )
     study.edit(
         "work.py",

@@ -1,0 +1,152 @@
+"""What a stage may ask of whatever is studied; everything after `label` reads records instead."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol, runtime_checkable
+
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
+
+from backtracking.domains.lexicon import Lexicon
+from backtracking.models.loading import LoadedModel
+from backtracking.models.training import Row
+from backtracking.records.decisions import Kind, Sentence
+from backtracking.records.grades import Grade, Observation
+from backtracking.records.pairs import MinimalPair
+from backtracking.records.posteriors import Laws, Posteriors
+from backtracking.records.tokens import Pattern, Turning
+from backtracking.records.traces import Problem, Trace
+
+
+@dataclass(frozen=True)
+class ProblemPlan:
+    """How many problems.
+
+    Attributes:
+        n_study: problems of the study.
+        n_held_out: problems of a kind that no model trains on, all in the test split.
+        split_shares: shares of train, dev and test among the study's problems.
+        seed: of the draw.
+    """
+
+    n_study: int
+    n_held_out: int
+    split_shares: tuple[float, float, float]
+    seed: int
+
+    def __post_init__(self) -> None:
+        if abs(sum(self.split_shares) - 1) > 1e-9 or min(self.split_shares) <= 0:
+            raise ValueError(f"split_shares {self.split_shares} must be above 0 and sum to 1.")
+        if self.n_study < 3:
+            raise ValueError(f"n_study {self.n_study} leaves a split empty.")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One trace, read.
+
+    Attributes:
+        sentences: in order, with the labels that the domain gives itself.
+        posteriors: what each prefix tells of the decision ahead, where the writer is known.
+        laws: what each sentence tells of the next, where the writer is known.
+    """
+
+    sentences: list[Sentence]
+    posteriors: Posteriors | None = None
+    laws: Laws | None = None
+
+
+@runtime_checkable
+class Recipe(Protocol):
+    """How one model is trained."""
+
+    @property
+    def starts_from(self) -> str | None:
+        """Role of the model whose weights it starts from; None is random weights."""
+        ...
+
+    @property
+    def false_claims(self) -> tuple[str, ...]:
+        """Claims that are false of its pair by construction, and so must fail."""
+        ...
+
+    def tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer of a model that starts from random weights."""
+        ...
+
+    def rows(self, tokenizer: Tokenizer, seed: int, context: int) -> Iterator[Row]:
+        """Training rows without end, in an order that the seed alone decides."""
+        ...
+
+
+@runtime_checkable
+class Domain(Protocol):
+    """What is studied."""
+
+    @property
+    def name(self) -> str:
+        """As `domain.name` of params.yaml has it."""
+        ...
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Kinds of decision points, in the order of tables; empty where none is ever known."""
+        ...
+
+    @property
+    def lexicon(self) -> Lexicon:
+        """Its words, as spelled."""
+        ...
+
+    @property
+    def taught_rates(self) -> Mapping[str, float]:
+        """Rates that the writer was taught, by measure, beside which what it learnt stands."""
+        ...
+
+    def problems(self, plan: ProblemPlan) -> list[Problem]:
+        """Distinct problems with their splits."""
+        ...
+
+    def prompt(self, problem: Problem, tokenizer: Tokenizer) -> list[int]:
+        """The ids that a model reads."""
+        ...
+
+    def given(self, problem: Problem, tokenizer: Tokenizer) -> list[Trace]:
+        """Traces that come with the problem; empty where a model has to write them."""
+        ...
+
+    def read(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Reading:
+        """The trace's sentences and what is known of them."""
+        ...
+
+    def grade(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Grade:
+        """What the trace is worth."""
+        ...
+
+    def pattern(self, tokenizer: Tokenizer) -> tuple[Pattern, ...]:
+        """Ids at whose end something is decided, for a text that is still being written."""
+        ...
+
+    def turning(self, tokenizer: Tokenizer) -> Turning | None:
+        """How what follows a decision is read exactly from ids; None where only words tell."""
+        ...
+
+    def pairs(
+        self,
+        trace: Trace,
+        problem: Problem,
+        reading: Reading,
+        tokenizer: Tokenizer,
+        random: Random,
+    ) -> Iterator[MinimalPair]:
+        """Minimal pairs at the trace's decisions, and points that are asked alone."""
+        ...
+
+    def recipe(self, role: str) -> Recipe | None:
+        """How a role's model is trained; None where it is taken from elsewhere."""
+        ...
+
+    def examine(self, base: LoadedModel, n: int, random: Random) -> list[Observation]:
+        """What a base knows beyond traces, about `n` questions; empty where nothing is asked."""
+        ...

@@ -1,0 +1,33 @@
+"""The domain of a study, by its name in params.yaml."""
+
+from pathlib import Path
+
+from backtracking.domains.domain import Domain
+from backtracking.runtime import params as parameters
+from lifeboat.stage.errors import UserError
+
+NAMES = ("organism", "mute")
+
+
+def open_domain(params: Path) -> Domain:
+    """The domain that `domain.name` of a parameter file names.
+
+    A new one is an arm here, with its import inside, so that no study imports another's domain.
+
+    Raises:
+        UserError: for an unknown name, or for a parameter of the domain that is missing or wrong.
+    """
+    match parameters.load_value(str, "domain.name", params):
+        case "organism":
+            from backtracking.domains.organism.organism import Organism
+
+            return Organism.load(params)
+        case "mute":
+            from backtracking.domains.sets.lines import Lines
+
+            return Lines.load(params)
+        case name:
+            raise UserError(
+                f"{params.name}, section `domain`: expected a domain, found `{name}`.",
+                f"The domains are {', '.join(NAMES)}.",
+            )

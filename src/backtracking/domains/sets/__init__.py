@@ -1,0 +1,1 @@
+"""Sets of problems or traces that others have made."""

@@ -1,0 +1,254 @@
+"""Any JSON Lines of problems or traces, of which nothing is known: the domain `mute`.
+
+Sentences are found in the text and labelled by rules. There are no kinds, pairs, questions,
+posteriors or laws, and no answer to grade by; what rests on these is untestable.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from random import Random
+from typing import Literal
+
+from tokenizers import Tokenizer
+
+from backtracking.domains.domain import ProblemPlan, Reading, Recipe
+from backtracking.domains.lexicon import Lexicon, Spelled
+from backtracking.labels.deciding import decide_in_prose
+from backtracking.labels import segmentation
+from backtracking.labels.rules import label_by_rules
+from backtracking.models.loading import LoadedModel
+from backtracking.models.tokens import token_ids
+from backtracking.records import reader
+from backtracking.records.decisions import Kind, Sentence, State
+from backtracking.records.grades import Grade, Observation, Outcome
+from backtracking.records.pairs import MinimalPair
+from backtracking.records.tokens import Pattern, Turning
+from backtracking.records.traces import SPLITS, Problem, Trace
+from backtracking.runtime import params as parameters
+from lifeboat.stage.errors import UserError
+
+LEXICON = Lexicon(
+    openers=tuple(Spelled(word) for word in ("wait", "no", "actually", "alternatively", "hmm")),
+    marker="wait",
+    alternative="so",
+    openings={
+        "backtracking": ("wait", "no", "actually", "alternatively"),
+        "uncertainty-estimation": ("hmm", "maybe", "perhaps"),
+        "example-testing": ("try", "suppose"),
+        "final-answer": ("answer", "final"),
+    },
+    is_generic=True,
+    ends=("</s>", "<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<｜end▁of▁sentence｜>"),
+)
+_ENDS = (".", "!", "?", "…", "。", "！", "？")
+_CLOSERS = "\"'”’)]}*_`"
+_CURE = "A line is an object with `prompt` or `prompt_ids`, and may have `text` or `token_ids`."
+
+
+@dataclass(frozen=True)
+class Source:
+    """Section `domain` of params.yaml.
+
+    Attributes:
+        name: `mute`.
+        file: the JSON Lines, from the folder of params.yaml.
+    """
+
+    name: str
+    file: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the file: a problem, and with a text one trace of it.
+
+    Attributes:
+        problem_id: its name; by default a hash of the prompt.
+        split: where it goes; by default by a hash of its name.
+        prompt, prompt_ids: what a model reads, as text or as ids.
+        text, token_ids: what one wrote; without either, the study's model has to write.
+        finish_reason: whether its writer ended it.
+    """
+
+    problem_id: str | None = reader.may_be_absent()
+    split: Literal["train", "dev", "test"] | None = reader.may_be_absent()
+    prompt: str | None = reader.may_be_absent()
+    prompt_ids: list[int] | None = reader.may_be_absent()
+    text: str | None = reader.may_be_absent()
+    token_ids: list[int] | None = reader.may_be_absent()
+    finish_reason: Literal["stop", "length"] = reader.may_be_absent("stop")
+
+    def __post_init__(self) -> None:
+        if self.prompt is None and self.prompt_ids is None:
+            raise ValueError("it has neither `prompt` nor `prompt_ids`")
+        if self.prompt_ids == [] or self.token_ids == []:
+            raise ValueError("`prompt_ids` and `token_ids` must not be empty")
+
+    @property
+    def name(self) -> str:
+        """Its name, which is no other problem's."""
+        if self.problem_id is not None:
+            return self.problem_id
+        return hashlib.sha256(repr((self.prompt, self.prompt_ids)).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Problems or traces of a file, without truth.
+
+    Attributes:
+        file: the file, for messages.
+        lines: its lines.
+    """
+
+    file: Path
+    lines: tuple[Line, ...]
+    name: str = "mute"
+    kinds: tuple[Kind, ...] = ()
+    lexicon: Lexicon = LEXICON
+
+    @classmethod
+    def load(cls, params: Path) -> "Lines":
+        """The lines that a parameter file names.
+
+        Raises:
+            UserError: for a parameter, or a line, that is missing or wrong.
+        """
+        source = parameters.load(Source, "domain", params)
+        file = params.parent / source.file
+        return cls(file, tuple(reader.read_lines(Line, file, _CURE)))
+
+    @property
+    def taught_rates(self) -> Mapping[str, float]:
+        """None is known."""
+        return {}
+
+    def problems(self, plan: ProblemPlan) -> list[Problem]:
+        """The file's problems, at most `n_study` of them, chosen and split by hash.
+
+        Raises:
+            UserError: where a split is left empty.
+        """
+        chosen = sorted(self._lines_by_name, key=lambda name: _share(f"{plan.seed}/{name}"))
+        kept = set(chosen[: plan.n_study])
+        problems = [
+            Problem(name, first.split or _split(name, plan), "study", first.prompt or "", "")
+            for name, (first, *_) in self._lines_by_name.items()
+            if name in kept
+        ]
+        empty = [split for split in SPLITS if split not in {one.split for one in problems}]
+        if empty:
+            raise UserError(
+                f"{self.file} has {len(problems)} problems, and none of the split "
+                f"{' and '.join(empty)}.",
+                "Give it more problems, or write a `split` on its lines.",
+            )
+        return problems
+
+    def prompt(self, problem: Problem, tokenizer: Tokenizer) -> list[int]:
+        """The line's own ids, or those of its text."""
+        line = self._lines_of(problem)[0]
+        return line.prompt_ids or tokenizer.encode(problem.prompt).ids
+
+    def given(self, problem: Problem, tokenizer: Tokenizer) -> list[Trace]:
+        """The traces that the file has of a problem."""
+        found = []
+        prompt_ids = self.prompt(problem, tokenizer)
+        for line in self._lines_of(problem):
+            ids = line.token_ids or (token_ids(line.text, tokenizer) if line.text else [])
+            if ids:
+                trace_id = f"{problem.problem_id}/{len(found)}"
+                text = tokenizer.decode(ids, skip_special_tokens=True)
+                found.append(
+                    Trace(
+                        trace_id, problem.problem_id, problem.split, len(found), prompt_ids, ids,
+                        text, line.finish_reason, {},
+                    )
+                )  # fmt: skip
+        return found
+
+    def read(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Reading:
+        """Sentences of the text, labelled by rules; nothing else is known."""
+        start = len(trace.prompt_ids)
+        spans = segmentation.segment(trace.token_ids, tokenizer.decode, start)
+        texts = [tokenizer.decode(trace.ids[span.start : span.end]) for span in spans]
+        states: list[State] = [label_by_rules(text) for text in texts]  # type: ignore[misc]
+        rows = enumerate(zip(spans, texts, states, decide_in_prose(states), strict=True))
+        return Reading(
+            [
+                Sentence(
+                    trace.trace_id, index, span.start, span.end, text, decides, {"rules": state}
+                )
+                for index, (span, text, state, decides) in rows
+            ]
+        )
+
+    def grade(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Grade:
+        """Never right or wrong: there is no answer to compare with."""
+        outcome: Outcome = "unfinished" if trace.finish_reason == "length" else "unparsable"
+        why = "it was cut" if outcome == "unfinished" else "no answer is known"
+        return Grade(trace.trace_id, problem.problem_id, outcome, None, why)
+
+    def pattern(self, tokenizer: Tokenizer) -> tuple[Pattern, ...]:
+        """Tokens whose text ends a sentence; what comes next is not seen ("3." of "3.5")."""
+        pieces = ((token, tokenizer.decode([token])) for token in tokenizer.get_vocab().values())
+        return (Pattern((frozenset(token for token, piece in pieces if _ends(piece)),)),)
+
+    def turning(self, tokenizer: Tokenizer) -> Turning | None:
+        """None: only words tell."""
+        return None
+
+    def pairs(
+        self,
+        trace: Trace,
+        problem: Problem,
+        reading: Reading,
+        tokenizer: Tokenizer,
+        random: Random,
+    ) -> Iterator[MinimalPair]:
+        """None can be made."""
+        return iter(())
+
+    def recipe(self, role: str) -> Recipe | None:
+        """None: every model is taken from elsewhere."""
+        return None
+
+    def examine(self, base: LoadedModel, n: int, random: Random) -> list[Observation]:
+        """Nothing is asked."""
+        return []
+
+    def _lines_of(self, problem: Problem) -> list[Line]:
+        if problem.problem_id not in self._lines_by_name:
+            raise UserError(
+                f"{self.file} has no problem `{problem.problem_id}`.",
+                "Make the problems again: `dvc --wait-for-lock repro problems`.",
+            )
+        return self._lines_by_name[problem.problem_id]
+
+    @cached_property
+    def _lines_by_name(self) -> dict[str, list[Line]]:
+        found: dict[str, list[Line]] = {}
+        for line in self.lines:
+            found.setdefault(line.name, []).append(line)
+        return found
+
+
+def _ends(piece: str) -> bool:
+    return "\n" in piece or piece.rstrip().rstrip(_CLOSERS).endswith(_ENDS)
+
+
+def _share(text: str) -> float:
+    """A number in [0, 1) that depends on a text alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
+
+
+def _split(name: str, plan: ProblemPlan) -> str:
+    draw = _share(name)
+    for split, share in zip(SPLITS, plan.split_shares, strict=True):
+        if draw < share:
+            return split
+        draw -= share
+    return SPLITS[-1]

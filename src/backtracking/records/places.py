@@ -1,0 +1,27 @@
+"""Where a direction comes from: its key everywhere, so that nobody writes or parses a name."""
+
+from typing import NamedTuple
+
+Window = tuple[int, int]
+"""First and last offset from the deciding token (0), both included."""
+
+
+class Place(NamedTuple):
+    """Where a direction was estimated.
+
+    Attributes:
+        role: the model in whose activations.
+        form: how: `matched`, `unmarked`, `keyword`, `stable`, `ward`, `venhoff`, `state`, `mean`,
+            `null` (shuffled labels) or `action` (from the unembedding alone).
+        window: offsets that it was averaged over; None for what is read from weights.
+        layer: of `resid_post`; None for what is read from weights.
+        state: the sentence state of the form `state`.
+        number: the number of a shuffle, of the form `null`.
+    """
+
+    role: str
+    form: str
+    window: Window | None = None
+    layer: int | None = None
+    state: str | None = None
+    number: int | None = None

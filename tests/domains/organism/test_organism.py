@@ -1,0 +1,323 @@
+"""The organism behind the protocol says what today's stages say, sentence by sentence."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+from domain_study import ORGANISM, Study, write_study
+
+from backtracking import PROJECT_ROOT
+from backtracking.belief.readouts import questions
+from backtracking.directions.events import first_sentence, turn_of
+from backtracking.domains.domain import Domain, ProblemPlan
+from backtracking.domains.lexicon import spell
+from backtracking.domains.organism import corpus
+from backtracking.domains.organism.corpus import draw_chunk
+from backtracking.domains.organism.decisions import decision_rule
+from backtracking.domains.organism.donors import collect
+from backtracking.domains.organism.donors import spread as spread_items
+from backtracking.domains.organism.evaluation import observe_trace
+from backtracking.domains.organism.grammar import BACKTRACKING_OPENERS
+from backtracking.domains.organism.next_state import OUTCOMES
+from backtracking.domains.organism.organism import Organism
+from backtracking.domains.organism.policy import BasePolicy, Policy
+from backtracking.domains.organism.posteriors import DEAD, read_decisions
+from backtracking.domains.organism.recipes import recipe_of
+from backtracking.domains.organism.states import Replay, is_solved, words_of
+from backtracking.domains.organism.tokenizer import build_tokenizer
+from backtracking.domains.organism.world import World, read_prompt
+from backtracking.domains.registry import open_domain
+from backtracking.labels.states import STATES
+from backtracking.records.decisions import Classes
+from backtracking.records.moments import is_decision
+from backtracking.records.pairs import distinct, spread
+from backtracking.stages import problems as problems_stage
+from backtracking.transitions.corpus import make_corpus
+from backtracking.transitions.grammar_view import forms_of, policy_laws, search_states, targets_of
+from backtracking.transitions.next_token import LABEL_BY_FIRST_WORD
+from lifeboat.stage.errors import UserError
+
+IDS = build_tokenizer().get_vocab()
+WORD_BY_ID = {token: word for word, token in IDS.items()}
+TOKENIZER = build_tokenizer().backend_tokenizer
+ACTIONS = {"turns": "backtracks", "idles": "idles", "goes on": "carries_on", None: ""}
+
+
+@pytest.fixture(scope="module")
+def study() -> Study:
+    return write_study(24)
+
+
+def as_domain(organism: Organism) -> Domain:
+    return organism
+
+
+def said(ids: Sequence[int]) -> list[str]:
+    return [WORD_BY_ID[token] for token in ids]
+
+
+def test_the_organism_is_a_domain() -> None:
+    assert as_domain(ORGANISM).name == "organism"
+    assert [kind.name for kind in ORGANISM.kinds if kind.visible and kind.standing == "dead"] == [
+        *DEAD
+    ]
+
+
+def test_sentences_as_columns_are_the_moments(study: Study) -> None:
+    found, moments = study.sentences, study.moments
+    for name in ("trace", "problem", "problem_number", "split", "start", "end", "label", "form"):
+        column = found.state if name == "label" else getattr(found, name)
+        expected = getattr(moments, name)
+        known = [word or "" if isinstance(word, str) or word is None else word for word in column]
+        assert known == expected.tolist(), name
+    assert found.kind.tolist() == moments.kind.tolist()
+    assert [ACTIONS[one] for one in found.action] == moments.action.tolist()
+    assert found.value.tolist() == moments.total.tolist()
+    assert found.decides.tolist() == is_decision(moments).tolist()
+    assert "unparsed" in found.state.tolist()
+
+
+def test_decisions_are_the_comparisons_of_the_moments(study: Study) -> None:
+    found, moments = study.decisions, study.moments[is_decision(study.moments)]
+    assert len(found) == len(moments) > 50
+    assert np.array_equal(found.trace, moments.trace)
+    assert np.array_equal(found.problem_number, moments.problem_number)
+    assert found.split.tolist() == moments.split.tolist()
+    assert np.array_equal(found.start, moments.start)
+    assert np.array_equal(found.end, moments.end)
+    assert np.array_equal(found.position, moments.end - 1)
+    assert found.kind.tolist() == moments.kind.tolist()
+    assert found.value.tolist() == moments.total.tolist()
+    assert [ACTIONS[one] for one in found.action] == moments.action.tolist()
+    assert set(found.action) == {"turns", "idles", "goes on", None}
+    opened = found.open()
+    assert len(opened) == (~np.isin(moments.kind, ("", "solved"))).sum() < len(found)
+
+
+def test_classes_and_strata_are_those_of_the_contrast(study: Study) -> None:
+    classes = Classes("kind", ("over",), ("alive",), ("value",))
+    moments = study.moments[is_decision(study.moments) & (study.moments.split == "train")]
+    both = moments[np.isin(moments.kind, ("over", "alive"))]
+    chosen = study.decisions.of(split="train", classes=classes)
+    assert np.array_equal(chosen.start, both.start)
+    assert np.array_equal(chosen.is_positive(classes), both.kind == "over")
+    edges = np.quantile(both.total, np.linspace(0, 1, 7)[1:-1])
+    expected = np.searchsorted(edges, both.total, side="right")
+    assert np.array_equal(chosen.strata(classes.strata, 6), expected)
+    dev = study.decisions.of(split="dev")
+    totals = study.moments[is_decision(study.moments) & (study.moments.split == "dev")].total
+    expected = np.searchsorted(edges, totals, side="right")
+    assert np.array_equal(dev.strata(("value",), 6, like=chosen), expected)
+
+
+def test_posteriors_are_those_of_the_policy_at_positions_of_the_trace(study: Study) -> None:
+    for trace, reading, row in zip(study.traces, study.readings, study.tokens, strict=True):
+        problem = next(one for one in study.problems if one.problem_id == trace.problem_id)
+        words = words_of(trace, study.tokenizer)
+        expected = read_decisions(words, *read_prompt(problem.prompt))
+        found, first = reading.posteriors, len(trace.prompt_ids)
+        assert found is not None and found.first == first
+        assert np.array_equal(found.p_kind, expected.p_kind, equal_nan=True)
+        for name in ("start", "end", "pending", "known"):
+            assert np.array_equal(getattr(found, name) - first, getattr(expected, name))
+        p_dead = [np.nan if p is None else p for p in row["p_dead"]]
+        assert np.array_equal(found.p(DEAD), p_dead, equal_nan=True)
+
+
+def test_laws_and_search_states_are_those_of_the_grammar(study: Study) -> None:
+    words = [WORD_BY_ID[token] for token in range(len(WORD_BY_ID))]
+    p_dead = {row["trace_id"]: row["p_dead"] for row in study.tokens}
+    whole = make_corpus(study.traces, study.moments, p_dead)
+    forms = forms_of(whole, words)
+    expected = policy_laws(whole, forms, targets_of(whole, words), Policy())
+    laws = [reading.laws for reading in study.readings if reading.laws]
+    assert np.array_equal(np.concatenate([one.p for one in laws]), expected, equal_nan=True)
+    assert laws[0].symbols == (*STATES, "unparsed", OUTCOMES[-1])
+    rows, states, histories = search_states(whole, forms)
+    decided = study.sentences[study.sentences.decides]
+    assert np.flatnonzero(study.sentences.decides).tolist() == rows
+    assert decided.search_state.tolist() == [" ".join(map(str, one)) for one in states]
+    assert decided.history.tolist() == [" ".join(map(str, one)) for one in histories]
+    assert np.array_equal(decided.target, [targets_of(whole, words)[t] for t in decided.trace])
+
+
+def test_what_is_valid_is_what_the_evaluation_counts(study: Study) -> None:
+    problem_by_id = {problem.problem_id: problem for problem in study.problems}
+    for trace, reading in zip(study.traces, study.readings, strict=True):
+        problem = problem_by_id[trace.problem_id]
+        words = words_of(trace, study.tokenizer)
+        readings = Replay(*read_prompt(problem.prompt)).read(words)
+        seen = observe_trace(problem.problem_id, readings, True)
+        truths = [one.truth for one in reading.sentences if one.truth]
+        valid = [one.value for one in seen if one.measure == "valid_sentence_rate"]
+        assert [truth.valid for truth in truths if truth.check] == valid
+        wrong = [one.value for one in seen if one.measure == "wrong_total_rate"]
+        sums = [truth for truth in truths if truth.form == "total"]
+        assert [truth.value != truth.written for truth in sums] == wrong
+        grade = ORGANISM.grade(trace, problem, study.tokenizer)
+        assert (grade.outcome == "right") == is_solved(readings)
+        assert grade.outcome != "wrong" or trace.finish_reason == "stop"
+
+
+def test_a_trace_that_is_cut_is_unfinished_and_one_that_ends_in_nothing_unparsable(
+    study: Study,
+) -> None:
+    grades = {
+        ORGANISM.grade(trace, problem, study.tokenizer).outcome
+        for trace, problem in zip(study.traces, study.problems, strict=True)
+    }
+    assert {"right", "unfinished"} <= grades
+
+
+def test_the_pattern_is_the_decision_rule_on_random_ids() -> None:
+    (pattern,) = ORGANISM.pattern(TOKENIZER)
+    rule, random = decision_rule(IDS), Random(0)
+    few = [IDS[word] for word in ("Compare", "with", ".", "12", "Goal")]
+    hits = 0
+    for _ in range(40_000):
+        ids = [random.choice(few) for _ in range(random.randrange(8))]
+        assert pattern.matches(ids) == rule(ids)
+        hits += rule(ids)
+    assert hits > 50
+    assert pattern.matches([few[0], 3, few[1], 3, few[2]])
+
+
+def test_where_the_pattern_fires_is_where_something_is_decided(study: Study) -> None:
+    (pattern,) = ORGANISM.pattern(study.tokenizer)
+    for trace, reading in zip(study.traces, study.readings, strict=True):
+        first = len(trace.prompt_ids)
+        ends = range(first + 1, len(trace.ids) + 1)
+        fires = {end for end in ends if pattern.matches(trace.ids[:end])}
+        assert {one.end for one in reading.sentences if one.decides} <= fires
+
+
+def test_words_are_exactly_the_ids_used_today() -> None:
+    tokens = spell(ORGANISM.lexicon, TOKENIZER, ORGANISM.pattern(TOKENIZER))
+    asked = questions(IDS)
+    assert tuple(tokens.opener_ids) == asked.openers
+    assert [one.ids.name for one in tokens.openers] == [*BACKTRACKING_OPENERS]
+    assert tokens.marker and tokens.marker.ids == (asked.marker,)
+    assert tokens.alternative and tokens.alternative.ids == (IDS["Try"],)
+    assert tokens.asides and tokens.asides.ids == (IDS["Check"],)
+    assert tokens.openers[0].taken_back_by == (IDS[","], asked.fine)
+    assert not any(one.taken_back_by for one in tokens.openers[1:])
+    report = tokens.question("report")
+    assert report and report.suffix_ids == asked.report
+    assert (report.yes.ids, report.no.ids) == ((asked.over,), (asked.under,))
+    assert tokens.end_ids == (IDS["</s>"],)
+    assert not any(one.ids.ambiguous for one in tokens.openers)
+    single = {one.path[0]: one.state for one in tokens.openings if len(one.path) == 1}
+    by_word = {IDS[word]: label for word, label in LABEL_BY_FIRST_WORD.items()}
+    assert single == by_word | {IDS["Wait"]: "backtracking"}
+    longer = {one.path: one.state for one in tokens.openings if len(one.path) > 1}
+    assert longer == {
+        (IDS["Wait"], IDS["for"]): "adding-knowledge",
+        (IDS["Wait"], IDS[","], IDS["fine"]): "uncertainty-estimation",
+    }
+
+
+def test_continuations_are_read_as_the_grammar_reads_them(study: Study) -> None:
+    turning, random = ORGANISM.turning(TOKENIZER), Random(1)
+    assert turning is not None
+    spelled = "Wait No Undo Check Dead end fine for 7 12 : over under equal , . too big is </s>"
+    words = spelled.split()
+    texts = [
+        "Check : over . Wait , fine .", "Wait for 7 .", "Dead end .", "Check : over",
+        "Wait , 12 is too big .", "Hmm .", "Check : over . Check : under . Undo 7 on 12 .", "",
+        "Wait , fine </s>", "Found 12 . </s>",
+    ]  # fmt: skip
+    written = [text.split() for text in texts]
+    written += [[random.choice(words) for _ in range(random.randrange(10))] for _ in range(20_000)]
+    for trace in study.traces:
+        for at in range(len(trace.prompt_ids), len(trace.ids), 7):
+            written.append(said(trace.ids[at : at + 12]))
+    for one in written:
+        sentence, is_whole = turning.first_sentence([IDS[word] for word in one])
+        assert (said(sentence), is_whole) == first_sentence(one)
+        turn = turn_of(one)
+        assert (turn is None) == (not sentence)
+        if turn is not None:
+            assert turning.is_turn(sentence) == turn.is_backtracking, one
+
+
+def test_pairs_are_the_items_of_the_donors(study: Study) -> None:
+    items = collect(study.traces, IDS, 3)
+    found = []
+    for trace, problem, reading in zip(study.traces, study.problems, study.readings, strict=True):
+        random = Random(f"3/{trace.trace_id}")
+        found += ORGANISM.pairs(trace, problem, reading, study.tokenizer, random)
+    pairs = distinct(found)
+    assert len(pairs) == len(items) > 20
+    for pair, item in zip(pairs, items, strict=True):
+        same = {**asdict(item), "pair_id": item.item_id}
+        for name in ("pair_id", "trace_id", "problem_id", "split", "kind", "n_prompt"):
+            assert getattr(pair, name) == same[name]
+        assert (pair.clean_ids, pair.donor_ids) == (item.clean_ids, item.donor_ids)
+        assert pair.changed == item.changed
+        assert (pair.donor_kind is None) == (item.donor_target is None)
+        if not item.donor_ids:
+            assert pair.follow_ups == []
+            continue
+        claim, parent, legal = (pair.follow_up(name) for name in ("claim", "parent", "legal"))
+        assert claim and parent and legal
+        for one in (claim, parent, legal):
+            assert one.clean_ids == item.continuation_ids
+            assert one.donor_ids == item.donor_continuation_ids
+        asked = questions(IDS)
+        assert tuple(claim.clean_ids[: claim.at + 1]) == asked.claim
+        assert (claim.right_ids, claim.wrong_ids) == ([item.claim_id], [asked.fine])
+        assert (parent.at, parent.right_ids) == (item.parent_at, [item.parent_id])
+        assert (legal.at, legal.right_ids) == (len(item.continuation_ids) - 1, item.legal_ids)
+    ids = [item.item_id for item in spread_items(items, 9)]
+    assert [pair.pair_id for pair in spread(pairs, 9)] == ids
+
+
+def test_problems_are_those_of_the_stage() -> None:
+    plan = ProblemPlan(20, 4, (0.5, 0.2, 0.3), 1)
+    expected = problems_stage.run(problems_stage.Params(20, 4, (0.5, 0.2, 0.3), 1), ORGANISM.world)
+    assert ORGANISM.problems(plan) == expected
+    prompt = build_tokenizer()(expected[0].prompt).input_ids
+    assert ORGANISM.prompt(expected[0], TOKENIZER) == prompt
+    assert ORGANISM.given(expected[0], TOKENIZER) == []
+
+
+def test_a_world_without_as_many_problems_is_told() -> None:
+    small = Organism(World((3,), 4, 5, 1, 0.2, 0.0), Policy(), BasePolicy())
+    with pytest.raises(UserError, match="`n_study` asks for 60 distinct problems"):
+        small.problems(ProblemPlan(60, 1, (0.5, 0.2, 0.3), 1))
+
+
+@pytest.mark.parametrize("role", ["base", "reasoning", "shuffled", "nostatement-base"])
+def test_rows_are_the_chunks_of_the_corpus(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus, "CHUNK", 20)
+    recipe, reads = ORGANISM.recipe(role), recipe_of(role)
+    assert recipe and recipe.starts_from == reads.start
+    assert recipe.false_claims == reads.false_claims
+    rows = recipe.rows(TOKENIZER, 11, 200)
+    found = [next(rows) for _ in range(23)]
+    policy = BasePolicy() if reads.walks else Policy()
+    chunks = [
+        row
+        for chunk in (0, 1)
+        for row in draw_chunk(ORGANISM.world, reads.corpus(policy), IDS, 11, chunk, 200)
+    ]
+    assert found == chunks[:23]
+    assert recipe.tokenizer().get_vocab() == IDS
+
+
+def params_file(folder: Path, name: str) -> Path:
+    path = folder / "params.yaml"
+    text = (PROJECT_ROOT / "params.yaml").read_text()
+    path.write_text(f"{text}\n\ndomain:\n  name: {name}\n")
+    return path
+
+
+def test_the_domain_of_a_study_is_opened_by_its_name(tmp_path: Path) -> None:
+    found = open_domain(params_file(tmp_path, "organism"))
+    assert isinstance(found, Organism) and found.policy == Policy()
+    assert found.taught_rates == {"policy_act_rate_dead": 0.6, "policy_act_rate_live": 0.125}
+    with pytest.raises(UserError, match=r"found `sudoku`. The domains are organism, mute"):
+        open_domain(params_file(tmp_path, "sudoku"))
