@@ -57,6 +57,11 @@ class ActivationStore:
         for unit in self.manifest["units"]:
             _require_size(self.folder / unit["file"], unit["bytes"])
 
+    @property
+    def content_key(self) -> str:
+        """Hash of the manifest, which names every shard by its content."""
+        return artifacts.sha256_json(self.manifest)
+
     def __iter__(self) -> Iterator[OpenShard]:
         for file in self._files:
             yield OpenShard(file, self.hook, _rows(file))

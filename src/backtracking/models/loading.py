@@ -83,6 +83,12 @@ class LoadedModel:
         """Where the model stands."""
         return self.model.device
 
+    @property
+    def content_key(self) -> str:
+        """What results depend on: weights, tokenizer, dtype, and the kind of device."""
+        parts = (self.model_sha256, self.tokenizer_sha256, self.model.dtype, self.device.type)
+        return " ".join(map(str, parts))
+
 
 def load(
     source: Path | str,

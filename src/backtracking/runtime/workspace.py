@@ -1,4 +1,4 @@
-"""Where everything stands: the folders of a project, named once."""
+"""Where everything stands: the folders of a project and its models, named once."""
 
 import os
 from dataclasses import dataclass
@@ -8,20 +8,65 @@ from backtracking import PROJECT_ROOT
 
 
 @dataclass(frozen=True)
+class Role:
+    """One model of the study: a row of `models.roles`.
+
+    Attributes:
+        starts_from: what it is made from, a path that DVC knows: the folder of the model whose
+            weights it starts from, or the problems.
+        base: role of the base that it is paired with; None for a base.
+        repeats: role whose recipe it follows from another seed, in a further pair; None otherwise.
+    """
+
+    starts_from: str
+    base: str | None
+    repeats: str | None
+
+
+@dataclass(frozen=True)
 class Roles:
     """The models of the study: section `models` of params.yaml.
 
     Attributes:
-        controls: the control pairs, in which claims must fail: role of each one's model, and role
-            of the base that it is paired with.
+        roles: every model by its role. The first that has a base is the one under study; further
+            ones are control pairs, in which claims must fail, or repeat the pair under study.
     """
 
-    controls: dict[str, str]
+    roles: dict[str, Role]
+
+    def __post_init__(self) -> None:
+        unknown = {one.base for one in self.roles.values() if one.base} - set(self.roles)
+        unknown |= {one.repeats for one in self.roles.values() if one.repeats} - set(self.roles)
+        if unknown:
+            raise ValueError(f"no role is called {', '.join(sorted(unknown))}.")
+        if not self.base_by_role:
+            raise ValueError("one role must have a base: it is the model under study.")
 
     @property
     def base_by_role(self) -> dict[str, str]:
         """Every pair, the one under study first: the model's role, and its base's."""
-        return {"reasoning": "base"} | self.controls
+        return {role: one.base for role, one in self.roles.items() if one.base}
+
+    @property
+    def studied(self) -> str:
+        """Role of the model under study."""
+        return next(iter(self.base_by_role))
+
+    @property
+    def base(self) -> str:
+        """Role of its base."""
+        return self.base_by_role[self.studied]
+
+    @property
+    def repeats(self) -> dict[str, str]:
+        """Further pairs from other seeds: role of each one's model, and of its base."""
+        repeating = {role for role, one in self.roles.items() if one.repeats == self.studied}
+        return {role: base for role, base in self.base_by_role.items() if role in repeating}
+
+    @property
+    def controls(self) -> list[str]:
+        """Roles of the control pairs' models."""
+        return [role for role in self.base_by_role if role not in (self.studied, *self.repeats)]
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -33,6 +78,10 @@ class Roles:
     def bases(self) -> tuple[str, ...]:
         """Roles of the bases, the one under study first."""
         return tuple(dict.fromkeys(self.base_by_role.values()))
+
+    def recipe(self, role: str) -> str:
+        """The recipe that a role follows: its own, or that of the role that it repeats."""
+        return self.roles[role].repeats or role
 
 
 @dataclass(frozen=True)
@@ -61,9 +110,9 @@ class Workspace:
         return self.root / "data" / "interim" / "traces"
 
     @property
-    def sentences(self) -> Path:
-        """Labelled sentences of the traces."""
-        return self.root / "data" / "processed" / "sentences"
+    def labels(self) -> Path:
+        """Sentences, decisions, minimal pairs and words of the traces."""
+        return self.root / "data" / "processed" / "labels"
 
     def model(self, role: str) -> Path:
         """Weights of one model of the study, in transformers format."""

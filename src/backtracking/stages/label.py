@@ -1,128 +1,194 @@
-"""Which sentence does what? Sentences as token ranges, labelled exactly and by rules.
+"""Which sentence does what, where is the next action decided, and what is known there?
 
-Reads: data/interim/traces, data/raw/problems, models/reasoning/tokenizer.json
-Writes: data/processed/sentences/{sentences,tokens}.jsonl and metrics.json
+All that is asked of the domain after the traces are written is asked here; what follows reads the
+records. Files of what the domain does not know are absent.
+
+Reads: data/interim/traces, data/raw/problems, models/<the one under study>/tokenizer.json
+Writes: data/processed/labels/{sentences,decisions}.jsonl, {tokens,kinds,metrics}.json and, where
+    they are known, pairs.jsonl, posteriors.safetensors and laws.safetensors
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
 from typing import Any
 
 from tokenizers import Tokenizer
 
-from backtracking.domains.organism.policy import Policy
-from backtracking.domains.organism.states import Reading, Replay, token_states, words_of
-from backtracking.domains.organism.world import read_prompt
+from backtracking.domains.domain import Domain, Reading
+from backtracking.domains.lexicon import spell
+from backtracking.domains.registry import open_domain
 from backtracking.labels import segmentation
 from backtracking.labels.agreement import agreement
+from backtracking.labels.deciding import decisions_of
 from backtracking.labels.rules import label_by_rules
 from backtracking.labels.states import UNPARSED
 from backtracking.records import traces
-from backtracking.records.traces import Problem, Sentence, TokenSpan, Trace
+from backtracking.records.decisions import (
+    EXACT,
+    Decision,
+    Kind,
+    Sentence,
+    write_decisions,
+    write_kinds,
+    write_sentences,
+)
+from backtracking.records.pairs import MinimalPair, distinct, write_pairs
+from backtracking.records.posteriors import Laws, Posteriors, write_laws, write_posteriors
+from backtracking.records.tokens import Tokens, write_tokens
+from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
-from backtracking.runtime.workspace import Workspace
+from backtracking.runtime.workspace import Roles, Workspace
 from lifeboat.stage import artifacts
+
+RULES = "rules"
 
 
 @dataclass(frozen=True)
 class Params:
-    """How labels are compared.
+    """How traces are labelled.
 
     Attributes:
+        primary: the labeller that states and actions are taken from: `exact`, which is the domain,
+            or `rules`.
         positive: the state whose F1 and two-class kappa are reported.
+        seed: of the choices among minimal pairs.
     """
 
+    primary: str
     positive: str
+    seed: int
 
 
 @dataclass(frozen=True)
 class Result:
-    """Sentences of both labellers, the exact states of every token, and agreement."""
+    """All records of the stage; None for what the domain does not know."""
 
     sentences: list[Sentence]
-    tokens: list[dict[str, Any]]
+    decisions: list[Decision]
+    kinds: tuple[Kind, ...]
+    tokens: Tokens
+    pairs: list[MinimalPair] | None
+    posteriors: dict[str, Posteriors] | None
+    laws: dict[str, Laws] | None
     metrics: dict[str, Any]
+
+    def write(self, folder: Path) -> None:
+        """Writes each record into its file."""
+        write_sentences(folder / "sentences.jsonl", self.sentences)
+        write_decisions(folder / "decisions.jsonl", self.decisions)
+        write_kinds(folder / "kinds.json", self.kinds)
+        write_tokens(folder / "tokens.json", self.tokens)
+        artifacts.write_json(folder / "metrics.json", self.metrics)
+        if self.pairs is not None:
+            write_pairs(folder / "pairs.jsonl", self.pairs)
+        if self.posteriors is not None:
+            write_posteriors(folder / "posteriors.safetensors", self.posteriors)
+        if self.laws is not None:
+            write_laws(folder / "laws.safetensors", self.laws)
 
 
 def run(
     params: Params,
-    policy: Policy,
-    written: Sequence[Trace],
+    domain: Domain,
+    sampled: Sequence[Trace],
+    greedy: Sequence[Trace],
     problems: Sequence[Problem],
     tokenizer: Tokenizer,
 ) -> Result:
-    """Labels every sentence of every trace, the truncated and the empty ones included."""
+    """Labels every sentence of every sampled trace, the truncated and the empty ones included.
+
+    Minimal pairs are made of sampled and greedy traces.
+    """
     problem_by_id = {problem.problem_id: problem for problem in problems}
-    sentences: list[Sentence] = []
-    tokens: list[dict[str, Any]] = []
-    n_tokens, spans = 0, []
-    for trace in written:
-        numbers, target = read_prompt(problem_by_id[trace.problem_id].prompt)
-        words, start = words_of(trace, tokenizer), len(trace.prompt_ids)
-        readings = Replay(numbers, target).read(words)
-        ids = trace.token_ids[: len(words)]
-        trace_spans = segmentation.segment(ids, tokenizer.decode, start)
-        sentences += _sentences(trace, readings, trace_spans, tokenizer)
-        states = token_states(readings, policy)
-        tokens.append({"trace_id": trace.trace_id, "start": start} | vars(states))
-        n_tokens += len(words)
-        spans += trace_spans
-    metrics = measure(params, sentences)
-    metrics["span_coverage"] = segmentation.coverage(spans, n_tokens)
-    return Result(sentences, tokens, metrics)
-
-
-def _sentences(
-    trace: Trace, readings: list[Reading], spans: list[TokenSpan], tokenizer: Tokenizer
-) -> list[Sentence]:
-    start = len(trace.prompt_ids)
-    exact = [
-        Sentence(
-            trace_id=trace.trace_id,
-            index=index,
-            start=start + reading.start,
-            end=start + reading.end,
-            text=_text(trace, start + reading.start, start + reading.end, tokenizer),
-            label=reading.state,
-            labeller="exact",
-            truth=truth(reading),
-        )
-        for index, reading in enumerate(readings)
+    readings = [domain.read(one, problem_by_id[one.problem_id], tokenizer) for one in sampled]
+    sentences = [_with_rules(one) for reading in readings for one in reading.sentences]
+    by_trace = list(zip(sampled, readings, strict=True))
+    pairs = [
+        pair
+        for trace in (*sampled, *greedy)
+        for pair in _pairs(params, domain, trace, problem_by_id[trace.problem_id], tokenizer)
     ]
-    by_rules = []
-    for index, span in enumerate(spans):
-        text = _text(trace, span.start, span.end, tokenizer)
-        label = label_by_rules(text)
-        by_rules.append(Sentence(trace.trace_id, index, span.start, span.end, text, label, "rules"))
-    return exact + by_rules
-
-
-def _text(trace: Trace, start: int, end: int, tokenizer: Tokenizer) -> str:
-    return tokenizer.decode(trace.ids[start:end], skip_special_tokens=True)
-
-
-def truth(reading: Reading) -> dict[str, Any]:
-    """What is exactly known of a sentence, as it stands in sentences.jsonl."""
-    values = dict(vars(reading))
-    for key in ("start", "end", "p_dead", "form"):
-        del values[key]
-    return values | {"form": reading.form.name if reading.form else None}
-
-
-def measure(params: Params, sentences: Sequence[Sentence]) -> dict[str, Any]:
-    """Agreement of the rules with the exact labels, on sentences with the same token range."""
-    exact = {(s.trace_id, s.start, s.end): s.label for s in sentences if s.labeller == "exact"}
-    rules = {(s.trace_id, s.start, s.end): s.label for s in sentences if s.labeller == "rules"}
-    shared = [key for key, label in exact.items() if key in rules and label != UNPARSED]
-    result = agreement(
-        [exact[key] for key in shared], [rules[key] for key in shared], positive=params.positive
+    posteriors = {t.trace_id: one.posteriors for t, one in by_trace if one.posteriors is not None}
+    laws = {trace.trace_id: one.laws for trace, one in by_trace if one.laws is not None}
+    return Result(
+        sentences=sentences,
+        decisions=[
+            decision
+            for trace, reading in by_trace
+            for decision in decisions_of(
+                trace, [_with_rules(one) for one in reading.sentences], params.primary
+            )
+        ],
+        kinds=domain.kinds,
+        tokens=spell(
+            domain.lexicon, tokenizer, domain.pattern(tokenizer), domain.turning(tokenizer)
+        ),
+        pairs=distinct(pairs) or None,
+        posteriors=posteriors or None,
+        laws=laws or None,
+        metrics=measure(params, sampled, readings, sentences, tokenizer),
     )
-    return asdict(result) | {
-        "n_sentences": len(exact),
-        "n_compared": len(shared),
-        "n_unparsed": sum(label == UNPARSED for label in exact.values()),
+
+
+def _pairs(
+    params: Params, domain: Domain, trace: Trace, problem: Problem, tokenizer: Tokenizer
+) -> list[MinimalPair]:
+    random = Random(f"{params.seed}/{trace.trace_id}")
+    reading = domain.read(trace, problem, tokenizer)
+    return list(domain.pairs(trace, problem, reading, tokenizer, random))
+
+
+def _with_rules(sentence: Sentence) -> Sentence:
+    """The sentence with the rules' label beside those that it has."""
+    labels = {**sentence.label_by, RULES: label_by_rules(sentence.text)}
+    return Sentence(**{**vars(sentence), "label_by": labels})
+
+
+def measure(
+    params: Params,
+    sampled: Sequence[Trace],
+    readings: Sequence[Reading],
+    sentences: Sequence[Sentence],
+    tokenizer: Tokenizer,
+) -> dict[str, Any]:
+    """Agreement of the rules with the exact labels, and how much of the text is in sentences.
+
+    Both on the sentences that segmentation finds in the text alone; agreement is None where the
+    domain labels nothing itself.
+    """
+    spans = {
+        trace.trace_id: segmentation.segment(
+            trace.token_ids[: _n_read(reading, trace)], tokenizer.decode, len(trace.prompt_ids)
+        )
+        for trace, reading in zip(sampled, readings, strict=True)
     }
+    found = {(name, span.start, span.end) for name, its in spans.items() for span in its}
+    exact = [one for one in sentences if EXACT in one.label_by]
+    shared = [
+        one
+        for one in exact
+        if (one.trace_id, one.start, one.end) in found and one.label_by[EXACT] != UNPARSED
+    ]
+    both = ([one.label_by[name] for one in shared] for name in (EXACT, RULES))
+    compared = asdict(agreement(*both, positive=params.positive)) if shared else {}
+    n_tokens = sum(_n_read(one, t) for t, one in zip(sampled, readings, strict=True))
+    return compared | {
+        "n_sentences": len(sentences),
+        "n_compared": len(shared),
+        "n_unparsed": sum(one.label_by[EXACT] == UNPARSED for one in exact),
+        "span_coverage": segmentation.coverage(
+            [span for its in spans.values() for span in its], n_tokens
+        ),
+    }
+
+
+def _n_read(reading: Reading, trace: Trace) -> int:
+    """Generated tokens up to the end of the last sentence."""
+    ends = [one.end for one in reading.sentences]
+    return max(ends, default=len(trace.prompt_ids)) - len(trace.prompt_ids)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -131,17 +197,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _main(workspace: Workspace, _role: str) -> None:
+    studied = params.load(Roles, "models", workspace.params).studied
     result = run(
         params.load(Params, "label", workspace.params),
-        params.load(Policy, "policy", workspace.params),
+        open_domain(workspace.params),
         traces.read(Trace, workspace.traces / "traces.jsonl"),
+        traces.read(Trace, workspace.traces / "greedy.jsonl"),
         traces.read(Problem, workspace.problems / "problems.jsonl"),
-        Tokenizer.from_file(str(workspace.model("reasoning") / "tokenizer.json")),
+        Tokenizer.from_file(str(workspace.model(studied) / "tokenizer.json")),
     )
-    with artifacts.new_folder(workspace.sentences) as folder:
-        traces.write(folder / "sentences.jsonl", result.sentences)
-        artifacts.write_jsonl(folder / "tokens.jsonl", result.tokens)
-        artifacts.write_json(folder / "metrics.json", result.metrics)
+    with artifacts.new_folder(workspace.labels) as folder:
+        result.write(folder)
     print(result.metrics)
 
 

@@ -16,8 +16,8 @@ from tokenizers import Tokenizer
 
 from backtracking.domains.domain import ProblemPlan, Reading, Recipe
 from backtracking.domains.lexicon import Lexicon, Spelled
-from backtracking.labels.deciding import decide_in_prose
 from backtracking.labels import segmentation
+from backtracking.labels.deciding import decide_in_prose
 from backtracking.labels.rules import label_by_rules
 from backtracking.models.loading import LoadedModel
 from backtracking.models.tokens import token_ids

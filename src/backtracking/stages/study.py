@@ -1,0 +1,123 @@
+"""What stages after `label` read, opened once and only when it is asked for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from backtracking.activations.reader import ActivationStore
+from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
+from backtracking.records import traces
+from backtracking.records.decisions import (
+    Classes,
+    Decisions,
+    Kind,
+    Sentences,
+    read_decisions,
+    read_kinds,
+    read_sentences,
+)
+from backtracking.records.directions import Directions, read_directions
+from backtracking.records.pairs import MinimalPair, read_pairs
+from backtracking.records.posteriors import Laws, Posteriors, read_laws, read_posteriors
+from backtracking.records.tokens import Tokens, read_tokens
+from backtracking.records.traces import Problem, Trace
+from backtracking.runtime import params
+from backtracking.runtime.workspace import Roles, Workspace
+from lifeboat.stage.units import Units
+
+
+@dataclass(frozen=True)
+class Study:
+    """The records and models of a study.
+
+    Attributes:
+        workspace: where they stand.
+        device: where models are loaded, as torch names it, or `auto`.
+    """
+
+    workspace: Workspace
+    device: str = "cpu"
+
+    @cached_property
+    def units(self) -> Units:
+        """The store of expensive work; opened first, so that its code is what the process runs."""
+        return Units(self.workspace.root, ("backtracking",))
+
+    @cached_property
+    def roles(self) -> Roles:
+        """The models of the study."""
+        return params.load(Roles, "models", self.workspace.params)
+
+    @cached_property
+    def classes(self) -> Classes:
+        """The two classes of decisions that are contrasted."""
+        return params.load(Classes, "contrast", self.workspace.params)
+
+    @cached_property
+    def primary(self) -> str:
+        """The labeller whose labels the study rests on."""
+        return params.load_value(str, "label.primary", self.workspace.params)
+
+    @cached_property
+    def problems(self) -> list[Problem]:
+        """The problems."""
+        return traces.read(Problem, self.workspace.problems / "problems.jsonl")
+
+    @cached_property
+    def traces(self) -> list[Trace]:
+        """The sampled traces of the model under study."""
+        return traces.read(Trace, self.workspace.traces / "traces.jsonl")
+
+    @cached_property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The domain's kinds of decisions; empty where none is ever known."""
+        return read_kinds(self.workspace.labels / "kinds.json")
+
+    @cached_property
+    def sentences(self) -> Sentences:
+        """All sentences of the traces, with the primary labels."""
+        records = read_sentences(self.workspace.labels / "sentences.jsonl")
+        return Sentences.gather(records, self.traces, self.kinds, self.primary)
+
+    @cached_property
+    def decisions(self) -> Decisions:
+        """All decisions of the traces."""
+        records = read_decisions(self.workspace.labels / "decisions.jsonl")
+        return Decisions.gather(records, self.traces, self.kinds)
+
+    @cached_property
+    def tokens(self) -> Tokens:
+        """The words of the study as ids."""
+        return read_tokens(self.workspace.labels / "tokens.json")
+
+    @cached_property
+    def pairs(self) -> list[MinimalPair] | None:
+        """Minimal pairs; None where the domain has none."""
+        return read_pairs(self.workspace.labels / "pairs.jsonl")
+
+    @cached_property
+    def posteriors(self) -> dict[str, Posteriors] | None:
+        """What each prefix tells of the decision ahead, by trace; None where it is not known."""
+        return read_posteriors(self.workspace.labels / "posteriors.safetensors")
+
+    @cached_property
+    def laws(self) -> dict[str, Laws] | None:
+        """What each sentence tells of the next, by trace; None where it is not known."""
+        return read_laws(self.workspace.labels / "laws.safetensors")
+
+    @cached_property
+    def directions(self) -> Directions:
+        """The directions of the stage `directions`."""
+        return read_directions(self.workspace.results("directions"))
+
+    def models(self, roles: Sequence[str] | None = None) -> dict[str, LoadedModel]:
+        """Models by role, of all roles where none is named."""
+        return {
+            role: loading.load(self.workspace.model(role), device=self.device)
+            for role in (self.roles.all if roles is None else roles)
+        }
+
+    def store(self, role: str) -> ActivationStore:
+        """The activations of a role."""
+        return ActivationStore(self.workspace.activations(role))
