@@ -124,7 +124,7 @@ def without_words(study: Study, role: str) -> Finding:
 def decoded(study: Study, role: str, target: str) -> Finding:
     """The probe of a model at the cell that dev chose, against its best baseline."""
     selection = study.files.get("probe/selection") or {}
-    place = {"role": role, "anchor": "decision", "target": target}
+    place = {"role": role, "anchor": "comparison", "target": target}
     best = find_row(selection.get("best", ()), **place)
     cell = None
     if best is not None:
