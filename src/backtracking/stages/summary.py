@@ -202,7 +202,7 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
             [
                 row
                 for row in results.study.rows("probe/grid")
-                if (row["anchor"], row["pairs"]) == ("comparison", "all")
+                if (row["anchor"], row["pairs"]) == ("decision", "all")
             ]
         ),
         "ladder": table_of(ladder_rows(results.study.part("transitions/ladder"))),

@@ -93,7 +93,7 @@ def test_the_gain_of_activations_is_told_in_nats_gained() -> None:
 
 
 def test_a_probe_is_judged_at_the_cell_that_dev_chose_against_its_best_baseline() -> None:
-    place = {"role": "reasoning", "anchor": "comparison", "target": "doomed"}
+    place = {"role": "reasoning", "anchor": "decision", "target": "doomed"}
     grid = [
         place | {"layer": layer, "offset": 4, "pairs": pairs, "auroc": 0.8, "n": 70}
         | {"difference": gain, "difference_low": gain - 0.1, "difference_high": gain + 0.1}

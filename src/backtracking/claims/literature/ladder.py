@@ -126,7 +126,7 @@ def decoded(study: Study, role: str, target: str | None) -> Finding:
     if target is None:
         return untestable("the domain knows no such kind of decision")
     selection = study.part("probe/selection")
-    place = {"role": role, "anchor": "comparison", "target": target}
+    place = {"role": role, "anchor": "decision", "target": target}
     best = find_row(selection.get("best", ()), **place)
     cell = None
     if best is not None:
