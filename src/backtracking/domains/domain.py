@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from backtracking.domains.lexicon import Lexicon
 from backtracking.models.loading import LoadedModel
-from backtracking.models.training import Row
+from backtracking.models.training import RowSource
 from backtracking.records.decisions import Kind, Sentence
 from backtracking.records.grades import Grade, Observation
 from backtracking.records.pairs import MinimalPair
@@ -58,8 +58,8 @@ class Reading:
 
 
 @runtime_checkable
-class Recipe(Protocol):
-    """How one model is trained."""
+class Recipe(RowSource, Protocol):
+    """How one model is trained: a frozen dataclass, in whose module is all that its rows need."""
 
     @property
     def starts_from(self) -> str | None:
@@ -73,10 +73,6 @@ class Recipe(Protocol):
 
     def tokenizer(self) -> PreTrainedTokenizerFast:
         """The tokenizer of a model that starts from random weights."""
-        ...
-
-    def rows(self, tokenizer: Tokenizer, seed: int, context: int) -> Iterator[Row]:
-        """Training rows without end, in an order that the seed alone decides."""
         ...
 
 
