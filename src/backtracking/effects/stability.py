@@ -1,10 +1,11 @@
-"""What regenerated events say together: do events come back, and is it at dead ends that they do?"""
+"""What regenerated events say together: how many come back, and how many at dead ends."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from backtracking.records.decisions import Kind
 from backtracking.records.events import Event
@@ -55,30 +56,36 @@ def _measure_group(
         return []
     problems = [event.problem_id for event in found]
     stability = np.array([event.stability for event in found], dtype=float)
-    kind = np.array([event.kind for event in found], dtype=object)
-    dead = np.isin(kind, [one.name for one in kinds if one.standing == "dead" and one.visible])
     columns = {
-        f"{group}_stability": stability,
-        f"{group}_not_reproduced": (stability < threshold).astype(float),
-        f"{group}_never_reproduced": (stability == 0).astype(float),
-    }
-    if kinds:
-        columns[f"{group}_dead"] = dead.astype(float)
-    columns |= {
-        f"{group}_stability_{one.name}": np.where(kind == one.name, stability, np.nan)
-        for one in kinds
-        if (kind == one.name).any()
-    }
+        "stability": stability,
+        "not_reproduced": (stability < threshold).astype(float),
+        "never_reproduced": (stability == 0).astype(float),
+    } | _columns_by_kind(found, stability, kinds)
     intervals = bootstrap.intervals(np.stack(list(columns.values()), axis=1), problems)
     rows = [
-        {"measure": name} | asdict(interval)
+        {"measure": f"{group}_{name}"} | asdict(interval)
         for name, interval in zip(columns, intervals, strict=True)
     ]
-    if kinds and stability.sum() > 0:
-        weighted = np.stack([stability * dead, stability], axis=1)
+    if "dead" in columns and stability.sum() > 0:
+        weighted = np.stack([stability * columns["dead"], stability], axis=1)
         (interval,) = bootstrap.intervals(weighted, problems, _ratio)
         rows.append({"measure": f"{group}_dead_weighted"} | asdict(interval))
     return rows
+
+
+def _columns_by_kind(
+    events: Sequence[Event], stability: Float[np.ndarray, " n"], kinds: Sequence[Kind]
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Which events lie at recognisable dead ends, and the stability of those of each kind."""
+    if not kinds:
+        return {}
+    kind = np.array([event.kind for event in events], dtype=object)
+    dead = [one.name for one in kinds if one.standing == "dead" and one.visible]
+    return {"dead": np.isin(kind, dead).astype(float)} | {
+        f"stability_{one.name}": np.where(kind == one.name, stability, np.nan)
+        for one in kinds
+        if (kind == one.name).any()
+    }
 
 
 def _ratio(means: np.ndarray) -> np.ndarray:
