@@ -7,6 +7,7 @@ than the one that wrote it.
 
 from collections.abc import Callable, Iterator
 from random import Random
+from typing import TYPE_CHECKING
 
 from backtracking.domains.organism.policy import (
     BasePolicy,
@@ -17,7 +18,9 @@ from backtracking.domains.organism.policy import (
     write_walk,
 )
 from backtracking.domains.organism.world import World
-from backtracking.models.training import Row, batch_rows
+
+if TYPE_CHECKING:  # torch: what reads traces does without it
+    from backtracking.models.training import Row
 
 CHUNK = 512
 """Traces in a chunk."""
@@ -42,8 +45,10 @@ def base_corpus(policy: BasePolicy) -> Corpus:
 
 def draw_chunk(
     world: World, corpus: Corpus, id_by_word: dict[str, int], seed: int, chunk: int, context: int
-) -> list[Row]:
+) -> "list[Row]":
     """The rows of one chunk, never with a problem of the study or a held-out pair."""
+    from backtracking.models.training import Row
+
     random = Random(f"{seed}/{chunk}")
     rows: list[Row] = []
     while len(rows) < CHUNK:
@@ -62,8 +67,10 @@ def draw_chunk(
 
 def stream_batches(
     world: World, corpus: Corpus, id_by_word: dict[str, int], seed: int, context: int, tokens: int
-) -> Iterator[list[Row]]:
+) -> "Iterator[list[Row]]":
     """Batches without end, chunk after chunk."""
+    from backtracking.models.training import batch_rows
+
     chunk = 0
     while True:
         rows = draw_chunk(world, corpus, id_by_word, seed, chunk, context)

@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
 
 from backtracking.domains.domain import ProblemPlan, Reading
 from backtracking.domains.lexicon import Asked, Lexicon, Spelled
-from backtracking.domains.organism.corpus import draw_chunk
 from backtracking.domains.organism.donors import Item, find_items
-from backtracking.domains.organism.evaluation import observe_base, policy_act_rate
 from backtracking.domains.organism.grammar import (
     ALTERNATIVE,
     BACKTRACKING_OPENERS,
@@ -32,8 +30,6 @@ from backtracking.domains.organism.states import Replay, is_solved, words_of
 from backtracking.domains.organism.tokenizer import EOS, build_tokenizer
 from backtracking.domains.organism.world import World, make_problem, read_prompt, split_of
 from backtracking.labels.states import STATES, UNPARSED
-from backtracking.models.loading import LoadedModel
-from backtracking.models.training import Row
 from backtracking.records.decisions import EXACT, Action, Kind, Sentence, State, Truth
 from backtracking.records.grades import Grade, Observation, Outcome
 from backtracking.records.pairs import FollowUp, MinimalPair
@@ -42,6 +38,12 @@ from backtracking.records.tokens import Pattern, Turning
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params as parameters
 from lifeboat.stage.errors import UserError
+
+if TYPE_CHECKING:  # torch: what reads traces does without it
+    from transformers import PreTrainedTokenizerFast
+
+    from backtracking.models.loading import LoadedModel
+    from backtracking.models.training import Row
 
 DRAWS_PER_PROBLEM = 60
 
@@ -111,12 +113,14 @@ class OrganismRecipe:
         """Claims that are false of its pair by construction."""
         return self.reads.false_claims
 
-    def tokenizer(self) -> PreTrainedTokenizerFast:
+    def tokenizer(self) -> "PreTrainedTokenizerFast":
         """The world's, one token a word."""
         return build_tokenizer()
 
-    def rows(self, tokenizer: Tokenizer, seed: int, context: int) -> Iterator[Row]:
+    def rows(self, tokenizer: Tokenizer, seed: int, context: int) -> "Iterator[Row]":
         """Whole traces, chunk after chunk of the corpus, cut at the context."""
+        from backtracking.domains.organism.corpus import draw_chunk
+
         ids, corpus = tokenizer.get_vocab(), self.reads.corpus(self.policy)
         for chunk in count():
             yield from draw_chunk(self.world, corpus, ids, seed, chunk, context)
@@ -156,6 +160,8 @@ class Organism:
     @property
     def taught_rates(self) -> Mapping[str, float]:
         """How often the policy acts at dead ends that it sees, and elsewhere."""
+        from backtracking.domains.organism.evaluation import policy_act_rate
+
         return {
             f"policy_act_rate_{kind}": policy_act_rate(self.policy, kind)
             for kind in ("dead", "live")
@@ -268,8 +274,10 @@ class Organism:
         reads = recipe_of(role)
         return OrganismRecipe(reads, self.world, self.base_policy if reads.walks else self.policy)
 
-    def examine(self, base: LoadedModel, n: int, random: Random) -> list[Observation]:
+    def examine(self, base: "LoadedModel", n: int, random: Random) -> list[Observation]:
         """The base's sums, and its reports on (total, target) pairs that nobody trained on."""
+        from backtracking.domains.organism.evaluation import observe_base
+
         found = observe_base(base, self.world, self.base_policy, n, random)
         return [Observation(one.measure, one.problem, one.value) for one in found]
 
