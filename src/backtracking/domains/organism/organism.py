@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -11,7 +12,6 @@ from tokenizers import Tokenizer
 from backtracking.domains.domain import ProblemPlan, Reading
 from backtracking.domains.lexicon import Asked, Lexicon, Spelled
 from backtracking.domains.organism.donors import Item, find_items
-from backtracking.domains.organism.evaluation import observe_base, policy_act_rate
 from backtracking.domains.organism.grammar import (
     ALTERNATIVE,
     BACKTRACKING_OPENERS,
@@ -28,7 +28,6 @@ from backtracking.domains.organism.states import Replay, is_solved, words_of
 from backtracking.domains.organism.tokenizer import EOS
 from backtracking.domains.organism.world import World, make_problem, read_prompt, split_of
 from backtracking.labels.states import STATES, UNPARSED
-from backtracking.models.loading import LoadedModel
 from backtracking.records.decisions import EXACT, Action, Kind, Sentence, State, Truth
 from backtracking.records.grades import Grade, Observation, Outcome
 from backtracking.records.pairs import FollowUp, MinimalPair
@@ -37,6 +36,9 @@ from backtracking.records.tokens import Pattern, Turning
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params as parameters
 from lifeboat.stage.errors import UserError
+
+if TYPE_CHECKING:  # torch: what reads traces does without it
+    from backtracking.models.loading import LoadedModel
 
 DRAWS_PER_PROBLEM = 60
 
@@ -116,6 +118,8 @@ class Organism:
     @property
     def taught_rates(self) -> Mapping[str, float]:
         """How often the policy acts at dead ends that it sees, and elsewhere."""
+        from backtracking.domains.organism.evaluation import policy_act_rate
+
         return {
             f"policy_act_rate_{kind}": policy_act_rate(self.policy, kind)
             for kind in ("dead", "live")
@@ -227,8 +231,10 @@ class Organism:
         """
         return recipe_of(role, self.world, self.policy, self.base_policy)
 
-    def examine(self, base: LoadedModel, n: int, random: Random) -> list[Observation]:
+    def examine(self, base: "LoadedModel", n: int, random: Random) -> list[Observation]:
         """The base's sums, and its reports on (total, target) pairs that nobody trained on."""
+        from backtracking.domains.organism.evaluation import observe_base
+
         found = observe_base(base, self.world, self.base_policy, n, random)
         return [Observation(one.measure, one.problem, one.value) for one in found]
 
