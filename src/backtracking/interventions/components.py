@@ -186,7 +186,7 @@ def force(
         rows_per_batch: prefixes in one call of the model.
 
     Returns:
-        The first row of each array is the model as it is. `p_marked`: P(next token is a marked
+        The first row of each array is the model as it is. `p_opener`: P(next token is a marked
         one) at each decision. KL(baseline || arm) in nats: `kl_decision` at each decision,
         `kl_other` at its matched position, NaN where it has none, and `kl_elsewhere`, the mean
         over the generated positions of a prefix that are neither.
@@ -213,7 +213,7 @@ def force(
                     mean = divergence[row, : len(at.elsewhere)][at.elsewhere].double().mean()
                     elsewhere[arm, number] = float(mean)
     return {
-        "p_marked": Array("decisions", p),
+        "p_opener": Array("decisions", p),
         "kl_decision": Array("decisions", kl),
         "kl_other": Array("decisions", kl_other),
         "kl_elsewhere": Array("prefixes", elsewhere),
@@ -238,7 +238,7 @@ def rank(measured: Measured, dead: Bool[np.ndarray, " decisions"]) -> list[Ranke
     """
     if not dead.any():
         return []
-    p = measured.values("p_marked")
+    p = measured.values("p_opener")
     falls = dict(zip(measured.arms, -(p - p[0])[:, dead].mean(axis=1), strict=True))
     components = dict.fromkeys(Component.of(arm) for arm in measured.arms if arm.edit == "ablate")
     fall_by_where = {
