@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from backtracking.models import edits, hooks, kv_cache
+from backtracking.models.batches import groups, log_probabilities, pad, to_numpy
 from backtracking.models.generation import Where
 from backtracking.models.loading import LoadedModel
 
@@ -110,8 +111,9 @@ def teacher_force(
     p_marked = np.full((len(arms), first[-1]), np.nan)
     agreement, kl, p_end, p_mid = np.full((4, len(arms), len(prefixes)), np.nan)
     marked = torch.tensor(list(marked_ids), dtype=torch.long, device=loaded.device)
+    lengths = [len(prefix.ids) for prefix in prefixes]
     markers = marked if marker_ids is None else torch.tensor(list(marker_ids)).to(marked)
-    for group in _groups(prefixes, max(1, rows_per_batch // len(arms))):
+    for group in groups(lengths, max(1, rows_per_batch // len(arms))):
         chosen_prefixes = [prefixes[number] for number in group]
         clean = _read(loaded, layer, chosen_prefixes)
         baseline = clean.log_probabilities
@@ -121,21 +123,21 @@ def teacher_force(
                 prefix, columns = prefixes[number], slice(first[number], first[number + 1])
                 steered = found[row, :, : len(prefix.ids)]
                 decided = steered[:, prefix.decisions][:, :, marked]
-                p_marked[chosen, columns] = _numpy(decided.exp().sum(dim=2))
+                p_marked[chosen, columns] = to_numpy(decided.exp().sum(dim=2))
                 elsewhere = _elsewhere(prefix).nonzero().flatten().to(loaded.device)
                 if len(elsewhere):
                     expected = baseline[row, elsewhere]
                     other = steered[:, elsewhere]
                     same = other.argmax(dim=2) == expected.argmax(dim=1)
-                    agreement[chosen, number] = _numpy(same.float().mean(dim=1))
-                    kl[chosen, number] = _numpy(
+                    agreement[chosen, number] = to_numpy(same.float().mean(dim=1))
+                    kl[chosen, number] = to_numpy(
                         (expected.exp() * (expected - other)).sum(2).mean(1)
                     )
                     p = other[:, :, markers].exp().sum(dim=2)
                     ends = torch.isin(elsewhere, torch.tensor(prefix.sentence_ends).to(elsewhere))
                     for found_p, positions in ((p_end, ends), (p_mid, ~ends)):
                         if positions.any():
-                            found_p[chosen, number] = _numpy(p[:, positions].mean(dim=1))
+                            found_p[chosen, number] = to_numpy(p[:, positions].mean(dim=1))
             progress(len(group) * (chosen.stop - chosen.start))
     return Forced(p_marked, agreement, kl, p_end, p_mid)
 
@@ -161,7 +163,7 @@ def read_out(
         clean = _read(loaded, layer, [longer], _first_changed(prefix, arms))
         last = _run(loaded, layer, [longer], clean, arms, len(prefix.ids))[0, :, -1]
         yes, no = (last[:, list(ids)].logsumexp(dim=1) for ids in (for_ids, against_ids))
-        found[:, number] = _numpy(yes - no)
+        found[:, number] = to_numpy(yes - no)
     return found
 
 
@@ -199,21 +201,10 @@ class _Clean:
 
 def _read(loaded: LoadedModel, layer: int, prefixes: Sequence[Prefix], start: int = 0) -> _Clean:
     past = kv_cache.read(loaded, prefixes[0].ids[:start]) if start else None
-    ids = _pad([torch.tensor(prefix.ids[start:]) for prefix in prefixes]).to(loaded.device)
+    ids = pad([torch.tensor(prefix.ids[start:]) for prefix in prefixes]).to(loaded.device)
     with edits.outputs_of({layer: loaded.blocks[layer]}) as output_by_layer:
-        log_probabilities = _log_probabilities(loaded, ids, past)
-    return _Clean(start, past, ids, output_by_layer[layer], log_probabilities)
-
-
-def _log_probabilities(
-    loaded: LoadedModel, ids: Int[Tensor, "rows pos"], past: DynamicCache | None
-) -> Float[Tensor, "rows pos d_vocab"]:
-    if past is None:
-        logits = loaded.model(input_ids=ids, use_cache=False).logits
-    else:
-        rows = kv_cache.repeated(past, len(ids))
-        logits = loaded.model(input_ids=ids, past_key_values=rows, use_cache=True).logits
-    return logits.float().log_softmax(dim=-1)
+        found = log_probabilities(loaded, ids, past)
+    return _Clean(start, past, ids, output_by_layer[layer], found)
 
 
 def _run(
@@ -227,7 +218,7 @@ def _run(
     """Log-probabilities of the next token under every arm; blocks up to the layer do not run."""
     n_arms = len(arms)
     vectors = _vectors(arms, "add").repeat(len(prefixes), 1)
-    masks = _pad(
+    masks = pad(
         [mask_of(prefix, arm.where, end)[clean.start :] for prefix in prefixes for arm in arms]
     )
     with (
@@ -236,7 +227,7 @@ def _run(
         _other_edits(loaded, layer, prefixes, clean, arms, masks.to(loaded.device)),
     ):
         rows = clean.ids.repeat_interleave(n_arms, dim=0)
-        found = _log_probabilities(loaded, rows, clean.past)
+        found = log_probabilities(loaded, rows, clean.past)
     return found.unflatten(0, (len(prefixes), n_arms))
 
 
@@ -291,17 +282,6 @@ def _vectors(arms: Sequence[Arm], edit: Edit) -> Float[Tensor, "arms d_model"]:
     )
 
 
-def _pad(rows: Sequence[Tensor]) -> Tensor:
-    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
-
-
-def _groups(prefixes: Sequence[Prefix], size: int) -> Iterator[list[int]]:
-    """Numbers of prefixes of like length, so that little is padded."""
-    order = sorted(range(len(prefixes)), key=lambda number: len(prefixes[number].ids))
-    for chunk in _chunks(len(order), size):
-        yield order[chunk]
-
-
 def _elsewhere(prefix: Prefix) -> Bool[Tensor, " pos"]:
     mask = mask_of(prefix, "generated")
     mask[prefix.decisions] = False
@@ -311,7 +291,3 @@ def _elsewhere(prefix: Prefix) -> Bool[Tensor, " pos"]:
 def _chunks(n: int, size: int) -> Iterator[slice]:
     for start in range(0, n, size):
         yield slice(start, min(n, start + size))
-
-
-def _numpy(values: Tensor) -> np.ndarray:
-    return values.double().cpu().numpy()
