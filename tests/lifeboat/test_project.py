@@ -24,10 +24,11 @@ def test_a_machine_keeps_its_name_and_another_one_has_another(
 
 def test_all_threads_that_ask_first_get_one_name(tmp_path: Path) -> None:
     names: list[str] = []
-    threads = [
-        threading.Thread(target=lambda: names.append(project.machine_name(tmp_path)))
-        for _ in range(8)
-    ]
+
+    def ask() -> None:
+        names.append(project.machine_name(tmp_path))
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -6,7 +6,7 @@ from lifeboat.saving import partial
 from lifeboat.saving.partial import Part
 from lifeboat.stage.errors import UserError
 
-GOOD = {
+GOOD = {"path": "models/base/a.1.b.safetensors", "bytes": 1, "sha256": "0" * 64, "stage": "x"}
     "path": "models/base/a.1.b.safetensors",
     "bytes": 1,
     "sha256": "0" * 64,
