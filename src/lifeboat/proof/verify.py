@@ -11,7 +11,7 @@ from lifeboat.items import Item
 from lifeboat.proof import expected, inspection
 from lifeboat.proof.comparison import Evidence
 from lifeboat.proof.expected import WORKSPACE
-from lifeboat.proof.verified import Finding, Verified
+from lifeboat.proof.inspection import Finding, Verified
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import unsaved

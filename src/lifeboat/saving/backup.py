@@ -16,7 +16,7 @@ from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import receipts
 from lifeboat.proof.expected import Expected
-from lifeboat.proof.verified import Verified
+from lifeboat.proof.inspection import Verified
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import backup_receipt, finished, snapshot, unfinished

@@ -6,8 +6,8 @@ from lifeboat.git import refs, wip
 from lifeboat.git.refs import Pushed
 from lifeboat.items import Item, proven
 from lifeboat.proof import receipts
+from lifeboat.proof.inspection import Verified
 from lifeboat.proof.receipts import Receipt
-from lifeboat.proof.verified import Verified
 from lifeboat.saving import finished
 from lifeboat.saving.backup_run import Code, Data, Run
 

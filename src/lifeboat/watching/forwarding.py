@@ -18,7 +18,7 @@ from lifeboat.git import refs, wip
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import inspection, targets
 from lifeboat.proof.expected import WORKSPACE, Expected, Object, Out
-from lifeboat.proof.verified import Finding
+from lifeboat.proof.inspection import Finding
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import sending, unfinished
 from lifeboat.saving.jobs import Job
