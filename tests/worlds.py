@@ -1,4 +1,4 @@
-"""Traces of the policy with their exact sentences, and a random model that can read them."""
+"""Traces of the policy with what is known of them, and a random model that can read them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,22 +11,28 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.domains.organism.policy import Policy, Writer
+from backtracking.domains.lexicon import spell
+from backtracking.domains.organism.organism import Organism
+from backtracking.domains.organism.policy import BasePolicy, Policy, Writer
 from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.organism.world import World, make_problem
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
-from backtracking.records.moments import Moments, read_moments
+from backtracking.records.decisions import EXACT, Sentences
+from backtracking.records.tokens import Tokens
 from backtracking.records.traces import SPLITS, Problem, Trace
-from backtracking.stages import label
-from backtracking.transitions.corpus import Corpus, make_corpus
+from backtracking.transitions.corpus import make_corpus
 
 WORLD = World((4, 5), 6, 12, 2, 0.2, 0.05)
+ORGANISM = Organism(WORLD, Policy(), BasePolicy())
 LONGEST = 240
 
 
 def policy_traces(n_problems: int, seed: int = 0) -> SimpleNamespace:
-    """Two traces of each problem, long ones truncated: `traces`, `moments` and `corpus`."""
+    """Two traces of each problem, long ones truncated, and what the domain reads of them.
+
+    Their `traces`, `problems` by id, `sentences`, `posteriors` and `laws`, and the `corpus`.
+    """
     random, wrapped = Random(seed), build_tokenizer()
     traces, problems = [], {}
     while len(problems) < n_problems:
@@ -39,20 +45,23 @@ def policy_traces(n_problems: int, seed: int = 0) -> SimpleNamespace:
                 _trace(problem, Writer(numbers, target, Policy(), random).write(), sample, wrapped)
                 for sample in range(2)
             ]
-    labelled = label.run(
-        label.Params("backtracking"), Policy(), traces, list(problems.values()),
-        wrapped.backend_tokenizer,
+    readings = {
+        one.trace_id: ORGANISM.read(one, problems[one.problem_id], wrapped.backend_tokenizer)
+        for one in traces
+    }
+    records = [one for reading in readings.values() for one in reading.sentences]
+    sentences = Sentences.gather(records, traces, ORGANISM.kinds, EXACT)
+    posteriors = {name: one.posteriors for name, one in readings.items()}
+    laws = {name: one.laws for name, one in readings.items()}
+    return SimpleNamespace(
+        traces=traces, problems=problems, sentences=sentences, posteriors=posteriors, laws=laws,
+        corpus=make_corpus(traces, sentences, posteriors, laws),
     )  # fmt: skip
-    moments = read_moments(traces, labelled.sentences)
-    p_dead = {row["trace_id"]: row["p_dead"] for row in labelled.tokens}
-    corpus = make_corpus(traces, moments, p_dead)
-    return SimpleNamespace(traces=traces, moments=moments, corpus=corpus, p_dead=p_dead)
 
 
-def words_by_id() -> list[str]:
-    """The world's words, by token id."""
-    wrapped = build_tokenizer()
-    return [str(word) for word in wrapped.convert_ids_to_tokens(list(range(len(wrapped))))]
+def words() -> Tokens:
+    """The world's words as ids."""
+    return spell(ORGANISM.lexicon, build_tokenizer().backend_tokenizer)
 
 
 def random_model(folder: Path) -> LoadedModel:
@@ -71,13 +80,12 @@ def random_model(folder: Path) -> LoadedModel:
 
 
 class Planted(ActivationStore):
-    """A store with every position, whose vectors a function of the moments gives."""
+    """A store with every position, whose vectors a function of the sentences gives."""
 
-    def __init__(self, moments: Moments, vectors: Callable[[Moments], np.ndarray]) -> None:
-        self.moments, d_model = moments, vectors(moments).shape[1]
-        self.manifest = {"layers": [0, 1], "d_model": d_model}
-        self.values = vectors(moments)
-        ends = zip(moments.trace, moments.end - 1, strict=True)
+    def __init__(self, sentences: Sentences, vectors: Callable[[Sentences], np.ndarray]) -> None:
+        self.values = vectors(sentences)
+        self.manifest = {"layers": [0, 1], "d_model": self.values.shape[1]}
+        ends = zip(sentences.trace, sentences.end - 1, strict=True)
         self.row_by_end = {(int(t), int(p)): row for row, (t, p) in enumerate(ends)}
 
     def has(self, trace: np.ndarray, position: np.ndarray) -> np.ndarray:
@@ -104,8 +112,3 @@ def _trace(problem: Problem, sentences: list, sample: int, wrapped: Any) -> Trac
         f"{problem.problem_id}/{sample}", problem.problem_id, problem.split, sample,
         wrapped(problem.prompt).input_ids, ids[:LONGEST], "", "length" if cut else "stop", {},
     )  # fmt: skip
-
-
-def corpus_of(n_problems: int, seed: int = 0) -> Corpus:
-    """The corpus of `policy_traces`."""
-    return policy_traces(n_problems, seed).corpus
