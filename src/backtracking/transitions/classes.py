@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from backtracking.transitions import em, markov, semi_markov, variational
 from backtracking.transitions.em import Learning
-from backtracking.transitions.scoring import LogProbabilities, best, nll
+from backtracking.transitions.scoring import best, nll
 from backtracking.transitions.sequences import Sequences
 
 ORDERS = ("iid", "markov_1", "markov_2", "markov_3")
@@ -34,14 +34,6 @@ CONTAINED_IN: dict[str, frozenset[str]] = {
 A hidden state that is the label itself makes a chain of order 1 a hidden Markov model; a longer
 memory, or a dwell, would need more states than are tried.
 """
-
-
-class StateModel(Protocol):
-    """Anything that predicts the next symbol from the past."""
-
-    def predict(self, sequences: Sequences) -> LogProbabilities:
-        """log p of the next symbol after every sentence."""
-        ...
 
 
 class Fit(NamedTuple):

@@ -30,9 +30,8 @@ def turn(
         bootstrap: intervals by problem.
         work: does the jobs.
     """
-    settings: list[tuple[float, noise.Where]] = [(1.0, "evenly")]
-    for kappa in plan.kappas:
-        settings += [(kappa, "evenly"), (kappa, "at_events")]
+    places: tuple[noise.Where, ...] = ("evenly", "at_events")
+    settings = [(1.0, places[0]), *((kappa, where) for kappa in plan.kappas for where in places)]
     rows, jobs, exact = [], {}, parts[2]
     for number, (kappa, where) in enumerate(settings):
         rng = np.random.default_rng([plan.seed, number])

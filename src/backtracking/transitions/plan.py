@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from backtracking.transitions.classes import Grid
 from backtracking.transitions.em import Learning
@@ -11,6 +11,7 @@ K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
 
 
+@runtime_checkable
 class Work(Protocol):
     """How jobs are done: side by side, each kept as a unit."""
 
