@@ -34,7 +34,7 @@ def read_windows(
     ).float()
     shape = (len(rows), len(offsets))
     return (
-        values.view(*shape, -1),
+        values.view(*shape, store.d_model),
         torch.from_numpy(present).view(shape),
         torch.from_numpy(offsets),
     )
