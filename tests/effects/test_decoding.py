@@ -1,4 +1,4 @@
-"""Whether a direction decodes to a marker: the planted one does, random ones at the nominal rate."""
+"""Whether a direction decodes to a marker: random ones do at the nominal rate."""
 
 import numpy as np
 

@@ -36,7 +36,7 @@ ROLES = Roles({"base": Role("data", None, None), "reasoning": Role("data", "base
 
 
 class Planted(ActivationStore):
-    """A store in which `truth` times `size` is added at the deciding token of the positive class."""
+    """A store with `truth` times `size` at the deciding tokens of the positive class."""
 
     def __init__(
         self, decisions: Decisions, is_positive: np.ndarray, truth: torch.Tensor,
