@@ -93,17 +93,17 @@ def records(dead: np.ndarray, value: np.ndarray, is_known: bool) -> tuple[Senten
     )
 
 
-def draw() -> tuple[np.ndarray, np.ndarray]:
-    """Which decisions are dead ends, the likelier the higher their value."""
+def draw() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which decisions are dead ends, the likelier the higher their value, and which have a word."""
     random = np.random.default_rng(0)
     value = random.integers(0, 20, N)
-    return random.random(N) < 0.2 + 0.03 * value, value
+    dead = random.random(N) < 0.2 + 0.03 * value
+    return dead, value, dead | (random.random(N) < 0.2)
 
 
-def events_at(decisions: Decisions, dead: np.ndarray) -> list[Event]:
+def events_at(decisions: Decisions, dead: np.ndarray, keyword: np.ndarray) -> list[Event]:
     """Dead ends, which come back at 6 of 8, and some others, which never do, as keyword events."""
-    random = np.random.default_rng(1)
-    chosen = (dead | (random.random(N) < 0.2)) & (decisions.split == "train")
+    chosen = keyword & (decisions.split == "train")
     return [
         Event(
             "reasoning", str(decisions.trace_id[row]), str(decisions.problem[row]),
@@ -129,12 +129,12 @@ def stores(decisions: Decisions, dead: np.ndarray) -> dict[str, ActivationStore]
 @pytest.fixture(scope="module")
 def result() -> Result:
     """All forms of the planted pair."""
-    dead, value = draw()
+    dead, value, keyword = draw()
     sentences, decisions = records(dead, value, is_known=True)
     readouts = {role: Readout(torch.ones(D_MODEL), MARKERS) for role in ROLES.all}
     return run(
         PARAMS, ROLES, BY_KIND, sentences, decisions, stores(decisions, dead), readouts,
-        events_at(decisions, dead),
+        events_at(decisions, dead, keyword),
     )  # fmt: skip
 
 
@@ -199,7 +199,7 @@ def test_every_form_layer_and_window_has_its_row_and_its_direction(result: Resul
 
 
 def test_without_truth_words_and_events_the_actions_are_contrasted() -> None:
-    dead, value = draw()
+    dead, value, _ = draw()
     sentences, decisions = records(dead, value, is_known=False)
     readouts = {role: Readout(None, torch.zeros(0, D_MODEL)) for role in ROLES.all}
     found = run(PARAMS, ROLES, BY_ACTION, sentences, decisions, stores(decisions, dead), readouts)

@@ -1,6 +1,5 @@
 """The organism behind the protocol says what today's stages say, sentence by sentence."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -52,10 +51,6 @@ def study() -> Study:
 
 def as_domain(organism: Organism) -> Domain:
     return organism
-
-
-def said(ids: Sequence[int]) -> list[str]:
-    return [WORD_BY_ID[token] for token in ids]
 
 
 def test_the_organism_is_a_domain() -> None:
