@@ -27,7 +27,8 @@ def turns(study: TinyStudy) -> TurnReader:
 
 
 def ids_of(study: TinyStudy, text: str) -> list[int]:
-    return [study.tokenizer.token_to_id(word) for word in text.split()]
+    ids = study.tokenizer.get_vocab()
+    return [ids[word] for word in text.split()]
 
 
 @pytest.mark.parametrize(

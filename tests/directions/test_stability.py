@@ -44,23 +44,28 @@ def events_at(*positions: int) -> list[Event]:
     ]
 
 
-def go_on(loaded: LoadedModel, events: list[Event], prefix: list[int], n: int) -> list[Event]:
-    """The events, regenerated from the same prefix as the organism is read."""
-    turning = ORGANISM.turning(TOKENIZER.backend_tokenizer)
-    ends = (TOKENIZER.eos_token_id,)
+def go_on(
+    loaded: LoadedModel, events: list[Event], prefix: list[int], n: int, exact: bool = True
+) -> list[Event]:
+    """The events, regenerated from the same prefix, and read exactly or by words alone."""
+    turning = ORGANISM.turning(TOKENIZER.backend_tokenizer) if exact else None
+    ends = (loaded.tokenizer.get_vocab()["</s>"],)
     prefixes = [prefix[: event.position + 1] for event in events]
     return regenerate(loaded, events, prefixes, turning, ends, n, Sampling(0, 1.0, 12), 64)
 
 
 def plant(
-    monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel, texts: list[list[str]]
+    monkeypatch: pytest.MonkeyPatch,
+    loaded: LoadedModel,
+    texts: list[list[str]],
+    exact: bool = True,
 ) -> list[Event]:
     """Events whose continuations are said to be these texts."""
     ids = loaded.tokenizer.get_vocab()
     written = [[[ids[word] for word in text.split()] for text in one] for one in texts]
     monkeypatch.setattr(stability, "continue_prefixes", lambda *_: written)
     events = events_at(*range(5, 5 + len(texts)))
-    return go_on(loaded, events, list(range(20)), len(texts[0]))
+    return go_on(loaded, events, list(range(20)), len(texts[0]), exact)
 
 
 def test_a_stability_is_the_share_of_continuations_that_backtrack(
@@ -71,6 +76,14 @@ def test_a_stability_is_the_share_of_continuations_that_backtrack(
     none, some = plant(monkeypatch, loaded, [stays, [*turns, "Hmm ."]])
     assert (none.stability, none.n_keyword, none.n) == (0.0, 2, 4)
     assert (some.stability, some.n_keyword, some.n_backtracking) == (0.75, 2, 3)
+
+
+def test_where_only_words_tell_a_continuation_backtracks_where_the_rules_say_so(
+    monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel
+) -> None:
+    texts = ["Wait , fine .", "Check : over .", "Undo 4 on 14 .", "Wait , 18 is too big ."]
+    (found,) = plant(monkeypatch, loaded, [texts], exact=False)
+    assert (found.n_keyword, found.n_backtracking, found.n) == (2, 2, 4)
 
 
 def test_events_without_room_for_a_continuation_have_no_stability(loaded: LoadedModel) -> None:
