@@ -1,6 +1,5 @@
 """The organism behind the protocol says what today's stages say, sentence by sentence."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -11,7 +10,6 @@ from domain_study import ORGANISM, Study, write_study
 
 from backtracking import PROJECT_ROOT
 from backtracking.belief.readouts import questions
-from backtracking.directions.events import first_sentence, turn_of
 from backtracking.domains.domain import Domain, ProblemPlan
 from backtracking.domains.lexicon import spell
 from backtracking.domains.organism import corpus
@@ -48,10 +46,6 @@ def study() -> Study:
 
 def as_domain(organism: Organism) -> Domain:
     return organism
-
-
-def said(ids: Sequence[int]) -> list[str]:
-    return [WORD_BY_ID[token] for token in ids]
 
 
 def test_the_organism_is_a_domain() -> None:
@@ -194,30 +188,6 @@ def test_words_are_exactly_the_ids_used_today() -> None:
         (IDS["Wait"], IDS["for"]): "adding-knowledge",
         (IDS["Wait"], IDS[","], IDS["fine"]): "uncertainty-estimation",
     }
-
-
-def test_continuations_are_read_as_the_grammar_reads_them(study: Study) -> None:
-    turning, random = ORGANISM.turning(TOKENIZER), Random(1)
-    assert turning is not None
-    spelled = "Wait No Undo Check Dead end fine for 7 12 : over under equal , . too big is </s>"
-    words = spelled.split()
-    texts = [
-        "Check : over . Wait , fine .", "Wait for 7 .", "Dead end .", "Check : over",
-        "Wait , 12 is too big .", "Hmm .", "Check : over . Check : under . Undo 7 on 12 .", "",
-        "Wait , fine </s>", "Found 12 . </s>",
-    ]  # fmt: skip
-    written = [text.split() for text in texts]
-    written += [[random.choice(words) for _ in range(random.randrange(10))] for _ in range(20_000)]
-    for trace in study.traces:
-        for at in range(len(trace.prompt_ids), len(trace.ids), 7):
-            written.append(said(trace.ids[at : at + 12]))
-    for one in written:
-        sentence, is_whole = turning.first_sentence([IDS[word] for word in one])
-        assert (said(sentence), is_whole) == first_sentence(one)
-        turn = turn_of(one)
-        assert (turn is None) == (not sentence)
-        if turn is not None:
-            assert turning.is_turn(sentence) == turn.is_backtracking, one
 
 
 def test_pairs_are_the_items_of_the_donors(study: Study) -> None:
