@@ -3,20 +3,23 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
 
 from backtracking.domains.lexicon import Lexicon
-from backtracking.models.loading import LoadedModel
-from backtracking.models.training import RowSource
+from backtracking.models.rows import RowSource
 from backtracking.records.decisions import Kind, Sentence
 from backtracking.records.grades import Grade, Observation
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.posteriors import Laws, Posteriors
 from backtracking.records.tokens import Pattern, Turning
 from backtracking.records.traces import Problem, Trace
+
+if TYPE_CHECKING:  # torch: most stages that ask a domain run no model
+    from transformers import PreTrainedTokenizerFast
+
+    from backtracking.models.loading import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -48,8 +51,9 @@ class Reading:
 
     Attributes:
         sentences: in order, with the labels that the domain gives itself.
-        posteriors: what each prefix tells of the decision ahead, where the writer is known.
-        laws: what each sentence tells of the next, where the writer is known.
+        posteriors: what each prefix tells of the decision ahead, where that was asked for and the
+            writer is known.
+        laws: what each sentence tells of the next, likewise.
     """
 
     sentences: list[Sentence]
@@ -71,7 +75,7 @@ class Recipe(RowSource, Protocol):
         """Claims that are false of its pair by construction, and so must fail."""
         ...
 
-    def tokenizer(self) -> PreTrainedTokenizerFast:
+    def tokenizer(self) -> "PreTrainedTokenizerFast":
         """The tokenizer of a model that starts from random weights."""
         ...
 
@@ -112,8 +116,18 @@ class Domain(Protocol):
         """Traces that come with the problem; empty where a model has to write them."""
         ...
 
-    def read(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Reading:
-        """The trace's sentences and what is known of them."""
+    def read(
+        self, trace: Trace, problem: Problem, tokenizer: Tokenizer, *, with_laws: bool = False
+    ) -> Reading:
+        """The trace's sentences and what is known of them.
+
+        Args:
+            trace: the trace.
+            problem: of it.
+            tokenizer: of its ids.
+            with_laws: whether posteriors and laws are computed as well, which takes most of the
+                time.
+        """
         ...
 
     def grade(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Grade:
@@ -143,6 +157,6 @@ class Domain(Protocol):
         """How a role's model is trained; None where it is taken from elsewhere."""
         ...
 
-    def examine(self, base: LoadedModel, n: int, random: Random) -> list[Observation]:
+    def examine(self, base: "LoadedModel", n: int, random: Random) -> list[Observation]:
         """What a base knows beyond traces, about `n` questions; empty where nothing is asked."""
         ...

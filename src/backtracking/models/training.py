@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
 from random import Random
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -12,22 +11,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from backtracking.models.rows import CHUNK, Row, RowSource
 from lifeboat.stage import interruption
 from lifeboat.stage.steps import Steps
 
 IGNORED = -100
 """Target of a position that is not trained on: the prompt and the padding."""
-
-CHUNK = 512
-"""Rows that are put into batches together, by length."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One training trace: its token ids, and how many of them are the prompt."""
-
-    ids: list[int]
-    n_prompt: int
 
 
 def batch_rows(rows: list[Row], tokens_per_step: int, random: Random) -> list[list[Row]]:
@@ -215,15 +204,6 @@ class Trainer:
             optimizer.zero_grad()
         self.losses.append(loss.item())
         return self.losses[-1]
-
-
-@runtime_checkable
-class RowSource(Protocol):
-    """What training rows come from: a frozen dataclass, as it is part of what a model is."""
-
-    def rows(self, tokenizer: Tokenizer, seed: int, context: int) -> Iterator[Row]:
-        """Rows without end, in an order that the seed alone decides."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from backtracking.domains.organism.corpus import Corpus, base_corpus, draw_chunk
 from backtracking.domains.organism.policy import BasePolicy, Policy
 from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.organism.world import World
-from backtracking.models.training import Row
+from backtracking.models.rows import Row
 from lifeboat.stage.errors import UserError
 
 Reads = Literal["walks", "silent walks", "searches", "shuffled searches"]

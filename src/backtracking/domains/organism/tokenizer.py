@@ -4,9 +4,7 @@ from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, 
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from backtracking.domains.organism.grammar import vocabulary
-
-PAD, BOS, EOS, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
+from backtracking.domains.organism.grammar import BOS, EOS, PAD, UNKNOWN, vocabulary
 
 
 def build_tokenizer() -> PreTrainedTokenizerFast:

@@ -1,0 +1,27 @@
+"""Training rows and where they come from; no tensors."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from tokenizers import Tokenizer
+
+CHUNK = 512
+"""Rows that are put into batches together, by length."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training trace: its token ids, and how many of them are the prompt."""
+
+    ids: list[int]
+    n_prompt: int
+
+
+@runtime_checkable
+class RowSource(Protocol):
+    """What training rows come from: a frozen dataclass, as it is part of what a model is."""
+
+    def rows(self, tokenizer: Tokenizer, seed: int, context: int) -> Iterator[Row]:
+        """Rows without end, in an order that the seed alone decides."""
+        ...
