@@ -19,7 +19,6 @@ from backtracking.domains.organism.policy import (
 from backtracking.domains.organism.world import World
 from backtracking.models.rows import CHUNK, Row
 
-
 Corpus = Callable[[tuple[int, ...], int, Random], list[Sentence]]
 
 

@@ -78,9 +78,10 @@ _REPORTS = ("over", "under", "equal")
 
 @dataclass(frozen=True)
 class Section:
-    """Section `domain` of params.yaml: its name alone."""
+    """Section `domain` of params.yaml; the organism has no file."""
 
     name: str
+    file: str
 
 
 @dataclass(frozen=True)
