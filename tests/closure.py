@@ -8,7 +8,7 @@ SOURCE = ROOT / "src"
 
 
 def import_closure(module: str) -> set[str]:
-    """Files of the package that importing `module` can reach, relative to the project's root."""
+    """Files of the packages that importing `module` can reach, relative to the project's root."""
     found: set[str] = set()
     pending = [module]
     while pending:
@@ -19,6 +19,17 @@ def import_closure(module: str) -> set[str]:
         pending += imports_of(path)
         pending += _parents(path)
     return found
+
+
+def code_of(module: str) -> list[str]:
+    """What dvc.yaml lists of the source for a stage: rooms as folders, modules of stages as files.
+
+    `lifeboat/stage` is first, then rooms by name, then the modules.
+    """
+    parts = [Path(name).parts for name in import_closure(module)]
+    rooms = {"/".join(one[:3]) for one in parts if len(one) > 3 and one[2] != "stages"}
+    modules = {"/".join(one) for one in parts if one[2] == "stages" and one[-1] != "__init__.py"}
+    return sorted(rooms, key=lambda room: (room.startswith("src/back"), room)) + sorted(modules)
 
 
 def _file(module: str) -> Path | None:

@@ -15,31 +15,30 @@ from extraction_helpers import with_sentences
 
 from backtracking.activations.format import Rows, concatenate
 from backtracking.activations.reader import ActivationStore
-from backtracking.activations.selection import Annotations, read_annotations, select
+from backtracking.activations.selection import select
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Positions
-from lifeboat.stage import artifacts
+from backtracking.records.decisions import Sentence, Sentences, State
+from backtracking.records.traces import Trace
 from lifeboat.stage.errors import UserError
 
-STATES = ("forward", "backtrack", "conclude")
+STATES: tuple[State, ...] = ("deduction", "backtracking", "final-answer")
 
 
 @pytest.fixture
-def annotations(items: list[Item], tmp_path: Path) -> Annotations:
+def sentences(items: list[Item]) -> Sentences:
     traces = [
-        {"trace_id": f"t{item.trace}", "split": "test" if item.trace % 3 == 0 else "train"}
+        Trace(f"t{item.trace}", "p", "test" if item.trace % 3 == 0 else "train", 0, [], item.ids,
+              "", "stop", {})
         for item in items
-    ]
-    sentences = [
-        {"trace_id": f"t{item.trace}", "index": index, "start": span.start, "end": span.end,
-         "label": STATES[(item.trace + index) % 3], "labeller": labeller}
+    ]  # fmt: skip
+    records = [
+        Sentence(f"t{item.trace}", index, span.start, span.end, "", False,
+                 {"exact": STATES[(item.trace + index) % 3]})
         for item in items
         for index, span in item.spans.items()
-        for labeller in ("rules", "exact")
     ]  # fmt: skip
-    artifacts.write_jsonl(tmp_path / "traces.jsonl", traces)
-    artifacts.write_jsonl(tmp_path / "sentences.jsonl", sentences)
-    return read_annotations(tmp_path / "traces.jsonl", tmp_path / "sentences.jsonl")
+    return Sentences.gather(records, traces, (), "exact")
 
 
 @pytest.mark.parametrize("state", [None, *STATES])
@@ -47,13 +46,13 @@ def annotations(items: list[Item], tmp_path: Path) -> Annotations:
 @pytest.mark.parametrize("offset", [-2, 0, 3])
 def test_the_chosen_sentences_come_with_their_vectors(
     published: ActivationStore,
-    annotations: Annotations,
+    sentences: Sentences,
     items: list[Item],
     state: str | None,
     split: str | None,
     offset: int,
 ) -> None:
-    vectors, chosen = select(published, annotations, 1, offset, state, split)
+    vectors, chosen = select(published, sentences, 1, offset, state, split)
     expected = [
         (item.trace, index, span.start + offset)
         for item in items
@@ -62,7 +61,7 @@ def test_the_chosen_sentences_come_with_their_vectors(
         and split in (None, "test" if item.trace % 3 == 0 else "train")
         and 0 <= span.start + offset < len(item.ids)
     ]
-    found = zip(chosen.trace, chosen.sentence, chosen.start + offset, strict=True)
+    found = zip(chosen.trace, chosen.index, chosen.start + offset, strict=True)
     assert [tuple(map(int, row)) for row in found] == expected
     assert expected
     traces, _, positions = (np.array(column) for column in zip(*expected, strict=True))
@@ -72,31 +71,25 @@ def test_the_chosen_sentences_come_with_their_vectors(
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"state": "doubt"}, "no sentence with state 'doubt'; there is backtrack, conclude"),
+        ({"state": "doubt"}, "no sentence with state 'doubt'; there is backtracking, deduction"),
         ({"split": "dev"}, "no sentence with split 'dev'; there is test, train"),
         ({"layer": 7}, "layer 7 is not stored"),
     ],
 )
 def test_what_is_not_there_is_refused(
-    published: ActivationStore, annotations: Annotations, asked: dict[str, Any], message: str
+    published: ActivationStore, sentences: Sentences, asked: dict[str, Any], message: str
 ) -> None:
     given: dict[str, Any] = {"layer": 1, "offset": 0, **asked}
     with pytest.raises(UserError, match=message):
-        select(published, annotations, **given)
+        select(published, sentences, **given)
 
 
 def test_an_offset_outside_the_window_is_refused(
-    run: Run, annotations: Annotations, tmp_path: Path
+    run: Run, sentences: Sentences, tmp_path: Path
 ) -> None:
     run(request=dataclasses.replace(REQUEST, positions=Positions((-1, 2), False)))
     with pytest.raises(UserError, match="keeps offsets -1 to 2, and 3 was asked for"):
-        select(ActivationStore(tmp_path / "out"), annotations, 1, 3)
-
-
-def test_an_unknown_labeller_is_refused(annotations: Annotations, tmp_path: Path) -> None:
-    assert set(annotations.state) == set(STATES)
-    with pytest.raises(UserError, match="no labeller 'gpt'; there is rules, exact"):
-        read_annotations(tmp_path / "traces.jsonl", tmp_path / "sentences.jsonl", "gpt")
+        select(ActivationStore(tmp_path / "out"), sentences, 1, 3)
 
 
 def test_shard_by_shard_gives_what_all_at_once_gives(published: ActivationStore) -> None:
@@ -148,7 +141,7 @@ import sys
 from pathlib import Path
 from typing import Any
 import torch
-from backtracking.extraction.reader import ActivationStore
+from backtracking.activations.reader import ActivationStore
 from backtracking.extraction.store import Origin, ShardStore, publish
 
 folder, n_rows, n_shards = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])

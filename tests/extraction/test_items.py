@@ -11,8 +11,8 @@ from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
 
-def sentence(name: str, index: int, start: int, end: int, labeller: str = "exact") -> dict:
-    return {"trace_id": name, "index": index, "start": start, "end": end, "labeller": labeller}
+def sentence(name: str, index: int, start: int, end: int, text: str = "") -> dict:
+    return {"trace_id": name, "index": index, "start": start, "end": end, "text": text}
 
 
 def trace(name: str, n_tokens: int) -> dict:
@@ -36,14 +36,8 @@ def test_traces_are_numbered_and_have_their_prompt_first(tmp_path: Path) -> None
         found[3]
 
 
-def test_exact_spans_go_before_those_of_other_labellers(tmp_path: Path) -> None:
-    sentences = [sentence("a", 0, 1, 3, "rules"), sentence("a", 1, 4, 5), sentence("a", 0, 1, 4)]
-    (found,) = read(tmp_path, [trace("a", 5)], sentences)
-    assert found.spans == {0: TokenSpan(1, 4), 1: TokenSpan(4, 5)}
-
-
-def test_a_span_that_two_labellers_name_counts_once(tmp_path: Path) -> None:
-    sentences = [sentence("b", 0, 1, 3, "rules"), sentence("b", 0, 1, 3, "judge")]
+def test_a_span_that_is_named_twice_counts_once(tmp_path: Path) -> None:
+    sentences = [sentence("b", 0, 1, 3, "one"), sentence("b", 0, 1, 3, "other")]
     first, second = read(tmp_path, [trace("a", 5), trace("b", 5)], sentences)
     assert (first.spans, second.spans) == ({}, {0: TokenSpan(1, 3)})
 
@@ -57,7 +51,7 @@ def test_a_span_that_two_labellers_name_counts_once(tmp_path: Path) -> None:
         ([sentence("a", 0, 3, 3)], "found tokens 3 to 3 of 5"),
         ([sentence("a", 0, 1, 3), sentence("a", 0, 1, 4)], "different spans, 1 to 3 and 1 to 4"),
         ([sentence("a", 0, 1, 3), sentence("a", 1, 2, 4)], "1 to 3 and 2 to 4 overlap"),
-        ([{"trace_id": "a", "index": 0, "start": "1", "end": 2}], "expected integers"),
+        ([{"trace_id": "a", "index": 0, "start": "1", "end": 2}], "key `start`: expected int"),
     ],
 )
 def test_sentences_that_do_not_fit_the_traces_are_refused(

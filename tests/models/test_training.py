@@ -18,10 +18,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from backtracking import PROJECT_ROOT
 from backtracking.domains.organism.tokenizer import build_tokenizer
+from backtracking.models.rows import Row
 from backtracking.models.training import (
     IGNORED,
     Architecture,
-    Row,
     Schedule,
     Task,
     Trained,

@@ -4,26 +4,35 @@ import ast
 import re
 import subprocess
 import sys
+import textwrap
 
 import pytest
-from closure import import_closure
+from closure import code_of
 from project import ROOT, environment
-from ruamel.yaml import YAML
 
-from backtracking.runtime.workspace import Roles
+from backtracking.runtime import params
+from backtracking.runtime.workspace import Roles, Workspace
 
-DVC = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())
-PARAMS = YAML(typ="safe", pure=True).load((ROOT / "params.yaml").read_text())
-STAGES = DVC["stages"]
+STAGES = params.read(ROOT / "dvc.yaml")["stages"]
+PARAMS = params.read(ROOT / "params.yaml")
 MODULES = {path.stem for path in (ROOT / "src/backtracking/stages").glob("*.py")}
-ROLES = Roles(PARAMS["models"]["controls"])
-CONTROL_MODELS = [role for role in ROLES.all if role not in ("base", "reasoning")]
-WITHOUT_MODEL = ("problems", "label", "pairs", "seeds", "summary")
+MODULES -= {"__init__", "study"}
+ROLES = params.load(Roles, "models", Workspace(ROOT).params)
+WITHOUT_TORCH = ("problems", "label", "effects", "power", "summary")
+DOMAIN = {"domain", "world", "policy", "base_policy"}
+SECTION_BY_RECORD = {
+    "roles": "models",
+    "classes": "contrast",
+    "primary": "label.primary",
+    "sentences": "label.primary",
+}
+"""What `stages/study.py` reads of params.yaml for what it opens."""
+LONGEST = 260
 
 
-def module_of(stage: str) -> str:
-    """The module that a stage's command runs."""
-    return re.findall(r"backtracking\.stages\.(\w+)", STAGES[stage]["cmd"])[0]
+def body_of(stage: str) -> dict:
+    """What a stage does, for each role or once."""
+    return STAGES[stage].get("do", STAGES[stage])
 
 
 def names_of(entries: list) -> list[str]:
@@ -31,83 +40,99 @@ def names_of(entries: list) -> list[str]:
     return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
 
 
+def shown(entries: list[str]) -> str:
+    """Entries as they stand in dvc.yaml, to paste there."""
+    indent = " " * 6
+    text = ", ".join(f'"{one}"' if "$" in one else one for one in entries)
+    return textwrap.fill(
+        text, 98, initial_indent=indent, subsequent_indent=indent,
+        break_long_words=False, break_on_hyphens=False,
+    )  # fmt: skip
+
+
+def test_dvc_yaml_can_be_read_in_one_sitting() -> None:
+    assert len((ROOT / "dvc.yaml").read_text().splitlines()) <= LONGEST
+
+
 @pytest.mark.parametrize("stage", STAGES)
-def test_deps_in_the_source_are_exactly_the_import_closure(stage: str) -> None:
-    listed = {name for name in names_of(STAGES[stage]["deps"]) if name.startswith("src/")}
-    assert listed == import_closure(f"backtracking.stages.{module_of(stage)}")
+def test_a_stage_depends_on_its_module_and_on_exactly_the_rooms_that_it_imports(stage: str) -> None:
+    listed = [name for name in names_of(body_of(stage)["deps"]) if name.startswith("src/")]
+    expected = code_of(f"backtracking.stages.{stage}")
+    assert listed == expected, f"In dvc.yaml, the code of `{stage}` has to be:\n{shown(expected)}]"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_no_stage_enters_lifeboat_beyond_what_stages_stand_on(stage: str) -> None:
+    entered = [one for one in code_of(f"backtracking.stages.{stage}") if "lifeboat" in one]
+    assert entered == ["src/lifeboat/stage"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_command_runs_the_checkouts_own_source_and_passes_signals_on(stage: str) -> None:
-    command = "PYTHONPATH=src exec python -m backtracking.stages."
-    assert STAGES[stage]["cmd"].startswith(command)
-    assert STAGES[stage]["desc"]
+    command = f"PYTHONPATH=src exec python -m backtracking.stages.{stage}"
+    assert body_of(stage)["cmd"] == command + (" ${key}" if "do" in STAGES[stage] else "")
+    assert "?" in body_of(stage)["desc"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_one_name_for_stage_module_section_and_results(stage: str) -> None:
-    module = module_of(stage)
-    assert stage == module or stage.startswith(f"{module}-")
-    assert module in PARAMS
-    assert (ROOT / "tests" / "stages" / f"test_{module}.py").is_file()
-    if stage != "summary":
-        for out in names_of(STAGES[stage]["outs"]):
-            if out.startswith("results/"):
-                assert out.split("/")[1] == module
+def test_one_name_for_stage_module_section_test_and_results(stage: str) -> None:
+    assert stage in MODULES
+    assert (ROOT / "tests" / "stages" / f"test_{stage}.py").is_file()
+    for out in names_of(body_of(stage)["outs"]) if stage != "summary" else []:
+        assert not out.startswith("results/") or out.split("/")[1] == stage
 
 
 def test_every_stage_module_is_a_stage() -> None:
-    assert MODULES - {"__init__", "command"} == {module_of(stage) for stage in STAGES}
+    assert set(STAGES) == MODULES
 
 
-def loaded_sections(module: str) -> set[str]:
-    """Sections and keys that a stage module asks of params.yaml, roles written as `*`."""
-    tree = ast.parse((ROOT / f"src/backtracking/stages/{module}.py").read_text())
+def test_each_role_is_a_stage_of_weights_and_one_of_extract() -> None:
+    for stage, out in (("weights", "models"), ("extract", "data/interim/activations")):
+        assert STAGES[stage]["foreach"] == "${models.roles}"
+        assert body_of(stage)["outs"] == [f"{out}/${{key}}"]
+    assert "${item.starts_from}" in body_of("weights")["deps"]
+    assert "models/${key}" in body_of("extract")["deps"]
+    assert set(PARAMS["weights"]) == {"n_threads", "architecture", *ROLES.roles}
+
+
+def sections_of(module: str) -> set[str]:
+    """Sections and keys that a stage asks of params.yaml, the role written as in dvc.yaml."""
+    text = (ROOT / f"src/backtracking/stages/{module}.py").read_text()
     found = set()
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Call):
-            continue
-        if ast.unparse(node.func) in ("params.load", "params.load_value"):
-            found.add(
-                re.sub(r"\{.*?\}", "*", ast.unparse(node.args[1]).removeprefix("f").strip("'\""))
-            )
-    return found
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            if called in ("params.load", "params.load_value"):
+                name = ast.unparse(node.args[1]).removeprefix("f").strip("'\"")
+                found.add(name.replace("{role}", "${key}"))
+            elif called == "open_domain":
+                found |= DOMAIN
+    read = re.findall(r"\bstudy\.(\w+)", text)
+    return found | {SECTION_BY_RECORD[name] for name in read if name in SECTION_BY_RECORD}
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_params_of_a_stage_are_what_its_module_loads(stage: str) -> None:
-    listed = STAGES[stage]["params"]
-    if listed == [{"params.yaml": None}]:
-        assert stage == "summary"  # its provenance hashes the whole file
+    listed = body_of(stage)["params"]
+    if stage == "summary":
+        assert listed == [{"params.yaml": None}]  # its provenance hashes the whole file
         return
-    roles = "|".join(ROLES.all)
-    wildcard = {re.sub(rf"^weights\.({roles})$", "weights.*", name) for name in listed}
-    expected = loaded_sections(module_of(stage))
-    if stage == "weights-base":
-        expected -= {"policy"}
-    elif stage == "weights-reasoning":
-        expected -= {"base_policy"}
-    elif stage == "extract":
-        expected -= {"models"}
-    elif stage in ("controls", "pairs"):
-        # Their models are made by the module of `weights`, with threads of their own.
-        expected |= loaded_sections("weights") - {"weights.n_threads"}
-    assert wildcard == expected
-
-
-def test_the_stage_of_the_control_pairs_reads_and_makes_every_model_of_them() -> None:
-    stage = STAGES["controls"]
-    assert stage["outs"] == [f"models/{role}" for role in CONTROL_MODELS]
-    assert {f"weights.{role}" for role in CONTROL_MODELS} <= set(stage["params"])
+    expected = sections_of(stage)
+    if stage == "weights":  # another role more changes nothing about this one
+        expected = expected - {"models"} | {"models.roles.${key}"}
+    assert set(listed) == expected, (
+        f"The params of `{stage}` have to be:\n{shown(sorted(expected))}"
+    )
 
 
 def test_every_section_of_params_is_read_by_a_stage() -> None:
-    read = {section.split(".")[0] for module in MODULES for section in loaded_sections(module)}
+    read = {section.split(".")[0] for module in MODULES for section in sections_of(module)}
     assert set(PARAMS) == read
 
 
 def test_gpu_stages_write_nothing_for_git_and_only_summary_does() -> None:
-    for name, stage in STAGES.items():
+    for name in STAGES:
+        stage = body_of(name)
         uncached = [
             next(iter(entry))
             for entry in [*stage["outs"], *stage.get("metrics", [])]
@@ -116,32 +141,24 @@ def test_gpu_stages_write_nothing_for_git_and_only_summary_does() -> None:
         if name == "smoke":
             assert uncached == ["results/smoke/metrics.json"]
         elif name != "summary":
-            assert not uncached
-            assert len(stage["outs"]) == 1 or name in ("controls", "extract-controls")
-
-
-def test_every_model_is_extracted_the_pair_in_stages_of_its_own() -> None:
-    assert STAGES["extract"]["matrix"]["role"] == ["base", "reasoning"]
-    stage = STAGES["extract-controls"]
-    assert stage["cmd"].endswith("extract controls")
-    assert stage["outs"] == [f"data/interim/activations/{role}" for role in CONTROL_MODELS]
-    assert {f"models/{role}" for role in CONTROL_MODELS} <= set(stage["deps"])
+            assert not uncached and len(stage["outs"]) == 1
 
 
 def test_the_lock_records_these_stages_and_none_that_are_gone() -> None:
     """DVC keeps the entry of a stage that was renamed, for good."""
-    recorded = YAML(typ="safe", pure=True).load((ROOT / "dvc.lock").read_text())["stages"]
+    recorded = params.read(ROOT / "dvc.lock")["stages"]
     expected = set()
     for name, stage in STAGES.items():
-        roles = stage.get("matrix", {}).get("role")
-        expected |= {f"{name}@{role}" for role in roles} if roles else {name}
+        expected |= {f"{name}@{role}" for role in ROLES.roles} if "foreach" in stage else {name}
     assert set(recorded) == expected
 
 
-@pytest.mark.parametrize("stage", WITHOUT_MODEL)
+@pytest.mark.parametrize("stage", WITHOUT_TORCH)
 def test_stages_without_a_model_import_neither_torch_nor_transformers(stage: str) -> None:
     code = (
         f"import sys, backtracking.stages.{stage};"
+        "from backtracking.domains.registry import open_domain; from pathlib import Path;"
+        f"open_domain(Path({str(ROOT / 'params.yaml')!r}));"
         "print([m for m in ('torch', 'transformers', 'transformer_lens') if m in sys.modules])"
     )
     done = subprocess.run(
@@ -155,6 +172,6 @@ def test_stages_without_a_model_import_neither_torch_nor_transformers(stage: str
 
 
 def test_figures_are_no_dependency_of_any_stage_that_runs_a_model() -> None:
-    for stage in STAGES:
-        if stage != "summary":
-            assert not any("figures" in name for name in names_of(STAGES[stage]["deps"]))
+    for stage in set(STAGES) - {"summary"}:
+        deps = names_of(body_of(stage)["deps"])
+        assert not any("figures" in name or "report" in name for name in deps)

@@ -2,7 +2,6 @@
 
 import os
 import random
-import shutil
 import signal
 import sys
 import time
@@ -20,7 +19,8 @@ from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.extraction.store import CLAIMS
 from backtracking.models.training import Architecture, build_model
 from backtracking.records import traces
-from backtracking.records.traces import Sentence, Trace
+from backtracking.records.decisions import Sentence, State, write_sentences
+from backtracking.records.traces import Trace
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages import extract
 from lifeboat.stage import artifacts
@@ -63,11 +63,10 @@ def workspace(tmp_path: Path) -> Workspace:
         name = f"p/{number}"
         written.append(Trace(name, "p", "train", number, ids[:5], ids[5:], "", "stop", {}))
         for index, (start, end) in enumerate(pairwise(range(5, len(ids), 7))):
-            for labeller in ("exact", "rules"):
-                made = Sentence(name, index, start, end, "", "deduction", labeller)
-                sentences.append(made)
+            labels: dict[str, State] = {"exact": "deduction"}
+            sentences.append(Sentence(name, index, start, end, "", False, labels))
     traces.write(workspace.traces / "traces.jsonl", written)
-    traces.write(workspace.sentences / "sentences.jsonl", sentences)
+    write_sentences(workspace.labels / "sentences.jsonl", sentences)
     write_params(workspace, PARAMS)
     return workspace
 
@@ -98,20 +97,10 @@ def test_the_stage_writes_a_store_of_every_layer_and_the_same_one_again(
     assert "0 of them computed now" in capsys.readouterr().out
 
 
-def test_the_role_controls_is_every_model_outside_the_pair(workspace: Workspace) -> None:
-    for role in ("base", "shuffled", "other-base", "other"):
-        shutil.copytree(workspace.model("reasoning"), workspace.model(role))
-    pairs = {"controls": {"shuffled": "base", "other": "other-base"}}
-    artifacts.write_json(workspace.params, {"extract": PARAMS, "models": pairs})
-    extract.main(["--root", str(workspace.root), "controls"])
-    made = {path.name for path in workspace.activations("any").parent.iterdir()}
-    assert made == {"shuffled", "other-base", "other"}
-
-
 def test_terminated_it_keeps_what_is_finished_and_goes_on_from_there(
     workspace: Workspace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shards = workspace.store / "activations"
+    shards = workspace.store / "data/interim/activations/reasoning"
     with warnings.catch_warnings():
         # Python 3.12 warns of forks beside other threads; the child uses none of them.
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 from tokenizers import Tokenizer
 
 from backtracking.domains.lexicon import Lexicon
+from backtracking.models.rows import RowSource
 from backtracking.records.decisions import Kind, Sentence
 from backtracking.records.grades import Grade, Observation
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.posteriors import Laws, Posteriors
 from backtracking.records.tokens import Pattern, Turning
 from backtracking.records.traces import Problem, Trace
-from backtracking.records.training import RowSource
 
-if TYPE_CHECKING:  # torch: what reads traces does without it
+if TYPE_CHECKING:  # torch: most stages that ask a domain run no model
     from transformers import PreTrainedTokenizerFast
 
     from backtracking.models.loading import LoadedModel
@@ -51,8 +51,9 @@ class Reading:
 
     Attributes:
         sentences: in order, with the labels that the domain gives itself.
-        posteriors: what each prefix tells of the decision ahead, where the writer is known.
-        laws: what each sentence tells of the next, where the writer is known.
+        posteriors: what each prefix tells of the decision ahead, where that was asked for and the
+            writer is known.
+        laws: what each sentence tells of the next, likewise.
     """
 
     sentences: list[Sentence]
@@ -115,8 +116,18 @@ class Domain(Protocol):
         """Traces that come with the problem; empty where a model has to write them."""
         ...
 
-    def read(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Reading:
-        """The trace's sentences and what is known of them."""
+    def read(
+        self, trace: Trace, problem: Problem, tokenizer: Tokenizer, *, with_laws: bool = False
+    ) -> Reading:
+        """The trace's sentences and what is known of them.
+
+        Args:
+            trace: the trace.
+            problem: of it.
+            tokenizer: of its ids.
+            with_laws: whether posteriors and laws are computed as well, which takes most of the
+                time.
+        """
         ...
 
     def grade(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Grade:

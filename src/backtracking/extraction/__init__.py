@@ -10,18 +10,16 @@ from importlib import import_module
 from typing import Any
 
 _MODULE_BY_NAME = {
-    "ActivationStore": "reader",
-    "Annotations": "selection",
-    "Extraction": "engine",
-    "Item": "items",
-    "Job": "workers",
-    "Positions": "planning",
-    "Request": "planning",
-    "TraceFile": "items",
-    "extract": "engine",
-    "helpers": "workers",
-    "read_annotations": "selection",
-    "select": "selection",
+    "ActivationStore": "activations.reader",
+    "Extraction": "extraction.engine",
+    "Item": "extraction.items",
+    "Job": "extraction.workers",
+    "Positions": "extraction.planning",
+    "Request": "extraction.planning",
+    "TraceFile": "extraction.items",
+    "extract": "extraction.engine",
+    "helpers": "extraction.workers",
+    "select": "activations.selection",
 }
 __all__ = sorted(_MODULE_BY_NAME)  # pyright: ignore[reportUnsupportedDunderAll]
 
@@ -29,4 +27,4 @@ __all__ = sorted(_MODULE_BY_NAME)  # pyright: ignore[reportUnsupportedDunderAll]
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_BY_NAME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULE_BY_NAME[name]}"), name)
+    return getattr(import_module(f"backtracking.{_MODULE_BY_NAME[name]}"), name)

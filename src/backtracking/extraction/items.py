@@ -9,8 +9,8 @@ from typing import Any, overload
 
 import numpy as np
 
+from backtracking.records import reader
 from backtracking.records.traces import TokenSpan
-from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
 
@@ -29,13 +29,28 @@ class Item:
     spans: dict[int, TokenSpan]
 
 
+@dataclass(frozen=True)
+class Span:
+    """What extraction reads of a sentence.
+
+    Attributes:
+        trace_id: the trace.
+        index: number of the sentence within it.
+        start, end: its half-open token range.
+    """
+
+    trace_id: str
+    index: int
+    start: int
+    end: int
+
+
 class TraceFile(Sequence[Item]):
     """The traces of a JSON Lines file, each read from disk when it is asked for.
 
     A line needs `token_ids`; it may have `prompt_ids` and `trace_id` (else its row number is its
-    name); other keys are not looked at. Of sentences, a line needs `trace_id`, `index`, `start`
-    and `end`; those whose `labeller` is `exact` are taken where there are any, else those of all
-    labellers together, which may name one span several times.
+    name); other keys are not looked at, nor are those of a sentence that `Span` does not have. A
+    file of sentences may name one span several times.
 
     Args:
         traces: the traces.
@@ -141,32 +156,24 @@ def _ids(record: dict[str, Any], where: str) -> list[int]:
 
 
 def _read_spans(path: Path, row_by_id: dict[str, int], lengths: np.ndarray) -> np.ndarray:
-    """Rows (trace, index, start, end), ascending, of the labeller that counts."""
+    """Rows (trace, index, start, end), ascending."""
     found = array("i")
-    for number, record in enumerate(artifacts.read_jsonl(path), start=1):
+    for number, span in enumerate(reader.pass_lines(Span, path, _CURE_SENTENCES), start=1):
         where = f"{path}, line {number}"
-        name = str(record.get("trace_id"))
-        if name not in row_by_id:
-            raise UserError(f"{where}: {name!r}: there is no such trace.", _CURE_SENTENCES)
-        values = [record.get(key) for key in ("index", "start", "end")]
-        numbers = [value for value in values if type(value) is int]
-        if numbers != values:
-            raise UserError(f"{where}: expected integers index, start and end, found {values}.")
-        _, start, end = numbers
-        n_tokens = lengths[row_by_id[name]]
-        if not 0 <= start < end <= n_tokens:
+        if span.trace_id not in row_by_id:
+            raise UserError(f"{where}: {span.trace_id!r}: there is no such trace.", _CURE_SENTENCES)
+        n_tokens = lengths[row_by_id[span.trace_id]]
+        if not 0 <= span.start < span.end <= n_tokens:
             raise UserError(
-                f"{where}: expected a range within the trace, found tokens {start} to {end} of "
-                f"{n_tokens}.",
+                f"{where}: expected a range within the trace, found tokens {span.start} to "
+                f"{span.end} of {n_tokens}.",
                 _CURE_SENTENCES,
             )
-        found.extend([record.get("labeller") == "exact", row_by_id[name], *numbers])
-    table = np.frombuffer(found, dtype=np.int32).reshape(-1, 5)
+        found.extend([row_by_id[span.trace_id], span.index, span.start, span.end])
+    table = np.frombuffer(found, dtype=np.int32).reshape(-1, 4)
     if not len(table):
         raise UserError(f"{path}: there is no sentence around which to extract.", _CURE_SENTENCES)
-    if table[:, 0].any():
-        table = table[table[:, 0] == 1]
-    return _require_consistent(np.unique(table[:, 1:], axis=0), list(row_by_id))
+    return _require_consistent(np.unique(table, axis=0), list(row_by_id))
 
 
 def _require_consistent(spans: np.ndarray, names: Sequence[str]) -> np.ndarray:
@@ -175,8 +182,8 @@ def _require_consistent(spans: np.ndarray, names: Sequence[str]) -> np.ndarray:
     ):
         if (row, index) == (next_row, next_index):
             raise UserError(
-                f"Sentence {index} of trace {names[row]!r}: two labellers give it different spans, "
-                f"{span[0]} to {span[1]} and {next_span[0]} to {next_span[1]}.",
+                f"Sentence {index} of trace {names[row]!r}: it has different spans, {span[0]} to "
+                f"{span[1]} and {next_span[0]} to {next_span[1]}.",
                 _CURE_SENTENCES,
             )
     by_start = spans[np.lexsort((spans[:, 2], spans[:, 0]))]

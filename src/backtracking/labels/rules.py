@@ -7,8 +7,14 @@ err is a result (`agreement`), not something to hide by fitting them to one mode
 
 import re
 from collections import Counter
+from dataclasses import replace
 
-DEFAULT_STATE = "deduction"
+from backtracking.records.decisions import Sentence, State
+
+RULES = "rules"
+"""The name of this labeller."""
+
+DEFAULT_STATE: State = "deduction"
 """State of a sentence in which no marker stands at the start."""
 
 MIN_WORDS = 5
@@ -19,7 +25,7 @@ MAX_WORD_SHARE = 0.5
 
 
 _INTERJECTIONS = "oh|ah|but|and|so|ok|okay|well|yes|therefore|thus|hence|h+m+"
-_MARKERS_BY_STATE: dict[str, tuple[str, ...]] = {
+_MARKERS_BY_STATE: dict[State, tuple[str, ...]] = {
     "backtracking": (
         r"wait|actually|alternatively|hold on|on second thought|scratch that|never ?mind",
         r"no(?=\s*[,.!…—–]|\s+-)",
@@ -57,7 +63,7 @@ _WORD = re.compile(r"\w+(?:'\w+)*")
 _KEYWORD = re.compile(r"wait|h+m+")
 
 
-def label_by_rules(sentence: str) -> str:
+def label_by_rules(sentence: str) -> State:
     """The state of a sentence by its opening words; `deduction` where no marker stands there.
 
     Markers are whole words ("await" and "waiting" are no "wait"), in any case, after at most some
@@ -70,6 +76,11 @@ def label_by_rules(sentence: str) -> str:
         if pattern.match(sentence):
             return state
     return DEFAULT_STATE
+
+
+def with_rules(sentence: Sentence) -> Sentence:
+    """The sentence with the rules' label beside those that it has."""
+    return replace(sentence, label_by={**sentence.label_by, RULES: label_by_rules(sentence.text)})
 
 
 def keyword_rate(text: str) -> float | None:

@@ -102,18 +102,23 @@ def generate(
             the logits are not finite.
     """
     _require_rows(loaded, prompts, keys, sampling, steering)
-    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     generations: dict[int, Generation] = {}
-    for start in range(0, len(order), batch_size):
+    for batch in batches_of(prompts, batch_size):
         rows = [
             _Row(row, len(prompts[row]), list(prompts[row]), draw_uniforms(sampling, keys[row]))
-            for row in order[start : start + batch_size]
+            for row in batch
         ]
         for index, generation in _run_batch(loaded, rows, sampling, steering):
             generations[index] = generation
             if progress is not None:
                 progress(1)
     return [generations[row] for row in range(len(prompts))]
+
+
+def batches_of(prompts: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
+    """Numbers of the prompts that share calls of the model: those of like length."""
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
 @torch.inference_mode()

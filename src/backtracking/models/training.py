@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, islice
 from random import Random
-from typing import runtime_checkable
 
 import torch
 from jaxtyping import Int
@@ -12,7 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from backtracking.records.training import CHUNK, Row, RowSource
+from backtracking.models.rows import CHUNK, Row, RowSource
 from lifeboat.stage import interruption
 from lifeboat.stage.steps import Steps
 
@@ -207,7 +206,6 @@ class Trainer:
         return self.losses[-1]
 
 
-@runtime_checkable
 @dataclass(frozen=True)
 class Task:
     """What a trained model depends on, beside the weights and the words that it starts from.

@@ -66,7 +66,7 @@ class Truth:
         form: which of the domain's forms the sentence has.
         kind: kind of the point in the search after the sentence.
         value: value reached there (a running total, the value of an attempt), as it truly is.
-        written: the same as the trace has it.
+        written: the same as the sentence has it; None where it says nothing of it.
         target: value to be reached.
         valid: whether the sentence is right given what the trace says before it; None where there
             is nothing to check.

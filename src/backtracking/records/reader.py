@@ -10,7 +10,7 @@ import functools
 import math
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -45,6 +45,21 @@ def read_lines(cls: type[T], path: Path, cure: str = _CURE) -> list[T]:
         _told(decode, row, f"{path}, line {number}", cure)
         for number, row in enumerate(artifacts.read_jsonl(path), start=1)
     ]
+
+
+def pass_lines(cls: type[T], path: Path, cure: str = _CURE) -> Iterator[T]:
+    """The records of a JSON Lines file one by one; keys that they do not have are not looked at.
+
+    Args:
+        cls, path, cure: as in `read_lines`.
+
+    Raises:
+        UserError: as `read_lines`, but for keys too many.
+    """
+    decode, names = _decoder(cls), _names(cls)
+    for number, row in enumerate(artifacts.read_jsonl(path), start=1):
+        own = {name: row[name] for name in names if name in row}
+        yield _told(decode, own, f"{path}, line {number}", cure)
 
 
 def write_lines(path: Path, records: Iterable[Any]) -> None:

@@ -1,9 +1,8 @@
 """What stands in the residual stream around each sentence, in one model of the study?
 
-All models read the very token ids that `reasoning` wrote. The control pairs' are extracted one
-after the other (role `controls`).
+All models read the very token ids that the one under study wrote.
 
-Reads: models/<role>/, data/interim/traces/, data/processed/sentences/
+Reads: models/<role>/, data/interim/traces/traces.jsonl, data/processed/labels/sentences.jsonl
 Writes: data/interim/activations/<role>/
 """
 
@@ -19,10 +18,7 @@ from backtracking.models import loading
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.compute import prepare_torch
-from backtracking.runtime.workspace import Roles, Workspace
-
-PAIR = ("base", "reasoning")
-CONTROLS = "controls"
+from backtracking.runtime.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -75,26 +71,17 @@ class Params:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Makes data/interim/activations/<role>, of every control for the role `controls`."""
+    """Makes data/interim/activations/<role>."""
     run_stage(_main, argv, role=True)
 
 
 def _main(workspace: Workspace, role: str) -> None:
-    if role != CONTROLS:
-        _extract(workspace, role)
-        return
-    roles = params.load(Roles, "models", workspace.params)
-    for one in roles.all:
-        if one not in PAIR:
-            _extract(workspace, one)
-
-
-def _extract(workspace: Workspace, role: str) -> None:
     params_ = params.load(Params, "extract", workspace.params)
     prepare_torch(params_.n_threads)
-    items = TraceFile(workspace.traces / "traces.jsonl", workspace.sentences / "sentences.jsonl")
+    items = TraceFile(workspace.traces / "traces.jsonl", workspace.labels / "sentences.jsonl")
     device, *others = workers.visible_devices(params_.device)
-    folder, store = workspace.model(role), workspace.store / "activations"
+    folder, out = workspace.model(role), workspace.activations(role)
+    store = workspace.store / out.relative_to(workspace.root)
     model = loading.load(folder, device=device, dtype=params_.dtype)
     request = params_.request(model.n_layers)
     done = extract(
@@ -102,7 +89,7 @@ def _extract(workspace: Workspace, role: str) -> None:
         items,
         request,
         store=store,
-        out=workspace.activations(role),
+        out=out,
         floor=params_.parity_floor,
         helpers=workers.helpers(workers.Job(folder, params_.dtype, items, request, store), others),
     )

@@ -9,7 +9,7 @@ Writes: data/processed/labels/{sentences,decisions}.jsonl, {tokens,kinds,metrics
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -22,7 +22,7 @@ from backtracking.domains.registry import open_domain
 from backtracking.labels import segmentation
 from backtracking.labels.agreement import agreement
 from backtracking.labels.deciding import decisions_of
-from backtracking.labels.rules import label_by_rules
+from backtracking.labels.rules import RULES, with_rules
 from backtracking.labels.states import UNPARSED
 from backtracking.records import traces
 from backtracking.records.decisions import (
@@ -40,10 +40,8 @@ from backtracking.records.tokens import Tokens, write_tokens
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
-from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.runtime.workspace import Workspace
 from lifeboat.stage import artifacts
-
-RULES = "rules"
 
 
 @dataclass(frozen=True)
@@ -103,13 +101,24 @@ def run(
     Minimal pairs are made of sampled and greedy traces.
     """
     problem_by_id = {problem.problem_id: problem for problem in problems}
-    readings = [domain.read(one, problem_by_id[one.problem_id], tokenizer) for one in sampled]
-    sentences = [_with_rules(one) for reading in readings for one in reading.sentences]
-    by_trace = list(zip(sampled, readings, strict=True))
+
+    def read(trace: Trace, with_laws: bool) -> Reading:
+        problem = problem_by_id[trace.problem_id]
+        found = domain.read(trace, problem, tokenizer, with_laws=with_laws)
+        return replace(found, sentences=list(map(with_rules, found.sentences)))
+
+    by_trace = [(trace, read(trace, with_laws=True)) for trace in sampled]
+    sentences = [sentence for _, reading in by_trace for sentence in reading.sentences]
     pairs = [
         pair
-        for trace in (*sampled, *greedy)
-        for pair in _pairs(params, domain, trace, problem_by_id[trace.problem_id], tokenizer)
+        for trace, reading in (*by_trace, *((trace, read(trace, False)) for trace in greedy))
+        for pair in domain.pairs(
+            trace,
+            problem_by_id[trace.problem_id],
+            reading,
+            tokenizer,
+            Random(f"{params.seed}/{trace.trace_id}"),
+        )
     ]
     posteriors = {t.trace_id: one.posteriors for t, one in by_trace if one.posteriors is not None}
     laws = {trace.trace_id: one.laws for trace, one in by_trace if one.laws is not None}
@@ -118,9 +127,7 @@ def run(
         decisions=[
             decision
             for trace, reading in by_trace
-            for decision in decisions_of(
-                trace, [_with_rules(one) for one in reading.sentences], params.primary
-            )
+            for decision in decisions_of(trace, reading.sentences, params.primary)
         ],
         kinds=domain.kinds,
         tokens=spell(
@@ -129,30 +136,12 @@ def run(
         pairs=distinct(pairs) or None,
         posteriors=posteriors or None,
         laws=laws or None,
-        metrics=measure(params, sampled, readings, sentences, tokenizer),
+        metrics=measure(params, by_trace, tokenizer),
     )
 
 
-def _pairs(
-    params: Params, domain: Domain, trace: Trace, problem: Problem, tokenizer: Tokenizer
-) -> list[MinimalPair]:
-    random = Random(f"{params.seed}/{trace.trace_id}")
-    reading = domain.read(trace, problem, tokenizer)
-    return list(domain.pairs(trace, problem, reading, tokenizer, random))
-
-
-def _with_rules(sentence: Sentence) -> Sentence:
-    """The sentence with the rules' label beside those that it has."""
-    labels = {**sentence.label_by, RULES: label_by_rules(sentence.text)}
-    return Sentence(**{**vars(sentence), "label_by": labels})
-
-
 def measure(
-    params: Params,
-    sampled: Sequence[Trace],
-    readings: Sequence[Reading],
-    sentences: Sequence[Sentence],
-    tokenizer: Tokenizer,
+    params: Params, by_trace: Sequence[tuple[Trace, Reading]], tokenizer: Tokenizer
 ) -> dict[str, Any]:
     """Agreement of the rules with the exact labels, and how much of the text is in sentences.
 
@@ -163,8 +152,9 @@ def measure(
         trace.trace_id: segmentation.segment(
             trace.token_ids[: _n_read(reading, trace)], tokenizer.decode, len(trace.prompt_ids)
         )
-        for trace, reading in zip(sampled, readings, strict=True)
+        for trace, reading in by_trace
     }
+    sentences = [sentence for _, reading in by_trace for sentence in reading.sentences]
     found = {(name, span.start, span.end) for name, its in spans.items() for span in its}
     exact = [one for one in sentences if EXACT in one.label_by]
     shared = [
@@ -174,7 +164,7 @@ def measure(
     ]
     both = ([one.label_by[name] for one in shared] for name in (EXACT, RULES))
     compared = asdict(agreement(*both, positive=params.positive)) if shared else {}
-    n_tokens = sum(_n_read(one, t) for t, one in zip(sampled, readings, strict=True))
+    n_tokens = sum(_n_read(reading, trace) for trace, reading in by_trace)
     return compared | {
         "n_sentences": len(sentences),
         "n_compared": len(shared),
@@ -197,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _main(workspace: Workspace, _role: str) -> None:
-    studied = params.load(Roles, "models", workspace.params).studied
+    studied = params.load_value(str, "models.studied", workspace.params)
     result = run(
         params.load(Params, "label", workspace.params),
         open_domain(workspace.params),

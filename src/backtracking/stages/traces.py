@@ -1,24 +1,39 @@
-"""What does the reasoning model write? Sampled and greedy traces of problems it never trained on.
+"""What does the model under study write? Traces of problems that it never trained on.
 
-Reads: models/reasoning, data/raw/problems
+Traces that come with a problem are taken instead.
+
+Reads: models/<the one under study>, data/raw/problems
 Writes: data/interim/traces/{traces,greedy}.jsonl and metrics.json
 """
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 
+from tokenizers import Tokenizer
+
+from backtracking.domains.domain import Domain
+from backtracking.domains.registry import open_domain
 from backtracking.models import loading
-from backtracking.models.generation import Generation, Sampling, compare_greedy
+from backtracking.models.generation import (
+    Generation,
+    Sampling,
+    batches_of,
+    compare_greedy,
+    generate,
+)
 from backtracking.models.loading import LoadedModel
-from backtracking.models.portions import Portions
 from backtracking.records import traces
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.compute import prepare_torch
 from backtracking.runtime.workspace import Workspace
-from lifeboat.stage import artifacts, progress
+from lifeboat.stage import artifacts, interruption, progress
+from lifeboat.stage.units import Units
+
+OUT = "data/interim/traces"
 
 
 @dataclass(frozen=True)
@@ -29,8 +44,7 @@ class Params:
         n_samples: sampled rollouts per problem of the study.
         temperature: of the sampled rollouts; the greedy ones have none.
         max_new_tokens: length at which a trace is cut.
-        batch_size: rollouts that share a call of the model; they are kept together, so that a crash
-            costs as many.
+        batch_size: rollouts that share a call of the model, and are a unit: what a crash can cost.
         n_batch_checks: greedy traces that are also written in a batch of one, and compared.
         seed: of every draw.
         n_threads: CPU threads, on which the last bits depend.
@@ -64,7 +78,11 @@ class Result:
 
 
 def run(
-    params: Params, loaded: LoadedModel, problems: Sequence[Problem], portions: Portions
+    params: Params,
+    loaded: LoadedModel,
+    problems: Sequence[Problem],
+    prompts: Sequence[Sequence[int]],
+    units: Units,
 ) -> Result:
     """Samples the study's problems, and decodes every problem greedily.
 
@@ -72,36 +90,59 @@ def run(
         params: see `Params`.
         loaded: the model that writes.
         problems: what it is asked.
-        portions: where what is written stands until all is.
+        prompts: the ids of each.
+        units: the store, batch by batch.
+
+    Raises:
+        SystemExit: with code 75, between two batches, when the process was asked to stop.
     """
-    study = [problem for problem in problems if problem.pool == "study"]
-    sampled = _write_traces(params, loaded, study, portions, params.n_samples, params.temperature)
-    greedy = _write_traces(params, loaded, problems, portions, 1, 0.0)
-    prompts = [trace.prompt_ids for trace in greedy[: params.n_batch_checks]]
-    checks = compare_greedy(loaded, prompts, params.max_new_tokens)
+    asked = list(zip(problems, prompts, strict=True))
+    study = [(problem, prompt) for problem, prompt in asked if problem.pool == "study"]
+    sampled = _write_traces(params, loaded, study, units, params.n_samples, params.temperature)
+    greedy = _write_traces(params, loaded, asked, units, 1, 0.0)
+    checked = [trace.prompt_ids for trace in greedy[: params.n_batch_checks]]
+    check = partial(compare_greedy, loaded, checked, params.max_new_tokens)
+    counts = units.get(OUT, units.key(check, params.n_threads), check)
+    batch_checks = {f"batch_check_{key}": n for key, n in counts.items()}
+    return Result(sampled, greedy, _count(sampled) | batch_checks)
+
+
+def take(domain: Domain, problems: Sequence[Problem], tokenizer: Tokenizer) -> list[Trace]:
+    """The traces that come with problems."""
+    return [trace for problem in problems for trace in domain.given(problem, tokenizer)]
+
+
+def _count(sampled: Sequence[Trace]) -> dict[str, int]:
     reasons = Counter(trace.finish_reason for trace in sampled)
-    metrics = {f"n_{reason}": reasons[reason] for reason in ("stop", "length", "empty")}
-    return Result(sampled, greedy, metrics | {f"batch_check_{key}": n for key, n in checks.items()})
+    return {f"n_{reason}": reasons[reason] for reason in ("stop", "length", "empty")}
 
 
 def _write_traces(
     params: Params,
     loaded: LoadedModel,
-    problems: Sequence[Problem],
-    portions: Portions,
+    asked: Sequence[tuple[Problem, Sequence[int]]],
+    units: Units,
     n_samples: int,
     temperature: float,
 ) -> list[Trace]:
     sampling = Sampling(params.seed, temperature, params.max_new_tokens)
-    rows = [(problem, sample) for problem in problems for sample in range(n_samples)]
-    prompts = [loaded.tokenizer(problem.prompt).input_ids for problem, _ in rows]
-    keys = [f"{problem.problem_id}/{sample}" for problem, sample in rows]
+    rows = [(*one, sample) for one in asked for sample in range(n_samples)]
+    prompts = [list(prompt) for _, prompt, _ in rows]
+    keys = [f"{problem.problem_id}/{sample}" for problem, _, sample in rows]
     kind = "greedy" if temperature == 0 else "sampled"
+    written: dict[int, Generation] = {}
     with progress.bar(f"writing {kind} traces", len(rows), "traces") as advance:
-        written = portions.generate(loaded, prompts, keys, sampling, params.batch_size, advance)
+        for batch in batches_of(prompts, params.batch_size):
+            interruption.checkpoint()
+            own = [prompts[row] for row in batch], [keys[row] for row in batch]
+            make = partial(generate, loaded, *own, sampling, batch_size=params.batch_size)
+            found = units.get(OUT, units.key(make, params.n_threads), make)
+            written |= dict(zip(batch, found, strict=True))
+            advance(len(batch))
+    interruption.checkpoint()
     return [
-        _trace(loaded, problem, sample, prompt, generation, sampling)
-        for (problem, sample), prompt, generation in zip(rows, prompts, written, strict=True)
+        _trace(loaded, problem, sample, prompts[row], written[row], sampling)
+        for row, (problem, _, sample) in enumerate(rows)
     ]
 
 
@@ -134,18 +175,26 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "traces", workspace.params)
+    source = workspace.model(params.load_value(str, "models.studied", workspace.params))
+    units, domain = Units(workspace.root, ("backtracking",)), open_domain(workspace.params)
     prepare_torch(params_.n_threads)
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
     problems = traces.read(Problem, workspace.problems / "problems.jsonl")
-    source = workspace.model("reasoning")
-    loaded = loading.load(source, device=params_.device, dtype=params_.dtype)
-    portions = Portions(workspace.store / "traces", params_.n_threads)
-    result = run(params_, loaded, problems, portions)
+    given = take(domain, problems, tokenizer)
+    named = {trace.problem_id for trace in given}
+    asked = [problem for problem in problems if problem.problem_id not in named]
+    result = Result([], [], _count([]))
+    if asked:
+        loaded = loading.load(source, device=params_.device, dtype=params_.dtype)
+        prompts = [domain.prompt(problem, tokenizer) for problem in asked]
+        result = run(params_, loaded, asked, prompts, units)
+    sampled = given + result.sampled
+    metrics = result.metrics | _count(sampled)
     with artifacts.new_folder(workspace.traces) as folder:
-        traces.write(folder / "traces.jsonl", result.sampled)
+        traces.write(folder / "traces.jsonl", sampled)
         traces.write(folder / "greedy.jsonl", result.greedy)
-        artifacts.write_json(folder / "metrics.json", result.metrics)
-    portions.remove()
-    print(result.metrics)
+        artifacts.write_json(folder / "metrics.json", metrics)
+    print(metrics)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from backtracking.domains.organism.policy import (
     write_walk,
 )
 from backtracking.domains.organism.world import World
-from backtracking.records.training import CHUNK, Row
+from backtracking.models.rows import CHUNK, Row
 
 Corpus = Callable[[tuple[int, ...], int, Random], list[Sentence]]
 

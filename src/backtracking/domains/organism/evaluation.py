@@ -1,77 +1,13 @@
-"""How good an organism is, measured against the world that it was taught.
+"""What a base knows of the world that it was taught, on problems that nobody trained on."""
 
-Everything here is on problems that nobody trained on. Rows are kept apart by problem, so that
-intervals can be made by problem.
-"""
-
-from collections.abc import Sequence
-from dataclasses import dataclass
 from random import Random
 
 import torch
 
-from backtracking.domains.organism.policy import (
-    BasePolicy,
-    Policy,
-    compare,
-    write_prompt,
-    write_walk,
-)
-from backtracking.domains.organism.states import Reading, is_solved
+from backtracking.domains.organism.policy import BasePolicy, compare, write_prompt, write_walk
 from backtracking.domains.organism.world import World
 from backtracking.models.loading import LoadedModel
-
-DEAD_KINDS = ("over", "exhausted")
-
-
-@dataclass(frozen=True)
-class Observation:
-    """One yes or no about one problem.
-
-    Attributes:
-        measure: what was looked at.
-        problem: the problem that it belongs to.
-        value: whether it was so.
-    """
-
-    measure: str
-    problem: str
-    value: bool
-
-
-def observe_trace(problem: str, readings: Sequence[Reading], finished: bool) -> list[Observation]:
-    """Validity of every sentence that can be wrong, parsing, and what was done at each decision."""
-    seen = []
-    for reading in readings:
-        if reading.check != "none":
-            seen += [
-                Observation("valid_sentence_rate", problem, reading.valid),
-                Observation(f"valid_{reading.check}_rate", problem, reading.valid),
-            ]
-        if reading.form and reading.form.name == "total":
-            wrong = reading.true_total != reading.written_total
-            seen.append(Observation("wrong_total_rate", problem, wrong))
-        if reading.action and reading.kind != "solved":
-            acts = reading.action != "carries_on"
-            group = "dead" if reading.kind in DEAD_KINDS else "live"
-            for name in (reading.kind, group):
-                seen.append(Observation(f"act_rate_{name}", problem, acts))
-            for cell in ("dead", "live"):
-                for does in (True, False):
-                    inside = cell == group and does == acts
-                    name = f"share_{cell}_{'acts' if does else 'carries_on'}"
-                    seen.append(Observation(name, problem, inside))
-            seen.append(Observation("share_doomed", problem, reading.kind == "doomed"))
-    if finished:
-        parses = all(reading.form is not None for reading in readings)
-        seen.append(Observation("parsed_trace_rate", problem, parses))
-    seen.append(Observation("solve_rate", problem, is_solved(list(readings))))
-    return seen
-
-
-def policy_act_rate(policy: Policy, kind: str) -> float:
-    """The rate at which the policy acts at a decision point of this kind, or group of kinds."""
-    return policy.p_notice if kind in (*DEAD_KINDS, "dead") else policy.p_idle
+from backtracking.records.grades import Observation
 
 
 @torch.inference_mode()

@@ -6,6 +6,7 @@ policy writes and what the parser reads. Numbers stand as words ("27").
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 _NUMBER = r"(\d+)"
 _FORMS: tuple[tuple[str, str, str], ...] = (
@@ -43,6 +44,7 @@ BACKTRACKING_OPENERS = ("Wait", "No", "Undo")
 MARKER, ALTERNATIVE = "Wait", "Try"
 """The word of backtracking, and the one that stands at its place where the search goes on."""
 
+PAD, BOS, EOS, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
 MAX_NUMBER = 72
 """Largest number that has a word of its own."""
 
@@ -63,7 +65,11 @@ class Form:
 
 def parse_sentence(words: list[str] | tuple[str, ...]) -> Form | None:
     """The form of one sentence, or None where the words are no sentence of the world."""
-    text = " ".join(words)
+    return _parse(" ".join(words))
+
+
+@lru_cache(maxsize=2**16)
+def _parse(text: str) -> Form | None:
     for name, pattern in _PATTERNS:
         match = pattern.fullmatch(text)
         if match:

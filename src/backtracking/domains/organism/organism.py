@@ -9,23 +9,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 from tokenizers import Tokenizer
 
-from backtracking.domains.domain import ProblemPlan, Reading
+from backtracking.domains.domain import ProblemPlan, Reading, Recipe
 from backtracking.domains.lexicon import Asked, Lexicon, Spelled
 from backtracking.domains.organism.donors import Item, find_items
 from backtracking.domains.organism.grammar import (
     ALTERNATIVE,
     BACKTRACKING_OPENERS,
+    EOS,
     MARKER,
     MAX_NUMBER,
 )
 from backtracking.domains.organism.next_state import next_state_laws
 from backtracking.domains.organism.policy import BasePolicy, Policy
 from backtracking.domains.organism.posteriors import read_decisions
-from backtracking.domains.organism.recipes import OrganismRecipe, recipe_of
 from backtracking.domains.organism.solver import KINDS
 from backtracking.domains.organism.states import Reading as SentenceRead
 from backtracking.domains.organism.states import Replay, is_solved, words_of
-from backtracking.domains.organism.tokenizer import EOS
 from backtracking.domains.organism.world import World, make_problem, read_prompt, split_of
 from backtracking.labels.states import STATES, UNPARSED
 from backtracking.records.decisions import EXACT, Action, Kind, Sentence, State, Truth
@@ -37,7 +36,7 @@ from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params as parameters
 from lifeboat.stage.errors import UserError
 
-if TYPE_CHECKING:  # torch: what reads traces does without it
+if TYPE_CHECKING:
     from backtracking.models.loading import LoadedModel
 
 DRAWS_PER_PROBLEM = 60
@@ -79,9 +78,10 @@ _REPORTS = ("over", "under", "equal")
 
 @dataclass(frozen=True)
 class Section:
-    """Section `domain` of params.yaml: its name alone."""
+    """Section `domain` of params.yaml; the organism has no file."""
 
     name: str
+    file: str
 
 
 @dataclass(frozen=True)
@@ -118,12 +118,8 @@ class Organism:
     @property
     def taught_rates(self) -> Mapping[str, float]:
         """How often the policy acts at dead ends that it sees, and elsewhere."""
-        from backtracking.domains.organism.evaluation import policy_act_rate
-
-        return {
-            f"policy_act_rate_{kind}": policy_act_rate(self.policy, kind)
-            for kind in ("dead", "live")
-        }
+        rates = {"dead": self.policy.p_notice, "live": self.policy.p_idle}
+        return {f"policy_act_rate_{kind}": rate for kind, rate in rates.items()}
 
     def problems(self, plan: ProblemPlan) -> list[Problem]:
         """Distinct problems of the study pool, then those of the held-out size.
@@ -155,16 +151,18 @@ class Organism:
         """None: a model writes the traces."""
         return []
 
-    def read(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Reading:
-        """The trace replayed: exact labels, the truth of every sentence, posteriors and laws."""
+    def read(
+        self, trace: Trace, problem: Problem, tokenizer: Tokenizer, *, with_laws: bool = False
+    ) -> Reading:
+        """The trace replayed: exact labels and the truth of every sentence."""
         numbers, target = read_prompt(problem.prompt)
         words = words_of(trace, tokenizer)
         readings = Replay(numbers, target).read(words)
-        return Reading(
-            _sentences(trace, readings, target, tokenizer),
-            _posteriors(words, numbers, target, len(trace.prompt_ids)),
-            self._laws(readings, target),
-        )
+        sentences = _sentences(trace, readings, target, tokenizer)
+        if not with_laws:
+            return Reading(sentences)
+        posteriors = _posteriors(words, numbers, target, len(trace.prompt_ids))
+        return Reading(sentences, posteriors, self._laws(readings, target))
 
     def grade(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Grade:
         """Right where the trace finds the target and truly stands on it."""
@@ -223,20 +221,21 @@ class Organism:
         for item in find_items(trace, ids, random):
             yield _pair(item, ids["fine"])
 
-    def recipe(self, role: str) -> OrganismRecipe | None:
+    def recipe(self, role: str) -> Recipe | None:
         """How a role's model is trained.
 
         Raises:
             UserError: for a role that the organism does not have.
         """
+        from backtracking.domains.organism.recipes import recipe_of
+
         return recipe_of(role, self.world, self.policy, self.base_policy)
 
     def examine(self, base: "LoadedModel", n: int, random: Random) -> list[Observation]:
         """The base's sums, and its reports on (total, target) pairs that nobody trained on."""
         from backtracking.domains.organism.evaluation import observe_base
 
-        found = observe_base(base, self.world, self.base_policy, n, random)
-        return [Observation(one.measure, one.problem, one.value) for one in found]
+        return observe_base(base, self.world, self.base_policy, n, random)
 
     def _draws(
         self, random: Random, n: int, size: int | None
@@ -309,7 +308,9 @@ def _truth(reading: SentenceRead, target: int, left: Sequence[int], moves: Seque
         form=reading.form.name if reading.form else None,
         kind=reading.kind,
         value=float(reading.true_total),
-        written=float(reading.written_total),
+        written=float(reading.written_total)
+        if reading.form and reading.form.name == "total"
+        else None,
         target=float(target),
         valid=reading.valid if is_checked else None,
         check=reading.check if is_checked else None,

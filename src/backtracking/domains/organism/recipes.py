@@ -19,7 +19,7 @@ from backtracking.domains.organism.corpus import Corpus, base_corpus, draw_chunk
 from backtracking.domains.organism.policy import BasePolicy, Policy
 from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.organism.world import World
-from backtracking.records.training import Row
+from backtracking.models.rows import Row
 from lifeboat.stage.errors import UserError
 
 if TYPE_CHECKING:  # torch: what reads traces does without it

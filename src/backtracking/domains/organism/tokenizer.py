@@ -5,12 +5,10 @@ from typing import TYPE_CHECKING
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 
-from backtracking.domains.organism.grammar import vocabulary
+from backtracking.domains.organism.grammar import BOS, EOS, PAD, UNKNOWN, vocabulary
 
 if TYPE_CHECKING:  # torch: what reads traces does without it
     from transformers import PreTrainedTokenizerFast
-
-PAD, BOS, EOS, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
 
 
 def build_tokenizer() -> "PreTrainedTokenizerFast":

@@ -18,10 +18,10 @@ from backtracking.domains.domain import ProblemPlan, Reading, Recipe
 from backtracking.domains.lexicon import Lexicon, Spelled
 from backtracking.labels import segmentation
 from backtracking.labels.deciding import decide_in_prose
-from backtracking.labels.rules import label_by_rules
+from backtracking.labels.rules import RULES, label_by_rules
 from backtracking.models.tokens import token_ids
 from backtracking.records import reader
-from backtracking.records.decisions import Kind, Sentence, State
+from backtracking.records.decisions import Kind, Sentence
 from backtracking.records.grades import Grade, Observation, Outcome
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.tokens import Pattern, Turning
@@ -29,7 +29,7 @@ from backtracking.records.traces import SPLITS, Problem, Trace
 from backtracking.runtime import params as parameters
 from lifeboat.stage.errors import UserError
 
-if TYPE_CHECKING:  # torch: what reads traces does without it
+if TYPE_CHECKING:
     from backtracking.models.loading import LoadedModel
 
 LEXICON = Lexicon(
@@ -172,18 +172,18 @@ class Lines:
                 )  # fmt: skip
         return found
 
-    def read(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Reading:
+    def read(
+        self, trace: Trace, problem: Problem, tokenizer: Tokenizer, *, with_laws: bool = False
+    ) -> Reading:
         """Sentences of the text, labelled by rules; nothing else is known."""
         start = len(trace.prompt_ids)
         spans = segmentation.segment(trace.token_ids, tokenizer.decode, start)
         texts = [tokenizer.decode(trace.ids[span.start : span.end]) for span in spans]
-        states: list[State] = [label_by_rules(text) for text in texts]  # type: ignore[misc]
+        states = [label_by_rules(text) for text in texts]
         rows = enumerate(zip(spans, texts, states, decide_in_prose(states), strict=True))
         return Reading(
             [
-                Sentence(
-                    trace.trace_id, index, span.start, span.end, text, decides, {"rules": state}
-                )
+                Sentence(trace.trace_id, index, span.start, span.end, text, decides, {RULES: state})
                 for index, (span, text, state, decides) in rows
             ]
         )

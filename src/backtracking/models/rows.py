@@ -1,8 +1,8 @@
-"""What a model is trained on: rows of token ids, and where they come from."""
+"""Training rows and where they come from; no tensors."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from tokenizers import Tokenizer
 
@@ -18,6 +18,7 @@ class Row:
     n_prompt: int
 
 
+@runtime_checkable
 class RowSource(Protocol):
     """What training rows come from: a frozen dataclass, as it is part of what a model is."""
 

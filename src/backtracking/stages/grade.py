@@ -1,0 +1,195 @@
+"""Is the model what it should be? What it solves, what it gets wrong, and when it turns.
+
+Measured on problems that nobody trained on. What is not known is no row.
+
+Reads: models/<base and the one under study>, data/interim/traces, data/raw/problems
+Writes: results/grade/measures.json and, for each trace, {sampled,greedy}.jsonl
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from random import Random
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from backtracking.domains.domain import Domain
+from backtracking.domains.registry import open_domain
+from backtracking.labels.deciding import decisions_of
+from backtracking.labels.rules import with_rules
+from backtracking.labels.states import UNPARSED
+from backtracking.models import loading
+from backtracking.records import traces
+from backtracking.records.decisions import EXACT, Decision, Sentence
+from backtracking.records.grades import Grade, Observation, write_grades
+from backtracking.records.traces import Problem, Trace
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.compute import prepare_torch
+from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage import artifacts
+
+
+@dataclass(frozen=True)
+class Params:
+    """How the models are measured.
+
+    Attributes:
+        n_questions: what the base is asked beyond traces, where the domain asks anything.
+        seed: of their draw.
+        n_threads: CPU threads.
+        device: as torch names it, or `auto`.
+    """
+
+    n_questions: int
+    seed: int
+    n_threads: int
+    device: str
+
+    def __post_init__(self) -> None:
+        if self.n_questions < 1 or self.n_threads < 1:
+            raise ValueError("n_questions and n_threads must be 1 or more.")
+
+
+@dataclass(frozen=True)
+class Graded:
+    """Grades of the traces of a file, and what was seen in them."""
+
+    grades: list[Grade]
+    seen: list[Observation]
+
+
+class Grader:
+    """Grades traces.
+
+    Args:
+        domain: what is studied.
+        problems: those of the traces.
+        tokenizer: of their ids.
+        primary: the labeller that actions are taken from.
+    """
+
+    def __init__(
+        self, domain: Domain, problems: Sequence[Problem], tokenizer: Tokenizer, primary: str
+    ) -> None:
+        self.domain, self.tokenizer, self.primary = domain, tokenizer, primary
+        self._problem_by_id = {problem.problem_id: problem for problem in problems}
+
+    def grade(self, found: Sequence[Trace], prefix: str) -> Graded:
+        """Grades of traces; measures have the prefix, and before it a pool that is held out."""
+        graded = Graded([], [])
+        for trace in found:
+            problem = self._problem_by_id[trace.problem_id]
+            pool = "" if problem.pool == "study" else f"{problem.pool.replace('-', '_')}_"
+            grade = self.domain.grade(trace, problem, self.tokenizer)
+            graded.grades.append(grade)
+            graded.seen.extend(
+                replace(one, measure=f"{pool}{prefix}_{one.measure}")
+                for one in self.observe(trace, problem, grade)
+            )
+        return graded
+
+    def observe(self, trace: Trace, problem: Problem, grade: Grade) -> Iterator[Observation]:
+        """What is seen in a trace: sentences, decisions, and the whole."""
+        reading = self.domain.read(trace, problem, self.tokenizer)
+        sentences = list(map(with_rules, reading.sentences))
+        seen = [*_check(sentences), *self._decide(decisions_of(trace, sentences, self.primary))]
+        if trace.finish_reason == "stop" and all(EXACT in one.label_by for one in sentences):
+            parses = all(one.label_by[EXACT] != UNPARSED for one in sentences)
+            seen.append(("parsed_trace_rate", parses))
+        if problem.answer:
+            seen.append(("solve_rate", grade.outcome == "right"))
+        return (Observation(name, trace.problem_id, value) for name, value in seen)
+
+    def _decide(self, decisions: Sequence[Decision]) -> Iterator[tuple[str, bool]]:
+        """How often the trace turns or idles: at each kind, and at what is seen to be dead or not.
+
+        A dead end that is hidden counts as live.
+        """
+        kinds = {kind.name: kind for kind in self.domain.kinds}
+        for one in decisions:
+            kind = kinds.get((one.truth and one.truth.kind) or "")
+            if one.action is None or (kind and kind.standing == "solved"):
+                continue
+            acts = one.action != "goes on"
+            if kind is None:
+                yield "act_rate", acts
+                continue
+            group = "dead" if kind.standing == "dead" and kind.visible else "live"
+            yield f"act_rate_{kind.name}", acts
+            yield f"act_rate_{group}", acts
+            for cell in ("dead", "live"):
+                for does in (True, False):
+                    name = f"share_{cell}_{'acts' if does else 'carries_on'}"
+                    yield name, cell == group and does == acts
+            for hidden in kinds.values():
+                if hidden.standing == "dead" and not hidden.visible:
+                    yield f"share_{hidden.name}", kind is hidden
+
+
+def _check(sentences: Sequence[Sentence]) -> Iterator[tuple[str, bool]]:
+    """Whether each sentence that can be wrong is right, and each value that is written true."""
+    for one in sentences:
+        truth = one.truth
+        if truth is None:
+            continue
+        if truth.valid is not None:
+            yield "valid_sentence_rate", truth.valid
+            yield f"valid_{truth.check}_rate", truth.valid
+        if truth.written is not None:
+            yield "wrong_value_rate", truth.written != truth.value
+
+
+def measure(seen: Sequence[Observation], bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    """The rate of every measure, with an interval by problem."""
+    by_measure: dict[str, list[Observation]] = defaultdict(list)
+    for one in seen:
+        by_measure[one.measure].append(one)
+    rows: list[dict[str, Any]] = []
+    for name, group in sorted(by_measure.items()):
+        values = np.array([float(one.value) for one in group])
+        (interval,) = bootstrap.intervals(values, [one.problem_id for one in group])
+        rows.append({"measure": name} | asdict(interval))
+    return rows
+
+
+def _taught(domain: Domain) -> list[dict[str, Any]]:
+    return [
+        {"measure": name, "value": rate, "low": None, "high": None, "n": 0}
+        for name, rate in domain.taught_rates.items()
+    ]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Grades the traces."""
+    run_stage(_main, argv)
+
+
+def _main(workspace: Workspace, _role: str) -> None:
+    params_ = params.load(Params, "grade", workspace.params)
+    roles = params.load(Roles, "models", workspace.params)
+    domain = open_domain(workspace.params)
+    prepare_torch(params_.n_threads)
+    tokenizer = Tokenizer.from_file(str(workspace.model(roles.studied) / "tokenizer.json"))
+    problems = traces.read(Problem, workspace.problems / "problems.jsonl")
+    primary = params.load_value(str, "label.primary", workspace.params)
+    grader = Grader(domain, problems, tokenizer, primary)
+    sampled, greedy = (
+        grader.grade(traces.read(Trace, workspace.traces / name), prefix)
+        for name, prefix in (("traces.jsonl", "sampled"), ("greedy.jsonl", "greedy"))
+    )
+    base = loading.load(workspace.model(roles.base), device=params_.device)
+    asked = domain.examine(base, params_.n_questions, Random(params_.seed))
+    bootstrap = params.load(Bootstrap, "statistics", workspace.params)
+    rows = measure([*asked, *sampled.seen, *greedy.seen], bootstrap) + _taught(domain)
+    with artifacts.new_folder(workspace.results("grade")) as folder:
+        artifacts.write_json(folder / "measures.json", rows)
+        write_grades(folder / "sampled.jsonl", sampled.grades)
+        write_grades(folder / "greedy.jsonl", greedy.grades)
+
+
+if __name__ == "__main__":
+    main()
