@@ -20,7 +20,7 @@ from backtracking.effects.rollouts import (
     tabulate_free,
 )
 from backtracking.labels.rules import keyword_rate
-from backtracking.records.decisions import EXACT
+from backtracking.records.decisions import EXACT, State
 from backtracking.records.measured import Arm
 from backtracking.records.rollouts import Rollouts
 from backtracking.records.traces import Problem, Trace
@@ -55,7 +55,7 @@ def read(one: Trace, nll: np.ndarray | None = None) -> Written:
     """What the domain reads of it."""
     problem = next(p for p in PROBLEMS if p.problem_id == one.problem_id)
     sentences = ORGANISM.read(one, problem, TOKENIZER).sentences
-    states = [sentence.label_by[EXACT] for sentence in sentences]
+    states: list[State] = [sentence.label_by[EXACT] for sentence in sentences]
     grade = ORGANISM.grade(one, problem, TOKENIZER)
     return Written(one, sentences, states, grade, keyword_rate(one.text), nll)
 

@@ -28,9 +28,7 @@ FORMS = ("unmarked", "keyword", "stable", "ward", "venhoff")
 def make_directions() -> Directions:
     """Base, reasoning and a control pair, with directions that are drawn at random."""
     places = [Place(role, "action") for role in ("base", "reasoning", "shuffled")]
-    places += [
-        Place(role, "matched", WINDOW, LAYER) for role in ("base", "reasoning", "shuffled")
-    ]
+    places += [Place(role, "matched", WINDOW, LAYER) for role in ("base", "reasoning", "shuffled")]
     for role in ("base", "reasoning"):
         places += [Place(role, form, WINDOW, LAYER) for form in FORMS[:3]]
         places += [Place(role, "ward", (-13, -8), LAYER), Place(role, "venhoff", (-1, 10), LAYER)]

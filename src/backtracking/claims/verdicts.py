@@ -32,9 +32,7 @@ def judge_steering(
     return rows
 
 
-def judge_repeat(
-    steering: Steering, choice: Choice, bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
+def judge_repeat(steering: Steering, choice: Choice, bootstrap: Bootstrap) -> list[dict[str, Any]]:
     """The primary endpoint, causality and transfer in a further pair, at its own place."""
     controls = {role: base for role, base in steering.pairs.items() if role != steering.studied}
     pairs = {choice.model: choice.base} | controls
@@ -109,8 +107,8 @@ def judge_primary(
     """
     parts: dict[str, Verdict] = {"beyond_random": steered.raises.exceeds_random()}
     for kind, excesses in (("control", excess_by_control), ("base", excess_by_other_base)):
-        for name, excess in excesses.items():
-            low = excess.low
+        for name, interval in excesses.items():
+            low = interval.low
             parts[f"beyond_{kind}_{name}"] = (
                 "untestable" if low is None else "holds" if low > 0 else "fails"
             )

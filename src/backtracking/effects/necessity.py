@@ -26,8 +26,7 @@ def necessity(seen: Seen, asked: Seen | None, cases: Cases, bootstrap: Bootstrap
         bootstrap: resamples and level.
     """
     return [
-        {"target": seen.target, "direction": arm.name}
-        | _row(seen, asked, arm, cases, bootstrap)
+        {"target": seen.target, "direction": arm.name} | _row(seen, asked, arm, cases, bootstrap)
         for arm in seen.arms
         if not is_baseline(arm) and arm.group != RANDOM
     ]

@@ -100,9 +100,7 @@ def steered(seen: Seen, role: str, cases: Cases, bootstrap: Bootstrap) -> Steere
         for case, sign in cases.claimed
     )
     contrast = _contrast(seen, cases, bootstrap)
-    return Steered(
-        seen.target, role, cases.live.name, cases.dead.name, contrast, raises, lowers
-    )
+    return Steered(seen.target, role, cases.live.name, cases.dead.name, contrast, raises, lowers)
 
 
 def excess(

@@ -131,9 +131,7 @@ def scoring_jobs(
     return jobs
 
 
-def studied_jobs(
-    setting: Setting, choice: Choice, reads: Reads, target: Target
-) -> dict[str, Job]:
+def studied_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target) -> dict[str, Job]:
     """All runs of the model under study, by name; the longest come first."""
     plan, main, randoms = setting.plan, _main(setting, choice, target), _randoms(setting, target)
     further = further_directions(setting.directions, choice, plan, target.base, target.role)
@@ -153,9 +151,7 @@ def studied_jobs(
     return jobs | pair_jobs(setting, choice, reads, target)
 
 
-def control_jobs(
-    setting: Setting, choice: Choice, reads: Reads, target: Target
-) -> dict[str, Job]:
+def control_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target) -> dict[str, Job]:
     """All runs of another model of the study, by name; of a base nothing is set free."""
     plan, main = setting.plan, _main(setting, choice, target)
     arms = main_arms(plan, choice, main, _randoms(setting, target), has_doses=False)
@@ -165,9 +161,7 @@ def control_jobs(
     return jobs | pair_jobs(setting, choice, reads, target)
 
 
-def pair_jobs(
-    setting: Setting, choice: Choice, reads: Reads, target: Target
-) -> dict[str, Job]:
+def pair_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target) -> dict[str, Job]:
     """Runs that every model has: reports, a base's at both classes; of others, without markers."""
     main, randoms = _main(setting, choice, target), _randoms(setting, target)
     is_base = target.base == target.role
@@ -210,8 +204,8 @@ def free_job(
 ) -> Job:
     """Free runs; `action` and random directions run in the model under study only."""
     plan = setting.plan
-    own = (target.base, target.role)
-    main = main_directions(setting.directions, choice, target.role, dict.fromkeys(own))
+    own = tuple(dict.fromkeys((target.base, target.role)))
+    main = main_directions(setting.directions, choice, target.role, own)
     main = [one for one in main if is_studied or one.place and one.place.form == "matched"]
     arms = arms_at(plan, choice, main, (1.0, -1.0))
     if is_studied:

@@ -1,6 +1,6 @@
 """How large must a study be? The smallest effect that each size would find.
 
-Reads: results/steer/spread.json
+Reads: results/effects/spread.json
 Writes: results/power/power.csv
 """
 
@@ -58,9 +58,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "power", workspace.params)
-    spread = Spread(**artifacts.read_json(workspace.results("steer") / "spread.json"))
+    found = artifacts.read_json(workspace.results("effects") / "spread.json")
+    rows = run(params_, Spread(**found)) if found else []  # no effect, no size
     with artifacts.new_folder(workspace.results("power")) as folder:
-        artifacts.write_csv(folder / "power.csv", run(params_, spread), COLUMNS)
+        artifacts.write_csv(folder / "power.csv", rows, COLUMNS)
 
 
 if __name__ == "__main__":
