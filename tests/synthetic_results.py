@@ -6,7 +6,8 @@ from typing import Any
 
 from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.study import Study
-from backtracking.claims.verdicts import Steered, judge_causal, judge_primary
+from backtracking.claims.verdicts import judge_causal, judge_primary
+from backtracking.effects.rates import Steered
 from backtracking.records.decisions import Classes, Kind
 from backtracking.report.findings import GRADES
 from backtracking.stages import summary
@@ -67,6 +68,8 @@ def _steered(target: str, strong: bool) -> Steered:
     return Steered(
         target=target,
         direction="base",
+        live="alive",
+        dead="over",
         contrast=Interval(0.4, 0.35, 0.45, 70),
         raises=Effect(Interval(size, *ends, 70), RANDOM),
         lowers=Effect(Interval(-size, -ends[1], -ends[0], 70), RANDOM, -1),

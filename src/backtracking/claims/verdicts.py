@@ -107,8 +107,8 @@ def judge_primary(
     """
     parts: dict[str, Verdict] = {"beyond_random": steered.raises.exceeds_random()}
     for kind, excesses in (("control", excess_by_control), ("base", excess_by_other_base)):
-        for name, excess in excesses.items():
-            low = excess.low
+        for name, interval in excesses.items():
+            low = interval.low
             parts[f"beyond_{kind}_{name}"] = (
                 "untestable" if low is None else "holds" if low > 0 else "fails"
             )

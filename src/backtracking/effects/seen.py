@@ -64,8 +64,7 @@ class Cases:
 
 def cases_of(decisions: Decisions, classes: Classes) -> Cases:
     """The cases that occur among decisions, in the domain's order, and both classes."""
-    kinds = [kind for kind in decisions.open().kinds()]
-    found = [Case(kind, "kind", (kind,)) for kind in kinds]
+    found = [Case(kind, "kind", (kind,)) for kind in decisions.open().kinds()]
     if not found and classes.by == "action":
         known = (*classes.positive, *classes.negative)
         found = [Case(one, "action", (one,)) for one in known if (decisions.action == one).any()]

@@ -204,8 +204,8 @@ def free_job(
 ) -> Job:
     """Free runs; `action` and random directions run in the model under study only."""
     plan = setting.plan
-    own = (target.base, target.role)
-    main = main_directions(setting.directions, choice, target.role, dict.fromkeys(own))
+    own = tuple(dict.fromkeys((target.base, target.role)))
+    main = main_directions(setting.directions, choice, target.role, own)
     main = [one for one in main if is_studied or one.place and one.place.form == "matched"]
     arms = arms_at(plan, choice, main, (1.0, -1.0))
     if is_studied:

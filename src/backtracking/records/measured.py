@@ -147,7 +147,7 @@ class Measured:
     def values(self, name: str, arm: Arm | None = None) -> Float[np.ndarray, "..."]:
         """An array by name, or its row of one arm."""
         values = self.arrays[name].values
-        return values if arm is None else values[self.row(arm)]
+        return values if arm is None else np.asarray(values[self.row(arm)])
 
     def arms_of(
         self, *, group: str | None = None, dose: float | None = None, where: Where | None = None

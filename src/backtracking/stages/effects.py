@@ -79,7 +79,7 @@ class Reading:
         problem = self.problems[trace.problem_id]
         sentences = self.domain.read(trace, problem, tokenizer).sentences
         grade = self.domain.grade(trace, problem, tokenizer) if problem.answer else None
-        states = [self._state(one) for one in sentences]
+        states: list[State] = [self._state(one) for one in sentences]
         return Written(trace, sentences, states, grade, keyword_rate(trace.text), nll)
 
     def _state(self, sentence: Sentence) -> State:
@@ -108,10 +108,9 @@ def of_steer(sources: Sources) -> Tables:
     """The tables of the stage `steer`."""
     study, bootstrap = sources.study, sources.bootstrap
     source = study.workspace.results("steer")
-    min_agreement, n_samples = (
-        params.load_value(kind, f"steer.{name}", study.workspace.params)
-        for kind, name in ((float, "min_agreement"), (int, "n_samples"))
-    )
+    settings = study.workspace.params
+    min_agreement = params.load_value(float, "steer.min_agreement", settings)
+    n_samples = params.load_value(int, "steer.n_samples", settings)
     choice = read_choice(source)
     tables = tabulate_steering(sources.steering, choice, min_agreement, n_samples, bootstrap)
     false_claims = {role: _false_claims(sources, role) for role in study.roles.controls}
