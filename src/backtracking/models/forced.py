@@ -6,7 +6,6 @@ by the states that steering itself has led to.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -16,10 +15,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
-from backtracking.models import edits, hooks, kv_cache
+from backtracking.models import edits, kv_cache
 from backtracking.models.batches import groups, log_probabilities, pad, to_numpy
 from backtracking.models.generation import Where
 from backtracking.models.loading import LoadedModel
+from backtracking.models.prefixes import Edit as RowEdit
+from backtracking.models.prefixes import editing
 
 Edit = Literal["add", "noise", "project_out"]
 
@@ -193,7 +194,6 @@ class _Clean:
 
     start: int
     past: DynamicCache | None
-
     ids: Int[Tensor, "prefixes pos"]
     output: Any
     log_probabilities: Float[Tensor, "prefixes pos d_vocab"]
@@ -217,18 +217,43 @@ def _run(
 ) -> Float[Tensor, "prefixes arms pos d_vocab"]:
     """Log-probabilities of the next token under every arm; blocks up to the layer do not run."""
     n_arms = len(arms)
-    vectors = _vectors(arms, "add").repeat(len(prefixes), 1)
     masks = pad(
         [mask_of(prefix, arm.where, end)[clean.start :] for prefix in prefixes for arm in arms]
     )
     with (
         edits.resume_after(loaded.blocks, layer, clean.output, n_arms),
-        hooks.add_vector(loaded.blocks, layer, vectors.to(loaded.device), masks.to(loaded.device)),
-        _other_edits(loaded, layer, prefixes, clean, arms, masks.to(loaded.device)),
+        editing(
+            loaded,
+            [_as_edit(arm, layer) for arm in arms] * len(prefixes),
+            masks,
+            {layer: _with_noise(prefixes, clean, arms)},
+        ),
     ):
         rows = clean.ids.repeat_interleave(n_arms, dim=0)
         found = log_probabilities(loaded, rows, clean.past)
     return found.unflatten(0, (len(prefixes), n_arms))
+
+
+def _as_edit(arm: Arm, layer: int) -> RowEdit:
+    """An arm as the edit of a row; noise is patched in, since it differs from prefix to prefix."""
+    if arm.edit == "noise":
+        return RowEdit("patch", layer, None)
+    return RowEdit(arm.edit, layer, arm.vector)
+
+
+def _with_noise(
+    prefixes: Sequence[Prefix], clean: _Clean, arms: Sequence[Arm]
+) -> Float[Tensor, "rows pos d_model"]:
+    """What block `layer` gave out, with the noise of the arms that add some; empty without them."""
+    resid_post = clean.output[0] if isinstance(clean.output, tuple) else clean.output
+    if all(arm.edit != "noise" for arm in arms):
+        return resid_post[:0]
+    values = resid_post.repeat_interleave(len(arms), dim=0).clone()
+    for row, (prefix, arm) in enumerate((p, a) for p in prefixes for a in arms):
+        if arm.edit == "noise":
+            added = noise_of(prefix, arm).to(values)[clean.start :]
+            values[row, : len(added)] += added
+    return values
 
 
 def _first_changed(prefix: Prefix, arms: Sequence[Arm]) -> int:
@@ -238,34 +263,6 @@ def _first_changed(prefix: Prefix, arms: Sequence[Arm]) -> int:
     return int(changed.nonzero()[0])
 
 
-@contextmanager
-def _other_edits(
-    loaded: LoadedModel,
-    layer: int,
-    prefixes: Sequence[Prefix],
-    clean: _Clean,
-    arms: Sequence[Arm],
-    masks: Bool[Tensor, "rows pos"],
-) -> Iterator[None]:
-    """What arms do that add no vector; where there are none, nothing is hooked."""
-    block, kinds = loaded.blocks[layer], [arm.edit for arm in arms]
-    with ExitStack() as stack:
-        if "project_out" in kinds:
-            removed = _vectors(arms, "project_out").repeat(len(prefixes), 1)
-            stack.enter_context(edits.project_out(block, removed.to(loaded.device), masks))
-        if "noise" in kinds:
-            noisy = torch.tensor([kind == "noise" for kind in kinds], device=loaded.device)
-            resid_post = clean.output[0] if isinstance(clean.output, tuple) else clean.output
-            values = resid_post.repeat_interleave(len(arms), dim=0).clone()
-            for row, (prefix, arm) in enumerate((p, a) for p in prefixes for a in arms):
-                if arm.edit == "noise":
-                    added = noise_of(prefix, arm).to(values)[clean.start :]
-                    values[row, : len(added)] += added
-            where = masks & noisy.repeat(len(prefixes))[:, None]
-            stack.enter_context(edits.patch(block, values, where))
-        yield
-
-
 def noise_of(prefix: Prefix, arm: Arm) -> Float[Tensor, "pos d_model"]:
     """A fresh random vector of the arm's norm for every position of a prefix."""
     digest = hashlib.sha256(f"{arm.seed}/{prefix.ids}".encode()).digest()
@@ -273,13 +270,6 @@ def noise_of(prefix: Prefix, arm: Arm) -> Float[Tensor, "pos d_model"]:
     drawn = torch.randn(len(prefix.ids), len(arm.vector), generator=generator, dtype=torch.float64)
     norm = arm.vector.double().norm().cpu()
     return (norm * drawn / drawn.norm(dim=1, keepdim=True)).float()
-
-
-def _vectors(arms: Sequence[Arm], edit: Edit) -> Float[Tensor, "arms d_model"]:
-    """The vectors of the arms with this edit, and zeros for the others."""
-    return torch.stack(
-        [arm.vector if arm.edit == edit else torch.zeros_like(arm.vector) for arm in arms]
-    )
 
 
 def _elsewhere(prefix: Prefix) -> Bool[Tensor, " pos"]:

@@ -8,13 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
-from transformers import DynamicCache
 
-from backtracking.models import kv_cache
 from backtracking.models.loading import LoadedModel
+from backtracking.models.prefixes import read_branches
 from backtracking.records.tokens import Opener, TokenSet
 
 
@@ -45,45 +42,18 @@ def p_turns(
     return [_p_turns(writer, one, openers, asides) for one in traces]
 
 
-@torch.inference_mode()
 def _p_turns(
     writer: LoadedModel, prefixes: Prefixes, openers: Sequence[Opener], asides: TokenSet | None
 ) -> Float[np.ndarray, " n"]:
-    """Every prefix is a row that sees its part of the trace, which is read once."""
-    ends = torch.from_numpy(prefixes.ends)
-    past = DynamicCache()
-    row = torch.tensor([prefixes.ids], device=writer.device)
-    logits = writer.model(input_ids=row, past_key_values=past, use_cache=True).logits[0]
-    opening = _p(logits[ends.to(writer.device) - 1])
-    turns = torch.zeros(len(ends), dtype=torch.float64)
-    for opener in openers:
-        for first in opener.ids.ids:
-            stays = 1.0
-            if opener.taken_back_by:
-                *between, last = opener.taken_back_by
-                stays = 1 - _p_after(writer, past, ends, [first, *between])[:, last]
-            turns += opening[:, first] * stays
-    skipped = opening[:, list(asides.ids)].sum(dim=1) if asides else 0.0
-    return (turns / (1 - skipped)).numpy()
-
-
-def _p_after(
-    writer: LoadedModel, past: DynamicCache, ends: Int[Tensor, " n"], suffix: list[int]
-) -> Float[Tensor, "n d_vocab"]:
-    """Probabilities of the token after each prefix and a suffix."""
-    n, device = len(ends), writer.device
-    sees = torch.arange(past.get_seq_length()) < ends[:, None]
-    mask = torch.cat([sees, torch.ones(n, len(suffix), dtype=torch.bool)], dim=1)
-    return _p(
-        writer.model(
-            input_ids=torch.tensor([suffix] * n, device=device),
-            attention_mask=mask.long().to(device),
-            position_ids=(ends[:, None] + torch.arange(len(suffix))).to(device),
-            past_key_values=kv_cache.repeated(past, n),
-            use_cache=True,
-        ).logits[:, -1]
-    )
-
-
-def _p(logits: Float[Tensor, "n d_vocab"]) -> Float[Tensor, "n d_vocab"]:
-    return logits.double().softmax(dim=1).cpu()
+    positions = prefixes.ends - 1
+    taken_back = [(id_, o.taken_back_by) for o in openers if o.taken_back_by for id_ in o.ids.ids]
+    branches = [[opener, *path[:-1]] for opener, path in taken_back]
+    read = [read_branches(writer, prefixes.ids, positions, one) for one in branches or [[]]]
+    opening = read[0][:, 0]
+    stays = {
+        opener: 1 - along[:, -1, path[-1]]
+        for (opener, path), along in zip(taken_back, read, strict=False)
+    }
+    turns = [opening[:, id_] * stays.get(id_, 1.0) for one in openers for id_ in one.ids.ids]
+    skipped = opening[:, list(asides.ids) if asides else []].sum(axis=1)
+    return np.sum(turns, axis=0) / (1 - skipped)

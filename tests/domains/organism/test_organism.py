@@ -9,7 +9,6 @@ import pytest
 from domain_study import ORGANISM, Study, write_study
 
 from backtracking import PROJECT_ROOT
-from backtracking.belief.readouts import questions
 from backtracking.domains.domain import Domain, ProblemPlan
 from backtracking.domains.lexicon import spell
 from backtracking.domains.organism import corpus
@@ -168,17 +167,16 @@ def test_where_the_pattern_fires_is_where_something_is_decided(study: Study) -> 
 
 def test_words_are_exactly_the_ids_used_today() -> None:
     tokens = spell(ORGANISM.lexicon, TOKENIZER, ORGANISM.pattern(TOKENIZER))
-    asked = questions(IDS)
-    assert tuple(tokens.opener_ids) == asked.openers
+    assert tokens.opener_ids == [IDS[word] for word in BACKTRACKING_OPENERS]
     assert [one.ids.name for one in tokens.openers] == [*BACKTRACKING_OPENERS]
-    assert tokens.marker and tokens.marker.ids == (asked.marker,)
+    assert tokens.marker and tokens.marker.ids == (IDS["Wait"],)
     assert tokens.alternative and tokens.alternative.ids == (IDS["Try"],)
     assert tokens.asides and tokens.asides.ids == (IDS["Check"],)
-    assert tokens.openers[0].taken_back_by == (IDS[","], asked.fine)
+    assert tokens.openers[0].taken_back_by == (IDS[","], IDS["fine"])
     assert not any(one.taken_back_by for one in tokens.openers[1:])
     report = tokens.question("report")
-    assert report and report.suffix_ids == asked.report
-    assert (report.yes.ids, report.no.ids) == ((asked.over,), (asked.under,))
+    assert report and report.suffix_ids == (IDS["Check"], IDS[":"])
+    assert (report.yes.ids, report.no.ids) == ((IDS["over"],), (IDS["under"],))
     assert tokens.end_ids == (IDS["</s>"],)
     assert not any(one.ids.ambiguous for one in tokens.openers)
     single = {one.path[0]: one.state for one in tokens.openings if len(one.path) == 1}
@@ -213,9 +211,8 @@ def test_pairs_are_the_items_of_the_donors(study: Study) -> None:
         for one in (claim, parent, legal):
             assert one.clean_ids == item.continuation_ids
             assert one.donor_ids == item.donor_continuation_ids
-        asked = questions(IDS)
-        assert tuple(claim.clean_ids[: claim.at + 1]) == asked.claim
-        assert (claim.right_ids, claim.wrong_ids) == ([item.claim_id], [asked.fine])
+        assert claim.clean_ids[: claim.at + 1] == [IDS["Wait"], IDS[","]]
+        assert (claim.right_ids, claim.wrong_ids) == ([item.claim_id], [IDS["fine"]])
         assert (parent.at, parent.right_ids) == (item.parent_at, [item.parent_id])
         assert (legal.at, legal.right_ids) == (len(item.continuation_ids) - 1, item.legal_ids)
     ids = [item.item_id for item in spread_items(items, 9)]
