@@ -4,11 +4,11 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from ruamel.yaml import YAML
-
-from backtracking.runtime import profile
+from backtracking.runtime import params, profile
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -47,10 +47,17 @@ def call(
     return done.stdout
 
 
-def write_tiny_params(target: Path) -> None:
-    """params.yaml with the overlay configs/tiny.yaml, as `profile use tiny` writes it."""
-    overlay = YAML(typ="safe", pure=True).load((ROOT / "configs" / "tiny.yaml").read_text())
-    text, _ = profile.merged((ROOT / "params.yaml").read_text(), overlay, "tiny.yaml")
+def write_tiny_params(target: Path, *overlays: Mapping[str, Any]) -> None:
+    """params.yaml with the overlay configs/tiny.yaml, as `profile use tiny` writes it.
+
+    Args:
+        target: the file.
+        overlays: further ones, one after the other.
+    """
+    text = (ROOT / "params.yaml").read_text()
+    tiny = params.read(ROOT / "configs" / "tiny.yaml")
+    for overlay in (tiny, *overlays):
+        text, _ = profile.merged(text, dict(overlay), "an overlay")
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(text)
 

@@ -1,77 +1,205 @@
-"""A study of models that have learnt nothing, on traces that the policy itself wrote."""
+"""A study in miniature: traces of the organism's policy, what `label` makes of them, and models.
 
+The models have learnt nothing. Everything is in memory, or a whole workspace that stages can read.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
+from project import write_tiny_params
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from backtracking import PROJECT_ROOT
-from backtracking.domains.organism.policy import Policy, Writer
-from backtracking.domains.organism.tokenizer import build_tokenizer
-from backtracking.domains.organism.world import World, make_problem, read_prompt
-from backtracking.interventions.runs import Inputs, Plan
+from backtracking.activations.reader import ActivationStore
+from backtracking.domains.organism.organism import Organism
+from backtracking.domains.organism.policy import BasePolicy, Policy, Writer
+from backtracking.domains.organism.tokenizer import EOS, build_tokenizer
+from backtracking.domains.organism.world import World, make_problem
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
 from backtracking.models.training import Architecture, build_model
-from backtracking.records.moments import Moments, read_moments
-from backtracking.records.traces import Problem, Trace
+from backtracking.records import traces as records
+from backtracking.records.decisions import EXACT, Decisions, Sentences
+from backtracking.records.traces import SPLITS, Problem, Trace
 from backtracking.runtime import params
+from backtracking.runtime.workspace import Role, Workspace
 from backtracking.stages import label
 
-FILE = PROJECT_ROOT / "params.yaml"
-D_MODEL, LAYER, WINDOW = 16, 0, "4:4"
-PLAN = Plan((-2.0, -1.0, 1.0, 2.0), 1, 5, 3, 1, 2, 8, 0.9, 40, 64, 3)
-STATES = ("deduction", "uncertainty-estimation")
+WORLD = World((4, 5), 6, 12, 2, 0.2, 0.05)
+SMALL_WORLD = World((3,), 4, 9, 1, 0.2, 0.05)
+D_MODEL, N_LAYERS = 16, 2
+START = "data/raw/problems"
+PAIR = {"base": Role(START, None, None), "reasoning": Role("models/base", "base", None)}
+PAIR_AND_CONTROL = PAIR | {"shuffled": Role("models/base", "base", None)}
 
 
-def make_model(folder: Path, seed: int = 0) -> LoadedModel:
-    """A random model of two layers that reads the world's words."""
+@dataclass(frozen=True)
+class TinyStudy:
+    """Traces with all that `label` makes of them."""
+
+    domain: Organism
+    traces: list[Trace]
+    problems: list[Problem]
+    tokenizer: Tokenizer
+    labelled: label.Result
+
+    @cached_property
+    def sentences(self) -> Sentences:
+        """All sentences, with their exact labels."""
+        return Sentences.gather(self.labelled.sentences, self.traces, self.domain.kinds, EXACT)
+
+    @cached_property
+    def decisions(self) -> Decisions:
+        """All decisions."""
+        return Decisions.gather(self.labelled.decisions, self.traces, self.domain.kinds)
+
+
+def write_study(
+    n_problems: int,
+    n_samples: int = 1,
+    *,
+    world: World = WORLD,
+    splits: Sequence[str] = SPLITS,
+    longest: int | None = None,
+    seed: int = 0,
+) -> TinyStudy:
+    """Traces of the policy on distinct problems, whose splits are taken in turn.
+
+    Args:
+        n_problems: how many.
+        n_samples: traces of each.
+        world: distribution of problems.
+        splits: of the problems, again and again.
+        longest: tokens after which a trace is cut.
+        seed: of problems and traces.
+    """
+    random, wrapped = Random(seed), build_tokenizer()
+    problems: dict[str, Problem] = {}
+    traces = []
+    while len(problems) < n_problems:
+        numbers, target = world.draw(random)
+        problem = make_problem(numbers, target, "study", splits[len(problems) % len(splits)])
+        if problem.problem_id not in problems:
+            problems[problem.problem_id] = problem
+            for sample in range(n_samples):
+                sentences = Writer(numbers, target, Policy(), random).write()
+                traces.append(_trace(problem, sentences, sample, wrapped, longest))
+    domain = Organism(world, Policy(), BasePolicy())
+    found = list(problems.values())
+    tokenizer = wrapped.backend_tokenizer
+    asked = label.Params(EXACT, "backtracking", 0)
+    labelled = label.run(asked, domain, traces, [], found, tokenizer)
+    return TinyStudy(domain, traces, found, tokenizer, labelled)
+
+
+def _trace(
+    problem: Problem,
+    sentences: list,
+    sample: int,
+    wrapped: PreTrainedTokenizerFast,
+    longest: int | None,
+) -> Trace:
+    by_word = wrapped.get_vocab()
+    ids = [by_word[word] for sentence in sentences for word in sentence] + [by_word[EOS]]
+    is_cut = longest is not None and len(ids) > longest
+    return Trace(
+        trace_id=f"{problem.problem_id}/{sample}",
+        problem_id=problem.problem_id,
+        split=problem.split,
+        sample=sample,
+        prompt_ids=wrapped(problem.prompt).input_ids,
+        token_ids=ids[:longest],
+        text="",
+        finish_reason="length" if is_cut else "stop",
+        sampling={},
+    )
+
+
+def make_model(folder: Path, seed: int = 0, scale: float = 1.0) -> LoadedModel:
+    """A random model of two layers that reads the world's words; `scale` times usual weights."""
     torch.set_num_threads(1)
     tokenizer = build_tokenizer()
-    build_model(Architecture(2, D_MODEL, 2, 32, 400), tokenizer, seed).save_pretrained(folder)
+    model = build_model(Architecture(N_LAYERS, D_MODEL, 2, 32, 400), tokenizer, seed)
+    with torch.no_grad():
+        for name, weights in model.named_parameters():
+            if "norm" not in name:
+                weights.mul_(scale)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return loading.load(folder)
 
 
-def write_traces(
-    loaded: LoadedModel, splits: tuple[str, ...]
-) -> tuple[list[Trace], list[Problem], Moments]:
-    """One trace of the policy for a problem of each split, with its exact labels."""
-    world, policy = params.load(World, "world", FILE), params.load(Policy, "policy", FILE)
-    random, ids = Random(0), loaded.tokenizer.get_vocab()
-    traces, problems = [], []
-    for split in splits:
-        problem = make_problem(*world.draw(random), "study", split)
-        sentences = Writer(*read_prompt(problem.prompt), policy, random).write()
-        words = [word for sentence in sentences for word in sentence]
-        name, prompt = problem.problem_id, loaded.tokenizer(problem.prompt).input_ids
-        token_ids = [ids[word] for word in (*words, "</s>")]
-        sampling = {"seed": 0, "temperature": 1.0, "max_new_tokens": 370}
-        traces.append(
-            Trace(f"{name}/0", name, split, 0, prompt, token_ids, " ".join(words), "stop", sampling)
-        )
-        problems.append(problem)
-    tokenizer: Any = getattr(loaded.tokenizer, "backend_tokenizer")  # noqa: B009
-    labelled = label.run(label.Params("backtracking"), policy, traces, problems, tokenizer)
-    return traces, problems, read_moments(traces, labelled.sentences)
+def make_models(folder: Path, roles: Sequence[str], scale: float = 1.0) -> dict[str, LoadedModel]:
+    """Such models by role, each in a folder of its own."""
+    return {role: make_model(folder / role, seed, scale) for seed, role in enumerate(roles)}
 
 
-def make_inputs(folder: Path) -> Inputs:
-    """Base, reasoning and a control pair, with directions that are drawn at random."""
-    roles = ("base", "reasoning", "shuffled")
-    loaded = {role: make_model(folder / role, seed) for seed, role in enumerate(roles)}
-    traces, problems, moments = write_traces(loaded["reasoning"], ("test",) * 8 + ("dev",) * 3)
-    names = [f"{role}.action" for role in roles]
-    names += [f"{role}.matched.{WINDOW}.{LAYER}" for role in roles]
-    for role in ("base", "reasoning"):
-        names += [f"{role}.{form}.{WINDOW}.{LAYER}" for form in ("unmarked", "keyword", "stable")]
-        names += [f"{role}.ward.-13:-8.{LAYER}", f"{role}.venhoff.-1:10.{LAYER}"]
-    names += [f"reasoning.state.{state}.-1:10.{LAYER}" for state in STATES]
-    names += [f"reasoning.null_{k}.{WINDOW}.{LAYER}" for k in range(4)]
-    names += [f"reasoning.mean.-1:10.{LAYER}", "reasoning.null_0.1:1.0", "reasoning.null_0.4:4.1"]
-    vectors = torch.randn(len(names), D_MODEL, generator=torch.Generator().manual_seed(0))
-    return Inputs(
-        loaded, traces, moments, problems, dict(zip(names, vectors, strict=True)),
-        {(role, LAYER): 1.0 for role in roles}, {"reasoning": "base", "shuffled": "base"},
-    )  # fmt: skip
+def write_workspace(
+    root: Path,
+    study: TinyStudy,
+    roles: Mapping[str, Role] = PAIR_AND_CONTROL,
+    *,
+    overlay: Mapping[str, Any] | None = None,
+    scale: float = 8.0,
+) -> Workspace:
+    """A workspace with all that stages after `label` read, but for activations.
+
+    Args:
+        root: its folder.
+        study: its traces, which stand there as sampled and as greedy ones.
+        roles: its models, all of them untrained.
+        overlay: further values of params.yaml, which are the tiny study's.
+        scale: of the models' weights.
+    """
+    workspace = Workspace(root)
+    write_tiny_params(workspace.params, only_roles(roles), overlay or {})
+    make_models(root / "models", list(roles), scale)
+    records.write(workspace.problems / "problems.jsonl", study.problems)
+    records.write(workspace.traces / "traces.jsonl", study.traces)
+    records.write(workspace.traces / "greedy.jsonl", study.traces)
+    study.labelled.write(workspace.labels)
+    return workspace
+
+
+def only_roles(roles: Mapping[str, Role]) -> dict[str, Any]:
+    """An overlay after which there are these roles, and no others."""
+    known = params.read(PROJECT_ROOT / "params.yaml")["models"]["roles"]
+    chosen = {role: asdict(one) for role, one in roles.items()}
+    return {"models": {"roles": dict.fromkeys(known) | chosen}}
+
+
+class Planted(ActivationStore):
+    """A store with every position: what a function gives at sentence ends of layer 1, else noise.
+
+    Args:
+        sentences: of the traces.
+        vectors: one for each sentence.
+    """
+
+    def __init__(self, sentences: Sentences, vectors: Callable[[Sentences], np.ndarray]) -> None:
+        self.values = vectors(sentences)
+        self.manifest = {"layers": [0, 1], "d_model": self.values.shape[1]}
+        ends = zip(sentences.trace, sentences.end - 1, strict=True)
+        self.row_by_end = {(int(t), int(p)): row for row, (t, p) in enumerate(ends)}
+
+    def has(self, trace: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """Every token is stored."""
+        return position >= 0
+
+    def gather(self, layer: int, trace: np.ndarray, position: np.ndarray) -> torch.Tensor:
+        """What was planted at sentence ends of layer 1, noise elsewhere."""
+        rng = np.random.default_rng([layer, len(trace)])
+        found = rng.standard_normal((len(trace), self.values.shape[1]))
+        if layer == 1:
+            for n, place in enumerate(zip(trace, position, strict=True)):
+                row = self.row_by_end.get((int(place[0]), int(place[1])))
+                if row is not None:
+                    found[n] = self.values[row] + 0.1 * found[n]
+        return torch.from_numpy(found)

@@ -1,12 +1,18 @@
-"""Another study: an overlay of configs/ merged into params.yaml, comments and order kept."""
+"""Another study: an overlay of configs/ merged into params.yaml, comments and order kept.
+
+The models of a study are data: an overlay may add a role, with its section of weights, and take one
+away by null. Later stages read all of models/ and of the activations, so folders of roles that are
+gone are moved out of there.
+"""
 
 import difflib
 import io
+import itertools
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.util import load_yaml_guess_indent
@@ -16,6 +22,9 @@ from lifeboat.items import Item
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
+_BY_ROLE = ("models.roles.", "weights.")
+"""Sections with an entry for each role, which are not the same in every study."""
+
 
 def names(root: Path) -> list[str]:
     """The overlays that there are."""
@@ -24,6 +33,8 @@ def names(root: Path) -> list[str]:
 
 def use(root: Path, name: str) -> list[Item]:
     """Merges an overlay into params.yaml: mappings by key, everything else replaced as a whole.
+
+    Folders of models that are no role of the study any more are put away.
 
     Raises:
         UserError: for an overlay that does not exist, for a key that params.yaml does not have,
@@ -39,11 +50,40 @@ def use(root: Path, name: str) -> list[Item]:
     before = path.read_text()
     after, changed = merged(before, overlay, f"configs/{name}.yaml")
     if not changed:
-        return [Item(f"params.yaml has every value of configs/{name}.yaml already.")]
-    artifacts.write_text(path, after)
-    cure = "See it with `git diff params.yaml`; undo it with `git checkout params.yaml`."
-    fact = f"{len(changed)} values of configs/{name}.yaml went into params.yaml: {_list(changed)}."
-    return [Item(fact, "ok", cure)]
+        told = [Item(f"params.yaml has every value of configs/{name}.yaml already.")]
+    else:
+        artifacts.write_text(path, after)
+        cure = "See it with `git diff params.yaml`; undo it with `git checkout params.yaml`."
+        fact = f"{len(changed)} values of configs/{name}.yaml went into params.yaml: "
+        told = [Item(f"{fact}{_list(changed)}.", "ok", cure)]
+    return told + put_away(root)
+
+
+def put_away(root: Path) -> list[Item]:
+    """Moves the folders of models that are no role of the study to .cache/aside.
+
+    A later stage depends on all of models/ and of the activations: a folder of a role that is gone
+    would make it run again. What a .dvc file holds stays.
+    """
+    models = params.read(root / "params.yaml").get("models")
+    roles = set(models["roles"]) if isinstance(models, dict) and "roles" in models else None
+    told = []
+    for inside in (Path("models"), Path("data/interim/activations")) if roles else ():
+        for folder in sorted((root / inside).glob("[!.]*/")):
+            is_tracked = folder.with_name(f"{folder.name}.dvc").exists()
+            if folder.name not in roles and not is_tracked:
+                target = _free(root / ".cache" / "aside" / inside / folder.name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                folder.rename(target)
+                fact = f"{inside / folder.name} belongs to no role: moved to"
+                told.append(Item(f"{fact} {target.relative_to(root)}.", "ok"))
+    return told
+
+
+def _free(path: Path) -> Path:
+    """The path, or where it is taken, the first with a number behind it that is not."""
+    numbered = (path.with_name(f"{path.name}.{number}") for number in itertools.count(2))
+    return next(one for one in itertools.chain([path], numbered) if not one.exists())
 
 
 def merged(text: str, overlay: dict[str, Any], source: str) -> tuple[str, list[str]]:
@@ -89,6 +129,10 @@ def _merge(target: Any, overlay: dict[str, Any], inside: str, source: str) -> li
     changed = []
     for key, value in overlay.items():
         name = f"{inside}{key}"
+        if inside in _BY_ROLE and (value is None or key not in target):
+            if _add_or_remove(target, key, value, name, source):
+                changed.append(name)
+            continue
         if key not in target:
             close = difflib.get_close_matches(str(key), [str(known) for known in target], n=1)
             nearest = f"Did you mean `{inside}{close[0]}`?" if close else _valid(target)
@@ -105,6 +149,25 @@ def _merge(target: Any, overlay: dict[str, Any], inside: str, source: str) -> li
             _replace(target, key, value)
             changed.append(name)
     return changed
+
+
+def _add_or_remove(target: Any, key: str, value: Any, name: str, source: str) -> bool:
+    """Adds what a role has, or takes it away; whether there was anything to do."""
+    others = [one for one in target.values() if isinstance(one, dict)]
+    if value is None and (key not in target or target[key] in others):
+        return target.pop(key, None) is not None
+    like = next((one for one in others if isinstance(value, dict) and set(one) == set(value)), None)
+    if like is None:
+        close = difflib.get_close_matches(str(key), [str(known) for known in target], n=1)
+        nearest = f"Did you mean `{close[0]}`?" if close else _valid(target)
+        raise UserError(
+            f"{source}: `{name}` is new, and has not the keys of the others.",
+            f"{nearest} A new role has {_list([str(one) for one in others[-1]])}.",
+        )
+    target[key] = CommentedMap(value)
+    if like.fa.flow_style():
+        target[key].fa.set_flow_style()
+    return True
 
 
 def _replace(target: Any, key: Any, value: Any) -> None:
