@@ -16,7 +16,7 @@ def import_closure(module: str) -> set[str]:
         if path is None or str(path.relative_to(ROOT)) in found:
             continue
         found.add(str(path.relative_to(ROOT)))
-        pending += _imports(path)
+        pending += imports_of(path)
         pending += _parents(path)
     return found
 
@@ -34,7 +34,8 @@ def _parents(path: Path) -> list[str]:
     return [".".join(parts[:n]) for n in range(1, len(parts))]
 
 
-def _imports(path: Path) -> list[str]:
+def imports_of(path: Path) -> list[str]:
+    """Modules of ours that a file imports, also inside of its functions."""
     names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):

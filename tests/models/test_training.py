@@ -6,15 +6,36 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from random import Random
 
 import pytest
 import torch
+from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
 from backtracking import PROJECT_ROOT
 from backtracking.domains.organism.tokenizer import build_tokenizer
-from backtracking.models.training import Architecture, Row, Schedule, Trainer, build_model, train
+from backtracking.models.training import (
+    IGNORED,
+    Architecture,
+    Row,
+    Schedule,
+    Task,
+    Trained,
+    Trainer,
+    batch_rows,
+    build_model,
+    fit,
+    stream_batches,
+    to_tensors,
+)
+from lifeboat.stage import interruption
+from lifeboat.stage.names import Types
+from lifeboat.stage.shelf import Shelf
+from lifeboat.stage.steps import Steps
 
 ARCHITECTURE = Architecture(n_layers=2, d_model=16, n_heads=2, d_mlp=32, context=64)
 SCHEDULE = Schedule(
@@ -31,60 +52,85 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def batches() -> Iterator[list[Row]]:
-    generator = torch.Generator().manual_seed(0)
-    while True:
-        ids = torch.randint(4, 100, (4, 16), generator=generator).tolist()
-        yield [Row([1, *row], 3) for row in ids]
+@dataclass(frozen=True)
+class Drawn:
+    """Rows of random words."""
+
+    def rows(self, tokenizer: Tokenizer, seed: int, context: int) -> Iterator[Row]:
+        generator = torch.Generator().manual_seed(seed)
+        while True:
+            n = int(torch.randint(8, 20, (1,), generator=generator))
+            ids = torch.randint(4, tokenizer.get_vocab_size(), (n,), generator=generator).tolist()
+            yield Row([1, *ids][:context], 3)
 
 
-def kill_at(step: int, kill: bool = True):
-    def after_step(now: int, loss: float) -> None:
-        assert loss > 0
-        if kill and now == step:
+def steps_in(folder: Path) -> Steps:
+    return Steps(Shelf(folder), "0" * 64, Types(("backtracking",)))
+
+
+def run(folder: Path, killed_at: int | None = None) -> Trained:
+    """A whole run, or one that is killed after a step."""
+    n_done = 0
+
+    def advance(n: int) -> None:
+        nonlocal n_done
+        n_done += n
+        if n_done == killed_at:
             if "BY_SIGNAL" in os.environ:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise Killed
 
-    return after_step
-
-
-def run(checkpoint: Path, killed_at: int | None = None) -> Trainer:
-    model = build_model(ARCHITECTURE, build_tokenizer(), SCHEDULE.seed)
-    trainer = Trainer(model, SCHEDULE)
-    train(trainer, batches(), checkpoint, kill_at(killed_at or 0, killed_at is not None))
-    return trainer
+    words = build_tokenizer()
+    model = build_model(ARCHITECTURE, words, SCHEDULE.seed)
+    task = Task(Drawn(), SCHEDULE, 64, 1)
+    found = fit(task, model, words.backend_tokenizer, steps_in(folder), advance)
+    assert n_done == SCHEDULE.steps
+    return found
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     torch.set_num_threads(1)
-    return run(tmp_path_factory.mktemp("whole") / "checkpoint.safetensors")
+    return run(tmp_path_factory.mktemp("whole"))
 
 
-def assert_same_bytes(first: Trainer, second: Trainer) -> None:
+def assert_same_bytes(first: Trained, second: Trained) -> None:
     assert first.losses == second.losses and len(first.losses) == SCHEDULE.steps
-    theirs = second.model.state_dict()
-    for name, tensor in first.model.state_dict().items():
-        assert torch.equal(tensor, theirs[name]), name
+    assert first.weights.keys() == second.weights.keys()
+    for name, tensor in first.weights.items():
+        assert torch.equal(tensor, second.weights[name]), name
 
 
 @pytest.mark.parametrize("step", [3, 5, 8, 11])
 def test_a_run_killed_at_any_step_resumes_to_the_same_bytes(
-    whole: Trainer, tmp_path: Path, step: int
+    whole: Trained, tmp_path: Path, step: int
 ) -> None:
-    checkpoint = tmp_path / "checkpoint.safetensors"
     with pytest.raises(Killed):
-        run(checkpoint, killed_at=step)
-    assert checkpoint.is_file() == (step >= 5)
-    assert_same_bytes(run(checkpoint), whole)
+        run(tmp_path, killed_at=step)
+    kept = steps_in(tmp_path).latest()
+    assert (kept[0] if kept else 0) == (step - 1) // 5 * 5
+    assert_same_bytes(run(tmp_path), whole)
+
+
+def test_a_run_that_is_asked_to_stop_ends_where_its_state_was_kept(
+    whole: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop() -> None:
+        raise SystemExit(interruption.EXIT_CODE)
+
+    with monkeypatch.context() as asked:
+        asked.setattr(interruption, "checkpoint", stop)
+        with pytest.raises(SystemExit):
+            run(tmp_path)
+    kept = steps_in(tmp_path).latest()
+    assert kept is not None and kept[0] == 5
+    assert_same_bytes(run(tmp_path), whole)
 
 
 @pytest.mark.slow
 def test_a_run_killed_twice_by_a_signal_resumes_to_the_same_bytes(
-    whole: Trainer, tmp_path: Path
+    whole: Trained, tmp_path: Path
 ) -> None:
-    checkpoint = tmp_path / "checkpoint.safetensors"
     code = (
         "import sys; sys.path[:0] = sys.argv[1:3]; import test_training; from pathlib import Path;"
         "test_training.torch.set_num_threads(1); test_training.run(Path(sys.argv[3]), 8)"
@@ -92,21 +138,51 @@ def test_a_run_killed_twice_by_a_signal_resumes_to_the_same_bytes(
     folders = [str(PROJECT_ROOT / "src"), str(Path(__file__).parent)]
     environment = os.environ | {"BY_SIGNAL": "1"}
     killed = subprocess.run(
-        [sys.executable, "-c", code, *folders, str(checkpoint)], env=environment, check=False
+        [sys.executable, "-c", code, *folders, str(tmp_path)], env=environment, check=False
     )
     assert killed.returncode == -signal.SIGKILL
     with pytest.raises(Killed):
-        run(checkpoint, killed_at=11)
-    assert_same_bytes(run(checkpoint), whole)
+        run(tmp_path, killed_at=11)
+    assert_same_bytes(run(tmp_path), whole)
 
 
-def test_a_checkpoint_holds_the_whole_state(whole: Trainer, tmp_path: Path) -> None:
-    whole.save(tmp_path / "one")
-    fresh = Trainer(build_model(ARCHITECTURE, build_tokenizer(), 99), SCHEDULE)
-    fresh.restore(tmp_path / "one")
-    fresh.save(tmp_path / "two")
-    assert fresh.step == SCHEDULE.steps
-    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+def test_a_state_holds_the_whole_run() -> None:
+    words = build_tokenizer()
+    one, other = (Trainer(build_model(ARCHITECTURE, words, seed), SCHEDULE) for seed in (3, 99))
+    rows = [Row([1, 5, 6, 7, 8, 9, 10, 2], 2)] * 4
+    one.train_step(rows)
+    other.restore(copy.deepcopy(one.state))
+    assert other.step == 1
+    assert one.train_step(rows) == other.train_step(rows)
+    assert one.train_step(rows) == other.train_step(rows)
+
+
+def test_batches_hold_every_row_once_within_their_size() -> None:
+    rows = [Row(list(range(n)), 1) for n in Random(0).choices(range(5, 90), k=100)]
+    batches = batch_rows(rows, 300, Random(1))
+    assert sorted(len(row.ids) for batch in batches for row in batch) == sorted(
+        len(row.ids) for row in rows
+    )
+    assert all(len(batch) * max(len(row.ids) for row in batch) <= 300 for batch in batches)
+
+
+def test_the_stream_of_batches_goes_chunk_by_chunk_and_is_the_same_again() -> None:
+    def first() -> list[list[Row]]:
+        rows = Drawn().rows(build_tokenizer().backend_tokenizer, 7, 64)
+        return list(islice(stream_batches(rows, 1024, 7), 20))
+
+    batches = first()
+    assert batches == first()
+    rows = Drawn().rows(build_tokenizer().backend_tokenizer, 7, 64)
+    chunk = batch_rows(list(islice(rows, 512)), 1024, Random("7/0/order"))
+    assert batches[: len(chunk)] == chunk and len(chunk) < 20
+
+
+def test_targets_are_the_next_tokens_after_the_prompt_and_no_padding() -> None:
+    ids, targets = to_tensors([Row([1, 5, 6, 7, 2], 3), Row([1, 5, 8, 2], 2)])
+    assert ids.tolist() == [[1, 5, 6, 7, 2], [1, 5, 8, 2, 0]]
+    no = IGNORED
+    assert targets.tolist() == [[no, no, 7, 2, no], [no, 8, 2, no, no]]
 
 
 def test_a_model_is_made_from_its_seed_and_leaves_the_global_generator() -> None:
@@ -132,28 +208,21 @@ def test_the_learning_rate_warms_up_stays_and_falls_to_zero() -> None:
     assert factors[150] == pytest.approx(0.5) and 0 < factors[-1] < 0.02
 
 
-@pytest.fixture(scope="module")
-def folder(whole: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("model")
-    whole.model.save_pretrained(path)
-    build_tokenizer().save_pretrained(path)
-    return path
-
-
 @torch.inference_mode()
-def test_the_folder_loads_in_transformers_and_in_transformer_lens(
-    folder: Path, whole: Trainer
-) -> None:
+def test_a_folder_loads_in_transformers_and_in_transformer_lens(tmp_path: Path) -> None:
     from transformer_lens.model_bridge import TransformerBridge
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    made = build_model(ARCHITECTURE, build_tokenizer(), 3)
+    made.save_pretrained(tmp_path)
+    build_tokenizer().save_pretrained(tmp_path)
+    model = AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32)
     assert isinstance(model, LlamaForCausalLM)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
     ids = torch.tensor([tokenizer("Numbers 7 8 9 12. Target 28.").input_ids])
-    expected = whole.model.eval()(ids).logits
+    expected = made.eval()(ids).logits
     assert torch.equal(model.eval()(ids).logits, expected)
     bridge = TransformerBridge.boot_transformers(
-        str(folder), hf_model=copy.deepcopy(model), tokenizer=tokenizer
+        str(tmp_path), hf_model=copy.deepcopy(model), tokenizer=tokenizer
     )
     torch.testing.assert_close(bridge(ids, return_type="logits"), expected, atol=1e-5, rtol=0)
 

@@ -1,44 +1,161 @@
+"""Models are trained by their recipes, taken up after a kill, or taken from elsewhere as they are."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
-from project import write_tiny_params
-from ruamel.yaml import YAML
+from project import ROOT, write_tiny_params
 from tiny_models import save_model
+from tiny_study import PAIR, only_roles
 
-from backtracking.models.training import Schedule
 from backtracking.stages import weights
 
+QUICK = {"steps": 12, "tokens_per_step": 256, "checkpoint_every": 4}
 
-def set_params(root: Path, **values: object) -> None:
-    """Tiny parameters with other values for the base."""
-    write_tiny_params(root / "params.yaml")
-    yaml = YAML()
-    text = yaml.load((root / "params.yaml").read_text())
-    text["weights"]["base"].update(values)
-    with (root / "params.yaml").open("w") as file:
-        yaml.dump(text, file)
+
+def project(root: Path, **base: object) -> list[str]:
+    """Tiny parameters of a base and a reasoning model, with other values for the base."""
+    quick = {"weights": {"base": QUICK | base, "reasoning": QUICK}}
+    write_tiny_params(root / "params.yaml", only_roles(PAIR), quick)
+    return ["--root", str(root)]
+
+
+def fails(arguments: list[str], role: str, capsys: pytest.CaptureFixture[str]) -> str:
+    """What a run says that has to fail."""
+    with pytest.raises(SystemExit) as ended:
+        weights.main([*arguments, role])
+    assert ended.value.code == 1
+    return capsys.readouterr().err
+
+
+def model_in(root: Path, role: str) -> dict[str, bytes]:
+    """The files of a model."""
+    return {path.name: path.read_bytes() for path in (root / "models" / role).iterdir()}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with its pair trained."""
+    root = tmp_path_factory.mktemp("trained")
+    for role in PAIR:
+        weights.main([*project(root), role])
+    return root
+
+
+def test_the_pair_is_trained_one_from_the_other(trained: Path) -> None:
+    base, reasoning = (model_in(trained, role) for role in PAIR)
+    assert base["tokenizer.json"] == reasoning["tokenizer.json"]
+    assert base["model.safetensors"] != reasoning["model.safetensors"]
+    first_loss = {
+        role: float(files["training.csv"].decode().splitlines()[1].split(",")[1])
+        for role, files in (("base", base), ("reasoning", reasoning))
+    }
+    assert first_loss["reasoning"] < first_loss["base"]
+
+
+def test_trained_once_it_is_found_again_and_another_seed_is_another_model(
+    trained: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "copy")
+    root = tmp_path / "copy"
+    shutil.rmtree(root / "models" / "reasoning")
+    stored = sorted((root / ".cache/store/models/reasoning").iterdir())
+    weights.main([*project(root), "reasoning"])
+    assert model_in(root, "reasoning") == model_in(trained, "reasoning")
+    assert sorted((root / ".cache/store/models/reasoning").iterdir()) == stored
+    weights.main([*project(root, seed=99), "base"])
+    assert model_in(root, "base") != model_in(trained, "base")
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_ended_in_the_middle_it_goes_on_to_the_same_bytes(
+    trained: Path, tmp_path: Path, how: signal.Signals
+) -> None:
+    arguments = project(tmp_path)
+    command = [sys.executable, "-m", "backtracking.stages.weights", *arguments, "base"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+    store = tmp_path / ".cache" / "store" / "models" / "base"
+    deadline = time.monotonic() + 120
+    while not list(store.glob("[0-9a-f]*.4.*")) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == (75 if how == signal.SIGTERM else -how), said
+    assert not (tmp_path / "models" / "base").exists()
+    weights.main([*arguments, "base"])
+    assert model_in(tmp_path, "base") == model_in(trained, "base")
+    assert not list(store.glob("[0-9a-f]*.4.*"))
+
+
+def test_a_further_pair_follows_the_recipes_of_the_first(trained: Path, tmp_path: Path) -> None:
+    further = {
+        "base-2": {"starts_from": "data/raw/problems", "base": None, "repeats": "base"},
+        "reasoning-2": {"starts_from": "models/base-2", "base": "base-2", "repeats": "reasoning"},
+    }
+    source = {"source": "train", "revision": None, "muon_lr": 0.02, "adam_lr": 0.03}
+    write_tiny_params(
+        tmp_path / "params.yaml",
+        only_roles(PAIR),
+        {
+            "models": {"roles": further},
+            "weights": {
+                "base-2": QUICK | source | {"seed": 11},
+                "reasoning-2": QUICK | source | {"seed": 112},
+            },
+        },
+    )
+    for role in further:
+        weights.main(["--root", str(tmp_path), role])
+    # The seed and the recipe are those of `base`, and so is the model.
+    assert model_in(tmp_path, "base-2") == model_in(trained, "base")
+    assert model_in(tmp_path, "reasoning-2") != model_in(trained, "reasoning")
+
+
+def test_a_start_that_is_not_the_recipes_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = project(tmp_path)
+    text = (tmp_path / "params.yaml").read_text()
+    wrong = text.replace("{starts_from: models/base,", "{starts_from: data/raw/problems,")
+    assert wrong != text
+    (tmp_path / "params.yaml").write_text(wrong)
+    said = fails(arguments, "reasoning", capsys)
+    assert "`reasoning` starts from nothing, and its recipe starts from base." in said
+
+
+def test_a_domain_that_trains_nothing_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = project(tmp_path)
+    text = (tmp_path / "params.yaml").read_text()
+    (tmp_path / "params.yaml").write_text(text.replace("name: organism", "name: mute\n  file: x"))
+    (tmp_path / "x").write_text('{"prompt": "a"}\n')
+    assert "the domain trains no models" in fails(arguments, "base", capsys)
 
 
 def test_a_model_from_elsewhere_comes_with_its_very_bytes(tmp_path: Path) -> None:
     source = save_model(tmp_path / "source")
     (source / "optimizer.pt").write_bytes(b"not wanted")
-    root = tmp_path / "project"
-    set_params(root, source=str(source))
-    weights.main(["--root", str(root), "base"])
-    fetched = {path.name: path.read_bytes() for path in (root / "models" / "base").iterdir()}
-    assert fetched["model.safetensors"] == (source / "model.safetensors").read_bytes()
-    assert "tokenizer.json" in fetched
-    assert "optimizer.pt" not in fetched
+    for given in (str(source), "../source"):
+        root = tmp_path / "project"
+        weights.main([*project(root, source=given), "base"])
+        fetched = model_in(root, "base")
+        assert fetched["model.safetensors"] == (source / "model.safetensors").read_bytes()
+        assert "tokenizer.json" in fetched
+        assert "optimizer.pt" not in fetched
 
 
 def test_a_hub_model_without_a_pinned_revision_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    set_params(tmp_path, source="somebody/model")
-    with pytest.raises(SystemExit) as ended:
-        weights.main(["--root", str(tmp_path), "base"])
-    assert ended.value.code == 1
-    assert "somebody/model has no `revision`. Pin the commit" in capsys.readouterr().err
+    said = fails(project(tmp_path, source="somebody/model"), "base", capsys)
+    assert "somebody/model has no `revision`. Pin the commit" in said
 
 
 def test_a_folder_without_weights_is_refused_and_nothing_is_written(
@@ -46,27 +163,14 @@ def test_a_folder_without_weights_is_refused_and_nothing_is_written(
 ) -> None:
     source = save_model(tmp_path / "source")
     (source / "model.safetensors").unlink()
-    set_params(tmp_path / "project", source=str(source))
-    with pytest.raises(SystemExit):
-        weights.main(["--root", str(tmp_path / "project"), "base"])
-    assert "has no weights (*.safetensors)" in capsys.readouterr().err
+    said = fails(project(tmp_path / "project", source=str(source)), "base", capsys)
+    assert "has no weights (*.safetensors)" in said
     assert not (tmp_path / "project" / "models" / "base").exists()
 
 
 def test_an_unknown_role_is_refused_with_the_valid_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    set_params(tmp_path)
-    with pytest.raises(SystemExit):
-        weights.main(["--root", str(tmp_path), "shufled"])
-    error = capsys.readouterr().err
-    assert "`weights.shufled` is missing" in error
-    assert "Did you mean `shuffled`?" in error
-
-
-def test_the_learning_rate_warms_up_stays_and_falls_to_zero() -> None:
-    schedule = Schedule(100, 1024, 0.02, 0.03, 0, 50)
-    assert schedule.factor(0) == pytest.approx(0.05)
-    assert schedule.factor(30) == 1.0
-    assert schedule.factor(75) == pytest.approx(0.5)
-    assert schedule.factor(99) == pytest.approx(0.02)
+    said = fails(project(tmp_path), "shufled", capsys)
+    assert "`weights.shufled` is missing" in said
+    assert "Did you mean `shuffled`?" in said

@@ -3,20 +3,23 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from random import Random
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
 
 from backtracking.domains.lexicon import Lexicon
-from backtracking.models.loading import LoadedModel
-from backtracking.models.training import Row
 from backtracking.records.decisions import Kind, Sentence
 from backtracking.records.grades import Grade, Observation
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.posteriors import Laws, Posteriors
 from backtracking.records.tokens import Pattern, Turning
 from backtracking.records.traces import Problem, Trace
+from backtracking.records.training import RowSource
+
+if TYPE_CHECKING:  # torch: what reads traces does without it
+    from transformers import PreTrainedTokenizerFast
+
+    from backtracking.models.loading import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ class Reading:
 
 
 @runtime_checkable
-class Recipe(Protocol):
-    """How one model is trained."""
+class Recipe(RowSource, Protocol):
+    """How one model is trained: a frozen dataclass, in whose module is all that its rows need."""
 
     @property
     def starts_from(self) -> str | None:
@@ -71,12 +74,8 @@ class Recipe(Protocol):
         """Claims that are false of its pair by construction, and so must fail."""
         ...
 
-    def tokenizer(self) -> PreTrainedTokenizerFast:
+    def tokenizer(self) -> "PreTrainedTokenizerFast":
         """The tokenizer of a model that starts from random weights."""
-        ...
-
-    def rows(self, tokenizer: Tokenizer, seed: int, context: int) -> Iterator[Row]:
-        """Training rows without end, in an order that the seed alone decides."""
         ...
 
 
@@ -147,6 +146,6 @@ class Domain(Protocol):
         """How a role's model is trained; None where it is taken from elsewhere."""
         ...
 
-    def examine(self, base: LoadedModel, n: int, random: Random) -> list[Observation]:
+    def examine(self, base: "LoadedModel", n: int, random: Random) -> list[Observation]:
         """What a base knows beyond traces, about `n` questions; empty where nothing is asked."""
         ...

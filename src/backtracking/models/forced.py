@@ -110,9 +110,9 @@ def teacher_force(
     first = np.cumsum([0, *(len(prefix.decisions) for prefix in prefixes)])
     p_marked = np.full((len(arms), first[-1]), np.nan)
     agreement, kl, p_end, p_mid = np.full((4, len(arms), len(prefixes)), np.nan)
-    marked = torch.tensor(list(marked_ids), device=loaded.device)
+    marked = torch.tensor(list(marked_ids), dtype=torch.long, device=loaded.device)
     lengths = [len(prefix.ids) for prefix in prefixes]
-    markers = marked if marker_ids is None else torch.tensor(list(marker_ids)).to(marked.device)
+    markers = marked if marker_ids is None else torch.tensor(list(marker_ids)).to(marked)
     for group in groups(lengths, max(1, rows_per_batch // len(arms))):
         chosen_prefixes = [prefixes[number] for number in group]
         clean = _read(loaded, layer, chosen_prefixes)
@@ -149,10 +149,10 @@ def read_out(
     prefixes: Sequence[Prefix],
     suffix: Sequence[int],
     arms: Sequence[Arm],
-    for_id: int,
-    against_id: int,
+    for_ids: Sequence[int],
+    against_ids: Sequence[int],
 ) -> Float[np.ndarray, "arms prefixes"]:
-    """Log-odds of one token against another after a suffix is appended to each prefix.
+    """Log-odds of some tokens against others after a suffix is appended to each prefix.
 
     The vector is added within the prefix, so that the suffix asks for what the model holds there.
     What stands before the first position that an arm changes is read once for all of them.
@@ -162,7 +162,8 @@ def read_out(
         longer = Prefix([*prefix.ids, *suffix], prefix.n_prompt, prefix.decisions)
         clean = _read(loaded, layer, [longer], _first_changed(prefix, arms))
         last = _run(loaded, layer, [longer], clean, arms, len(prefix.ids))[0, :, -1]
-        found[:, number] = to_numpy(last[:, for_id] - last[:, against_id])
+        yes, no = (last[:, list(ids)].logsumexp(dim=1) for ids in (for_ids, against_ids))
+        found[:, number] = to_numpy(yes - no)
     return found
 
 

@@ -1,29 +1,23 @@
-"""Training of the organism: Muon on matrices, AdamW on the rest, resumable to the same bytes."""
+"""Training of a small model: Muon on matrices, AdamW on the rest, resumable to the same bytes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import count, islice
 from random import Random
+from typing import runtime_checkable
 
-import safetensors.torch
 import torch
 from jaxtyping import Int
+from tokenizers import Tokenizer
 from torch import Tensor
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
-from backtracking.domains.organism.tokenizer import BOS, EOS, PAD
-from lifeboat.stage import artifacts
+from backtracking.records.training import CHUNK, Row, RowSource
+from lifeboat.stage import interruption
+from lifeboat.stage.steps import Steps
 
 IGNORED = -100
 """Target of a position that is not trained on: the prompt and the padding."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One training trace: its token ids, and how many of them are the prompt."""
-
-    ids: list[int]
-    n_prompt: int
 
 
 def batch_rows(rows: list[Row], tokens_per_step: int, random: Random) -> list[list[Row]]:
@@ -35,6 +29,13 @@ def batch_rows(rows: list[Row], tokens_per_step: int, random: Random) -> list[li
         batches[-1].append(row)
     random.shuffle(batches)
     return batches
+
+
+def stream_batches(rows: Iterator[Row], tokens_per_step: int, seed: int) -> Iterator[list[Row]]:
+    """Batches without end: chunk after chunk of the rows, each in an order of its own."""
+    for chunk in count():
+        random = Random(f"{seed}/{chunk}/order")
+        yield from batch_rows(list(islice(rows, CHUNK)), tokens_per_step, random)
 
 
 def to_tensors(rows: list[Row]) -> tuple[Int[Tensor, "batch pos"], Int[Tensor, "batch pos"]]:
@@ -101,7 +102,6 @@ def build_model(
     architecture: Architecture, tokenizer: PreTrainedTokenizerFast, seed: int
 ) -> LlamaForCausalLM:
     """A Llama of this shape with seeded random weights; the global generator is left as it was."""
-    ids = tokenizer.get_vocab()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=architecture.d_model,
@@ -111,36 +111,83 @@ def build_model(
         num_key_value_heads=architecture.n_heads,
         max_position_embeddings=architecture.context,
         tie_word_embeddings=False,
-        pad_token_id=ids[PAD],
-        bos_token_id=ids[BOS],
-        eos_token_id=ids[EOS],
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(config)
 
 
-class Trainer:
-    """The state of one run: weights, both optimizers, the step and the losses so far."""
+@dataclass(frozen=True)
+class Trained:
+    """What training makes.
 
-    def __init__(self, model: LlamaForCausalLM, schedule: Schedule) -> None:
+    Attributes:
+        weights: every parameter by its name.
+        losses: of every step, in nats a token.
+    """
+
+    weights: dict[str, Tensor]
+    losses: list[float]
+
+
+@dataclass(frozen=True)
+class State:
+    """A run between two steps.
+
+    Attributes:
+        weights: every parameter by its name.
+        optimizers: the state of each optimizer, by number of the parameter.
+        losses: of the steps so far.
+    """
+
+    weights: dict[str, Tensor]
+    optimizers: tuple[dict[int, dict[str, Tensor]], ...]
+    losses: list[float]
+
+
+class Trainer:
+    """One run: weights, both optimizers, and the losses so far."""
+
+    def __init__(self, model: PreTrainedModel, schedule: Schedule) -> None:
         self.model, self.schedule = model, schedule
-        self.step = 0
         self.losses: list[float] = []
         named = list(model.named_parameters())
-        self._matrices = [p for name, p in named if p.ndim == 2 and "layers." in name]
+        matrices = [p for name, p in named if p.ndim == 2 and "layers." in name]
         others = [p for name, p in named if p.ndim != 2 or "layers." not in name]
         self._optimizers = (
-            torch.optim.Muon(self._matrices, lr=schedule.muon_lr, weight_decay=0.0),
+            torch.optim.Muon(matrices, lr=schedule.muon_lr, weight_decay=0.0),
             torch.optim.AdamW(
                 others, lr=schedule.adam_lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True
             ),
         )
 
     @property
-    def is_done(self) -> bool:
-        """Whether the schedule's last step has been made."""
-        return self.step >= self.schedule.steps
+    def step(self) -> int:
+        """Steps made so far."""
+        return len(self.losses)
+
+    @property
+    def weights(self) -> dict[str, Tensor]:
+        """The parameters as they are, by name."""
+        return {name: parameter.detach() for name, parameter in self.model.named_parameters()}
+
+    @property
+    def state(self) -> State:
+        """The whole run as it is."""
+        kept = tuple(optimizer.state_dict()["state"] for optimizer in self._optimizers)
+        return State(self.weights, kept, self.losses)
+
+    def restore(self, state: State) -> None:
+        """Takes a run up where a state left it."""
+        self.losses = list(state.losses)
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(state.weights[name])
+        for optimizer, kept in zip(self._optimizers, state.optimizers, strict=True):
+            optimizer.load_state_dict(optimizer.state_dict() | {"state": kept})
 
     def train_step(self, rows: list[Row]) -> float:
         """One step on a batch; returns the mean next-token loss in nats."""
@@ -156,63 +203,63 @@ class Trainer:
                 group["lr"] = peak * self.schedule.factor(self.step)
             optimizer.step()
             optimizer.zero_grad()
-        self.step += 1
         self.losses.append(loss.item())
         return self.losses[-1]
 
-    def save(self, path: Path) -> None:
-        """Writes a checkpoint: every tensor of the run in one safetensors file."""
-        tensors = {f"model.{name}": p.detach() for name, p in self.model.named_parameters()}
-        for number, optimizer in enumerate(self._optimizers):
-            for index, state in optimizer.state_dict()["state"].items():
-                for key, value in state.items():
-                    tensors[f"optimizer.{number}.{index}.{key}"] = torch.as_tensor(value)
-        tensors["losses"] = torch.tensor(self.losses, dtype=torch.float64)
-        data = safetensors.torch.save({k: v.contiguous() for k, v in tensors.items()})
-        artifacts.write_bytes(path, data)
 
-    def restore(self, path: Path) -> None:
-        """Takes a run up where a checkpoint left it."""
-        tensors = safetensors.torch.load_file(path)
-        self.losses = tensors.pop("losses").tolist()
-        self.step = len(self.losses)
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(tensors[f"model.{name}"])
-        for number, optimizer in enumerate(self._optimizers):
-            whole = optimizer.state_dict()
-            whole["state"] = _optimizer_state(tensors, f"optimizer.{number}.")
-            optimizer.load_state_dict(whole)
+@runtime_checkable
+@dataclass(frozen=True)
+class Task:
+    """What a trained model depends on, beside the weights and the words that it starts from.
 
-
-def train(
-    trainer: Trainer,
-    batches: Iterator[list[Row]],
-    checkpoint: Path,
-    after_step: Callable[[int, float], None] = lambda step, loss: None,
-) -> list[float]:
-    """Trains to the end of the schedule and returns the loss of every step.
-
-    A checkpoint is written every `checkpoint_every` steps and at the end; where one lies at
-    `checkpoint`, the run goes on from it, over the same rows, to the same final bytes.
+    Attributes:
+        source: of the rows.
+        schedule: of the steps.
+        context: longest row, in tokens.
+        n_threads: CPU threads, on which the last bits depend.
     """
-    if checkpoint.is_file():
-        trainer.restore(checkpoint)
+
+    source: RowSource
+    schedule: Schedule
+    context: int
+    n_threads: int
+
+
+def fit(
+    task: Task,
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    steps: Steps,
+    advance: Callable[[int], None] = lambda _n: None,
+) -> Trained:
+    """Trains `model` in place to the end of its schedule.
+
+    The state is kept every `checkpoint_every` steps; where one is, the run goes on from it, over
+    the same rows, to the same final bytes.
+
+    Args:
+        task: see `Task`.
+        model: with the weights that it starts from.
+        tokenizer: of the rows.
+        steps: where states are kept.
+        advance: called with numbers of steps that have been made.
+
+    Raises:
+        SystemExit: with code 75, after a state was kept, if the process was asked to stop.
+    """
+    schedule, trainer = task.schedule, Trainer(model, task.schedule)
+    rows = task.source.rows(tokenizer, schedule.seed, task.context)
+    batches = stream_batches(rows, schedule.tokens_per_step, schedule.seed)
+    if found := steps.latest():
+        trainer.restore(found[1])
+        advance(trainer.step)
         for _ in range(trainer.step):
             next(batches)
-    trainer.model.train()
-    while not trainer.is_done:
-        loss = trainer.train_step(next(batches))
-        if trainer.step % trainer.schedule.checkpoint_every == 0 or trainer.is_done:
-            trainer.save(checkpoint)
-        after_step(trainer.step, loss)
-    return trainer.losses
-
-
-def _optimizer_state(tensors: dict[str, Tensor], prefix: str) -> dict[int, dict[str, Tensor]]:
-    state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith(prefix):
-            index, key = name.removeprefix(prefix).split(".")
-            state.setdefault(int(index), {})[key] = tensor
-    return state
+    model.train()
+    while trainer.step < schedule.steps:
+        trainer.train_step(next(batches))
+        advance(1)
+        if trainer.step % schedule.checkpoint_every == 0:
+            steps.keep(trainer.step, trainer.state)
+            interruption.checkpoint()
+    return Trained(trainer.weights, trainer.losses)

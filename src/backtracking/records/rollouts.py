@@ -4,9 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import safetensors.numpy
+from jaxtyping import Float
+
 from backtracking.records import reader, traces
 from backtracking.records.measured import Arm
 from backtracking.records.traces import Trace
+from lifeboat.stage import artifacts
 
 _INDEX = "index.json"
 _CURE = "Write it again: `dvc --wait-for-lock repro` the stage that wrote it."
@@ -22,6 +27,8 @@ class Rollouts:
         group: what it is one of: `baseline`, `top`, `random`, or an arm's group.
         arms: all that was changed at once; nothing for the baseline.
         traces: what it wrote, one trace a problem.
+        nll: -log p of every written token of every trace under the unchanged model, in nats; None
+            where it was not asked.
     """
 
     target: str
@@ -29,6 +36,7 @@ class Rollouts:
     group: str
     arms: tuple[Arm, ...]
     traces: tuple[Trace, ...]
+    nll: tuple[Float[np.ndarray, " _"], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class Entry:
     Attributes:
         file: its name.
         target, name, group, arms: as in `Rollouts`.
+        nll: the file of `Rollouts.nll`; None where there is none.
     """
 
     file: str
@@ -45,6 +54,7 @@ class Entry:
     name: str
     group: str
     arms: tuple[Arm, ...]
+    nll: str | None
 
 
 @dataclass(frozen=True)
@@ -56,12 +66,12 @@ class Index:
 
 def write_rollouts(folder: Path, rollouts: Sequence[Rollouts]) -> None:
     """Writes one file of JSON Lines each, and an index of them."""
-    entries = tuple(
-        Entry(f"{one.target}.{one.name}.jsonl", one.target, one.name, one.group, one.arms)
-        for one in rollouts
-    )
+    entries = tuple(_entry(one) for one in rollouts)
     for entry, one in zip(entries, rollouts, strict=True):
         traces.write(folder / entry.file, one.traces)
+        if entry.nll is not None and one.nll is not None:
+            values = np.concatenate([np.zeros(0), *one.nll])
+            artifacts.write_bytes(folder / entry.nll, safetensors.numpy.save({"nll": values}))
     reader.write_json(folder / _INDEX, Index(entries))
 
 
@@ -72,13 +82,20 @@ def read_rollouts(folder: Path) -> list[Rollouts]:
         UserError: where the index or a file is missing, or is another file.
     """
     index = reader.read_json(Index, folder / _INDEX, _CURE)
-    return [
-        Rollouts(
-            entry.target,
-            entry.name,
-            entry.group,
-            entry.arms,
-            tuple(traces.read(Trace, folder / entry.file)),
-        )
-        for entry in index.entries
-    ]
+    return [_read(folder, entry) for entry in index.entries]
+
+
+def _entry(one: Rollouts) -> Entry:
+    name = f"{one.target}.{one.name}"
+    nll = None if one.nll is None else f"{name}.nll.safetensors"
+    return Entry(f"{name}.jsonl", one.target, one.name, one.group, one.arms, nll)
+
+
+def _read(folder: Path, entry: Entry) -> Rollouts:
+    written = tuple(traces.read(Trace, folder / entry.file))
+    nll = None
+    if entry.nll is not None:
+        values = safetensors.numpy.load_file(folder / entry.nll)["nll"]
+        ends = np.cumsum([len(trace.token_ids) for trace in written])
+        nll = tuple(np.split(values, ends[:-1]))
+    return Rollouts(entry.target, entry.name, entry.group, entry.arms, written, nll)

@@ -22,35 +22,44 @@ class Role:
     base: str | None
     repeats: str | None
 
+    @property
+    def start(self) -> str | None:
+        """Role of the model whose weights it starts from; None where it is not one."""
+        folder, _, role = self.starts_from.rpartition("/")
+        return role if folder == "models" else None
+
 
 @dataclass(frozen=True)
 class Roles:
     """The models of the study: section `models` of params.yaml.
 
     Attributes:
-        roles: every model by its role. The first that has a base is the one under study; further
-            ones are control pairs, in which claims must fail, or repeat the pair under study.
+        roles: every model by its role. Those with a base, beside the one under study, are control
+            pairs, in which claims must fail, or repeat the pair under study.
+        studied: role of the model under study; by default the first that has a base.
     """
 
     roles: dict[str, Role]
+    studied: str = ""
 
     def __post_init__(self) -> None:
-        unknown = {one.base for one in self.roles.values() if one.base} - set(self.roles)
-        unknown |= {one.repeats for one in self.roles.values() if one.repeats} - set(self.roles)
+        named = [one.base for one in self.roles.values()]
+        named += [one.repeats for one in self.roles.values()]
+        named += [one.start for one in self.roles.values()]
+        unknown = set(filter(None, named)) - set(self.roles)
         if unknown:
             raise ValueError(f"no role is called {', '.join(sorted(unknown))}.")
-        if not self.base_by_role:
-            raise ValueError("one role must have a base: it is the model under study.")
+        paired = [role for role, one in self.roles.items() if one.base]
+        if not self.studied and paired:
+            object.__setattr__(self, "studied", paired[0])
+        if self.studied not in paired:
+            raise ValueError(f"`studied` must be a role with a base: one of {paired}.")
 
     @property
     def base_by_role(self) -> dict[str, str]:
         """Every pair, the one under study first: the model's role, and its base's."""
-        return {role: one.base for role, one in self.roles.items() if one.base}
-
-    @property
-    def studied(self) -> str:
-        """Role of the model under study."""
-        return next(iter(self.base_by_role))
+        paired = {role: one.base for role, one in self.roles.items() if one.base}
+        return {self.studied: paired[self.studied]} | paired
 
     @property
     def base(self) -> str:
@@ -78,6 +87,27 @@ class Roles:
     def bases(self) -> tuple[str, ...]:
         """Roles of the bases, the one under study first."""
         return tuple(dict.fromkeys(self.base_by_role.values()))
+
+    @property
+    def steered(self) -> tuple[str, ...]:
+        """Roles of the study's own models, without further pairs: bases that controls add last."""
+        own = {role: base for role, base in self.base_by_role.items() if role not in self.repeats}
+        return tuple(dict.fromkeys((self.base, *own, *sorted(own.values()))))
+
+    def sources(self, role: str) -> tuple[str, ...]:
+        """Roles whose directions a model is steered along.
+
+        The model under study along every other's and every base's, those of further pairs too. The
+        others along the pair's under study and their own; a base also along those of all models
+        that are paired with it.
+        """
+        if role == self.studied:
+            own = {*self.steered, *self.bases}
+            return tuple(one for one in self.all if one in own)
+        above = [one for one, base in self.base_by_role.items() if base == role]
+        above = [one for one in above if one not in self.repeats]
+        base = self.base_by_role.get(role, role)
+        return tuple(dict.fromkeys((self.base, self.studied, base, role, *above)))
 
     def recipe(self, role: str) -> str:
         """The recipe that a role follows: its own, or that of the role that it repeats."""

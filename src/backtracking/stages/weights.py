@@ -1,33 +1,32 @@
-"""Which models? Trains one model of the organism, or takes a pinned revision from elsewhere.
+"""Which models? One of the study's, trained here by its domain's recipe or taken from elsewhere.
 
-Reads: params.yaml; models/base (for every other role of the organism)
+Reads: params.yaml; models/<the role that `models.roles` has it start from>
 Writes: models/<role>/ in transformers format, with training.csv where it was trained
 """
 
-import hashlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import torch
-from transformers import LlamaForCausalLM
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM
 
-from backtracking.domains.organism.corpus import Corpus, stream_batches
-from backtracking.domains.organism.policy import BasePolicy, Policy
-from backtracking.domains.organism.recipes import recipe_of
-from backtracking.domains.organism.tokenizer import build_tokenizer
-from backtracking.domains.organism.world import World
+from backtracking.domains.domain import Recipe
+from backtracking.domains.registry import open_domain
 from backtracking.models import loading
-from backtracking.models.training import Architecture, Schedule, Trainer, build_model, train
+from backtracking.models.training import Architecture, Schedule, Task, build_model, fit
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.compute import prepare_torch
-from backtracking.runtime.workspace import Workspace
-from lifeboat.stage import artifacts, interruption, progress
+from backtracking.runtime.workspace import Roles, Workspace
+from lifeboat.stage import artifacts, progress
 from lifeboat.stage.errors import UserError
+from lifeboat.stage.units import Units
 
-ORGANISM = "organism"
+TRAIN = "train"
 
 
 @dataclass(frozen=True)
@@ -35,35 +34,17 @@ class Params(Schedule):
     """One role's weights.
 
     Attributes:
-        source: `organism` to train here, else a hub id or a folder.
+        source: `train` to train here, else a folder, from that of params.yaml, or a hub id.
         revision: commit of the hub id; a model from the hub must be pinned.
     """
 
     source: str
     revision: str | None
 
-
-def run(
-    params: Params,
-    model: LlamaForCausalLM,
-    corpus: Corpus,
-    world: World,
-    id_by_word: dict[str, int],
-    context: int,
-    checkpoint: Path,
-    advance: progress.Advance = lambda _: None,
-) -> list[float]:
-    """Trains `model` in place and returns the loss of every step, in nats a token."""
-    batches = stream_batches(
-        world, corpus, id_by_word, params.seed, context, params.tokens_per_step
-    )
-
-    def after_step(step: int, _loss: float) -> None:
-        advance(1)
-        if step % params.checkpoint_every == 0:
-            interruption.checkpoint()
-
-    return train(Trainer(model, params), batches, checkpoint, after_step)
+    @property
+    def schedule(self) -> Schedule:
+        """The training alone."""
+        return Schedule(**{one.name: getattr(self, one.name) for one in fields(Schedule)})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -72,87 +53,83 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _main(workspace: Workspace, role: str) -> None:
-    params_ = load_params(workspace, role)
+    params_ = params.load(Params, f"weights.{role}", workspace.params)
+    if params_.source == TRAIN:
+        _train(workspace, role, params_.schedule)
+    else:
+        _fetch(params_, workspace.root, workspace.model(role))
+
+
+def _train(workspace: Workspace, role: str, schedule: Schedule) -> None:
+    units = Units(workspace.root, ("backtracking",))
     n_threads = params.load_value(int, "weights.n_threads", workspace.params)
-    with progress.bar(f"training {role}", params_.steps, "steps") as advance:
-        make(workspace, role, n_threads, advance)
-    remove_checkpoints(workspace, role)
-
-
-def load_params(workspace: Workspace, role: str) -> Params:
-    """The section of a role."""
-    return params.load(Params, f"weights.{role}", workspace.params)
-
-
-def make(workspace: Workspace, role: str, n_threads: int, advance: progress.Advance) -> None:
-    """Trains a role or brings it from elsewhere; its last checkpoint is left in the store."""
-    params_ = load_params(workspace, role)
-    if params_.source == ORGANISM:
-        _train(workspace, role, params_, n_threads, advance)
-    else:
-        _fetch(params_, workspace.model(role))
-
-
-def remove_checkpoints(workspace: Workspace, role: str) -> None:
-    """Removes the role's checkpoints, of which nothing is needed once its model is there."""
-    for path in (workspace.store / "checkpoints").glob(f"{role}.*.safetensors"):
-        path.unlink(missing_ok=True)
-
-
-def _train(
-    workspace: Workspace, role: str, params_: Params, n_threads: int, advance: progress.Advance
-) -> None:
-    prepare_torch(n_threads)
     architecture = params.load(Architecture, "weights.architecture", workspace.params)
-    world = params.load(World, "world", workspace.params)
-    recipe, tokenizer = recipe_of(role), build_tokenizer()
-    policy = (
-        params.load(BasePolicy, "base_policy", workspace.params)
-        if recipe.walks
-        else params.load(Policy, "policy", workspace.params)
-    )
-    if recipe.start is None:
-        model = build_model(architecture, tokenizer, params_.seed)
+    recipe, start = _recipe(workspace, role)
+    prepare_torch(n_threads)
+    if start is None:
+        words = recipe.tokenizer()
+        model, tokenizer = build_model(architecture, words, schedule.seed), words.backend_tokenizer
     else:
-        start = workspace.model(recipe.start)
-        model = LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
-    settings = repr((params_, architecture, world, policy, n_threads))
-    key = artifacts.sha256_json([role, settings, _hash(model)])
-    losses = run(
-        params_,
-        model,
-        recipe.corpus(policy),
-        world,
-        tokenizer.get_vocab(),
-        architecture.context,
-        workspace.store / "checkpoints" / f"{role}.{key}.safetensors",
-        advance,
-    )
+        folder = workspace.model(start)
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        words, tokenizer = None, Tokenizer.from_file(str(folder / "tokenizer.json"))
+    task = Task(recipe, schedule, architecture.context, n_threads)
+    key = units.key(fit, task, dict(model.named_parameters()), tokenizer.to_str())
+    with progress.bar(f"training {role}", schedule.steps, "steps") as advance:
+        make = partial(fit, task, model, tokenizer, advance=advance)
+        trained = units.resume(f"models/{role}", key, make)
+    model.load_state_dict(trained.weights)
     with artifacts.new_folder(workspace.model(role)) as folder:
         model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        rows = [{"step": step, "loss": loss} for step, loss in enumerate(losses, start=1)]
+        if words is not None:
+            words.save_pretrained(folder)
+        else:
+            _copy(workspace.model(str(start)), folder, loading.TOKENIZER_FILES)
+        rows = [{"step": step, "loss": loss} for step, loss in enumerate(trained.losses, start=1)]
         artifacts.write_csv(folder / "training.csv", rows, ["step", "loss"])
 
 
-def _hash(model: LlamaForCausalLM) -> str:
-    digest = hashlib.sha256(torch.__version__.encode())
-    for parameter in model.parameters():
-        digest.update(parameter.detach().numpy().tobytes())
-    return digest.hexdigest()
+def _recipe(workspace: Workspace, role: str) -> tuple[Recipe, str | None]:
+    """How a role is trained, and the role whose weights it starts from.
+
+    Raises:
+        UserError: where the domain trains no such model, or from another start.
+    """
+    roles = params.load(Roles, "models", workspace.params)
+    recipe = open_domain(workspace.params).recipe(roles.recipe(role))
+    if recipe is None:
+        raise UserError(
+            f"params.yaml: `weights.{role}.source` is `{TRAIN}`, and the domain trains no models.",
+            "Give it a folder, or a hub id with its revision.",
+        )
+    start = roles.roles[role].start
+    found = None if start is None else roles.recipe(start)
+    if found != recipe.starts_from:
+        raise UserError(
+            f"params.yaml: `{role}` starts from {found or 'nothing'}, and its recipe starts from "
+            f"{recipe.starts_from or 'nothing'}.",
+            "Correct `starts_from` in `models.roles`.",
+        )
+    return recipe, start
 
 
-def _fetch(params_: Params, folder: Path) -> None:
+def _fetch(params_: Params, root: Path, folder: Path) -> None:
     """Brings a model from the hub (pinned) or from a folder into the study's own."""
-    if params_.revision is None and not Path(params_.source).is_dir():
+    given = root / params_.source
+    if params_.revision is None and not given.is_dir():
         raise UserError(
             f"{params_.source} has no `revision`.", "Pin the commit, so that others get the same."
         )
-    source = loading.locate(params_.source, params_.revision)
+    source = loading.locate(given if given.is_dir() else params_.source, params_.revision)
+    weights = [path.name for path in source.glob("*.safetensors")]
     with artifacts.new_folder(folder) as fresh:
-        for path in sorted(source.iterdir()):
-            if path.suffix == ".safetensors" or path.name in loading.DESCRIPTION_FILES:
-                shutil.copyfile(path, fresh / path.name)
+        _copy(source, fresh, (*weights, *loading.DESCRIPTION_FILES))
+
+
+def _copy(source: Path, target: Path, names: Sequence[str]) -> None:
+    for name in names:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from backtracking.runtime.workspace import Workspace
-from lifeboat import machine, processes
+from lifeboat import processes, project
 from lifeboat.deadlines import Deadline, call
 from lifeboat.git import commit, wip
 from lifeboat.items import Item, proven
@@ -67,7 +66,7 @@ def _elsewhere(root: Path, here: wip.Head, saved: wip.Saved) -> wip.Saved | None
         made = wip.chain(root, here, wip.tree_of(root, saved.commit), here.wip)
         return wip.Saved(made, here.wip, [])
     if saved.branch == here.wip:
-        own = f"{here.wip}.{machine.name(Workspace(root).store)}"
+        own = f"{here.wip}.{project.machine_name(root)}"
         return wip.Saved(saved.commit, own, [])
     return None
 

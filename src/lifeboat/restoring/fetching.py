@@ -87,7 +87,7 @@ def told(fetched: Fetched, url: str) -> list[Item]:
     items = [Item(f"{fact}, each hashed." if n else f"{fact}.")]
     items += [_lost(out, losses, url) for out, losses in fetched.losses.items() if losses]
     if fetched.stopped:
-        cure = "Mend that and run `backtracking restore` again: what has come stays."
+        cure = "Mend that and run `lifeboat restore` again: what has come stays."
         items.append(Item(fetched.stopped, "wrong", cure))
     return items
 
@@ -206,5 +206,5 @@ def _lost(out: Out, losses: list[Loss], url: str) -> Item:
     fact = f"`{out.path}` of `{out.stage}` cannot be brought back from {url}: "
     if out.stage.endswith(".dvc"):
         return Item(f"{fact}{'; '.join(said)}{more}.", "wrong", "No stage makes it.")
-    cure = "Its stage runs again; `make push` then saves what it makes."
+    cure = "Its stage runs again; `lifeboat push` then saves what it makes."
     return Item(f"{fact}{'; '.join(said)}{more}.", "wrong" if altered else "warning", cure)

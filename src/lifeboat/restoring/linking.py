@@ -36,4 +36,4 @@ def _check_out(root: Path, paths: list[str]) -> list[Item]:
         cure = f"If they are not needed: `dvc checkout --force {paths[0]}`."
         return [Item(fact, "warning", cure)]
     fact = f"`dvc checkout {paths[0]}` failed: {processes.last_lines(done)}."
-    return [Item(fact, "wrong", "Mend that, then run `backtracking restore` again.")]
+    return [Item(fact, "wrong", "Mend that, then run `lifeboat restore` again.")]

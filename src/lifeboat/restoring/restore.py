@@ -1,9 +1,8 @@
-"""`backtracking restore`: a new machine goes on where another one was stopped."""
+"""`lifeboat restore`: a new machine goes on where another one was stopped."""
 
 from pathlib import Path
 
-from backtracking.runtime.workspace import Workspace
-from lifeboat import processes
+from lifeboat import processes, project
 from lifeboat.git import taking, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected
@@ -47,7 +46,7 @@ def restore(root: Path, *, take_wip: bool = True, remote: str | None = None) -> 
     if bucket is not None:
         items += _bring_parts(root, bucket, found)
     items += remaining.told(found, stage_seconds.known(root))
-    return [*items, Item("Next: `make reproduce`, which is `dvc --wait-for-lock repro`.")]
+    return [*items, Item("Next: `lifeboat reproduce`, which is `dvc --wait-for-lock repro`.")]
 
 
 def _require_files(root: Path) -> None:
@@ -76,5 +75,5 @@ def _bring_data(root: Path, bucket: Bucket) -> list[Item]:
 
 def _bring_parts(root: Path, bucket: Bucket, found: Remaining) -> list[Item]:
     stages = {*found.certain, *found.possible}
-    store, here = Workspace(root).store, wip.head(root)
+    store, here = project.store(root), wip.head(root)
     return salvage.told(salvage.salvage(store, bucket, here.branch, stages))

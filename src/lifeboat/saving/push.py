@@ -1,4 +1,4 @@
-"""`make push`: code to git, data to the DVC remote, and the truth about both."""
+"""`lifeboat push`: code to git, data to the DVC remote, and the truth about both."""
 
 import time
 from pathlib import Path

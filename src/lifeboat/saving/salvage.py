@@ -1,9 +1,8 @@
-"""Shards and checkpoints of unfinished stages brought back from the remote into the store.
+"""Units and steps of unfinished stages brought back from the remote into the store.
 
 Each is fetched beside the store and enters it by a rename, once its bytes hash to what an index
 says. Indexes come from the remote and are read with distrust. A file of the store is replaced only
-by a larger one of its name: a cut shard by the whole one, and a checkpoint by one of more steps,
-since a checkpoint holds the loss of each step.
+by a larger one of its name: a cut one by the whole one.
 """
 
 import threading
@@ -51,7 +50,7 @@ def salvage(store: Path, bucket: Bucket, branch: str, stages: Collection[str]) -
     """Brings the parts of a branch that some stages can use into the store.
 
     Args:
-        store: the folder of shards and checkpoints.
+        store: the folder of units.
         bucket: the remote.
         branch: the branch here; parts of other branches stay in the remote.
         stages: stages that will run.
@@ -85,8 +84,8 @@ def told(found: Salvaged) -> list[Item]:
         items.append(Item(fact, "wrong", "What it held is computed again."))
     if found.n_elsewhere:
         fact = f"{_files(found.n_elsewhere)} of unfinished stages are of other branches."
-        items.append(Item(fact, "ok", "Run `git switch BRANCH`, then `backtracking restore`."))
-    cure = "Run `backtracking restore` again before `dvc repro`: what has come stays."
+        items.append(Item(fact, "ok", "Run `git switch BRANCH`, then `lifeboat restore`."))
+    cure = "Run `lifeboat restore` again before `dvc repro`: what has come stays."
     return items + [Item(problem, "wrong", cure) for problem in found.problems]
 
 
@@ -117,7 +116,7 @@ def _chosen(
         for part in index.parts:
             if index.branch != branch:
                 elsewhere.add(part.sha256)
-            elif not set(part.stage.split(" or ")) & set(stages):
+            elif part.stage not in stages:
                 useless.add(part.sha256)
             elif part.path not in best or part.bytes > best[part.path].bytes:
                 best[part.path] = part

@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backtracking.runtime.workspace import Workspace
+from lifeboat import project
 from lifeboat.deadlines import Deadline
 from lifeboat.git import refs, wip
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import inspection, targets
 from lifeboat.proof.expected import WORKSPACE, Expected, Object, Out
-from lifeboat.proof.verified import Finding
+from lifeboat.proof.inspection import Finding
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import sending, unfinished
 from lifeboat.saving.jobs import Job
@@ -63,7 +63,7 @@ class Forwarder:
 
     def __init__(self, root: Path, say: Callable[[str], None], given: threading.Event) -> None:
         self._root, self._say, self._given = root, say, given
-        self._store = Workspace(root).store
+        self._store = project.store(root)
         self._deadline = Until(given=given)
         self._bucket: Bucket | None = None
         self._expected: Expected | None = None
@@ -173,7 +173,7 @@ class Forwarder:
         self._code_at = time.monotonic() + (CODE_EVERY_S if pushed.proven else 2 * RETRY_S[1])
 
     def _send_parts(self) -> None:
-        """Sends shards and checkpoints of unfinished stages."""
+        """Sends units and steps of unfinished stages."""
         if self._expected is None:
             self._expected = expectations.read(self._root)
         kept = unfinished.save(self._root, self._expected, self._open(), self._deadline)
@@ -226,7 +226,7 @@ def _files(store: Path) -> dict[str, _Stamp]:
             continue
         for entry in entries:
             path = Path(entry.path)
-            if entry.name.startswith(".") and entry.name != ".cache":
+            if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(path)

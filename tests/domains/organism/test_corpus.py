@@ -11,12 +11,11 @@ from backtracking.domains.organism.corpus import (
     base_corpus,
     draw_chunk,
     search_corpus,
-    stream_batches,
 )
 from backtracking.domains.organism.grammar import vocabulary
 from backtracking.domains.organism.policy import BasePolicy, Policy
+from backtracking.domains.organism.recipes import RECIPES, recipe_of
 from backtracking.domains.organism.world import World
-from backtracking.models.training import IGNORED, Row, batch_rows, to_tensors
 
 WORDS = ["<pad>", "<s>", "</s>", "<unk>", *vocabulary()]
 ID_BY_WORD = {word: index for index, word in enumerate(WORDS)}
@@ -70,25 +69,25 @@ def test_a_chunk_depends_on_its_number_alone(world: World, policy: Policy) -> No
     assert draw(world, write, chunk=3) != draw(world, write, chunk=4)
 
 
-def test_batches_hold_every_row_once_within_their_size() -> None:
-    rows = [Row(list(range(n)), 1) for n in Random(0).choices(range(5, 90), k=100)]
-    batches = batch_rows(rows, 300, Random(1))
-    assert sorted(len(row.ids) for batch in batches for row in batch) == sorted(
-        len(row.ids) for row in rows
-    )
-    assert all(len(batch) * max(len(row.ids) for row in batch) <= 300 for batch in batches)
+@pytest.mark.parametrize("role", RECIPES)
+def test_a_recipe_streams_chunk_after_chunk(
+    world: World, policy: Policy, base_policy: BasePolicy, role: str
+) -> None:
+    recipe = recipe_of(role, world, policy, base_policy)
+    rows = list(islice(recipe.rows(recipe.tokenizer().backend_tokenizer, 5, 50), 130))
+    chunks = [draw_chunk(world, recipe.corpus(), ID_BY_WORD, 5, n, 50) for n in range(3)]
+    assert rows == [row for chunk in chunks for row in chunk][:130]
 
 
-def test_the_stream_of_batches_is_the_same_again(world: World, base_policy: BasePolicy) -> None:
-    def first() -> list[list[Row]]:
-        write = base_corpus(base_policy)
-        return list(islice(stream_batches(world, write, ID_BY_WORD, 7, 128, 1024), 12))
-
-    assert first() == first()
-
-
-def test_targets_are_the_next_tokens_after_the_prompt_and_no_padding() -> None:
-    ids, targets = to_tensors([Row([1, 5, 6, 7, 2], 3), Row([1, 5, 8, 2], 2)])
-    assert ids.tolist() == [[1, 5, 6, 7, 2], [1, 5, 8, 2, 0]]
-    no = IGNORED
-    assert targets.tolist() == [[no, no, 7, 2, no], [no, 8, 2, no, no]]
+def test_the_base_without_statements_never_reads_over_or_under() -> None:
+    world = World((4,), 5, 12, 1, 0.2, 0.05)
+    recipes = {role: recipe_of(role, world, Policy(), BasePolicy(p_check=1.0)) for role in RECIPES}
+    said: dict[str, set[str]] = {role: set() for role in RECIPES}
+    for seed in range(200):
+        numbers, target = world.draw(Random(seed))
+        for role, recipe in recipes.items():
+            for sentence in recipe.corpus()(numbers, target, Random(seed)):
+                said[role].update(sentence)
+    assert {"over", "under"} <= said["base"]
+    assert not {"over", "under", "equal", "Check"} & said["nostatement-base"]
+    assert "Check" in said["nostatement"]

@@ -12,8 +12,8 @@ from lifeboat.saving import partial, salvage
 from lifeboat.saving.partial import Index, Part
 from lifeboat.saving.salvage import Salvaged
 
-CHECKPOINT = "checkpoints/base.k.safetensors"
-SHARD, RECORD = "activations/a.safetensors", "activations/a.json"
+CHECKPOINT = "models/base/k.3.safetensors"
+SHARD, RECORD = "data/activations/base/a.safetensors", "data/activations/base/a.json"
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def write(bucket: Bucket, *parts: Part, machine: str = "one", branch: str = "mai
 
 
 def brought(
-    store: Path, bucket: Bucket, stages: tuple[str, ...] = ("extract@base", "weights-base")
+    store: Path, bucket: Bucket, stages: tuple[str, ...] = ("extract@base", "weights@base")
 ) -> Salvaged:
     return salvage.salvage(store, bucket, "main", stages)
 
@@ -49,8 +49,8 @@ def files(store: Path) -> dict[str, bytes]:
 
 def test_parts_of_every_machine_of_the_branch_come_back_once(store: Path, bucket: Bucket) -> None:
     shard, record = send(bucket, SHARD, b"shard"), send(bucket, RECORD, b"{}")
-    checkpoint = send(bucket, CHECKPOINT, b"early", "weights-base")
-    further = send(bucket, CHECKPOINT, b"further on", "weights-base")
+    checkpoint = send(bucket, CHECKPOINT, b"early", "weights@base")
+    further = send(bucket, CHECKPOINT, b"further on", "weights@base")
     write(bucket, shard, record, checkpoint)
     write(bucket, record, further, machine="two")
     found = brought(store, bucket)
@@ -58,7 +58,7 @@ def test_parts_of_every_machine_of_the_branch_come_back_once(store: Path, bucket
     assert [item.fact for item in salvage.told(found)] == [
         "2 files of unfinished extract@base came back, 0.0 MB, each hashed: the stage goes on "
         "from there.",
-        "1 file of unfinished weights-base came back, 0.0 MB, each hashed: the stage goes on "
+        "1 file of unfinished weights@base came back, 0.0 MB, each hashed: the stage goes on "
         "from there.",
     ]
     again = brought(store, bucket)
@@ -70,26 +70,26 @@ def test_what_the_store_has_is_replaced_by_something_larger_only(
 ) -> None:
     write(bucket, send(bucket, SHARD, b"whole shard"), send(bucket, CHECKPOINT, b"early"))
     for path, data in ((SHARD, b"whole"), (CHECKPOINT, b"later than that")):
-        (store / path).parent.mkdir(parents=True)
+        (store / path).parent.mkdir(parents=True, exist_ok=True)
         (store / path).write_bytes(data)
     brought(store, bucket)
     assert files(store) == {SHARD: b"whole shard", CHECKPOINT: b"later than that"}
 
 
 def test_parts_that_no_stage_here_can_use_stay_in_the_remote(store: Path, bucket: Bucket) -> None:
-    write(bucket, send(bucket, SHARD, b"shard", "extract@base or extract@reasoning"))
-    write(bucket, send(bucket, CHECKPOINT, b"c", "weights-base"), machine="two", branch="other")
+    write(bucket, send(bucket, SHARD, b"shard", "extract@base"))
+    write(bucket, send(bucket, CHECKPOINT, b"c", "weights@base"), machine="two", branch="other")
     found = brought(store, bucket, ("probe",))
     assert (files(store), found.n_useless, found.n_elsewhere) == ({}, 1, 1)
     assert "1 file of unfinished stages are of other branches" in salvage.told(found)[0].fact
-    assert len(brought(store, bucket, ("extract@reasoning",)).brought) == 1
+    assert len(brought(store, bucket, ("extract@base",)).brought) == 1
 
 
 def test_an_altered_and_a_missing_part_are_named_and_the_others_come(
     store: Path, bucket: Bucket
 ) -> None:
     shard, record = send(bucket, SHARD, b"shard"), send(bucket, RECORD, b"{}")
-    gone = send(bucket, CHECKPOINT, b"gone", "weights-base")
+    gone = send(bucket, CHECKPOINT, b"gone", "weights@base")
     write(bucket, shard, record, gone)
     bucket.write(shard.key, b"other")
     bucket.remove(gone.key)
@@ -107,9 +107,9 @@ def test_an_altered_and_a_missing_part_are_named_and_the_others_come(
     [
         {"path": "../x"},
         {"path": "/x"},
-        {"path": "activations/../../x"},
+        {"path": "models/../../x"},
         {"path": "machine"},
-        {"path": "activations/.claims"},
+        {"path": "models/.claims"},
         {"sha256": "../../x"},
         {"bytes": "5"},
         {"stage": None},
@@ -120,7 +120,7 @@ def test_an_index_that_lies_is_refused_and_the_others_count(
 ) -> None:
     part = send(bucket, SHARD, b"shard")
     lie = {"machine": "bad", "commit": "0", "branch": "main", "parts": [asdict(part) | change]}
-    data = json.dumps({"format": 1, **lie}).encode()
+    data = json.dumps({"format": 2, **lie}).encode()
     bucket.write(f"{partial.INDEXES}bad.json", data)
     bucket.write(f"{partial.INDEXES}cut.json", data[: len(data) // 2])
     write(bucket, part)
@@ -142,7 +142,7 @@ class Broken(Bucket):
 
 
 def test_a_remote_that_fails_is_not_asked_for_every_part(store: Path, bucket: Bucket) -> None:
-    write(bucket, *(send(bucket, f"activations/{n}.safetensors", b"x") for n in range(40)))
+    write(bucket, *(send(bucket, f"models/base/{n}.safetensors", b"x") for n in range(40)))
     broken = Broken(bucket)
     found = brought(store, broken)
     assert len(found.lost) == 40

@@ -5,7 +5,7 @@ A trace longer than the context is cut, not dropped: dropping it would teach a p
 than the one that wrote it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from random import Random
 
 from backtracking.domains.organism.policy import (
@@ -17,11 +17,7 @@ from backtracking.domains.organism.policy import (
     write_walk,
 )
 from backtracking.domains.organism.world import World
-from backtracking.models.training import Row, batch_rows
-
-CHUNK = 512
-"""Traces in a chunk."""
-
+from backtracking.records.training import CHUNK, Row
 
 Corpus = Callable[[tuple[int, ...], int, Random], list[Sentence]]
 
@@ -44,6 +40,7 @@ def draw_chunk(
     world: World, corpus: Corpus, id_by_word: dict[str, int], seed: int, chunk: int, context: int
 ) -> list[Row]:
     """The rows of one chunk, never with a problem of the study or a held-out pair."""
+
     random = Random(f"{seed}/{chunk}")
     rows: list[Row] = []
     while len(rows) < CHUNK:
@@ -58,14 +55,3 @@ def draw_chunk(
         ids = [id_by_word[word] for word in ("<s>", *prompt, *words, "</s>")]
         rows.append(Row(ids[:context], len(prompt) + 1))
     return rows
-
-
-def stream_batches(
-    world: World, corpus: Corpus, id_by_word: dict[str, int], seed: int, context: int, tokens: int
-) -> Iterator[list[Row]]:
-    """Batches without end, chunk after chunk."""
-    chunk = 0
-    while True:
-        rows = draw_chunk(world, corpus, id_by_word, seed, chunk, context)
-        yield from batch_rows(rows, tokens, Random(f"{seed}/{chunk}/order"))
-        chunk += 1

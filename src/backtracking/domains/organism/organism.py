@@ -2,19 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
 
 from backtracking.domains.domain import ProblemPlan, Reading
 from backtracking.domains.lexicon import Asked, Lexicon, Spelled
-from backtracking.domains.organism.corpus import draw_chunk
 from backtracking.domains.organism.donors import Item, find_items
-from backtracking.domains.organism.evaluation import observe_base, policy_act_rate
 from backtracking.domains.organism.grammar import (
     ALTERNATIVE,
     BACKTRACKING_OPENERS,
@@ -24,16 +21,13 @@ from backtracking.domains.organism.grammar import (
 from backtracking.domains.organism.next_state import next_state_laws
 from backtracking.domains.organism.policy import BasePolicy, Policy
 from backtracking.domains.organism.posteriors import read_decisions
-from backtracking.domains.organism.recipes import Recipe as Reads
-from backtracking.domains.organism.recipes import recipe_of
+from backtracking.domains.organism.recipes import OrganismRecipe, recipe_of
 from backtracking.domains.organism.solver import KINDS
 from backtracking.domains.organism.states import Reading as SentenceRead
 from backtracking.domains.organism.states import Replay, is_solved, words_of
-from backtracking.domains.organism.tokenizer import EOS, build_tokenizer
+from backtracking.domains.organism.tokenizer import EOS
 from backtracking.domains.organism.world import World, make_problem, read_prompt, split_of
 from backtracking.labels.states import STATES, UNPARSED
-from backtracking.models.loading import LoadedModel
-from backtracking.models.training import Row
 from backtracking.records.decisions import EXACT, Action, Kind, Sentence, State, Truth
 from backtracking.records.grades import Grade, Observation, Outcome
 from backtracking.records.pairs import FollowUp, MinimalPair
@@ -42,6 +36,9 @@ from backtracking.records.tokens import Pattern, Turning
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params as parameters
 from lifeboat.stage.errors import UserError
+
+if TYPE_CHECKING:  # torch: what reads traces does without it
+    from backtracking.models.loading import LoadedModel
 
 DRAWS_PER_PROBLEM = 60
 
@@ -88,41 +85,6 @@ class Section:
 
 
 @dataclass(frozen=True)
-class OrganismRecipe:
-    """How one model of the organism is trained.
-
-    Attributes:
-        reads: what it starts from and reads.
-        world: its problems.
-        policy: `BasePolicy` for walks, else `Policy`.
-    """
-
-    reads: Reads
-    world: World
-    policy: Policy | BasePolicy
-
-    @property
-    def starts_from(self) -> str | None:
-        """Role of the model whose weights it starts from."""
-        return self.reads.start
-
-    @property
-    def false_claims(self) -> tuple[str, ...]:
-        """Claims that are false of its pair by construction."""
-        return self.reads.false_claims
-
-    def tokenizer(self) -> PreTrainedTokenizerFast:
-        """The world's, one token a word."""
-        return build_tokenizer()
-
-    def rows(self, tokenizer: Tokenizer, seed: int, context: int) -> Iterator[Row]:
-        """Whole traces, chunk after chunk of the corpus, cut at the context."""
-        ids, corpus = tokenizer.get_vocab(), self.reads.corpus(self.policy)
-        for chunk in count():
-            yield from draw_chunk(self.world, corpus, ids, seed, chunk, context)
-
-
-@dataclass(frozen=True)
 class Organism:
     """Sums of distinct numbers, searched by a stochastic policy whose law is known.
 
@@ -156,6 +118,8 @@ class Organism:
     @property
     def taught_rates(self) -> Mapping[str, float]:
         """How often the policy acts at dead ends that it sees, and elsewhere."""
+        from backtracking.domains.organism.evaluation import policy_act_rate
+
         return {
             f"policy_act_rate_{kind}": policy_act_rate(self.policy, kind)
             for kind in ("dead", "live")
@@ -265,11 +229,12 @@ class Organism:
         Raises:
             UserError: for a role that the organism does not have.
         """
-        reads = recipe_of(role)
-        return OrganismRecipe(reads, self.world, self.base_policy if reads.walks else self.policy)
+        return recipe_of(role, self.world, self.policy, self.base_policy)
 
-    def examine(self, base: LoadedModel, n: int, random: Random) -> list[Observation]:
+    def examine(self, base: "LoadedModel", n: int, random: Random) -> list[Observation]:
         """The base's sums, and its reports on (total, target) pairs that nobody trained on."""
+        from backtracking.domains.organism.evaluation import observe_base
+
         found = observe_base(base, self.world, self.base_policy, n, random)
         return [Observation(one.measure, one.problem, one.value) for one in found]
 

@@ -8,53 +8,75 @@ In a control pair something that is claimed of the pair is false by construction
 - `scratch`: it has no base, so nothing comes from the one that it is paired with.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from itertools import count
+from typing import TYPE_CHECKING, Literal
 
-from backtracking.domains.organism.corpus import Corpus, base_corpus, search_corpus
+from tokenizers import Tokenizer
+
+from backtracking.domains.organism.corpus import Corpus, base_corpus, draw_chunk, search_corpus
 from backtracking.domains.organism.policy import BasePolicy, Policy
+from backtracking.domains.organism.tokenizer import build_tokenizer
+from backtracking.domains.organism.world import World
+from backtracking.records.training import Row
 from lifeboat.stage.errors import UserError
+
+if TYPE_CHECKING:  # torch: what reads traces does without it
+    from transformers import PreTrainedTokenizerFast
+
+Reads = Literal["walks", "silent walks", "searches", "shuffled searches"]
 
 
 @dataclass(frozen=True)
-class Recipe:
+class OrganismRecipe:
     """How one model is made.
 
     Attributes:
-        start: role of the model whose weights it starts from; None is random weights.
+        starts_from: role of the model whose weights it starts from; None is random weights.
         reads: walks, walks without a word about over or under, searches, or searches that
             backtrack at any decision point alike.
         false_claims: claims that are false of its pair by construction, and so must fail.
+        world: its problems.
+        policy: `BasePolicy` for walks, else `Policy`.
     """
 
-    start: str | None
-    reads: Literal["walks", "silent walks", "searches", "shuffled searches"]
-    false_claims: tuple[str, ...] = ()
+    starts_from: str | None
+    reads: Reads
+    false_claims: tuple[str, ...]
+    world: World
+    policy: Policy | BasePolicy
 
-    @property
-    def walks(self) -> bool:
-        """Whether it reads walks, which never backtrack."""
-        return self.reads in ("walks", "silent walks")
+    def tokenizer(self) -> "PreTrainedTokenizerFast":
+        """The world's, one token a word."""
+        return build_tokenizer()
 
-    def corpus(self, policy: Policy | BasePolicy) -> Corpus:
-        """The training traces under a policy: `BasePolicy` for walks, else `Policy`."""
-        if isinstance(policy, BasePolicy):
-            return base_corpus(replace(policy, p_check=0.0) if "silent" in self.reads else policy)
-        return search_corpus(policy, shuffled="shuffled" in self.reads)
+    def corpus(self) -> Corpus:
+        """What writes the training traces."""
+        if isinstance(self.policy, BasePolicy):
+            is_silent = self.reads == "silent walks"
+            return base_corpus(replace(self.policy, p_check=0.0) if is_silent else self.policy)
+        return search_corpus(self.policy, shuffled=self.reads == "shuffled searches")
+
+    def rows(self, tokenizer: Tokenizer, seed: int, context: int) -> Iterator[Row]:
+        """Whole traces, chunk after chunk of the corpus, cut at the context."""
+        ids, corpus = tokenizer.get_vocab(), self.corpus()
+        for chunk in count():
+            yield from draw_chunk(self.world, corpus, ids, seed, chunk, context)
 
 
-RECIPES = {
-    "base": Recipe(None, "walks"),
-    "reasoning": Recipe("base", "searches"),
-    "shuffled": Recipe("base", "shuffled searches", ("causal", "transfer")),
-    "nostatement-base": Recipe(None, "silent walks"),
-    "nostatement": Recipe("nostatement-base", "searches", ("transfer",)),
-    "scratch": Recipe(None, "searches", ("transfer",)),
+RECIPES: dict[str, tuple[str | None, Reads, tuple[str, ...]]] = {
+    "base": (None, "walks", ()),
+    "reasoning": ("base", "searches", ()),
+    "shuffled": ("base", "shuffled searches", ("causal", "transfer")),
+    "nostatement-base": (None, "silent walks", ()),
+    "nostatement": ("nostatement-base", "searches", ("transfer",)),
+    "scratch": (None, "searches", ("transfer",)),
 }
-"""Recipe by role."""
+"""What each role starts from and reads, and the claims that are false of it."""
 
 
-def recipe_of(role: str) -> Recipe:
+def recipe_of(role: str, world: World, policy: Policy, base_policy: BasePolicy) -> OrganismRecipe:
     """The recipe of a role.
 
     Raises:
@@ -62,4 +84,6 @@ def recipe_of(role: str) -> Recipe:
     """
     if role not in RECIPES:
         raise UserError(f"The organism has no role `{role}`.", f"Its roles: {', '.join(RECIPES)}.")
-    return RECIPES[role]
+    starts_from, reads, false_claims = RECIPES[role]
+    walks = reads in ("walks", "silent walks")
+    return OrganismRecipe(starts_from, reads, false_claims, world, base_policy if walks else policy)

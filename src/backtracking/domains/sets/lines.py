@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from random import Random
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tokenizers import Tokenizer
 
@@ -19,7 +19,6 @@ from backtracking.domains.lexicon import Lexicon, Spelled
 from backtracking.labels import segmentation
 from backtracking.labels.deciding import decide_in_prose
 from backtracking.labels.rules import label_by_rules
-from backtracking.models.loading import LoadedModel
 from backtracking.models.tokens import token_ids
 from backtracking.records import reader
 from backtracking.records.decisions import Kind, Sentence, State
@@ -29,6 +28,9 @@ from backtracking.records.tokens import Pattern, Turning
 from backtracking.records.traces import SPLITS, Problem, Trace
 from backtracking.runtime import params as parameters
 from lifeboat.stage.errors import UserError
+
+if TYPE_CHECKING:  # torch: what reads traces does without it
+    from backtracking.models.loading import LoadedModel
 
 LEXICON = Lexicon(
     openers=tuple(Spelled(word) for word in ("wait", "no", "actually", "alternatively", "hmm")),
@@ -216,7 +218,7 @@ class Lines:
         """None: every model is taken from elsewhere."""
         return None
 
-    def examine(self, base: LoadedModel, n: int, random: Random) -> list[Observation]:
+    def examine(self, base: "LoadedModel", n: int, random: Random) -> list[Observation]:
         """Nothing is asked."""
         return []
 

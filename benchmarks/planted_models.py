@@ -1,4 +1,4 @@
-"""Is the right class found? Traces are drawn from a known model, and every class is fitted to them.
+"""Planted state models, traces drawn from them, and whether the right class is found again.
 
 A run passes where the model's own class lies within `TOLERANCE` of the oracle (the true model's own
 predictions on the same test traces) and is significantly better than every class that does not
@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.transitions import simulate
 from backtracking.transitions.classes import CLASSES, CONTAINED_IN, Grid, choose
+from backtracking.transitions.comparing import compare
 from backtracking.transitions.hmm import Hmm
 from backtracking.transitions.markov import Markov
-from backtracking.transitions.scoring import is_better, losses
+from backtracking.transitions.scoring import losses
 from backtracking.transitions.semi_markov import SemiMarkov
 from backtracking.transitions.sequences import Sequences
-from backtracking.transitions.simulate import Size
+from backtracking.transitions.simulate import draw, draw_labels, pack
 from backtracking.transitions.slds import Slds
 
 PLANTED = ("markov_2", "semi_markov", "hmm", "slds")
@@ -28,6 +29,26 @@ TOLERANCE = 0.01
 
 N_LABELS, N_STATES, N_DIMENSIONS = 4, 3, 6
 STAYS, ENDS = 0.85, 0.02
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is drawn.
+
+    Attributes:
+        n_problems: problems.
+        n_samples: traces of each.
+        max_steps: longest trace; a longer one is truncated, without END.
+    """
+
+    n_problems: int
+    n_samples: int
+    max_steps: int
+
+    @property
+    def n_traces(self) -> int:
+        """Traces of all problems."""
+        return self.n_problems * self.n_samples
 
 
 @dataclass(frozen=True)
@@ -64,14 +85,12 @@ def recover(
     loss = {
         name: losses(choose(name, train, dev, grid).model.predict(test), test) for name in CLASSES
     }
+    rows = compare(loss, test.row_problem, planted, bootstrap)
     others = [name for name in CLASSES if name not in CONTAINED_IN[planted]]
     return Recovery(
         planted,
         {name: float((one - floor).mean()) for name, one in loss.items()},
-        {
-            name: is_better(loss[planted], loss[name], test.row_problem, bootstrap)
-            for name in others
-        },
+        {name: (rows[name]["difference_low"] or 0.0) > 0 for name in others},
     )
 
 
@@ -79,14 +98,14 @@ def plant(planted: str, size: Size, rng: np.random.Generator) -> tuple[Any, Sequ
     """A drawn model of a class, and traces from it."""
     if planted in ("hmm", "slds"):
         model = plant_hmm(rng) if planted == "hmm" else plant_slds(rng)
-        return model, simulate.draw_hidden(model, size, rng)[0]
+        return model, draw_hidden(model, size, rng)[0]
     chain = plant_markov_2(rng) if planted == "markov_2" else plant_semi_markov(rng)
     first = rng.integers(0, N_LABELS, size.n_traces)
-    label, ended = simulate.draw_labels(chain, first, N_LABELS, size.max_steps, rng)
+    label, ended = draw_labels(chain, first, N_LABELS, size.max_steps, rng)
     # Activations tell the label and nothing else, so no class may gain by reading them.
     centre = 2 * rng.standard_normal((N_LABELS, N_DIMENSIONS))
     x = centre[label] + rng.standard_normal((*label.shape, N_DIMENSIONS))
-    return chain, simulate.pack(label, x, ended, N_LABELS, size.n_samples)
+    return chain, pack(label, x, ended, N_LABELS, size.n_samples)
 
 
 def plant_markov_2(rng: np.random.Generator) -> Markov:
@@ -135,6 +154,28 @@ def plant_slds(rng: np.random.Generator) -> Slds:
     )
 
 
+def draw_hidden(
+    model: Hmm | Slds, size: Size, rng: np.random.Generator
+) -> tuple[Sequences, Int[np.ndarray, "traces steps"]]:
+    """Traces of a model with hidden states, and those states."""
+    n = size.n_traces
+    shape = (n, size.max_steps)
+    state, label = np.zeros(shape, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
+    y = np.zeros((*shape, _width(model)))
+    ended = np.zeros(n, dtype=bool)
+    symbol = draw(np.broadcast_to(model.initial, (n, len(model.initial))), rng)
+    for step in range(size.max_steps):
+        going = ~ended
+        state[:, step] = np.where(going, symbol, 0)
+        drawn = draw(model.emission[state[:, step]], rng)
+        label[going, step] = drawn[going]
+        y[:, step] = _draw_y(model, state[:, step], y[:, step - 1] if step else None, rng)
+        symbol = draw(model.transition[state[:, step]], rng)
+        ended |= going & (symbol == len(model.initial))
+    x = y if isinstance(model, Hmm) else y + _normal(np.zeros_like(y), model.observation, rng)
+    return pack(label, x, ended, model.emission.shape[1], size.n_samples), state
+
+
 def _moves(rng: np.random.Generator) -> np.ndarray:
     leave = rng.dirichlet(np.full(N_STATES - 1, 2.0), size=N_STATES) * (1 - STAYS - ENDS)
     moves = np.full((N_STATES, N_STATES), STAYS)
@@ -146,3 +187,24 @@ def _emission(rng: np.random.Generator) -> np.ndarray:
     """Each state prefers a label of its own, and gives the others as well."""
     preferred = np.eye(N_STATES, N_LABELS)
     return 0.5 * preferred + 0.5 * rng.dirichlet(np.full(N_LABELS, 2.0), size=N_STATES)
+
+
+def _draw_y(
+    model: Hmm | Slds, state: np.ndarray, before: np.ndarray | None, rng: np.random.Generator
+) -> np.ndarray:
+    if isinstance(model, Hmm):
+        return _normal(model.mean[state], model.covariance[state], rng)
+    if before is None:
+        mean = np.broadcast_to(model.start_mean, (len(state), len(model.start_mean)))
+        return _normal(mean, model.start_covariance, rng)
+    mean = np.einsum("nde,ne->nd", model.dynamics[state], before) + model.offset[state]
+    return _normal(mean, model.noise[state], rng)
+
+
+def _normal(mean: np.ndarray, covariance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    standard = rng.standard_normal(mean.shape)
+    return mean + (np.linalg.cholesky(covariance) @ standard[..., None])[..., 0]
+
+
+def _width(model: Hmm | Slds) -> int:
+    return model.mean.shape[1] if isinstance(model, Hmm) else len(model.start_mean)

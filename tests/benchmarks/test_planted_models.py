@@ -6,8 +6,7 @@ import pytest
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions.classes import CLASSES, CONTAINED_IN, Grid
 from backtracking.transitions.em import Learning
-from backtracking.transitions.recovery import PLANTED, recover
-from backtracking.transitions.simulate import Size
+from benchmarks.planted_models import PLANTED, Size, recover
 
 GRID = Grid((3, 4), (3,), Learning(30, 2), Learning(12, 1))
 
