@@ -48,7 +48,7 @@ class Component(NamedTuple):
     def ablated(self, value: Value, where: Where) -> Arm:
         """The arm that takes it away at these positions."""
         return Arm(
-            self.name, self.name, where=where, edit="ablate", layer=self.layer,
+            self.name, self.kind, where=where, edit="ablate", layer=self.layer,
             component=self.kind, value=value,
         )  # fmt: skip
 
