@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from lifeboat import project
-from lifeboat.deadlines import Deadline
+from lifeboat.deadlines import Deadline, Later
 from lifeboat.doctor import clock, device, disk, environment, links, probing, repository
 from lifeboat.doctor.device import Device
-from lifeboat.doctor.later import Later
 from lifeboat.doctor.links import Links
 from lifeboat.items import Item
 from lifeboat.remotes import remote

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
+from lifeboat.deadlines import in_threads
 from lifeboat.proof import expected, manifests, targets
 from lifeboat.proof.comparison import Evidence, Judge
 from lifeboat.proof.expected import Expected, Object, Out
 from lifeboat.remotes.bucket import Bucket, Stored
-from lifeboat.threads import in_threads
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ gone, of data that is in neither place, and of the last run when this one was ki
 from collections.abc import Iterator
 from pathlib import Path
 
-from lifeboat.items import Item
+from lifeboat.items import Item, megabytes
 from lifeboat.proof import expected, inspection
 from lifeboat.proof.comparison import Evidence
 from lifeboat.proof.expected import WORKSPACE
@@ -78,7 +78,7 @@ def _summary(verified: Verified) -> Item:
         if verified.by_evidence.get(evidence)
     ]
     how = f" (compared: {', '.join(compared)})" if compared else ""
-    size = f"{verified.n_bytes / 1e6:.1f} MB"
+    size = megabytes(verified.n_bytes)
     verdict = "ok" if n == total else "warning"
     return Item(f"{share} objects that dvc.lock names are in {verified.url}, {size}{how}.", verdict)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lifeboat import project
 from lifeboat.deadlines import Deadline, within
-from lifeboat.git import only_here, refs, wip
+from lifeboat.git import refs, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import receipts
@@ -68,7 +68,7 @@ def _save_code(run: Run, message: str) -> Code:
     run.items += saved.items
     pushed = run.attempt(lambda: refs.push(run.root, saved, run.share(0.5)))
     run.items += pushed.items if pushed else []
-    run.items += only_here.items(run.root)
+    run.items += refs.only_here(run.root)
     return Code(content or "", folder, pushed)
 
 

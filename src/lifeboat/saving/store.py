@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from lifeboat import project
-from lifeboat.items import Item
+from lifeboat.items import Item, megabytes
 from lifeboat.proof import expected
 from lifeboat.stage.errors import UserError
 
@@ -64,10 +64,8 @@ def _said(gone: list[Path], dry_run: bool) -> Item:
     linked = sum(path.lstat().st_size for path in gone if path.lstat().st_nlink > 1)
     listed = "".join(f"\n  {path}" for path in sorted(gone)) if dry_run else ""
     verb = "Would remove" if dry_run else "Removed"
-    also = (
-        f"; {linked / 1e6:.1f} MB of it stay, linked from DVC's cache or an out" if linked else ""
-    )
-    return Item(f"{verb} {len(gone)} files, {n_bytes / 1e6:.1f} MB{also}.{listed}")
+    also = f"; {megabytes(linked)} of it stay, linked from DVC's cache or an out" if linked else ""
+    return Item(f"{verb} {len(gone)} files, {megabytes(n_bytes)}{also}.{listed}")
 
 
 def _remove(paths: list[Path]) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lifeboat import project
-from lifeboat.deadlines import Deadline
+from lifeboat.deadlines import Deadline, in_threads
 from lifeboat.git import wip
-from lifeboat.items import Item
+from lifeboat.items import Item, megabytes
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import manifests
 from lifeboat.proof.expected import WORKSPACE, Expected, Out
@@ -19,7 +19,6 @@ from lifeboat.saving.jobs import Sent
 from lifeboat.saving.partial import Index, Part
 from lifeboat.saving.store_parts import Unsent
 from lifeboat.stage.errors import UserError
-from lifeboat.threads import in_threads
 
 INTERIM_S = 2.0
 """Seconds between two writings of the index while parts arrive."""
@@ -239,5 +238,5 @@ def _stage_item(
         return Item(fact, "warning", _CURE)
     n_bytes = sum(part.bytes for part in parts)
     fact = f"Stage `{stage}` has not finished: NOT SAVED but for its parts, {len(parts)} files"
-    fact = f"{fact} ({n_bytes / 1e6:.1f} MB) in {bucket.url.rstrip('/')}/partial."
+    fact = f"{fact} ({megabytes(n_bytes)}) in {bucket.url.rstrip('/')}/partial."
     return Item(fact, "warning", _CURE)

@@ -15,6 +15,7 @@ from pathlib import Path
 from lifeboat import project
 from lifeboat.deadlines import Deadline
 from lifeboat.git import refs, wip
+from lifeboat.items import counted, megabytes
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import inspection, targets
 from lifeboat.proof.expected import WORKSPACE, Expected, Object, Out
@@ -158,7 +159,7 @@ class Forwarder:
 
     def _note_out(self, out: Out) -> None:
         self._saved_outs.add((out.path, out.oid))
-        size = f", {out.bytes / 1e6:.1f} MB" if out.bytes is not None else ""
+        size = f", {megabytes(out.bytes)}" if out.bytes is not None else ""
         self._say(f"saved {out.path} of {out.stage}{size}")
 
     def _send_code(self) -> None:
@@ -180,8 +181,8 @@ class Forwarder:
         new = [part for part in kept.parts if self._saved_parts.get(part.path) != part.sha256]
         for stage in dict.fromkeys(part.stage for part in new):
             own = [part for part in new if part.stage == stage]
-            what = own[0].path if len(own) == 1 else f"{len(own)} files"
-            self._say(f"saved {what} of {stage}, {sum(p.bytes for p in own) / 1e6:.1f} MB")
+            what = own[0].path if len(own) == 1 else counted(len(own), "file")
+            self._say(f"saved {what} of {stage}, {megabytes(sum(part.bytes for part in own))}")
         self._saved_parts = {part.path: part.sha256 for part in kept.parts}
         self._note_failures(kept.sent.left)
 

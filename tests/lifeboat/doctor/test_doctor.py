@@ -14,11 +14,10 @@ from servers import CREDENTIALS, free_port
 
 from backtracking import PROJECT_ROOT, cli
 from lifeboat import items
-from lifeboat.deadlines import Deadline
+from lifeboat.deadlines import Deadline, Later
 from lifeboat.doctor import device, disk, doctor, probing, repository
 from lifeboat.doctor.device import Device
 from lifeboat.doctor.doctor import Machine
-from lifeboat.doctor.later import Later
 from lifeboat.items import Item
 from lifeboat.stage.errors import UserError
 

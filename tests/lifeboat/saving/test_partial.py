@@ -7,11 +7,6 @@ from lifeboat.saving.partial import Part
 from lifeboat.stage.errors import UserError
 
 GOOD = {"path": "models/base/a.1.b.safetensors", "bytes": 1, "sha256": "0" * 64, "stage": "x"}
-    "path": "models/base/a.1.b.safetensors",
-    "bytes": 1,
-    "sha256": "0" * 64,
-    "stage": "extract@base",
-}
 
 
 @pytest.mark.parametrize(

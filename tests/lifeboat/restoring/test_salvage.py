@@ -8,9 +8,10 @@ import pytest
 
 from lifeboat.items import proven
 from lifeboat.remotes.bucket import Bucket, open_bucket
-from lifeboat.saving import partial, salvage
+from lifeboat.restoring import salvage
+from lifeboat.restoring.salvage import Salvaged
+from lifeboat.saving import partial
 from lifeboat.saving.partial import Index, Part
-from lifeboat.saving.salvage import Salvaged
 
 CHECKPOINT = "models/base/k.3.safetensors"
 SHARD, RECORD = "data/activations/base/a.safetensors", "data/activations/base/a.json"

@@ -11,17 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lifeboat import arriving
-from lifeboat.items import Item
-from lifeboat.remotes import store_errors
+from lifeboat.items import Item, counted, megabytes
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.remotes.store_errors import StoreError
+from lifeboat.restoring import arriving
 from lifeboat.saving import partial
 from lifeboat.saving.partial import Index, Part
 from lifeboat.stage import artifacts, progress
 from lifeboat.stage.errors import UserError
 
 N_THREADS = 8
+_ARRIVING = ".arriving"
 _KEPT = "it is here already"
 
 
@@ -62,7 +62,8 @@ def salvage(store: Path, bucket: Bucket, branch: str, stages: Collection[str]) -
         found.problems.append(str(error))
         return found
     chosen = _chosen(indexes, branch, stages, found)
-    with _Bringer(store, bucket, found) as bringer:
+    with arriving.gate(store / _ARRIVING):
+        bringer = _Bringer(store, bucket, found)
         # A record makes its shard count, so records come when all else is there.
         for are_records in (False, True):
             bringer.bring_all([p for p in chosen if p.path.endswith(".json") == are_records])
@@ -74,23 +75,20 @@ def told(found: Salvaged) -> list[Item]:
     items = []
     for stages in sorted({part.stage for part in found.brought}):
         parts = [part for part in found.brought if part.stage == stages]
-        megabytes = sum(part.bytes for part in parts) / 1e6
-        fact = f"{_files(len(parts))} of unfinished {stages} came back, {megabytes:.1f} MB"
+        size = megabytes(sum(part.bytes for part in parts))
+        fact = f"{counted(len(parts), 'file')} of unfinished {stages} came back, {size}"
         items.append(Item(f"{fact}, each hashed: the stage goes on from there."))
     if found.kept:
-        items.append(Item(f"{_files(len(found.kept))} of unfinished stages were here already."))
+        files = counted(len(found.kept), "file")
+        items.append(Item(f"{files} of unfinished stages were here already."))
     for part, reason in found.lost:
         fact = f"{part.path} of unfinished {part.stage} did not come back: {reason}."
         items.append(Item(fact, "wrong", "What it held is computed again."))
     if found.n_elsewhere:
-        fact = f"{_files(found.n_elsewhere)} of unfinished stages are of other branches."
+        fact = f"{counted(found.n_elsewhere, 'file')} of unfinished stages are of other branches."
         items.append(Item(fact, "ok", "Run `git switch BRANCH`, then `lifeboat restore`."))
     cure = "Run `lifeboat restore` again before `dvc repro`: what has come stays."
     return items + [Item(problem, "wrong", cure) for problem in found.problems]
-
-
-def _files(n: int) -> str:
-    return "1 file" if n == 1 else f"{n} files"
 
 
 def _indexes(bucket: Bucket, found: Salvaged) -> Iterator[Index]:
@@ -131,15 +129,7 @@ class _Bringer:
 
     def __init__(self, store: Path, bucket: Bucket, found: Salvaged) -> None:
         self._store, self._bucket, self._found = store, bucket, found
-        self._arriving = store / ".arriving"
         self._failed = threading.Event()
-
-    def __enter__(self) -> "_Bringer":
-        arriving.sweep(self._arriving)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        arriving.leave(self._arriving)
 
     def bring_all(self, parts: list[Part]) -> None:
         """Brings parts, and notes what came of each."""
@@ -163,18 +153,15 @@ class _Bringer:
             return _KEPT
         if self._failed.is_set():
             return "the remote failed before its turn"
-        fresh = arriving.name(self._arriving, part.sha256)
+
+        def is_right(path: Path) -> bool:
+            return artifacts.sha256_file(path) == part.sha256
+
         try:
-            self._bucket.get(part.key, fresh)
-            if artifacts.sha256_file(fresh) != part.sha256:
-                return "the remote has other bytes under its name"
-            with store_errors.readable(str(place)):
-                place.parent.mkdir(parents=True, exist_ok=True)
-                fresh.replace(place)
-            return ""
+            folder = self._store / _ARRIVING
+            came = arriving.bring(self._bucket, part.key, place, folder, is_right)
+            return "the remote has other bytes under its name" if came is None else ""
         except StoreError as error:
             if error.kind != "missing object":
                 self._failed.set()
             return str(error).rstrip(".")
-        finally:
-            fresh.unlink(missing_ok=True)

@@ -2,8 +2,7 @@ import time
 
 import pytest
 
-from lifeboat.deadlines import Deadline
-from lifeboat.doctor.later import Later
+from lifeboat.deadlines import Deadline, Later
 
 
 def test_an_answer_is_waited_for_until_the_deadline_and_no_longer() -> None:
