@@ -1,6 +1,6 @@
 """How large must a study be? The smallest effect that each size would find.
 
-Reads: results/effects/spread.json
+Reads: results/effects/steer/spread.json
 Writes: results/power/power.csv
 """
 
@@ -43,7 +43,7 @@ class Params:
 
 
 def run(params: Params, spread: Spread) -> list[dict[str, Any]]:
-    """One row per size: the smallest effect on P(backtrack | alive) found with that power."""
+    """One row per size: the smallest primary effect that is found with that power."""
     sizes = product(params.n_problems, params.n_samples, params.n_random)
     return [
         asdict(size) | {"minimal_effect": minimal_effect(spread, size, params.seed, params.power)}
@@ -58,8 +58,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "power", workspace.params)
-    found = artifacts.read_json(workspace.results("effects") / "spread.json")
-    rows = run(params_, Spread(**found)) if found else []  # no effect, no size
+    found = artifacts.read_json(workspace.results("effects") / "steer" / "spread.json")
+    rows = run(params_, Spread(**found)) if found else []
     with artifacts.new_folder(workspace.results("power")) as folder:
         artifacts.write_csv(folder / "power.csv", rows, COLUMNS)
 
