@@ -34,7 +34,8 @@ def run(workspace: Workspace) -> None:
 
 
 def table(workspace: Workspace, name: str) -> list[dict]:
-    return artifacts.read_json(workspace.results("effects") / f"{name}.json")
+    path = name if "/" in name else f"steer/{name}"
+    return artifacts.read_json(workspace.results("effects") / f"{path}.json")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ All statistics of what the stages before it measured: no model is loaded, so a c
 a new claim costs seconds. Each source of measurements has its function here.
 
 Reads: data/{raw/problems,interim/traces,processed/labels}, models/*/tokenizer.json, results/steer
-Writes: results/effects/{selection,evidence,magnitudes,forced,elsewhere,arms,arms_elsewhere,
+Writes: results/effects/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,arms_elsewhere,
     necessity,transfer,doses,usable,signs,spread,reports,free}.json,
     results/effects/markerless/{forced,projected,evidence}.json,
     results/effects/pairs/{selection,claims,counts}.json
@@ -145,7 +145,7 @@ def of_pairs(sources: Sources) -> Tables:
 
 
 SOURCES: Mapping[str, Callable[[Sources], Tables]] = {
-    "": of_steer,
+    "steer": of_steer,
     "markerless": of_markerless,
     "pairs": of_pairs,
 }
@@ -198,7 +198,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         for name, make in SOURCES.items():
             for file, table in make(sources).items():
                 artifacts.write_json(folder / name / f"{file}.json", table)
-    for claim in artifacts.read_json(workspace.results("effects") / "evidence.json"):
+    for claim in artifacts.read_json(workspace.results("effects") / "steer" / "evidence.json"):
         print(f"{claim['claim']}, {claim['pair']}: {claim['verdict']}")
 
 
