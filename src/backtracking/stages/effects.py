@@ -3,11 +3,13 @@
 All statistics of what the stages before it measured: no model is loaded, so a changed bootstrap or
 a new claim costs seconds. Each source of measurements has its function here.
 
-Reads: data/{raw/problems,interim/traces,processed/labels}, models/*/tokenizer.json, results/steer
+Reads: data/{raw/problems,interim/traces,processed/labels}, models/*/tokenizer.json,
+    results/{steer,ablate}
 Writes: results/effects/{selection,evidence,magnitudes,forced,elsewhere,arms,arms_elsewhere,
     necessity,transfer,doses,usable,signs,spread,reports,free}.json,
     results/effects/markerless/{forced,projected,evidence}.json,
-    results/effects/pairs/{selection,claims,counts}.json
+    results/effects/pairs/{selection,claims,counts}.json,
+    results/effects/ablate/{forced,elsewhere,free,outcomes,evidence}.json
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +24,8 @@ from backtracking.claims.pairs import count_pairs
 from backtracking.claims.verdicts import judge_repeat, judge_steering
 from backtracking.domains.domain import Domain
 from backtracking.domains.registry import open_domain
-from backtracking.effects.rollouts import Written, tabulate_free
+from backtracking.effects import components
+from backtracking.effects.rollouts import Written, observe, tabulate_free
 from backtracking.effects.steering import (
     Steering,
     gather,
@@ -145,23 +148,43 @@ def of_pairs(sources: Sources) -> Tables:
     return {"selection": selection, "claims": claims, "counts": counts}
 
 
+def of_ablate(sources: Sources) -> Tables:
+    """The tables of the stage `ablate`."""
+    study, reading = sources.study, _reading(sources)
+    source = study.workspace.results("ablate")
+    written = read_rollouts(source / "rollouts")
+    return components.tabulate(
+        (study.roles.studied, *study.roles.controls),
+        read_all_measured(source / "measured"),
+        study.decisions,
+        [(one, observe(reading(one), study.kinds)) for one in written],
+        sources.bootstrap,
+        params.load_value(float, "effects.kept_share", study.workspace.params),
+    )
+
+
 SOURCES: Mapping[str, Callable[[Sources], Tables]] = {
     "": of_steer,
     "markerless": of_markerless,
     "pairs": of_pairs,
+    "ablate": of_ablate,
 }
 """Every source of measurements, by the folder of its tables in results/effects."""
 
 
-def _free(sources: Sources) -> list[dict[str, Any]]:
-    """What free runs do, model by model."""
+def _reading(sources: Sources) -> Reading:
     study = sources.study
-    reading = Reading(
+    return Reading(
         sources.domain,
         {problem.problem_id: problem for problem in study.problems},
-        {role: study.workspace.model(role) for role in sources.steering.targets},
+        {role: study.workspace.model(role) for role in study.roles.all},
         study.primary,
     )
+
+
+def _free(sources: Sources) -> list[dict[str, Any]]:
+    """What free runs do, model by model."""
+    study, reading = sources.study, _reading(sources)
     found = read_rollouts(study.workspace.results("steer") / "rollouts")
     return [
         row
