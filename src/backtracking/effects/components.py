@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.effects.without_components import Rows, Run, tabulate_runs
+from backtracking.effects.rates import Rows
+from backtracking.effects.without_components import Run, tabulate_runs
 from backtracking.records.decisions import Decisions
-from backtracking.records.measured import Arm, Measured
+from backtracking.records.measured import P_OPENER, Arm, Measured
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.multiplicity import familywise_p
 
@@ -51,7 +52,7 @@ def tabulate_forced(measured: Measured, decisions: Decisions, bootstrap: Bootstr
     """
     read = decisions[decisions.rows_of(measured.decisions)]
     p, at_decision, at_other = (
-        measured.values(name) for name in ("p_opener", "kl_decision", "kl_other")
+        measured.values(name) for name in (P_OPENER, "kl_decision", "kl_other")
     )
     is_at_decision = np.array([[arm.where == "decision"] for arm in measured.arms])
     kl = np.where(is_at_decision, at_decision, at_other)

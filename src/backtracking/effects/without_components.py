@@ -10,13 +10,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from backtracking.effects.rates import Rows
 from backtracking.effects.rollouts import Observed
 from backtracking.records.measured import BASELINE
 from backtracking.records.rollouts import Rollouts
 from backtracking.statistics.bootstrap import Bootstrap, Interval
 from backtracking.statistics.nulls import random_direction_p
 
-Rows = list[dict[str, Any]]
 Run = tuple[Rollouts, Mapping[str, Observed]]
 """Rollouts with what is observed of them, by measure."""
 

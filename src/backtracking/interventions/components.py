@@ -24,7 +24,7 @@ from backtracking.models.forced import Prefix
 from backtracking.models.hooks import Site
 from backtracking.models.loading import LoadedModel
 from backtracking.records.decisions import Classes, Decisions
-from backtracking.records.measured import Arm, Array, Measured, Where
+from backtracking.records.measured import P_OPENER, Arm, Array, Measured, Where
 from lifeboat.stage import progress
 
 Kind = Literal["attention", "mlp"]
@@ -213,7 +213,7 @@ def force(
                     mean = divergence[row, : len(at.elsewhere)][at.elsewhere].double().mean()
                     elsewhere[arm, number] = float(mean)
     return {
-        "p_opener": Array("decisions", p),
+        P_OPENER: Array("decisions", p),
         "kl_decision": Array("decisions", kl),
         "kl_other": Array("decisions", kl_other),
         "kl_elsewhere": Array("prefixes", elsewhere),
@@ -238,7 +238,7 @@ def rank(measured: Measured, dead: Bool[np.ndarray, " decisions"]) -> list[Ranke
     """
     if not dead.any():
         return []
-    p = measured.values("p_opener")
+    p = measured.values(P_OPENER)
     falls = dict(zip(measured.arms, -(p - p[0])[:, dead].mean(axis=1), strict=True))
     components = dict.fromkeys(Component.of(arm) for arm in measured.arms if arm.edit == "ablate")
     fall_by_where = {

@@ -3,11 +3,14 @@
 All statistics of what the stages before it measured: no model is loaded, so a changed bootstrap or
 a new claim costs seconds. Each source of measurements has its function here.
 
-Reads: data/{raw/problems,interim/traces,processed/labels}, models/*/tokenizer.json, results/steer
+Reads: data/{raw/problems,interim/traces,processed/labels}, models/*/tokenizer.json,
+    results/{stability,steer,lens,ablate}
 Writes: results/effects/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,arms_elsewhere,
     necessity,transfer,doses,usable,signs,spread,reports,free}.json,
     results/effects/markerless/{forced,projected,evidence}.json,
-    results/effects/pairs/{selection,claims,counts}.json
+    results/effects/pairs/{selection,claims,counts}.json,
+    results/effects/ablate/{forced,elsewhere,free,outcomes,evidence}.json,
+    results/effects/{stability/measures,lens/ranks,lens/evidence}.json
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,7 +25,10 @@ from backtracking.claims.pairs import count_pairs
 from backtracking.claims.verdicts import judge_repeat, judge_steering
 from backtracking.domains.domain import Domain
 from backtracking.domains.registry import open_domain
-from backtracking.effects.rollouts import Written, tabulate_free
+from backtracking.effects import components
+from backtracking.effects.decoding import judge_ranks, tabulate_ranks
+from backtracking.effects.rollouts import Written, observe, tabulate_free
+from backtracking.effects.stability import measure_stability
 from backtracking.effects.steering import (
     Steering,
     gather,
@@ -33,7 +39,10 @@ from backtracking.effects.steering import (
 from backtracking.labels.rules import keyword_rate, label_by_rules
 from backtracking.records.choices import read_choice, read_repeats
 from backtracking.records.decisions import Sentence, State
+from backtracking.records.decoded import read_decoded
+from backtracking.records.events import read_events
 from backtracking.records.measured import read_all_measured
+from backtracking.records.places import Place
 from backtracking.records.rollouts import Rollouts, read_rollouts
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
@@ -144,23 +153,68 @@ def of_pairs(sources: Sources) -> Tables:
     return {"selection": selection, "claims": claims, "counts": counts}
 
 
+def of_ablate(sources: Sources) -> Tables:
+    """The tables of the stage `ablate`."""
+    study, reading = sources.study, _reading(sources)
+    source = study.workspace.results("ablate")
+    written = read_rollouts(source / "rollouts")
+    return components.tabulate(
+        (study.roles.studied, *study.roles.controls),
+        read_all_measured(source / "measured"),
+        study.decisions,
+        [(one, observe(reading(one), study.kinds)) for one in written],
+        sources.bootstrap,
+        params.load_value(float, "effects.kept_share", study.workspace.params),
+    )
+
+
+def of_stability(sources: Sources) -> Tables:
+    """What the regenerated events of the stage `stability` say together."""
+    workspace = sources.study.workspace
+    events = read_events(workspace.results("stability") / "events.jsonl")
+    threshold = params.load_value(float, "stability.threshold", workspace.params)
+    kinds = sources.study.kinds
+    return {"measures": measure_stability(events, kinds, threshold, sources.bootstrap)}
+
+
+def of_lens(sources: Sources) -> Tables:
+    """Whether the directions that the stage `lens` decoded decode to the marker."""
+    study = sources.study
+    marker = study.tokens.marker.name if study.tokens.marker else None
+    decoded, randoms = read_decoded(study.workspace.results("lens"))
+    choice = read_choice(study.workspace.results("steer"))
+    chosen = Place(study.roles.studied, "matched", choice.window, choice.layer)
+    pairs = sources.steering.pairs
+    n_problems = len(set(study.sentences.problem[study.sentences.split == "train"]))
+    ranks = tabulate_ranks(decoded, randoms, marker) if marker else []
+    evidence = judge_ranks(decoded, randoms, chosen, pairs, marker, n_problems)
+    return {"ranks": ranks, "evidence": evidence}
+
+
 SOURCES: Mapping[str, Callable[[Sources], Tables]] = {
     "steer": of_steer,
     "markerless": of_markerless,
     "pairs": of_pairs,
+    "stability": of_stability,
+    "lens": of_lens,
+    "ablate": of_ablate,
 }
 """Every source of measurements, by the folder of its tables in results/effects."""
 
 
-def _free(sources: Sources) -> list[dict[str, Any]]:
-    """What free runs do, model by model."""
+def _reading(sources: Sources) -> Reading:
     study = sources.study
-    reading = Reading(
+    return Reading(
         sources.domain,
         {problem.problem_id: problem for problem in study.problems},
-        {role: study.workspace.model(role) for role in sources.steering.targets},
+        {role: study.workspace.model(role) for role in study.roles.all},
         study.primary,
     )
+
+
+def _free(sources: Sources) -> list[dict[str, Any]]:
+    """What free runs do, model by model."""
+    study, reading = sources.study, _reading(sources)
     found = read_rollouts(study.workspace.results("steer") / "rollouts")
     return [
         row

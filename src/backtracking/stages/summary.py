@@ -56,7 +56,7 @@ TABLES = {
     "pairs": "effects/pairs/counts",
     "earliest": "probe/earliest",
     "windows": "probe/windows",
-    "projected": "lens/projected",
+    "projected": "effects/markerless/projected",
     "ablate": "effects/ablate/forced",
     "outcomes": "effects/ablate/outcomes",
     "ceilings": "belief/ceilings",

@@ -117,7 +117,7 @@ def belief(study: Study, source: str, target: str) -> Finding:
 def without_words(study: Study, role: str) -> Finding:
     """What the stage `lens` says of a model's own direction without the markers' rows."""
     place = {"claim": "steers_without_markers", "pair": f"{role} -> {role}"}
-    row = find_row(study.rows("effects/lens/evidence"), **place)
+    row = find_row(study.rows("effects/markerless/evidence"), **place)
     return untestable("not measured") if row is None else finding_of(row)
 
 

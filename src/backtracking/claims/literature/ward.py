@@ -110,24 +110,26 @@ def base_unmoved(study: Study, role: str) -> Finding:
 
 def not_the_word(study: Study, role: str) -> Finding:
     """Where the marker stands along the base's direction, read by the pair's model."""
-    prefix, suffix = f"{study.base_by_role[role]}.ward.", f".{study.layer}"
-    for row in study.rows("lens/ranks"):
-        if (
-            row["direction"].startswith(prefix)
-            and row["direction"].endswith(suffix)
-            and (row["unembedding"], row["marker"]) == (role, study.marker)
-            and row["final_norm"]
-            and row["variant"] == "whole"
-        ):
-            stays = row["percentile"] <= row["random95"]
-            return Finding(
-                "holds" if stays else "fails",
-                row["percentile"],
-                null=row["random95"],
-                p=row["p"],
-                why=f"rank {row['rank']:g} of the vocabulary",
-            )
-    return untestable("the direction was not read")
+    row = find_row(
+        study.rows("effects/lens/ranks"),
+        role=study.base_by_role[role],
+        form="ward",
+        layer=study.layer,
+        unembedding=role,
+        marker=study.marker,
+        final_norm=True,
+        variant="whole",
+    )
+    if row is None:
+        return untestable("the direction was not read")
+    stays = row["percentile"] <= row["random95"]
+    return Finding(
+        "holds" if stays else "fails",
+        row["percentile"],
+        null=row["random95"],
+        p=row["p"],
+        why=f"rank {row['rank']:g} of the vocabulary",
+    )
 
 
 def of_arm(row: Row) -> Finding:
