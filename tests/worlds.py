@@ -51,8 +51,8 @@ def policy_traces(n_problems: int, seed: int = 0) -> SimpleNamespace:
     }
     records = [one for reading in readings.values() for one in reading.sentences]
     sentences = Sentences.gather(records, traces, ORGANISM.kinds, EXACT)
-    posteriors = {name: one.posteriors for name, one in readings.items()}
-    laws = {name: one.laws for name, one in readings.items()}
+    posteriors = {name: one.posteriors for name, one in readings.items() if one.posteriors}
+    laws = {name: one.laws for name, one in readings.items() if one.laws}
     return SimpleNamespace(
         traces=traces, problems=problems, sentences=sentences, posteriors=posteriors, laws=laws,
         corpus=make_corpus(traces, sentences, posteriors, laws),
