@@ -65,6 +65,19 @@ def profile_use(
     report("profile use", as_json, use)
 
 
+@profile_app.command("tidy")
+@readable
+def profile_tidy(as_json: AsJson = False) -> None:
+    """Move what models made that are no role of params.yaml any more out of the study's folders."""
+
+    def tidy() -> list[Item]:
+        from backtracking.runtime import profile
+
+        return profile.put_away(state.root) or [Item("Every model belongs to a role.", "ok")]
+
+    report("profile tidy", as_json, tidy)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs a verb and exits with its code.
 

@@ -119,3 +119,83 @@ def test_an_unknown_profile_names_the_nearest(root: Path) -> None:
         profile.use(root, "smal")
     with pytest.raises(UserError, match="There are: small"):
         profile.use(root, "../params")
+
+
+ROLES = """\
+models:
+  studied: reasoning
+  roles:
+    base: {starts_from: problems, base: null}
+    reasoning: {starts_from: models/base, base: base}  # the one under study
+    twin: {starts_from: models/base, base: base}
+weights:
+  n_threads: 2
+  base:
+    seed: 1
+    steps: 9
+  reasoning:
+    seed: 2
+    steps: 9
+"""
+
+
+@pytest.fixture
+def study(root: Path) -> Path:
+    (root / "params.yaml").write_text(ROLES)
+    for role in ("base", "reasoning", "twin"):
+        for folder in ("models", "data/interim/activations"):
+            (root / folder / role).mkdir(parents=True)
+            (root / folder / role / "file").write_text(role)
+    (root / "models" / ".gitkeep").touch()
+    return root
+
+
+def test_roles_are_added_with_their_weights_and_taken_away_by_null(study: Path) -> None:
+    overlay(
+        study,
+        "models: {roles: {base-2: {starts_from: problems, base: null}, twin: null}}\n"
+        "weights: {base-2: {seed: 101, steps: 9}}\n",
+    )
+    items = profile.use(study, "small")
+    found = params.read(study / "params.yaml")
+    assert list(found["models"]["roles"]) == ["base", "reasoning", "base-2"]
+    assert found["weights"]["base-2"] == {"seed": 101, "steps": 9}
+    text = (study / "params.yaml").read_text()
+    assert "    base-2: {starts_from: problems, base: null}\n" in text
+    assert "  base-2:\n    seed: 101\n    steps: 9\n" in text
+    assert "# the one under study" in text
+    assert "3 values" in items[0].fact
+    assert "already" in profile.use(study, "small")[0].fact
+
+
+def test_what_roles_that_are_gone_had_made_is_put_away_and_never_lost(study: Path) -> None:
+    overlay(study, "models: {roles: {twin: null}}\n")
+    (study / "models" / "kept").mkdir()
+    (study / "models" / "kept.dvc").touch()
+    told = [item.fact for item in profile.use(study, "small")]
+    assert told[1:] == [
+        "models/twin belongs to no role: moved to .cache/aside/models/twin.",
+        "data/interim/activations/twin belongs to no role: moved to "
+        ".cache/aside/data/interim/activations/twin.",
+    ]
+    left = {path.name for path in (study / "models").iterdir()}
+    assert left == {"base", "reasoning", ".gitkeep", "kept", "kept.dvc"}
+    assert (study / ".cache/aside/models/twin/file").read_text() == "twin"
+    (study / "models" / "twin").mkdir()
+    assert "models/twin.2." in profile.use(study, "small")[1].fact
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "models: {roles: {twiin: {starts_from: problems}}}\n",
+        "weights: {resoning: {steps: 3}}\n",
+        "weights: {n_threads: null}\n",
+        "models: {roles: {twiin: 3}}\n",
+    ],
+)
+def test_a_role_that_is_not_whole_is_refused(study: Path, text: str) -> None:
+    overlay(study, text)
+    with pytest.raises(UserError, match=r"is new, and has not the keys|is the value|no key"):
+        profile.use(study, "small")
+    assert (study / "params.yaml").read_text() == ROLES

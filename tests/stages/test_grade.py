@@ -1,9 +1,90 @@
-import pytest
+from dataclasses import replace
 
-from backtracking.domains.organism.evaluation import Observation, observe_trace
-from backtracking.domains.organism.states import Replay
-from backtracking.stages.organism import Params, measure
+import numpy as np
+import pytest
+from tiny_study import PAIR, TinyStudy, write_study, write_workspace
+
+from backtracking.records.decisions import EXACT
+from backtracking.records.grades import Observation, read_grades
+from backtracking.records.traces import Trace
+from backtracking.stages import grade
+from backtracking.stages.grade import Graded, Grader, Params, measure
 from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage import artifacts
+
+
+@pytest.fixture(scope="module")
+def study() -> TinyStudy:
+    """Traces of the policy itself."""
+    return write_study(120)
+
+
+def graded(study: TinyStudy, traces: list[Trace], primary: str = EXACT) -> Graded:
+    """Grades of traces of a study's problems."""
+    return Grader(study.domain, study.problems, study.tokenizer, primary).grade(traces, "s")
+
+
+def values_of(found: Graded) -> dict[str, list[bool]]:
+    """What was seen by measure."""
+    names = {one.measure.removeprefix("s_") for one in found.seen}
+    return {name: [o.value for o in found.seen if o.measure == f"s_{name}"] for name in names}
+
+
+def said(study: TinyStudy, text: str, reason: str = "stop") -> Trace:
+    """The first trace with other words."""
+    ids = study.tokenizer.get_vocab()
+    return replace(
+        study.traces[0], token_ids=[ids[word] for word in text.split()], finish_reason=reason
+    )
+
+
+def test_traces_of_the_policy_are_valid_parse_and_are_solved(study: TinyStudy) -> None:
+    values = values_of(graded(study, study.traces))
+    assert all(values["valid_sentence_rate"]) and all(values["parsed_trace_rate"])
+    assert not any(values["wrong_value_rate"])
+    assert np.mean(values["solve_rate"]) > 0.95
+
+
+def test_rates_of_the_cells_are_those_that_were_taught(study: TinyStudy) -> None:
+    values = values_of(graded(study, study.traces))
+    taught = study.domain.taught_rates
+    group = {"over": "dead", "exhausted": "dead", "doomed": "live", "alive": "live"}
+    for name, cell in (group | {"dead": "dead", "live": "live"}).items():
+        rate = float(np.mean(values[f"act_rate_{name}"]))
+        assert abs(rate - taught[f"policy_act_rate_{cell}"]) < 0.08
+    cells = [name for name in values if name.startswith(("share_dead", "share_live"))]
+    assert len(cells) == 4 and "share_doomed" in values
+    assert sum(float(np.mean(values[name])) for name in cells) == pytest.approx(1)
+
+
+def test_a_wrong_sum_is_one_invalid_sentence_and_the_truth_stays(study: TinyStudy) -> None:
+    numbers = study.traces[0].problem_id.split("-to-")[0].split("-")
+    first, *others = numbers
+    left = " ".join(others)
+    wrong = int(first) + 1
+    trace = said(
+        study,
+        f"Start at 0 . Try {first} on 0 . Left {left} . Total {wrong} . "
+        f"Compare {wrong} with {wrong} . Found {wrong} . </s>",
+    )
+    values = values_of(graded(study, [trace]))
+    assert values["valid_sum_rate"] == [False]
+    assert values["wrong_value_rate"] == [True]
+    assert values["solve_rate"] == [False]
+    assert values["parsed_trace_rate"] == [True]
+    assert values["valid_number_rate"] == [True]
+
+
+def test_an_unfinished_trace_has_no_parse_rate_and_is_not_solved(study: TinyStudy) -> None:
+    values = values_of(graded(study, [said(study, "Start at 0 . Try 3", "length")]))
+    assert "parsed_trace_rate" not in values
+    assert values["valid_parse_rate"] == [False] and values["solve_rate"] == [False]
+
+
+def test_a_pool_that_is_held_out_is_measured_apart(study: TinyStudy) -> None:
+    held = [replace(one, pool="held-out-size") for one in study.problems]
+    found = Grader(study.domain, held, study.tokenizer, EXACT).grade(study.traces[:2], "s")
+    assert all(one.measure.startswith("held_out_size_s_") for one in found.seen)
 
 
 def test_a_rate_is_over_observations_and_its_interval_over_problems() -> None:
@@ -14,20 +95,22 @@ def test_a_rate_is_over_observations_and_its_interval_over_problems() -> None:
     assert row["n"] == 5
 
 
-def test_a_wrong_sum_is_one_invalid_sentence_and_the_truth_stays() -> None:
-    text: str = "Start at 0 . Try 4 on 0 . Left 2 3 . Total 5 . Compare 5 with 5 . Found 5 ."
-    readings = Replay((4, 2, 3), 5).read([*text.split()])
-    found = observe_trace("p", readings, finished=True)
-    values = {
-        name: [o.value for o in found if o.measure == name] for name in {o.measure for o in found}
-    }
-    assert values["valid_sum_rate"] == [False]
-    assert values["wrong_total_rate"] == [True]
-    assert values["solve_rate"] == [False]
-    assert values["parsed_trace_rate"] == [True]
-    assert values["valid_number_rate"] == [True]
+def test_the_stage_writes_measures_and_a_grade_for_each_trace(tmp_path) -> None:
+    study = write_study(9)
+    workspace = write_workspace(tmp_path, study, PAIR)
+    grade.main(["--root", str(tmp_path)])
+    folder = workspace.results("grade")
+    rows = {row["measure"]: row for row in artifacts.read_json(folder / "measures.json")}
+    assert {"sampled_solve_rate", "greedy_valid_sentence_rate", "base_report_accuracy"} <= set(rows)
+    assert rows["policy_act_rate_dead"]["value"] == 0.6
+    assert rows["policy_act_rate_dead"]["low"] is None
+    for name in ("sampled", "greedy"):
+        grades = read_grades(folder / f"{name}.jsonl")
+        assert [one.trace_id for one in grades] == [one.trace_id for one in study.traces]
+        solved = [one.outcome == "right" for one in grades]
+        assert np.mean(solved) == pytest.approx(rows[f"{name}_solve_rate"]["value"])
 
 
-def test_no_reports_at_all_are_refused() -> None:
-    with pytest.raises(ValueError, match="n_reports"):
+def test_no_questions_at_all_are_refused() -> None:
+    with pytest.raises(ValueError, match="n_questions"):
         Params(0, 1, 1, "cpu")

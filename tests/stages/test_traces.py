@@ -1,13 +1,23 @@
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+from project import ROOT
 from tiny_models import save_model
+from tiny_study import PAIR, write_study, write_workspace
 
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
-from backtracking.models.portions import Portions
-from backtracking.records.traces import Problem
-from backtracking.stages.traces import Params, run
+from backtracking.records import traces
+from backtracking.records.traces import Problem, Trace
+from backtracking.runtime.workspace import Workspace
+from backtracking.stages import traces as stage
+from backtracking.stages.traces import Params, Result, run
+from lifeboat.stage.units import Units
 
 PARAMS = Params(2, 1.0, 12, 4, 2, 0, 1, "cpu", "float32")
 PROBLEMS = [
@@ -22,10 +32,21 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return loading.load(save_model(tmp_path_factory.mktemp("model")))
 
 
+def write(loaded: LoadedModel, root: Path, params: Params = PARAMS) -> Result:
+    """What the model writes, with the store of a project."""
+    prompts = [loaded.tokenizer(problem.prompt).input_ids for problem in PROBLEMS]
+    return run(params, loaded, PROBLEMS, prompts, Units(root, ("backtracking",)))
+
+
+def units_of(root: Path) -> set[str]:
+    """The units of traces."""
+    return {path.name for path in (root / ".cache/store/data/interim/traces").glob("[0-9a-f]*")}
+
+
 def test_every_rollout_is_kept_with_its_ids_reason_and_settings(
     loaded: LoadedModel, tmp_path: Path
 ) -> None:
-    result = run(PARAMS, loaded, PROBLEMS, Portions(tmp_path, 1))
+    result = write(loaded, tmp_path)
     assert [trace.trace_id for trace in result.sampled] == [
         f"p{n}/{sample}" for n in range(3) for sample in range(2)
     ]
@@ -43,7 +64,7 @@ def test_every_rollout_is_kept_with_its_ids_reason_and_settings(
 def test_counts_of_endings_are_those_of_all_sampled_traces(
     loaded: LoadedModel, tmp_path: Path
 ) -> None:
-    metrics = run(PARAMS, loaded, PROBLEMS, Portions(tmp_path, 1)).metrics
+    metrics = write(loaded, tmp_path).metrics
     assert metrics["n_stop"] + metrics["n_length"] + metrics["n_empty"] == 6
     assert metrics["batch_check_n"] == 2
     assert metrics["batch_check_different"] == 0
@@ -52,11 +73,77 @@ def test_counts_of_endings_are_those_of_all_sampled_traces(
 def test_samples_of_a_problem_differ_and_a_second_run_repeats_them(
     loaded: LoadedModel, tmp_path: Path
 ) -> None:
-    first, second = (
-        run(PARAMS, loaded, PROBLEMS, Portions(tmp_path / turn, 1)).sampled for turn in "ab"
-    )
+    first, second = (write(loaded, tmp_path / turn).sampled for turn in "ab")
     assert first == second
     assert any(a.token_ids != b.token_ids for a, b in zip(first[::2], first[1::2], strict=True))
+
+
+def test_a_batch_is_a_unit_and_is_found_again_unless_what_it_depends_on_changes(
+    loaded: LoadedModel, tmp_path: Path
+) -> None:
+    first = write(loaded, tmp_path)
+    kept = units_of(tmp_path)
+    assert len(kept) == 4  # two batches of samples, one of greedy traces, one check
+    assert write(loaded, tmp_path) == first
+    assert units_of(tmp_path) == kept
+    other = Params(2, 1.0, 12, 4, 2, 0, 2, "cpu", "float32")
+    write(loaded, tmp_path, other)
+    assert len(units_of(tmp_path)) == 8
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_ended_in_the_middle_it_goes_on_from_the_batch_in_hand(
+    tmp_path: Path, how: signal.Signals
+) -> None:
+    overlay = {"traces": {"batch_size": 2, "n_samples": 6, "max_new_tokens": 200}}
+    study = write_study(12)
+    whole = write_workspace(tmp_path / "whole", study, PAIR, overlay=overlay)
+    stage.main(["--root", str(whole.root)])
+    ended = write_workspace(tmp_path / "ended", study, PAIR, overlay=overlay)
+    (ended.traces / "traces.jsonl").write_text("")
+    command = [sys.executable, "-m", "backtracking.stages.traces", "--root", str(ended.root)]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 120
+    while len(units_of(ended.root)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(how)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == (75 if how == signal.SIGTERM else -how), said
+    kept = units_of(ended.root)
+    assert 3 <= len(kept) < len(units_of(whole.root))
+    assert (ended.traces / "traces.jsonl").read_text() == ""
+    stage.main(["--root", str(ended.root)])
+    assert units_of(ended.root) == units_of(whole.root) > kept
+    for name in ("traces.jsonl", "greedy.jsonl", "metrics.json"):
+        assert (ended.traces / name).read_bytes() == (whole.traces / name).read_bytes()
+
+
+def test_traces_that_come_with_their_problems_are_taken_and_only_the_others_are_written(
+    tmp_path: Path,
+) -> None:
+    workspace = Workspace(tmp_path)
+    study = write_study(3)
+    write_workspace(tmp_path, study, PAIR)
+    text = workspace.params.read_text()
+    text = text.replace("name: organism", "name: mute").replace("data/raw/.gitkeep", "lines.jsonl")
+    workspace.params.write_text(text)
+    lines = [
+        '{"problem_id": "a", "split": "train", "prompt": "Start at 0 .", "text": "Total 3 ."}',
+        '{"problem_id": "a", "split": "train", "prompt": "Start at 0 .", "text": "Total 4 ."}',
+        '{"problem_id": "b", "split": "dev", "prompt": "Start at 0 ."}',
+        '{"problem_id": "c", "split": "test", "prompt": "Found", "text": "Total 3 ."}',
+    ]
+    (tmp_path / "lines.jsonl").write_text("\n".join(lines) + "\n")
+    from backtracking.stages import problems
+
+    problems.main(["--root", str(tmp_path)])
+    stage.main(["--root", str(tmp_path)])
+    sampled = traces.read(Trace, workspace.traces / "traces.jsonl")
+    assert [one.trace_id for one in sampled] == ["a/0", "a/1", "c/0", "b/0", "b/1"]
+    assert [one.text for one in sampled[:3]] == ["Total 3.", "Total 4.", "Total 3."]
+    greedy = traces.read(Trace, workspace.traces / "greedy.jsonl")
+    assert [one.trace_id for one in greedy] == ["b/0"]
 
 
 def test_temperature_zero_for_sampled_rollouts_is_refused() -> None:
@@ -65,7 +152,6 @@ def test_temperature_zero_for_sampled_rollouts_is_refused() -> None:
 
 
 def test_a_broken_trace_file_is_named_with_its_line(tmp_path: Path) -> None:
-    from backtracking.records import traces
     from lifeboat.stage.errors import UserError
 
     path = tmp_path / "traces.jsonl"

@@ -1,4 +1,4 @@
-"""Models are trained by their recipes, taken up after a kill, or taken from elsewhere as they are."""
+"""Models are trained by their recipes, taken up after a kill, or taken from elsewhere."""
 
 import os
 import shutil

@@ -53,7 +53,8 @@ def use(root: Path, name: str) -> list[Item]:
         told = [Item(f"params.yaml has every value of configs/{name}.yaml already.")]
     else:
         artifacts.write_text(path, after)
-        cure = "See it with `git diff params.yaml`; undo it with `git checkout params.yaml`."
+        cure = "See it with `git diff params.yaml`; undo it with `git checkout params.yaml`"
+        cure += ", and `backtracking profile tidy` where it had added models."
         fact = f"{len(changed)} values of configs/{name}.yaml went into params.yaml: "
         told = [Item(f"{fact}{_list(changed)}.", "ok", cure)]
     return told + put_away(root)
