@@ -54,7 +54,8 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("AWS_", "WANDB_", "HF_", "GIT_", "DVC_", "XDG_")):
             monkeypatch.delenv(name)
-    for name, value in _settings(tmp_path / "home").items():
+    # Beside the test's own folder, of which it may expect that nothing else is in it.
+    for name, value in _settings(tmp_path.with_name(f"{tmp_path.name}.home")).items():
         monkeypatch.setenv(name, value)
 
 
