@@ -27,6 +27,12 @@ stages:
       - results/sum
 """
 CONFIG = '[core]\n    check_update = false\n[cache]\n    type = "hardlink,symlink"\n'
+CONTRACT = """\
+[tool.lifeboat]
+products = ["results/", "figures/"]
+order = ["results/", "models/", "data/processed/", "data/raw/"]
+snapshot = ["params.yaml", "results/summary.json", "results/claims.json"]
+"""
 IGNORED = "/data/*/*\n!/data/*/*.dvc\n/results/*/\n/logs/\n/.cache/\n.env\n"
 
 
@@ -75,6 +81,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _run(root, *dvc, "init", "--quiet")
         (root / ".dvc" / "config").write_text(CONFIG)
         (root / "dvc.yaml").write_text(DVC_YAML)
+        (root / "pyproject.toml").write_text(CONTRACT)
         (root / "params.yaml").write_text("seed: 1  # of everything\n")
         (root / ".gitignore").write_text(IGNORED)
         _run(root, *dvc, "repro", "--quiet")
@@ -107,6 +114,7 @@ def repository(tmp_path: Path) -> Path:
     root.mkdir()
     _run(root, "git", "init", "--quiet")
     (root / "code.py").write_text("x = 1\n")
+    (root / "pyproject.toml").write_text(CONTRACT)
     (root / ".gitignore").write_text(IGNORED)
     _run(root, "git", "add", "--all")
     _run(root, "git", "commit", "--quiet", "--message", "Start")
