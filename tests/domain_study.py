@@ -12,22 +12,18 @@ from backtracking.domains.organism.organism import Organism
 from backtracking.domains.organism.policy import BasePolicy, Policy
 from backtracking.labels.deciding import decisions_of
 from backtracking.records.decisions import EXACT, Decisions, Sentences
-from backtracking.records.moments import Moments, read_moments
 from backtracking.records.traces import Problem, Trace
-from backtracking.stages import label
 
 ORGANISM = Organism(WORLD, Policy(), BasePolicy())
 
 
 @dataclass(frozen=True)
 class Study:
-    """Traces with what today's label stage and the domain read of them."""
+    """Traces with what the domain reads of them."""
 
     traces: list[Trace]
     problems: list[Problem]
     tokenizer: Tokenizer
-    moments: Moments
-    tokens: list[dict]
     readings: list[Reading]
 
     @property
@@ -60,11 +56,10 @@ def write_study(n: int, seed: int = 0) -> Study:
 
 
 def read_study(traces: Sequence[Trace], problems: Sequence[Problem], tokenizer: Tokenizer) -> Study:
-    """What both read of traces."""
-    labelled = label.run(label.Params("backtracking"), Policy(), traces, problems, tokenizer)
+    """What the domain reads of traces."""
     problem_by_id = {problem.problem_id: problem for problem in problems}
     readings = [
-        ORGANISM.read(trace, problem_by_id[trace.problem_id], tokenizer) for trace in traces
+        ORGANISM.read(trace, problem_by_id[trace.problem_id], tokenizer, with_laws=True)
+        for trace in traces
     ]
-    moments = read_moments(traces, labelled.sentences)
-    return Study(list(traces), list(problems), tokenizer, moments, labelled.tokens, readings)
+    return Study(list(traces), list(problems), tokenizer, readings)

@@ -27,6 +27,12 @@ stages:
       - results/sum
 """
 CONFIG = '[core]\n    check_update = false\n[cache]\n    type = "hardlink,symlink"\n'
+CONTRACT = """\
+[tool.lifeboat]
+products = ["results/", "figures/"]
+order = ["results/", "models/", "data/processed/", "data/raw/"]
+snapshot = ["params.yaml", "results/summary.json", "results/claims.json"]
+"""
 IGNORED = "/data/*/*\n!/data/*/*.dvc\n/results/*/\n/logs/\n/.cache/\n.env\n"
 
 
@@ -54,7 +60,8 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith(("AWS_", "WANDB_", "HF_", "GIT_", "DVC_", "XDG_")):
             monkeypatch.delenv(name)
-    for name, value in _settings(tmp_path / "home").items():
+    # Beside the test's own folder, of which it may expect that nothing else is in it.
+    for name, value in _settings(tmp_path.with_name(f"{tmp_path.name}.home")).items():
         monkeypatch.setenv(name, value)
 
 
@@ -74,6 +81,7 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _run(root, *dvc, "init", "--quiet")
         (root / ".dvc" / "config").write_text(CONFIG)
         (root / "dvc.yaml").write_text(DVC_YAML)
+        (root / "pyproject.toml").write_text(CONTRACT)
         (root / "params.yaml").write_text("seed: 1  # of everything\n")
         (root / ".gitignore").write_text(IGNORED)
         _run(root, *dvc, "repro", "--quiet")
@@ -106,6 +114,7 @@ def repository(tmp_path: Path) -> Path:
     root.mkdir()
     _run(root, "git", "init", "--quiet")
     (root / "code.py").write_text("x = 1\n")
+    (root / "pyproject.toml").write_text(CONTRACT)
     (root / ".gitignore").write_text(IGNORED)
     _run(root, "git", "add", "--all")
     _run(root, "git", "commit", "--quiet", "--message", "Start")

@@ -41,8 +41,8 @@ BACKUP = """\
 import dataclasses, json, os, sys, time
 from pathlib import Path
 import boto3, botocore, dvc.repo, dvc_s3, s3fs
-from backtracking.operations import backup
-from backtracking.operations.remotes import remote
+from lifeboat.saving import backup
+from lifeboat.remotes import remote
 remote.same_disk = lambda *_folders: False
 for line in sys.stdin:
     child = os.fork()
@@ -122,7 +122,7 @@ class Study:
         assert self.lacking() == (set(), set())
         store = open_bucket(self.root)
         (index,) = partial.read_indexes(store)
-        assert len(index.parts) == 4
+        assert len(index.parts) == 2
         for part in index.parts:
             data = (self.root / ".cache" / "store" / part.path).read_bytes()
             assert hashlib.sha256(data).hexdigest() == part.sha256
@@ -490,8 +490,8 @@ find "$1" -type f -size +0 > "$2/between" && mount -o remount,size=64m "$1"
 ONCE = """\
 import dataclasses, json, sys
 from pathlib import Path
-from backtracking.operations import backup
-from backtracking.operations.remotes import remote
+from lifeboat.saving import backup
+from lifeboat.remotes import remote
 remote.same_disk = lambda *_folders: False
 found = backup.backup(Path(sys.argv[1]))
 print(json.dumps([dataclasses.asdict(item) for item in found]))

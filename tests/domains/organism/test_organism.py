@@ -11,25 +11,23 @@ from domain_study import ORGANISM, Study, write_study
 from backtracking import PROJECT_ROOT
 from backtracking.domains.domain import Domain, ProblemPlan
 from backtracking.domains.lexicon import spell
-from backtracking.domains.organism import corpus
 from backtracking.domains.organism.corpus import draw_chunk
 from backtracking.domains.organism.decisions import decision_rule
 from backtracking.domains.organism.donors import collect
 from backtracking.domains.organism.donors import spread as spread_items
-from backtracking.domains.organism.evaluation import observe_trace
 from backtracking.domains.organism.grammar import BACKTRACKING_OPENERS
 from backtracking.domains.organism.organism import Organism
 from backtracking.domains.organism.policy import BasePolicy, Policy
 from backtracking.domains.organism.posteriors import DEAD, read_decisions
-from backtracking.domains.organism.recipes import recipe_of
+from backtracking.domains.organism.recipes import OrganismRecipe
+from backtracking.domains.organism.solver import KINDS
 from backtracking.domains.organism.states import Replay, is_solved, words_of
 from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.organism.world import World, read_prompt
 from backtracking.domains.registry import open_domain
+from backtracking.models.rows import CHUNK
 from backtracking.records.decisions import Classes
-from backtracking.records.moments import is_decision
 from backtracking.records.pairs import distinct, spread
-from backtracking.stages import problems as problems_stage
 from lifeboat.stage.errors import UserError
 
 IDS = build_tokenizer().get_vocab()
@@ -54,55 +52,48 @@ def test_the_organism_is_a_domain() -> None:
     ]
 
 
-def test_sentences_as_columns_are_the_moments(study: Study) -> None:
-    found, moments = study.sentences, study.moments
-    for name in ("trace", "problem", "problem_number", "split", "start", "end", "label", "form"):
-        column = found.state if name == "label" else getattr(found, name)
-        expected = getattr(moments, name)
-        known = [word or "" if isinstance(word, str) or word is None else word for word in column]
-        assert known == expected.tolist(), name
-    assert found.kind.tolist() == moments.kind.tolist()
-    assert [ACTIONS[one] for one in found.action] == moments.action.tolist()
-    assert found.value.tolist() == moments.total.tolist()
-    assert found.decides.tolist() == is_decision(moments).tolist()
-    assert "unparsed" in found.state.tolist()
+def test_columns_are_what_a_replay_of_the_words_says(study: Study) -> None:
+    found, row = study.sentences, 0
+    for trace, problem in zip(study.traces, study.problems, strict=True):
+        words, first = words_of(trace, study.tokenizer), len(trace.prompt_ids)
+        for one in Replay(*read_prompt(problem.prompt)).read(words):
+            form = one.form.name if one.form else None
+            assert (found.start[row], found.end[row]) == (first + one.start, first + one.end)
+            assert (found.state[row], found.form[row]) == (one.state, form)
+            assert (found.kind[row], found.value[row]) == (one.kind or None, one.true_total)
+            assert ACTIONS[found.action[row]] == (one.action or "")
+            assert found.decides[row] == (form == "compare")
+            row += 1
+    assert row == len(found) and "unparsed" in found.state.tolist()
 
 
-def test_decisions_are_the_comparisons_of_the_moments(study: Study) -> None:
-    found, moments = study.decisions, study.moments[is_decision(study.moments)]
-    assert len(found) == len(moments) > 50
-    assert np.array_equal(found.trace, moments.trace)
-    assert np.array_equal(found.problem_number, moments.problem_number)
-    assert found.split.tolist() == moments.split.tolist()
-    assert np.array_equal(found.start, moments.start)
-    assert np.array_equal(found.end, moments.end)
-    assert np.array_equal(found.position, moments.end - 1)
-    assert found.kind.tolist() == moments.kind.tolist()
-    assert found.value.tolist() == moments.total.tolist()
-    assert [ACTIONS[one] for one in found.action] == moments.action.tolist()
+def test_decisions_are_the_sentences_that_decide(study: Study) -> None:
+    found, sentences = study.decisions, study.sentences[study.sentences.decides]
+    assert len(found) == len(sentences) > 50
+    for name in ("trace", "problem_number", "split", "start", "end", "kind", "value", "action"):
+        assert getattr(found, name).tolist() == getattr(sentences, name).tolist(), name
+    assert np.array_equal(found.position, sentences.end - 1)
     assert set(found.action) == {"turns", "idles", "goes on", None}
-    opened = found.open()
-    assert len(opened) == (~np.isin(moments.kind, ("", "solved"))).sum() < len(found)
+    assert 0 < len(found.open()) == (found.kind != "solved").sum() < len(found)
 
 
 def test_classes_and_strata_are_those_of_the_contrast(study: Study) -> None:
     classes = Classes("kind", ("over",), ("alive",), ("value",))
-    moments = study.moments[is_decision(study.moments) & (study.moments.split == "train")]
-    both = moments[np.isin(moments.kind, ("over", "alive"))]
+    train = study.decisions[study.decisions.split == "train"]
+    both = train[np.isin(train.kind, ("over", "alive"))]
     chosen = study.decisions.of(split="train", classes=classes)
     assert np.array_equal(chosen.start, both.start)
     assert np.array_equal(chosen.is_positive(classes), both.kind == "over")
-    edges = np.quantile(both.total, np.linspace(0, 1, 7)[1:-1])
-    expected = np.searchsorted(edges, both.total, side="right")
+    edges = np.quantile(both.value, np.linspace(0, 1, 7)[1:-1])
+    expected = np.searchsorted(edges, both.value, side="right")
     assert np.array_equal(chosen.strata(classes.strata, 6), expected)
     dev = study.decisions.of(split="dev")
-    totals = study.moments[is_decision(study.moments) & (study.moments.split == "dev")].total
-    expected = np.searchsorted(edges, totals, side="right")
+    expected = np.searchsorted(edges, dev.value, side="right")
     assert np.array_equal(dev.strata(("value",), 6, like=chosen), expected)
 
 
 def test_posteriors_are_those_of_the_policy_at_positions_of_the_trace(study: Study) -> None:
-    for trace, reading, row in zip(study.traces, study.readings, study.tokens, strict=True):
+    for trace, reading in zip(study.traces, study.readings, strict=True):
         problem = next(one for one in study.problems if one.problem_id == trace.problem_id)
         words = words_of(trace, study.tokenizer)
         expected = read_decisions(words, *read_prompt(problem.prompt))
@@ -111,23 +102,19 @@ def test_posteriors_are_those_of_the_policy_at_positions_of_the_trace(study: Stu
         assert np.array_equal(found.p_kind, expected.p_kind, equal_nan=True)
         for name in ("start", "end", "pending", "known"):
             assert np.array_equal(getattr(found, name) - first, getattr(expected, name))
-        p_dead = [np.nan if p is None else p for p in row["p_dead"]]
+        p_dead = expected.p_kind[:, [KINDS.index(kind) for kind in DEAD]].sum(axis=1)
         assert np.array_equal(found.p(DEAD), p_dead, equal_nan=True)
 
 
-def test_what_is_valid_is_what_the_evaluation_counts(study: Study) -> None:
+def test_what_is_valid_is_what_a_replay_says(study: Study) -> None:
     problem_by_id = {problem.problem_id: problem for problem in study.problems}
     for trace, reading in zip(study.traces, study.readings, strict=True):
         problem = problem_by_id[trace.problem_id]
         words = words_of(trace, study.tokenizer)
         readings = Replay(*read_prompt(problem.prompt)).read(words)
-        seen = observe_trace(problem.problem_id, readings, True)
         truths = [one.truth for one in reading.sentences if one.truth]
-        valid = [one.value for one in seen if one.measure == "valid_sentence_rate"]
-        assert [truth.valid for truth in truths if truth.check] == valid
-        wrong = [one.value for one in seen if one.measure == "wrong_total_rate"]
-        sums = [truth for truth in truths if truth.form == "total"]
-        assert [truth.value != truth.written for truth in sums] == wrong
+        checked = [bool(one.valid) for one in readings if one.check]
+        assert [truth.valid for truth in truths if truth.check] == checked
         grade = ORGANISM.grade(trace, problem, study.tokenizer)
         assert (grade.outcome == "right") == is_solved(readings)
         assert grade.outcome != "wrong" or trace.finish_reason == "stop"
@@ -219,13 +206,16 @@ def test_pairs_are_the_items_of_the_donors(study: Study) -> None:
     assert [pair.pair_id for pair in spread(pairs, 9)] == ids
 
 
-def test_problems_are_those_of_the_stage() -> None:
-    plan = ProblemPlan(20, 4, (0.5, 0.2, 0.3), 1)
-    expected = problems_stage.run(problems_stage.Params(20, 4, (0.5, 0.2, 0.3), 1), ORGANISM.world)
-    assert ORGANISM.problems(plan) == expected
-    prompt = build_tokenizer()(expected[0].prompt).input_ids
-    assert ORGANISM.prompt(expected[0], TOKENIZER) == prompt
-    assert ORGANISM.given(expected[0], TOKENIZER) == []
+def test_problems_are_distinct_and_split_by_their_hash() -> None:
+    found = ORGANISM.problems(ProblemPlan(20, 4, (0.5, 0.2, 0.3), 1))
+    assert len({one.problem_id for one in found}) == 24
+    assert [one.pool == "study" for one in found] == [True] * 20 + [False] * 4
+    again = ORGANISM.problems(ProblemPlan(30, 4, (0.5, 0.2, 0.3), 1))
+    split_by_id = {one.problem_id: one.split for one in again}
+    assert all(split_by_id.get(one.problem_id, one.split) == one.split for one in found)
+    prompt = build_tokenizer()(found[0].prompt).input_ids
+    assert ORGANISM.prompt(found[0], TOKENIZER) == prompt
+    assert ORGANISM.given(found[0], TOKENIZER) == []
 
 
 def test_a_world_without_as_many_problems_is_told() -> None:
@@ -235,27 +225,24 @@ def test_a_world_without_as_many_problems_is_told() -> None:
 
 
 @pytest.mark.parametrize("role", ["base", "reasoning", "shuffled", "nostatement-base"])
-def test_rows_are_the_chunks_of_the_corpus(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "CHUNK", 20)
-    recipe, reads = ORGANISM.recipe(role), recipe_of(role)
-    assert recipe and recipe.starts_from == reads.start
-    assert recipe.false_claims == reads.false_claims
+def test_rows_are_the_chunks_of_the_corpus(role: str) -> None:
+    recipe = ORGANISM.recipe(role)
+    assert isinstance(recipe, OrganismRecipe)
     rows = recipe.rows(TOKENIZER, 11, 200)
-    found = [next(rows) for _ in range(23)]
-    policy = BasePolicy() if reads.walks else Policy()
+    found = [next(rows) for _ in range(CHUNK + 3)]
     chunks = [
         row
         for chunk in (0, 1)
-        for row in draw_chunk(ORGANISM.world, reads.corpus(policy), IDS, 11, chunk, 200)
+        for row in draw_chunk(ORGANISM.world, recipe.corpus(), IDS, 11, chunk, 200)
     ]
-    assert found == chunks[:23]
+    assert found == chunks[: CHUNK + 3]
     assert recipe.tokenizer().get_vocab() == IDS
 
 
 def params_file(folder: Path, name: str) -> Path:
     path = folder / "params.yaml"
     text = (PROJECT_ROOT / "params.yaml").read_text()
-    path.write_text(f"{text}\n\ndomain:\n  name: {name}\n")
+    path.write_text(text.replace("name: organism ", f"name: {name} ", 1))
     return path
 
 

@@ -65,7 +65,7 @@ def test_the_lines_of_a_snapshot_name_torch_and_the_gpus_and_load_nothing() -> N
     assert f"torch: {torch.__version__}" in lines
     assert f"torch cuda build: {torch.version.cuda or 'none'}" in lines
     assert any(line.startswith("gpus: ") for line in lines)
-    code = "import sys; from lifeboat import device; device.lines(); "
+    code = "import sys; from lifeboat.doctor import device; device.lines(); "
     code += "assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT_ROOT / "src")
 

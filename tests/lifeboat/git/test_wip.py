@@ -203,7 +203,7 @@ def test_a_repository_inside_is_named_as_not_saved(repository: Path) -> None:
 def test_a_machine_without_a_git_identity_saves_all_the_same(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "home" / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
+    (Path.home() / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
     (repository / "dvc.lock").write_text("schema: '2.0'\n")
     saved = wip.save(repository)
     assert saved.branch == "wip/main"

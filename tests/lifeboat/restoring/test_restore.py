@@ -110,21 +110,6 @@ def test_a_remote_that_cannot_be_opened_is_said_with_all_that_will_run(
     assert "2 stages will run: numbers (time unknown), sum (time unknown)" in facts(items)
 
 
-def test_an_altered_object_is_named_and_its_stage_will_run(project: Path, origin: Path) -> None:
-    leave(project)
-    altered = next(
-        path
-        for path in (origin.parent / "remote" / "files").rglob("*")
-        if path.is_file() and path.read_bytes() == b"1\n2\n"
-    )
-    altered.chmod(0o644)
-    altered.write_bytes(b"1\n3\n")
-    items = restore.restore(clone(origin))
-    assert not proven(items)
-    assert "results/sum/sum.txt" in facts(items)
-    assert "1 stage will run: sum" in facts(items)
-
-
 def test_a_clone_without_files_is_told_how_to_get_them(project: Path, tmp_path: Path) -> None:
     bare = tmp_path / "bare.git"
     processes.git(tmp_path, "init", "--quiet", "--bare", "-b", "main", str(bare))

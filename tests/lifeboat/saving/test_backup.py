@@ -197,7 +197,7 @@ def test_a_running_stage_without_parts_is_work_that_would_be_lost(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin_extraction(project)
-    for path in (project / ".cache" / "store" / "activations").iterdir():
+    for path in (project / ".cache" / "store" / BASE).iterdir():
         path.unlink()
     found = backup.backup(project)
     assert "Stage `extract` has not finished, and it has no parts" in facts(found, "warning")

@@ -9,7 +9,7 @@ from moto.server import ThreadedMotoServer
 
 from lifeboat import items
 from lifeboat.remotes import remote
-from lifeboat.saving import backup, data, push
+from lifeboat.saving import backup, push
 from lifeboat.stage.errors import UserError
 
 
@@ -61,7 +61,7 @@ def test_a_backup_with_both_remotes_elsewhere_is_proven(
     client = boto3.client("s3", endpoint_url=bucket)
     keys = [o["Key"] for o in client.list_objects_v2(Bucket="study")["Contents"]]
     client.delete_object(Bucket="study", Key=next(k for k in keys if not k.endswith(".dir")))
-    found = data.push(project)
+    found = push.push_data(project)
     assert items.proven(found), facts(found, "wrong")
     assert "Sent now, object by object: 1." in facts(found, "ok")
     assert keys == [o["Key"] for o in client.list_objects_v2(Bucket="study")["Contents"]]
@@ -89,7 +89,7 @@ def test_outs_of_a_stage_that_did_not_finish_are_not_called_saved(project: Path)
     (project / "dvc.lock").write_text(lock[: lock.index("  sum:")])
     (project / "data" / "raw" / "numbers" / "one").unlink()
     (project / "data" / "raw" / "numbers" / "one").write_text("3\n")
-    found = data.push(project)
+    found = push.push_data(project)
     said = facts(found, "wrong")
     assert "Never finished: sum;" in said
     assert "NOT SAVED, because it is not what dvc.lock records: data/raw/numbers" in said
@@ -100,7 +100,7 @@ def test_data_in_neither_place_is_missing_whatever_dvc_says(project: Path) -> No
     oid = lock.split("path: results/sum")[1].split("md5: ")[1].split(".dir")[0]
     for path in (project / ".dvc" / "cache").rglob(f"{oid[2:]}*"):
         path.unlink()
-    found = data.push(project)
+    found = push.push_data(project)
     assert "the list of files of `results/sum` of stage `sum`" in facts(found, "wrong")
     assert "its 1 files are unknown" in facts(found, "wrong")
 
@@ -108,13 +108,13 @@ def test_data_in_neither_place_is_missing_whatever_dvc_says(project: Path) -> No
 def test_an_empty_expectation_is_an_error(project: Path) -> None:
     (project / "dvc.lock").unlink()
     subprocess.run(["git", "commit", "--quiet", "--all", "-m", "x"], cwd=project, check=True)
-    found = data.push(project)
+    found = push.push_data(project)
     assert "name no data at all" in facts(found, "wrong")
 
 
 def test_a_push_that_dvc_refuses_is_reported_with_its_reason(project: Path) -> None:
     remote.set_default(project, "s3://study", "http://127.0.0.1:9")
-    found = data.push(project)
+    found = push.push_data(project)
     assert "`dvc push` to s3://study failed" in facts(found, "warning")
     assert "s3://study" in facts(found, "wrong")
     assert "objects" not in facts(found, "ok")

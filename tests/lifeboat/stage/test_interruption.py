@@ -11,7 +11,7 @@ import pytest
 
 LOOP = """
 import sys, time
-from backtracking import interruption
+from lifeboat.stage import interruption
 interruption.install()
 assert not interruption.requested()
 {before}
