@@ -114,7 +114,6 @@ def repository(tmp_path: Path) -> Path:
     root.mkdir()
     _run(root, "git", "init", "--quiet")
     (root / "code.py").write_text("x = 1\n")
-    (root / "pyproject.toml").write_text(CONTRACT)
     (root / ".gitignore").write_text(IGNORED)
     _run(root, "git", "add", "--all")
     _run(root, "git", "commit", "--quiet", "--message", "Start")
