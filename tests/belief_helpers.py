@@ -7,15 +7,24 @@ import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
 from written import Written, write
 
+from backtracking.belief.readouts import Words
+from backtracking.belief.readouts import words_of as read_words
+from backtracking.domains.domain import Reading
+from backtracking.domains.lexicon import spell
 from backtracking.domains.organism.donors import Item, collect
-from backtracking.domains.organism.policy import Policy, write_prompt
+from backtracking.domains.organism.organism import Organism
+from backtracking.domains.organism.policy import BasePolicy, Policy, write_prompt
 from backtracking.domains.organism.tokenizer import build_tokenizer
-from backtracking.domains.organism.world import World
+from backtracking.domains.organism.world import World, make_problem
+from backtracking.records.pairs import MinimalPair, distinct
 from backtracking.records.traces import Trace
 
+TOKENIZER = build_tokenizer().backend_tokenizer
 ID_BY_WORD = build_tokenizer().get_vocab()
 WORD_BY_ID = {number: word for word, number in ID_BY_WORD.items()}
 WORLD = World((4, 5), 6, 12, 2, 0.2, 0.05)
+DOMAIN = Organism(WORLD, Policy(), BasePolicy())
+TOKENS = spell(DOMAIN.lexicon, TOKENIZER, DOMAIN.pattern(TOKENIZER), DOMAIN.turning(TOKENIZER))
 N_LAYERS, D_MODEL = 3, 16
 
 
@@ -41,6 +50,25 @@ def make_traces(n: int, split: str = "test", seed: int = 0) -> list[Trace]:
 def make_items(n: int, split: str = "test", seed: int = 0) -> list[Item]:
     """The items of n traces."""
     return collect(make_traces(n, split, seed), ID_BY_WORD, seed)
+
+
+def make_pairs(n: int, split: str = "test", seed: int = 0) -> list[MinimalPair]:
+    """The minimal pairs of n traces."""
+    random, found = Random(f"{seed}/{split}"), []
+    for number in range(n):
+        written = write(*WORLD.draw(random), Policy(), random)
+        trace = make_trace(written, number, split)
+        problem = make_problem(written.numbers, written.target, "study", split)
+        drawn = Random(f"{seed}/{trace.trace_id}")
+        found += DOMAIN.pairs(trace, problem, Reading([]), TOKENIZER, drawn)
+    return distinct(found)
+
+
+def make_words() -> Words:
+    """The words of the readouts."""
+    found = read_words(TOKENS)
+    assert found is not None
+    return found
 
 
 def words_of(ids: list[int]) -> list[str]:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import psutil
 from project import REPRO, call, environment, make_project, stages_run
-from safetensors import safe_open
 
 GRACE_S = 2.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -166,16 +165,17 @@ class Machine:
         return [process for process in psutil.process_iter() if works_in(process, self.root)]
 
     def checkpoints(self) -> dict[str, int]:
-        """Steps of the checkpoints in the store, by path."""
-        paths = self.store.glob("checkpoints/[!.]*")
-        return {path.relative_to(self.store).as_posix(): steps(path) for path in paths}
+        """Steps of the kept states of trainings in the store, by path."""
+        paths = self.store.glob("models/*/[!.]*")
+        found = {path.relative_to(self.store).as_posix(): steps(path) for path in paths}
+        return {path: step for path, step in found.items() if step is not None}
 
     def parts(self) -> dict[str, int]:
-        """When each checkpoint, portion and record of a shard in the store was written, by path."""
+        """When each unit and step in the store was written, by path."""
         found = {}
-        for pattern in ("checkpoints/[!.]*", "traces/[!.]*", "activations/[!.]*.json"):
-            for path in self.store.glob(pattern):
-                with contextlib.suppress(FileNotFoundError):
+        for path in self.store.glob("*/**/[!.]*"):
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file():
                     found[path.relative_to(self.store).as_posix()] = path.stat().st_mtime_ns
         return found
 
@@ -195,10 +195,10 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def steps(checkpoint: Path) -> int:
-    """Optimizer steps that a checkpoint holds."""
-    with safe_open(checkpoint, framework="pt") as file:
-        return file.get_slice("losses").get_shape()[0]
+def steps(path: Path) -> int | None:
+    """The step that a file of the store is the state of, as its name says; None for a unit."""
+    named = re.fullmatch(r"[0-9a-f]{64}\.(\d+)\.[0-9a-f]{64}\.safetensors", path.name)
+    return int(named[1]) if named else None
 
 
 def wait_until(condition: Callable[[], object], seconds: float, poll_s: float = 0.05) -> bool:

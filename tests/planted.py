@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from backtracking.transitions.recovery import plant
 from backtracking.transitions.sequences import Sequences, make_sequences
-from backtracking.transitions.simulate import Size
+from benchmarks.planted_models import Size, plant
 
 
 def drawn(planted: str, n_problems: int = 60, seed: int = 0) -> tuple[Any, Sequences]:

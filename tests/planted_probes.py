@@ -1,5 +1,6 @@
 """Decision points made up of whole cloth, with a signal planted where a test wants it."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -7,16 +8,21 @@ import numpy as np
 import torch
 
 from backtracking.activations.reader import ActivationStore
+from backtracking.probing.baselines import baseline_jobs
+from backtracking.probing.grid import grid_jobs
 from backtracking.probing.points import Anchor, DecisionPoints
-from backtracking.probing.probes import TARGETS, Task
-from backtracking.records.moments import Moments
+from backtracking.probing.probes import Fitting, Probes, Series
+from backtracking.probing.targets import ACTION, Task
+from backtracking.records.decisions import Decision, Decisions, Kind, Truth
+from backtracking.records.traces import Trace
 from backtracking.statistics.bootstrap import Bootstrap
 
-WINDOW = (-3, 4)
+WINDOW = (-7, 0)
 D_MODEL = 8
 START = 20
 BOOTSTRAP = Bootstrap(200, 0.95, 1)
 D_VOCAB = 12
+KINDS = (Kind("over", "dead", True), Kind("alive", "live", False))
 
 
 @dataclass(frozen=True)
@@ -54,28 +60,33 @@ def plant_points(
     position = rng.integers(START, 3 * START, n)
     log_odds = by_position * (position - 2 * START) / START
     is_positive = rng.random(n) < 1 / (1 + np.exp(-log_odds))
-    empty = np.full(n, "", dtype=object)
-    moments = Moments(
-        trace=np.arange(n), problem=np.array([f"p{k:03d}" for k in number], dtype=object),
-        problem_number=number // 3, split=split, start=position, end=position + 5,
-        label=empty, form=np.full(n, "compare", dtype=object),
-        kind=np.where(is_positive, "over", "alive").astype(object), action=empty,
-        total=np.zeros(n, dtype=np.int64),
-    )  # fmt: skip
+    kinds = np.where(is_positive, "over", "alive").tolist()
+    names = [f"p{k:03d}" for k in number]
+    traces = [
+        Trace(f"{name}/{k}", name, where, k, [], [], "", "stop", {})
+        for k, (name, where) in enumerate(zip(names, split, strict=True))
+    ]
+    records = [
+        Decision(
+            one.trace_id, one.problem_id, one.split, 0, end - 4, end, "deduction", None,
+            Truth(kind=kind),
+        )
+        for one, end, kind in zip(traces, position.tolist(), kinds, strict=True)
+    ]  # fmt: skip
     offsets = np.arange(WINDOW[0], WINDOW[1] + 1)
     shape = (len(offsets), n)
     anchor = Anchor(
-        name="comparison", position=position, offsets=offsets, last=4,
+        name="decision", position=position, offsets=offsets, last=0,
         present=np.ones(shape, dtype=bool),
-        posterior_by_target={target: np.full(shape, posterior) for target in TARGETS},
+        posterior_by_target={one: np.full(shape, posterior) for one in ("over", ACTION)},
     )  # fmt: skip
     points = DecisionPoints(
-        moments=moments,
+        decisions=Decisions.gather(records, traces, KINDS),
         tasks=(Task("over", np.arange(n), is_positive),),
         anchors=(anchor,),
         words=rng.integers(0, D_VOCAB, (n, 5)),
         history=rng.integers(0, 3, (n, 4)).astype(np.float64),
-        tokens_by_anchor={"comparison": rng.integers(0, D_VOCAB, (n, len(offsets)))},
+        tokens_by_anchor={"decision": rng.integers(0, D_VOCAB, (n, len(offsets)))},
         is_absent=rng.random(n) < 0.5,
     )
     return Planted(points, is_positive)
@@ -103,23 +114,38 @@ class PlantedStore(ActivationStore):
         values = rng.normal(size=(n_layers, n, n_offsets, D_MODEL))
         for (layer, offset), its in size.items():
             values[layer, planted.is_positive, offset - WINDOW[0], 1] += its
-        start = planted.points.moments.start
-        values[..., 2] += by_position * ((start - 2 * START) / START)[None, :, None]
-        self.start = start
+        at = planted.points.decisions.position
+        values[..., 2] += by_position * ((at - 2 * START) / START)[None, :, None]
+        self.at = at
         self.values = torch.from_numpy(values).float()
         self.manifest = {"layers": list(range(n_layers)), "d_model": D_MODEL}
 
+    @property
+    def content_key(self) -> str:
+        """Hash of the planted vectors."""
+        return hashlib.sha256(self.values.numpy().tobytes()).hexdigest()
+
     def has(self, trace: np.ndarray, position: np.ndarray) -> np.ndarray:
         """Every token of the window is stored."""
-        offset = position - self.start[trace]
+        offset = position - self.at[trace]
         return (offset >= WINDOW[0]) & (offset <= WINDOW[1])
 
     def gather(self, layer: int, trace: np.ndarray, position: np.ndarray) -> torch.Tensor:
         """The planted vectors."""
-        offset = position - self.start[trace] - WINDOW[0]
+        offset = position - self.at[trace] - WINDOW[0]
         return self.values[layer, torch.from_numpy(trace), torch.from_numpy(offset)]
 
 
 def embed() -> torch.Tensor:
     """A token embedding that knows nothing."""
     return torch.randn(D_VOCAB, D_MODEL, generator=torch.Generator().manual_seed(0))
+
+
+def fit(
+    planted: Planted, store: PlantedStore, fitting: Fitting, *, baselines: bool = True
+) -> dict[Series, Probes]:
+    """The probes of a store under the role `base`, and the baselines."""
+    jobs = grid_jobs(planted.points, {"base": store}, fitting)
+    if baselines:
+        jobs += baseline_jobs(planted.points, {"base": embed()}, fitting)
+    return {series: probes for job in jobs for series, probes in job()}

@@ -1,20 +1,22 @@
-"""Search traces as the policy writes them, with problems, sentences and splits."""
+"""Search traces as the policy writes them, with problems, splits and what the domain reads."""
 
 from dataclasses import dataclass
 from random import Random
 
 from tokenizers import Tokenizer
 
-from backtracking.domains.organism.policy import Policy, Writer
-from backtracking.domains.organism.posteriors import Decisions, read_decisions
-from backtracking.domains.organism.states import words_of
+from backtracking.domains.domain import Reading
+from backtracking.domains.organism.organism import Organism
+from backtracking.domains.organism.policy import BasePolicy, Policy, Writer
 from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.organism.world import World, make_problem
-from backtracking.records.moments import Moments, read_moments
+from backtracking.labels.deciding import decisions_of
+from backtracking.records.decisions import EXACT, Decisions, Sentences
+from backtracking.records.posteriors import Posteriors
 from backtracking.records.traces import SPLITS, Problem, Trace
-from backtracking.stages import label
 
 WORLD = World((4, 5), 6, 12, 2, 0.2, 0.05)
+ORGANISM = Organism(WORLD, Policy(), BasePolicy())
 
 
 @dataclass(frozen=True)
@@ -23,22 +25,39 @@ class Searches:
 
     Attributes:
         traces, problems, tokenizer: the traces.
-        sentences: their sentences with exact labels.
-        decisions: of each trace.
+        readings: what the domain reads in each.
     """
 
     traces: list[Trace]
     problems: list[Problem]
     tokenizer: Tokenizer
-    sentences: Moments
-    decisions: list[Decisions]
+    readings: list[Reading]
+
+    @property
+    def sentences(self) -> Sentences:
+        """Their sentences with exact labels."""
+        records = [one for reading in self.readings for one in reading.sentences]
+        return Sentences.gather(records, self.traces, ORGANISM.kinds, EXACT)
+
+    @property
+    def decisions(self) -> Decisions:
+        """Their decisions."""
+        both = zip(self.traces, self.readings, strict=True)
+        records = [d for trace, one in both for d in decisions_of(trace, one.sentences, EXACT)]
+        return Decisions.gather(records, self.traces, ORGANISM.kinds)
+
+    @property
+    def posteriors(self) -> dict[str, Posteriors]:
+        """What each prefix tells of the decision ahead, by trace."""
+        both = zip(self.traces, self.readings, strict=True)
+        return {trace.trace_id: one.posteriors for trace, one in both if one.posteriors}
 
 
 def write_searches(n: int, seed: int = 0) -> Searches:
     """Traces of n distinct problems."""
     random, wrapped = Random(seed), build_tokenizer()
-    by_word = wrapped.get_vocab()
-    found: dict[str, tuple[Trace, Problem, Decisions]] = {}
+    by_word, tokenizer = wrapped.get_vocab(), wrapped.backend_tokenizer
+    found: dict[str, tuple[Trace, Problem]] = {}
     while len(found) < n:
         numbers, target = WORLD.draw(random)
         split = SPLITS[len(found) % 3]
@@ -48,10 +67,10 @@ def write_searches(n: int, seed: int = 0) -> Searches:
         prompt = wrapped(problem.prompt).input_ids
         name = problem.problem_id
         trace = Trace(f"{name}/0", name, split, 0, prompt, ids, "", "stop", {})
-        words = words_of(trace, wrapped.backend_tokenizer)
-        found.setdefault(name, (trace, problem, read_decisions(words, numbers, target)))
-    traces, problems, decisions = (list(column) for column in zip(*found.values(), strict=True))
-    params = label.Params("backtracking")
-    result = label.run(params, Policy(), traces, problems, wrapped.backend_tokenizer)
-    sentences = read_moments(traces, result.sentences)
-    return Searches(traces, problems, wrapped.backend_tokenizer, sentences, decisions)
+        found.setdefault(name, (trace, problem))
+    traces, problems = (list(column) for column in zip(*found.values(), strict=True))
+    readings = [
+        ORGANISM.read(*one, tokenizer, with_laws=True)
+        for one in zip(traces, problems, strict=True)
+    ]
+    return Searches(traces, problems, tokenizer, readings)

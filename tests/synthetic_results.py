@@ -1,12 +1,15 @@
 """Invented findings, written by the very code that writes real ones: files with true names."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.study import Study
-from backtracking.claims.verdicts import Steered, judge_causal, judge_primary
-from backtracking.report.findings import ORGANISM
+from backtracking.claims.verdicts import judge_causal, judge_primary
+from backtracking.effects.rates import Steered
+from backtracking.records.decisions import Classes, Kind
+from backtracking.report.findings import GRADES
 from backtracking.stages import summary
 from backtracking.statistics.bootstrap import Interval
 from backtracking.statistics.effect import Effect
@@ -14,7 +17,19 @@ from lifeboat.stage import artifacts
 
 DOSES = (-1.0, 1.0)
 RANDOM = (-0.02, 0.01, 0.04)
-PLACE = {"form": "matched", "window": "4:4", "layer": 1}
+PLACE = {"form": "matched", "window": "0:0", "layer": 1}
+CLASSES = Classes("kind", ("over",), ("alive",), ("value",))
+
+
+PAIRS = {"reasoning": "base", "shuffled": "base"}
+KINDS = (Kind("over", "dead", True), Kind("doomed", "dead", False), Kind("alive", "live", True))
+
+
+def study_with(pairs: Mapping[str, str] = PAIRS, **files: Any) -> Study:
+    """A study with planted files, `/` written as `__`, steered at layer 2."""
+    named = {name.replace("__", "/"): content for name, content in files.items()}
+    chosen = {"effects/steer/selection": {"layer": 2, "window": "0:0"}}
+    return Study(pairs, CLASSES, KINDS, "Wait", chosen | named)
 
 
 def write_results(root: Path, transfers: bool = True) -> None:
@@ -53,6 +68,8 @@ def _steered(target: str, strong: bool) -> Steered:
     return Steered(
         target=target,
         direction="base",
+        live="alive",
+        dead="over",
         contrast=Interval(0.4, 0.35, 0.45, 70),
         raises=Effect(Interval(size, *ends, 70), RANDOM),
         lowers=Effect(Interval(-size, -ends[1], -ends[0], 70), RANDOM, -1),
@@ -61,12 +78,12 @@ def _steered(target: str, strong: bool) -> Steered:
 
 def _results(evidence: list[dict[str, Any]]) -> summary.Results:
     row = _interval(0.9)
-    organism = [{"measure": f"sampled_{name}"} | row for name in ("a", "b")]
-    organism += [{"measure": name} | row for _, name in ORGANISM]
+    grades = [{"measure": f"sampled_{name}"} | row for name in ("a", "b")]
+    grades += [{"measure": name} | row for _, name in GRADES]
     estimated = PLACE | {"role": "reasoning", "split_half_cosine": 0.97}
     cosines = [PLACE | {"pair": f"base-{one}", "cosine": 0.8, "raw": 0.7} | row for one in _STRONG]
     steer = {
-        "selection": {"layer": 1, "window": "4:4", "norm": 2.0},
+        "selection": {"layer": 1, "window": "0:0", "norm": 2.0},
         "evidence": evidence,
         "magnitudes": [
             {"role": "base", "norm": 2.0, "raw_difference_norms": 0.8, "mean_residual_norms": 0.3}
@@ -87,11 +104,9 @@ def _results(evidence: list[dict[str, Any]]) -> summary.Results:
     losses = {"base": [3.0, 2.0, 1.0], "reasoning": [1.5, 1.2, 1.0], "shuffled": [1.4, 1.3]}
     where = {"device": "cpu"}
     power = [{"n_problems": 20, "n_samples": 1, "n_random": 39, "minimal_effect": 0.1}]
-    files = {f"steer/{name}": rows for name, rows in steer.items()}
-    files |= {"organism/measures": organism, "directions/directions": [estimated]}
-    study = Study(
-        {"reasoning": "base", "shuffled": "base"}, files | {"directions/cosines": cosines}
-    )
+    files = {f"effects/steer/{name}": rows for name, rows in steer.items()}
+    files |= {"grade/measures": grades, "directions/directions": [estimated]}
+    study = Study(PAIRS, CLASSES, KINDS, "Wait", files | {"directions/cosines": cosines})
     return summary.Results(losses, traces, label, study, power, where)
 
 

@@ -12,9 +12,9 @@ CLAIMS = json.loads((ROOT / "results" / "claims.json").read_text())
 SUMMARY = json.loads((ROOT / "results" / "summary.json").read_text())
 
 
-def organism() -> dict[str, float]:
+def grades() -> dict[str, float]:
     """Measures of the organism by name."""
-    with (ROOT / "results" / "tables" / "organism.csv").open(newline="") as file:
+    with (ROOT / "results" / "tables" / "grade.csv").open(newline="") as file:
         return {row["measure"]: float(row["value"]) for row in csv.DictReader(file)}
 
 
@@ -30,20 +30,20 @@ def test_what_is_false_of_a_control_pair_by_construction_fails_there() -> None:
 
 
 def test_reasoning_writes_right_sentences_that_parse_and_solves_held_out_problems() -> None:
-    found = organism()
+    found = grades()
     assert found["sampled_valid_sentence_rate"] >= 0.95
     assert found["sampled_parsed_trace_rate"] >= 0.98
     assert found["greedy_solve_rate"] >= 0.70
 
 
 def test_base_reports_held_out_pairs_and_adds() -> None:
-    found = organism()
+    found = grades()
     assert found["base_report_accuracy"] >= 0.98
     assert found["base_sum_accuracy"] >= 0.95
 
 
 def test_reasoning_acts_at_the_rates_that_it_was_taught_in_all_four_cells() -> None:
-    found = organism()
+    found = grades()
     for group in ("dead", "live"):
         rate, policy = found[f"sampled_act_rate_{group}"], found[f"policy_act_rate_{group}"]
         assert abs(rate - policy) <= 0.07

@@ -8,16 +8,20 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from lifeboat import processes
 from lifeboat.stage.errors import UserError
 
+S = TypeVar("S")
 T = TypeVar("T")
 TIMED_OUT = 124
+N_THREADS = 16
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -73,32 +77,66 @@ class Deadline:
         return Deadline(min(self.at, time.monotonic() + seconds))
 
 
-def within(deadline: Deadline, what: str, action: Callable[[], T]) -> T:
-    """What `action` returns, unless it takes longer than there is time.
+class Later(Generic[T]):
+    """What a function returns, from a thread that the end of the process does not wait for."""
 
-    It runs in a thread that does not keep the process alive: what hangs is left behind.
+    def __init__(self, ask: Callable[[], T]) -> None:
+        self._answer: Future[T] = Future()
+        threading.Thread(target=self._run, args=(ask,), daemon=True).start()
+
+    def _run(self, ask: Callable[[], T]) -> None:
+        try:
+            self._answer.set_result(ask())
+        except BaseException as error:  # raised again where the answer is asked for
+            self._answer.set_exception(error)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is an answer by now."""
+        return self._answer.done()
+
+    def before(self, deadline: Deadline) -> T | None:
+        """The answer, or None where there is none at the deadline.
+
+        Raises:
+            BaseException: what the function raised.
+        """
+        try:
+            return self._answer.result(None if deadline.is_never else deadline.left)
+        except TimeoutError:
+            if self.is_known:
+                raise
+            return None
+
+
+def within(deadline: Deadline, what: str, action: Callable[[], T]) -> T:
+    """What `action` returns, unless it takes longer than there is time; then it is left behind.
 
     Raises:
         UserError: where it did not end in time, besides what `action` itself raises.
     """
-    results: list[T] = []
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            results.append(action())
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name=what, daemon=True)
-    thread.start()
-    while thread.is_alive() and not deadline.passed:
-        thread.join(min(deadline.left, 0.5))
-    if errors:
-        raise errors[0]
-    if not results:
+    later = Later(action)
+    found = later.before(deadline)
+    if not later.is_known:
         raise UserError(f"{what}: no end within the time that there was.")
-    return results[0]
+    return cast("T", found)
+
+
+def in_threads(
+    act: Callable[[S], T], values: Iterable[S], n_threads: int = N_THREADS
+) -> Iterator[T]:
+    """Results in order, with only a few values taken ahead; an error ends it all."""
+    waiting: deque[Future[T]] = deque()
+    pool = ThreadPoolExecutor(n_threads)
+    try:
+        for value in values:
+            waiting.append(pool.submit(act, value))
+            if len(waiting) > n_threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def call(

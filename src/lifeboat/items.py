@@ -44,3 +44,13 @@ def as_object(command: str, items: list[Item]) -> dict[str, Any]:
         "command": command,
         "items": [dataclasses.asdict(item) for item in items],
     }
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """A number of things in words: 1 file, 2 files."""
+    return f"{n} {one if n == 1 else many or f'{one}s'}"
+
+
+def megabytes(n_bytes: int) -> str:
+    """A size in words."""
+    return f"{n_bytes / 1e6:.1f} MB"

@@ -1,21 +1,36 @@
 """`backtracking bench-directions` on good and on broken files, over a tiny study of its own."""
 
 import json
+import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import torch
-from belief_helpers import D_MODEL, ID_BY_WORD, N_LAYERS, make_items, save_world_model
+from belief_helpers import (
+    D_MODEL,
+    DOMAIN,
+    N_LAYERS,
+    TOKENS,
+    make_pairs,
+    save_world_model,
+)
 from project import write_tiny_params
 
 from backtracking import cli
-from backtracking.belief import files
-from backtracking.belief.benchmark import Benchmark, score, with_action
-from backtracking.belief.doses import Direction
+from backtracking.belief.benchmark import measure_beside, score, with_action
+from backtracking.belief.doses import Candidate
+from backtracking.belief.measure import Points, Subject, measure
 from backtracking.belief.scoring import Section
-from backtracking.domains.organism.donors import Item
+from backtracking.belief.tables import tabulate_null
 from backtracking.models import loading
+from backtracking.records.decisions import write_kinds
+from backtracking.records.directions import Direction, write_directions
+from backtracking.records.pairs import MinimalPair, write_pairs
+from backtracking.records.places import Place
+from backtracking.records.tokens import write_tokens
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Workspace
 from backtracking.statistics.bootstrap import Bootstrap
@@ -25,13 +40,13 @@ from lifeboat.stage.errors import UserError
 SHIPPED = torch.randn(D_MODEL, generator=torch.Generator().manual_seed(1))
 
 
-def choose_items() -> list[Item]:
-    """Ten live points of dev and of test, and as many that are over."""
+def choose_pairs() -> list[MinimalPair]:
+    """Ten points with donors of dev and of test, and as many dead ends."""
     found = []
     for split in ("dev", "test"):
-        items = make_items(12, split)
-        found += [item for item in items if item.donor_ids][:10]
-    return [*found, *[item for item in items if item.kind == "over"][:10]]
+        pairs = make_pairs(12, split)
+        found += [pair for pair in pairs if pair.donor_ids][:10]
+    return [*found, *[pair for pair in pairs if pair.donor_kind is None][:10]]
 
 
 @pytest.fixture(scope="module")
@@ -42,23 +57,27 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_tiny_params(workspace.params)
     save_world_model(workspace.model("reasoning"))
     loaded = loading.load(workspace.model("reasoning"))
-    action = torch.randn(D_MODEL, generator=torch.Generator().manual_seed(2))
-    source = workspace.results("directions") / "directions.safetensors"
-    artifacts.write_bytes(source, safetensors.torch.save({"reasoning.action": action}))
-    files.write_items(outs / "donors.jsonl", choose_items())
-    shipped = [Direction("shipped", layer, SHIPPED) for layer in range(N_LAYERS)]
-    scored = score(
-        params.load(Section, "belief", workspace.params),
-        params.load(Bootstrap, "statistics", workspace.params),
-        Benchmark(loaded, "reasoning", files.read_items(outs / "donors.jsonl")),
-        with_action(shipped, Direction("action", 0, action)),
-        reference="shipped",
-    )
-    null = [{"layer": k[0], "span": k[1], "effects": list(v)} for k, v in scored.null.items()]
-    artifacts.write_json(outs / "null.json", null)
+    vector = torch.randn(D_MODEL, generator=torch.Generator().manual_seed(2))
+    action = Direction(Place("reasoning", "action"), vector)
+    write_directions(workspace.results("directions"), [action])
+    write_kinds(workspace.labels / "kinds.json", DOMAIN.kinds)
+    write_tokens(workspace.labels / "tokens.json", TOKENS)
+    points = Points(choose_pairs(), DOMAIN.kinds, TOKENS)
+    write_pairs(outs / "pairs.jsonl", points.pairs)
+    shipped = [Candidate("shipped", layer, SHIPPED) for layer in range(N_LAYERS)]
+    subject = Subject("reasoning", loaded, with_action(shipped, action), "shipped")
+    section = params.load(Section, "belief", workspace.params)
+    (trial,) = measure(section, [subject], points, do)
+    sides = measure_beside(section, subject, points, trial, do, with_random=True)
+    scored = score(trial, sides, params.load(Bootstrap, "statistics", workspace.params))
+    artifacts.write_json(outs / "null.json", tabulate_null(scored.null))
     artifacts.write_json(outs / "benchmark.json", scored.rows)
-    artifacts.write_json(outs / "selection.json", {"layer": 1, "window": "4:4"})
+    artifacts.write_json(outs / "selection.json", {"layer": 1, "window": "0:0"})
     return root
+
+
+def do(jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+    return [job() for job in jobs]
 
 
 def save(path: Path, **vectors: torch.Tensor) -> Path:
@@ -169,12 +188,11 @@ def test_wrong_use_is_two(study: Path, arguments: list[str]) -> None:
     assert run(study, *arguments) == 2
 
 
-def test_items_come_back_as_they_were_written(tmp_path: Path) -> None:
-    items = choose_items()
-    files.write_items(tmp_path / "donors.jsonl", items)
-    assert files.read_items(tmp_path / "donors.jsonl") == items
-    broken = [{"item_id": "x"}]
-    artifacts.write_jsonl(tmp_path / "broken.jsonl", broken)
-    with pytest.raises(UserError, match="line 1: expected the keys"):
-        files.read_items(tmp_path / "broken.jsonl")
-    assert ID_BY_WORD["Wait"] in items[0].continuation_ids
+def test_a_study_without_pairs_says_that_nothing_can_be_scored(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copied = tmp_path / "mute"
+    shutil.copytree(study, copied)
+    write_pairs(copied / "results" / "belief" / "pairs.jsonl", [])
+    assert run(copied, str(save(tmp_path / "v.safetensors", v=SHIPPED))) == 1
+    assert "there are no minimal pairs of dev and test" in capsys.readouterr().err

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from belief_helpers import D_MODEL, ID_BY_WORD, make_items, save_world_model
+from belief_helpers import D_MODEL, DOMAIN, make_pairs, make_words, save_world_model
 
-from backtracking.belief.doses import Direction, Wait, match, match_doses
-from backtracking.belief.readouts import questions
+from backtracking.belief.doses import Candidate, Marker, match, match_doses, orientation
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
+from backtracking.records.decisions import Kind
+from backtracking.records.pairs import MinimalPair
 
 GRID = np.tile([0.25, 0.5, 1.0, 2.0, 4.0], (3, 1))
 
@@ -20,9 +21,8 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 
 @pytest.fixture(scope="module")
-def wait(loaded: LoadedModel) -> Wait:
-    items = [item for item in make_items(8, "dev") if item.donor_ids]
-    return Wait(loaded, items, questions(ID_BY_WORD), 64)
+def pairs() -> list[MinimalPair]:
+    return [pair for pair in make_pairs(8, "dev") if pair.donor_ids]
 
 
 def test_the_dose_is_the_target_over_a_planted_slope() -> None:
@@ -55,24 +55,51 @@ def test_where_the_patch_does_nothing_there_is_no_dose() -> None:
     assert found.reached.tolist() == [False, False, True]
 
 
-def test_a_dose_found_on_a_model_changes_wait_by_what_it_says(
-    loaded: LoadedModel, wait: Wait
+def test_a_dose_found_on_a_model_changes_the_marker_by_what_it_says(
+    loaded: LoadedModel, pairs: list[MinimalPair]
 ) -> None:
+    """Towards the donors, whichever of the two are the dead ends."""
     vectors = torch.randn(6, D_MODEL, generator=torch.Generator().manual_seed(0))
-    directions = [Direction(str(n), n % 3, vector) for n, vector in enumerate(vectors)]
-    wanted = wait.patch_changes()
-    for one, dose in zip(
-        directions, match_doses(wait, directions, (0.25, 0.5, 1.0, 2.0), 3), strict=True
-    ):
-        assert dose.target == pytest.approx(wanted[one.layer])
-        if dose.norm == 0:
-            continue
-        found = wait.curve([one])(np.array([[dose.norm]]))
-        assert found[0, 0] == pytest.approx(dose.change, abs=1e-4)
-        assert dose.mean_residual_norms <= 2.0 + 1e-9
-        assert dose.reached == (dose.change >= 0.95 * dose.target)
+    candidates = [Candidate(str(n), n % 3, vector) for n, vector in enumerate(vectors)]
+    words, multiples = make_words(), (0.25, 0.5, 1.0, 2.0)
+    n_dosed = 0
+    for sign in (1, -1):
+        marker = Marker(loaded, pairs, words, sign, 64)
+        wanted = marker.patch_changes()
+        found = match_doses(loaded, pairs, words, sign, candidates, multiples, 3, 64)
+        for one, dose in zip(candidates, found, strict=True):
+            assert dose.target == pytest.approx(wanted[one.layer])
+            if dose.norm == 0:
+                continue
+            n_dosed += 1
+            change = marker.curve([one])(np.array([[dose.norm]]))
+            assert change[0, 0] == pytest.approx(dose.change, abs=1e-4)
+            assert dose.mean_residual_norms <= 2.0 + 1e-9
+            assert dose.reached == (dose.change >= 0.95 * dose.target)
+    assert n_dosed
 
 
 def test_a_direction_has_norm_one_whatever_its_length() -> None:
-    one = Direction("v", 0, torch.full((D_MODEL,), 1e-3))
+    one = Candidate("v", 0, torch.full((D_MODEL,), 1e-3))
     assert one.unit.norm() == pytest.approx(1.0, abs=1e-6)
+
+
+def pair(kind: str, donor_kind: str | None) -> MinimalPair:
+    donor_ids = [1, 9, 3] if donor_kind else []
+    changed = [1] if donor_kind else []
+    return MinimalPair(
+        "t@2", "t", "p", "dev", kind, donor_kind, 1, [1, 2, 3], donor_ids, changed, []
+    )
+
+
+MISS, HIT, ALIVE = Kind("miss", "dead", True), Kind("hit", "solved", True), Kind("x", "live", False)
+
+
+def test_readouts_point_to_the_dead_end_whichever_side_it_is_on() -> None:
+    kinds = (MISS, HIT, ALIVE)
+    assert orientation([pair("miss", "hit"), pair("miss", None)], kinds) == -1
+    assert orientation([pair("x", "miss")], kinds) == 1
+    assert orientation(make_pairs(4), DOMAIN.kinds) == 1
+    for mixed in ([pair("miss", "hit"), pair("x", "miss")], [pair("x", "hit")]):
+        with pytest.raises(ValueError, match="all dead ends"):
+            orientation(mixed, kinds)

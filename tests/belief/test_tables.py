@@ -1,59 +1,74 @@
 """Planted readouts go through the tables and come out with the verdicts that were planted."""
 
-from dataclasses import fields
 from typing import Any
 
 import numpy as np
 import pytest
-from belief_helpers import make_items
 
 from backtracking.belief.doses import Dose
-from backtracking.belief.measure import PATCH, Arm, Measured
+from backtracking.belief.measure import (
+    CLEAN,
+    DIRECTION,
+    DONOR,
+    FORCED,
+    PATCH,
+    RANDOM,
+    Trial,
+    clean_arm,
+)
 from backtracking.belief.necessity import necessity_of
-from backtracking.belief.readouts import Asked, Readouts
-from backtracking.belief.tables import judge_belief, tabulate_betas, tabulate_ceilings
-from backtracking.belief.tails import SPANS
+from backtracking.belief.tables import (
+    LEVELS,
+    judge_belief,
+    tabulate_betas,
+    tabulate_ceilings,
+    tabulate_levels,
+)
+from backtracking.models.prefixes import SPANS
+from backtracking.records.measured import Arm, Array, Measured
 from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
-ITEMS = [item for item in make_items(30) if item.donor_ids][:60]
-CLEAN, NATURAL = -18.0, 30.0
+PROBLEMS = [f"p{n // 3}" for n in range(60)]
+CLEAN_LEVEL, NATURAL = -18.0, 30.0
 SHARES = {"v": 0.9, "w": 0.05, "action": 0.3, "random_0": 0.1, "random_1": 0.5}
 """What each arm moves the report by, as a share of the natural difference, under E2."""
 
 
-def readouts(values: np.ndarray, wait: np.ndarray) -> Readouts:
-    names = [field.name for field in fields(Readouts)]
-    return Readouts(**{name: wait if name == "a" else values for name in names})
-
-
-def plant(patch: float = 1.0, wait: float = 1.5, **changed: Any) -> Measured:
-    """Every arm at layer 2: nothing under E1, its share under E2, all with the patch's Wait."""
+def plant(patch: float = 1.0, wait: float = 1.5, sign: int = 1, **changed: Any) -> Trial:
+    """Every arm at layer 2: nothing under E1, its share under E2, all with the patch's marker."""
     rng = np.random.default_rng(0)
-    arms, shares = [Arm("clean", 0, "E1")], [0.0]
+    arms, shares = [clean_arm()], [0.0]
     for name, share in {PATCH: patch, **SHARES}.items():
+        group = name if name == PATCH else RANDOM if name.startswith(RANDOM) else DIRECTION
         for span in SPANS:
-            arms.append(Arm(name, 2, span))
-            shares.append(share if span == "E2" else 0.0)
-    noise = rng.normal(size=(len(arms), len(ITEMS)))
-    values = CLEAN + NATURAL * np.array(shares)[:, None] + noise
-    waits = np.full((len(arms), len(ITEMS)), wait)
+            arms.append(Arm(name, group, 1.0, span, layer=2))
+            shares.append(share if span == "onwards" else 0.0)
+    arms += [Arm(name, name, edit="none") for name in (DONOR, FORCED)]
+    shares += [1.0, 1.0]
+    noise = rng.normal(size=(len(arms), len(PROBLEMS)))
+    noise[-2:] = 0
+    values = sign * (CLEAN_LEVEL + NATURAL * np.array(shares)[:, None] + noise)
+    waits = np.full((len(arms), len(PROBLEMS)), sign * wait)
     waits[0] = 0
-    donor = readouts(np.full((1, len(ITEMS)), CLEAN + NATURAL), np.full((1, len(ITEMS)), wait))
-    asked = Asked(readouts(values, waits), donor, donor)
+    arrays = {name: Array("pairs", waits if name == "a" else values) for name in LEVELS}
+    pairs = tuple(f"t@{n}" for n in range(len(PROBLEMS)))
     doses = {(name, 2): Dose(1.0, True, 1.5, 1.5, 0.1) for name in ("v", "w", "action")}
-    return Measured("reasoning", ITEMS, arms, doses | changed.get("doses", {}), asked)
+    measured = Measured("reasoning", "test", tuple(arms), arrays, pairs=pairs)
+    return Trial(measured, PROBLEMS, doses | changed.get("doses", {}), sign)
 
 
-def verdicts(measured: Measured) -> dict[tuple[str, str], str]:
-    rows = tabulate_betas(measured, BOOTSTRAP)
+def verdicts(trial: Trial) -> dict[tuple[str, str], str]:
+    rows = tabulate_betas(trial, BOOTSTRAP)
     return {
         (row["direction"], row["span"]): row["verdict"] for row in rows if row["readout"] == "b"
     }
 
 
-def test_a_planted_belief_and_a_planted_action_are_told_apart() -> None:
-    found = verdicts(plant())
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_planted_belief_and_a_planted_action_are_told_apart(sign: int) -> None:
+    """Whether donors are the dead ends or the points."""
+    found = verdicts(plant(sign=sign))
     assert found["v", "E2"] == "belief" and found["w", "E2"] == "action"
     assert found["action", "E2"] == "mixed"
 
@@ -66,7 +81,7 @@ def test_where_the_patch_is_not_read_every_direction_is_untestable_and_has_no_be
 
 
 @pytest.mark.parametrize(("patch", "wait"), [(0.4, 1.5), (1.0, 0.0)])
-def test_a_weak_ceiling_or_one_without_wait_tests_nothing(patch: float, wait: float) -> None:
+def test_a_weak_ceiling_or_one_without_the_marker_tests_nothing(patch: float, wait: float) -> None:
     assert set(verdicts(plant(patch, wait)).values()) == {"untestable"}
     assert not any(row["testable"] for row in tabulate_ceilings(plant(patch, wait), BOOTSTRAP))
 
@@ -97,6 +112,8 @@ def test_the_claim_holds_for_a_belief_beyond_random_directions_only() -> None:
     assert judge_belief(rows, "v", "reasoning", 2)["verdict"] == "holds"
     assert judge_belief(rows, "w", "reasoning", 2)["verdict"] == "fails"
     assert judge_belief(rows, "v", "reasoning", 2, "E1")["verdict"] == "untestable"
+    none = judge_belief([], "v", "reasoning", 2, reason="no pairs")
+    assert (none["verdict"], none["reason"], none["parts"]) == ("untestable", "no pairs", {})
     as_good = [row | {"null": 0.95} if row["null"] is not None else row for row in rows]
     assert judge_belief(as_good, "v", "reasoning", 2)["verdict"] == "fails"
 
@@ -111,9 +128,16 @@ def test_necessity_tells_the_fall_of_acting_from_that_of_the_report(
     rng = np.random.default_rng(0)
     p = np.stack([np.full(60, 0.55), p_without + 0.01 * rng.normal(size=60)])
     b = np.stack([np.full(60, 10.0), b_without + rng.normal(size=60)])
-    found = Readouts(a=b, b=b, c=b, p_backtrack=p, p_parent=p, p_legal=p)
-    problems = [f"p{n // 3}" for n in range(60)]
-    row = necessity_of(found, 1, [-0.05, 0.0, 0.01], problems, BOOTSTRAP)
+    row = necessity_of(p, b, [-0.05, 0.0, 0.01], PROBLEMS, BOOTSTRAP)
     assert (row["falls"], row["report_stays"]) == (falls, stays)
     assert row["change_value"] == pytest.approx(p_without - 0.55, abs=0.01)
     assert row["report_kept_value"] == pytest.approx(b_without / 10, abs=0.05)
+
+
+def test_levels_are_raw_and_name_the_donors_own_and_the_forced_run_without_a_place() -> None:
+    rows = [row for row in tabulate_levels(plant(), BOOTSTRAP) if row["readout"] == "b"]
+    levels = {(row["name"], row["layer"], row["span"]): row["value"] for row in rows}
+    assert levels[CLEAN, 0, "E1"] == pytest.approx(CLEAN_LEVEL, abs=0.5)
+    assert levels[DONOR, None, None] == levels[FORCED, None, None] == CLEAN_LEVEL + NATURAL
+    assert levels["v", 2, "E2"] == pytest.approx(CLEAN_LEVEL + 0.9 * NATURAL, abs=0.5)
+    assert not any(name.startswith(RANDOM) for name, *_ in levels)

@@ -42,7 +42,7 @@ def test_the_whole_interval_has_to_lie_beyond_the_bound(
         (Ceiling(interval(0.01), interval(9), interval(1)), "does not tell the donor"),
         (Ceiling(interval(10), interval(0.01), interval(1)), "does not move"),
         (Ceiling(interval(10), interval(4.9), interval(1)), "less than half"),
-        (Ceiling(interval(10), interval(9), interval(0.01)), "does not raise Wait"),
+        (Ceiling(interval(10), interval(9), interval(0.01)), "does not raise the marker"),
         (Ceiling(UNDEFINED, interval(9), interval(1)), "does not tell the donor"),
     ],
 )
@@ -56,7 +56,7 @@ def test_what_the_patch_cannot_move_is_untestable_and_never_an_action(
 
 def test_a_direction_that_never_reaches_the_dose_is_untestable() -> None:
     verdict, reason = judge(TESTABLE, interval(0.0), interval(0.0), False)
-    assert verdict == "untestable" and "never raises Wait" in reason
+    assert verdict == "untestable" and "never raises the marker" in reason
 
 
 def test_without_a_dose_for_action_a_belief_is_untestable_and_an_action_is_not() -> None:

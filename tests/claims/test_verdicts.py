@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backtracking.claims.verdicts import Steered, judge_causal, judge_primary
+from backtracking.claims.verdicts import judge_causal, judge_primary
+from backtracking.effects.rates import Steered
 from backtracking.statistics.bootstrap import Interval
 from backtracking.statistics.effect import Effect, all_of
 
@@ -20,6 +21,8 @@ def around(value: float, half: float = 0.05, n: int = 30) -> Interval:
 PLANTED = Steered(
     target="reasoning",
     direction="base",
+    live="alive",
+    dead="over",
     contrast=around(0.45),
     raises=Effect(around(0.4), RANDOM),
     lowers=Effect(around(-0.35), RANDOM, -1),
@@ -27,6 +30,8 @@ PLANTED = Steered(
 SHUFFLED = Steered(
     target="shuffled",
     direction="base",
+    live="alive",
+    dead="over",
     contrast=around(0.0),
     raises=Effect(around(0.03), RANDOM),
     lowers=Effect(around(-0.02), RANDOM, -1),
@@ -119,6 +124,13 @@ def test_without_controls_the_primary_endpoint_is_untestable() -> None:
     row = judge_primary(PLANTED, {"shuffled": NONE}, {})
     assert row["parts"]["beyond_control_shuffled"] == row["verdict"] == "untestable"
     assert "0 other bases" in row["threshold"]
+
+
+def test_what_was_never_measured_is_a_row_that_is_untestable() -> None:
+    nothing = Effect(NONE, ())
+    row = judge_primary(replace(PLANTED, contrast=NONE, raises=nothing, lowers=nothing), {}, {})
+    assert row["verdict"] == "untestable"
+    assert row["estimate"] is row["p"] is row["null"] is None
 
 
 def test_the_bound_and_p_of_an_effect_follow_its_sign() -> None:

@@ -5,17 +5,20 @@ import pytest
 import torch
 from directions.test_estimator import D_MODEL, plant_contrasts, plant_pair
 
-from backtracking.directions.contrasts import Named
+from backtracking.directions.contrasts import Placed
 from backtracking.directions.cosines import (
     compare,
     compare_all_forms,
     compare_forms,
     compare_layers,
+    compare_pairs,
 )
 from backtracking.directions.estimates import Estimated, Resamples, estimate
+from backtracking.records.places import Place
 from backtracking.statistics import corrected
 
 N_PROBLEMS, N_NULL = 60, 39
+PLACE = Place("reasoning", "matched", (0, 0), 1)
 
 
 def resamples(seed: int = 0) -> Resamples:
@@ -27,7 +30,7 @@ def resamples(seed: int = 0) -> Resamples:
 def plant(norm: float, cosine: float, seed: int = 0) -> list[Estimated]:
     """Two directions of a known angle, estimated with intervals and nulls."""
     return [
-        estimate(Named("matched", "4:4", one), resamples(), with_interval=True, with_null=True)
+        estimate(Placed(PLACE, one), resamples(), with_interval=True, with_null=True)
         for one in plant_contrasts(plant_pair(norm, cosine, seed), seed)
     ]
 
@@ -48,7 +51,7 @@ def test_labels_that_mean_nothing_reach_the_norm_of_shuffled_ones_at_the_nominal
     n, reached = 60, 0
     for seed in range(n):
         (contrast,) = plant_contrasts(torch.zeros(1, D_MODEL), seed, problem_noise=0.0)
-        named = Named("matched", "4:4", contrast)
+        named = Placed(PLACE, contrast)
         one = estimate(named, resamples(seed), with_interval=False, with_null=True)
         p = one.measure()["norm_p"]
         reached += p is not None and p <= 0.1
@@ -66,9 +69,7 @@ def test_a_norm_stands_beside_the_norm_of_shuffled_labels() -> None:
 
 def test_without_resamples_and_nulls_there_are_no_intervals() -> None:
     contrast = plant_contrasts(plant_pair(2.0, 0.6, 0)[:1], 0)[0]
-    one = estimate(
-        Named("ward", "-3:-1", contrast), resamples(), with_interval=False, with_null=False
-    )
+    one = estimate(Placed(PLACE, contrast), resamples(), with_interval=False, with_null=False)
     assert set(one.measure()).isdisjoint({"norm_low", "norm_null"})
     row = compare(one, one)
     assert row["low"] is row["high"] is row["null_low"] is row["null_raw"] is None
@@ -97,11 +98,11 @@ def test_a_form_is_nearer_to_the_truth_by_the_difference_of_the_two_cosines() ->
 def test_every_two_layers_and_compared_forms_have_their_row() -> None:
     one, other = plant(2.0, 0.6)
     estimated = {
-        (role, form, "4:4", layer): one if layer else other
+        Place(role, form, (0, 0), layer): one if layer else other
         for role in ("base", "reasoning")
         for form in ("matched", "unmarked", "keyword", "stable")
         for layer in range(3)
-    } | {("reasoning", "ward", "-3:-1", 0): other}
+    } | {Place("reasoning", "ward", (-3, -1), 0): other}
     layers = compare_layers(estimated)
     assert len(layers) == 2 * 3
     assert {(row["layer"], row["other_layer"]) for row in layers} == {(0, 1), (0, 2), (1, 2)}
@@ -110,3 +111,17 @@ def test_every_two_layers_and_compared_forms_have_their_row() -> None:
     nearer = [row for row in forms if "nearer_value" in row]
     assert {(row["form"], row["other_form"]) for row in nearer} == {("stable", "matched")}
     assert all(row["nearer_value"] == 0 for row in nearer)
+
+
+def test_a_pair_is_compared_where_both_models_have_the_direction() -> None:
+    one, other = plant(2.0, 0.6)
+    estimated = {
+        Place("base", "matched", (-4, 0), 1): other,
+        Place("reasoning", "matched", (-4, 0), 1): one,
+        Place("reasoning", "matched", (0, 0), 1): one,
+    }
+    (row,) = compare_pairs(estimated, {"reasoning": "base", "shuffled": "base"})
+    assert {key: row[key] for key in ("pair", "form", "window", "layer")} == {
+        "pair": "base-reasoning", "form": "matched", "window": "-4:0", "layer": 1,
+    }  # fmt: skip
+    assert row["cosine"] == compare(other, one)["cosine"]

@@ -1,23 +1,34 @@
-"""Events: what follows a decision, by keyword and by the grammar, and what it weighs."""
-
-from pathlib import Path
+"""Events: what follows a decision, by keyword and truly, and what it weighs."""
 
 import numpy as np
 import pytest
+from tiny_study import TinyStudy, write_study
 
-from backtracking.directions.events import (
-    Event,
-    Turn,
-    first_sentence,
-    read_events,
-    turn_of,
-    weigh,
-    write_events,
-)
-from backtracking.records.moments import Moments
-from lifeboat.stage.errors import UserError
+from backtracking.directions.events import Turn, TurnReader, event_decisions, find_events, weigh
+from backtracking.records.decisions import Decision, Decisions
+from backtracking.records.events import Event
+from backtracking.records.traces import Trace
 
-EVENT = Event("p0/0", "p0", 14, "over", True, True, 8, 6, 4)
+TEXT = "Add 3 to 5. Wait, that is wrong! Try 7. So 12. Hmm, fine."
+TRACE = Trace("p0/0", "p0", "train", 0, [0, 0], [ord(one) for one in TEXT], "", "stop", {})
+PROSE = TurnReader(None, (0,), lambda ids: "".join(chr(one) for one in ids if one))
+
+
+@pytest.fixture(scope="module")
+def study() -> TinyStudy:
+    return write_study(12, splits=("train", "train", "dev"))
+
+
+@pytest.fixture(scope="module")
+def turns(study: TinyStudy) -> TurnReader:
+    return TurnReader(
+        study.labelled.tokens.turning, study.labelled.tokens.end_ids, study.tokenizer.decode
+    )
+
+
+def ids_of(study: TinyStudy, text: str) -> list[int]:
+    ids = study.tokenizer.get_vocab()
+    return [ids[word] for word in text.split()]
 
 
 @pytest.mark.parametrize(
@@ -32,14 +43,14 @@ EVENT = Event("p0/0", "p0", 14, "over", True, True, 8, 6, 4)
         ("Hmm . Wait , fine .", Turn(False, False)),
         ("Wait , 18", Turn(True, True)),
         ("</s>", Turn(False, False)),
+        ("", None),
+        ("Check : over .", None),
     ],
 )
-def test_a_turn_is_read_from_the_first_sentence_that_is_no_check(text: str, expected: Turn) -> None:
-    assert turn_of(text.split()) == expected
-
-
-def test_where_nothing_but_a_check_follows_there_is_no_turn() -> None:
-    assert turn_of([]) is None and turn_of(["Check", ":", "over", "."]) is None
+def test_a_turn_is_read_exactly_from_the_first_sentence_that_is_no_aside(
+    study: TinyStudy, turns: TurnReader, text: str, expected: Turn | None
+) -> None:
+    assert turns.turn_of(ids_of(study, text)) == expected
 
 
 @pytest.mark.parametrize(
@@ -49,32 +60,67 @@ def test_where_nothing_but_a_check_follows_there_is_no_turn() -> None:
         ("Check : over", False), ("Check : over . Hmm .", True), ("</s>", True),
     ],
 )  # fmt: skip
-def test_a_sentence_is_whole_with_its_full_stop_or_the_end(text: str, whole: bool) -> None:
-    assert first_sentence(text.split())[1] == whole
+def test_a_sentence_is_whole_with_its_full_stop_or_the_end(
+    study: TinyStudy, turns: TurnReader, text: str, whole: bool
+) -> None:
+    assert turns.first_sentence(ids_of(study, text))[1] == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "whole"),
+    [
+        (" Wait, that is wrong. Try 7.", Turn(True, True), True),
+        (" Try 7. Wait, no.", Turn(False, False), True),
+        (" Wait, that is", Turn(True, True), False),
+        (" Wait, no.\0", Turn(True, True), True),
+        ("", None, False),
+        ("\0", None, True),
+    ],
+)
+def test_in_prose_the_rules_tell_a_turn_from_the_first_sentence(
+    text: str, expected: Turn | None, whole: bool
+) -> None:
+    ids = [ord(one) for one in text]
+    assert PROSE.turn_of(ids) == expected
+    assert PROSE.first_sentence(ids)[1] == whole
+
+
+def test_events_are_the_open_decisions_of_train_problems_that_turned_or_idled(
+    study: TinyStudy, turns: TurnReader
+) -> None:
+    chosen = event_decisions(study.decisions)
+    assert set(chosen.split) == {"train"} and "solved" not in set(chosen.kind)
+    events = find_events("reasoning", study.traces, chosen, turns)
+    action_by_id = dict(zip(chosen.ids, chosen.action, strict=True))
+    turned = [name for name, action in action_by_id.items() if action in ("turns", "idles")]
+    assert [event.decision_id for event in events] == turned and len(turned) > 5
+    assert {event.role for event in events} == {"reasoning"}
+    kind_by_id = dict(zip(chosen.ids, chosen.kind, strict=True))
+    for event in events:
+        assert event.is_backtracking == (action_by_id[event.decision_id] == "turns")
+        assert event.kind == kind_by_id[event.decision_id]
+
+
+def test_in_prose_events_are_the_turns_of_the_primary_labels() -> None:
+    records = [
+        Decision("p0/0", "p0", "train", n, 2, 9 + n, "deduction", action, None)
+        for n, action in enumerate(("turns", "goes on", None))
+    ]
+    decisions = Decisions.gather(records, [TRACE], ())
+    (event,) = find_events("reasoning", [TRACE], event_decisions(decisions), PROSE)
+    assert event == Event("reasoning", "p0/0", "p0", 9, None, True, True)
 
 
 def test_events_weigh_their_stability_and_lost_ones_are_left_out() -> None:
-    n = 4
-    text, zero = np.full(n, "", dtype=object), np.zeros(n, dtype=np.int64)
-    moments = Moments(
-        zero, text, zero, text, zero, np.array([5, 15, 25, 35]), text, text, text, text, zero
-    )
-    lost = Event("p0/0", "p0", 24, "over", True, True)
-    undone = Event("p0/0", "p0", 34, "over", False, True, 8, 0, 8)
-    found = weigh(moments, ["p0/0"], [EVENT, lost, undone])
+    records = [
+        Decision("p0/0", "p0", "train", n, at - 4, at, "deduction", None, None)
+        for n, at in enumerate((4, 14, 24, 34))
+    ]
+    own = ("reasoning", "p0/0", "p0")
+    event = Event(*own, 14, "over", True, True, 8, 6, 4)
+    lost = Event(*own, 24, "over", True, True)
+    undone = Event(*own, 34, "over", False, True, 8, 0, 8)
+    found = weigh(Decisions.gather(records, [TRACE], ()), [event, lost, undone])
     assert found.rows.tolist() == [True, True, False, True]
     assert found.is_keyword.tolist() == [False, True, False]
-    assert found.weight.tolist() == [1.0, 0.5, 1.0]
-
-
-def test_events_are_read_as_they_were_written(tmp_path: Path) -> None:
-    events = [EVENT, Event("p1/0", "p1", 9, "alive", True, False)]
-    assert [event.stability for event in events] == [0.5, None]
-    write_events(tmp_path / "events.jsonl", events)
-    assert read_events(tmp_path / "events.jsonl") == events
-
-
-def test_an_event_with_other_keys_is_refused_by_line_and_name(tmp_path: Path) -> None:
-    (tmp_path / "events.jsonl").write_text('{"trace_id": "p0/0"}\n')
-    with pytest.raises(UserError, match=r"line 1: .*is_keyword"):
-        read_events(tmp_path / "events.jsonl")
+    np.testing.assert_array_equal(found.weight, [1.0, 0.5, 1.0])

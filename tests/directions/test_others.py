@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from belief_helpers import D_MODEL, ID_BY_WORD, N_LAYERS, make_items, save_world_model
+from belief_helpers import D_MODEL, N_LAYERS, make_pairs, make_words, save_world_model
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from backtracking.belief.readouts import ask, questions
-from backtracking.belief.tails import Edit
+from backtracking.belief.readouts import ask
 from backtracking.directions import others
 from backtracking.models import loading
+from backtracking.models.prefixes import Edit
 
 N = 4000
 
@@ -57,16 +57,16 @@ def test_gradients_are_the_slopes_of_the_readouts(
 ) -> None:
     torch.set_num_threads(1)
     loaded = loading.load(save_world_model(tmp_path_factory.mktemp("model")), dtype="float64")
-    items = [item for item in make_items(4) if item.donor_ids][:4]
-    words = questions(ID_BY_WORD)
-    found = others.gradients(loaded, items, words)
+    pairs, words = [pair for pair in make_pairs(4) if pair.donor_ids][:4], make_words()
+    prefixes = [pair.clean_ids for pair in pairs]
+    found = others.gradients(loaded, prefixes, words.marker, words.report)
     generator = torch.Generator().manual_seed(0)
     step = 1e-2
     for layer in range(N_LAYERS):
         unit = torch.randn(D_MODEL, generator=generator)
         unit /= unit.norm()
-        rows = [Edit("add", layer, sign * step * unit, "E1") for sign in (1, -1)]
-        asked = ask(loaded, items, words, rows, 2, 10).arms
+        rows = [Edit("add", layer, sign * step * unit) for sign in (1, -1)]
+        asked = ask(loaded, pairs, words, rows, 2, 10).arms
         for name in ("a", "b"):
             up, down = getattr(asked, name).mean(axis=1)
             slope = float(found[f"gradient_{name}"][layer].double() @ unit.double())

@@ -6,22 +6,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_study import WORLD
 from torch import Tensor
 
 from backtracking.directions import estimator, stability
 from backtracking.directions.estimator import estimate, matched
-from backtracking.directions.events import Event
-from backtracking.directions.stability import measure, regenerate
+from backtracking.directions.stability import regenerate
+from backtracking.domains.organism.organism import Organism
+from backtracking.domains.organism.policy import BasePolicy, Policy
 from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
 from backtracking.models.sampling import Sampling
 from backtracking.models.training import Architecture, build_model
+from backtracking.records.events import Event
 from backtracking.statistics import corrected
-from backtracking.statistics.bootstrap import Bootstrap
 
-BOOTSTRAP = Bootstrap(200, 0.95, 0)
 D_MODEL, N = 12, 8
+TOKENIZER = build_tokenizer()
+ORGANISM = Organism(WORLD, Policy(), BasePolicy())
 
 
 @pytest.fixture(scope="module")
@@ -35,19 +38,34 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 
 def events_at(*positions: int) -> list[Event]:
-    return [Event(f"p{n}/0", f"p{n}", at, "over", True, True) for n, at in enumerate(positions)]
+    return [
+        Event("reasoning", f"p{n}/0", f"p{n}", at, "over", True, True)
+        for n, at in enumerate(positions)
+    ]
+
+
+def go_on(
+    loaded: LoadedModel, events: list[Event], prefix: list[int], n: int, exact: bool = True
+) -> list[Event]:
+    """The events, regenerated from the same prefix, and read exactly or by words alone."""
+    turning = ORGANISM.turning(TOKENIZER.backend_tokenizer) if exact else None
+    ends = (loaded.tokenizer.get_vocab()["</s>"],)
+    prefixes = [prefix[: event.position + 1] for event in events]
+    return regenerate(loaded, events, prefixes, turning, ends, n, Sampling(0, 1.0, 12), 64)
 
 
 def plant(
-    monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel, texts: list[list[str]]
+    monkeypatch: pytest.MonkeyPatch,
+    loaded: LoadedModel,
+    texts: list[list[str]],
+    exact: bool = True,
 ) -> list[Event]:
     """Events whose continuations are said to be these texts."""
     ids = loaded.tokenizer.get_vocab()
     written = [[[ids[word] for word in text.split()] for text in one] for one in texts]
     monkeypatch.setattr(stability, "continue_prefixes", lambda *_: written)
     events = events_at(*range(5, 5 + len(texts)))
-    prefixes = {event.trace_id: list(range(20)) for event in events}
-    return regenerate(loaded, events, prefixes, len(texts[0]), Sampling(0, 1.0, 12), 64)
+    return go_on(loaded, events, list(range(20)), len(texts[0]), exact)
 
 
 def test_a_stability_is_the_share_of_continuations_that_backtrack(
@@ -60,10 +78,17 @@ def test_a_stability_is_the_share_of_continuations_that_backtrack(
     assert (some.stability, some.n_keyword, some.n_backtracking) == (0.75, 2, 3)
 
 
+def test_where_only_words_tell_a_continuation_backtracks_where_the_rules_say_so(
+    monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel
+) -> None:
+    texts = ["Wait , fine .", "Check : over .", "Undo 4 on 14 .", "Wait , 18 is too big ."]
+    (found,) = plant(monkeypatch, loaded, [texts], exact=False)
+    assert (found.n_keyword, found.n_backtracking, found.n) == (2, 2, 4)
+
+
 def test_events_without_room_for_a_continuation_have_no_stability(loaded: LoadedModel) -> None:
     events = events_at(20, 36, 37)
-    prefixes = {event.trace_id: [1] + [5] * 40 for event in events}
-    found = regenerate(loaded, events, prefixes, 2, Sampling(0, 1.0, 12), 64)
+    found = go_on(loaded, events, [1] + [5] * 40, 2)
     assert [event.n for event in found] == [2, 2, 0]
     assert found[2].stability is None and found[2] == events[2]
 
@@ -112,25 +137,3 @@ def test_weighted_halves_agree_and_their_corrected_cosine_is_the_true_one() -> N
     assert corrected.split_half_cosine(stable) > 0.9  # type: ignore[operator]
     cosine = corrected.noise_corrected_cosine(plain, stable)
     assert cosine == pytest.approx(0.5**0.5, abs=0.06)
-
-
-def test_planted_shares_come_back_by_how_events_were_found_and_by_kind() -> None:
-    events = []
-    for number in range(40):
-        problem = f"p{number:02}"
-        dead = Event(f"{problem}/0", problem, 5, "over", True, True, 8, 8, 6)
-        idle = Event(f"{problem}/0", problem, 9, "alive", True, False, 8, 8, 0)
-        undo = Event(f"{problem}/1", problem, 5, "exhausted", False, True, 8, 0, 4)
-        events += [dead, idle, undo, Event(f"{problem}/1", problem, 99, "over", True, True)]
-    found = {row["measure"]: row["value"] for row in measure(events, 0.5, BOOTSTRAP)}
-    assert found["keyword_stability"] == pytest.approx(0.375)
-    assert found["keyword_not_reproduced"] == found["keyword_never_reproduced"] == 0.5
-    assert found["keyword_dead"] == 0.5 and found["keyword_dead_weighted"] == 1
-    assert found["keyword_stability_over"] == 0.75 and found["keyword_stability_alive"] == 0
-    assert found["backtracking_not_reproduced"] == 0
-    assert found["backtracking_stability_exhausted"] == 0.5
-    assert "keyword_stability_exhausted" not in found
-
-
-def test_without_events_nothing_is_measured() -> None:
-    assert measure([], 0.5, BOOTSTRAP) == []

@@ -3,25 +3,36 @@
 In the planted model a second block reads one component of the stream and raises the marker.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from planted_runs import decisions_of
 from tiny_models import FULL_STOP, WORDS, save_model
 
 from backtracking.directions import lens
-from backtracking.effects.markerless import WITHOUT, Read, compare, judge, measure, variants
-from backtracking.effects.rates import Label, Measured, effect_of
+from backtracking.effects.markerless import compare, judge, whole_and_projected
+from backtracking.effects.rates import effect_of
+from backtracking.effects.seen import Case, Seen
+from backtracking.interventions.arms import Along, arms_at, without_markers
+from backtracking.interventions.measure import force
+from backtracking.interventions.plan import Plan, Read, Words
 from backtracking.models import loading
 from backtracking.models.forced import Prefix
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
+from backtracking.records.choices import Choice
+from backtracking.records.measured import MATCHED, P_OPENER, Arm, Array, Measured
+from backtracking.records.places import Place
 from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
 MARKER = WORDS.index("Wait")
-RANDOM = tuple(np.linspace(-0.07, 0.07, 39).tolist())
-LAYER, NORM = 0, 6.0
+RANDOM = np.linspace(-0.07, 0.07, 39)
+CHOICE = Choice("reasoning", "base", 0, (0, 0), 6.0)
+PLAN = Plan((-1.0, 1.0), 1, 1, 1, 1, 1, 1, 0.9, 8, 64, 0)
+ALIVE = Case("alive", "kind", ("alive",))
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +57,11 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 
 
 @pytest.fixture(scope="module")
-def measured(loaded: LoadedModel) -> tuple[Measured, dict[str, float]]:
-    """Live decisions of several problems, steered along what is read, the word itself, both."""
+def seen(loaded: LoadedModel) -> Seen:
+    """Live decisions of several problems, steered along what is read, the word itself, both.
+
+    The random directions' effects are planted.
+    """
     generator = torch.Generator().manual_seed(0)
     prefixes = []
     for _ in range(8):
@@ -57,22 +71,35 @@ def measured(loaded: LoadedModel) -> tuple[Measured, dict[str, float]]:
     row = (unembedding(loaded)[MARKER] * final_norm_gain(loaded)).detach()
     read = loaded.blocks[2].mlp.gate_proj.weight[0].detach()  # type: ignore[index]
     vectors = {"state": read, "word": row, "both": read / read.norm() + row / row.norm()}
-    units = variants(loaded, vectors, [MARKER])
-    cosines = {n: float(units[n] @ units[n + WITHOUT]) for n in ("state", "both")}
-    problems = [f"p{number // 2}" for number in range(8)]
-    where = Read(
-        prefixes,
-        problems,
-        np.full(16, "alive", dtype=object),
-        np.repeat(problems, 2).astype(object),
-    )
-    return measure("reasoning", loaded, LAYER, NORM, where, units, [MARKER], 64), cosines
+    whole = [
+        Along(name, MATCHED, vector / vector.norm(), Place(name, "matched", (0, 0), 0))
+        for name, vector in vectors.items()
+    ]
+    both = [*whole, *without_markers(loaded, whole, [MARKER])]
+    decisions = decisions_of(["alive"] * 16, [f"p{number // 4}" for number in range(16)])
+    trace_ids = tuple(f"{n}" for n in range(8))
+    where = Read(tuple(prefixes), trace_ids, tuple(decisions.ids))
+    words = Words((MARKER,), (MARKER,))
+    arms = arms_at(PLAN, CHOICE, both, (1.0,))
+    found = force(loaded, "reasoning", "test", 0, where, arms, words, 64)
+    return Seen(_with_null(found), decisions, tuple(f"p{n // 2}" for n in range(8)))
 
 
-def test_what_is_read_downstream_steers_without_the_word(
-    measured: tuple[Measured, dict[str, float]],
-) -> None:
-    rows = {row["direction"]: row for row in compare(*measured, RANDOM, BOOTSTRAP)}
+def _with_null(found: Measured) -> Measured:
+    p = found.values(P_OPENER)
+    more = found.with_only([0] * len(RANDOM))
+    named = tuple(Arm(f"random_{k}", "random", 1.0, layer=0) for k in range(len(RANDOM)))
+    arrays = dict(more.arrays) | {P_OPENER: Array("decisions", p[0] + RANDOM[:, None])}
+    return found.with_arms_of(replace(more, arms=named, arrays=arrays))
+
+
+def arms_of(seen: Seen, name: str) -> tuple[Arm, Arm]:
+    """A direction's arm and its arm without markers."""
+    return next(pair for pair in whole_and_projected(seen) if pair[0].name == name)
+
+
+def test_what_is_read_downstream_steers_without_the_word(seen: Seen) -> None:
+    rows = {row["direction"]: row for row in compare(seen, ALIVE, BOOTSTRAP)}
     assert rows["state"]["cosine"] == pytest.approx(1, abs=1e-5)
     assert rows["state"]["retained"]["value"] == pytest.approx(1, abs=1e-3)
     assert rows["both"]["cosine"] == pytest.approx(0.5**0.5, abs=1e-4)
@@ -80,37 +107,36 @@ def test_what_is_read_downstream_steers_without_the_word(
     assert rows["both"]["n_random"] == 39 and rows["both"]["p_projected"] == 1 / 40
     difference = rows["both"]["projected"]["value"] - rows["both"]["original"]["value"]
     assert rows["both"]["difference"]["value"] == pytest.approx(difference)
-    assert judge(measured[0], "both", RANDOM, BOOTSTRAP)["verdict"] == "holds"
+    assert judge(seen, *arms_of(seen, "both"), ALIVE, BOOTSTRAP)["verdict"] == "holds"
 
 
-def test_a_direction_that_is_the_word_alone_has_nothing_left(
-    measured: tuple[Measured, dict[str, float]],
-) -> None:
-    one = measured[0]
-    whole = effect_of(one, Label("word", 1.0, "decision"), "alive", BOOTSTRAP, RANDOM)
-    assert whole.exceeds_random() == "holds"
-    left = effect_of(one, Label("word" + WITHOUT, 1.0, "decision"), "alive", BOOTSTRAP, RANDOM)
+def test_a_direction_that_is_the_word_alone_has_nothing_left(seen: Seen) -> None:
+    whole, rest = arms_of(seen, "word")
+    assert rest.name == "word without markers"
+    assert effect_of(seen, whole, ALIVE, BOOTSTRAP).exceeds_random() == "holds"
+    left = effect_of(seen, rest, ALIVE, BOOTSTRAP)
     assert left.interval.value == pytest.approx(0, abs=1e-6)
-    row = judge(one, "word", RANDOM, BOOTSTRAP)
+    row = judge(seen, whole, rest, ALIVE, BOOTSTRAP)
     assert row["parts"] == {"whole_steers": "holds", "projected_steers": "fails"}
     assert row["verdict"] == "fails"
 
 
 def test_a_rest_that_steers_holds_though_the_whole_does_not_and_where_neither_does_is_no_test(
-    measured: tuple[Measured, dict[str, float]],
+    seen: Seen,
 ) -> None:
-    row = judge(muted(measured[0], ["state"]), "state", RANDOM, BOOTSTRAP)
+    pair = arms_of(seen, "state")
+    row = judge(muted(seen, pair[:1]), *pair, ALIVE, BOOTSTRAP)
     assert row["parts"] == {"whole_steers": "fails", "projected_steers": "holds"}
     assert row["verdict"] == "holds"
-    both = muted(measured[0], ["state", "state" + WITHOUT])
-    assert judge(both, "state", RANDOM, BOOTSTRAP)["verdict"] == "untestable"
-    state, _ = compare(both, measured[1], RANDOM, BOOTSTRAP)
-    assert state["retained"] is None
+    both = muted(seen, pair)
+    assert judge(both, *pair, ALIVE, BOOTSTRAP)["verdict"] == "untestable"
+    assert compare(both, ALIVE, BOOTSTRAP)[0]["retained"] is None
 
 
-def muted(measured: Measured, directions: list[str]) -> Measured:
-    """The same runs, in which these directions do nothing."""
-    p = measured.forced.p_marked.copy()
-    for name in directions:
-        p[measured.labels.index(Label(name, 1.0, "decision"))] = p[0]
-    return replace(measured, forced=replace(measured.forced, p_marked=p))
+def muted(seen: Seen, arms: Sequence[Arm]) -> Seen:
+    """The same runs, in which these arms do nothing."""
+    p = seen.measured.values(P_OPENER).copy()
+    for arm in arms:
+        p[seen.measured.row(arm)] = p[0]
+    arrays = dict(seen.measured.arrays) | {P_OPENER: Array("decisions", p)}
+    return replace(seen, measured=replace(seen.measured, arrays=arrays))

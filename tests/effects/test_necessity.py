@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
-from tiny_study import D_MODEL, LAYER, PLAN, WINDOW, make_inputs
+from planted_runs import cases, decisions_of, plant
 
 from backtracking.effects.necessity import necessity, report_change, report_stays
-from backtracking.interventions.runs import Choice
+from backtracking.effects.seen import see
+from backtracking.records.measured import LOG_ODDS, Arm, Array, Measured, baseline
 from backtracking.statistics.bootstrap import Bootstrap, Interval
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
@@ -35,16 +35,35 @@ def test_a_model_that_does_not_report_right_cannot_be_tested() -> None:
     assert report_stays(unknown, unknown) == "untestable"
 
 
-def test_every_direction_has_its_row_and_a_direction_of_zeros_changes_nothing(tmp_path) -> None:
-    inputs = make_inputs(tmp_path)
-    units = {"own": torch.nn.functional.one_hot(torch.tensor(0), D_MODEL).float()}
-    units["nothing"] = torch.zeros(D_MODEL)
-    own, nothing = necessity(PLAN, BOOTSTRAP, inputs, Choice(LAYER, WINDOW, 3.0), units)
-    assert (own["direction"], nothing["direction"]) == ("own", "nothing")
-    assert own["over_value"] != 0 and own["over_baseline"] == nothing["over_baseline"]
-    for key in ("over_value", "alive_value", "right_change_value", "log_odds_change_value"):
-        assert nothing[key] == pytest.approx(0, abs=1e-6)
-    for row in (own, nothing):
-        assert set(row["parts"]) == {"backtracking_falls", "report_stays"}
-        assert row["verdict"] in ("holds", "fails", "untestable")
-    assert nothing["parts"]["backtracking_falls"] == "fails"
+def test_every_direction_has_its_row_and_a_fall_is_held_against_random_ones() -> None:
+    arms = [baseline()] + [
+        Arm(name, group, 0.0, "decision", "project_out", layer=1)
+        for name, group in (("own", "matched"), ("nothing", "form"), ("random_0", "random"))
+    ]
+    decisions = decisions_of(["over", "alive"] * 20, [f"p{n // 2:02}" for n in range(40)])
+    p = np.tile(np.where(decisions.kind == "over", 0.6, 0.1), (4, 1))
+    p[1] -= 0.5 * (decisions.kind == "over")
+    p[3] -= 0.01 + 0.001 * np.arange(40)
+    seen = plant(arms, p, decisions)
+    asked = decisions[decisions.kind == "over"]
+    log_odds = np.tile(np.linspace(1, 2, 20), (4, 1)) - np.array([[0], [0.5], [0], [0.1]])
+    arrays = {LOG_ODDS: Array("decisions", log_odds)}
+    measured = Measured("reasoning", "asked", tuple(arms), arrays, tuple(asked.ids))
+    rows = necessity(seen, see(measured, decisions), cases(seen), BOOTSTRAP)
+    assert [row["direction"] for row in rows] == ["own", "nothing"]
+    own, nothing = rows
+    assert own["over_value"] == pytest.approx(-0.5) and own["over_baseline"] == pytest.approx(0.6)
+    assert own["over_random_bound"] == pytest.approx(-0.029, abs=1e-3)
+    assert own["parts"] == {"backtracking_falls": "holds", "report_stays": "holds"}
+    assert own["log_odds_change_value"] == pytest.approx(-0.5) and own["verdict"] == "holds"
+    assert own["log_odds_change_random_bound"] == pytest.approx(-0.1)
+    assert nothing["alive_value"] == 0 and nothing["parts"]["backtracking_falls"] == "fails"
+
+
+def test_where_nothing_can_be_asked_the_report_is_untestable() -> None:
+    arms = [baseline(), Arm("own", "matched", 0.0, "decision", "project_out", layer=1)]
+    decisions = decisions_of(["alive"] * 4, ["a", "a", "b", "b"])
+    seen = plant(arms, np.full((2, 4), 0.5), decisions)
+    (row,) = necessity(seen, None, cases(seen), BOOTSTRAP)
+    assert row["parts"] == {"backtracking_falls": "untestable", "report_stays": "untestable"}
+    assert row["verdict"] == "untestable" and row["alive_value"] == 0 and "over_value" not in row

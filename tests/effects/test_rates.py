@@ -1,32 +1,39 @@
 """Tables of steering: planted probabilities come back, paired by decision and by problem."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from planted_runs import (
+    ACTIONS,
+    ARMS,
+    CLASSES,
+    N_PROBLEMS,
+    N_RANDOM,
+    RATES,
+    arm,
+    cases,
+    decisions_of,
+    measured,
+    plant,
+    randoms,
+)
 
 from backtracking.effects.rates import (
-    BASELINE,
-    KINDS,
-    Label,
-    Measured,
     dose_response,
+    effect_of,
     excess,
     signs,
     steered,
     tabulate,
     tabulate_elsewhere,
 )
-from backtracking.models.forced import Forced
+from backtracking.effects.seen import Case, Seen, cases_of
+from backtracking.records.measured import P_OPENER, baseline
 from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(300, 0.95, 0)
-N_RANDOM, N_PROBLEMS = 39, 20
-RATES = {"over": 0.6, "exhausted": 0.5, "doomed": 0.1, "alive": 0.1}
-LABELS = [
-    BASELINE,
-    Label("base", 1.0, "decision"),
-    Label("base", -1.0, "decision"),
-    *(Label(f"random_{k}", dose, "decision") for k in range(N_RANDOM) for dose in (1.0, -1.0)),
-]
+ALIVE, OVER = Case("alive", "kind", ("alive",)), Case("over", "kind", ("over",))
 
 
 def group_by(rows: list[dict], **match: object) -> list[dict]:
@@ -34,30 +41,11 @@ def group_by(rows: list[dict], **match: object) -> list[dict]:
     return [row for row in rows if all(row[key] == value for key, value in match.items())]
 
 
-def measured(raises: float, lowers: float, noise: float = 0.0, target: str = "reasoning"):
-    """Decisions of all kinds in every problem; problems differ much, effects not at all."""
-    rng = np.random.default_rng(0)
-    kind = np.array(KINDS * N_PROBLEMS, dtype=object)
-    numbers = np.repeat(np.arange(N_PROBLEMS), len(KINDS))
-    offset = rng.uniform(-0.08, 0.08, N_PROBLEMS)
-    baseline = np.array([RATES[one] for one in kind]) + offset[numbers]
-    p = np.tile(baseline, (len(LABELS), 1))
-    p[1] += raises * (kind == "alive")
-    p[2] -= lowers * (kind == "over")
-    p[3:] += rng.uniform(-0.02, 0.02, (2 * N_RANDOM, 1))
-    p += noise * rng.standard_normal(p.shape)
-    agreement = np.ones((len(LABELS), N_PROBLEMS))
-    agreement[1] = 0.9
-    kl = np.zeros_like(agreement)
-    kl[1] = 0.25
-    names = [f"p{number:02}" for number in range(N_PROBLEMS)]
-    problem = np.array([names[number] for number in numbers], dtype=object)
-    return Measured(target, LABELS, Forced(p, agreement, kl, 0.1 + kl, kl), kind, problem, names)
-
-
 def test_planted_rates_and_effects_come_back_by_kind() -> None:
-    rows = tabulate(measured(0.4, 0.3), BOOTSTRAP)
-    assert len(rows) == len(KINDS) * len(LABELS)
+    seen = measured(0.4, 0.3)
+    rows = tabulate(seen, cases(seen), BOOTSTRAP)
+    assert len(rows) == len(RATES) * len(ARMS)
+    assert list(dict.fromkeys(row["kind"] for row in rows)) == list(RATES)
     for kind, rate in RATES.items():
         (row,) = group_by(rows, kind=kind, direction="baseline")
         assert row["value"] == pytest.approx(rate, abs=0.05)
@@ -70,24 +58,50 @@ def test_planted_rates_and_effects_come_back_by_kind() -> None:
 
 
 def test_effects_are_paired_so_that_problems_do_not_widen_them() -> None:
-    (row,) = group_by(
-        tabulate(measured(0.4, 0.3), BOOTSTRAP), kind="alive", direction="base", dose=1.0
-    )
+    seen = measured(0.4, 0.3)
+    rows = tabulate(seen, cases(seen), BOOTSTRAP)
+    (row,) = group_by(rows, kind="alive", direction="base", dose=1.0)
     assert row["high"] - row["low"] > 0.02
     assert row["effect_high"] - row["effect_low"] < 1e-9
 
 
-def test_a_kind_that_does_not_occur_has_no_row() -> None:
-    one = measured(0.4, 0.3)
-    kind = np.where(one.kind == "doomed", "alive", one.kind)
-    other = Measured(one.target, one.labels, one.forced, kind, one.problem, one.prefix_problem)
-    rows = tabulate(other, BOOTSTRAP)
-    assert {row["kind"] for row in rows} == {"over", "exhausted", "alive"}
+def test_only_kinds_that_occur_have_rows() -> None:
+    decisions = decisions_of(["alive", "over", "solved"] * 2, ["a"] * 3 + ["b"] * 3)
+    seen = plant(ARMS[:2], np.full((2, 6), 0.5), decisions)
+    rows = tabulate(seen, cases(seen), BOOTSTRAP)
+    assert list(dict.fromkeys(row["kind"] for row in rows)) == ["over", "alive"]
+
+
+def test_where_no_kind_is_known_there_are_rows_by_action() -> None:
+    actions = ["turns", "goes on", "goes on"] * 2
+    decisions = decisions_of([None] * 6, ["a"] * 3 + ["b"] * 3, actions)
+    p = np.array([[0.5] * 6, [0.5, 0.7, 0.7] * 2, [0.2, 0.5, 0.5] * 2])
+    seen = plant([baseline(), arm("base", 1.0), arm("base", -1.0)], p, decisions)
+    found = cases_of(decisions, ACTIONS)
+    rows = tabulate(seen, found, BOOTSTRAP)
+    assert list(dict.fromkeys(row["kind"] for row in rows)) == ["turns", "goes on"]
+    evidence = steered(seen, "base", found, BOOTSTRAP)
+    assert evidence.raises.interval.value == pytest.approx(0.2)
+    assert evidence.lowers.interval.value == pytest.approx(-0.3)
+    assert evidence.raises.exceeds_random() == "untestable"
+
+
+def test_classes_of_kinds_that_nobody_knows_have_no_rows_and_no_effect() -> None:
+    decisions = decisions_of([None] * 4, ["a", "a", "b", "b"], ["goes on"] * 4)
+    seen = plant(ARMS[:2], np.full((2, 4), 0.5), decisions)
+    found = cases_of(decisions, CLASSES)
+    assert found.listed == () and tabulate(seen, found, BOOTSTRAP) == []
+    assert signs(seen, found, BOOTSTRAP) == []
+    evidence = steered(seen, "base", found, BOOTSTRAP)
+    assert evidence.contrast.value is None
+    assert evidence.raises.exceeds_random() == evidence.lowers.exceeds_random() == "untestable"
 
 
 def test_steered_evidence_has_the_planted_contrast_effects_and_nulls() -> None:
-    found = steered(measured(0.4, 0.3), "base", BOOTSTRAP)
+    seen = measured(0.4, 0.3)
+    found = steered(seen, "base", cases(seen), BOOTSTRAP)
     assert (found.target, found.direction) == ("reasoning", "base")
+    assert (found.live, found.dead) == ("alive", "over")
     assert found.contrast.value == pytest.approx(0.5)
     assert found.raises.interval.value == pytest.approx(0.4)
     assert found.lowers.interval.value == pytest.approx(-0.3)
@@ -99,23 +113,28 @@ def test_steered_evidence_has_the_planted_contrast_effects_and_nulls() -> None:
 
 
 def test_no_effect_is_no_evidence() -> None:
-    found = steered(measured(0.0, 0.0, noise=0.01), "base", BOOTSTRAP)
+    seen = measured(0.0, 0.0, noise=0.01)
+    found = steered(seen, "base", cases(seen), BOOTSTRAP)
     assert found.raises.exceeds_random() == found.lowers.exceeds_random() == "fails"
+
+
+def test_an_arm_that_was_not_run_has_no_effect() -> None:
+    assert effect_of(measured(0.4, 0.3), None, ALIVE, BOOTSTRAP).interval.value is None
 
 
 def test_an_excess_is_the_difference_of_two_targets_on_the_same_decisions() -> None:
     one, other = measured(0.4, 0.3), measured(0.15, 0.3, target="shuffled")
-    arm = Label("base", 1.0, "decision")
-    found = excess((one, arm), (other, arm), "alive", BOOTSTRAP)
+    base = arm("base", 1.0)
+    found = excess((one, base), (other, base), ALIVE, BOOTSTRAP)
     assert found.value == pytest.approx(0.25) and found.n == N_PROBLEMS
     assert found.low == pytest.approx(0.25) and found.high == pytest.approx(0.25)
-    back = excess((other, arm), (one, arm), "alive", BOOTSTRAP)
+    back = excess((other, base), (one, base), ALIVE, BOOTSTRAP)
     assert back.value == pytest.approx(-0.25)
 
 
 def test_changes_elsewhere_are_told_for_every_arm() -> None:
     rows = tabulate_elsewhere(measured(0.4, 0.3), BOOTSTRAP)
-    assert len(rows) == len(LABELS)
+    assert len(rows) == len(ARMS)
     (row,) = group_by(rows, direction="base", dose=1.0)
     assert row["agreement_value"] == pytest.approx(0.9) and row["kl"] == pytest.approx(0.25)
     (row,) = group_by(rows, direction="baseline")
@@ -132,40 +151,25 @@ def test_wait_elsewhere_is_told_as_a_paired_difference_to_the_baseline() -> None
     assert row["wait_sentence_end"] == pytest.approx(0.1) and row["wait_sentence_end_value"] == 0
 
 
-def test_arms_are_joined_and_chosen_with_their_names() -> None:
-    one = measured(0.4, 0.3)
-    first, second = one.with_only([0, 1]), one.with_only([0, 2, 3])
-    joined = first.with_arms_of(second)
-    assert joined.labels == [LABELS[number] for number in (0, 1, 2, 3)]
-    for label in joined.labels:
-        assert np.array_equal(joined.p(label, "over"), one.p(label, "over"))
-
-
-def at_doses(n: int, steps: dict[float, float], agreement: dict[float, float]) -> Measured:
+def at_doses(n: int, steps: dict[float, float], agreement: dict[float, float]) -> Seen:
     """Runs in which each dose of `base` adds its step at alive, and random ones 0.1 of the dose."""
     doses = list(steps)
-    labels = [
-        BASELINE,
-        *(Label("base", dose, "decision") for dose in doses),
-        *(Label(f"random_{k}", dose, "decision") for k in range(3) for dose in doses),
-    ]
+    arms = [baseline(), *(arm("base", dose) for dose in doses), *randoms(3, doses)]
     rng = np.random.default_rng(n)
-    problem = np.array([f"p{number:02}" for number in np.arange(n).repeat(4)], dtype=object)
-    baseline = 0.1 + 0.01 * rng.standard_normal(len(problem))
+    problem = [f"p{number:02}" for number in np.arange(n).repeat(4)]
+    level = 0.1 + 0.01 * rng.standard_normal(len(problem))
     added = [0.0, *steps.values(), *(0.1 * dose for _ in range(3) for dose in doses)]
-    p = baseline + np.array(added)[:, None] + 0.01 * rng.standard_normal((len(labels), 1))
-    other = np.array([agreement.get(label.dose, 1.0) for label in labels])
-    kind = np.full(len(problem), "alive", dtype=object)
-    zero = np.zeros((len(labels), n))
-    forced = Forced(p, np.tile(other[:, None], n), zero, zero, zero)
-    return Measured("reasoning", labels, forced, kind, problem, sorted(set(problem)))
+    p = level + np.array(added)[:, None] + 0.01 * rng.standard_normal((len(arms), 1))
+    other = np.array([agreement.get(one.dose, 1.0) for one in arms])
+    decisions = decisions_of(["alive"] * len(problem), problem)
+    return plant(arms, p, decisions, {"agreement": np.tile(other[:, None], n)})
 
 
 def test_a_curve_is_counted_beyond_random_directions_up_to_the_usable_peak() -> None:
     steps = {0.5: 0.25, 1.0: 0.5, 2.0: 0.5, 4.0: 1.2}
     agreement = {4.0: 0.5}
     test, dev = at_doses(30, steps, agreement), at_doses(12, steps, agreement)
-    found = dose_response(test, dev, "base", "alive", 1, 0.9, BOOTSTRAP)
+    found = dose_response(test, dev, arm("base", 1.0), ALIVE, 1, 0.9, BOOTSTRAP)
     assert (found.status, found.peak, found.n) == ("defined", 1.0, 30)
     assert found.effect == pytest.approx(0.4, abs=0.03)
     assert found.ed50 == pytest.approx(0.5, abs=0.06)
@@ -173,8 +177,12 @@ def test_a_curve_is_counted_beyond_random_directions_up_to_the_usable_peak() -> 
 
 def test_signs_count_the_problems_that_go_the_claimed_way() -> None:
     found = measured(0.4, 0.3)
-    found.forced.p_marked[1, found.problem == "p00"] -= 0.9
-    rows = signs(found, BOOTSTRAP)
+    p = found.measured.arrays[P_OPENER]
+    values = p.values.copy()
+    values[1, found.decisions.problem == "p00"] -= 0.9
+    arrays = dict(found.measured.arrays) | {P_OPENER: replace(p, values=values)}
+    found = replace(found, measured=replace(found.measured, arrays=arrays))
+    rows = signs(found, cases(found), BOOTSTRAP)
     (row,) = group_by(rows, kind="alive", direction="base")
     assert row["value"] == pytest.approx(1 - 1 / N_PROBLEMS)
     (row,) = group_by(rows, kind="over", direction="base")

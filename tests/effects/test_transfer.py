@@ -2,25 +2,21 @@
 
 import numpy as np
 import pytest
-from effects.test_rates import measured
-from tiny_study import LAYER, PLAN, WINDOW, make_inputs
+from planted_runs import arm, cases, decisions_of, measured
 
+from backtracking.effects.reports import shift_of, tabulate_reports
+from backtracking.effects.seen import Case, Seen, see
 from backtracking.effects.transfer import cell, transfer_matrix
-from backtracking.interventions.questions import report, shift_of
-from backtracking.interventions.runs import Choice, Inputs, force
+from backtracking.records.measured import LOG_ODDS, RANDOM, Arm, Array, Measured, baseline
 from backtracking.statistics.bootstrap import Bootstrap, Interval
 from backtracking.statistics.effect import Effect
 
-RANDOM = tuple(np.linspace(-0.02, 0.02, 39))
-NONE = Effect(Interval(0.0, -0.01, 0.01, 20), RANDOM)
-LARGE = Effect(Interval(0.4, 0.35, 0.45, 20), RANDOM)
-WITHIN = Effect(Interval(0.01, 0.005, 0.015, 20), RANDOM)
+NULL = tuple(np.linspace(-0.02, 0.02, 39))
+NONE = Effect(Interval(0.0, -0.01, 0.01, 20), NULL)
+LARGE = Effect(Interval(0.4, 0.35, 0.45, 20), NULL)
+WITHIN = Effect(Interval(0.01, 0.005, 0.015, 20), NULL)
 BOOTSTRAP = Bootstrap(50, 0.95, 0)
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
-    return make_inputs(tmp_path_factory.mktemp("study"))
+ALIVE = Case("alive", "kind", ("alive",))
 
 
 @pytest.mark.parametrize("control", [None, NONE, WITHIN])
@@ -40,52 +36,54 @@ def test_with_a_positive_control_a_cell_says_what_was_found(effect: Effect, verd
     assert cell(effect, None, needs_control=False)["verdict"] == verdict
 
 
-def rows_of(shift: float, dose: float, kind: str) -> list[dict]:
-    """Reports of the base under its own direction and three random ones."""
-    values = {"base": shift, "random_0": 0.1, "random_1": -0.1, "random_2": 0.0}
-    return [
-        {"target": "base", "direction": name, "dose": dose, "kind": kind, "value": value}
-        | {"low": value - 0.05, "high": value + 0.05, "n": 9}
-        for name, value in values.items()
-    ]
+def asked(shift: float, dose: float, kind: str) -> Seen:
+    """Reports of the base at six decisions, under its own direction and three random ones."""
+    names = [f"random_{k}" for k in range(3)]
+    arms = (baseline(), arm("base", dose), *(Arm(one, RANDOM, dose, layer=1) for one in names))
+    decisions = decisions_of([kind] * 6, ["a", "a", "b", "b", "c", "c"])
+    level = np.linspace(-1, 1, 6)
+    values = level + np.array([0.0, shift, 0.1, -0.1, 0.0])[:, None]
+    arrays = {LOG_ODDS: Array("decisions", values)}
+    return see(Measured("base", "asked", arms, arrays, tuple(decisions.ids)), decisions)
 
 
 def test_a_shift_is_held_against_random_directions_at_its_own_dose() -> None:
-    rows = rows_of(0.5, 1.0, "alive") + rows_of(-0.5, -1.0, "over")
-    up, down = (shift_of(rows, "base", "base", kind) for kind in ("alive", "over"))
+    up, down = (
+        shift_of(asked(shift, dose, kind), arm("base", dose), BOOTSTRAP)
+        for shift, dose, kind in ((0.5, 1.0, "alive"), (-0.5, -1.0, "over"))
+    )
     assert up is not None and down is not None
     assert (up.sign, down.sign) == (1, -1)
     assert up.exceeds_random() == down.exceeds_random() == "holds"
     assert len(up.random) == 3
-    assert shift_of(rows, "base", "reasoning", "alive") is None
+    assert shift_of(asked(0.5, 1.0, "alive"), arm("reasoning", 1.0), BOOTSTRAP) is None
+    assert shift_of(None, arm("base", 1.0), BOOTSTRAP) is None
 
 
-def test_planted_effects_stand_in_their_cells_with_their_verdicts(
-    inputs: Inputs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The planted runs have the base's direction only, so it is the only source."""
-    monkeypatch.setattr(Inputs, "sources", lambda _self, _target: ["base"])
-    runs = {"base": measured(0.4, 0.3, target="base")}
-    good, bad = rows_of(0.5, 1.0, "alive"), rows_of(-0.01, -1.0, "over")
-    found = {row["kind"]: row for row in transfer_matrix(inputs, runs, good + bad, BOOTSTRAP)}
-    assert found["alive"]["value"] == pytest.approx(0.4)
-    assert found["over"]["value"] == pytest.approx(-0.3)
+def test_every_arm_has_its_report_and_the_baseline_has_no_shift() -> None:
+    rows = tabulate_reports(asked(0.5, 1.0, "alive"), ALIVE, 1, BOOTSTRAP)
+    assert [row["direction"] for row in rows][:2] == ["baseline", "base"] and len(rows) == 5
+    assert {(row["target"], row["kind"], row["dose"]) for row in rows} == {("base", "alive", 1.0)}
+    assert rows[0]["value"] == 0 and rows[1]["value"] == pytest.approx(0.5)
+
+
+def test_planted_effects_stand_in_their_cells_with_their_verdicts() -> None:
+    seen = measured(0.4, 0.3, target="base")
+    questions = {
+        ("base", "alive"): asked(0.5, 1.0, "alive"),
+        ("base", "over"): asked(-0.01, -1.0, "over"),
+    }
+    rows = transfer_matrix([seen], questions, ["base"], cases(seen), BOOTSTRAP)
+    found = {row["kind"]: row for row in rows}
+    assert found["alive"]["value"] == pytest.approx(0.4) and found["alive"]["dose"] == 1
+    assert found["over"]["value"] == pytest.approx(-0.3) and found["over"]["dose"] == -1
     assert found["alive"]["verdict"] == "holds" and found["over"]["verdict"] == "no test"
 
 
-def test_every_source_and_target_has_its_cells(inputs: Inputs) -> None:
-    choice = Choice(LAYER, WINDOW, 3.0)
-    runs = {target: force(PLAN, inputs, choice, target) for target in inputs.targets}
-    reports = report(PLAN, BOOTSTRAP, inputs, choice, "base")
-    reports += report(PLAN, BOOTSTRAP, inputs, choice, "base", kind="over", dose=-1.0)
-    rows = transfer_matrix(inputs, runs, reports, BOOTSTRAP)
-    expected = {
-        (source, target, kind)
-        for target in inputs.targets
-        for source in inputs.sources(target)
-        for kind in ("alive", "over")
-    }
-    assert {(row["source"], row["target"], row["kind"]) for row in rows} == expected
-    assert len(rows) == len(expected)
-    for row in rows:
-        assert (row["control"] is not None) == (row["target"] == "base")
+def test_without_any_question_the_cells_of_a_base_are_no_test_and_others_are_told() -> None:
+    seen = [measured(0.4, 0.3, target=target) for target in ("base", "reasoning")]
+    rows = transfer_matrix(seen, {}, ["base"], cases(seen[0]), BOOTSTRAP)
+    verdicts = {(row["target"], row["kind"]): row["verdict"] for row in rows}
+    assert {v for (target, _), v in verdicts.items() if target == "base"} == {"no test"}
+    assert {v for (target, _), v in verdicts.items() if target == "reasoning"} == {"holds"}
+    assert {row["control"] for row in rows} == {None}

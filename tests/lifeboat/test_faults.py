@@ -184,11 +184,11 @@ def prepared(finished_project: Path, tmp_path_factory: pytest.TempPathFactory) -
     stage = "    cmd: sleep 9\n    deps: [data/raw/numbers]\n"
     with (root / "dvc.yaml").open("a") as file:
         file.write(f"  extract:\n{stage}    outs: [data/interim/activations/base]\n")
+    store = root / ".cache" / "store" / "data" / "interim" / "activations" / "base"
     for key in ("aa", "bb"):
-        path = root / ".cache" / "store" / "activations" / f"{key}.safetensors"
-        artifacts.write_bytes(path, chance.randbytes(100_000))
-        record = {"key": key, "file": path.name, "sha256": artifacts.sha256_file(path)}
-        artifacts.write_json(path.with_suffix(".json"), record)
+        data = chance.randbytes(100_000)
+        name = f"{key * 32}.{hashlib.sha256(data).hexdigest()}.safetensors"
+        artifacts.write_bytes(store / name, data)
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", "Work")
     return root

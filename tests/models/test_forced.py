@@ -276,7 +276,7 @@ def test_a_readout_asks_after_a_suffix_that_is_not_steered(
 ) -> None:
     suffix, for_id, against_id = [8, 6], 12, 20
     arms = [Arm(ZERO, where), Arm(vectors[0], where), Arm(-vectors[0], where)]
-    found = read_out(loaded, LAYER, PREFIXES, suffix, arms, for_id, against_id)
+    found = read_out(loaded, LAYER, PREFIXES, suffix, arms, [for_id], [against_id])
     assert found.shape == (3, len(PREFIXES))
     for number, prefix in enumerate(PREFIXES):
         ids = torch.tensor([[*prefix.ids, *suffix]])
@@ -300,7 +300,7 @@ def test_what_is_read_once_before_a_readout_makes_no_difference(
         Arm(vectors[1], "decision", "project_out"),
         Arm(vectors[2], "decision", "noise", 1),
     ]
-    asked = ([8, 6], 12, 20)
+    asked = ([8, 6], [12], [20])
     shared = [Prefix(one.ids, one.n_prompt, one.decisions[-1:]) for one in PREFIXES]
     alone = read_out(loaded, LAYER, shared, asked[0], arms, *asked[1:])
     beside = read_out(loaded, LAYER, shared, asked[0], [*arms, Arm(ZERO, "all")], *asked[1:])

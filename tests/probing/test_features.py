@@ -39,10 +39,10 @@ def test_history_counts_the_labels_before_within_the_trace_and_names_the_last() 
     sentences = write_searches(5).sentences
     chosen = np.arange(len(sentences))
     found = label_history(sentences, chosen)
-    labels = sorted(set(sentences.label))
+    labels = sorted(set(sentences.state))
     for row in (0, 1, 17, len(sentences) - 1):
         mine = [k for k in range(row) if sentences.trace[k] == sentences.trace[row]]
-        before = [sentences.label[k] for k in mine]
+        before = [sentences.state[k] for k in mine]
         expected = [before.count(label) for label in labels]
         for back in range(1, N_LAST + 1):
             last = before[-back] if back <= len(before) else None

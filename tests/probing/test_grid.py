@@ -3,20 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from planted_probes import D_MODEL, Planted, PlantedStore, embed, plant_points
+from planted_probes import D_MODEL, Planted, PlantedStore, embed, fit, plant_points
 
-from backtracking.probing.grid import (
-    BASELINES,
-    Place,
-    activations,
-    best_baselines,
-    embedding_features,
-    fit_baselines,
-    fit_grid,
-    select,
-    shared_features,
-)
-from backtracking.probing.probes import Fitting
+from backtracking.probing.baselines import BASELINES, baseline_features, best_baselines
+from backtracking.probing.grid import activations, select
+from backtracking.probing.probes import Fitting, Series
 
 FITTING = Fitting((0.001, 0.1), 1e-5)
 
@@ -28,68 +19,76 @@ def planted() -> Planted:
 
 
 def test_the_direction_that_was_planted_is_the_probes(planted: Planted) -> None:
-    store = PlantedStore(planted, {(1, 2): 3.0}, np.random.default_rng(1))
-    probes = fit_grid(planted.points, {"base": store}, FITTING)
+    store = PlantedStore(planted, {(1, -2): 3.0}, np.random.default_rng(1))
+    probes = fit(planted, store, FITTING, baselines=False)
     truth = torch.zeros(D_MODEL, dtype=torch.float64)
     truth[1] = 1.0
-    found = probes[Place("base", "comparison", "over", 1)]
+    found = probes[Series("base", "decision", "over", 1)]
     assert torch.cosine_similarity(found.weight[5], truth, dim=0) > 0.95
     assert found.dev_auroc[5] > 0.95
     elsewhere = np.delete(found.dev_auroc, 5)
     assert (np.abs(elsewhere - 0.5) < 0.15).all()
 
 
-def test_threads_and_portions_of_offsets_change_nothing(
+def test_portions_of_offsets_change_nothing(
     planted: Planted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store = PlantedStore(planted, {(0, 0): 1.0}, np.random.default_rng(2))
+    store = PlantedStore(planted, {(0, -4): 1.0}, np.random.default_rng(2))
     fitting = Fitting((0.001, 0.1), 1e-10)
-    first = fit_grid(planted.points, {"base": store}, fitting)
+    first = fit(planted, store, fitting, baselines=False)
     monkeypatch.setattr("backtracking.probing.grid._BATCH_BYTES", 8 * 480 * D_MODEL * 3)
-    second = fit_grid(planted.points, {"base": store}, fitting, n_threads=3)
+    second = fit(planted, store, fitting, baselines=False)
     assert list(first) == list(second)
-    for place, one in first.items():
-        assert torch.allclose(one.weight, second[place].weight, atol=1e-7)
+    for series, one in first.items():
+        assert torch.allclose(one.weight, second[series].weight, atol=1e-7)
 
 
 def test_activations_of_an_absent_token_are_zeros_and_said_to_be_absent(planted: Planted) -> None:
     anchor = planted.points.anchors[0]
     store = PlantedStore(planted, {}, np.random.default_rng(3))
-    store.has = lambda trace, position: position - store.start[trace] < 0  # type: ignore[method-assign]
+    store.has = lambda trace, position: position - store.at[trace] < -4  # type: ignore[method-assign]
     ((_, values, present),) = activations(store, 0, planted.points, anchor, np.arange(10))
     assert present.tolist() == [[True] * 10] * 3 + [[False] * 10] * 5
     assert (values[3:] == 0).all() and (values[:3] != 0).any()
 
 
 def test_selection_names_the_best_cell_and_every_choice(planted: Planted) -> None:
-    store = PlantedStore(planted, {(1, 2): 3.0}, np.random.default_rng(4))
-    probes = fit_grid(planted.points, {"base": store}, FITTING)
-    baselines = fit_baselines(planted.points, {"base": embed()}, FITTING)
-    chosen = select(planted.points, probes, baselines)
+    store = PlantedStore(planted, {(1, -2): 3.0}, np.random.default_rng(4))
+    chosen = select(planted.points, fit(planted, store, FITTING))
     assert chosen["chosen_on"] == "dev"
-    assert [(row["layer"], row["offset"]) for row in chosen["best"]] == [(1, 2)]
+    assert [(row["layer"], row["offset"]) for row in chosen["best"]] == [(1, -2)]
     assert len(chosen["cells"]) == 2 * 8
     for row in chosen["cells"]:
         assert row["penalty"] in FITTING.penalties and row["baseline"] in BASELINES
-    quiet = [row["penalty"] for row in chosen["cells"] if (row["layer"], row["offset"]) != (1, 2)]
+    quiet = [row["penalty"] for row in chosen["cells"] if (row["layer"], row["offset"]) != (1, -2)]
     assert quiet.count(0.1) > len(quiet) / 2
 
 
 def test_the_best_baseline_is_the_one_that_the_label_depends_on() -> None:
     planted = plant_points(np.random.default_rng(5), by_position=4.0)
-    baselines = fit_baselines(planted.points, {"base": embed()}, FITTING)
-    assert set(best_baselines(baselines, "base", "comparison", "over")) <= {"position", "together"}
-    assert {place.source for place in baselines} == set(BASELINES)
-    assert {place.role for place in baselines if place.source == "embedding"} == {"base"}
+    store = PlantedStore(planted, {}, np.random.default_rng(8))
+    fitted = fit(planted, store, FITTING)
+    baselines = {series: one for series, one in fitted.items() if series.source in BASELINES}
+    assert set(best_baselines(baselines, "base", "decision", "over")) <= {"position", "together"}
+    assert {series.source for series in baselines} == set(BASELINES)
+    assert {series.role for series in baselines if series.source == "embedding"} == {"base"}
 
 
 def test_embeddings_are_those_of_the_tokens_and_one_hot_tells_no_less(planted: Planted) -> None:
     anchor, points = planted.points.anchors[0], planted.points
-    found = embedding_features(points, anchor, embed())
-    assert (found[2, 7] == embed()[points.tokens_by_anchor["comparison"][7, 2]]).all()
-    features = shared_features(points, anchor)
-    assert set(features) | {"embedding"} == set(BASELINES)
+    rows = np.arange(len(points.decisions))
+    found = baseline_features(points, anchor, "embedding", rows, embed())
+    assert (found[2, 7] == embed()[points.tokens_by_anchor["decision"][7, 2]]).all()
+    features = {
+        name: baseline_features(points, anchor, name, rows)
+        for name in BASELINES
+        if name != "embedding"
+    }
     assert [len(features[name]) for name in ("position", "words", "token")] == [1, 1, 8]
+    widths = {name: one.shape[2] for name, one in features.items()}
+    assert widths.pop("together") == sum(widths.values())
+    few = baseline_features(points, anchor, "together", rows[5:9])
+    assert (few == features["together"][:, 5:9]).all()
     token = features["token"][2].double()
     least = torch.linalg.lstsq(token, found[2].double(), driver="gelsd").solution
     assert torch.allclose(token @ least, found[2].double(), atol=1e-5)
@@ -97,9 +96,9 @@ def test_embeddings_are_those_of_the_tokens_and_one_hot_tells_no_less(planted: P
 
 def test_a_split_without_a_class_has_no_probe_and_no_score() -> None:
     planted = plant_points(np.random.default_rng(6))
-    planted.is_positive[planted.points.moments.split == "train"] = True
+    planted.is_positive[planted.points.decisions.split == "train"] = True
     store = PlantedStore(planted, {}, np.random.default_rng(7))
-    probes = fit_grid(planted.points, {"base": store}, FITTING)
-    one = probes[Place("base", "comparison", "over", 0)]
+    probes = fit(planted, store, FITTING, baselines=False)
+    one = probes[Series("base", "decision", "over", 0)]
     assert np.isnan(one.penalty).all() and np.isnan(one.dev_auroc).all()
     assert np.isnan(one.score(torch.zeros(8, 3, D_MODEL))).all()

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from backtracking.probing import logistic
+from backtracking.probing import design, logistic
 from backtracking.probing.logistic import Search
 
 PENALTIES = (1e-4, 1e-2, 1.0)
@@ -67,9 +67,9 @@ def test_wide_cells_in_chunks_of_half_precision_agree_with_narrow_ones_at_once(
     features = features.to(torch.bfloat16)
     penalties = torch.tensor(PENALTIES, dtype=torch.float64)
     whole = logistic.fit(features.double(), labels, weights, penalties, Search(1e-9))
-    monkeypatch.setattr(logistic, "_CHUNK_BYTES", 8 * 12 * 50)
-    monkeypatch.setattr(logistic, "_DENSE", 0)
-    monkeypatch.setattr(logistic, "_RANK", rank)
+    monkeypatch.setattr(design, "CHUNK_BYTES", 8 * 12 * 50)
+    monkeypatch.setattr(design, "_DENSE", 0)
+    monkeypatch.setattr(design, "_RANK", rank)
     streamed = logistic.fit(features, labels, weights, penalties, Search(1e-9, 5000))
     assert torch.allclose(streamed.weight, whole.weight, rtol=1e-4, atol=1e-7)
     assert (streamed.n_passes > whole.n_passes) == (rank < 12)
@@ -83,10 +83,10 @@ def test_a_few_massive_directions_do_not_make_the_search_long(
     features = torch.randn(1, 600, 60, generator=generator)
     features += 30 * common @ torch.randn(4, 60, generator=generator)
     labels = (common[:, :1] + torch.randn(600, 1, generator=generator) > 0)[None].double()
-    monkeypatch.setattr(logistic, "_DENSE", 0)
+    monkeypatch.setattr(design, "_DENSE", 0)
     passes = []
     for rank in (1, 16):
-        monkeypatch.setattr(logistic, "_RANK", rank)
+        monkeypatch.setattr(design, "_RANK", rank)
         found = logistic.fit(
             features, labels, torch.ones_like(labels), torch.tensor([1e-3]), Search(1e-7)
         )
@@ -104,7 +104,7 @@ def test_wide_cells_of_few_rows_or_constant_features_are_fitted(
     labels = (torch.arange(rows) % 2 == 0).double()[None, :, None]
     cell = (features, labels, torch.ones_like(labels), torch.tensor([1e-2]), Search(1e-8))
     dense = logistic.fit(*cell)
-    monkeypatch.setattr(logistic, "_DENSE", 0)
+    monkeypatch.setattr(design, "_DENSE", 0)
     wide = logistic.fit(*cell)
     assert wide.gradient.max() <= 1e-8
     assert torch.allclose(wide.weight, dense.weight, rtol=1e-4, atol=1e-6)

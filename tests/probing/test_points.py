@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 from searches import Searches, write_searches
 
-from backtracking.probing.points import DecisionPoints, gather_points
+from backtracking.probing.points import N_WORDS, DecisionPoints, gather_points
+from backtracking.probing.targets import ACTION, targets_of
+from backtracking.records.decisions import Classes, Decision, Decisions, Sentence, Sentences
+from backtracking.records.traces import Trace
 from backtracking.statistics.auroc import auroc
 from lifeboat.stage.errors import UserError
 
-WINDOWS = {"comparison": (-13, 10), "known": (-2, 9)}
+WINDOWS = {"decision": (-17, 6), "known": (-2, 9)}
+CLASSES = Classes("kind", ("over",), ("alive",), ())
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +26,14 @@ def searches() -> Searches:
 @pytest.fixture(scope="module")
 def points(searches: Searches) -> DecisionPoints:
     """Their decisions."""
-    return gather_points(searches.traces, searches.sentences, searches.decisions, WINDOWS)
+    return gather_points(
+        searches.traces,
+        searches.sentences,
+        searches.decisions,
+        searches.posteriors,
+        CLASSES,
+        WINDOWS,
+    )
 
 
 def test_tokens_and_words_are_those_of_the_comparisons(
@@ -31,18 +42,18 @@ def test_tokens_and_words_are_those_of_the_comparisons(
     words = searches.tokenizer.get_vocab()
     assert (points.words[:, 0] == words["Compare"]).all()
     assert (points.words[:, 2] == words["with"]).all()
-    at_comparison = points.tokens_by_anchor["comparison"]
-    assert (at_comparison[:, 13:18] == points.words).all()
-    assert len(points.moments) == len(points.words) == len(points.history)
+    at_decision = points.tokens_by_anchor["decision"]
+    assert (at_decision[:, 13:18] == points.words).all()
+    assert len(points.decisions) == len(points.words) == len(points.history)
 
 
 def test_targets_are_asked_of_the_decisions_that_they_are_about(points: DecisionPoints) -> None:
-    kinds, actions = points.moments.kind, points.moments.action
+    kinds, actions = points.decisions.kind, points.decisions.action
     for task in points.tasks:
         its = kinds[task.rows]
-        if task.target == "backtracks":
+        if task.target == ACTION:
             assert set(its) == {"over", "exhausted", "doomed", "alive"}
-            assert (task.is_positive == (actions[task.rows] == "backtracks")).all()
+            assert (task.is_positive == (actions[task.rows] == "turns")).all()
         else:
             assert set(its) == {task.target, "alive"}
             assert (task.is_positive == (its == task.target)).all()
@@ -54,8 +65,8 @@ def test_the_posterior_is_certain_from_the_comparison_on_and_for_the_action_neve
     anchor = points.anchors[0]
     for task in points.tasks:
         posterior = anchor.posterior_by_target[task.target][:, task.rows]
-        if task.target == "backtracks":
-            assert np.isnan(posterior[anchor.offsets > 4]).all()
+        if task.target == ACTION:
+            assert np.isnan(posterior[anchor.offsets > 0]).all()
             assert auroc(posterior[17], task.is_positive) < 0.95  # type: ignore[operator]
         else:
             assert (posterior[13:] == task.is_positive).all()
@@ -77,20 +88,68 @@ def test_a_later_prefix_never_knows_less(points: DecisionPoints) -> None:
 def test_at_t_star_offsets_end_with_the_decision(points: DecisionPoints) -> None:
     anchor = points.anchors[1]
     where = anchor.position + anchor.offsets[:, None]
-    end = np.broadcast_to(points.moments.end, where.shape)
+    end = np.broadcast_to(points.decisions.end, where.shape)
     assert (where[anchor.present] < end[anchor.present]).all()
-    assert (anchor.position <= points.moments.start).all()
-    assert anchor.last == 9 and points.anchors[0].last == 4
+    assert (anchor.position <= points.decisions.start).all()
+    assert anchor.last == 9 and points.anchors[0].last == 0
 
 
 def test_absent_comparisons_are_in_no_train_trace(points: DecisionPoints) -> None:
-    train = {tuple(row) for row in points.words[points.moments.split == "train"]}
+    train = {tuple(row) for row in points.words[points.decisions.split == "train"]}
     for row, absent in zip(points.words, points.is_absent, strict=True):
         assert absent == (tuple(row) not in train)
-    assert 0 < points.is_absent.sum() < (points.moments.split != "train").sum()
+    assert 0 < points.is_absent.sum() < (points.decisions.split != "train").sum()
 
 
-def test_sentences_of_other_traces_are_refused(searches: Searches) -> None:
+def test_sentences_and_posteriors_of_other_decisions_are_refused(searches: Searches) -> None:
+    its, known = searches.decisions, searches.posteriors
     moved = replace(searches.sentences, start=searches.sentences.start + 1)
-    with pytest.raises(UserError, match="comparisons and the sentences"):
-        gather_points(searches.traces, moved, searches.decisions, WINDOWS)
+    with pytest.raises(UserError, match="a deciding sentence for each of"):
+        gather_points(searches.traces, moved, its, known, CLASSES, WINDOWS)
+    first = its.trace_id[0]
+    other = replace(known[first], end=known[first].end + 1)
+    fewer = {name: one for name, one in known.items() if name != first}
+    for wrong in (known | {first: other}, fewer):
+        with pytest.raises(UserError, match="posteriors of the"):
+            gather_points(searches.traces, searches.sentences, its, wrong, CLASSES, WINDOWS)
+
+
+def test_targets_are_the_contrasted_and_the_hidden_dead_ends_or_all_of_them(
+    searches: Searches,
+) -> None:
+    names = [one.name for one in targets_of(searches.decisions, CLASSES)]
+    assert names == [ACTION, "over", "doomed"]
+    actions = Classes("action", ("turns",), ("goes on",), ())
+    names = [one.name for one in targets_of(searches.decisions, actions)]
+    assert names == [ACTION, "over", "exhausted", "doomed"]
+    without = searches.decisions[searches.decisions.kind != "doomed"]
+    assert [one.name for one in targets_of(without, CLASSES)] == [ACTION, "over"]
+
+
+def test_where_nothing_is_known_the_action_alone_is_asked_and_has_no_posterior() -> None:
+    lengths = (3, 20, 4)
+    ids = list(range(sum(lengths)))
+    trace = Trace("a/0", "a", "train", 0, [1, 2], ids, "", "stop", {})
+    starts = [2 + sum(lengths[:number]) for number in range(3)]
+    sentences = [
+        Sentence("a/0", number, start, start + length, "", number > 0, {"rules": "deduction"})
+        for number, (start, length) in enumerate(zip(starts, lengths, strict=True))
+    ]
+    decisions = [
+        Decision("a/0", "a", "train", one.index, one.start, one.end - 1, "deduction", action, None)
+        for one, action in zip(sentences[1:], ("turns", None), strict=True)
+    ]
+    points = gather_points(
+        [trace],
+        Sentences.gather(sentences, [trace], (), "rules"),
+        Decisions.gather(decisions, [trace], ()),
+        None,
+        Classes("action", ("turns",), ("goes on",), ()),
+        WINDOWS,
+    )
+    (task,) = points.tasks
+    assert (task.target, task.rows.tolist(), task.is_positive.tolist()) == (ACTION, [0], [True])
+    (anchor,) = points.anchors
+    assert anchor.name == "decision" and np.isnan(anchor.posterior_by_target[ACTION]).all()
+    assert points.words.shape == (2, N_WORDS)
+    assert points.words[1].tolist() == [-1] * 4 + ids[23:]

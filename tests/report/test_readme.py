@@ -120,7 +120,7 @@ def test_in_a_control_pair_failing_is_right_and_holding_is_an_alarm() -> None:
 
 def test_a_row_that_no_table_holds_is_undefined_and_no_row_is_left_out(root: Path) -> None:
     write_results(root)
-    (root / "results" / "tables" / "organism.csv").write_text("measure,value,low,high,n\n")
+    (root / "results" / "tables" / "grade.csv").write_text("measure,value,low,high,n\n")
     commit(root)
     results = readme.generate(root)["results"]
     assert "| problems solved, greedy | undefined |  |  |" in results

@@ -51,7 +51,7 @@ def test_without_a_key_nothing_is_written(tmp_path: Path) -> None:
 
 def recorded(folder: Path, code: str, **variables: str) -> bytes:
     """The run file that a process of its own leaves below `folder` once it has ended."""
-    program = f"from pathlib import Path\nfrom backtracking import tracking\n{code}"
+    program = f"from pathlib import Path\nfrom backtracking.report import tracking\n{code}"
     environment = {
         **os.environ,
         "PYTHONPATH": str(PROJECT_ROOT / "src"),

@@ -68,8 +68,8 @@ def test_a_job_that_is_killed_is_told_of_in_words() -> None:
 
 SCRIPT = """
 import os, time
-from backtracking import interruption
-from backtracking.forks import run_side_by_side
+from lifeboat.stage import interruption
+from backtracking.runtime.forks import run_side_by_side
 
 def wait():
     os.write(1, f"{os.getpid()}\\n".encode())  # at once: two processes write

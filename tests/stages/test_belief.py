@@ -1,22 +1,43 @@
-import pytest
-from belief_helpers import make_items
+"""The stage on a study in miniature: whole, and where the domain makes no pairs."""
 
-from backtracking.domains.organism.donors import LIVE
+import pytest
+from belief_helpers import DOMAIN, TOKENS, make_pairs
+
+from backtracking.belief.measure import Points
+from backtracking.records.choices import Choice
+from backtracking.records.pairs import MinimalPair
 from backtracking.runtime.forks import Cores
-from backtracking.stages.belief import Params, choose
+from backtracking.runtime.workspace import Role, Roles
+from backtracking.stages.belief import Params, choose, without_points
 
 SIZES = {
-    "n_items": 12, "n_dev_items": 5, "n_over": 6, "doses": (0.5, 1.0), "n_rounds": 1,
+    "n_items": 12, "n_dev_items": 5, "n_dead_ends": 6, "doses": (0.5, 1.0), "n_rounds": 1,
     "n_random": 4, "regularisations": (1.0,), "rows_per_batch": 64, "seed": 0,
     "cores": Cores(1, 1, "cpu"),
 }  # fmt: skip
+START = "data/raw/problems"
+ROLES = Roles(
+    {
+        "plain": Role(START, None, None),
+        "trained": Role("models/plain", "plain", None),
+        "control": Role("models/plain", "plain", None),
+        "trained-2": Role("models/plain", "plain", "trained"),
+    }
+)
 
 
-def test_live_points_come_from_dev_and_test_and_over_ones_from_test_alone() -> None:
-    items = [item for split in ("train", "dev", "test") for item in make_items(12, split)]
-    found = choose(Params(**SIZES), items)
+def points_of(pairs: list[MinimalPair]) -> Points:
+    return choose(Params(**SIZES), pairs, DOMAIN.kinds, TOKENS)
+
+
+def test_pairs_come_from_dev_and_test_and_dead_ends_from_test_alone() -> None:
+    pairs = [pair for split in ("train", "dev", "test") for pair in make_pairs(12, split)]
+    found = points_of(pairs)
+    assert not found.reason and found.sign == 1
     counts = {
-        (split, kind): sum(i.split == split and (i.kind in LIVE) == kind for i in found)
+        (split, kind): sum(
+            one.split == split and bool(one.donor_kind) == kind for one in found.pairs
+        )
         for split in ("train", "dev", "test")
         for kind in (True, False)
     }
@@ -24,6 +45,24 @@ def test_live_points_come_from_dev_and_test_and_over_ones_from_test_alone() -> N
         ("train", True): 0, ("train", False): 0, ("dev", True): 5, ("dev", False): 0,
         ("test", True): 12, ("test", False): 6,
     }  # fmt: skip
+    assert {one.kind for one in found.dead_ends} == {"over"} and len(found.dead_ends) == 6
+
+
+def test_where_pairs_are_lacking_the_reason_says_of_which_splits() -> None:
+    assert points_of([]).reason == "there are no minimal pairs of dev and test"
+    assert points_of(make_pairs(12)).reason == "there are no minimal pairs of dev"
+
+
+def test_without_pairs_there_are_no_rows_and_every_claim_is_untestable_with_the_reason() -> None:
+    choice = Choice("trained", "plain", 2, (0, 0), 1.0)
+    result = without_points(ROLES, choice, "there are no minimal pairs")
+    assert not result.pairs and not result.measured and not result.baselines
+    claims = [(row["pair"], row["verdict"], row["reason"]) for row in result.tables["evidence"]]
+    pairs = ("trained -> trained", "plain -> trained", "control -> control", "plain -> control")
+    assert claims == [(pair, "untestable", "there are no minimal pairs") for pair in pairs]
+    assert result.tables["selection"]["window"] == "0:0" and not result.tables["selection"]["doses"]
+    for name in ("ceilings", "betas", "levels", "necessity", "null", "benchmark"):
+        assert result.tables[name] == []
 
 
 @pytest.mark.parametrize(

@@ -1,100 +1,100 @@
 """The stage on untrained models: a planted word is read out, in every model that is paired."""
 
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
-from untrained_study import D_MODEL, N_LAYERS, make_inputs
+from tiny_study import D_MODEL, N_LAYERS, make_models, write_study
 
 from backtracking.directions.estimator import random_directions
-from backtracking.domains.organism.grammar import BACKTRACKING_OPENERS, MARKER
-from backtracking.interventions.runs import Choice, Inputs
-from backtracking.models.loading import final_norm_gain, unembedding
-from backtracking.stages.lens import Params, Steered, run
-from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.effects.decoding import judge_ranks
+from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
+from backtracking.records.directions import Direction, Directions
+from backtracking.records.places import Place
+from backtracking.records.tokens import Tokens
+from backtracking.stages.lens import Params, Result, run
 
-PARAMS = Params(n_null=199, n_tokens=5, rows_per_batch=16, seed=3, n_threads=1, device="cpu")
-BOOTSTRAP = Bootstrap(50, 0.95, 0)
+PARAMS = Params(n_null=199, n_tokens=5, seed=3, n_threads=1, device="cpu")
 ROLES = ("base", "reasoning", "shuffled")
 PAIRS = {"reasoning": "base", "shuffled": "base"}
-RANDOM = tuple(0.001 * number for number in range(-19, 20))
+PLANTED = Place("reasoning", "matched", (0, 0), 1)
+FORMS = {"matched": (0, 0), "ward": (-13, -8), "venhoff": (-1, 10)}
 
 
 @pytest.fixture(scope="module")
-def inputs(tmp_path_factory: pytest.TempPathFactory) -> Inputs:
-    """Random directions, but for `reasoning`'s, which is the marker's own row."""
-    folder: Path = tmp_path_factory.mktemp("study")
-    found = make_inputs(folder, ROLES, PAIRS)
+def tokens() -> Tokens:
+    return write_study(3).labelled.tokens
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, LoadedModel]:
+    return make_models(tmp_path_factory.mktemp("models"), ROLES, scale=8.0)
+
+
+@pytest.fixture(scope="module")
+def directions(models: Mapping[str, LoadedModel], tokens: Tokens) -> Directions:
+    """Random directions, but for the planted one and `action`, which are the marker's own row."""
     generator = torch.Generator().manual_seed(1)
-    directions = {}
-    for role, loaded in found.model_by_role.items():
-        ids = loaded.tokenizer.get_vocab()
-        row = (unembedding(loaded)[ids[MARKER]] / final_norm_gain(loaded)).detach().clone()
-        for layer in range(N_LAYERS):
-            for form, window in (("matched", "4:4"), ("ward", "-13:-8"), ("venhoff", "-1:10")):
-                (vector,) = random_directions(1, D_MODEL, generator).float()
-                directions[f"{role}.{form}.{window}.{layer}"] = vector
-        directions[f"{role}.action"] = row
-        if role == "reasoning":
-            directions["reasoning.matched.4:4.1"] = row
-    return replace(found, direction_by_name=directions)
+    found = {
+        Place(role, form, window, layer): random_directions(1, D_MODEL, generator)[0].float()
+        for role in ROLES
+        for layer in range(N_LAYERS)
+        for form, window in FORMS.items()
+    }
+    assert tokens.marker is not None
+    for role, loaded in models.items():
+        row = unembedding(loaded)[tokens.marker.ids[0]] / final_norm_gain(loaded)
+        found[Place(role, "action")] = row.detach().clone()
+    found[PLANTED] = found[Place("reasoning", "action")]
+    return Directions(tuple(Direction(place, vector) for place, vector in found.items()))
 
 
 @pytest.fixture(scope="module")
-def result(inputs: Inputs) -> dict:
-    steered = Steered(Choice(1, "4:4", 3.0), 1, dict.fromkeys(PAIRS, RANDOM))
-    return run(PARAMS, BOOTSTRAP, inputs, steered)
+def result(models: Mapping[str, LoadedModel], tokens: Tokens, directions: Directions) -> Result:
+    return run(PARAMS, models, PAIRS, [one.ids for one in tokens.openers], directions)
 
 
 def test_every_direction_is_read_through_its_model_and_those_it_is_paired_with(
-    inputs: Inputs, result: dict
+    result: Result, directions: Directions, tokens: Tokens
 ) -> None:
     readers: dict[str, set[str]] = {}
-    for row in result["ranks"]:
-        readers.setdefault(row["direction"].split(".")[0], set()).add(row["unembedding"])
+    for one in result.decoded:
+        readers.setdefault(one.place.role, set()).add(one.unembedding)
     assert readers == {
         "base": set(ROLES), "reasoning": {"reasoning", "base"}, "shuffled": {"shuffled", "base"},
     }  # fmt: skip
-    n_read = sum(len(readers[name.split(".")[0]]) for name in inputs.direction_by_name)
-    assert len(result["tokens"]) == 3 * n_read
-    assert len(result["ranks"]) == 3 * n_read * len(BACKTRACKING_OPENERS)
+    n_read = sum(len(readers[place.role]) for place in directions.places)
+    assert len(result.decoded) == 3 * n_read
+    assert {len(one.ranks) for one in result.decoded} == {len(tokens.openers)}
+    assert len(result.random) == 2 * len(ROLES) * len(tokens.openers)
 
 
-def test_the_planted_word_is_told_and_random_directions_are_not(result: dict) -> None:
-    verdicts = {
-        (row["pair"], row["contrast"].split()[-2]): row["verdict"]
-        for row in result["evidence"]
-        if row["claim"] in ("does_not_decode_to_marker", "ward_does_not_decode")
-    }
-    assert len(verdicts) == 8
-    assert len({(row["claim"], row["pair"]) for row in result["evidence"]}) == 8 + 4
-    assert verdicts["reasoning -> reasoning", "matched"] == "fails"
-    others = [v for key, v in verdicts.items() if key != ("reasoning -> reasoning", "matched")]
-    assert others.count("holds") >= 6
-    (tokens,) = (
-        row
-        for row in result["tokens"]
-        if (row["direction"], row["unembedding"]) == ("reasoning.matched.4:4.1", "reasoning")
-        and (row["variant"], row["final_norm"]) == ("whole", True)
-    )
-    assert tokens["highest"][0] == MARKER and len(tokens["lowest"]) == 5
-
-
-def test_every_pair_is_steered_along_both_directions_and_action_whole_and_projected(
-    result: dict,
+def test_the_planted_word_is_told_and_random_directions_are_not(
+    result: Result, tokens: Tokens
 ) -> None:
-    named = {(row["target"], row["direction"]) for row in result["projected"]}
-    assert named == {
-        (target, name) for target, base in PAIRS.items() for name in (base, target, "action")
-    }
-    for row in result["projected"]:
-        assert 0 <= row["cosine"] <= 1 + 1e-6
-        assert row["n_random"] == len(RANDOM)
-        difference = row["projected"]["value"] - row["original"]["value"]
-        assert row["difference"]["value"] == pytest.approx(difference)
-    directions = {row["direction"] for row in result["forced"]}
-    assert {"baseline", "action", "action without markers"} <= directions
+    assert tokens.marker is not None
+    rows = judge_ranks(result.decoded, result.random, PLANTED, PAIRS, tokens.marker.name, 7)
+    verdicts = {(row["claim"], row["pair"]): row["verdict"] for row in rows}
+    assert len(verdicts) == len(rows) == 8
+    planted = ("does_not_decode_to_marker", "reasoning -> reasoning")
+    assert verdicts.pop(planted) == "fails"
+    assert list(verdicts.values()).count("holds") >= 6
+    (read,) = (
+        one
+        for one in result.decoded
+        if (one.place, one.unembedding, one.variant) == (PLANTED, "reasoning", "whole")
+        and one.final_norm
+    )
+    assert read.highest[0] == tokens.marker.name and len(read.lowest) == 5
+
+
+def test_a_study_without_words_reads_extreme_tokens_alone(
+    models: Mapping[str, LoadedModel], directions: Directions
+) -> None:
+    found = run(PARAMS, models, PAIRS, [], directions)
+    assert found.random == [] and all(one.ranks == () for one in found.decoded)
+    assert {one.variant for one in found.decoded} == {"whole"}
 
 
 def test_sizes_below_one_are_refused() -> None:

@@ -11,7 +11,7 @@ from lifeboat.stage import artifacts
 def test_every_size_has_a_row_and_larger_studies_see_smaller_effects(tmp_path: Path) -> None:
     write_tiny_params(tmp_path / "params.yaml")
     spread = {"between": 0.2, "within": 0.3, "random": 0.05, "decisions": 6.0}
-    artifacts.write_json(tmp_path / "results" / "steer" / "spread.json", spread)
+    artifacts.write_json(tmp_path / "results" / "effects" / "steer" / "spread.json", spread)
     power.main(["--root", str(tmp_path)])
     with (tmp_path / "results" / "power" / "power.csv").open(newline="") as file:
         rows = [

@@ -1,5 +1,7 @@
 """The stage on planted activations: chosen on dev, found on test, and every file's content."""
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,23 +9,24 @@ import pytest
 from planted_probes import BOOTSTRAP, WINDOW, PlantedStore, embed, plant_points
 
 from backtracking.probing.probes import Fitting
-from backtracking.stages.probe import COLUMNS, Inputs, Params, choose, run
+from backtracking.stages.probe import COLUMNS, OUT, Inputs, Params, choose, run
+from lifeboat.stage.units import Units
 
 PARAMS = Params(
-    windows={"comparison": WINDOW, "known": WINDOW},
-    ordered_window=(-2, 3),
+    windows={"decision": WINDOW, "known": WINDOW},
+    ordered_window=(-6, -1),
     fitting=Fitting((0.01, 0.1), 1e-4),
     n_shuffles=4,
     seed=0,
-    n_threads=2,
+    n_processes=2,
 )
 
 
 @pytest.fixture(scope="module")
 def inputs() -> Inputs:
-    """Two models, of which `reasoning` alone tells the label, at layer 1 from offset 2 on."""
+    """Two models, of which `reasoning` alone tells the label, at layer 1 from offset -2 on."""
     planted = plant_points(np.random.default_rng(0))
-    sizes = {(1, 2): 3.0, (1, 3): 2.0, (1, 4): 2.0}
+    sizes = {(1, -2): 3.0, (1, -1): 2.0, (1, 0): 2.0}
     stores = {
         "base": PlantedStore(planted, {}, np.random.default_rng(1)),
         "reasoning": PlantedStore(planted, sizes, np.random.default_rng(2)),
@@ -33,22 +36,38 @@ def inputs() -> Inputs:
 
 
 @pytest.fixture(scope="module")
-def result(inputs: Inputs) -> dict[str, Any]:
+def units(tmp_path_factory: pytest.TempPathFactory) -> Units:
+    """A store."""
+    return Units(tmp_path_factory.mktemp("project"), ("backtracking",))
+
+
+@pytest.fixture(scope="module")
+def result(inputs: Inputs, units: Units) -> dict[str, Any]:
     """Everything that the stage writes, the selection included."""
-    chosen = choose(PARAMS, inputs)
-    return run(PARAMS, BOOTSTRAP, inputs, chosen) | {"selection": chosen.selection}
+    return made(inputs, units)
+
+
+def made(inputs: Inputs, units: Units, params: Params = PARAMS) -> dict[str, Any]:
+    """What the stage makes of its inputs."""
+    chosen = choose(params, inputs, units)
+    return run(params, BOOTSTRAP, inputs, chosen, units) | {"selection": chosen.selection}
+
+
+def names(folder: Path) -> set[str]:
+    """The units of a store."""
+    return {path.name for path in folder.rglob("*.safetensors")}
 
 
 def test_the_planted_cell_is_chosen_on_dev_and_told_on_test(result: dict[str, Any]) -> None:
     (best,) = [row for row in result["selection"]["best"] if row["role"] == "reasoning"]
-    assert (best["layer"], best["offset"]) == (1, 2)
+    assert (best["layer"], best["offset"]) == (1, -2)
     found = {
         (row["role"], row["layer"]): row["earliest"]
         for row in result["earliest"]
         if row["pairs"] == "all"
     }
     assert found == {
-        ("base", 0): None, ("base", 1): None, ("reasoning", 0): None, ("reasoning", 1): 2
+        ("base", 0): None, ("base", 1): None, ("reasoning", 0): None, ("reasoning", 1): -2
     }  # fmt: skip
 
 
@@ -59,23 +78,46 @@ def test_every_file_has_its_rows(result: dict[str, Any]) -> None:
     assert len(result["grid"]) == 2 * 2 * 8 * 2
     assert all(set(row) == set(COLUMNS) for row in result["grid"])
     assert [row["role"] for row in result["windows"]] == ["base", "reasoning"]
-    assert all(row["window"] == "-2:3" for row in result["windows"])
+    assert all(row["window"] == "-6:-1" for row in result["windows"])
     assert [row["n_shuffles"] for row in result["shuffled"]] == [4, 4]
     assert len(result["baselines"]) == 8 * (5 + 2)
     assert result["ceiling"] == {"n_cells": 0}
 
 
-def test_two_runs_are_the_same(inputs: Inputs, result: dict[str, Any]) -> None:
-    chosen = choose(PARAMS, inputs)
-    again = run(PARAMS, BOOTSTRAP, inputs, chosen) | {"selection": chosen.selection}
-    assert again == result
+def test_a_second_run_finds_every_fit_and_one_without_them_computes_the_same(
+    inputs: Inputs, result: dict[str, Any], units: Units, tmp_path: Path
+) -> None:
+    store = units.store / OUT
+    before = names(store)
+    assert len(before) == 2 * 2 + 5 + 2 + 2
+    assert made(inputs, units) == result
+    assert names(store) == before
+    alone = Units(tmp_path, ("backtracking",))
+    assert made(inputs, alone, replace(PARAMS, n_processes=1)) == result
+    assert names(alone.store / OUT) == before
+
+
+def test_where_no_decision_is_of_a_split_rows_are_empty_and_nothing_is_raised(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    points = inputs.points
+    never = replace(
+        points.tasks[0], rows=np.zeros(0, dtype=np.int64), is_positive=np.zeros(0, bool)
+    )
+    found = made(
+        replace(inputs, points=replace(points, tasks=(never,))),
+        Units(tmp_path, ("backtracking",)),
+    )
+    assert found["selection"]["best"] == found["windows"] == found["shuffled"] == []
+    assert {row["auroc"] for row in found["grid"]} == {None}
+    assert found["ceiling"] == {"n_cells": 0}
 
 
 def test_wrong_parameters_are_told() -> None:
-    both: dict[str, tuple[int, int]] = {"comparison": WINDOW, "known": WINDOW}
+    both: dict[str, tuple[int, int]] = {"decision": WINDOW, "known": WINDOW}
     fitting = PARAMS.fitting
-    with pytest.raises(ValueError, match="found \\['comparison'\\]"):
-        Params({"comparison": WINDOW}, (0, 1), fitting, 1, 0, 1)
+    with pytest.raises(ValueError, match="found \\['decision'\\]"):
+        Params({"decision": WINDOW}, (0, 1), fitting, 1, 0, 1)
     with pytest.raises(ValueError, match="first <= last"):
         Params(both, (1, 0), fitting, 1, 0, 1)
     with pytest.raises(ValueError, match="n_shuffles"):

@@ -1,43 +1,62 @@
-"""The stage on traces that the policy itself wrote, with a model that has learnt nothing."""
+"""The stage on traces that the policy itself wrote, with models that have learnt nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tiny_study import make_model, write_traces
+from tiny_study import TinyStudy, make_models, write_study
 
 from backtracking.runtime.forks import Cores
-from backtracking.stages.stability import Params, run
-from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.stages.stability import Params, Result, run
+from lifeboat.stage.units import Units
 
 CORES = Cores(1, 1, "cpu")
 PARAMS = Params(True, 2, 12, 0.5, 64, 0, CORES)
-BOOTSTRAP = Bootstrap(50, 0.95, 0)
 
 
-def test_every_event_of_the_train_problems_is_regenerated(tmp_path: Path) -> None:
-    loaded = make_model(tmp_path)
-    traces, _, moments = write_traces(loaded, ("train",) * 11 + ("test",))
-    both = {"reasoning": loaded, "shuffled": loaded}
-    found = run(PARAMS, BOOTSTRAP, both, traces, moments)
-    chosen = (moments.split == "train") & (moments.form == "compare") & (moments.kind != "solved")
+@pytest.fixture(scope="module")
+def study() -> TinyStudy:
+    """A study whose traces say how they were sampled."""
+    found = write_study(12, splits=("train",) * 11 + ("test",))
+    sampled = [replace(trace, sampling={"temperature": 1.0}) for trace in found.traces]
+    return replace(found, traces=sampled)
+
+
+def written(folder: Path) -> dict[Path, int]:
+    """When each file below a folder was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def test_every_event_of_the_train_problems_is_regenerated_and_kept(
+    study: TinyStudy, tmp_path: Path
+) -> None:
+    models = make_models(tmp_path, ("reasoning", "shuffled"))
+    units = Units(tmp_path, ("backtracking",))
+
+    def regenerated(params: Params) -> Result:
+        tokens = study.labelled.tokens
+        return run(params, units, models, tokens, study.traces, study.decisions)
+
+    found = regenerated(PARAMS)
+    decisions = study.decisions.of(split="train").open()
     turned = {
-        (traces[moments.trace[row]].trace_id, int(moments.end[row]) - 1): moments.action[row]
-        for row in chosen.nonzero()[0]
-        if moments.action[row] in ("backtracks", "idles")
+        name: action
+        for name, action in zip(decisions.ids, decisions.action, strict=True)
+        if action in ("turns", "idles")
     }
-    for role in both:
-        its = {(event.trace_id, event.position) for event in found.events if event.role == role}
+    for role in models:
+        its = {event.decision_id for event in found.events if event.role == role}
         assert its == set(turned)
-        assert [row for row in found.metrics["measures"] if row["role"] == role]
-    assert len(found.events) == 2 * len(turned)
-    assert len(turned) > 10
+    assert len(found.events) == 2 * len(turned) > 20
     for event in found.events:
-        assert event.is_backtracking == (turned[event.trace_id, event.position] == "backtracks")
+        assert event.is_backtracking == (turned[event.decision_id] == "turns")
         assert event.n in (0, 2) and event.n_backtracking <= event.n
-    assert found.metrics["n_events"] == len(turned)
-    assert run(PARAMS, BOOTSTRAP, both, traces, moments) == found
-    off = run(Params(False, 2, 12, 0.5, 64, 0, CORES), BOOTSTRAP, both, traces, moments)
-    assert off.events == [] and off.metrics["measures"] == []
+    assert found.metrics.n_events == len(turned)
+    kept = written(tmp_path / ".cache" / "store")
+    assert kept and regenerated(PARAMS) == found
+    assert written(tmp_path / ".cache" / "store") == kept
+    off = regenerated(replace(PARAMS, enabled=False))
+    assert off.events == [] and off.metrics.n_events == off.metrics.n_regenerations == 0
 
 
 @pytest.mark.parametrize(("n", "threshold"), [(0, 0.5), (2, 0.0), (2, 1.5)])

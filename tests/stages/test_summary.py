@@ -1,4 +1,5 @@
 import pytest
+from synthetic_results import study_with
 
 from backtracking.report.tables import dose_table, find, loss_table
 from backtracking.stages.summary import Params
@@ -24,7 +25,7 @@ def test_dose_table_has_the_baseline_at_zero_in_every_column_and_the_mean_of_ran
         row("action", 1.0, 0.5), row("random_0", 1.0, 0.1), row("random_1", 1.0, 0.2),
         row("base", 1.0, 0.9, target="base"),
     ]  # fmt: skip
-    rows, _ = dose_table(forced)
+    rows, _ = dose_table(study_with(effects__steer__forced=forced))
     assert rows[0] == {"dose": 0.0, "own": 0.1, "base": 0.1, "action": 0.1, "random": 0.1}
     assert rows[1] == pytest.approx(
         {"dose": 1.0, "own": 0.6, "base": 0.3, "action": 0.5, "random": 0.15}

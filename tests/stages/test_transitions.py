@@ -1,5 +1,6 @@
 """The stage on the policy's own traces, with activations that hold what was planted in them."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -7,33 +8,37 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from worlds import Planted, policy_traces, random_model
+from worlds import Planted, policy_traces, random_model, words
 
-from backtracking.domains.organism.policy import Policy
-from backtracking.records.moments import Moments
-from backtracking.stages.transitions import Params, run
+from backtracking.models.loading import LoadedModel
+from backtracking.records.decisions import Sentences
+from backtracking.stages.transitions import Params, SideBySide, run
 from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.transitions import classes
+from backtracking.transitions.corpus import make_corpus
+from lifeboat.stage import artifacts
+from lifeboat.stage.units import Units
 
 PLAN: dict[str, Any] = {
-    "roles": ("reasoning", "base"), "rank": 4, "place_states": 6, "hmm_states": (8,),
+    "rank": 4, "place_states": 6, "hmm_states": (8,),
     "slds_states": (2,), "hmm_iterations": 8, "slds_iterations": 2, "n_starts": 1,
     "ladder_rank": 8, "ridges": (1e-2, 1e-3), "error_shares": (0.001, 0.1), "n_shuffles": 99,
-    "n_draws": 19, "kappas": (0.5,), "seed": 0, "n_threads": 1,
+    "n_draws": 19, "kappas": (0.5,), "seed": 0, "n_processes": 1,
 }  # fmt: skip
 
 
-def next_action(moments: Moments) -> np.ndarray:
+def next_action(sentences: Sentences) -> np.ndarray:
     """Whether the trace backtracks next, and noise: what no text tells."""
     rng = np.random.default_rng(0)
-    acts = np.zeros((len(moments), 6))
-    acts[:, 0] = 3.0 * (moments.action == "backtracks")
-    acts[:, 1] = 3.0 * (moments.form == "compare")
+    acts = np.zeros((len(sentences), 6))
+    acts[:, 0] = 3.0 * (sentences.action == "turns")
+    acts[:, 1] = 3.0 * sentences.decides
     return acts + 0.3 * rng.standard_normal(acts.shape)
 
 
-def noise(moments: Moments) -> np.ndarray:
+def noise(sentences: Sentences) -> np.ndarray:
     """Nothing at all."""
-    return np.random.default_rng(1).standard_normal((len(moments), 6))
+    return np.random.default_rng(1).standard_normal((len(sentences), 6))
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +47,37 @@ def study() -> SimpleNamespace:
 
 
 @pytest.fixture(scope="module")
-def result(study: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """All results where `reasoning` holds the next action at layer 1, and `base` nothing."""
-    torch.set_num_threads(1)
-    stores = {
-        "reasoning": Planted(study.moments, next_action),
-        "base": Planted(study.moments, noise),
+def stores(study: SimpleNamespace) -> dict[str, Planted]:
+    """`reasoning` holds the next action at layer 1, and `base` nothing."""
+    return {
+        "reasoning": Planted(study.sentences, next_action),
+        "base": Planted(study.sentences, noise),
     }
-    loaded = random_model(tmp_path_factory.mktemp("model"))
-    return run(Params(**PLAN), Bootstrap(100, 0.95, 0), Policy(), study.corpus, stores, loaded)
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    torch.set_num_threads(1)
+    return random_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("project")
+
+
+def work_in(project: Path) -> SideBySide:
+    """Jobs one after the other, their units in a folder."""
+    return SideBySide(Units(project, ("backtracking",)), 1)
+
+
+@pytest.fixture(scope="module")
+def result(
+    study: SimpleNamespace, stores: dict[str, Planted], loaded: LoadedModel, project: Path
+) -> dict[str, Any]:
+    """All results."""
+    work = work_in(project)
+    return run(Params(**PLAN), Bootstrap(100, 0.95, 0), study.corpus, stores, loaded, words(), work)
 
 
 def rungs_at(result: dict[str, Any], position: str) -> dict[str, dict[str, Any]]:
@@ -115,8 +142,6 @@ def test_dwells_of_the_policy_are_not_geometric_and_noise_hides_it(
 
 
 def test_results_have_a_file_each_and_hold_no_nan(result: dict[str, Any], tmp_path: Path) -> None:
-    from lifeboat.stage import artifacts
-
     assert set(result) == {
         "models", "densities", "ladder", "matrix", "dwell", "order", "noise", "latents",
         "representation", "selection",
@@ -128,15 +153,68 @@ def test_results_have_a_file_each_and_hold_no_nan(result: dict[str, Any], tmp_pa
     assert {row["truth"] for row in result["latents"]} == {"label", "form", "kind"}
 
 
+def test_a_second_run_fits_nothing_and_one_that_lost_a_unit_fits_that_one(
+    result: dict[str, Any],
+    study: SimpleNamespace,
+    stores: dict[str, Planted],
+    loaded: LoadedModel,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fitted: list[int] = []
+    fit = classes.em.fit
+    monkeypatch.setattr(
+        classes.em, "fit", lambda train, n, how: fitted.append(n) or fit(train, n, how)
+    )
+    given = (Params(**PLAN), Bootstrap(100, 0.95, 0), study.corpus, stores, loaded, words())
+    assert run(*given, work_in(project)) == result
+    assert fitted == []
+    units = project / ".cache" / "store" / "results" / "transitions"
+    for unit in units.iterdir():
+        kept_bytes = unit.read_bytes()
+        if b"Hmm" in kept_bytes:
+            unit.unlink()
+            break
+    assert run(*given, work_in(project)) == result
+    assert len(fitted) == 1
+
+
+def test_without_truth_words_or_states_their_rows_are_absent(
+    result: dict[str, Any],
+    study: SimpleNamespace,
+    stores: dict[str, Planted],
+    loaded: LoadedModel,
+    project: Path,
+) -> None:
+    """As the domain `mute` has it, at the same labels."""
+    nothing = np.full(len(study.sentences), None, dtype=object)
+    blank = dict.fromkeys(("form", "kind", "search_state", "history"), nothing)
+    mute = replace(study.sentences, known_kinds=(), **blank)
+    found = run(
+        Params(**PLAN), Bootstrap(100, 0.95, 0), make_corpus(study.traces, mute, None, None),
+        stores, loaded, replace(words(), openings=()), work_in(project),
+    )  # fmt: skip
+    assert set(found["ladder"]) == {"first", "end"}
+    assert {*rungs_at(result, "end")} - {*rungs_at(found, "end")} == {"posterior", "next_token"}
+    assert found["representation"] == []
+    assert {row["truth"] for row in found["latents"]} == {"label"}
+    assert found["order"]["entropy_rate"]["at_least"] is None
+    at_most = found["order"]["entropy_rate"]["at_most"]
+    assert at_most == result["order"]["entropy_rate"]["at_most"]
+    assert found["selection"]["error_share"] is None
+    assert {key: found[key] for key in ("models", "matrix", "dwell", "noise")} == {
+        key: result[key] for key in ("models", "matrix", "dwell", "noise")
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"roles": ("base",)}, "first of `roles`"),
         ({"ridges": (1e-3, 1e-2)}, "`ridges` must"),
         ({"kappas": (1.0,)}, "`kappas`"),
         ({"hmm_states": (1,)}, "hidden states 2 or more"),
         ({"n_draws": 0}, "counts must be 1 or more"),
-        ({"n_threads": 0}, "n_threads 0"),
+        ({"n_processes": 0}, "n_processes 0"),
     ],
 )
 def test_plans_that_cannot_be_carried_out_are_refused(change: dict[str, Any], message: str) -> None:

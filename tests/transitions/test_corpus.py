@@ -1,14 +1,16 @@
 """The study's traces as sequences, against the records that they come from."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from worlds import LONGEST, Planted, policy_traces
 
+from backtracking.records.posteriors import Laws
 from backtracking.transitions import rungs
-from backtracking.transitions.corpus import sentence_ends
-from backtracking.transitions.sequences import LABELS
+from backtracking.transitions.corpus import laws_of, sentence_ends
+from backtracking.transitions.sequences import END, LABELS
 
 
 @pytest.fixture(scope="module")
@@ -19,15 +21,15 @@ def study() -> SimpleNamespace:
 def test_every_whole_sentence_of_every_trace_has_its_label_and_the_cut_one_is_left_out(
     study: SimpleNamespace,
 ) -> None:
-    corpus, moments = study.corpus, study.moments
+    corpus, sentences = study.corpus, study.sentences
     for row, trace in zip(corpus.rows, study.traces, strict=True):
         own = row[row >= 0]
         cut = trace.finish_reason == "length"
-        assert (moments.trace[own] == study.traces.index(trace)).all()
-        n = (moments.trace == study.traces.index(trace)).sum()
+        assert (sentences.trace[own] == study.traces.index(trace)).all()
+        n = (sentences.trace == study.traces.index(trace)).sum()
         assert len(own) == n - cut
         labels = corpus.sequences.label[np.flatnonzero((corpus.rows == row).all(axis=1))[0]]
-        assert [LABELS[code] for code in labels[: len(own)]] == list(moments.label[own])
+        assert [LABELS[code] for code in labels[: len(own)]] == list(sentences.state[own])
     assert any(trace.finish_reason == "length" for trace in study.traces)
     assert LONGEST < 320
 
@@ -41,24 +43,36 @@ def test_end_follows_the_answer_of_finished_traces_only(study: SimpleNamespace) 
 
 
 def test_t_star_is_the_first_token_from_which_the_posterior_stays(study: SimpleNamespace) -> None:
-    corpus, moments = study.corpus, study.moments
+    corpus, sentences = study.corpus, study.sentences
     decided = np.flatnonzero(corpus.t_star >= 0)
-    assert set(moments.form[decided]) == {"compare"}
-    assert len(decided) == (moments.form == "compare").sum()
+    assert decided.tolist() == np.flatnonzero(sentences.decides).tolist()
     words = []
     for row in decided:
-        trace = study.traces[moments.trace[row]]
+        trace = study.traces[sentences.trace[row]]
         start, star = len(trace.prompt_ids), int(corpus.t_star[row])
-        known = study.p_dead[trace.trace_id]
-        assert set(known[star - start : moments.end[row] - start]) <= {0.0, 1.0}
-        assert len(set(known[star - start : moments.end[row] - start])) == 1
+        known = study.posteriors[trace.trace_id].p(("over", "exhausted"))
+        assert set(known[star - start : sentences.end[row] - start]) <= {0.0, 1.0}
+        assert len(set(known[star - start : sentences.end[row] - start])) == 1
         words.append(known[star - start - 1] if star > start else None)
     assert 0.05 < np.mean([p is not None and 0 < p < 1 for p in words]) < 0.9
 
 
+def test_laws_are_rows_of_the_sentences_in_the_order_of_the_labels(study: SimpleNamespace) -> None:
+    corpus, sentences = study.corpus, study.sentences
+    assert corpus.laws is not None
+    for row in (0, 7, len(sentences) - 1):
+        own = study.laws[sentences.trace_id[row]]
+        by_name = dict(zip(own.symbols, own.p[sentences.index[row]], strict=True))
+        assert np.array_equal(
+            corpus.laws[row], [by_name[name] for name in (*LABELS, END)], equal_nan=True
+        )
+    turned = {name: Laws(one.symbols[::-1], one.p[:, ::-1]) for name, one in study.laws.items()}
+    assert np.array_equal(corpus.laws, laws_of(sentences, turned), equal_nan=True)
+
+
 def test_activations_at_sentence_ends_are_white_on_train(study: SimpleNamespace) -> None:
     store = Planted(
-        study.moments, lambda m: np.eye(len(LABELS))[[LABELS.index(x) for x in m.label]]
+        study.sentences, lambda m: np.eye(len(LABELS))[[LABELS.index(x) for x in m.state]]
     )
     x = sentence_ends(study.corpus, store, 1, 4)
     train = study.corpus.part("train")
@@ -74,7 +88,7 @@ def test_no_feature_of_the_text_reads_behind_the_position(
     """Tokens behind the position, and labels of sentences that end behind it, are altered."""
     corpus = study.corpus
     rows = rungs.rows_at(corpus, position)
-    before = rungs.text_features(corpus, rows)[1]
+    before = rungs.text_at(corpus, rows).tokens()
     row = len(rows.position) // 2
     trace, place = rows.trace[row], rows.position[row]
     ids = [list(one) for one in corpus.token_ids]
@@ -82,14 +96,11 @@ def test_no_feature_of_the_text_reads_behind_the_position(
     label = corpus.sequences.label.copy()
     late = np.isin(
         corpus.rows,
-        np.flatnonzero((corpus.moments.trace == trace) & (corpus.moments.end > place + 1)),
+        np.flatnonzero((corpus.sentences.trace == trace) & (corpus.sentences.end > place + 1)),
     ) & (corpus.rows >= 0)  # fmt: skip
     label[late] = 0
-    other = type(corpus)(
-        ids, corpus.n_prompt, corpus.moments, corpus.rows, corpus.sequences.with_labels(label),
-        corpus.split, corpus.t_star,
-    )  # fmt: skip
-    after = rungs.text_features(other, rows)[1]
+    other = replace(corpus, token_ids=ids, sequences=corpus.sequences.with_labels(label))
+    after = rungs.text_at(other, rows).tokens()
     assert abs(before[row] - after[row]).sum() == 0
     assert late.any()
     assert abs(before - after).sum() > 0
@@ -98,7 +109,8 @@ def test_no_feature_of_the_text_reads_behind_the_position(
 def test_the_prompts_target_is_among_the_features(study: SimpleNamespace) -> None:
     corpus = study.corpus
     rows = rungs.rows_at(corpus, "end")
-    labels, tokens = rungs.text_features(corpus, rows)
+    text = rungs.text_at(corpus, rows)
+    labels, tokens = text.labels(), text.tokens()
     assert tokens.get_shape()[1] > labels.get_shape()[1] + 1000
     per_row = np.diff(tokens.indptr) - np.diff(labels.indptr)
     assert (per_row > rungs.N_PROMPT).all()

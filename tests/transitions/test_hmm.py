@@ -7,10 +7,11 @@ import pytest
 from planted import drawn
 from scipy.stats import multivariate_normal
 
-from backtracking.transitions import em, hmm, simulate
+from backtracking.transitions import em, hmm
 from backtracking.transitions.agreement import ari
 from backtracking.transitions.hmm import Hmm, filter_states, forward_backward
 from backtracking.transitions.sequences import Sequences, make_sequences
+from benchmarks.planted_models import Size, draw_hidden
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +122,7 @@ def test_em_raises_likelihood_times_prior_at_every_iteration() -> None:
 def test_em_finds_the_planted_states_and_their_laws() -> None:
     truth, _ = drawn("hmm")
     assert isinstance(truth, Hmm)
-    traces, state = simulate.draw_hidden(truth, simulate.Size(120, 2, 60), np.random.default_rng(1))
+    traces, state = draw_hidden(truth, Size(120, 2, 60), np.random.default_rng(1))
     found = em.fit(traces, 3, em.Learning(40, 2))
     present = traces.present
     latent, true = found.filtered(traces)[present].argmax(axis=1), state[present]

@@ -1,26 +1,17 @@
-"""Branches are read as if they had been written, and every first word has one label."""
+"""Branches are read as if they had been written, and shared out by the longest opening."""
 
+from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import numpy as np
 import pytest
 import torch
 from tiny_models import WORDS, save_model
-from worlds import random_model
-from written import write
+from worlds import random_model, words
 
-from backtracking.domains.organism.grammar import MARKER, parse_sentence
-from backtracking.domains.organism.policy import BasePolicy, Policy, write_walk
-from backtracking.labels.states import STATES
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
-from backtracking.transitions.next_token import (
-    LABEL_BY_FIRST_WORD,
-    end_ids,
-    label_log_p,
-    read_branches,
-)
+from backtracking.transitions.next_token import branches_of, knows, label_log_p, read_branches
 from backtracking.transitions.sequences import END, LABELS
 
 
@@ -38,35 +29,25 @@ def plain(loaded: LoadedModel, ids: list[int]) -> np.ndarray:
 
 def test_a_branch_is_read_as_if_it_had_been_written_there(loaded: LoadedModel) -> None:
     ids = torch.randint(6, len(WORDS), (19,), generator=torch.Generator().manual_seed(0)).tolist()
-    positions, branch = np.array([3, 18, 7]), [5, 9]
-    found = read_branches(loaded, ids, positions, branch)
+    positions = np.array([3, 18, 7])
+    branches = branches_of([(5, 9, 3), (7,), (8, 2), (5, 4, 2, 2)])
+    assert branches == [(5,), (5, 9), (8,), (5, 4), (5, 4, 2)]
+    found = read_branches(loaded, ids, positions, branches)
     assert found.sum(axis=2) == pytest.approx(1.0)
     for row, position in enumerate(positions):
-        for n in range(3):
-            expected = plain(loaded, [*ids[: position + 1], *branch[:n]])
+        for n, branch in enumerate([(), *branches]):
+            expected = plain(loaded, [*ids[: position + 1], *branch])
             assert found[row, n] == pytest.approx(expected, abs=1e-5)
-
-
-def test_every_first_word_that_is_not_wait_has_the_label_of_its_sentences() -> None:
-    random = Random(0)
-    written = [s for _ in range(60) for s in write((3, 5, 9, 4), 17, Policy(), random).sentences]
-    written += [s for _ in range(20) for s in write_walk((3, 5, 9), 12, BasePolicy(), random)]
-    forms = {words: parse_sentence(words) for words in set(written)}
-    opened = {words[0] for words in forms}
-    assert len(opened) > 12
-    for words, form in forms.items():
-        assert form is not None
-        assert words[0] == MARKER or LABEL_BY_FIRST_WORD[words[0]] == form.state
-    assert set(LABEL_BY_FIRST_WORD.values()) == set(STATES)
 
 
 def test_wait_is_shared_out_by_the_words_behind_it(tmp_path: Path) -> None:
     loaded = random_model(tmp_path)
     ids = loaded.tokenizer.get_vocab()
-    words = ["Compare", "9", "with", "12", ".", "Check", ":", "under", ".", "Hmm", "."]
-    written = [ids[word] for word in words]
-    places = np.array([(0, n) for n, word in enumerate(words) if word == "."])
-    found = np.exp(label_log_p(loaded, [written], places, [ids["</s>"]]))
+    said = ["Compare", "9", "with", "12", ".", "Check", ":", "under", ".", "Hmm", "."]
+    written = [ids[word] for word in said]
+    places = np.array([(0, n) for n, word in enumerate(said) if word == "."])
+    tokens = words()
+    found = np.exp(label_log_p(loaded, [written], places, tokens.openings, tokens.end_ids))
     assert found.sum(axis=1) == pytest.approx(1.0)
     for row, (_, position) in enumerate(places):
         prefix = written[: position + 1]
@@ -92,5 +73,10 @@ def test_wait_is_shared_out_by_the_words_behind_it(tmp_path: Path) -> None:
         assert p["unparsed"] > 0.1
 
 
-def test_the_end_tokens_are_those_of_the_tokenizer_and_of_the_config(loaded: LoadedModel) -> None:
-    assert end_ids(loaded) == [2]
+def test_words_that_leave_a_label_out_do_not_tell_of_it() -> None:
+    tokens, end = words(), len(LABELS)
+    assert knows(tokens, np.arange(end + 1))
+    fewer = tuple(one for one in tokens.openings if one.state != "deduction")
+    assert not knows(replace(tokens, openings=fewer), np.array([LABELS.index("deduction")]))
+    assert knows(replace(tokens, openings=fewer), np.array([LABELS.index("backtracking"), end]))
+    assert not knows(replace(tokens, end_ids=()), np.array([end]))

@@ -14,9 +14,9 @@ def comparisons(seed: int) -> tuple[list, list, list, list, np.ndarray]:
     for one in range(40):
         for n in range(12):
             problem.append(f"p{one:02d}")
-            state.append((n % 4,))
+            state.append(str(n % 4))
             words.append((n % 4 % 2,))
-            history.append((one, n))
+            history.append(f"{one} {n}")
             codes.append(one * 4 + n % 4)
     return problem, state, words, history, rng.normal(size=(160, 8))[codes]
 
@@ -49,8 +49,8 @@ def test_a_representation_of_the_words_alone_fails_against_the_same_words() -> N
 
 def test_pairs_have_one_problem_and_two_histories() -> None:
     pairs = make_pairs(
-        ["a", "a", "a", "b"], [(1,), (1,), (2,), (1,)], [(0,), (0,), (0,), (0,)],
-        [(7,), (8,), (7,), (9,)],
+        ["a", "a", "a", "b"], ["1", "1", "2", "1"], [(0,), (0,), (0,), (0,)],
+        ["7", "8", "7", "9"],
     )  # fmt: skip
     assert list(zip(pairs.first, pairs.second, strict=True)) == [(0, 1), (1, 2)]
     assert pairs.same_state.tolist() == [True, False]
@@ -59,7 +59,7 @@ def test_pairs_have_one_problem_and_two_histories() -> None:
 
 
 def test_where_no_state_is_met_twice_nothing_is_said() -> None:
-    pairs = make_pairs(["a", "a"], [(1,), (2,)], [(0,), (1,)], [(7,), (8,)])
+    pairs = make_pairs(["a", "a"], ["1", "2"], [(0,), (1,)], ["7", "8"])
     rows = agreement_rows(np.eye(2), pairs, BOOTSTRAP)
     assert [row["auroc"] for row in rows] == [None, None]
     assert rows[0]["n_different"] == pytest.approx(1)

@@ -9,10 +9,10 @@ from scipy.stats import multivariate_normal
 
 from backtracking.transitions import em, variational
 from backtracking.transitions.em import Learning
-from backtracking.transitions.recovery import plant_slds
 from backtracking.transitions.scoring import nll
 from backtracking.transitions.sequences import Sequences, make_sequences
 from backtracking.transitions.slds import Slds, filter_past
+from benchmarks.planted_models import Size, draw_hidden, plant_slds
 
 
 @pytest.fixture(scope="module")
@@ -118,8 +118,6 @@ def test_regimes_that_differ_in_dynamics_alone_are_found() -> None:
 
 def test_drawn_regimes_filter_back_better_than_chance() -> None:
     truth = plant_slds(np.random.default_rng(0))
-    from backtracking.transitions.simulate import Size, draw_hidden
-
     traces, state = draw_hidden(truth, Size(20, 2, 40), np.random.default_rng(1))
     present = traces.present
     latent = truth.filtered(traces)[present].argmax(axis=1)

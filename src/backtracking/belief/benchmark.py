@@ -1,51 +1,40 @@
-"""The donors as a benchmark: any direction is scored on beta, collateral and necessity."""
+"""The pairs as a benchmark: any direction is scored on beta, collateral and necessity."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from backtracking.belief.doses import Direction
-from backtracking.belief.measure import ACTION_ARM, Measured, Plan, measure
-from backtracking.belief.necessity import Null, project
-from backtracking.belief.readouts import questions
-from backtracking.belief.tables import READOUTS, named, tabulate_betas
-from backtracking.belief.tails import SPANS
-from backtracking.domains.organism.decisions import decision_rule
-from backtracking.domains.organism.donors import LIVE, Item
-from backtracking.models.forced import Arm, Prefix, teacher_force
-from backtracking.models.loading import LoadedModel
+from backtracking.belief.doses import Candidate, Dose
+from backtracking.belief.measure import ACTION_ARM, DIRECTION, Plan, Points, Run, Subject, Trial
+from backtracking.belief.necessity import Null, null_of, project, tabulate_necessity
+from backtracking.belief.tables import EDIT_SET, READOUTS, named, tabulate_betas
+from backtracking.models.forced import Arm, Forced, Prefix, teacher_force
+from backtracking.records import measured as record
+from backtracking.records.directions import Direction
+from backtracking.records.measured import Array, Measured
+from backtracking.records.pairs import MinimalPair
+from backtracking.records.tokens import Tokens
 from backtracking.statistics.bootstrap import Bootstrap
 
 
 @dataclass(frozen=True)
-class Benchmark:
-    """What directions are scored on.
+class Sides:
+    """What is measured beside the arms, with the problem of each column.
 
     Attributes:
-        loaded: the model.
-        role: its role.
-        items: live points with donors of dev and test, and test points that are over.
+        dead_ends: readouts with directions projected out, at visible dead ends.
+        dead_end_problems: the problem of each of its pairs.
+        collateral: agreement and KL at positions that decide nothing.
+        collateral_problems: the problem of each of its prefixes.
     """
 
-    loaded: LoadedModel
-    role: str
-    items: Sequence[Item]
-
-    @property
-    def id_by_word(self) -> dict[str, int]:
-        """The vocabulary."""
-        return self.loaded.tokenizer.get_vocab()
-
-    def live(self, split: str) -> list[Item]:
-        """Live points of a split."""
-        return [item for item in self.items if item.split == split and item.kind in LIVE]
-
-    @property
-    def over(self) -> list[Item]:
-        """Test points that are over."""
-        return [item for item in self.items if item.kind == "over"]
+    dead_ends: Measured
+    dead_end_problems: Sequence[str]
+    collateral: Measured
+    collateral_problems: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -54,76 +43,66 @@ class Scored:
 
     Attributes:
         rows: one row per direction, layer and edit set.
-        measured: readouts of the arms.
-        betas: `tabulate_betas` of them.
-        necessity: rows of `necessity.project`.
+        betas: `tabulate_betas` of the trial.
+        necessity: rows of `tabulate_necessity`.
         null: random directions' effects there.
     """
 
     rows: list[dict[str, Any]]
-    measured: Measured
     betas: list[dict[str, Any]]
     necessity: list[dict[str, Any]]
     null: Null
 
 
-def score(
-    plan: Plan,
-    bootstrap: Bootstrap,
-    benchmark: Benchmark,
-    directions: Sequence[Direction],
-    *,
-    reference: str | None = None,
-    null: Null | None = None,
-) -> Scored:
-    """All scores of directions, `action` of the same layers being among them.
+def measure_beside(
+    plan: Plan, subject: Subject, points: Points, trial: Trial, run: Run, *, with_random: bool
+) -> Sides:
+    """What projecting directions out does, and what adding them does elsewhere.
+
+    Each direction is added at its dose at every decision of the longest prefix of each test trace.
+    """
+    prefixes, longest = _prefixes(points)
+    return Sides(
+        project(plan, subject, points, run, with_random=with_random),
+        [pair.problem_id for pair in points.dead_ends],
+        _collateral(plan, subject, points, trial, prefixes, longest, run),
+        [pair.problem_id for pair in longest],
+    )
+
+
+def score(trial: Trial, sides: Sides, bootstrap: Bootstrap, null: Null | None = None) -> Scored:
+    """All scores of the directions of a trial, `action` of the same layers being among them.
 
     Args:
-        plan: sizes.
+        trial: readouts under every arm.
+        sides: what was measured beside.
         bootstrap: resamples and level.
-        benchmark: see `Benchmark`.
-        directions: what is scored.
-        reference: direction whose norm random ones are added with; None for none.
         null: effects of projecting random directions out, if known already.
     """
-    loaded, words = benchmark.loaded, questions(benchmark.id_by_word)
-    measured = measure(
-        plan, loaded, benchmark.role, benchmark.live("dev"), benchmark.live("test"),
-        directions, words, reference,
-    )  # fmt: skip
-    betas = tabulate_betas(measured, bootstrap)
-    necessity, null = project(
-        plan, loaded, benchmark.role, benchmark.over, directions, words, bootstrap, null
-    )
-    elsewhere = collateral(plan, benchmark, measured, directions, bootstrap)
-    return Scored(join(measured, betas, necessity, elsewhere), measured, betas, necessity, null)
+    betas = tabulate_betas(trial, bootstrap)
+    null = null_of(sides.dead_ends) if null is None else null
+    necessity = []
+    if sides.dead_end_problems:
+        necessity = tabulate_necessity(sides.dead_ends, sides.dead_end_problems, null, bootstrap)
+    elsewhere = tabulate_collateral(sides, bootstrap)
+    return Scored(join(trial, betas, necessity, elsewhere), betas, necessity, null)
 
 
-def collateral(
-    plan: Plan,
-    benchmark: Benchmark,
-    measured: Measured,
-    directions: Sequence[Direction],
-    bootstrap: Bootstrap,
-) -> dict[tuple[str, int], dict[str, float | None]]:
+def tabulate_collateral(
+    sides: Sides, bootstrap: Bootstrap
+) -> dict[tuple[str, int | None], dict[str, float | None]]:
     """Agreement and KL at positions that decide nothing, by direction and layer.
 
-    Each direction is added at its dose at the full stop of every comparison of the longest prefix
-    of each test trace. `agreement` is the share of most likely tokens that stay.
+    `agreement` is the share of most likely tokens that stay.
     """
-    prefixes, problems = _prefixes(benchmark)
-    marked = questions(benchmark.id_by_word).openers
-    found: dict[tuple[str, int], dict[str, float | None]] = {}
-    for layer in sorted({one.layer for one in directions}):
-        here = [one for one in directions if one.layer == layer and _norm(measured, one) > 0]
-        arms = [Arm(_norm(measured, one) * one.unit, "decision") for one in here]
-        if not arms:
-            continue
-        forced = teacher_force(benchmark.loaded, layer, prefixes, arms, marked, plan.rows_per_batch)
-        agreement = bootstrap.intervals(forced.agreement.T, problems)
-        for number, one in enumerate(here):
-            kl = float(np.nanmean(forced.kl[number]))
-            found[one.name, layer] = named("agreement", agreement[number]) | {"kl": kl}
+    found: dict[tuple[str, int | None], dict[str, float | None]] = {}
+    measured = sides.collateral
+    if not measured.arms:
+        return found
+    agreement = bootstrap.intervals(measured.values("agreement").T, sides.collateral_problems)
+    for number, arm in enumerate(measured.arms):
+        kl = float(np.nanmean(measured.values("kl")[number]))
+        found[arm.name, arm.layer] = named("agreement", agreement[number]) | {"kl": kl}
     return found
 
 
@@ -139,18 +118,18 @@ _NECESSITY = (
 
 
 def join(
-    measured: Measured,
+    trial: Trial,
     betas: Sequence[Mapping[str, Any]],
     necessity: Sequence[Mapping[str, Any]],
-    elsewhere: Mapping[tuple[str, int], Mapping[str, float | None]],
+    elsewhere: Mapping[tuple[str, int | None], Mapping[str, float | None]],
 ) -> list[dict[str, Any]]:
-    """One row per direction, layer and edit set with all its scores."""
+    """One row per direction, layer and edit set with all its scores; None is not known."""
     beta = {(r["direction"], r["layer"], r["span"], r["readout"]): r for r in betas}
     without = {(r["direction"], r["layer"], r["span"]): r for r in necessity}
     rows = []
-    for (name, layer), dose in measured.doses.items():
+    for (name, layer), dose in trial.doses.items():
         there = elsewhere.get((name, layer), {})
-        for span in SPANS:
+        for span in EDIT_SET.values():
             key = (name, layer, span)
             rows.append(
                 {"direction": name, "layer": layer, "span": span}
@@ -159,32 +138,76 @@ def join(
                 | {"wait_share": beta[*key, READOUTS[0]]["wait_share"]}
                 | {f"{one}_{part}": beta[*key, one][part] for one in READOUTS for part in _BETA}
                 | {part: there.get(part) for part in _ELSEWHERE}
-                | {f"without_{part}": without[key][part] for part in _NECESSITY}
+                | {f"without_{part}": without.get(key, {}).get(part) for part in _NECESSITY}
             )
     return rows
 
 
-def _norm(measured: Measured, direction: Direction) -> float:
-    return measured.doses[direction.name, direction.layer].norm
-
-
-def _prefixes(benchmark: Benchmark) -> tuple[list[Prefix], list[str]]:
-    """The longest prefix of each test trace with its decisions, and its problem."""
-    longest: dict[str, Item] = {}
-    for item in (*benchmark.live("test"), *benchmark.over):
-        known = longest.get(item.trace_id)
-        if known is None or len(item.clean_ids) > len(known.clean_ids):
-            longest[item.trace_id] = item
-    decides = decision_rule(benchmark.id_by_word)
-    prefixes = []
-    for item in longest.values():
-        ids = item.clean_ids
-        at = [end - 1 for end in range(item.n_prompt + 1, len(ids) + 1) if decides(ids[:end])]
-        prefixes.append(Prefix(ids, item.n_prompt, at))
-    return prefixes, [item.problem_id for item in longest.values()]
-
-
-def with_action(directions: Sequence[Direction], action: Direction) -> list[Direction]:
+def with_action(candidates: Sequence[Candidate], action: Direction) -> list[Candidate]:
     """The directions, with `action` at every layer that they name."""
-    layers = sorted({one.layer for one in directions})
-    return [*directions, *(Direction(ACTION_ARM, layer, action.vector) for layer in layers)]
+    layers = sorted({one.layer for one in candidates})
+    added = [Candidate(ACTION_ARM, layer, action.vector, action.place) for layer in layers]
+    return [*candidates, *added]
+
+
+def _collateral(
+    plan: Plan,
+    subject: Subject,
+    points: Points,
+    trial: Trial,
+    prefixes: Sequence[Prefix],
+    longest: Sequence[MinimalPair],
+    run: Run,
+) -> Measured:
+    dosed = [
+        (one, trial.doses[one.name, one.layer])
+        for one in sorted(subject.candidates, key=lambda one: one.layer)
+        if trial.doses[one.name, one.layer].norm > 0
+    ]
+    by_layer: dict[int, list[tuple[Candidate, Dose]]] = {}
+    for one, dose in dosed:
+        by_layer.setdefault(one.layer, []).append((one, dose))
+    found: list[Forced] = run(
+        [
+            partial(
+                teacher_force,
+                subject.loaded,
+                layer,
+                prefixes,
+                [Arm(points.sign * dose.norm * one.unit, "decision") for one, dose in here],
+                points.words.openers,
+                plan.rows_per_batch,
+            )
+            for layer, here in by_layer.items()
+        ]
+    )
+    arrays = {
+        name: Array("prefixes", np.concatenate([getattr(one, name) for one in found]))
+        for name in ("agreement", "kl")
+        if found
+    }
+    arms = tuple(
+        record.Arm(one.name, DIRECTION, dose.mean_residual_norms, place=one.place, layer=one.layer)
+        for one, dose in dosed
+    )
+    names = tuple(pair.trace_id for pair in longest)
+    return Measured(subject.role, "collateral", arms, arrays, prefixes=names)
+
+
+def _prefixes(points: Points) -> tuple[list[Prefix], list[MinimalPair]]:
+    """The longest prefix of each test trace with its decisions, and the pair that it is of."""
+    longest: dict[str, MinimalPair] = {}
+    for pair in (*points.with_donor("test"), *points.dead_ends):
+        known = longest.get(pair.trace_id)
+        if known is None or len(pair.clean_ids) > len(known.clean_ids):
+            longest[pair.trace_id] = pair
+    prefixes = [
+        Prefix(one.clean_ids, one.n_prompt, _decisions(one, points.tokens))
+        for one in longest.values()
+    ]
+    return prefixes, list(longest.values())
+
+
+def _decisions(pair: MinimalPair, tokens: Tokens) -> list[int]:
+    ids = pair.clean_ids
+    return [end - 1 for end in range(pair.n_prompt + 1, len(ids) + 1) if tokens.decides(ids[:end])]

@@ -30,8 +30,8 @@ COLUMNS = {
 """Keys of a row of scores that are shown, and their headings."""
 
 LEGEND = """
-dose: in mean norms of the residual stream. B: the report over or under. C: the claim "too big".
-without: change of P(backtrack | over) once the direction is projected out; random: the 5th
+dose: in mean norms of the residual stream. B: the report of a dead end. C: the claim that it is
+one. without: change of P(backtrack) at dead ends with the direction projected out; random: the 5th
 percentile of that for random directions."""
 
 

@@ -1,4 +1,4 @@
-"""The dose at which an added direction acts as much as the patch does: log-odds of "Wait".
+"""The dose at which an added direction acts as much as the patch does: log-odds of the marker.
 
 That log-odds is read at the deciding token, where both edit sets are the same edit. So there is one
 dose for a direction and layer, whatever the edit set.
@@ -13,14 +13,15 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
-from backtracking.belief.readouts import Questions, log_odds
-from backtracking.belief.tails import Edit, clean, read_donor, read_prefix, run_tails
-from backtracking.domains.organism.donors import Item
-from backtracking.models import hooks
+from backtracking.belief.readouts import Words, log_odds
 from backtracking.models.loading import LoadedModel
+from backtracking.models.prefixes import Edit, no_edit, read_donor, read_prefix, run_tails
+from backtracking.records.decisions import Kind
+from backtracking.records.pairs import MinimalPair
+from backtracking.records.places import Place
 
 Curve = Callable[[Float[np.ndarray, "n k"]], Float[np.ndarray, "n k"]]
-"""Mean change of log-odds(Wait) for k doses of each of n directions."""
+"""Mean change of log-odds(marker) for k doses of each of n directions."""
 
 
 TOLERANCE = 0.05
@@ -28,18 +29,20 @@ TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
-class Direction:
+class Candidate:
     """A vector at a layer; its norm means nothing, its sign says where more of it is.
 
     Attributes:
         name: whose direction it is.
         layer: layer of `resid_post`.
         vector: the direction.
+        place: where it was estimated; None for what is none of the study's directions.
     """
 
     name: str
     layer: int
     vector: Float[Tensor, " d_model"]
+    place: Place | None = None
 
     @property
     def unit(self) -> Float[Tensor, " d_model"]:
@@ -53,7 +56,7 @@ class Dose:
 
     Attributes:
         norm: norm of what is added; 0 where there is nothing to match.
-        reached: whether its change of log-odds(Wait) on dev gets as large as the patch's.
+        reached: whether its change of log-odds(marker) on dev gets as large as the patch's.
         change: that change at the dose, on dev.
         target: the patch's change, on dev.
         mean_residual_norms: the norm over the mean norm of the residual stream there.
@@ -140,54 +143,78 @@ def _between(
     return np.where(crosses[:, None], inside, around)
 
 
-class Wait:
-    """Log-odds of "Wait" at the deciding token of some items, under any edit of it.
+def orientation(pairs: Sequence[MinimalPair], kinds: Sequence[Kind]) -> int:
+    """1 where the donors are the dead ends, -1 where the points are: what leads towards donors.
+
+    Raises:
+        ValueError: where some pairs go the one way and some the other, or one goes neither.
+    """
+    is_dead = {kind.name: kind.standing == "dead" for kind in kinds}
+    with_donor = [one for one in pairs if one.donor_kind is not None]
+    ways = {(is_dead[one.kind], is_dead[str(one.donor_kind)]) for one in with_donor}
+    # A hidden dead end cannot be told from a live point, so the donor alone says what is told.
+    signs = {1 if donor else -1 for _, donor in ways}
+    if len(signs) > 1 or (False, False) in ways:
+        found = sorted({(one.kind, one.donor_kind) for one in with_donor}, key=str)
+        raise ValueError(f"Expected donors that are all dead ends, or all of dead ends: {found}.")
+    return signs.pop() if signs else 1
+
+
+class Marker:
+    """Log-odds of the marker at the deciding token of some pairs, under any edit of it.
 
     Args:
         loaded: the model.
-        items: decision points with donors.
-        words: see `Questions`.
+        pairs: decision points with donors.
+        words: see `Words`.
+        sign: see `orientation`; changes are counted towards the donors.
         rows_per_batch: edits in one call of the model.
     """
 
     def __init__(
-        self, loaded: LoadedModel, items: Sequence[Item], words: Questions, rows_per_batch: int
+        self,
+        loaded: LoadedModel,
+        pairs: Sequence[MinimalPair],
+        words: Words,
+        sign: int,
+        rows_per_batch: int,
     ) -> None:
-        self.loaded, self.words, self.rows_per_batch = loaded, words, rows_per_batch
+        self.loaded, self.words, self.sign = loaded, words, sign
+        self.rows_per_batch = rows_per_batch
         self.points: list[tuple[DynamicCache, int]] = []
         self.donors: list[dict[int, Tensor]] = []
         norms = []
-        for item in items:
-            stop = item.clean_ids[-1]
-            self.points.append((read_prefix(loaded, item.clean_ids), stop))
-            self.donors.append(read_donor(loaded, read_prefix(loaded, item.donor_ids), [stop])[1])
-            with hooks.capture(loaded.blocks, range(loaded.n_layers)) as resid_post_by_layer:
-                run_tails(loaded, self.points[-1][0], [stop], [clean(loaded)], 1)
+        for pair in pairs:
+            stop = pair.clean_ids[-1]
+            self.points.append((read_prefix(loaded, pair.clean_ids), stop))
+            donor = read_prefix(loaded, pair.donor_ids)
+            self.donors.append(read_donor(loaded, donor, pair.donor_ids[-1:])[1])
+            _, resid_post_by_layer = read_donor(loaded, self.points[-1][0], [stop])
             norms.append([float(one.norm()) for one in resid_post_by_layer.values()])
-        self.baseline = self.read([clean(loaded)])[0]
+        self.baseline = self.read([no_edit(loaded)])[0]
         self.mean_residual_norm = np.mean(norms, axis=0)
 
     def read(self, rows: Sequence[Edit]) -> Float[np.ndarray, " rows"]:
-        """Mean log-odds over the items under every edit."""
+        """Mean log-odds over the pairs under every edit, times the sign."""
         total = np.zeros(len(rows))
-        for (cache, stop), donor in zip(self.points, self.donors, strict=True):
-            log_p = run_tails(self.loaded, cache, [stop], rows, self.rows_per_batch, donor)
+        for (past, stop), donor in zip(self.points, self.donors, strict=True):
+            log_p = run_tails(self.loaded, past, [stop], rows, self.rows_per_batch, donor)
             total += log_odds(log_p[:, 0], self.words.marker)
-        return total / len(self.points)
+        return self.sign * total / len(self.points)
 
     def patch_changes(self) -> Float[np.ndarray, " layers"]:
         """What the patch changes at each layer: the target of every dose."""
-        rows = [Edit("patch", layer, None, "E1") for layer in range(self.loaded.n_layers)]
+        rows = [Edit("patch", layer, None) for layer in range(self.loaded.n_layers)]
         return self.read(rows) - self.baseline
 
-    def curve(self, directions: Sequence[Direction]) -> Curve:
+    def curve(self, candidates: Sequence[Candidate]) -> Curve:
         """Changes by dose of these directions."""
-        units = [one.unit for one in directions]
+        units = [self.sign * one.unit for one in candidates]
 
         def changes(doses: Float[np.ndarray, "n k"]) -> Float[np.ndarray, "n k"]:
             rows = [
-                Edit("add", one.layer, torch.tensor(dose, dtype=torch.float32) * unit, "E1")
-                for one, unit, of_one in zip(directions, units, doses, strict=True)
+                Edit("add", one.layer, torch.tensor(dose, dtype=torch.float32) * unit)
+                for one, unit, of_one in zip(candidates, units, doses, strict=True)
                 for dose in of_one.tolist()
             ]
             return self.read(rows).reshape(doses.shape) - self.baseline
@@ -196,21 +223,29 @@ class Wait:
 
 
 def match_doses(
-    wait: Wait, directions: Sequence[Direction], multiples: Sequence[float], n_rounds: int
+    loaded: LoadedModel,
+    pairs: Sequence[MinimalPair],
+    words: Words,
+    sign: int,
+    candidates: Sequence[Candidate],
+    multiples: Sequence[float],
+    n_rounds: int,
+    rows_per_batch: int,
 ) -> list[Dose]:
-    """The dose of every direction, found on the items of `wait` (dev).
+    """The dose of every direction, found on pairs of dev.
 
     Args:
-        wait: reads the log-odds.
-        directions: what is added.
+        loaded, pairs, words, sign, rows_per_batch: see `Marker`.
+        candidates: what is added.
         multiples: the grid, in mean norms of the residual stream at the layer; its last is the
             bound.
         n_rounds: refinements.
     """
-    layers = [one.layer for one in directions]
-    scale, target = wait.mean_residual_norm[layers], wait.patch_changes()[layers]
+    marker = Marker(loaded, pairs, words, sign, rows_per_batch)
+    layers = [one.layer for one in candidates]
+    scale, target = marker.mean_residual_norm[layers], marker.patch_changes()[layers]
     grid = np.outer(scale, np.array(multiples))
-    found = match(wait.curve(directions), target, grid, n_rounds)
+    found = match(marker.curve(candidates), target, grid, n_rounds)
     return [
         Dose(
             norm=float(found.dose[n]),
@@ -219,5 +254,5 @@ def match_doses(
             target=float(target[n]),
             mean_residual_norms=float(found.dose[n] / scale[n]),
         )
-        for n in range(len(directions))
+        for n in range(len(candidates))
     ]

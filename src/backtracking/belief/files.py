@@ -1,50 +1,22 @@
-"""The files of the benchmark: the donors, and whatever directions are to be scored on them."""
+"""The files of directions that users have scored."""
 
-from collections.abc import Iterable
-from dataclasses import asdict, fields
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from backtracking.belief.doses import Direction
-from backtracking.belief.measure import ACTION_ARM, PATCH
-from backtracking.domains.organism.donors import Item
-from lifeboat.stage import artifacts
+from backtracking.belief.doses import Candidate
+from backtracking.belief.measure import ACTION_ARM, CLEAN, DONOR, FORCED, PATCH, RANDOM
 from lifeboat.stage.errors import UserError
 
-RESERVED = (ACTION_ARM, PATCH, "clean", "donor", "forced")
+RESERVED = (ACTION_ARM, PATCH, CLEAN, DONOR, FORCED)
 _CURE = "Save named vectors with `safetensors.torch.save_file({'name.2': vector}, path)`."
 
 
-def write_items(path: Path, items: Iterable[Item]) -> None:
-    """Writes items as JSON Lines."""
-    artifacts.write_jsonl(path, (asdict(item) for item in items))
-
-
-def read_items(path: Path) -> list[Item]:
-    """The items of donors.jsonl.
-
-    Raises:
-        UserError: where the file is missing, or a line has other keys.
-    """
-    names = {field.name for field in fields(Item)}
-    items = []
-    for number, row in enumerate(artifacts.read_jsonl(path), start=1):
-        if set(row) != names:
-            differing = sorted(set(row) ^ names)
-            raise UserError(
-                f"{path}, line {number}: expected the keys {sorted(names)}; {differing} differ.",
-                "Make it again with `dvc --wait-for-lock repro belief`.",
-            )
-        items.append(Item(**row))
-    return items
-
-
-def read_directions(
+def read_candidates(
     path: Path, d_model: int, n_layers: int, default_layer: int, layer: int | None = None
-) -> list[Direction]:
+) -> list[Candidate]:
     """The vectors of a safetensors file, named `name.layer`, or `name` for the default layer.
 
     Args:
@@ -77,7 +49,7 @@ def read_directions(
                 f"{path}: `{key}` names layer {at}, and the model has layers 0 to {n_layers - 1}.",
                 "Layers count from 0; layer l is the output of block l.",
             )
-        found.append(Direction(name, at, vector.float()))
+        found.append(Candidate(name, at, vector.float()))
     if not found:
         asked = "" if layer is None else f" at layer {layer}"
         raise UserError(f"{path} holds no vector{asked}.", _CURE)
@@ -101,7 +73,7 @@ def _tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _require_usable(path: Path, key: str, name: str, vector: Tensor, d_model: int) -> None:
-    if name in RESERVED or name.startswith("random_"):
+    if name in RESERVED or name.startswith(f"{RANDOM}_"):
         raise UserError(
             f"{path}: `{key}` is called as one of the experiment's own arms "
             f"({', '.join(RESERVED)}, random_<k>).",
@@ -123,5 +95,5 @@ def _require_usable(path: Path, key: str, name: str, vector: Tensor, d_model: in
         raise UserError(f"{path}: `{key}` is all zeros.", "A direction needs a norm above 0.")
 
 
-def _key(direction: Direction) -> tuple[str, int]:
-    return direction.name, direction.layer
+def _key(candidate: Candidate) -> tuple[str, int]:
+    return candidate.name, candidate.layer

@@ -1,86 +1,104 @@
 """Is a direction necessary for acting, and is it for the report? It is projected out to see.
 
-At points that are over, without a donor: does P(backtrack) fall when the direction is taken out of
-the residual stream, more than when random ones are, and does the model go on to report "over"?
+At visible dead ends: does P(backtrack) fall when the direction is taken out of the residual stream,
+more than when random ones are, and does the model go on to report the dead end?
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from backtracking.belief.doses import Direction
-from backtracking.belief.measure import Plan, random_at
-from backtracking.belief.readouts import Questions, Readouts, ask
-from backtracking.belief.tables import named
-from backtracking.belief.tails import SPANS, Edit, Span, clean
-from backtracking.domains.organism.donors import Item
-from backtracking.models.loading import LoadedModel
+from backtracking.belief.doses import Candidate
+from backtracking.belief.measure import (
+    DIRECTION,
+    RANDOM,
+    Plan,
+    Points,
+    Run,
+    Subject,
+    ask_in_parts,
+    clean_arm,
+    random_at,
+    record,
+)
+from backtracking.belief.tables import EDIT_SET, named
+from backtracking.models.prefixes import SPANS, Edit, Span, no_edit
+from backtracking.records.measured import Arm, Measured
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect
-from lifeboat.stage import progress
 
 REPORT_KEPT = 0.5
 """Share of the clean report's log-odds that has to be left for the report to be said to stay."""
 
-Null = Mapping[tuple[int, Span], tuple[float, ...]]
-"""By layer and edit set: what projecting random directions out does to P(backtrack)."""
+Null = Mapping[int, tuple[float, ...]]
+"""By layer: what projecting random directions out does to P(backtrack), whatever the edit set."""
 
 
 def project(
-    plan: Plan,
-    loaded: LoadedModel,
-    role: str,
-    items: Sequence[Item],
-    directions: Sequence[Direction],
-    words: Questions,
-    bootstrap: Bootstrap,
-    null: Null | None = None,
-) -> tuple[list[dict[str, Any]], Null]:
-    """One row per direction, layer and edit set, and the null that they were held against.
+    plan: Plan, subject: Subject, points: Points, run: Run, *, with_random: bool
+) -> Measured:
+    """Readouts A and B at dead ends with each direction, and the plan's random ones, projected out.
 
-    Args:
-        plan: sizes.
-        loaded: the model.
-        role: its role.
-        items: points that are over.
-        directions: what is projected out, at their layers.
-        words: see `Questions`.
-        bootstrap: resamples and level.
-        null: known already; else the plan's random directions are projected out as well.
+    Random directions are projected out at the deciding token, where both edit sets are one edit.
     """
-    layers = sorted({one.layer for one in directions})
-    randoms = random_at(plan, loaded.d_model, layers) if null is None else []
-    keys: list[tuple[Direction, Span]] = [(one, span) for one in directions for span in SPANS]
-    rows = [clean(loaded)]
-    rows += [Edit("project", one.layer, one.unit, span) for one, span in keys]
-    rows += [Edit("project", one.layer, one.unit, "E1") for one in randoms]
-    with progress.bar(f"projecting out of {role}", len(items), "points") as advance:
-        found = ask(loaded, items, words, rows, 0, plan.rows_per_batch, advance).arms
-    problems = [item.problem_id for item in items]
-    if null is None:
-        null = _null(found, randoms)
+    layers = sorted({one.layer for one in subject.candidates})
+    randoms = random_at(plan, subject.loaded.d_model, layers) if with_random else []
+    arms, rows = [clean_arm()], [no_edit(subject.loaded)]
+
+    def add(one: Candidate, group: str, span: Span) -> None:
+        arms.append(Arm(one.name, group, 0.0, span, "project_out", one.place, one.layer))
+        rows.append(Edit("project_out", one.layer, one.unit, span))
+
+    for one in subject.candidates:
+        for span in SPANS:
+            add(one, DIRECTION, span)
+    for one in randoms:
+        add(one, RANDOM, "decision")
+    wanted = (subject.loaded, points.dead_ends, rows, 0)
+    (asked,) = ask_in_parts([wanted], points.words, plan.rows_per_batch, run)
+    return record(subject.role, "dead_ends", arms, asked, points.dead_ends)
+
+
+def null_of(measured: Measured) -> Null:
+    """The random directions' effects, by layer."""
+    p = measured.values("p_backtrack")
+    null: dict[int, tuple[float, ...]] = {}
+    for row, arm in enumerate(measured.arms):
+        if arm.group == RANDOM and arm.layer is not None:
+            change = float((p[row] - p[0]).mean())
+            null[arm.layer] = (*null.get(arm.layer, ()), change)
+    return null
+
+
+def tabulate_necessity(
+    measured: Measured, problems: Sequence[str], null: Null, bootstrap: Bootstrap
+) -> list[dict[str, Any]]:
+    """One row per direction, layer and edit set, against the null of its layer."""
+    p, b = measured.values("p_backtrack"), measured.values("b")
     return [
-        {"role": role, "direction": one.name, "layer": one.layer, "span": span}
-        | necessity_of(found, row, null[one.layer, span], problems, bootstrap)
-        for row, (one, span) in enumerate(keys, start=1)
-    ], null
+        {"role": measured.target, "direction": arm.name, "layer": arm.layer}
+        | {"span": EDIT_SET[arm.where]}
+        | necessity_of(p[[0, row]], b[[0, row]], null[arm.layer], problems, bootstrap)
+        for row, arm in enumerate(measured.arms)
+        if arm.group == DIRECTION and arm.layer is not None
+    ]
 
 
 def necessity_of(
-    found: Readouts,
-    row: int,
+    p: Float[np.ndarray, "2 pairs"],
+    b: Float[np.ndarray, "2 pairs"],
     null: Sequence[float],
     problems: Sequence[str],
     bootstrap: Bootstrap,
 ) -> dict[str, Any]:
-    """What taking one direction out does; row 0 of the readouts is the clean run.
+    """What taking one direction out does to P(backtrack) and B; the first row is the clean run.
 
     *falls*: P(backtrack) falls, by more than under 95 % of random directions. *stays*: the report's
     log-odds keep half of their mean, by the lower end of the ratio's interval. The direction is
     *necessary* for acting alone where both hold.
     """
-    p, b = found.p_backtrack[[0, row]], found.b[[0, row]]
     (change,) = bootstrap.intervals(p[1] - p[0], problems)
     (kept,) = bootstrap.intervals(b.T, problems, _second_over_first)
     effect = Effect(change, tuple(null), sign=-1)
@@ -93,17 +111,6 @@ def necessity_of(
         | named("report_kept", kept)
         | {"falls": falls, "report_stays": stays, "n": change.n}
     )
-
-
-def _null(found: Readouts, randoms: Sequence[Direction]) -> Null:
-    """Effects of the last rows. P(backtrack) is read where both edit sets are the same edit."""
-    first = len(found.p_backtrack) - len(randoms)
-    change = (found.p_backtrack[first:] - found.p_backtrack[0]).mean(axis=1)
-    null: dict[tuple[int, Span], tuple[float, ...]] = {}
-    for one, value in zip(randoms, change.tolist(), strict=True):
-        for span in SPANS:
-            null[one.layer, span] = (*null.get((one.layer, span), ()), value)
-    return null
 
 
 def _second_over_first(means: np.ndarray) -> np.ndarray:

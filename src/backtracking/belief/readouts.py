@@ -1,11 +1,12 @@
 """What is asked of a model at a decision point: does it act, what does it report, does it follow?
 
-A: log-odds of the word "Wait" as the next token. B: after "Check :", log-odds of over against
-under. C: after "Wait ,", log-odds of the total (that "is too big") against "fine"; then, along a
-written-out return, the probability of the right parent and of a legal next number.
+A: log-odds of the marker as the next token. B: after the question `report`, log-odds of its yes (a
+dead end) against its no. C: along a continuation, log-odds of the claim that the donor's tokens
+make right against the one that takes it back; then the probability of the right parent, and of a
+legal next step.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -13,74 +14,72 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backtracking.belief.tails import Edit, clean, read_donor, read_prefix, run_tails
-from backtracking.domains.organism.donors import Item
-from backtracking.domains.organism.grammar import BACKTRACKING_OPENERS, MARKER
 from backtracking.models.loading import LoadedModel
+from backtracking.models.prefixes import Edit, no_edit, read_donor, read_prefix, run_tails
+from backtracking.records.pairs import FollowUp, MinimalPair
+from backtracking.records.tokens import Question, Tokens
+
+REPORT, CLAIM = "report", "claim"
+"""The question of B, and the follow-up of C."""
+
+_READOUT_BY_FOLLOW_UP = {CLAIM: "c", "parent": "p_parent", "legal": "p_legal"}
 
 
 @dataclass(frozen=True)
-class Questions:
+class Words:
     """The words of the readouts as token ids.
 
     Attributes:
-        marker: "Wait".
-        openers: the words that open backtracking, "Wait" among them.
-        report: "Check :".
-        over, under: the two answers.
-        claim: "Wait ,".
-        fine: the word that takes it back.
+        marker: the word that stands for all that open backtracking.
+        openers: first tokens of these, the marker's among them.
+        report: what the model is asked.
     """
 
-    marker: int
+    marker: tuple[int, ...]
     openers: tuple[int, ...]
-    report: tuple[int, ...]
-    over: int
-    under: int
-    claim: tuple[int, ...]
-    fine: int
+    report: Question
 
 
-def questions(id_by_word: Mapping[str, int]) -> Questions:
-    """The readouts in the vocabulary of the world."""
-    return Questions(
-        marker=id_by_word[MARKER],
-        openers=tuple(id_by_word[word] for word in BACKTRACKING_OPENERS),
-        report=(id_by_word["Check"], id_by_word[":"]),
-        over=id_by_word["over"],
-        under=id_by_word["under"],
-        claim=(id_by_word[MARKER], id_by_word[","]),
-        fine=id_by_word["fine"],
-    )
+def words_of(tokens: Tokens) -> Words | None:
+    """The words of a study; None where it has no marker or no question `report`."""
+    report = tokens.question(REPORT)
+    if tokens.marker is None or report is None:
+        return None
+    return Words(tokens.marker.ids, tuple(tokens.opener_ids), report)
 
 
 @dataclass(frozen=True)
 class Readouts:
-    """One value per arm and item; NaN where it was not asked.
+    """One value per arm and pair; NaN where it was not asked.
 
     Attributes:
         a, b, c: the three readouts, in log-odds.
         p_backtrack: P(next token opens backtracking).
-        p_parent: P(the right parent | "Undo n on"), along the continuation.
-        p_legal: P(a legal number | "Try"), at its end.
+        p_parent: P(the right parent), along the continuation.
+        p_legal: P(a legal next step), at its end.
     """
 
-    a: Float[np.ndarray, "arms items"]
-    b: Float[np.ndarray, "arms items"]
-    c: Float[np.ndarray, "arms items"]
-    p_backtrack: Float[np.ndarray, "arms items"]
-    p_parent: Float[np.ndarray, "arms items"]
-    p_legal: Float[np.ndarray, "arms items"]
+    a: Float[np.ndarray, "arms pairs"]
+    b: Float[np.ndarray, "arms pairs"]
+    c: Float[np.ndarray, "arms pairs"]
+    p_backtrack: Float[np.ndarray, "arms pairs"]
+    p_parent: Float[np.ndarray, "arms pairs"]
+    p_legal: Float[np.ndarray, "arms pairs"]
+
+    @property
+    def by_name(self) -> Mapping[str, Float[np.ndarray, "arms pairs"]]:
+        """The arrays by their names."""
+        return {one.name: getattr(self, one.name) for one in fields(self)}
 
 
 @dataclass(frozen=True)
 class Asked:
-    """All that was read at some items.
+    """All that was read at some pairs.
 
     Attributes:
         arms: readouts of every edit.
         donor: readouts of the donors' own runs, one arm.
-        forced: readouts once the model has written "Wait", one arm: B alone, as "Wait Check :".
+        forced: readouts once the model has written the marker, one arm: B alone.
     """
 
     arms: Readouts
@@ -90,98 +89,134 @@ class Asked:
 
 def ask(
     loaded: LoadedModel,
-    items: Sequence[Item],
-    words: Questions,
+    pairs: Sequence[MinimalPair],
+    words: Words,
     rows: Sequence[Edit],
     n_followed: int,
     rows_per_batch: int,
-    advance: Callable[[int], None] = lambda items: None,
 ) -> Asked:
-    """All readouts of every edit at every item; at items without a donor A and B alone.
+    """All readouts of every edit at every pair; at points without a donor A and B alone.
 
     Args:
         loaded: the model.
-        items: decision points.
-        words: see `Questions`.
-        rows: the edits; the first `n_followed` of them are followed along the continuation.
+        pairs: decision points.
+        words: see `Words`.
+        rows: the edits; the first `n_followed` of them are followed along the whole continuation,
+            the others are asked its claim alone.
         n_followed: see above.
         rows_per_batch: edits in one call of the model.
-        advance: told after each item.
     """
-    asked = Asked(*(_empty(n, len(items)) for n in (len(rows), 1, 1)))
-    for column, item in enumerate(items):
-        point = _Point(loaded, item, rows_per_batch)
-        found, donor = point.read(words.report, words.report, rows)
-        _fill_report(asked.arms, slice(None), column, found, words)
-        forced, _ = point.read([words.marker, *words.report], None, [clean(loaded)])
-        asked.forced.b[:, column] = _gap(forced[:, -1], words.over, words.under)
+    asked = Asked(*(_empty(n, len(pairs)) for n in (len(rows), 1, 1)))
+    suffix = list(words.report.suffix_ids)
+    for column, pair in enumerate(pairs):
+        point = _Point(loaded, pair, rows_per_batch)
+        found, donor = point.read(suffix, suffix, rows)
+        _fill_report(asked.arms, column, found, words)
+        forced, _ = point.read([words.marker[0], *suffix], None, [no_edit(loaded)])
+        asked.forced.b[:, column] = _report(forced, words)
         if donor is not None:
-            _fill_report(asked.donor, slice(None), column, donor, words)
-            goes_on, other = item.continuation_ids, item.donor_continuation_ids
-            found, donor = point.read(goes_on, other, rows[:n_followed])
-            _fill_claim(asked.arms, slice(n_followed), column, found, item, words)
-            _fill_claim(asked.donor, slice(None), column, donor, item, words)
-            if rows[n_followed:]:
-                found, _ = point.read(words.claim, words.claim, rows[n_followed:])
-                _fill_claim(asked.arms, slice(n_followed, None), column, found, item, words)
-        advance(1)
+            _fill_report(asked.donor, column, donor, words)
+            _follow(asked, column, pair, point, rows, n_followed)
     return asked
 
 
-def log_odds(log_p: Float[Tensor, "rows d_vocab"], token: int) -> Float[np.ndarray, " rows"]:
-    """Log-odds of one token against all others."""
+def log_odds(log_p: Float[Tensor, "rows d_vocab"], ids: Sequence[int]) -> Float[np.ndarray, " n"]:
+    """Log-odds of some tokens against all others."""
     others = log_p.clone()
-    others[:, token] = -torch.inf
-    return _numpy(log_p[:, token] - others.logsumexp(dim=1))
+    others[:, list(ids)] = -torch.inf
+    return _numpy(log_p[:, list(ids)].logsumexp(dim=1) - others.logsumexp(dim=1))
+
+
+def join(parts: Sequence[Asked]) -> Asked:
+    """What was asked in parts, pairs after pairs."""
+
+    def joined(found: Sequence[Readouts]) -> Readouts:
+        names = (one.name for one in fields(Readouts))
+        return Readouts(*(np.concatenate([getattr(f, n) for f in found], axis=1) for n in names))
+
+    return Asked(*(joined([getattr(one, f.name) for one in parts]) for f in fields(Asked)))
 
 
 class _Point:
-    """One item, its prefix read once, and its donor's."""
+    """One pair, its prefix read once, and its donor's."""
 
-    def __init__(self, loaded: LoadedModel, item: Item, rows_per_batch: int) -> None:
-        self.loaded, self.rows_per_batch, self.stop = loaded, rows_per_batch, item.clean_ids[-1]
-        self.cache = read_prefix(loaded, item.clean_ids)
-        self.donor_cache = read_prefix(loaded, item.donor_ids) if item.donor_ids else None
+    def __init__(self, loaded: LoadedModel, pair: MinimalPair, rows_per_batch: int) -> None:
+        self.loaded, self.rows_per_batch, self.stop = loaded, rows_per_batch, pair.clean_ids[-1]
+        self.donor_stop = pair.donor_ids[-1] if pair.donor_ids else None
+        self.past = read_prefix(loaded, pair.clean_ids)
+        self.donor_past = read_prefix(loaded, pair.donor_ids) if pair.donor_ids else None
 
     def read(
         self, appended: Sequence[int], donor_appended: Sequence[int] | None, rows: Sequence[Edit]
     ) -> tuple[Tensor, Tensor | None]:
         """Log-probabilities along a tail under every edit, and in the donor's run."""
         donor, resid_post = None, None
-        if self.donor_cache is not None and donor_appended is not None:
-            ids = [self.stop, *donor_appended]
-            donor, resid_post = read_donor(self.loaded, self.donor_cache, ids)
+        if self.donor_past is not None and self.donor_stop is not None and donor_appended:
+            ids = [self.donor_stop, *donor_appended]
+            donor, resid_post = read_donor(self.loaded, self.donor_past, ids)
             donor = donor[None]
         ids = [self.stop, *appended]
-        found = run_tails(self.loaded, self.cache, ids, rows, self.rows_per_batch, resid_post)
+        found = run_tails(self.loaded, self.past, ids, rows, self.rows_per_batch, resid_post)
         return found, donor
 
 
-def _fill_report(into: Readouts, arms: slice, column: int, log_p: Tensor, words: Questions) -> None:
-    into.a[arms, column] = log_odds(log_p[:, 0], words.marker)
-    into.p_backtrack[arms, column] = _numpy(log_p[:, 0, list(words.openers)].exp().sum(dim=1))
-    into.b[arms, column] = _gap(log_p[:, -1], words.over, words.under)
+def _fill_report(into: Readouts, column: int, log_p: Tensor, words: Words) -> None:
+    into.a[:, column] = log_odds(log_p[:, 0], words.marker)
+    into.p_backtrack[:, column] = _numpy(log_p[:, 0, list(words.openers)].exp().sum(dim=1))
+    into.b[:, column] = _report(log_p, words)
 
 
-def _fill_claim(
-    into: Readouts, arms: slice, column: int, log_p: Tensor | None, item: Item, words: Questions
+def _report(log_p: Tensor, words: Words) -> np.ndarray:
+    return _gap(log_p[:, -1], words.report.yes.ids, words.report.no.ids)
+
+
+def _follow(
+    asked: Asked,
+    column: int,
+    pair: MinimalPair,
+    point: _Point,
+    rows: Sequence[Edit],
+    n_followed: int,
 ) -> None:
-    if log_p is None:
+    """Follow-ups with the same ids share a run; the rows that are not followed read the claim."""
+    by_ids: dict[tuple[tuple[int, ...], tuple[int, ...]], list[FollowUp]] = {}
+    for one in pair.follow_ups:
+        by_ids.setdefault((tuple(one.clean_ids), tuple(one.donor_ids)), []).append(one)
+    for (clean_ids, donor_ids), follow_ups in by_ids.items():
+        found, donor = point.read(clean_ids, donor_ids, rows[:n_followed])
+        for one in follow_ups:
+            _fill_follow_up(asked.arms, slice(n_followed), column, found, one)
+            assert donor is not None
+            _fill_follow_up(asked.donor, slice(None), column, donor, one)
+    claim = pair.follow_up(CLAIM)
+    if rows[n_followed:] and claim is not None:
+        ids, donor_ids = claim.clean_ids[: claim.at + 1], claim.donor_ids[: claim.at + 1]
+        found, _ = point.read(ids, donor_ids, rows[n_followed:])
+        _fill_follow_up(asked.arms, slice(n_followed, None), column, found, claim)
+
+
+def _fill_follow_up(
+    into: Readouts, arms: slice, column: int, log_p: Tensor, follow_up: FollowUp
+) -> None:
+    here = log_p[:, 1 + follow_up.at]
+    name = _READOUT_BY_FOLLOW_UP.get(follow_up.name)
+    if name is None:
         return
-    at = len(words.claim)
-    into.c[arms, column] = _gap(log_p[:, at], item.claim_id, words.fine)
-    if log_p.shape[1] > len(item.continuation_ids):
-        into.p_parent[arms, column] = _numpy(log_p[:, 1 + item.parent_at, item.parent_id].exp())
-        legal = log_p[:, -1, item.legal_ids].exp().sum(dim=1)
-        into.p_legal[arms, column] = _numpy(legal)
+    if follow_up.wrong_ids:
+        value = _gap(here, follow_up.right_ids, follow_up.wrong_ids)
+    else:
+        value = _numpy(here[:, follow_up.right_ids].exp().sum(dim=1))
+    getattr(into, name)[arms, column] = value
 
 
-def _gap(log_p: Tensor, for_id: int, against_id: int) -> np.ndarray:
-    return _numpy(log_p[:, for_id] - log_p[:, against_id])
+def _gap(log_p: Tensor, for_ids: Sequence[int], against_ids: Sequence[int]) -> np.ndarray:
+    both = (log_p[:, list(ids)].logsumexp(dim=1) for ids in (for_ids, against_ids))
+    first, second = both
+    return _numpy(first - second)
 
 
-def _empty(n_arms: int, n_items: int) -> Readouts:
-    return Readouts(*(np.full((n_arms, n_items), np.nan) for _ in fields(Readouts)))
+def _empty(n_arms: int, n_pairs: int) -> Readouts:
+    return Readouts(*(np.full((n_arms, n_pairs), np.nan) for _ in fields(Readouts)))
 
 
 def _numpy(values: Tensor) -> np.ndarray:

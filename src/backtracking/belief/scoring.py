@@ -1,23 +1,25 @@
 """Scoring a file of directions on the outs of the stage `belief`."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-
 from backtracking.belief import files
-from backtracking.belief.benchmark import Benchmark, score, with_action
-from backtracking.belief.doses import Direction
-from backtracking.belief.measure import Plan
+from backtracking.belief.benchmark import measure_beside, score, with_action
+from backtracking.belief.measure import Plan, Points, Subject, measure
 from backtracking.models import loading
+from backtracking.records.decisions import read_kinds
+from backtracking.records.directions import Direction, read_directions
+from backtracking.records.pairs import read_pairs
+from backtracking.records.places import Place
+from backtracking.records.tokens import read_tokens
 from backtracking.runtime import params
-from backtracking.runtime.forks import Cores
-from backtracking.runtime.workspace import Workspace
+from backtracking.runtime.forks import Cores, run_side_by_side
+from backtracking.runtime.workspace import Roles, Workspace
 from backtracking.statistics.bootstrap import Bootstrap
 from lifeboat.stage import artifacts
-
-ROLE = "reasoning"
+from lifeboat.stage.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -32,39 +34,52 @@ def score_file(root: Path, file: Path, layer: int | None) -> dict[str, Any]:
 
     Args:
         root: the project's folder.
-        file: see `files.read_directions`.
+        file: see `files.read_candidates`.
         layer: only what is at this layer; by default that which `steer` chose, for vectors that
             name none.
 
     Raises:
-        UserError: for a file that cannot be scored, or where the stage's outs are missing.
+        UserError: for a file that cannot be scored, or where the stage's outs are missing or hold
+            no minimal pairs.
     """
     workspace = Workspace(root)
     outs = workspace.results("belief")
     section = params.load(Section, "belief", workspace.params)
+    role = params.load(Roles, "models", workspace.params).studied
     section.cores.begin()
     chosen = artifacts.read_json(outs / "selection.json")
-    loaded = loading.load(workspace.model(ROLE), device=section.cores.device)
-    directions = files.read_directions(
+    points = _read_points(workspace)
+    loaded = loading.load(workspace.model(role), device=section.cores.device)
+    candidates = files.read_candidates(
         file, loaded.d_model, loaded.n_layers, chosen["layer"], layer
     )
-    source = workspace.results("directions") / "directions.safetensors"
-    action = safetensors.torch.load_file(source)[f"{ROLE}.action"]
-    null = {
-        (row["layer"], row["span"]): tuple(row["effects"])
-        for row in artifacts.read_json(outs / "null.json")
-    }
-    scored = score(
-        section,
-        params.load(Bootstrap, "statistics", workspace.params),
-        Benchmark(loaded, ROLE, files.read_items(outs / "donors.jsonl")),
-        with_action(directions, Direction("action", 0, action)),
-        null=null,
-    )
-    names = {(one.name, one.layer) for one in directions}
-    layers = {one.layer for one in directions}
+    place = Place(role, "action")
+    action = Direction(place, read_directions(workspace.results("directions")).get(place))
+    subject = Subject(role, loaded, with_action(candidates, action))
+    null = {row["layer"]: tuple(row["effects"]) for row in artifacts.read_json(outs / "null.json")}
+    run = partial(run_side_by_side, n_at_once=1, description="scoring")
+    (trial,) = measure(section, [subject], points, run)
+    sides = measure_beside(section, subject, points, trial, run, with_random=False)
+    scored = score(trial, sides, params.load(Bootstrap, "statistics", workspace.params), null)
+    names = {(one.name, one.layer) for one in candidates}
+    layers = {one.layer for one in candidates}
     baselines = artifacts.read_json(outs / "benchmark.json")
     return {
         "scores": [row for row in scored.rows if (row["direction"], row["layer"]) in names],
         "baselines": [row for row in baselines if row["layer"] in layers],
     }
+
+
+def _read_points(workspace: Workspace) -> Points:
+    path = workspace.results("belief") / "pairs.jsonl"
+    points = Points(
+        read_pairs(path) or [],
+        read_kinds(workspace.labels / "kinds.json"),
+        read_tokens(workspace.labels / "tokens.json"),
+    )
+    if points.reason:
+        raise UserError(
+            f"Nothing can be scored on {path}: {points.reason}.",
+            "Score on a study whose domain makes pairs, after `dvc --wait-for-lock repro belief`.",
+        )
+    return points

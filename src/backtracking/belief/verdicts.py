@@ -29,7 +29,7 @@ class Ceiling:
     Attributes:
         natural: the readout in the donor's own run minus that in the clean one.
         patch: its change under the patch.
-        wait: change of log-odds(Wait) under the patch, which the arms are matched to.
+        wait: change of log-odds(marker) under the patch, which the arms are matched to.
     """
 
     natural: Interval
@@ -47,7 +47,7 @@ class Ceiling:
         if self.patch.value < CEILING * self.natural.value:
             return "the patch moves the readout by less than half of the natural difference"
         if not _positive(self.wait):
-            return "the patch does not raise Wait, so no arm has a dose"
+            return "the patch does not raise the marker, so no arm has a dose"
         return ""
 
 
@@ -57,8 +57,8 @@ def judge(
     """The verdict on a direction at a layer, for an edit set and a readout, and why.
 
     *Untestable* where the ceiling is, where the direction does not reach the patch's effect on
-    Wait, or where all hangs on `action` and that does not reach it; never *action* for want of a
-    test. *Belief*: the interval of beta lies above 0.5, and that of beta minus beta(action)
+    the marker, or where all hangs on `action` and that does not reach it; never *action* for want
+    of a test. *Belief*: the interval of beta lies above 0.5, and that of beta minus beta(action)
     above 0. *Action*: the interval of beta lies below 0.2. Otherwise *mixed*.
 
     Args:
@@ -70,14 +70,14 @@ def judge(
     if ceiling.reason:
         return "untestable", ceiling.reason
     if not reached:
-        return "untestable", "the direction never raises Wait as much as the patch does"
+        return "untestable", "the direction never raises the marker as much as the patch does"
     if beta.low is None or beta.high is None:
         return "untestable", "beta has no interval"
     if beta.high < ACTION:
         return "action", ""
     if beta.low > BELIEF:
         if minus_action.low is None:
-            return "untestable", "`action` never raises Wait as much as the patch does"
+            return "untestable", "`action` never raises the marker as much as the patch does"
         if minus_action.low > 0:
             return "belief", ""
     return "mixed", ""

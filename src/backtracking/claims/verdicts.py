@@ -1,29 +1,72 @@
 """Verdicts by code: what has to be true for a claim to hold, and whether it is."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from backtracking.statistics.bootstrap import Interval
+from backtracking.effects.rates import Steered, excess, steered
+from backtracking.effects.seen import NO_INTERVAL, Cases, Seen
+from backtracking.effects.steering import Steering
+from backtracking.records.choices import Choice
+from backtracking.statistics.bootstrap import Bootstrap, Interval
 from backtracking.statistics.effect import Effect, Verdict, all_of
 
 
-@dataclass(frozen=True)
-class Steered:
-    """What one direction does to one target at one dose, in both signs.
+def judge_steering(
+    steering: Steering, false_claims: Mapping[str, Collection[str]], bootstrap: Bootstrap
+) -> list[dict[str, Any]]:
+    """Rows of claims.json: the primary endpoint, then causality and transfer in every pair.
 
-    Attributes:
-        target, direction: roles of the models.
-        contrast: P(backtrack | over) - P(backtrack | alive) without steering, what is to be caused.
-        raises: effect of adding the direction on P(backtrack | alive).
-        lowers: effect of subtracting it on P(backtrack | over).
+    Args:
+        steering: all runs.
+        false_claims: of a control pair's model, what is false of it by construction and must fail.
+        bootstrap: resamples and level.
     """
+    tests = {role: steering.runs["test", role] for role in steering.pairs}
+    first = _judge_first(tests, steering.pairs, steering.bases, steering.cases, bootstrap)
+    rows = [first | {"must_fail": False}]
+    for role, base in steering.pairs.items():
+        for name, source in (("causal", role), ("transfer", base)):
+            found = steered(tests[role], source, steering.cases, bootstrap)
+            must_fail = name in false_claims.get(role, ())
+            rows.append(judge_causal(found, name) | {"must_fail": must_fail})
+    return rows
 
-    target: str
-    direction: str
-    contrast: Interval
-    raises: Effect
-    lowers: Effect
+
+def judge_repeat(steering: Steering, choice: Choice, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    """The primary endpoint, causality and transfer in a further pair, at its own place."""
+    controls = {role: base for role, base in steering.pairs.items() if role != steering.studied}
+    pairs = {choice.model: choice.base} | controls
+    tests = {role: steering.runs[choice.model, role] for role in pairs}
+    cases, own = steering.cases, tests[choice.model]
+    return [
+        _judge_first(tests, pairs, steering.bases, cases, bootstrap),
+        judge_causal(steered(own, choice.model, cases, bootstrap), "causal"),
+        judge_causal(steered(own, choice.base, cases, bootstrap), "transfer"),
+    ]
+
+
+def _judge_first(
+    tests: Mapping[str, Seen],
+    pairs: Mapping[str, str],
+    bases: Collection[str],
+    cases: Cases,
+    bootstrap: Bootstrap,
+) -> dict[str, Any]:
+    """The primary endpoint of the first pair beside the other pairs and the other bases."""
+    (role, base), *controls = pairs.items()
+    own = tests[role]
+
+    def beyond(other: Seen, source: str) -> Interval:
+        arms = own.along(base, 1.0), other.along(source, 1.0)
+        if arms[0] is None or arms[1] is None:
+            return NO_INTERVAL
+        return excess((own, arms[0]), (other, arms[1]), cases.live, bootstrap)
+
+    return judge_primary(
+        steered(own, base, cases, bootstrap),
+        {one: beyond(tests[one], source) for one, source in controls},
+        {one: beyond(own, one) for one in sorted(set(bases) - {base})},
+    )
 
 
 def judge_causal(steered: Steered, name: str = "causal") -> dict[str, Any]:
@@ -39,7 +82,8 @@ def judge_causal(steered: Steered, name: str = "causal") -> dict[str, Any]:
     return _row(
         claim=name,
         pair=f"{steered.direction} -> {steered.target}",
-        contrast="P(backtrack | alive) steered - baseline; and P(backtrack | over) with minus sign",
+        contrast=f"P(backtrack | {steered.live}) steered - baseline; "
+        f"and P(backtrack | {steered.dead}) with minus sign",
         threshold="contrast > 0; both effects off 0 and beyond 95 % of random directions",
         effect=steered.raises,
         verdict=all_of(parts),
@@ -63,8 +107,8 @@ def judge_primary(
     """
     parts: dict[str, Verdict] = {"beyond_random": steered.raises.exceeds_random()}
     for kind, excesses in (("control", excess_by_control), ("base", excess_by_other_base)):
-        for name, excess in excesses.items():
-            low = excess.low
+        for name, interval in excesses.items():
+            low = interval.low
             parts[f"beyond_{kind}_{name}"] = (
                 "untestable" if low is None else "holds" if low > 0 else "fails"
             )
@@ -74,7 +118,8 @@ def judge_primary(
     return _row(
         claim="primary",
         pair=f"{steered.direction} -> {steered.target}",
-        contrast="P(backtrack | alive), teacher-forced, decision, dose 1: steered - baseline",
+        contrast=f"P(backtrack | {steered.live}), teacher-forced, decision, dose 1: "
+        "steered - baseline",
         threshold=f"beyond 95 % of random directions, every control pair and {bases}",
         effect=steered.raises,
         verdict=all_of(list(parts.values())),
@@ -104,7 +149,7 @@ def _row(
         "low": interval.low,
         "high": interval.high,
         "null": effect.bound,
-        "p": effect.p if interval.value is not None else None,
+        "p": effect.p,
         "n": interval.n,
         "verdict": verdict,
         "kind": kind,

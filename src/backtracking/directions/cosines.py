@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from backtracking.directions.estimates import Estimated
+from backtracking.records.places import Place
 from backtracking.statistics import corrected
 from backtracking.statistics.bootstrap import Interval
 from backtracking.statistics.jackknife import jackknife_interval
@@ -22,53 +23,49 @@ COMPARED = (
 )  # fmt: skip
 """Pairs of forms that are compared."""
 
-Key = tuple[str, str, str, int]
-"""Role, form, window and layer of a direction."""
+Compared = Mapping[Place, Estimated]
 
 
-def compare_pairs(
-    estimated: Mapping[Key, Estimated], base_by_role: Mapping[str, str]
-) -> list[dict[str, Any]]:
+def compare_pairs(estimated: Compared, base_by_role: Mapping[str, str]) -> list[dict[str, Any]]:
     """Cosine of each pair's two directions, by form, window and layer."""
     found = []
-    for (role, form, window, layer), one in estimated.items():
-        base = base_by_role.get(role)
-        other = estimated.get((base, form, window, layer)) if base else None
+    for place, one in estimated.items():
+        base = base_by_role.get(place.role)
+        other = estimated.get(place._replace(role=base)) if base else None
         if other is not None:
-            key = {"pair": f"{base}-{role}", "form": form, "window": window, "layer": layer}
-            found.append(key | compare(other, one))
+            row = place.row() | {"pair": f"{base}-{place.role}"}
+            del row["role"]
+            found.append(row | compare(other, one))
     return found
 
 
-def compare_layers(estimated: Mapping[Key, Estimated]) -> list[dict[str, Any]]:
+def compare_layers(estimated: Compared) -> list[dict[str, Any]]:
     """Cosine of a model's matched directions at every two layers."""
     found = []
     for first, second in combinations(estimated, 2):
-        if first[:3] == second[:3] and first[1] == "matched":
-            key = {"role": first[0], "window": first[2], "layer": first[3]}
-            key |= {"other_layer": second[3]}
-            found.append(key | compare(estimated[first], estimated[second]))
+        if first.form == "matched" and first._replace(layer=second.layer) == second:
+            row = {"role": first.role, "window": first.row()["window"], "layer": first.layer}
+            row |= {"other_layer": second.layer}
+            found.append(row | compare(estimated[first], estimated[second]))
     return found
 
 
-def compare_all_forms(estimated: Mapping[Key, Estimated]) -> list[dict[str, Any]]:
+def compare_all_forms(estimated: Compared) -> list[dict[str, Any]]:
     """Cosine of two forms in one model at a layer, at the same window where both have it.
 
     Of `stable` and `matched`, also how much nearer `stable` is to `matched` than `keyword` is.
     """
     found = []
-    for (role, form, window, layer), one in estimated.items():
-        for other_role, other_form, other_window, other_layer in estimated:
-            if (form, other_form) not in COMPARED or (role, layer) != (other_role, other_layer):
+    for place, one in estimated.items():
+        for other, truth in estimated.items():
+            if (place.form, other.form) not in COMPARED or _model(place) != _model(other):
                 continue
-            if window != other_window and form not in ("ward", "venhoff"):
+            if place.window != other.window and place.form not in ("ward", "venhoff"):
                 continue
-            row = {"role": role, "layer": layer, "form": form, "window": window}
-            row |= {"other_form": other_form, "other_window": other_window}
-            other = estimated[role, other_form, other_window, layer]
-            row |= compare(one, other)
-            if (form, other_form) == ("stable", "matched"):
-                row |= compare_forms(one, estimated[role, "keyword", window, layer], other)
+            row = place.row() | {"other_form": other.form, "other_window": other.row()["window"]}
+            row |= compare(one, truth)
+            if (place.form, other.form) == ("stable", "matched"):
+                row |= compare_forms(one, estimated[place._replace(form="keyword")], truth)
             found.append(row)
     return found
 
@@ -109,6 +106,10 @@ def compare_forms(
         ]
         interval = jackknife_interval(difference, left_out[0] - left_out[1], LEVEL)
     return {f"nearer_{key}": value for key, value in asdict(interval).items()}
+
+
+def _model(place: Place) -> tuple[str, int | None]:
+    return place.role, place.layer
 
 
 def _compare_nulls(first: Estimated, second: Estimated, cosine: float | None) -> dict[str, Any]:

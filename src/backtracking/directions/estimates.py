@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from backtracking.directions import estimator
-from backtracking.directions.contrasts import Named
+from backtracking.directions.contrasts import Placed
 from backtracking.directions.estimator import Contrast
 from backtracking.statistics import auroc, corrected, nulls
 from backtracking.statistics.jackknife import LOG, jackknife_interval, leave_one_out
@@ -114,18 +114,18 @@ class Estimated:
 
 
 def estimate(
-    named: Named, resamples: Resamples, *, with_interval: bool, with_null: bool
+    placed: Placed, resamples: Resamples, *, with_interval: bool, with_null: bool
 ) -> Estimated:
     """The direction of a contrast.
 
     Args:
-        named: the contrast.
+        placed: the contrast.
         resamples: halves and shuffles.
         with_interval: whether the halves are formed without each problem in turn.
         with_null: whether the labels are shuffled.
     """
-    found = estimator.estimate(named.train)
-    cells = estimator.sum_cells(named.train, resamples.n_problems)
+    found = estimator.estimate(placed.train)
+    cells = estimator.sum_cells(placed.train, resamples.n_problems)
     counts = asdict(found)
     del counts["direction"]
     weights = leave_one_out(resamples.n_problems)
@@ -136,8 +136,8 @@ def estimate(
         left_out=estimator.split_half_directions(cells, resamples.splits, weights)
         if with_interval
         else None,
-        null=_null(named.train, resamples) if with_null else None,
-        dev=named.dev,
+        null=_null(placed.train, resamples) if with_null else None,
+        dev=placed.dev,
         n_problems=resamples.n_problems,
     )
 

@@ -102,7 +102,7 @@ def matched(
 ) -> Contrast:
     """Positive minus negative rows within strata, so that what defines a stratum cancels.
 
-    On the organism: `over` against `alive` at the same sentence type and offset, by running total.
+    At the same offset from the deciding token; on the organism, by running total.
     """
     return Contrast(activations, is_positive, stratum, problem)
 

@@ -11,6 +11,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from backtracking.directions.estimator import without_span
+from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
+
 
 def decode(
     directions: Float[Tensor, "n d_model"],
@@ -29,17 +32,22 @@ def decode(
 
 
 def ranks(
-    logits: Float[Tensor, "n d_vocab"], marker_ids: Sequence[int]
+    logits: Float[Tensor, "n d_vocab"], marker_ids: Sequence[Sequence[int]]
 ) -> Float[Tensor, "n markers"]:
-    """Rank of each marker among all tokens: 1 is the highest logit; ties share their mean rank."""
-    own = logits[:, list(marker_ids), None]
+    """Rank of each marker among all tokens: 1 is the highest logit; ties share their mean rank.
+
+    Args:
+        logits: of directions.
+        marker_ids: the first tokens of each marker's spellings, of which the highest counts.
+    """
+    own = _highest(logits, marker_ids)[:, :, None]
     higher = (logits[:, None] > own).sum(dim=2)
     equal = (logits[:, None] == own).sum(dim=2)
     return 1.0 + higher.double() + (equal.double() - 1) / 2
 
 
 def rank_percentiles(
-    logits: Float[Tensor, "n d_vocab"], marker_ids: Sequence[int]
+    logits: Float[Tensor, "n d_vocab"], marker_ids: Sequence[Sequence[int]]
 ) -> Float[Tensor, "n markers"]:
     """Share of the other tokens that rank below each marker: 1 for the highest, 0 the lowest."""
     d_vocab = logits.shape[1]
@@ -47,11 +55,11 @@ def rank_percentiles(
 
 
 def z_scores(
-    logits: Float[Tensor, "n d_vocab"], marker_ids: Sequence[int]
+    logits: Float[Tensor, "n d_vocab"], marker_ids: Sequence[Sequence[int]]
 ) -> Float[Tensor, "n markers"]:
     """Logit of each marker in standard deviations over the vocabulary; 0 where all are equal."""
     spread = logits.std(dim=1, correction=0, keepdim=True)
-    centred = logits[:, list(marker_ids)] - logits.mean(dim=1, keepdim=True)
+    centred = _highest(logits, marker_ids) - logits.mean(dim=1, keepdim=True)
     return centred / torch.where(spread > 0, spread, 1.0)
 
 
@@ -62,6 +70,12 @@ def extremes(
     order = logits.argsort(dim=1, descending=True, stable=True)
     n = min(n_tokens, logits.shape[1])
     return order[:, :n], order.flip(1)[:, :n]
+
+
+def marker_rows(loaded: LoadedModel, marker_ids: Sequence[int]) -> Float[Tensor, "ids d_model"]:
+    """A model's `gain * W_U[markers]`, in float64: all that writes to these tokens directly."""
+    rows = unembedding(loaded)[list(marker_ids)].double()
+    return rows * final_norm_gain(loaded).double()
 
 
 def without_markers(
@@ -75,7 +89,11 @@ def without_markers(
     Behind the final norm's gain such a direction adds exactly 0 to every marker's logit. What it
     still does to the markers, it does by way of later blocks. Not rescaled.
     """
-    rows = w_u[list(marker_ids)].double() * gain.double()
-    basis, sizes, _ = torch.linalg.svd(rows.T, full_matrices=False)
-    kept = basis[:, sizes > 1e-10 * sizes.max()]
-    return directions.double() - directions.double() @ kept @ kept.T
+    return without_span(directions, w_u[list(marker_ids)].double() * gain.double())
+
+
+def _highest(
+    logits: Float[Tensor, "n d_vocab"], marker_ids: Sequence[Sequence[int]]
+) -> Float[Tensor, "n markers"]:
+    found = [logits[:, list(ids)].amax(dim=1) for ids in marker_ids]
+    return torch.stack(found, dim=1) if found else logits[:, :0]

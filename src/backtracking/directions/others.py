@@ -1,7 +1,7 @@
 """The directions that other work would use, estimated at the deciding token on train problems.
 
-Positive rows are points that are over, negative ones live points. Signs are such that more of a
-direction means over, or "Wait".
+Positive rows are dead ends, negative ones live points. Signs are such that more of a direction
+means a dead end, or the marker.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,10 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from backtracking.belief.readouts import Questions
 from backtracking.directions.estimator import difference_of_means
-from backtracking.domains.organism.donors import Item
 from backtracking.models.hooks import Site, reading
 from backtracking.models.loading import LoadedModel
+from backtracking.records.tokens import Question
 from backtracking.statistics.auroc import auroc
 
 
@@ -98,32 +97,46 @@ def principal(
 
 
 def gradients(
-    loaded: LoadedModel, items: Sequence[Item], words: Questions
+    loaded: LoadedModel,
+    prefixes: Sequence[Sequence[int]],
+    marker: Sequence[int],
+    report: Question,
 ) -> dict[str, Float[Tensor, "layers d_model"]]:
-    """Mean gradients of the readouts A and B with respect to `resid_post` at the deciding token.
+    """Mean gradients of two readouts with respect to `resid_post` at the deciding token.
 
-    By name, `gradient_a` and `gradient_b`, over clean prefixes; B is read after "Check :".
+    By name: `gradient_a`, of the marker's log-odds; `gradient_b`, of the question's yes against its
+    no.
+
+    Args:
+        loaded: the model.
+        prefixes: token ids up to the deciding one.
+        marker: first tokens of the word that opens backtracking.
+        report: what is asked.
     """
     sums = {name: torch.zeros(loaded.n_layers, loaded.d_model) for name in ("a", "b")}
     embed = loaded.model.get_input_embeddings()
     sites = {layer: Site(block) for layer, block in enumerate(loaded.blocks)}
-    for item in items:
-        ids = torch.tensor([[*item.clean_ids, *words.report]], device=loaded.device)
-        at = len(item.clean_ids) - 1
+    for prefix in prefixes:
+        ids = torch.tensor([[*prefix, *report.suffix_ids]], device=loaded.device)
+        at = len(prefix) - 1
         resid_post: dict[int, Tensor] = {}
         # The weights take no gradients, so a graph begins at what they are applied to.
         embedded = embed(ids).detach().requires_grad_()
         with reading(sites, resid_post.__setitem__), sdpa_kernel(SDPBackend.MATH):
             logits = loaded.model(inputs_embeds=embedded, use_cache=False).logits[0].float()
         log_p = logits.log_softmax(dim=-1)
-        p_wait = log_p[at, words.marker]
+        log_marker = _any_of(log_p[at], marker)
         readouts = {
-            "a": p_wait - torch.log1p(-p_wait.exp()),
-            "b": log_p[-1, words.over] - log_p[-1, words.under],
+            "a": log_marker - torch.log1p(-log_marker.exp()),
+            "b": _any_of(log_p[-1], report.yes.ids) - _any_of(log_p[-1], report.no.ids),
         }
         for name, value in readouts.items():
             found = torch.autograd.grad(
                 value, list(resid_post.values()), retain_graph=True, materialize_grads=True
             )
             sums[name] += torch.stack([one[0, at] for one in found]).cpu()
-    return {f"gradient_{name}": value / len(items) for name, value in sums.items()}
+    return {f"gradient_{name}": value / len(prefixes) for name, value in sums.items()}
+
+
+def _any_of(log_p: Float[Tensor, " d_vocab"], ids: Sequence[int]) -> Float[Tensor, ""]:
+    return log_p[list(ids)].logsumexp(dim=0)

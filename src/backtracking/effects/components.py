@@ -1,109 +1,104 @@
 """Which components backtracking depends on: tables of ablations, corrected over components."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Shaped
+from jaxtyping import Float
 
-from backtracking.interventions.components import Ablated, Arm, Component
+from backtracking.effects.rates import Rows
+from backtracking.effects.without_components import Run, tabulate_runs
+from backtracking.records.decisions import Decisions
+from backtracking.records.measured import P_OPENER, Arm, Measured
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.multiplicity import familywise_p
 
-DEAD = ("over", "exhausted")
-"""Kinds at which the organism's policy backtracks."""
 
+def tabulate(
+    targets: Sequence[str],
+    measured: Sequence[Measured],
+    decisions: Decisions,
+    runs: Sequence[Run],
+    bootstrap: Bootstrap,
+    kept_share: float,
+) -> dict[str, Rows]:
+    """All tables of the ablations, by name.
 
-@dataclass(frozen=True)
-class Effects:
-    """A target's ablations with what their rows and columns are.
-
-    Attributes:
-        target: role of the model.
-        arms: what each arm is.
-        ablated: what the arms predict.
-        kind, problem: of each decision.
-        prefix_problem: of each prefix.
+    Args:
+        targets: roles of the models, in the order of the tables.
+        measured: what stage `ablate` measured; only its run `test` is tabulated.
+        decisions: all decisions of the study.
+        runs: what it wrote, with the observations.
+        bootstrap: of every interval.
+        kept_share: of the whole model's solved problems and valid sentences, that has to be left.
     """
+    by_target = {one.target: one for one in measured if one.run == "test"}
+    test = [by_target[target] for target in targets if target in by_target]
+    free, outcomes, evidence = tabulate_runs(runs, bootstrap, kept_share)
+    return {
+        "forced": [row for one in test for row in tabulate_forced(one, decisions, bootstrap)],
+        "elsewhere": [row for one in test for row in tabulate_elsewhere(one, decisions, bootstrap)],
+        "free": free,
+        "outcomes": outcomes,
+        "evidence": evidence,
+    }
 
-    target: str
-    arms: Sequence[Arm]
-    ablated: Ablated
-    kind: Shaped[np.ndarray, " decisions"]
-    problem: Shaped[np.ndarray, " decisions"]
-    prefix_problem: Sequence[str]
 
-
-def tabulate(effects: Effects, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def tabulate_forced(measured: Measured, decisions: Decisions, bootstrap: Bootstrap) -> Rows:
     """One row per arm and kind: the change of P(backtrack), and KL where it was taken away.
 
     `p` is of the change, corrected over the components with the same value, place and kind.
     """
+    read = decisions[decisions.rows_of(measured.decisions)]
+    p, at_decision, at_other = (
+        measured.values(name) for name in (P_OPENER, "kl_decision", "kl_other")
+    )
+    is_at_decision = np.array([[arm.where == "decision"] for arm in measured.arms])
+    kl = np.where(is_at_decision, at_decision, at_other)
     rows = []
-    for kind in ("over", "exhausted", "doomed", "alive"):
-        chosen = effects.kind == kind
-        if not chosen.any():
-            continue
-        change = _change(effects)[:, chosen]
-        problems = list(effects.problem[chosen])
+    for kind in read.kinds():
+        chosen = read.kind == kind
+        problems = list(read.problem[chosen])
+        change = (p[1:] - p[0])[:, chosen]
         intervals = bootstrap.intervals(change.T, problems)
-        p = _corrected(effects.arms, change, problems, bootstrap)
-        at = np.where(
-            np.array([[arm.place == "decision"] for arm in effects.arms]),
-            effects.ablated.kl_decision[:, chosen],
-            effects.ablated.kl_other[:, chosen],
-        )
-        divergences = bootstrap.intervals(at.T, problems)
-        baseline = float(effects.ablated.p_baseline[chosen].mean())
-        for number, arm in enumerate(effects.arms):
+        corrected = _corrected(measured.arms[1:], change, problems, bootstrap)
+        divergences = bootstrap.intervals(kl[1:, chosen].T, problems)
+        baseline = float(p[0, chosen].mean())
+        for number, arm in enumerate(measured.arms[1:]):
             rows.append(
-                _key(effects.target, arm)
+                _key(measured.target, arm)
                 | {"kind": kind, "baseline": baseline}
                 | asdict(intervals[number])
-                | {"p": p[number], "n_decisions": int(chosen.sum())}
+                | {"p": corrected[number], "n_decisions": int(chosen.sum())}
                 | {f"kl_{key}": v for key, v in asdict(divergences[number]).items() if key != "n"}
             )
     return rows
 
 
-def tabulate_elsewhere(effects: Effects, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def tabulate_elsewhere(measured: Measured, decisions: Decisions, bootstrap: Bootstrap) -> Rows:
     """One row per arm: KL at generated positions that are no decision and no matched position."""
-    intervals = bootstrap.intervals(effects.ablated.kl_elsewhere.T, list(effects.prefix_problem))
+    read = decisions[decisions.rows_of(measured.decisions)]
+    problem_by_trace = dict(zip(read.trace_id, read.problem, strict=True))
+    problems = [problem_by_trace[trace] for trace in measured.prefixes]
+    intervals = bootstrap.intervals(measured.values("kl_elsewhere")[1:].T, problems)
     return [
-        _key(effects.target, arm) | asdict(one)
-        for arm, one in zip(effects.arms, intervals, strict=True)
+        _key(measured.target, arm) | asdict(one)
+        for arm, one in zip(measured.arms[1:], intervals, strict=True)
     ]
-
-
-def rank(effects: Effects) -> list[dict[str, Any]]:
-    """Components by how far their mean-ablation at decisions lowers P(backtrack | dead end).
-
-    `fall` is that; `fall_other` the same where they are taken away at the matched other positions.
-    """
-    dead = np.isin(effects.kind, DEAD)
-    fall = dict(zip(effects.arms, -_change(effects)[:, dead].mean(axis=1), strict=True))
-    components = dict.fromkeys(arm.component for arm in effects.arms)
-    rows = [
-        {"component": one, "fall": float(fall[Arm(one, "mean", "decision")])}
-        | {"fall_other": float(fall[Arm(one, "mean", "other")])}
-        for one in components
-    ]
-    return sorted(rows, key=lambda row: (-row["fall"], row["component"]))
-
-
-def _change(effects: Effects) -> Float[np.ndarray, "arms decisions"]:
-    return effects.ablated.p_marked - effects.ablated.p_baseline
 
 
 def _corrected(
-    arms: Sequence[Arm], change: np.ndarray, problems: Sequence[str], bootstrap: Bootstrap
+    arms: Sequence[Arm],
+    change: Float[np.ndarray, "arms decisions"],
+    problems: Sequence[str],
+    bootstrap: Bootstrap,
 ) -> list[float]:
     distinct, number = np.unique(np.asarray(problems), return_inverse=True)
     sums = np.zeros((len(distinct), len(arms)))
     np.add.at(sums, number, change.T)
     p = np.ones(len(arms))
-    families = [(arm.value, arm.place) for arm in arms]
+    families = [(arm.value, arm.where) for arm in arms]
     for family in dict.fromkeys(families):
         columns = [column for column, other in enumerate(families) if other == family]
         p[columns] = familywise_p(sums[:, columns], bootstrap.n_resamples, bootstrap.seed)
@@ -111,10 +106,9 @@ def _corrected(
 
 
 def _key(target: str, arm: Arm) -> dict[str, Any]:
-    component: Component = arm.component
     return {
         "target": target,
-        "component": component.name,
+        "component": arm.name,
         "value_written": arm.value,
-        "place": arm.place,
+        "place": arm.where,
     }

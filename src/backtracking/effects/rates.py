@@ -1,97 +1,64 @@
 """Effects of steering: rates at each kind of decision point, paired, with intervals by problem."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Shaped
 
-from backtracking.claims.verdicts import Steered
 from backtracking.effects.dose_response import DoseResponse, peak_dose, respond
-from backtracking.models.forced import Forced
-from backtracking.models.generation import Where
+from backtracking.effects.seen import (
+    NO_INTERVAL,
+    Case,
+    Cases,
+    Seen,
+    columns_of,
+    mean_change,
+)
+from backtracking.records.measured import P_OPENER, Arm
 from backtracking.statistics.bootstrap import Bootstrap, Interval
 from backtracking.statistics.effect import Effect
 
-KINDS = ("over", "exhausted", "doomed", "alive")
+Rows = list[dict[str, Any]]
+
+MARKER_COLUMNS = {"wait_sentence_end": "p_sentence_end", "wait_mid_sentence": "p_mid_sentence"}
+"""Columns of P(marker) where nothing is decided, and the arrays that they are made of."""
 
 
 @dataclass(frozen=True)
-class Label:
-    """What an arm is.
+class Steered:
+    """What one direction does to one target at one dose, in both signs.
 
     Attributes:
-        direction: name of the direction; `baseline` and `random_<k>` among them.
-        dose: in multiples of the reference norm, signed.
-        where: positions at which it is added.
-    """
-
-    direction: str
-    dose: float
-    where: Where
-
-
-BASELINE = Label("baseline", 0.0, "decision")
-
-
-@dataclass(frozen=True)
-class Measured:
-    """A target's forced runs with what their rows and columns are.
-
-    Attributes:
-        target: role of the model.
-        labels: what each arm is, the baseline first.
-        forced: what the arms predict.
-        kind, problem: of each decision.
-        prefix_problem: of each prefix.
+        target, direction: roles of the models.
+        live, dead: names of the two classes of decisions.
+        contrast: P(backtrack | dead) - P(backtrack | live) without steering, what is to be caused.
+        raises: effect of adding the direction on P(backtrack | live).
+        lowers: effect of subtracting it on P(backtrack | dead).
     """
 
     target: str
-    labels: Sequence[Label]
-    forced: Forced
-    kind: Shaped[np.ndarray, " decisions"]
-    problem: Shaped[np.ndarray, " decisions"]
-    prefix_problem: Sequence[str]
-
-    def p(self, label: Label, kind: str) -> np.ndarray:
-        """P(backtrack) at the decisions of a kind, under one arm."""
-        return self.forced.p_marked[self.labels.index(label), self.kind == kind]
-
-    def randoms(self, dose: float, prefix: str = "random_") -> list[Label]:
-        """The random directions at a dose, or those of another null with names of its own."""
-        return [
-            label
-            for label in self.labels
-            if label.direction.startswith(prefix) and label.dose == dose
-        ]
-
-    def with_only(self, arms: Sequence[int]) -> "Measured":
-        """Some of the arms, by number; the baseline has to be among them, first."""
-        forced = Forced(*(getattr(self.forced, one.name)[arms] for one in fields(Forced)))
-        return replace(self, labels=[self.labels[arm] for arm in arms], forced=forced)
-
-    def with_arms_of(self, other: "Measured") -> "Measured":
-        """These arms, and then the other's without its baseline, on the same decisions."""
-        labels = [*self.labels, *other.labels[1:]]
-        return replace(self, labels=labels, forced=self.forced.with_arms_of(other.forced))
+    direction: str
+    live: str
+    dead: str
+    contrast: Interval
+    raises: Effect
+    lowers: Effect
 
 
-def tabulate(measured: Measured, bootstrap: Bootstrap) -> list[dict[str, Any]]:
-    """One row per arm and kind: P(backtrack) and its paired difference to the baseline."""
+def tabulate(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> Rows:
+    """One row per arm and case: P(backtrack) and its paired difference to the baseline."""
     rows = []
-    for kind in KINDS:
-        chosen: Bool[np.ndarray, " decisions"] = measured.kind == kind
+    for case in cases.listed:
+        chosen = case.mask(seen.decisions)
         if not chosen.any():
             continue
-        p = measured.forced.p_marked[:, chosen].T
-        problems = list(measured.problem[chosen])
+        p, problems = seen.measured.values(P_OPENER)[:, chosen].T, seen.problems(case)
         levels = bootstrap.intervals(p, problems)
         effects = bootstrap.intervals(p - p[:, :1], problems)
-        for label, level, effect in zip(measured.labels, levels, effects, strict=True):
+        for arm, level, effect in zip(seen.arms, levels, effects, strict=True):
             rows.append(
-                {"target": measured.target, "kind": kind}
-                | asdict(label)
+                {"target": seen.target, "kind": case.name}
+                | columns_of(arm)
                 | asdict(level)
                 | {f"effect_{key}": value for key, value in asdict(effect).items() if key != "n"}
                 | {"n_decisions": int(chosen.sum())}
@@ -99,25 +66,26 @@ def tabulate(measured: Measured, bootstrap: Bootstrap) -> list[dict[str, Any]]:
     return rows
 
 
-def tabulate_elsewhere(measured: Measured, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def tabulate_elsewhere(seen: Seen, bootstrap: Bootstrap) -> Rows:
     """One row per arm: what it changes at the positions that decide nothing.
 
     `wait_sentence_end` and `wait_mid_sentence` are paired differences of P(marker) to the baseline.
     """
-    forced, problems = measured.forced, list(measured.prefix_problem)
-    agreement = bootstrap.intervals(forced.agreement.T, problems)
-    kl = bootstrap.intervals(forced.kl.T, problems)
+    problems = list(seen.prefix_problem)
+    if not problems:
+        return []
+    agreement, kl = (
+        bootstrap.intervals(seen.measured.values(name).T, problems) for name in ("agreement", "kl")
+    )
     rows = [
-        {"target": measured.target}
-        | asdict(label)
+        {"target": seen.target}
+        | columns_of(arm)
         | {f"agreement_{key}": value for key, value in asdict(a).items()}
         | {"kl": b.value}
-        for label, a, b in zip(measured.labels, agreement, kl, strict=True)
+        for arm, a, b in zip(seen.arms, agreement, kl, strict=True)
     ]
-    for name, p in (
-        ("wait_sentence_end", forced.p_sentence_end.T),
-        ("wait_mid_sentence", forced.p_mid_sentence.T),
-    ):
+    for name, array in MARKER_COLUMNS.items():
+        p = seen.measured.values(array).T
         changes = bootstrap.intervals(p - p[:, :1], problems)
         for row, level, change in zip(rows, p.T, changes, strict=True):
             row[name] = None if np.isnan(level).all() else float(np.nanmean(level))
@@ -125,123 +93,110 @@ def tabulate_elsewhere(measured: Measured, bootstrap: Bootstrap) -> list[dict[st
     return rows
 
 
-def steered(measured: Measured, direction: str, bootstrap: Bootstrap) -> Steered:
-    """What a direction does at dose 1, at decisions, against random directions of that norm."""
-    return Steered(
-        target=measured.target,
-        direction=direction,
-        contrast=_contrast(measured, bootstrap),
-        raises=effect_of(measured, Label(direction, 1.0, "decision"), "alive", bootstrap),
-        lowers=effect_of(measured, Label(direction, -1.0, "decision"), "over", bootstrap),
+def steered(seen: Seen, role: str, cases: Cases, bootstrap: Bootstrap) -> Steered:
+    """What a role's direction does at dose 1, at decisions, against random directions."""
+    raises, lowers = (
+        effect_of(seen, seen.along(role, float(sign)), case, bootstrap)
+        for case, sign in cases.claimed
     )
+    contrast = _contrast(seen, cases, bootstrap)
+    return Steered(seen.target, role, cases.live.name, cases.dead.name, contrast, raises, lowers)
 
 
 def excess(
-    first: tuple[Measured, Label], second: tuple[Measured, Label], kind: str, bootstrap: Bootstrap
+    first: tuple[Seen, Arm], second: tuple[Seen, Arm], case: Case, bootstrap: Bootstrap
 ) -> Interval:
     """An arm's effect in one target minus another's, there or elsewhere, on the same decisions."""
-    change = [one.p(label, kind) - one.p(BASELINE, kind) for one, label in (first, second)]
-    problems = list(first[0].problem[first[0].kind == kind])
-    return bootstrap.intervals(change[0] - change[1], problems)[0]
+    if not first[0].has(case):
+        return NO_INTERVAL
+    one, other = (seen.change(arm, case) for seen, arm in (first, second))
+    return bootstrap.intervals(one - other, first[0].problems(case))[0]
+
+
+def effect_of(seen: Seen, arm: Arm | None, case: Case, bootstrap: Bootstrap) -> Effect:
+    """An arm's paired effect at the decisions of a case, against random directions at its dose.
+
+    A positive dose is claimed to raise P(backtrack), any other to lower it. An arm that was not run
+    has no interval.
+    """
+    if arm is None or not seen.has(case):
+        return Effect(NO_INTERVAL, ())
+    random = tuple(float(seen.change(one, case).mean()) for one in seen.nulls(arm.dose))
+    interval = mean_change(seen, arm, case, bootstrap)
+    return Effect(interval, random, 1 if arm.dose > 0 else -1)
 
 
 def dose_response(
-    test: Measured,
-    dev: Measured,
-    direction: str,
-    kind: str,
+    test: Seen,
+    dev: Seen,
+    along: Arm,
+    case: Case,
     sign: int,
     min_agreement: float,
     bootstrap: Bootstrap,
 ) -> DoseResponse:
-    """The curve of a direction at the decisions of a kind, beyond random directions.
+    """The curve of a direction at the decisions of a case, beyond random directions.
 
     Args:
-        test: the target's forced runs, with random directions at every dose.
+        test: the target's runs, with random directions at every dose.
         dev: the same on dev problems, by which the peak is chosen.
-        direction: name of the direction.
-        kind: kind of decision.
+        along: an arm along the direction.
+        case: of decisions; both have some.
         sign: of the doses, and of the effect that is claimed: +1 or -1.
         min_agreement: of other predictions on dev, for a dose to be usable.
         bootstrap: resamples and level.
     """
-    labels = [
-        label
-        for label in test.labels
-        if (label.direction, label.where) == (direction, "decision") and label.dose * sign > 0
-    ]
-    labels.sort(key=lambda label: abs(label.dose))
-    doses = np.array([abs(label.dose) for label in labels])
+    arms = [arm for arm in test.doses_of(along) if arm.dose * sign > 0]
+    arms.sort(key=lambda arm: abs(arm.dose))
+    doses = np.array([abs(arm.dose) for arm in arms])
     on_test, on_dev = (
-        sign * np.stack([_beyond_random(one, label, kind) for label in labels], axis=1)
+        sign * np.stack([_beyond_random(one, arm, case) for arm in arms], axis=1)
         for one in (test, dev)
     )
-    agreement = np.array(
-        [np.nanmean(dev.forced.agreement[dev.labels.index(label)]) for label in labels]
-    )
+    agreement = np.array([np.nanmean(dev.measured.values("agreement", arm)) for arm in arms])
     peak = peak_dose(doses, on_dev.mean(axis=0), agreement >= min_agreement)
-    problem, counts = np.unique(test.problem[test.kind == kind], return_inverse=True)
+    problem, counts = np.unique(np.array(test.problems(case)), return_inverse=True)
     sums = np.zeros((len(problem), len(doses)))
     np.add.at(sums, counts, on_test)
     return respond(doses, sums, np.bincount(counts).astype(float), peak, bootstrap)
 
 
-def signs(measured: Measured, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def signs(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> Rows:
     """Share of problems whose own mean effect has the claimed sign, by arm at decisions.
 
-    At `alive` a positive dose is claimed to raise P(backtrack), at `over` a negative one to lower
-    it. A mean effect may be that of a few problems.
+    At live decisions a positive dose is claimed to raise P(backtrack), at dead ones a negative one
+    to lower it. A mean effect may be that of a few problems.
     """
     rows = []
-    for kind, sign in (("alive", 1), ("over", -1)):
-        chosen = measured.kind == kind
-        if not chosen.any():
+    for case, sign in cases.claimed:
+        if not seen.has(case):
             continue
-        problems, number = np.unique(measured.problem[chosen], return_inverse=True)
-        for label in measured.labels:
-            if label.where != "decision" or label.dose * sign <= 0:
+        problems, number = np.unique(np.array(seen.problems(case)), return_inverse=True)
+        for arm in seen.arms:
+            if arm.where != "decision" or arm.dose * sign <= 0:
                 continue
-            change = sign * (measured.p(label, kind) - measured.p(BASELINE, kind))
-            by_problem = np.bincount(number, change) / np.bincount(number)
+            by_problem = np.bincount(number, sign * seen.change(arm, case)) / np.bincount(number)
             (share,) = bootstrap.intervals((by_problem > 0).astype(float), list(problems))
-            rows.append({"target": measured.target, "kind": kind} | asdict(label) | asdict(share))
+            rows.append(
+                {"target": seen.target, "kind": case.name} | columns_of(arm) | asdict(share)
+            )
     return rows
 
 
-def _beyond_random(measured: Measured, label: Label, kind: str) -> np.ndarray:
+def _beyond_random(seen: Seen, arm: Arm, case: Case) -> np.ndarray:
     """P(backtrack) under an arm minus its mean over random directions at that dose."""
-    randoms = [measured.p(other, kind) for other in measured.randoms(label.dose)]
-    return measured.p(label, kind) - np.mean(randoms, axis=0)
+    randoms = [seen.p(other, case) for other in seen.nulls(arm.dose)]
+    return seen.p(arm, case) - np.mean(randoms, axis=0)
 
 
-def effect_of(
-    measured: Measured,
-    label: Label,
-    kind: str,
-    bootstrap: Bootstrap,
-    random: tuple[float, ...] | None = None,
-) -> Effect:
-    """An arm's paired effect at the decisions of a kind, against random directions at its dose.
-
-    A positive dose is claimed to raise P(backtrack), any other to lower it. `random` has the random
-    directions' effects where they were measured elsewhere, at the same decisions.
-    """
-    baseline = measured.p(BASELINE, kind)
-    problems = list(measured.problem[measured.kind == kind])
-    (interval,) = bootstrap.intervals(measured.p(label, kind) - baseline, problems)
-    if random is None:
-        randoms = measured.randoms(label.dose)
-        random = tuple(float((measured.p(other, kind) - baseline).mean()) for other in randoms)
-    return Effect(interval, random, 1 if label.dose > 0 else -1)
-
-
-def _contrast(measured: Measured, bootstrap: Bootstrap) -> Interval:
-    """Baseline P(backtrack | over) minus P(backtrack | alive)."""
-    p = measured.forced.p_marked[measured.labels.index(BASELINE)]
-    columns = np.stack(
-        [np.where(measured.kind == kind, p, np.nan) for kind in ("over", "alive")], axis=1
-    )
-    return bootstrap.intervals(columns, list(measured.problem), _difference)[0]
+def _contrast(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> Interval:
+    """Baseline P(backtrack | dead) minus P(backtrack | live)."""
+    if not (seen.has(cases.live) and seen.has(cases.dead)):
+        return NO_INTERVAL
+    p = seen.measured.values(P_OPENER, seen.arms[0])
+    masks = [case.mask(seen.decisions) for case in (cases.dead, cases.live)]
+    columns = np.stack([np.where(mask, p, np.nan) for mask in masks], axis=1)
+    return bootstrap.intervals(columns, list(seen.decisions.problem), _difference)[0]
 
 
 def _difference(means: np.ndarray) -> np.ndarray:

@@ -1,51 +1,54 @@
 """Which model's direction steers which model: a matrix whose empty cells say why they are empty."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from backtracking.effects.rates import Label, Measured, effect_of
-from backtracking.interventions.questions import shift_of
-from backtracking.interventions.runs import Inputs
+from backtracking.effects.rates import Rows, effect_of
+from backtracking.effects.reports import shift_of
+from backtracking.effects.seen import Cases, Seen
+from backtracking.records.measured import MATCHED
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect
 
 NO_TEST = "no test"
 
-CLAIMED = (("alive", 1.0), ("over", -1.0))
-"""Kinds of decision, and the dose that is claimed to move P(backtrack) there."""
-
 
 def transfer_matrix(
-    inputs: Inputs,
-    measured: Mapping[str, Measured],
-    reports: Sequence[dict[str, Any]],
+    tests: Sequence[Seen],
+    asked: Mapping[tuple[str, str], Seen],
+    bases: Collection[str],
+    cases: Cases,
     bootstrap: Bootstrap,
-) -> list[dict[str, Any]]:
-    """A cell for each source and target, at live decisions (dose 1) and at `over` (dose -1).
+) -> Rows:
+    """A cell for each source and target, at live decisions (dose 1) and at dead ones (dose -1).
 
     A base never backtracks, so that no effect in it is no evidence: its cells need a positive
-    control, the same dose shifting its own report of over and under beyond random directions.
-    Where that fails, the verdict is `no test`.
+    control, the same dose shifting its own report beyond random directions. Where that fails, or no
+    report can be asked for, the verdict is `no test`.
 
     Args:
-        inputs: the pairs.
-        measured: forced runs by target.
-        reports: rows of `reports.report`, of every base at both kinds.
+        tests: runs on test problems, one a target.
+        asked: runs of questions, by target and by the case at which they were asked.
+        bases: roles that never backtrack.
+        cases: of decisions.
         bootstrap: resamples and level.
     """
-    rows = []
-    for target, runs in measured.items():
-        is_base = inputs.is_base(target)
-        for source in inputs.sources(target):
-            for kind, dose in CLAIMED:
-                if not (runs.kind == kind).any():
+    rows: Rows = []
+    for seen in tests:
+        for arm in (one for one in seen.main if one.group == MATCHED):
+            for case, sign in cases.claimed:
+                if not seen.has(case):
                     continue
-                effect = effect_of(runs, Label(source, dose, "decision"), kind, bootstrap)
-                control = shift_of(reports, target, source, kind) if is_base else None
+                dosed = replace(arm, dose=float(sign))
+                needs_control = seen.target in bases
+                questions = asked.get((seen.target, case.name)) if needs_control else None
+                effect = effect_of(seen, dosed, case, bootstrap)
+                control = shift_of(questions, dosed, bootstrap)
                 rows.append(
-                    {"source": source, "target": target, "kind": kind, "dose": dose}
-                    | cell(effect, control, needs_control=is_base)
+                    {"source": arm.name, "target": seen.target, "kind": case.name}
+                    | {"dose": dosed.dose}
+                    | cell(effect, control, needs_control=needs_control)
                 )
     return rows
 

@@ -1,217 +1,212 @@
-"""The arms beside matched directions: other forms, other states, the mean, and two more nulls.
+"""Directions that are steered along, and the arms that they make.
 
-All have the norm of dose 1 and are added at decisions of the reasoning model, teacher-forced, in
-both signs. Directions of shuffled labels are a null beside random ones: they hold what the
-activations of two arbitrary groups of decisions differ by. A fresh random vector at every decision
-tells what any push of that size does.
+Beside matched directions stand other forms, other states, the mean, and three nulls: random
+directions; those of shuffled labels, which hold what the activations of two arbitrary groups of
+decisions differ by; and a fresh random vector at every decision, which tells what any push of that
+size does.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from backtracking.effects.rates import BASELINE, KINDS, Label, Measured, tabulate
-from backtracking.interventions.runs import Choice, Inputs, Plan, run_arms, unit_directions
-from backtracking.models.forced import Arm
-from backtracking.statistics.bootstrap import Bootstrap, Interval
-from backtracking.statistics.effect import Effect
+from backtracking.directions import lens
+from backtracking.interventions.plan import Plan, Push, no_push, random_units
+from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
+from backtracking.records.choices import Choice
+from backtracking.records.directions import Directions
+from backtracking.records.measured import (
+    ACTION,
+    MATCHED,
+    NOISE,
+    RANDOM,
+    SHUFFLED,
+    WITHOUT_MARKERS,
+    Arm,
+    Where,
+)
+from backtracking.records.places import Place
 
 FORMS = ("unmarked", "keyword", "stable", "ward", "venhoff")
-NULL, NOISE = "null_", "noise_"
-NOT_TESTED = (
-    {
-        "group": "prompting",
-        "direction": "prompting",
-        "verdict": "no test",
-        "reason": "the organism reads problems and takes no prompts",
-    },
-)
+"""Other forms of a pair's directions."""
+
+WHERES: tuple[Where, ...] = ("decision", "generated", "all")
 
 
 @dataclass(frozen=True)
-class Extra:
-    """A further direction of the reasoning model's arms.
+class Along:
+    """A direction to steer along.
 
     Attributes:
-        group: `matched`, `action`, `form`, `state`, `mean`, `shuffled_labels` or `noise`.
-        unit: of norm 1; of `noise`, where only the norm counts, any.
+        name: as it stands in tables.
+        group: what it is one of.
+        unit: of norm 1, or zeros where nothing is left of it; of `noise`, any of norm 1.
+        place: where it was estimated; None for what was drawn.
+        cosine: with the direction that it is held against; NaN where there is none.
     """
 
+    name: str
     group: str
-    unit: Tensor
+    unit: Float[Tensor, " d_model"]
+    place: Place | None = None
+    cosine: float = math.nan
 
 
-def extra_directions(inputs: Inputs, choice: Choice, plan: Plan) -> dict[str, Extra]:
-    """All further directions at the chosen layer, by name.
+def matched_place(choice: Choice, role: str) -> Place:
+    """Where a role's matched direction of the chosen layer and window is."""
+    return Place(role, "matched", choice.window, choice.layer)
 
-    Forms at comparisons are taken at the chosen window, and the others at their own.
+
+def main_directions(
+    directions: Directions, choice: Choice, target: str, sources: Sequence[str]
+) -> list[Along]:
+    """The matched directions of a target's sources, and the target's `action`, where it has one."""
+    named = [(role, MATCHED, matched_place(choice, role)) for role in sources]
+    named.append((ACTION, ACTION, Place(target, "action")))
+    own = directions.get(matched_place(choice, target))
+    return _against(own, _found(directions, named))
+
+
+def random_directions(plan: Plan, d_model: int, n: int | None = None) -> list[Along]:
+    """The plan's random directions, or the first of them."""
+    units = list(random_units(plan, d_model).items())[:n]
+    return [Along(name, RANDOM, unit) for name, unit in units]
+
+
+def further_directions(
+    directions: Directions, choice: Choice, plan: Plan, base: str, studied: str
+) -> list[Along]:
+    """Everything else that the model under study is steered along, at the chosen layer.
+
+    Forms are taken at the chosen window where they have it, and at their own otherwise; states, the
+    mean and shuffled labels are the studied model's.
     """
-    pair = (inputs.base_by_role["reasoning"], "reasoning")
-    found = {
-        f"{role}.{form}": Extra("form", vector)
-        for role in pair
+    own = directions.get(matched_place(choice, studied))
+    here = directions.of(layer=choice.layer)
+    forms = [
+        (f"{role}.{form}", "form", place)
+        for role in (base, studied)
         for form in FORMS
-        for vector in _at(inputs, choice, role, form)[:1]
-    }
-    for name, vector in sorted(inputs.direction_by_name.items()):
-        form, window = _place(name, "reasoning", choice.layer)
-        if form == "mean" or form.startswith("state."):
-            found[form] = Extra(form.split(".")[0], vector)
-        if form.startswith(NULL) and window == choice.window:
-            found[form] = Extra("shuffled_labels", vector)
-    for number in range(plan.n_noise):
-        unit = torch.ones(inputs.model_by_role["reasoning"].d_model)
-        found[f"{NOISE}{number}"] = Extra("noise", unit)
-    return {
-        name: Extra(extra.group, extra.unit / extra.unit.norm()) for name, extra in found.items()
-    }
+        for place in _at_window(here.of(role=role, form=form), choice)
+    ]
+    mine = here.of(role=studied)
+    means = [("mean", "mean", place) for place in mine.of(form="mean").places[:1]]
+    nulls = [
+        (f"null_{place.number}", SHUFFLED, place)
+        for place in mine.of(form="null", window=choice.window).places
+    ]
+    states = {place.state: place for place in mine.of(form="state").places}
+    stated = [(f"state.{name}", "state", place) for name, place in sorted(states.items(), key=str)]
+    noise = [Along(f"noise_{n}", NOISE, own / own.norm()) for n in range(plan.n_noise)]
+    return _against(own, _found(directions, [*forms, *means, *nulls, *stated])) + noise
 
 
-def force_extras(
-    plan: Plan, inputs: Inputs, choice: Choice, extras: Mapping[str, Extra]
-) -> Measured:
-    """The further arms, teacher-forced on the same traces as `interventions.force`."""
-    labels, arms = [BASELINE], [Arm(torch.zeros(len(_any(extras).unit)), "decision")]
-    for name, extra in extras.items():
-        for dose in (1.0,) if extra.group == "noise" else (1.0, -1.0):
-            labels.append(Label(name, dose, "decision"))
-            vector = dose * choice.norm * extra.unit
-            if extra.group == "noise":
-                seed = plan.seed + int(name.removeprefix(NOISE))
-                arms.append(Arm(vector, "decision", "noise", seed))
-            else:
-                arms.append(Arm(vector, "decision"))
-    return run_arms(plan, inputs, choice, "reasoning", "test", labels, arms)
+def without_markers(
+    loaded: LoadedModel, whole: Iterable[Along], marker_ids: Sequence[int]
+) -> list[Along]:
+    """Each direction without the part that this model's unembedding rows of the markers span.
+
+    Where it then steers no less, it did not only write the word. Zeros stand for a direction of
+    which nothing is left. Its cosine is with the whole direction.
+    """
+    gain, w_u = final_norm_gain(loaded), unembedding(loaded)
+    found = []
+    for one in whole:
+        (rest,) = lens.without_markers(one.unit[None].to(w_u.device), w_u, gain, marker_ids)
+        is_left = rest.norm() > 1e-6
+        unit = (rest / rest.norm()).float().cpu() if is_left else torch.zeros_like(one.unit)
+        cosine = float(unit.double() @ one.unit.double())
+        name = f"{one.name} {WITHOUT_MARKERS}"
+        found.append(Along(name, WITHOUT_MARKERS, unit, one.place, cosine))
+    return found
 
 
-def compare_arms(
-    measured: Measured, extras: Mapping[str, Extra], bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
-    """One row per arm and kind at dose 1 and -1, against random directions and shuffled labels.
-
-    An arm is held against the nulls at its own dose: a positive one against what 95 % of them stay
-    below, a negative one against what 95 % stay above. `cosine` is to the reasoning model's own
-    direction: one of shuffled labels, brought to the same norm, may well lie along it, where what
-    tells the classes apart is most of what varies. Arms that cannot be tested have a row that says
-    so.
+def main_arms(
+    plan: Plan, choice: Choice, main: Sequence[Along], randoms: Sequence[Along], *, has_doses: bool
+) -> list[Push]:
+    """The baseline, directions at all doses, and random ones at dose 1 and -1.
 
     Args:
-        measured: all arms of the reasoning model.
-        extras: all its directions, the matched ones included (`all_directions`).
-        bootstrap: resamples and level.
+        plan: the doses.
+        choice: layer, and the norm of dose 1.
+        main: directions, at every dose; at dose 1 and -1 everywhere, else at decisions.
+        randoms: the null.
+        has_doses: whether some of the null is run at the other doses too.
     """
-    rows: list[dict[str, Any]] = []
-    nulls = {"random": "random_", "shuffled": NULL}
-    changes = {
-        (name, kind, dose): _mean_effects(measured, kind, measured.randoms(dose, prefix))
-        for name, prefix in nulls.items()
-        for kind in KINDS
-        for dose in (1.0, -1.0)
-    }
-    for found in tabulate(_only(measured, list(extras)), bootstrap):
-        if found["direction"] == BASELINE.direction:
-            continue
-        extra = extras[found["direction"]]
-        row: dict[str, Any] = {"group": extra.group, "cosine": None} | found
-        if extra.group != "noise":
-            row["cosine"] = float(extra.unit @ extras["reasoning"].unit)
-        value, low, high = (row[f"effect_{end}"] for end in ("value", "low", "high"))
-        interval = Interval(value, low, high, row["n"])
-        for name in nulls:
-            null = changes[name, row["kind"], row["dose"]]
-            if null:
-                effect = Effect(interval, null, 1 if row["dose"] > 0 else -1)
-                row |= {f"{name}_bound": effect.bound, f"{name}_p": effect.p}
-                row[f"beyond_{name}"] = effect.exceeds_random()
-        rows.append(row)
-    return rows + [{"target": measured.target} | dict(row) for row in NOT_TESTED]
-
-
-def _mean_effects(measured: Measured, kind: str, labels: Sequence[Label]) -> tuple[float, ...]:
-    if not (measured.kind == kind).any():
-        return ()
-    baseline = measured.p(BASELINE, kind)
-    return tuple(float((measured.p(label, kind) - baseline).mean()) for label in labels)
-
-
-def all_directions(inputs: Inputs, choice: Choice, extras: Mapping[str, Extra]) -> dict[str, Extra]:
-    """What each direction of the reasoning model's arms is, random ones left out."""
-    units = unit_directions(inputs, choice, "reasoning")
-    found = {
-        name: Extra("action" if name == "action" else "matched", unit)
-        for name, unit in units.items()
-    }
-    return found | dict(extras)
-
-
-def usable_doses(dev: Measured, min_agreement: float, bootstrap: Bootstrap) -> dict[str, Any]:
-    """The usable window: doses that leave the other predictions alone, on dev problems.
-
-    `doses` has a row per arm; `windows` the lowest and the highest usable dose of each direction at
-    decisions such that every dose between them and 0 is usable as well; 0 where there is none.
-    """
-    problems = list(dev.prefix_problem)
-    rows = [
-        {"direction": label.direction, "dose": label.dose, "where": label.where}
-        | {f"agreement_{key}": value for key, value in asdict(interval).items()}
-        | {"usable": interval.value is not None and interval.value >= min_agreement}
-        for label, interval in zip(
-            dev.labels, bootstrap.intervals(dev.forced.agreement.T, problems), strict=True
-        )
-        if label != BASELINE
+    arms = [no_push(len(main[0].unit))]
+    arms += [
+        push(one, choice, dose, where)
+        for one in main
+        for dose in plan.doses
+        for where in WHERES
+        if where == "decision" or abs(dose) == 1
     ]
-    windows = []
-    for name in dict.fromkeys(row["direction"] for row in rows):
-        here = [row for row in rows if (row["direction"], row["where"]) == (name, "decision")]
-        windows.append({"direction": name} | _window(here))
-    return {"min_agreement": min_agreement, "doses": rows, "windows": windows}
+    arms += [push(one, choice, dose) for one in randoms for dose in (1.0, -1.0)]
+    if has_doses:
+        others = sorted({*plan.doses} - {1.0, -1.0})
+        few = randoms[: plan.n_few_random]
+        arms += [push(one, choice, dose) for one in few for dose in others]
+    return arms
 
 
-def _window(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    ends = {}
-    for end, sign in (("low", -1), ("high", 1)):
-        ends[end] = 0.0
-        one_sided = (row for row in rows if row["dose"] * sign > 0)
-        for row in sorted(one_sided, key=lambda row: abs(row["dose"])):
-            if not row["usable"]:
-                break
-            ends[end] = row["dose"]
-    return ends
+def arms_at(
+    plan: Plan, choice: Choice, directions: Sequence[Along], doses: Sequence[float]
+) -> list[Push]:
+    """The baseline, and directions at decisions; noise at positive doses only."""
+    noise = [one.name for one in directions if one.group == NOISE]
+    arms = [no_push(len(directions[0].unit))] if directions else []
+    for one in directions:
+        for dose in doses:
+            if one.group != NOISE:
+                arms.append(push(one, choice, dose))
+            elif dose > 0:
+                made = push(one, choice, dose, edit="noise")
+                arms.append(replace(made, seed=plan.seed + noise.index(one.name)))
+    return arms
 
 
-def _only(measured: Measured, names: Sequence[str]) -> Measured:
-    """The baseline and the arms of these directions at decisions, at dose 1 and -1."""
-    kept = [
-        number
-        for number, label in enumerate(measured.labels)
-        if label == BASELINE
-        or (label.direction in names and label.where == "decision" and abs(label.dose) == 1)
-    ]
-    return measured.with_only(kept)
+def removals(choice: Choice, directions: Sequence[Along]) -> list[Push]:
+    """The baseline, and every direction projected out at decisions."""
+    return [no_push(len(directions[0].unit))] + [
+        Push(Arm(one.name, one.group, 0.0, "decision", "project_out", one.place, choice.layer),
+             one.unit, one.cosine)
+        for one in directions
+    ]  # fmt: skip
 
 
-def _at(inputs: Inputs, choice: Choice, role: str, form: str) -> list[Tensor]:
-    """Directions of a form at the chosen layer: at the chosen window where it has that one."""
-    places = {
-        window: vector
-        for name, vector in sorted(inputs.direction_by_name.items())
-        for found, window in [_place(name, role, choice.layer)]
-        if found == form
-    }
-    return [places[choice.window]] if choice.window in places else list(places.values())
+def push(
+    along: Along,
+    choice: Choice,
+    dose: float,
+    where: Where = "decision",
+    edit: Literal["add", "noise"] = "add",
+) -> Push:
+    """A direction at a dose."""
+    arm = Arm(along.name, along.group, dose, where, edit, along.place, choice.layer)
+    return Push(arm, dose * choice.norm * along.unit, along.cosine)
 
 
-def _place(name: str, role: str, layer: int) -> tuple[str, str]:
-    """Form and window in a direction's name; empty where it is another role's or layer's."""
-    first, _, rest = name.partition(".")
-    parts = rest.rsplit(".", 2)
-    if first != role or len(parts) != 3 or parts[2] != str(layer):
-        return "", ""
-    return parts[0], parts[1]
+def _found(directions: Directions, named: Iterable[tuple[str, str, Place]]) -> list[Along]:
+    """Those of the named directions that there are, with norm 1."""
+    found = []
+    for name, group, place in named:
+        vector = directions.get(place) if group == MATCHED else directions.find(place)
+        if vector is not None and vector.any():
+            found.append(Along(name, group, vector / vector.norm(), place))
+    return found
 
 
-def _any(extras: Mapping[str, Extra]) -> Extra:
-    return next(iter(extras.values()))
+def _against(own: Float[Tensor, " d_model"], found: Sequence[Along]) -> list[Along]:
+    """The same with their cosines to a direction."""
+    unit = own / own.norm()
+    return [replace(one, cosine=float(one.unit @ unit)) for one in found]
+
+
+def _at_window(found: Directions, choice: Choice) -> list[Place]:
+    places = found.of(window=choice.window).places or found.places
+    return list(places[:1])

@@ -8,8 +8,9 @@ their share of an attention's output is exact in some architectures only.
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import chain
-from typing import Any, Literal, get_args
+from functools import cached_property
+from itertools import chain, product
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -17,21 +18,23 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from backtracking.models import edits, hooks
+from backtracking.models.batches import groups, log_probabilities, pad, to_numpy
 from backtracking.models.components import find_writers
 from backtracking.models.forced import Prefix
 from backtracking.models.hooks import Site
 from backtracking.models.loading import LoadedModel
+from backtracking.records.decisions import Classes, Decisions
+from backtracking.records.measured import P_OPENER, Arm, Array, Measured, Where
 from lifeboat.stage import progress
 
 Kind = Literal["attention", "mlp"]
 Value = Literal["mean", "zero"]
-Place = Literal["decision", "other"]
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
+WHERES: tuple[Where, ...] = ("decision", "other")
 
 
-@dataclass(frozen=True, order=True)
-class Component:
+class Component(NamedTuple):
     """One writer into the residual stream."""
 
     kind: Kind
@@ -42,6 +45,20 @@ class Component:
         """As it stands in tables."""
         return f"{self.kind}.{self.layer}"
 
+    def ablated(self, value: Value, where: Where) -> Arm:
+        """The arm that takes it away at these positions."""
+        return Arm(
+            self.name, self.kind, where=where, edit="ablate", layer=self.layer,
+            component=self.kind, value=value,
+        )  # fmt: skip
+
+    @classmethod
+    def of(cls, arm: Arm) -> "Component":
+        """What an arm takes away."""
+        if arm.component is None or arm.layer is None:
+            raise ValueError(f"the arm {arm.name} takes no component away.")
+        return cls(arm.component, arm.layer)
+
 
 @dataclass(frozen=True)
 class Ablator:
@@ -49,13 +66,16 @@ class Ablator:
 
     Attributes:
         loaded: the model.
-        module_by_component: whose output is the component's.
         mean_by_component: the output's mean over all positions of many traces, prompts included.
     """
 
     loaded: LoadedModel
-    module_by_component: Mapping[Component, nn.Module]
     mean_by_component: Mapping[Component, Float[Tensor, " d_model"]]
+
+    @cached_property
+    def module_by_component(self) -> dict[Component, nn.Module]:
+        """Whose output is the component's."""
+        return modules_of(self.loaded)
 
     @contextmanager
     def without(
@@ -79,43 +99,53 @@ class Ablator:
 
 
 @dataclass(frozen=True)
-class Arm:
-    """One component taken away at the positions of a place."""
-
-    component: Component
-    value: Value
-    place: Place
-
-
-@dataclass(frozen=True)
-class Ablated:
-    """What every arm predicts on the same prefixes; KL is KL(baseline || arm) in nats.
+class Ranked:
+    """One component in a ranking.
 
     Attributes:
-        p_baseline: P(next token is a marked one) at each decision, in the order of the prefixes.
-        p_marked: the same under each arm.
-        kl_decision: at each decision.
-        kl_other: at each decision's matched other sentence end; NaN where it has none.
-        kl_elsewhere: mean over the generated positions of a prefix that are neither.
+        component: what it is.
+        fall: how far its mean-ablation at decisions lowers P(backtrack | dead end).
+        fall_other: the same where it is taken away at the matched other positions.
     """
 
-    p_baseline: Float[np.ndarray, " decisions"]
-    p_marked: Float[np.ndarray, "arms decisions"]
-    kl_decision: Float[np.ndarray, "arms decisions"]
-    kl_other: Float[np.ndarray, "arms decisions"]
-    kl_elsewhere: Float[np.ndarray, "arms prefixes"]
+    component: Component
+    fall: float
+    fall_other: float
 
 
-def make_ablator(
-    loaded: LoadedModel, sequences: Sequence[Sequence[int]], rows_per_batch: int
-) -> Ablator:
-    """The model's components with their mean outputs over all positions of the sequences."""
-    modules = {
+def modules_of(loaded: LoadedModel) -> dict[Component, nn.Module]:
+    """The modules whose outputs are the components'."""
+    return {
         Component(kind, layer): getattr(writers, kind)
         for layer, writers in enumerate(find_writers(loaded))
         for kind in KINDS
     }
-    return Ablator(loaded, modules, _mean_outputs(loaded, modules, sequences, rows_per_batch))
+
+
+@torch.inference_mode()
+def mean_outputs(
+    loaded: LoadedModel, sequences: Sequence[Sequence[int]], rows_per_batch: int
+) -> dict[Component, Float[Tensor, " d_model"]]:
+    """Every component's mean output over all positions of the sequences."""
+    modules = modules_of(loaded)
+    sums = torch.zeros(len(modules), loaded.d_model, dtype=torch.float64)
+    sites = {number: Site(module) for number, module in enumerate(modules.values())}
+    for group in groups([len(ids) for ids in sequences], rows_per_batch):
+        chosen = [torch.tensor(list(sequences[number])) for number in group]
+        is_token = pad([torch.ones_like(ids) for ids in chosen]).bool()
+
+        def add(number: int, output: Tensor, is_token: Tensor = is_token) -> None:
+            sums[number] += output.cpu()[is_token].double().sum(dim=0)
+
+        with hooks.reading(sites, add):
+            loaded.model(input_ids=pad(chosen).to(loaded.device), use_cache=False)
+    means = sums / sum(map(len, sequences))
+    return {one: mean.to(loaded.model.dtype) for one, mean in zip(modules, means, strict=True)}
+
+
+def arms_of(components: Sequence[Component], values: Sequence[Value]) -> list[Arm]:
+    """Each component taken away at decisions and at other sentence ends, with each value."""
+    return [one.ablated(*how) for one in sorted(components) for how in product(values, WHERES)]
 
 
 def match_positions(decisions: Sequence[int], others: Sequence[int]) -> list[int | None]:
@@ -142,8 +172,10 @@ def force(
     arms: Sequence[Arm],
     marked_ids: Sequence[int],
     rows_per_batch: int,
-) -> Ablated:
-    """Runs every arm on every prefix, teacher-forced: all decisions of a prefix are one place.
+) -> dict[str, Array]:
+    """Reads every prefix under no change and then under every arm, teacher-forced.
+
+    All decisions of a prefix are one place: where an arm's component is taken away, it is at all.
 
     Args:
         ablator: the model.
@@ -152,30 +184,68 @@ def force(
         arms: what is taken away, and where.
         marked_ids: token ids whose probabilities are summed at decisions.
         rows_per_batch: prefixes in one call of the model.
+
+    Returns:
+        The first row of each array is the model as it is. `p_opener`: P(next token is a marked
+        one) at each decision. KL(baseline || arm) in nats: `kl_decision` at each decision,
+        `kl_other` at its matched position, NaN where it has none, and `kl_elsewhere`, the mean
+        over the generated positions of a prefix that are neither.
     """
     first = np.cumsum([0, *(len(prefix.decisions) for prefix in prefixes)])
     p, kl, kl_other = np.full((3, 1 + len(arms), first[-1]), np.nan)
     elsewhere = np.full((1 + len(arms), len(prefixes)), np.nan)
-    order = sorted(range(len(prefixes)), key=lambda number: len(prefixes[number].ids))
-    groups = [order[at : at + rows_per_batch] for at in range(0, len(order), rows_per_batch)]
-    for group in progress.track(groups, "ablating", unit="batches"):
+    every = list(groups([len(prefix.ids) for prefix in prefixes], rows_per_batch))
+    for group in progress.track(every, "ablating", unit="batches"):
         places = [_Places.of(prefixes[number], others[number]) for number in group]
-        ids = _pad([torch.tensor(prefixes[number].ids) for number in group])
+        ids = pad([torch.tensor(prefixes[number].ids) for number in group])
         with edits.outputs_of(dict(enumerate(ablator.loaded.blocks))) as output_by_layer:
-            clean = _log_probabilities(ablator.loaded, ids)
+            clean = log_probabilities(ablator.loaded, ids)
         ablated = (_ablate(ablator, ids, places, output_by_layer, arm) for arm in arms)
         for arm, found in enumerate(chain([clean], ablated)):
             divergence = (clean.exp() * (clean - found)).sum(dim=2)
             marked = found[:, :, list(marked_ids)].exp().sum(dim=2)
             for row, number in enumerate(group):
                 at, columns = places[row], np.arange(first[number], first[number + 1])
-                p[arm, columns] = _numpy(marked[row, at.decisions])
-                kl[arm, columns] = _numpy(divergence[row, at.decisions])
-                kl_other[arm, columns[at.has_other]] = _numpy(divergence[row, at.others])
+                p[arm, columns] = to_numpy(marked[row, at.decisions])
+                kl[arm, columns] = to_numpy(divergence[row, at.decisions])
+                kl_other[arm, columns[at.has_other]] = to_numpy(divergence[row, at.others])
                 if at.elsewhere.any():
                     mean = divergence[row, : len(at.elsewhere)][at.elsewhere].double().mean()
                     elsewhere[arm, number] = float(mean)
-    return Ablated(p[0], p[1:], kl[1:], kl_other[1:], elsewhere[1:])
+    return {
+        P_OPENER: Array("decisions", p),
+        "kl_decision": Array("decisions", kl),
+        "kl_other": Array("decisions", kl_other),
+        "kl_elsewhere": Array("prefixes", elsewhere),
+    }
+
+
+def is_dead_end(decisions: Decisions, classes: Classes) -> Bool[np.ndarray, " decisions"]:
+    """Where backtracking is called for: dead ends that can be seen.
+
+    Where no kind of decision is known, the positive class of the study.
+    """
+    kinds = decisions.kinds_that(standing="dead", visible=True)
+    return np.isin(decisions.kind, kinds) if kinds else decisions.is_positive(classes)
+
+
+def rank(measured: Measured, dead: Bool[np.ndarray, " decisions"]) -> list[Ranked]:
+    """Components by how far their mean-ablation at decisions lowers P(backtrack | dead end).
+
+    Args:
+        measured: every component taken away, as `arms_of` has it.
+        dead: which of its decisions are dead ends; where none is, there is no ranking.
+    """
+    if not dead.any():
+        return []
+    p = measured.values(P_OPENER)
+    falls = dict(zip(measured.arms, -(p - p[0])[:, dead].mean(axis=1), strict=True))
+    components = dict.fromkeys(Component.of(arm) for arm in measured.arms if arm.edit == "ablate")
+    fall_by_where = {
+        one: [float(falls[one.ablated("mean", where)]) for where in WHERES] for one in components
+    }
+    order = sorted(components, key=lambda one: (-fall_by_where[one][0], one))
+    return [Ranked(one, *fall_by_where[one]) for one in order]
 
 
 @dataclass(frozen=True)
@@ -207,48 +277,12 @@ def _ablate(
     """The whole model's outputs below the component's block are taken as they are."""
     where = torch.zeros(ids.shape, dtype=torch.bool)
     for row, at in enumerate(places):
-        where[row, at.decisions if arm.place == "decision" else at.others] = True
-    blocks, layer = ablator.loaded.blocks, arm.component.layer
+        where[row, at.decisions if arm.where == "decision" else at.others] = True
+    blocks, component = ablator.loaded.blocks, Component.of(arm)
+    assert arm.value is not None
     with ExitStack() as stack:
-        stack.enter_context(ablator.without([arm.component], arm.value, where))
-        if layer > 0:
-            below = output_by_layer[layer - 1]
-            stack.enter_context(edits.resume_after(blocks, layer - 1, below))
-        return _log_probabilities(ablator.loaded, ids)
-
-
-def _log_probabilities(loaded: LoadedModel, ids: Tensor) -> Float[Tensor, "rows pos d_vocab"]:
-    logits = loaded.model(input_ids=ids.to(loaded.device), use_cache=False).logits
-    return logits.float().log_softmax(dim=-1)
-
-
-@torch.inference_mode()
-def _mean_outputs(
-    loaded: LoadedModel,
-    modules: Mapping[Component, nn.Module],
-    sequences: Sequence[Sequence[int]],
-    rows_per_batch: int,
-) -> dict[Component, Float[Tensor, " d_model"]]:
-    components = list(modules)
-    sums = torch.zeros(len(components), loaded.d_model, dtype=torch.float64)
-    rows = sorted((torch.tensor(list(ids)) for ids in sequences), key=len)
-    for start in range(0, len(rows), rows_per_batch):
-        chosen = rows[start : start + rows_per_batch]
-        is_token = _pad([torch.ones_like(ids) for ids in chosen]).bool()
-
-        def add(number: int, output: Tensor, is_token: Tensor = is_token) -> None:
-            sums[number] += output.cpu()[is_token].double().sum(dim=0)
-
-        sites = {number: Site(modules[one]) for number, one in enumerate(components)}
-        with hooks.reading(sites, add):
-            loaded.model(input_ids=_pad(chosen).to(loaded.device), use_cache=False)
-    means = sums / sum(len(ids) for ids in rows)
-    return {one: mean.to(loaded.model.dtype) for one, mean in zip(components, means, strict=True)}
-
-
-def _pad(rows: Sequence[Tensor]) -> Tensor:
-    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
-
-
-def _numpy(values: Tensor) -> np.ndarray:
-    return values.double().cpu().numpy()
+        stack.enter_context(ablator.without([component], arm.value, where))
+        if component.layer > 0:
+            below = output_by_layer[component.layer - 1]
+            stack.enter_context(edits.resume_after(blocks, component.layer - 1, below))
+        return log_probabilities(ablator.loaded, ids)

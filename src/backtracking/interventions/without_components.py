@@ -1,7 +1,7 @@
-"""Whole generations without the components that backtracking depends on, against random ones.
+"""Whole generations without the components that backtracking depends on, and without others.
 
-An ablation that breaks the model also stops it from backtracking. So solved problems and valid
-sentences stand beside it, and the same for other components of the same kinds.
+An ablation that breaks the model also stops it from backtracking: so other components of the same
+kinds are taken away beside it.
 """
 
 from collections import Counter
@@ -9,43 +9,47 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from random import Random
-from typing import Any, Literal
-
-import numpy as np
 
 from backtracking.interventions.components import Ablator, Component, Value
-from backtracking.interventions.rollouts import Observed, observe
 from backtracking.models.generation import generate
 from backtracking.models.sampling import Sampling
-from backtracking.records.traces import Problem
-from backtracking.statistics.bootstrap import Bootstrap, Interval
-from backtracking.statistics.nulls import random_direction_p
-
-JUDGED = ("backtracking_rate", "solve_rate", "conditional_validity")
-"""What the verdict is made of: all have to be measured."""
-
-SpecificVerdict = Literal["specific", "unspecific", "no effect", "untestable"]
+from backtracking.records.measured import BASELINE, Arm
+from backtracking.records.traces import Trace
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """One measure of whole generations without some components.
+class Removal:
+    """Components that are taken away together for whole generations.
 
     Attributes:
-        baseline: of the whole model.
-        level: without the components.
-        change: the one minus the other, paired by problem.
-        excess: change minus the mean change of the random sets, paired by problem.
-        random: change of each random set.
-        excess_by_set: change minus that of each random set.
+        name: `baseline`, `top_<n>` or `random_<n>_<number>`.
+        group: `baseline`, `top` or `random`.
+        components: what is taken away.
     """
 
-    baseline: Interval
-    level: Interval
-    change: Interval
-    excess: Interval
-    random: tuple[Interval, ...]
-    excess_by_set: tuple[Interval, ...]
+    name: str
+    group: str
+    components: tuple[Component, ...]
+
+    def arms(self, value: Value) -> tuple[Arm, ...]:
+        """What is taken away as arms, at all positions."""
+        return tuple(one.ablated(value, "all") for one in self.components)
+
+
+def removals(
+    ranking: Sequence[Component], sizes: Sequence[int], n_random: int, seed: int
+) -> list[Removal]:
+    """Nothing, and for each size the top of the ranking and random sets."""
+    found = [Removal(BASELINE, BASELINE, ())]
+    for size in sizes:
+        top = tuple(ranking[:size])
+        others = random_sets(top, ranking, n_random, Random(seed))
+        found.append(Removal(f"top_{size}", "top", top))
+        found += [
+            Removal(f"random_{size}_{number}", "random", other)
+            for number, other in enumerate(others)
+        ]
+    return found
 
 
 def random_sets(
@@ -73,168 +77,37 @@ def random_sets(
     return candidates[:n]
 
 
-def run_free(
+def write_without(
     ablator: Ablator,
-    sets: Sequence[Sequence[Component]],
+    components: Sequence[Component],
     value: Value,
-    problems: Sequence[Problem],
+    prompt_by_problem: Mapping[str, list[int]],
+    split: str,
     sampling: Sampling,
-) -> list[dict[str, Observed]]:
-    """For each set of components, what is observed of one rollout per problem without them.
+) -> tuple[Trace, ...]:
+    """One rollout per problem of a split without these components.
 
     They are away at all positions, prompt included: the model as it would be if they were not
-    there. All sets share a problem's random numbers. `backtracks_rate` is added: whether a rollout
-    backtracks at all.
+    there. All sets share a problem's random numbers.
     """
-    loaded = ablator.loaded
-    prompts = [loaded.tokenizer(problem.prompt).input_ids for problem in problems]
-    keys = [problem.problem_id for problem in problems]
-    found = []
-    for components in sets:
-        with ablator.without(components, value):
-            written = generate(loaded, prompts, keys, sampling)
-        observed = observe(loaded, problems, written)
-        if "backtracking_rate" in observed:
-            observed["backtracks_rate"] = _any_by_problem(observed["backtracking_rate"])
-        found.append(observed)
-    return found
-
-
-def tabulate_free(observed: Mapping[str, Observed], bootstrap: Bootstrap) -> list[dict[str, Any]]:
-    """One row per measure: its mean with an interval by problem."""
-    return [{"measure": name} | asdict(_level(one, bootstrap)) for name, one in observed.items()]
-
-
-def compare(
-    baseline: Mapping[str, Observed],
-    chosen: Mapping[str, Observed],
-    randoms: Sequence[Mapping[str, Observed]],
-    bootstrap: Bootstrap,
-) -> dict[str, Outcome]:
-    """The outcome of every measure that all of these runs have."""
-    names = [name for name in baseline if all(name in one for one in (chosen, *randoms))]
-    return {
-        name: _outcome(baseline[name], chosen[name], [one[name] for one in randoms], bootstrap)
-        for name in names
-    }
-
-
-def judge(
-    outcome_by_measure: Mapping[str, Outcome], kept_share: float
-) -> tuple[SpecificVerdict, dict[str, bool]]:
-    """Whether ablating the chosen components takes backtracking away and little else.
-
-    `specific` needs all parts: backtracking falls, and by more than without each of the random
-    sets; solved problems and valid sentences do not fall beyond the mean random set; and the
-    lower bounds of both stay at `kept_share` of the whole model's or more, since random sets may
-    break the model as well. `no effect` where backtracking does not fall; `untestable` where the
-    whole model does not backtrack or solve, where there is no random set, or where a measure is
-    missing.
-    """
-    if not set(JUDGED) <= set(outcome_by_measure):
-        return "untestable", {}
-    backtracking, *others = (outcome_by_measure[name] for name in JUDGED)
-    does = all(_is_above(one.baseline, 0.0) for one in (backtracking, *others))
-    if not does or not backtracking.excess_by_set:
-        return "untestable", {}
-    parts = {
-        "falls": _is_below(backtracking.change, 0.0),
-        "falls_beyond_each_random_set": all(
-            _is_below(one, 0.0) for one in backtracking.excess_by_set
-        ),
-    }
-    for name, one in zip(JUDGED[1:], others, strict=True):
-        assert one.baseline.value is not None
-        parts[f"{name}_not_beyond_random"] = not _is_below(one.excess, 0.0)
-        parts[f"{name}_kept"] = _is_above(one.level, kept_share * one.baseline.value)
-    if not parts["falls"]:
-        return "no effect", parts
-    return "specific" if all(parts.values()) else "unspecific", parts
-
-
-def to_claim(
-    target: str,
-    chosen: Sequence[Component],
-    outcome_by_measure: Mapping[str, Outcome],
-    judged: tuple[SpecificVerdict, dict[str, bool]],
-) -> dict[str, Any]:
-    """A row of claims.json: the components write backtracking, and not something all needs.
-
-    `null` is the largest fall without a random set, and `p` the share of sets, the chosen one
-    among them, that fall as far: with few sets it cannot be small.
-    """
-    outcome, parts = judged
-    verdict = {"specific": "holds", "untestable": "untestable"}.get(outcome, "fails")
-    measured = outcome_by_measure.get(JUDGED[0])
-    change = measured.change if measured else Interval(None, None, None, 0)
-    random = [one.value for one in measured.random if one.value is not None] if measured else []
-    lowest, p = None, None
-    if random and change.value is not None:
-        lowest = min(random)
-        p = random_direction_p(-change.value, -np.array(random))
-    return {
-        "claim": "ablation_specific",
-        "pair": f"{'+'.join(one.name for one in chosen)} -> {target}",
-        "contrast": "backtracking sentences per sentence, whole generations: ablated - baseline",
-        "threshold": "below 0 and below every random set; solved problems and valid sentences "
-        "kept, and not below the random sets",
-        "estimate": change.value,
-        "low": change.low,
-        "high": change.high,
-        "null": lowest,
-        "p": p,
-        "n": change.n,
-        "verdict": verdict,
-        "kind": "emergent",
-        "parts": {name: "holds" if part else "fails" for name, part in parts.items()},
-        "must_fail": False,
-        "outcome": outcome,
-    }
-
-
-def _outcome(
-    baseline: Observed, chosen: Observed, randoms: Sequence[Observed], bootstrap: Bootstrap
-) -> Outcome:
-    pooled = Observed(
-        [value for one in randoms for value in one.values],
-        [problem for one in randoms for problem in one.problem_ids],
+    loaded, prompts = ablator.loaded, list(prompt_by_problem.values())
+    with ablator.without(components, value):
+        written = generate(loaded, prompts, list(prompt_by_problem), sampling)
+    return tuple(
+        Trace(
+            trace_id=f"{problem}/0",
+            problem_id=problem,
+            split=split,
+            sample=0,
+            prompt_ids=prompt,
+            token_ids=one.token_ids,
+            text=str(loaded.tokenizer.decode(one.token_ids, skip_special_tokens=True)),
+            finish_reason=one.finish_reason,
+            sampling=asdict(sampling),
+        )
+        for (problem, prompt), one in zip(prompt_by_problem.items(), written, strict=True)
     )
-    return Outcome(
-        baseline=_level(baseline, bootstrap),
-        level=_level(chosen, bootstrap),
-        change=_difference(chosen, baseline, bootstrap),
-        excess=_difference(chosen, pooled, bootstrap),
-        random=tuple(_difference(one, baseline, bootstrap) for one in randoms),
-        excess_by_set=tuple(_difference(chosen, one, bootstrap) for one in randoms),
-    )
-
-
-def _level(observed: Observed, bootstrap: Bootstrap) -> Interval:
-    return bootstrap.intervals(np.array(observed.values), observed.problem_ids)[0]
-
-
-def _difference(first: Observed, second: Observed, bootstrap: Bootstrap) -> Interval:
-    if not first.values or not second.values:
-        return Interval(None, None, None, 0)
-    values = [np.array(one.values) for one in (first, second)]
-    found = bootstrap.differences(values[0], first.problem_ids, values[1], second.problem_ids)
-    return found[0]
-
-
-def _any_by_problem(observed: Observed) -> Observed:
-    found: dict[str, float] = {}
-    for value, problem in zip(observed.values, observed.problem_ids, strict=True):
-        found[problem] = max(value, found.get(problem, 0.0))
-    return Observed(list(found.values()), list(found))
 
 
 def _depths(components: Sequence[Component]) -> list[int]:
     return [one.layer for one in sorted(components)]
-
-
-def _is_above(interval: Interval, bound: float) -> bool:
-    return interval.low is not None and interval.low > bound
-
-
-def _is_below(interval: Interval, bound: float) -> bool:
-    return interval.high is not None and interval.high < bound

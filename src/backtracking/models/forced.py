@@ -6,7 +6,6 @@ by the states that steering itself has led to.
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
@@ -16,9 +15,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
-from backtracking.models import edits, hooks, kv_cache
+from backtracking.models import edits, kv_cache
+from backtracking.models.batches import groups, log_probabilities, pad, to_numpy
 from backtracking.models.generation import Where
 from backtracking.models.loading import LoadedModel
+from backtracking.models.prefixes import Edit as RowEdit
+from backtracking.models.prefixes import editing
 
 Edit = Literal["add", "noise", "project_out"]
 
@@ -109,9 +111,10 @@ def teacher_force(
     first = np.cumsum([0, *(len(prefix.decisions) for prefix in prefixes)])
     p_marked = np.full((len(arms), first[-1]), np.nan)
     agreement, kl, p_end, p_mid = np.full((4, len(arms), len(prefixes)), np.nan)
-    marked = torch.tensor(list(marked_ids), device=loaded.device)
-    markers = marked if marker_ids is None else torch.tensor(list(marker_ids)).to(marked.device)
-    for group in _groups(prefixes, max(1, rows_per_batch // len(arms))):
+    marked = torch.tensor(list(marked_ids), dtype=torch.long, device=loaded.device)
+    lengths = [len(prefix.ids) for prefix in prefixes]
+    markers = marked if marker_ids is None else torch.tensor(list(marker_ids)).to(marked)
+    for group in groups(lengths, max(1, rows_per_batch // len(arms))):
         chosen_prefixes = [prefixes[number] for number in group]
         clean = _read(loaded, layer, chosen_prefixes)
         baseline = clean.log_probabilities
@@ -121,21 +124,21 @@ def teacher_force(
                 prefix, columns = prefixes[number], slice(first[number], first[number + 1])
                 steered = found[row, :, : len(prefix.ids)]
                 decided = steered[:, prefix.decisions][:, :, marked]
-                p_marked[chosen, columns] = _numpy(decided.exp().sum(dim=2))
+                p_marked[chosen, columns] = to_numpy(decided.exp().sum(dim=2))
                 elsewhere = _elsewhere(prefix).nonzero().flatten().to(loaded.device)
                 if len(elsewhere):
                     expected = baseline[row, elsewhere]
                     other = steered[:, elsewhere]
                     same = other.argmax(dim=2) == expected.argmax(dim=1)
-                    agreement[chosen, number] = _numpy(same.float().mean(dim=1))
-                    kl[chosen, number] = _numpy(
+                    agreement[chosen, number] = to_numpy(same.float().mean(dim=1))
+                    kl[chosen, number] = to_numpy(
                         (expected.exp() * (expected - other)).sum(2).mean(1)
                     )
                     p = other[:, :, markers].exp().sum(dim=2)
                     ends = torch.isin(elsewhere, torch.tensor(prefix.sentence_ends).to(elsewhere))
                     for found_p, positions in ((p_end, ends), (p_mid, ~ends)):
                         if positions.any():
-                            found_p[chosen, number] = _numpy(p[:, positions].mean(dim=1))
+                            found_p[chosen, number] = to_numpy(p[:, positions].mean(dim=1))
             progress(len(group) * (chosen.stop - chosen.start))
     return Forced(p_marked, agreement, kl, p_end, p_mid)
 
@@ -147,10 +150,10 @@ def read_out(
     prefixes: Sequence[Prefix],
     suffix: Sequence[int],
     arms: Sequence[Arm],
-    for_id: int,
-    against_id: int,
+    for_ids: Sequence[int],
+    against_ids: Sequence[int],
 ) -> Float[np.ndarray, "arms prefixes"]:
-    """Log-odds of one token against another after a suffix is appended to each prefix.
+    """Log-odds of some tokens against others after a suffix is appended to each prefix.
 
     The vector is added within the prefix, so that the suffix asks for what the model holds there.
     What stands before the first position that an arm changes is read once for all of them.
@@ -160,7 +163,8 @@ def read_out(
         longer = Prefix([*prefix.ids, *suffix], prefix.n_prompt, prefix.decisions)
         clean = _read(loaded, layer, [longer], _first_changed(prefix, arms))
         last = _run(loaded, layer, [longer], clean, arms, len(prefix.ids))[0, :, -1]
-        found[:, number] = _numpy(last[:, for_id] - last[:, against_id])
+        yes, no = (last[:, list(ids)].logsumexp(dim=1) for ids in (for_ids, against_ids))
+        found[:, number] = to_numpy(yes - no)
     return found
 
 
@@ -190,7 +194,6 @@ class _Clean:
 
     start: int
     past: DynamicCache | None
-
     ids: Int[Tensor, "prefixes pos"]
     output: Any
     log_probabilities: Float[Tensor, "prefixes pos d_vocab"]
@@ -198,21 +201,10 @@ class _Clean:
 
 def _read(loaded: LoadedModel, layer: int, prefixes: Sequence[Prefix], start: int = 0) -> _Clean:
     past = kv_cache.read(loaded, prefixes[0].ids[:start]) if start else None
-    ids = _pad([torch.tensor(prefix.ids[start:]) for prefix in prefixes]).to(loaded.device)
+    ids = pad([torch.tensor(prefix.ids[start:]) for prefix in prefixes]).to(loaded.device)
     with edits.outputs_of({layer: loaded.blocks[layer]}) as output_by_layer:
-        log_probabilities = _log_probabilities(loaded, ids, past)
-    return _Clean(start, past, ids, output_by_layer[layer], log_probabilities)
-
-
-def _log_probabilities(
-    loaded: LoadedModel, ids: Int[Tensor, "rows pos"], past: DynamicCache | None
-) -> Float[Tensor, "rows pos d_vocab"]:
-    if past is None:
-        logits = loaded.model(input_ids=ids, use_cache=False).logits
-    else:
-        rows = kv_cache.repeated(past, len(ids))
-        logits = loaded.model(input_ids=ids, past_key_values=rows, use_cache=True).logits
-    return logits.float().log_softmax(dim=-1)
+        found = log_probabilities(loaded, ids, past)
+    return _Clean(start, past, ids, output_by_layer[layer], found)
 
 
 def _run(
@@ -225,18 +217,43 @@ def _run(
 ) -> Float[Tensor, "prefixes arms pos d_vocab"]:
     """Log-probabilities of the next token under every arm; blocks up to the layer do not run."""
     n_arms = len(arms)
-    vectors = _vectors(arms, "add").repeat(len(prefixes), 1)
-    masks = _pad(
+    masks = pad(
         [mask_of(prefix, arm.where, end)[clean.start :] for prefix in prefixes for arm in arms]
     )
     with (
         edits.resume_after(loaded.blocks, layer, clean.output, n_arms),
-        hooks.add_vector(loaded.blocks, layer, vectors.to(loaded.device), masks.to(loaded.device)),
-        _other_edits(loaded, layer, prefixes, clean, arms, masks.to(loaded.device)),
+        editing(
+            loaded,
+            [_as_edit(arm, layer) for arm in arms] * len(prefixes),
+            masks,
+            {layer: _with_noise(prefixes, clean, arms)},
+        ),
     ):
         rows = clean.ids.repeat_interleave(n_arms, dim=0)
-        found = _log_probabilities(loaded, rows, clean.past)
+        found = log_probabilities(loaded, rows, clean.past)
     return found.unflatten(0, (len(prefixes), n_arms))
+
+
+def _as_edit(arm: Arm, layer: int) -> RowEdit:
+    """An arm as the edit of a row; noise is patched in, since it differs from prefix to prefix."""
+    if arm.edit == "noise":
+        return RowEdit("patch", layer, None)
+    return RowEdit(arm.edit, layer, arm.vector)
+
+
+def _with_noise(
+    prefixes: Sequence[Prefix], clean: _Clean, arms: Sequence[Arm]
+) -> Float[Tensor, "rows pos d_model"]:
+    """What block `layer` gave out, with the noise of the arms that add some; empty without them."""
+    resid_post = clean.output[0] if isinstance(clean.output, tuple) else clean.output
+    if all(arm.edit != "noise" for arm in arms):
+        return resid_post[:0]
+    values = resid_post.repeat_interleave(len(arms), dim=0).clone()
+    for row, (prefix, arm) in enumerate((p, a) for p in prefixes for a in arms):
+        if arm.edit == "noise":
+            added = noise_of(prefix, arm).to(values)[clean.start :]
+            values[row, : len(added)] += added
+    return values
 
 
 def _first_changed(prefix: Prefix, arms: Sequence[Arm]) -> int:
@@ -244,34 +261,6 @@ def _first_changed(prefix: Prefix, arms: Sequence[Arm]) -> int:
     changed = torch.stack([mask_of(prefix, arm.where) for arm in arms]).any(dim=0)
     changed[-1] = True
     return int(changed.nonzero()[0])
-
-
-@contextmanager
-def _other_edits(
-    loaded: LoadedModel,
-    layer: int,
-    prefixes: Sequence[Prefix],
-    clean: _Clean,
-    arms: Sequence[Arm],
-    masks: Bool[Tensor, "rows pos"],
-) -> Iterator[None]:
-    """What arms do that add no vector; where there are none, nothing is hooked."""
-    block, kinds = loaded.blocks[layer], [arm.edit for arm in arms]
-    with ExitStack() as stack:
-        if "project_out" in kinds:
-            removed = _vectors(arms, "project_out").repeat(len(prefixes), 1)
-            stack.enter_context(edits.project_out(block, removed.to(loaded.device), masks))
-        if "noise" in kinds:
-            noisy = torch.tensor([kind == "noise" for kind in kinds], device=loaded.device)
-            resid_post = clean.output[0] if isinstance(clean.output, tuple) else clean.output
-            values = resid_post.repeat_interleave(len(arms), dim=0).clone()
-            for row, (prefix, arm) in enumerate((p, a) for p in prefixes for a in arms):
-                if arm.edit == "noise":
-                    added = noise_of(prefix, arm).to(values)[clean.start :]
-                    values[row, : len(added)] += added
-            where = masks & noisy.repeat(len(prefixes))[:, None]
-            stack.enter_context(edits.patch(block, values, where))
-        yield
 
 
 def noise_of(prefix: Prefix, arm: Arm) -> Float[Tensor, "pos d_model"]:
@@ -283,24 +272,6 @@ def noise_of(prefix: Prefix, arm: Arm) -> Float[Tensor, "pos d_model"]:
     return (norm * drawn / drawn.norm(dim=1, keepdim=True)).float()
 
 
-def _vectors(arms: Sequence[Arm], edit: Edit) -> Float[Tensor, "arms d_model"]:
-    """The vectors of the arms with this edit, and zeros for the others."""
-    return torch.stack(
-        [arm.vector if arm.edit == edit else torch.zeros_like(arm.vector) for arm in arms]
-    )
-
-
-def _pad(rows: Sequence[Tensor]) -> Tensor:
-    return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
-
-
-def _groups(prefixes: Sequence[Prefix], size: int) -> Iterator[list[int]]:
-    """Numbers of prefixes of like length, so that little is padded."""
-    order = sorted(range(len(prefixes)), key=lambda number: len(prefixes[number].ids))
-    for chunk in _chunks(len(order), size):
-        yield order[chunk]
-
-
 def _elsewhere(prefix: Prefix) -> Bool[Tensor, " pos"]:
     mask = mask_of(prefix, "generated")
     mask[prefix.decisions] = False
@@ -310,7 +281,3 @@ def _elsewhere(prefix: Prefix) -> Bool[Tensor, " pos"]:
 def _chunks(n: int, size: int) -> Iterator[slice]:
     for start in range(0, n, size):
         yield slice(start, min(n, start + size))
-
-
-def _numpy(values: Tensor) -> np.ndarray:
-    return values.double().cpu().numpy()

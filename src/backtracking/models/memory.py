@@ -7,12 +7,18 @@ from backtracking.models.sizes import BYTES_BY_DTYPE, Model, models
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Workspace
 from lifeboat.doctor.device import Device
+from lifeboat.doctor.doctor import Machine
 from lifeboat.items import Item
 
 ROOMY_SHARE = 0.7
 """Weights that take more of a GPU than this leave too little for activations and caches."""
 LARGE = 500_000_000
 """Parameters above which a study on a CPU takes days."""
+
+
+def checks(root: Path, machine: Machine) -> list[Item]:
+    """As `items`; nothing where it is not known what computes here."""
+    return items(root, machine.device) if machine.device else []
 
 
 def items(root: Path, device: Device) -> list[Item]:

@@ -1,84 +1,36 @@
-"""What the grid of probes amounts to, and whether it can be believed.
+"""Whether the grid of probes can be believed: what order within a window adds, and the null.
 
-When a probe first beats the baselines for good; whether one beats the exact posterior, which is a
-leak; what order within a window adds; and that shuffled labels tell nothing.
+Both at the best cell of each model and target, at offsets from the deciding token.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from torch import Tensor
 
 from backtracking.activations.reader import ActivationStore
 from backtracking.activations.windows import read_windows
 from backtracking.probing import logistic
-from backtracking.probing.measures import Excess
 from backtracking.probing.points import DecisionPoints
-from backtracking.probing.probes import Fitting, Task, fit_probes
-from backtracking.statistics.bands import Replicates, band, concatenate, earliest, resample_aurocs
+from backtracking.probing.probes import Fitting, fit_probes
+from backtracking.probing.targets import Task
+from backtracking.statistics.bands import Replicates, resample_aurocs
 from backtracking.statistics.bootstrap import Interval
 from backtracking.statistics.corrected import or_none
 from backtracking.statistics.jackknife import LOGIT, PLAIN, Scale
-from lifeboat.stage.errors import UserError
 
-
-def find_earliest(
-    rows: Sequence[Mapping[str, Any]], last_by_anchor: Mapping[str, int]
-) -> list[dict[str, Any]]:
-    """The first offset from which on the band is above 0, by model, anchor, target, pairs, layer.
-
-    Offsets behind an anchor's last are the event itself and do not count.
-    """
-    keys = ("role", "anchor", "target", "pairs", "layer")
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if row["offset"] <= last_by_anchor[row["anchor"]]:
-            groups.setdefault(tuple(row[key] for key in keys), []).append(row)
-    found = []
-    for group, cells in groups.items():
-        low = np.array([np.nan if row["band_low"] is None else row["band_low"] for row in cells])
-        offsets = np.array([row["offset"] for row in cells])
-        found.append(dict(zip(keys, group, strict=True)) | {"earliest": earliest(low, offsets)})
-    return found
-
-
-def require_no_leak(excesses: Sequence[Excess], level: float) -> dict[str, Any]:
-    """The cell that is furthest above its ceiling, by a lower band over all cells of the study.
-
-    Raises:
-        UserError: where that is above 0: the cell reads what its prefix does not hold.
-    """
-    together = concatenate([one.excess for one in excesses])
-    cells = [
-        {"role": one.place.role, "anchor": one.place.anchor, "target": one.place.target}
-        | {"layer": one.place.source, "offset": offset}
-        for one in excesses
-        for offset in one.offsets.tolist()
-    ]
-    low = band(together, level).low
-    known = np.isfinite(low)
-    if not known.any():
-        return {"n_cells": 0}
-    worst = int(np.where(known, low, -np.inf).argmax())
-    value = float(together.value[worst])
-    if low[worst] > 0:
-        where = ", ".join(f"{key} {name}" for key, name in cells[worst].items())
-        raise UserError(
-            f"A probe tells more than its prefix holds: {where}: AUROC {value:+.3f} from that of "
-            f"the exact posterior, {low[worst]:+.3f} at the least over {int(known.sum())} cells.",
-            "Look for activations of later tokens, for test problems among the train problems, or "
-            "for labels of other traces.",
-        )
-    worst_cell = cells[worst] | {"excess": value, "band_low": float(low[worst])}
-    return {"n_cells": int(known.sum()), "level": level, "closest": worst_cell}
+Checked = tuple[dict[str, Any], dict[str, Any]]
+"""Of one cell: ordered against permuted tokens, and shuffled labels."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of the grid, at offsets from the comparison.
+    """One cell of the grid, at offsets from the deciding token.
 
     Attributes:
         role: the model.
@@ -93,13 +45,62 @@ class Cell:
     penalty: float
 
 
+@dataclass(frozen=True)
+class Checking:
+    """How cells are checked.
+
+    Attributes:
+        window: first and last offset that one probe reads together, both included.
+        n_shuffles: label shuffles.
+        fitting: penalties and tolerance.
+        level: nominal coverage of intervals.
+        seed: of the shuffles of tokens and labels.
+    """
+
+    window: tuple[int, int]
+    n_shuffles: int
+    fitting: Fitting
+    level: float
+    seed: int
+
+
+def check_jobs(
+    points: DecisionPoints,
+    store_by_role: Mapping[str, ActivationStore],
+    selection: Mapping[str, Any],
+    checking: Checking,
+) -> list[Callable[[], Checked]]:
+    """Jobs that check the cells that were chosen on dev, at offsets from the deciding token."""
+    task_by_target = {task.target: task for task in points.tasks}
+    best = [row for row in selection["best"] if row["anchor"] == "decision"]
+    cells = [
+        Cell(
+            row["role"], task_by_target[row["target"]], row["layer"], row["offset"], row["penalty"]
+        )
+        for row in best
+    ]
+    return [
+        partial(check, points, store_by_role[cell.role], cell, checking, number)
+        for number, cell in enumerate(cells)
+    ]
+
+
+def check(
+    points: DecisionPoints, store: ActivationStore, cell: Cell, checking: Checking, number: int
+) -> Checked:
+    """Both checks of one cell, with the random numbers that are its own by its number."""
+    rng = np.random.default_rng(np.random.SeedSequence(checking.seed, spawn_key=(number,)))
+    return (
+        compare_orders(points, store, cell, checking, rng),
+        shuffle_labels(points, store, cell, checking, rng),
+    )
+
+
 def compare_orders(
     points: DecisionPoints,
     store: ActivationStore,
     cell: Cell,
-    window: tuple[int, int],
-    fitting: Fitting,
-    level: float,
+    checking: Checking,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """AUROC of a probe on all tokens of a window in order, minus that on the same ones permuted.
@@ -107,26 +108,19 @@ def compare_orders(
     Each decision's tokens are permuted on their own, so that what stands in the window is the same
     and where it stands is lost.
     """
-    task, moments = cell.task, points.moments
-    values, present, _ = read_windows(store, cell.layer, moments[task.rows], window)
+    task, decisions, window = cell.task, points.decisions, checking.window
+    values, present, _ = read_windows(store, cell.layer, decisions[task.rows], window)
     whole = present.all(dim=1).numpy()
     order = torch.from_numpy(rng.random(values.shape[:2]).argsort(axis=1))
     permuted = values.gather(1, order[:, :, None].expand_as(values))
-    split = moments.split[task.rows]
+    split = decisions.split[task.rows]
     is_known, is_test = np.isin(split, ("train", "dev")) & whole, (split == "test") & whole
-    scores = []
-    for one in (values, permuted):
-        flat = one.flatten(1)[None]
-        probes = fit_probes(
-            flat[:, torch.from_numpy(is_known)],
-            np.ones((1, int(is_known.sum())), dtype=bool),
-            task.is_positive[is_known],
-            split[is_known] == "train",
-            fitting,
-        )
-        scores.append(probes.score(flat[:, torch.from_numpy(is_test)])[0])
+    scores = [
+        _score_window(one, task, split, is_known, is_test, checking.fitting)
+        for one in (values, permuted)
+    ]
     both = _aurocs(points, task.rows[is_test], task.is_positive[is_test], np.stack(scores))
-    (ends,) = _intervals(both[:1] - both[1:], level)
+    (ends,) = _intervals(both[:1] - both[1:], checking.level)
     return {
         "role": cell.role,
         "target": task.target,
@@ -137,13 +131,31 @@ def compare_orders(
     } | asdict(ends)
 
 
+def _score_window(
+    values: Float[Tensor, "rows offsets d_model"],
+    task: Task,
+    split: np.ndarray,
+    is_known: np.ndarray,
+    is_test: np.ndarray,
+    fitting: Fitting,
+) -> Float[np.ndarray, " test_rows"]:
+    """Log-odds of test rows by a probe that reads all tokens of a window together."""
+    flat = values.flatten(1)[None]
+    probes = fit_probes(
+        flat[:, torch.from_numpy(is_known)],
+        np.ones((1, int(is_known.sum())), dtype=bool),
+        task.is_positive[is_known],
+        split[is_known] == "train",
+        fitting,
+    )
+    return probes.score(flat[:, torch.from_numpy(is_test)])[0]
+
+
 def shuffle_labels(
     points: DecisionPoints,
     store: ActivationStore,
     cell: Cell,
-    n_shuffles: int,
-    fitting: Fitting,
-    level: float,
+    checking: Checking,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
     """The same cell with labels permuted among the rows of each split: AUROC must be 0.5.
@@ -151,27 +163,22 @@ def shuffle_labels(
     Returns:
         The mean AUROC, and the share of shuffles whose interval covers 0.5: nominally the level.
     """
-    task, split = cell.task, points.moments.split[cell.task.rows]
+    task, decisions, n_shuffles = cell.task, points.decisions, checking.n_shuffles
+    split = decisions.split[task.rows]
     values, present, _ = read_windows(
-        store, cell.layer, points.moments[task.rows], (cell.offset, cell.offset)
+        store, cell.layer, decisions[task.rows], (cell.offset, cell.offset)
     )
     features, here = values.transpose(0, 1), present[:, 0].numpy()
     is_train, is_test = (split == "train") & here, (split == "test") & here
     labels = np.tile(task.is_positive, (n_shuffles, 1))
     for side in (is_train, is_test):
         labels[:, side] = rng.permuted(labels[:, side], axis=1)
-    targets = torch.from_numpy(labels[:, is_train].T.astype(np.float64))[None]
-    fits = logistic.fit(
-        features[:, torch.from_numpy(is_train)],
-        targets,
-        torch.ones_like(targets),
-        torch.full((n_shuffles,), cell.penalty, dtype=torch.float64),
-        fitting.search,
-    )
+    fits = _fit_all(features[:, torch.from_numpy(is_train)], labels[:, is_train], cell, checking)
     scores = fits.score(features[:, torch.from_numpy(is_test)])[0].numpy().T
     intervals = []
     for one, label in zip(scores, labels[:, is_test], strict=True):
-        intervals += _intervals(_aurocs(points, task.rows[is_test], label, one[None]), level, LOGIT)
+        aurocs = _aurocs(points, task.rows[is_test], label, one[None])
+        intervals += _intervals(aurocs, checking.level, LOGIT)
     return {
         "role": cell.role,
         "target": task.target,
@@ -179,6 +186,20 @@ def shuffle_labels(
         "offset": cell.offset,
         "n_shuffles": n_shuffles,
     } | _covering(intervals)
+
+
+def _fit_all(
+    features: Float[Tensor, "1 rows d_model"],
+    labels: Bool[np.ndarray, "shuffles rows"],
+    cell: Cell,
+    checking: Checking,
+) -> logistic.Fits:
+    """A fit to each of the labels, with the cell's penalty."""
+    targets = torch.from_numpy(labels.T.astype(np.float64))[None]
+    penalties = torch.full((len(labels),), cell.penalty, dtype=torch.float64)
+    return logistic.fit(
+        features, targets, torch.ones_like(targets), penalties, checking.fitting.search
+    )
 
 
 def _covering(intervals: Sequence[Interval]) -> dict[str, Any]:
@@ -201,11 +222,10 @@ def _aurocs(
     scores: Float[np.ndarray, "cells rows"],
 ) -> Replicates:
     """AUROC of scores of test decisions, with those without each problem."""
-    moments = points.moments
-    n_problems = int(moments.problem_number[moments.split == "test"].max(initial=0)) + 1
     used = np.ones(scores.shape, dtype=bool)
-    number = moments.problem_number[rows]
-    return resample_aurocs(scores, is_positive, number, used, np.empty((0, n_problems)))
+    number = points.decisions.problem_number[rows]
+    none = np.empty((0, points.n_test_problems))
+    return resample_aurocs(scores, is_positive, number, used, none)
 
 
 def _intervals(found: Replicates, level: float, scale: Scale = PLAIN) -> list[Interval]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from backtracking.records.moments import Moments
+from backtracking.records.decisions import Sentences
 from backtracking.records.traces import Trace
 
 N_LAST = 3
@@ -44,13 +44,14 @@ def position_features(
     position: Int[np.ndarray, " n"], is_train: Bool[np.ndarray, " n"]
 ) -> Float[np.ndarray, "n columns"]:
     """The position itself, and in which quantile of the train rows' positions it lies."""
-    cuts = np.quantile(position[is_train], np.linspace(0, 1, _N_BINS + 1)[1:-1])
+    known = position[is_train] if is_train.any() else np.zeros(1)
+    cuts = np.quantile(known, np.linspace(0, 1, _N_BINS + 1)[1:-1])
     bins = np.searchsorted(cuts, position, side="right")
     return np.column_stack([position, one_hot(bins[:, None], is_train)]).astype(np.float64)
 
 
 def label_history(
-    sentences: Moments, chosen: Int[np.ndarray, " n"]
+    sentences: Sentences, chosen: Int[np.ndarray, " n"]
 ) -> Float[np.ndarray, "n columns"]:
     """Labels of the sentences before each chosen one: how many of each, and the last ones.
 
@@ -58,7 +59,7 @@ def label_history(
         sentences: all sentences, those of a trace in their order and one after the other.
         chosen: numbers of the sentences whose history is wanted.
     """
-    labels, code = np.unique(sentences.label.astype(str), return_inverse=True)
+    code, labels = sentences.codes("state")
     each = np.eye(len(labels))[code]
     first = np.r_[True, sentences.trace[1:] != sentences.trace[:-1]]
     start = np.flatnonzero(first)[np.cumsum(first) - 1]

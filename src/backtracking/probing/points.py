@@ -2,17 +2,23 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from backtracking.domains.organism.posteriors import DEAD, Decisions
-from backtracking.domains.organism.solver import KINDS
+from backtracking.probing.beliefs import Beliefs
 from backtracking.probing.features import label_history, tokens_at
-from backtracking.probing.probes import TARGETS, Task, make_task
-from backtracking.records.moments import Moments, is_decision
+from backtracking.probing.targets import Target, Task, make_task, targets_of
+from backtracking.records.decisions import Classes, Decisions, Sentences
+from backtracking.records.posteriors import Posteriors
 from backtracking.records.traces import Trace
 from lifeboat.stage.errors import UserError
+
+AnchorName = Literal["decision", "known"]
+
+N_WORDS = 8
+"""Last tokens of the deciding sentence that its words are."""
 
 
 @dataclass(frozen=True)
@@ -20,17 +26,18 @@ class Anchor:
     """What offsets are counted from, and what each decision has there.
 
     Attributes:
-        name: `comparison`, the first token of the comparison; or `known`, t*, the token from which
-            on P(dead | prefix) is 0 or 1.
+        name: `decision`, the deciding token; or `known`, t*, the token from which on
+            P(visible dead end | prefix) is 0 or 1.
         position: position of offset 0, by decision.
         offsets: the offsets of the grid.
         last: the last offset that may be before the action.
         present: whether the decision has a token there; at `known` none behind the decision.
-        posterior_by_target: P(positive | prefix) there under the generator; NaN where the decision
-            is not yet the one ahead, and for `backtracks` where it has been acted on.
+        posterior_by_target: P(positive | prefix) there under the known writer; NaN where the
+            decision is not yet the one ahead, for the action where it has been acted on, and
+            everywhere where no posterior is known.
     """
 
-    name: str
+    name: AnchorName
     position: Int[np.ndarray, " n"]
     offsets: Int[np.ndarray, " offsets"]
     last: int
@@ -40,19 +47,19 @@ class Anchor:
 
 @dataclass(frozen=True)
 class DecisionPoints:
-    """All comparisons of the traces with what is known of them without activations.
+    """All decisions of the traces with what is known of them without activations.
 
     Attributes:
-        moments: one row per comparison.
+        decisions: the decisions.
         tasks: what is asked.
-        anchors: where offsets are counted from.
-        words: token ids of each comparison, by slot.
-        history: label history of each comparison (`baselines.label_history`).
+        anchors: where offsets are counted from; `known` only where posteriors are.
+        words: token ids of each deciding sentence, the deciding token last; -1 before its start.
+        history: label history of each decision (`features.label_history`).
         tokens_by_anchor: token id at each offset; -1 where there is none.
-        is_absent: whether no train problem has a comparison of the same words.
+        is_absent: whether no train problem has a deciding sentence of the same words.
     """
 
-    moments: Moments
+    decisions: Decisions
     tasks: tuple[Task, ...]
     anchors: tuple[Anchor, ...]
     words: Int[np.ndarray, "n slots"]
@@ -60,122 +67,118 @@ class DecisionPoints:
     tokens_by_anchor: Mapping[str, Int[np.ndarray, "n offsets"]]
     is_absent: Bool[np.ndarray, " n"]
 
+    @property
+    def is_train(self) -> Bool[np.ndarray, " n"]:
+        """Decisions of train problems."""
+        return self.decisions.split == "train"
+
+    @property
+    def n_test_problems(self) -> int:
+        """Problems of the test split, those without a decision behind the last one left out."""
+        is_test = self.decisions.split == "test"
+        return int(self.decisions.problem_number[is_test].max(initial=0)) + 1
+
+    def anchor(self, name: str) -> Anchor:
+        """The anchor of a name."""
+        return next(one for one in self.anchors if one.name == name)
+
 
 def gather_points(
     written: Sequence[Trace],
-    sentences: Moments,
-    decisions_by_trace: Sequence[Decisions],
+    sentences: Sentences,
+    decisions: Decisions,
+    posteriors: Mapping[str, Posteriors] | None,
+    classes: Classes,
     window_by_anchor: Mapping[str, tuple[int, int]],
 ) -> DecisionPoints:
     """The decision points of traces.
 
     Args:
         written: the traces.
-        sentences: all their sentences with exact labels.
-        decisions_by_trace: the decisions of each trace (`organism.posteriors.read_decisions`).
-        window_by_anchor: first and last offset, both included, from `comparison` and `known`.
+        sentences: all their sentences.
+        decisions: their decisions.
+        posteriors: what each prefix tells, by trace; None where it is not known.
+        classes: what the study contrasts.
+        window_by_anchor: first and last offset, both included, from `decision` and `known`.
 
     Raises:
-        UserError: where sentences and traces do not belong together.
+        UserError: where sentences, decisions and posteriors do not belong together.
     """
-    numbers = np.flatnonzero(is_decision(sentences))
-    moments = sentences[numbers]
-    prompt = np.array([len(trace.prompt_ids) for trace in written], dtype=np.int64)
-    found = [decisions.start + prompt[row] for row, decisions in enumerate(decisions_by_trace)]
-    if not np.array_equal(np.concatenate(found), moments.start):
-        raise UserError(
-            f"The traces have {sum(map(len, found))} comparisons and the sentences "
-            f"{len(moments)}, or elsewhere.",
-            "Label the traces again: `dvc --wait-for-lock repro label`.",
-        )
-    pending, known = (
-        np.concatenate([getattr(one, name) for one in decisions_by_trace]) + prompt[moments.trace]
-        for name in ("pending", "known")
-    )
-    beliefs = _Beliefs(decisions_by_trace, prompt, moments, pending)
+    numbers = _deciding(sentences, decisions)
+    targets = targets_of(decisions, classes)
+    beliefs = Beliefs.gather(decisions, posteriors) if posteriors and len(decisions) else None
+    position_by_anchor: dict[AnchorName, np.ndarray] = {"decision": decisions.position}
+    if beliefs is not None:
+        position_by_anchor["known"] = beliefs.known
     anchors = tuple(
-        _anchor(name, position, window_by_anchor[name], moments, written, beliefs)
-        for name, position in (("comparison", moments.start), ("known", known))
+        _anchor(name, position, window_by_anchor[name], decisions, written, targets, beliefs)
+        for name, position in position_by_anchor.items()
     )
-    words = tokens_at(written, moments.trace, _around(moments.start, (0, _length(moments) - 1)))
+    words = _words(written, decisions)
     return DecisionPoints(
-        moments=moments,
-        tasks=tuple(make_task(target, moments) for target in TARGETS),
+        decisions=decisions,
+        tasks=tuple(make_task(target, decisions) for target in targets),
         anchors=anchors,
         words=words,
         history=label_history(sentences, numbers),
         tokens_by_anchor={
-            one.name: tokens_at(written, moments.trace, one.position[:, None] + one.offsets)
+            one.name: tokens_at(written, decisions.trace, one.position[:, None] + one.offsets)
             for one in anchors
         },
-        is_absent=_absent(words, moments.split == "train"),
+        is_absent=_absent(words, decisions.split == "train"),
     )
 
 
-def _length(moments: Moments) -> int:
-    """Tokens of a comparison."""
-    return int((moments.end - moments.start).max(initial=1))
+def _deciding(sentences: Sentences, decisions: Decisions) -> Int[np.ndarray, " n"]:
+    """Numbers of the sentences at whose end the decisions fall."""
+    numbers = np.flatnonzero(sentences.decides)
+    chosen = sentences[numbers]
+    same = len(chosen) == len(decisions) and all(
+        np.array_equal(getattr(chosen, name), getattr(decisions, name))
+        for name in ("trace", "index", "start")
+    )
+    if not same:
+        raise UserError(
+            f"Expected a deciding sentence for each of {len(decisions)} decisions, found "
+            f"{len(chosen)}, or elsewhere.",
+            "Label the traces again: `dvc --wait-for-lock repro label`.",
+        )
+    return numbers
 
 
-def _around(position: np.ndarray, window: tuple[int, int]) -> np.ndarray:
-    return position[:, None] + np.arange(window[0], window[1] + 1)
+def _words(written: Sequence[Trace], decisions: Decisions) -> Int[np.ndarray, "n slots"]:
+    longest = int((decisions.end - decisions.start).max(initial=1))
+    where = decisions.position[:, None] + np.arange(1 - min(longest, N_WORDS), 1)
+    inside = where >= decisions.start[:, None]
+    return np.where(inside, tokens_at(written, decisions.trace, where), -1)
 
 
-def _absent(words: np.ndarray, is_train: np.ndarray) -> np.ndarray:
+def _absent(words: np.ndarray, is_train: np.ndarray) -> Bool[np.ndarray, " n"]:
     """Rows whose words no train row has."""
     _, code = np.unique(words, axis=0, return_inverse=True)
     return ~np.isin(code, code[is_train])
 
 
 def _anchor(
-    name: str,
+    name: AnchorName,
     position: np.ndarray,
     window: tuple[int, int],
-    moments: Moments,
+    decisions: Decisions,
     written: Sequence[Trace],
-    beliefs: "_Beliefs",
+    targets: Sequence[Target],
+    beliefs: Beliefs | None,
 ) -> Anchor:
-    where = _around(position, window)
-    lengths = np.array([len(trace.ids) for trace in written])[moments.trace]
-    present = (where >= 0) & (where < lengths[:, None])
-    last = min(window[1], _length(moments) - 1)
-    if name == "known":
-        present &= where < moments.end[:, None]
-        last = window[1]
-    posterior = {target: beliefs.of(target, where).T for target in TARGETS}
     offsets = np.arange(window[0], window[1] + 1)
+    where = position[:, None] + offsets
+    lengths = np.array([len(trace.ids) for trace in written])[decisions.trace]
+    present = (where >= 0) & (where < lengths[:, None])
+    last = min(window[1], 0)
+    if name == "known":
+        present &= where < decisions.end[:, None]
+        last = window[1]
+    unknown = np.full(where.shape, np.nan)
+    posterior = {
+        target.name: (unknown if beliefs is None else beliefs.of(target, where)).T
+        for target in targets
+    }
     return Anchor(name, position, offsets, last, present.T, posterior)
-
-
-@dataclass(frozen=True)
-class _Beliefs:
-    """The exact posteriors of all traces, one below the other."""
-
-    decisions_by_trace: Sequence[Decisions]
-    prompt: np.ndarray
-    moments: Moments
-    pending: np.ndarray
-
-    def of(self, target: str, position: np.ndarray) -> np.ndarray:
-        """P(positive | prefix up to and including each position), among the target's kinds.
-
-        For `backtracks` this is P(dead), of which it is a multiple that is the same everywhere.
-        """
-        positive, asked = (DEAD, KINDS[:-1]) if target == "backtracks" else _kinds(target)
-        table = np.concatenate([one.p_kind for one in self.decisions_by_trace])
-        first = np.cumsum([0, *(len(one.p_kind) for one in self.decisions_by_trace)])[:-1]
-        place = np.minimum(position, self.moments.end[:, None] - 1)
-        row = (first - self.prompt)[self.moments.trace][:, None] + place
-        ahead = position >= self.pending[:, None]
-        if target == "backtracks":
-            ahead &= position < self.moments.end[:, None]
-        p = table[row.clip(0, len(table) - 1)]
-        sums = [
-            p[..., [KINDS.index(kind) for kind in kinds]].sum(-1) for kinds in (positive, asked)
-        ]
-        undefined = np.full(position.shape, np.nan)
-        return np.divide(*sums, out=undefined, where=ahead & (sums[1] > 0))
-
-
-def _kinds(target: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return (target,), (target, "alive")

@@ -1,9 +1,10 @@
-"""Linear probes on decision points: what they tell, how they are fitted, chosen and scored.
+"""Linear probes on decision points: how they are fitted, chosen and scored.
 
 A probe is a cell of a grid: features of every decision at one place. It is fitted on train problems
 with every penalty, of which the one with the least log loss on dev problems is taken.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,26 +13,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from backtracking.probing import logistic
-from backtracking.records.moments import Moments
+from backtracking.probing.points import DecisionPoints
+from backtracking.probing.targets import Task
 from backtracking.statistics.auroc import auroc
-
-TARGETS = ("backtracks", "over", "doomed")
-"""What a probe tells: the next action is backtracking; the point is over, or doomed, not alive."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """One target on the decision points that it is asked of.
-
-    Attributes:
-        target: one of `TARGETS`.
-        rows: numbers of these decisions among all.
-        is_positive: the answer at each.
-    """
-
-    target: str
-    rows: Int[np.ndarray, " rows"]
-    is_positive: Bool[np.ndarray, " rows"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +41,22 @@ class Fitting:
 
 
 @dataclass(frozen=True)
+class Series:
+    """A row of the grid: one target, told from one source at all offsets of an anchor.
+
+    Attributes:
+        role: whose activations or embeddings they are; '' where no model has a part in it.
+        anchor, target: their names.
+        source: a layer, or the name of a baseline.
+    """
+
+    role: str
+    anchor: str
+    target: str
+    source: int | str
+
+
+@dataclass(frozen=True)
 class Probes:
     """The chosen probe of each cell.
 
@@ -70,6 +70,16 @@ class Probes:
     intercept: Float[Tensor, " cells"]
     penalty: Float[np.ndarray, " cells"]
     dev_auroc: Float[np.ndarray, " cells"]
+
+    @classmethod
+    def join(cls, parts: Sequence["Probes"]) -> "Probes":
+        """The cells of several, one after the other."""
+        return cls(
+            torch.cat([part.weight for part in parts]),
+            torch.cat([part.intercept for part in parts]),
+            np.concatenate([part.penalty for part in parts]),
+            np.concatenate([part.dev_auroc for part in parts]),
+        )
 
     def __getitem__(self, cells: slice) -> "Probes":
         """The chosen cells."""
@@ -85,13 +95,26 @@ class Probes:
         return np.where(np.isfinite(self.penalty)[:, None], scores.numpy(), np.nan)
 
 
-def make_task(target: str, decisions: Moments) -> Task:
-    """The decisions that a target is asked of, and the answers."""
-    if target == "backtracks":
-        rows = np.flatnonzero((decisions.action != "") & (decisions.kind != "solved"))
-        return Task(target, rows, decisions.action[rows] == "backtracks")
-    rows = np.flatnonzero(np.isin(decisions.kind, (target, "alive")))
-    return Task(target, rows, decisions.kind[rows] == target)
+def known_rows(points: DecisionPoints) -> Int[np.ndarray, " rows"]:
+    """Decisions of train and dev problems, on which all is fitted and chosen."""
+    return np.flatnonzero(np.isin(points.decisions.split, ("train", "dev")))
+
+
+def fit_task(
+    points: DecisionPoints,
+    task: Task,
+    features: Float[Tensor, "cells rows features"],
+    present: Bool[np.ndarray, "cells rows"],
+    fitting: Fitting,
+) -> Probes:
+    """Probes of a target, from features of `known_rows`."""
+    rows = known_rows(points)
+    asked = np.isin(task.rows, rows)
+    place = np.searchsorted(rows, task.rows[asked])
+    is_train = points.is_train[task.rows[asked]]
+    return fit_probes(
+        features[:, place], present[:, place], task.is_positive[asked], is_train, fitting
+    )
 
 
 def fit_probes(

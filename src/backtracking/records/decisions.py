@@ -380,6 +380,10 @@ class Decisions(_Columns):
         """Which of the decisions are of the positive class."""
         return np.isin(getattr(self, classes.by), classes.positive)
 
+    def is_negative(self, classes: Classes) -> Bool[np.ndarray, " n"]:
+        """Which of the decisions are of the negative class."""
+        return np.isin(getattr(self, classes.by), classes.negative)
+
     def strata(
         self, names: Sequence[str], n: int, like: "Decisions | None" = None
     ) -> Int[np.ndarray, " n"]:

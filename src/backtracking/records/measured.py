@@ -32,6 +32,16 @@ Axis = Literal["arms", "decisions", "prefixes", "pairs"]
 BASELINE = "baseline"
 """Group, and name, of the arm that changes nothing."""
 
+MATCHED, ACTION, WITHOUT_MARKERS = "matched", "action", "without markers"
+"""Groups of directions: what is studied; what says the markers alone; the former without them."""
+
+RANDOM, NOISE, SHUFFLED = "random", "noise", "shuffled_labels"
+"""Groups that are nulls: random directions; fresh ones at every decision; those of shuffles."""
+
+P_OPENER, LOG_ODDS, COSINE = "p_opener", "log_odds", "cosine"
+"""Arrays: P(a word that opens backtracking) at decisions; log-odds of a report that is asked for
+there; cosine of an arm's direction with the one that it is held against."""
+
 _INDEX = "index"
 _CURE = "Measure it again: `dvc --wait-for-lock repro` the stage that wrote it."
 
@@ -137,7 +147,7 @@ class Measured:
     def values(self, name: str, arm: Arm | None = None) -> Float[np.ndarray, "..."]:
         """An array by name, or its row of one arm."""
         values = self.arrays[name].values
-        return values if arm is None else values[self.row(arm)]
+        return values if arm is None else np.asarray(values[self.row(arm)])
 
     def arms_of(
         self, *, group: str | None = None, dose: float | None = None, where: Where | None = None

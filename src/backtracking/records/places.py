@@ -13,7 +13,8 @@ class Place(NamedTuple):
         role: the model in whose activations.
         form: how: `matched`, `unmarked`, `keyword`, `stable`, `ward`, `venhoff`, `state`, `mean`,
             `null` (shuffled labels) or `action` (from the unembedding alone).
-        window: offsets that it was averaged over; None for what is read from weights.
+        window: offsets that it was averaged over, of `ward`, `venhoff`, `state` and `mean` from a
+            sentence's first token; None for what is read from weights.
         layer: of `resid_post`; None for what is read from weights.
         state: the sentence state of the form `state`.
         number: the number of a shuffle, of the form `null`.
@@ -25,3 +26,15 @@ class Place(NamedTuple):
     layer: int | None = None
     state: str | None = None
     number: int | None = None
+
+    def row(self) -> dict[str, str | int | None]:
+        """The place as columns of a table; `state` and `number` where it has them."""
+        window = None if self.window is None else window_text(self.window)
+        found = {"role": self.role, "form": self.form, "window": window, "layer": self.layer}
+        extra = {"state": self.state, "number": self.number}
+        return found | {name: value for name, value in extra.items() if value is not None}
+
+
+def window_text(window: Window) -> str:
+    """A window as it stands in tables, which nobody parses."""
+    return f"{window[0]}:{window[1]}"

@@ -13,7 +13,7 @@ from lifeboat.stage.errors import UserError
 
 Rows = Sequence[Mapping[str, str]]
 
-TABLES = ("organism", "cosines", "steer", "elsewhere", "reports", "free", "magnitudes")
+TABLES = ("grade", "cosines", "steer", "elsewhere", "reports", "free", "magnitudes")
 """Tables that prose quotes."""
 
 STAGED = ""

@@ -9,30 +9,26 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-LINES = {
-    "reasoning": ("own direction", "C0"),
-    "base": ("base's direction", "C1"),
-    "action": ("action (W_U)", "C2"),
-}
+from backtracking.claims.literature.study import Study
 
 
-def draw_dose(rows: Sequence[Mapping[str, Any]], target: str = "reasoning") -> bytes:
-    """An SVG whose bytes depend on the rows alone.
-
-    Args:
-        rows: as results/steer/forced.json: teacher-forced arms with intervals.
-        target: the model that is steered.
-    """
+def draw_dose(study: Study) -> bytes:
+    """An SVG whose bytes depend on the results alone: teacher-forced arms with intervals."""
+    lines = {
+        study.studied: ("own direction", "C0"),
+        study.base: ("base's direction", "C1"),
+        "action": ("action (W_U)", "C2"),
+    }
     with pyplot.rc_context({"svg.hashsalt": "mats-backtracking", "font.size": 9}):
         figure, axes = pyplot.subplots(1, 2, figsize=(8, 3), sharey=True)
-        for axis, kind in zip(axes, ("alive", "over"), strict=True):
+        for axis, kind in zip(axes, (study.live, study.dead), strict=True):
             chosen = [
                 row
-                for row in rows
-                if row["target"] == target and row["kind"] == kind and row["where"] == "decision"
+                for row in study.rows("effects/steer/forced")
+                if (row["target"], row["kind"], row["where"]) == (study.studied, kind, "decision")
             ]
-            _draw_lines(axis, chosen)
-            axis.set_title(f"decision points that are {kind}")
+            _draw_lines(axis, chosen, lines)
+            axis.set_title(f"decision points: {kind}")
             axis.set_xlabel("dose (norms of the model's own direction)")
         axes[0].set_ylabel("P(backtrack)")
         axes[0].set_ylim(0, 1)
@@ -44,9 +40,11 @@ def draw_dose(rows: Sequence[Mapping[str, Any]], target: str = "reasoning") -> b
     return file.getvalue()
 
 
-def _draw_lines(axis: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+def _draw_lines(
+    axis: Any, rows: Sequence[Mapping[str, Any]], lines: Mapping[str, tuple[str, str]]
+) -> None:
     baseline = [row for row in rows if row["direction"] == "baseline"]
-    for direction, (label, color) in LINES.items():
+    for direction, (label, color) in lines.items():
         line = [row for row in rows if row["direction"] == direction]
         line = sorted([*line, *baseline], key=lambda row: row["dose"])
         doses = [row["dose"] for row in line]

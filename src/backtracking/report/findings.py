@@ -28,27 +28,19 @@ class Line:
     measure: str = "value"
 
 
-_ARM = {"target": "reasoning", "where": "decision"}
-
-ELSEWHERE = Line(
-    "same token elsewhere, base, dose 1",
-    "elsewhere",
-    _ARM | {"direction": "base", "dose": "1"},
-    "agreement",
-)
-
-ORGANISM = (
+GRADES = (
     ("problems solved, greedy", "greedy_solve_rate"),
     ("the same at a size never trained on", "held_out_size_greedy_solve_rate"),
     ("sentences right given their context, sampled", "sampled_valid_sentence_rate"),
     ("finished traces that parse, sampled", "sampled_parsed_trace_rate"),
-    ("P(act) at over or exhausted, sampled", "sampled_act_rate_dead"),
-    ("the policy's", "policy_act_rate_dead"),
-    ("P(act) at doomed or alive, sampled", "sampled_act_rate_live"),
-    ("the policy's", "policy_act_rate_live"),
-    ("base: reports over or under right, held-out pairs", "base_report_accuracy"),
+    ("P(act) at dead ends that a reader sees, sampled", "sampled_act_rate_dead"),
+    ("the writer's", "policy_act_rate_dead"),
+    ("P(act) at all other points, sampled", "sampled_act_rate_live"),
+    ("the writer's", "policy_act_rate_live"),
+    ("base: reports right, held-out pairs", "base_report_accuracy"),
     ("base: sums right", "base_sum_accuracy"),
 )
+"""What the stage `grade` measured, as the README calls it."""
 
 
 def headline(results: Results) -> str:
@@ -56,12 +48,13 @@ def headline(results: Results) -> str:
     primary = next(claim for claim in results.claims if claim["claim"] == "primary")
     summary = results.summary
     before, after = (
-        number(summary[f"steer_p_backtrack_alive_{arm}"]) for arm in ("baseline", "base")
+        number(summary[f"steer_p_backtrack_{summary['study_live']}_{arm}"])
+        for arm in ("baseline", "base")
     )
-    agreement = _row(results, ELSEWHERE)[1]
+    agreement = _row(results, _elsewhere(results))[1]
     return (
         "**The base model's dead-end direction, added to the reasoning model at the full stop "
-        "where the next step is decided, takes P(backtrack | alive) from "
+        f"where the next step is decided, takes P(backtrack | {summary['study_live']}) from "
         f"{before} to {after}: {signed(primary['estimate'])} "
         f"({interval(primary)}, {primary['n']} problems).** "
         f"The same dose along random directions: 95 % of them stay below "
@@ -162,36 +155,50 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _lines(results: Results) -> list[Line]:
+    summary = results.summary
     place = {
         "form": "matched",
-        "window": str(results.summary["selection_window"]),
-        "layer": str(results.summary["selection_layer"]),
+        "window": str(summary["selection_window"]),
+        "layer": str(summary["selection_layer"]),
     }
-    lines = [Line(label, "organism", {"measure": name}) for label, name in ORGANISM]
+    lines = [Line(label, "grade", {"measure": name}) for label, name in GRADES]
     for row in results.table_by_name["cosines"]:
         if all(row[key] == value for key, value in place.items()):
             match = place | {"pair": row["pair"]}
             lines.append(Line(f"corrected cosine, {row['pair']}", "cosines", match, "cosine"))
-    arm = _ARM
-    for kind, dose in (("alive", "1"), ("over", "-1")):
-        for direction, size in (("baseline", "0"), ("base", dose), ("reasoning", dose)):
+    arm, base = _arm(results), summary["study_base"]
+    for kind, dose in ((summary["study_live"], "1"), (summary["study_dead"], "-1")):
+        for direction in ("baseline", base, summary["study_model"]):
+            size = "0" if direction == "baseline" else dose
             name = direction if direction == "baseline" else f"{direction}, dose {size}"
             match = arm | {"kind": kind, "direction": direction, "dose": size}
             lines.append(Line(f"P(backtrack | {kind}), {name}", "steer", match))
-    lines.append(ELSEWHERE)
-    match = {"target": "base", "direction": "base", "dose": "1"}
-    lines.append(Line("log-odds over : under, shift in the base, dose 1", "reports", match))
-    return lines + _free_lines(arm)
+    lines.append(_elsewhere(results))
+    match = {"target": base, "direction": base, "dose": "1"}
+    lines.append(Line("log-odds of its report, shift in the base, dose 1", "reports", match))
+    return lines + _free_lines(arm, base)
 
 
-def _free_lines(arm: dict[str, str]) -> list[Line]:
+def _arm(results: Results) -> dict[str, str]:
+    """The model that is steered, at decisions."""
+    return {"target": results.summary["study_model"], "where": "decision"}
+
+
+def _elsewhere(results: Results) -> Line:
+    """What the base's direction leaves as it is."""
+    base = results.summary["study_base"]
+    match = _arm(results) | {"direction": base, "dose": "1"}
+    return Line(f"same token elsewhere, {base}, dose 1", "elsewhere", match, "agreement")
+
+
+def _free_lines(arm: dict[str, str], base: str) -> list[Line]:
     names = {"solve_rate": "problems solved", "conditional_validity": "sentences right"}
     return [
         Line(f"free runs: {label}, {name}", "free", arm | match | {"measure": measure})
         for measure, label in names.items()
         for name, match in (
             ("baseline", {"direction": "baseline", "dose": "0"}),
-            ("base, dose 1", {"direction": "base", "dose": "1"}),
+            (f"{base}, dose 1", {"direction": base, "dose": "1"}),
         )
     ]
 

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 
+from backtracking.claims.literature.study import Study
+
 Rows = Sequence[Mapping[str, Any]]
 
 Table = tuple[list[dict[str, Any]], list[str]]
@@ -61,25 +63,26 @@ def loss_table(losses: Mapping[str, Sequence[float]], every: int) -> Table:
     return rows, ["step", *losses]
 
 
-def dose_table(forced: Rows) -> Table:
-    """P(backtrack) in `reasoning` at live decisions against the dose; one column a direction."""
+def dose_table(study: Study) -> Table:
+    """P(backtrack) of the studied model at live decisions by dose; one column a direction."""
+    place = (study.studied, study.live, "decision")
     rows = [
         row
-        for row in forced
-        if (row["target"], row["kind"], row["where"]) == ("reasoning", "alive", "decision")
+        for row in study.rows("effects/steer/forced")
+        if (row["target"], row["kind"], row["where"]) == place
     ]
+    names = {"own": study.studied, "base": study.base, "action": "action"}
     found = []
     for dose in sorted({row["dose"] for row in rows}):
         here = [row for row in rows if row["dose"] == dose]
         randoms = [row["value"] for row in here if row["direction"].startswith("random_")]
         if dose == 0:
-            columns = dict.fromkeys(("own", "base", "action", "random"), here[0]["value"])
+            columns = dict.fromkeys((*names, "random"), here[0]["value"])
         else:
-            names = {"own": "reasoning", "base": "base", "action": "action"}
             columns = {key: find(here, direction=name)["value"] for key, name in names.items()}
             columns["random"] = float(np.mean(randoms)) if randoms else None
         found.append({"dose": dose} | columns)
-    return found, ["dose", "own", "base", "action", "random"]
+    return found, ["dose", *names, "random"]
 
 
 def ladder_rows(ladder: Mapping[str, Any]) -> Rows:

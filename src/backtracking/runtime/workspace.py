@@ -88,6 +88,27 @@ class Roles:
         """Roles of the bases, the one under study first."""
         return tuple(dict.fromkeys(self.base_by_role.values()))
 
+    @property
+    def steered(self) -> tuple[str, ...]:
+        """Roles of the study's own models, without further pairs: bases that controls add last."""
+        own = {role: base for role, base in self.base_by_role.items() if role not in self.repeats}
+        return tuple(dict.fromkeys((self.base, *own, *sorted(own.values()))))
+
+    def sources(self, role: str) -> tuple[str, ...]:
+        """Roles whose directions a model is steered along.
+
+        The model under study along every other's and every base's, those of further pairs too. The
+        others along the pair's under study and their own; a base also along those of all models
+        that are paired with it.
+        """
+        if role == self.studied:
+            own = {*self.steered, *self.bases}
+            return tuple(one for one in self.all if one in own)
+        above = [one for one, base in self.base_by_role.items() if base == role]
+        above = [one for one in above if one not in self.repeats]
+        base = self.base_by_role.get(role, role)
+        return tuple(dict.fromkeys((self.base, self.studied, base, role, *above)))
+
     def recipe(self, role: str) -> str:
         """The recipe that a role follows: its own, or that of the role that it repeats."""
         return self.roles[role].repeats or role

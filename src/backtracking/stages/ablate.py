@@ -1,55 +1,49 @@
-"""Which components does backtracking depend on, and does anything else survive without them?
+"""Which components does backtracking depend on, and what is written without them?
 
 Components are ranked on dev problems, by what taking each one away at decisions does to
 P(backtrack | dead end). On test problems every component is taken away at decisions and at matched
 other sentence ends, and the first of the ranking are taken away for whole generations. The control
 pairs' models stand beside: with means alone, and whole generations without the first set only.
 
-Reads: models/{reasoning,<controls>}, data/{interim/traces,processed/sentences,raw/problems}
-Writes: results/ablate/{selection,forced,elsewhere,free,outcomes,evidence}.json
+Reads: models, data/{interim/traces,processed/labels}
+Writes: results/ablate/selection.json and {measured,rollouts}
 """
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import product
-from random import Random
 from typing import Any
 
-from backtracking.effects.components import Effects, rank, tabulate, tabulate_elsewhere
 from backtracking.interventions.components import (
     Ablator,
-    Arm,
-    Component,
-    Place,
+    Ranked,
     Value,
+    arms_of,
     force,
-    make_ablator,
+    is_dead_end,
     match_positions,
+    mean_outputs,
+    rank,
 )
-from backtracking.interventions.runs import Inputs, prefixes_of
-from backtracking.interventions.without_components import (
-    compare,
-    judge,
-    random_sets,
-    run_free,
-    tabulate_free,
-    to_claim,
-)
-from backtracking.models import loading
+from backtracking.interventions.prefixes import prefixes_of, prompts_of
+from backtracking.interventions.without_components import Removal, removals, write_without
+from backtracking.models.loading import LoadedModel
 from backtracking.models.sampling import Sampling
-from backtracking.records import traces
-from backtracking.records.moments import is_decision, read_moments
-from backtracking.records.traces import Problem, Trace
+from backtracking.records.decisions import Classes, Decisions, Sentences
+from backtracking.records.measured import Measured, baseline, write_measured
+from backtracking.records.rollouts import Rollouts, write_rollouts
+from backtracking.records.traces import Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.forks import Cores, run_side_by_side
-from backtracking.runtime.workspace import Roles, Workspace
-from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.runtime.workspace import Workspace
+from backtracking.stages.study import Study
 from lifeboat.stage import artifacts
+from lifeboat.stage.units import Units, kept
 
+OUT = "results/ablate"
 VALUES: tuple[Value, ...] = ("mean", "zero")
-PLACES: tuple[Place, ...] = ("decision", "other")
+CHOSEN_ON, MEASURED_ON = "dev", "test"
 
 
 @dataclass(frozen=True)
@@ -61,7 +55,6 @@ class Params:
         top: sizes of the sets that are taken away for whole generations, from the top of the
             ranking.
         n_random: other sets of each size, of the same kinds.
-        kept_share: of the whole model's solved problems and valid sentences, that has to be left.
         max_new_tokens: length at which generations are cut.
         rows_per_batch: prefixes in one call of the model.
         seed: of the random sets and of the generations.
@@ -71,7 +64,6 @@ class Params:
     n_samples: int
     top: tuple[int, ...]
     n_random: int
-    kept_share: float
     max_new_tokens: int
     rows_per_batch: int
     seed: int
@@ -81,115 +73,151 @@ class Params:
         sizes = (self.n_samples, self.n_random, self.max_new_tokens, self.rows_per_batch)
         if min(*sizes, *self.top) < 1:
             raise ValueError("all sizes, and those of `top`, must be 1 or more.")
-        if not 0 < self.kept_share < 1:
-            raise ValueError(f"`kept_share` must be between 0 and 1, found {self.kept_share}.")
 
 
-def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, n_at_once: int = 1) -> dict[str, Any]:
-    """All results of the stage by file name, `n_at_once` halves of a model's work side by side."""
-    targets = list(inputs.base_by_role)
+@dataclass(frozen=True)
+class Inputs:
+    """What is ablated and read.
+
+    Attributes:
+        model_by_role: the models whose components are taken away, the studied one first; the
+            others are control pairs'.
+        traces: of the studied model.
+        sentences, decisions: of these traces.
+        classes: the study's.
+        marked_ids: token ids that open backtracking; where there are none, nothing is measured.
+    """
+
+    model_by_role: Mapping[str, LoadedModel]
+    traces: Sequence[Trace]
+    sentences: Sentences
+    decisions: Decisions
+    classes: Classes
+    marked_ids: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was measured and written, and the ranking of each model."""
+
+    measured: list[Measured]
+    rollouts: list[Rollouts]
+    ranking_by_target: dict[str, list[Ranked]]
+
+
+def run(params: Params, inputs: Inputs, units: Units, n_at_once: int = 1) -> Result:
+    """Everything that is measured, each part kept; `n_at_once` parts side by side."""
+    if not inputs.marked_ids:
+        return Result([], [], {})
+    ablators = average(params, inputs, units, n_at_once)
+    test = force_all(params, inputs, units, ablators, MEASURED_ON, n_at_once)
+    dev = force_all(params, inputs, units, ablators, CHOSEN_ON, n_at_once)
+    rankings = {
+        one.target: rank(
+            one,
+            is_dead_end(inputs.decisions[inputs.decisions.rows_of(one.decisions)], inputs.classes),
+        )
+        for one in dev
+    }
+    rollouts = write_all(params, inputs, units, ablators, rankings, n_at_once)
+    return Result([*dev, *test], rollouts, rankings)
+
+
+def average(params: Params, inputs: Inputs, units: Units, n_at_once: int) -> dict[str, Ablator]:
+    """Every model with its components' mean outputs on train traces."""
+    chosen = [t for t in inputs.traces if t.split == "train" and t.sample < params.n_samples]
+    train = [trace.ids for trace in chosen]
     jobs = [
-        partial(half, params, bootstrap, inputs, target)
-        for half in (choose_and_run, run_forced)
-        for target in targets
+        kept(units, OUT, partial(mean_outputs, loaded, train, params.rows_per_batch))
+        for loaded in inputs.model_by_role.values()
     ]
-    found = run_side_by_side(jobs, n_at_once, "ablating")
-    by_target = [one | other for one, other in zip(found, found[len(targets) :], strict=False)]
-    rows = {
-        name: [row for one in by_target for row in one[name]]
-        for name in ("forced", "elsewhere", "free", "outcomes", "evidence")
-    }
-    chosen = {target: one["selection"] for target, one in zip(targets, by_target, strict=True)}
-    return {"selection": chosen} | rows
+    found = run_side_by_side(jobs, n_at_once, "averaging outputs")
+    by_role = zip(inputs.model_by_role.items(), found, strict=True)
+    return {role: Ablator(loaded, means) for (role, loaded), means in by_role}
 
 
-def choose_and_run(
-    params: Params, bootstrap: Bootstrap, inputs: Inputs, target: str
-) -> dict[str, Any]:
-    """What one model's ranking on dev is, and generations without its first components."""
-    ablator = _ablator(params, inputs, target)
-    ranking = rank(force_split(params, inputs, ablator, target, "dev", ("mean",)))
-    order = [row["component"] for row in ranking]
-    named = [row | {"component": row["component"].name} for row in ranking]
-    top = params.top[:1] if target in inputs.controls else params.top
-    return {"selection": {"chosen_on": "dev", "ranking": named}} | run_whole(
-        params, bootstrap, inputs, ablator, target, order, top
-    )
-
-
-def run_forced(params: Params, bootstrap: Bootstrap, inputs: Inputs, target: str) -> dict[str, Any]:
-    """Every component of one model taken away on test prefixes."""
-    values = VALUES[:1] if target in inputs.controls else VALUES
-    ablator = _ablator(params, inputs, target)
-    test = force_split(params, inputs, ablator, target, "test", values)
-    return {
-        "forced": tabulate(test, bootstrap),
-        "elsewhere": tabulate_elsewhere(test, bootstrap),
-    }
-
-
-def _ablator(params: Params, inputs: Inputs, target: str) -> Ablator:
-    train = [t.ids for t in inputs.traces if t.split == "train" and t.sample < params.n_samples]
-    return make_ablator(inputs.model_by_role[target], train, params.rows_per_batch)
-
-
-def force_split(
+def force_all(
     params: Params,
     inputs: Inputs,
-    ablator: Ablator,
-    target: str,
+    units: Units,
+    ablators: Mapping[str, Ablator],
     split: str,
-    values: Sequence[Value],
-) -> Effects:
-    """Every component taken away in both places, teacher-forced on the traces of a split."""
-    prefixes, problems, decisions = prefixes_of(inputs, split, params.n_samples)
-    ends = inputs.moments[~is_decision(inputs.moments)]
+    n_at_once: int,
+) -> list[Measured]:
+    """Every component taken away in both places, teacher-forced on a split, in every model."""
+    prefixes, decisions = prefixes_of(
+        inputs.traces, inputs.sentences, inputs.decisions, split, params.n_samples
+    )
+    ends = inputs.sentences[~inputs.sentences.decides]
     others = [
         match_positions(prefix.decisions, (ends.end[ends.trace == row] - 1).tolist())
         for prefix, row in zip(prefixes, dict.fromkeys(decisions.trace.tolist()), strict=True)
     ]
-    components = sorted(ablator.module_by_component)
-    arms = [Arm(*one) for one in product(components, values, PLACES)]
-    ablated = force(ablator, prefixes, others, arms, inputs.marked_ids(), params.rows_per_batch)
-    return Effects(target, arms, ablated, decisions.kind, decisions.problem, problems)
-
-
-def run_whole(
-    params: Params,
-    bootstrap: Bootstrap,
-    inputs: Inputs,
-    ablator: Ablator,
-    target: str,
-    ranking: Sequence[Component],
-    sizes: Sequence[int],
-) -> dict[str, list[dict[str, Any]]]:
-    """Generations without the top components and without random ones, with their verdicts."""
-    problems = [p for p in inputs.problems if p.split == "test" and p.pool == "study"]
-    sampling = Sampling(params.seed, 1.0, params.max_new_tokens)
-    (baseline,) = run_free(ablator, [()], "mean", problems, sampling)
-    free = [
-        {"target": target, "arm": "baseline", "components": []} | row
-        for row in tabulate_free(baseline, bootstrap)
+    arms_by_target = {
+        target: arms_of(list(ablator.mean_by_component), VALUES[: 2 if number == 0 else 1])
+        for number, (target, ablator) in enumerate(ablators.items())
+    }
+    jobs = [
+        kept(
+            units,
+            OUT,
+            partial(
+                force, ablators[target], prefixes, others, arms, inputs.marked_ids,
+                params.rows_per_batch,
+            ),
+        )
+        for target, arms in arms_by_target.items()
+    ]  # fmt: skip
+    found = run_side_by_side(jobs, n_at_once, f"ablating on {split}")
+    names = (tuple(decisions.ids), tuple(dict.fromkeys(decisions.trace_id.tolist())))
+    return [
+        Measured(target, split, (baseline(), *arms), arrays, *names)
+        for (target, arms), arrays in zip(arms_by_target.items(), found, strict=True)
     ]
-    outcomes, evidence = [], []
-    for k in sizes:
-        chosen = tuple(ranking[:k])
-        others = random_sets(chosen, ranking, params.n_random, Random(params.seed))
-        top, *randoms = run_free(ablator, [chosen, *others], "mean", problems, sampling)
-        arms = [f"top_{k}", *(f"random_{k}_{number}" for number in range(len(others)))]
-        for arm, components, observed in zip(arms, [chosen, *others], (top, *randoms), strict=True):
-            names = [one.name for one in components]
-            free += [
-                {"target": target, "arm": arm, "components": names} | row
-                for row in tabulate_free(observed, bootstrap)
-            ]
-        compared = compare(baseline, top, randoms, bootstrap)
-        outcomes += [
-            {"target": target, "k": k, "measure": name} | asdict(one)
-            for name, one in compared.items()
-        ]
-        evidence.append(to_claim(target, chosen, compared, judge(compared, params.kept_share)))
-    return {"free": free, "outcomes": outcomes, "evidence": evidence}
+
+
+def write_all(
+    params: Params,
+    inputs: Inputs,
+    units: Units,
+    ablators: Mapping[str, Ablator],
+    rankings: Mapping[str, Sequence[Ranked]],
+    n_at_once: int,
+) -> list[Rollouts]:
+    """Generations without the top components and without random ones, of the ranked models."""
+    prompts = prompts_of(inputs.traces, MEASURED_ON)
+    sampling = Sampling(params.seed, 1.0, params.max_new_tokens)
+    rows: list[tuple[str, Removal]] = []
+    for number, (target, ranking) in enumerate(rankings.items()):
+        sizes = params.top if number == 0 else params.top[:1]
+        order = [one.component for one in ranking]
+        found = removals(order, sizes, params.n_random, params.seed) if order else []
+        rows += [(target, one) for one in found]
+    jobs = [
+        kept(
+            units,
+            OUT,
+            partial(
+                write_without, ablators[target], one.components, VALUES[0], prompts, MEASURED_ON,
+                sampling,
+            ),
+        )
+        for target, one in rows
+    ]  # fmt: skip
+    written = run_side_by_side(jobs, n_at_once, "writing without components")
+    return [
+        Rollouts(target, one.name, one.group, one.arms(VALUES[0]), traces)
+        for (target, one), traces in zip(rows, written, strict=True)
+    ]
+
+
+def describe(ranking: Sequence[Ranked]) -> dict[str, Any]:
+    """A ranking as it is written."""
+    rows = [
+        {"component": one.component.name, "fall": one.fall, "fall_other": one.fall_other}
+        for one in ranking
+    ]
+    return {"chosen_on": CHOSEN_ON, "ranking": rows}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -199,29 +227,26 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "ablate", workspace.params)
-    bootstrap = params.load(Bootstrap, "statistics", workspace.params)
-    roles = params.load(Roles, "models", workspace.params)
+    study = Study(workspace, params_.cores.device)
+    units, roles = study.units, study.roles
     n_at_once = params_.cores.begin()
-    written = traces.read(Trace, workspace.traces / "traces.jsonl")
-    sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
     inputs = Inputs(
-        model_by_role={
-            role: loading.load(workspace.model(role), device=params_.cores.device)
-            for role in roles.base_by_role
-        },
-        traces=written,
-        moments=read_moments(written, sentences),
-        problems=traces.read(Problem, workspace.problems / "problems.jsonl"),
-        direction_by_name={},
-        residual_norm={},
-        base_by_role=roles.base_by_role,
+        model_by_role=study.models((roles.studied, *roles.controls)),
+        traces=study.traces,
+        sentences=study.sentences,
+        decisions=study.decisions,
+        classes=study.classes,
+        marked_ids=study.tokens.opener_ids,
     )
-    result = run(params_, bootstrap, inputs, n_at_once)
+    result = run(params_, inputs, units, n_at_once)
     with artifacts.new_folder(workspace.results("ablate")) as folder:
-        for name, value in result.items():
-            artifacts.write_json(folder / f"{name}.json", value)
-    for claim in result["evidence"]:
-        print(f"{claim['claim']}, {claim['pair']}: {claim['outcome']}")
+        for one in result.measured:
+            write_measured(folder / "measured" / f"{one.target}.{one.run}.safetensors", one)
+        write_rollouts(folder / "rollouts", result.rollouts)
+        rankings = {target: describe(one) for target, one in result.ranking_by_target.items()}
+        artifacts.write_json(folder / "selection.json", rankings)
+    for target, ranking in result.ranking_by_target.items():
+        print(f"{target}: {', '.join(one.component.name for one in ranking)}")
 
 
 if __name__ == "__main__":

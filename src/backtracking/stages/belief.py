@@ -1,16 +1,17 @@
-"""Belief or action: does the direction make the model hold "too big", or only write "Wait"?
+"""Belief or action: does the direction make the model hold a dead end, or only write its marker?
 
-At live points of test problems, against a patch from the same tokens under a lower target. Doses
-are matched on dev problems; the donors are exported as a benchmark for any other direction.
+At test points with a donor, against a patch from the same tokens but for a few, under which the
+search stands otherwise. Doses are matched on dev problems; the pairs are exported as a benchmark
+for any other direction. Where the domain makes no pairs, nothing is measured, and the files say so.
 
-Reads: models/*, data/{interim/traces,processed/sentences,interim/activations/reasoning},
+Reads: models/*, data/processed/labels, data/interim/{traces,activations/<the one under study>},
     results/{directions,steer}
 Writes: results/belief/{selection,ceilings,betas,levels,necessity,null,benchmark,evidence}.json,
-    results/belief/{donors.jsonl,baselines.safetensors}
+    results/belief/{pairs.jsonl,baselines.safetensors,measured/*.safetensors}
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -19,35 +20,38 @@ import torch
 from torch import Tensor
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.activations.windows import read_windows
-from backtracking.belief import files
-from backtracking.belief.benchmark import Benchmark, score, with_action
-from backtracking.belief.doses import Direction
-from backtracking.belief.measure import Measured, Plan, measure
-from backtracking.belief.readouts import questions
+from backtracking.belief.benchmark import measure_beside, score, with_action
+from backtracking.belief.doses import Candidate
+from backtracking.belief.measure import Plan, Points, Run, Subject, measure
 from backtracking.belief.tables import (
     judge_belief,
     tabulate_betas,
     tabulate_ceilings,
     tabulate_doses,
     tabulate_levels,
+    tabulate_null,
 )
 from backtracking.directions import others
-from backtracking.domains.organism.donors import LIVE, Item, collect, spread
-from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
-from backtracking.records import traces
-from backtracking.records.moments import Moments, is_decision, read_moments
-from backtracking.records.traces import Sentence, Trace
+from backtracking.records.choices import Choice, read_choice
+from backtracking.records.decisions import Classes, Decisions, Kind
+from backtracking.records.directions import Direction, Directions
+from backtracking.records.measured import Measured, write_measured
+from backtracking.records.pairs import MinimalPair, distinct, spread, write_pairs
+from backtracking.records.places import Place
+from backtracking.records.tokens import Tokens
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.forks import Cores, run_side_by_side
 from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.stages.study import Study
 from backtracking.statistics.bootstrap import Bootstrap
 from lifeboat.stage import artifacts
+from lifeboat.stage.units import Units, kept
 
-DECIDING = (4, 4)
-"""Offset of a comparison's full stop from its first token."""
+OUT = "results/belief"
+DECIDING = (0, 0)
+"""The window of the shipped baselines: the deciding token."""
 
 
 @dataclass(frozen=True)
@@ -62,132 +66,159 @@ class Inputs:
     """What the stage reads.
 
     Attributes:
-        model_by_role: the models under study; bases are not run.
-        items: decision points of all splits.
-        moments: all sentences, for the baselines.
-        store: activations of `reasoning` at them.
-        direction_by_name: as in results/directions.
-        layer, window: chosen by `steer` on dev.
-        base_by_role: as in `workspace.Roles`.
+        roles: the models of the study.
+        model_by_role: the models under study and of control pairs; bases are not run.
+        points: where models are asked.
+        train: train points with donors, for gradients.
+        decisions: all decisions, for the baselines.
+        classes: the two classes of them.
+        store: activations of the model under study at them.
+        directions: of the stage `directions`.
+        choice: made by `steer` on dev.
     """
 
+    roles: Roles
     model_by_role: Mapping[str, LoadedModel]
-    items: Sequence[Item]
-    moments: Moments
+    points: Points
+    train: Sequence[MinimalPair]
+    decisions: Decisions
+    classes: Classes
     store: ActivationStore
-    direction_by_name: Mapping[str, Tensor]
-    layer: int
-    window: str
-    base_by_role: Mapping[str, str]
+    directions: Directions
+    choice: Choice
 
 
 @dataclass(frozen=True)
 class Result:
-    """JSON by file name, the donors, and the shipped baselines by `name.layer`."""
+    """JSON by file name, the pairs, what was measured, and the shipped baselines."""
 
     tables: dict[str, Any]
-    donors: list[Item]
-    baselines: dict[str, Tensor]
+    pairs: list[MinimalPair] = field(default_factory=list)
+    measured: list[Measured] = field(default_factory=list)
+    baselines: list[Candidate] = field(default_factory=list)
 
 
-def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, n_at_once: int = 1) -> Result:
-    """All results of the stage, `n_at_once` models side by side."""
-    donors = choose(params, inputs.items)
-    loaded = inputs.model_by_role["reasoning"]
-    shipped, chosen = estimate_baselines(params, inputs, loaded)
-    benchmark = Benchmark(loaded, "reasoning", donors)
-    own = with_action(
-        [*pair(inputs, "reasoning", loaded.n_layers), *shipped],
-        Direction("action", 0, inputs.direction_by_name["reasoning.action"]),
-    )
-    controls = [role for role in inputs.base_by_role if role != "reasoning"]
-    jobs: list[Callable[[], Any]] = [
-        partial(score, params, bootstrap, benchmark, own, reference="reasoning"),
-        *(partial(measure_control, params, inputs, benchmark, role) for role in controls),
+def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, do: Run) -> Result:
+    """All results of the stage; `do` runs what needs a model."""
+    roles, points = inputs.roles, inputs.points
+    studied = inputs.model_by_role[roles.studied]
+    shipped, chosen = estimate_baselines(params, inputs, studied, do)
+    subjects = [
+        Subject(role, loaded, directions_of(inputs, role, loaded.n_layers, extra), reference)
+        for role, loaded in inputs.model_by_role.items()
+        for extra, reference in [(shipped, role) if role == roles.studied else ((), None)]
     ]
-    scored, *of_controls = run_side_by_side(jobs, n_at_once, "asking models")
-    measured = [scored.measured, *of_controls]
-    betas = [scored.betas, *(tabulate_betas(one, bootstrap) for one in measured[1:])]
-    place = {"layer": inputs.layer, "window": inputs.window, "chosen_on": "dev"}
-    doses = [row for one in measured for row in tabulate_doses(one)]
-    null = [{"layer": k[0], "span": k[1], "effects": list(v)} for k, v in scored.null.items()]
+    trials = measure(params, subjects, points, do)
+    sides = measure_beside(params, subjects[0], points, trials[0], do, with_random=True)
+    scored = score(trials[0], sides, bootstrap)
+    betas = [scored.betas, *(tabulate_betas(one, bootstrap) for one in trials[1:])]
+    place = select(inputs.choice)
     tables = {
-        "selection": place | {"regularisation_by_layer": chosen, "doses": doses},
-        "ceilings": [row for one in measured for row in tabulate_ceilings(one, bootstrap)],
+        "selection": place
+        | {"regularisation_by_layer": chosen}
+        | {"doses": [row for one in trials for row in tabulate_doses(one)]},
+        "ceilings": [row for one in trials for row in tabulate_ceilings(one, bootstrap)],
         "betas": [row for rows in betas for row in rows],
-        "levels": [row for one in measured for row in tabulate_levels(one, bootstrap)],
+        "levels": [row for one in trials for row in tabulate_levels(one, bootstrap)],
         "necessity": scored.necessity,
-        "null": null,
+        "null": tabulate_null(scored.null),
         "benchmark": scored.rows,
         "evidence": [
-            judge_belief(rows, direction, one.role, inputs.layer)
-            for one, rows in zip(measured, betas, strict=True)
-            for direction in (one.role, inputs.base_by_role[one.role])
+            judge_belief(rows, direction, one.role, inputs.choice.layer)
+            for one, rows in zip(trials, betas, strict=True)
+            for direction in (one.role, roles.base_by_role[one.role])
         ],
     }
-    return Result(tables, donors, {f"{one.name}.{one.layer}": one.vector for one in shipped})
+    measured = [*(one.measured for one in trials), sides.dead_ends, sides.collateral]
+    return Result(tables, list(points.pairs), measured, shipped)
 
 
-def choose(params: Params, items: Sequence[Item]) -> list[Item]:
-    """The points of the benchmark: live ones of dev and test, and test points that are over."""
-    found = []
-    for split, kinds, n in (
-        ("dev", LIVE, params.n_dev_items),
-        ("test", LIVE, params.n_items),
-        ("test", ("over",), params.n_over),
-    ):
-        here = [item for item in items if item.split == split and item.kind in kinds]
-        found += spread(here, n)
-    return found
-
-
-def pair(inputs: Inputs, role: str, n_layers: int) -> list[Direction]:
-    """The matched directions of a model and of its base, at every layer."""
-    return [
-        Direction(name, layer, inputs.direction_by_name[f"{name}.matched.{inputs.window}.{layer}"])
-        for name in (role, inputs.base_by_role[role])
-        for layer in range(n_layers)
+def without_points(roles: Roles, choice: Choice, reason: str) -> Result:
+    """The results where nothing can be asked: empty tables, and claims that are untestable."""
+    empty = ("ceilings", "betas", "levels", "necessity", "null", "benchmark")
+    tables: dict[str, Any] = {name: [] for name in empty}
+    tables["selection"] = select(choice) | {"regularisation_by_layer": {}, "doses": []}
+    tables["evidence"] = [
+        judge_belief([], direction, role, choice.layer, reason=reason)
+        for role in asked_roles(roles)
+        for direction in (role, roles.base_by_role[role])
     ]
+    return Result(tables)
 
 
-def measure_control(params: Params, inputs: Inputs, benchmark: Benchmark, role: str) -> Measured:
-    """A control pair's model along its own directions, its base's and its `action`."""
-    loaded = inputs.model_by_role[role]
-    action = Direction("action", 0, inputs.direction_by_name[f"{role}.action"])
-    directions = with_action(pair(inputs, role, loaded.n_layers), action)
-    dev, test = benchmark.live("dev"), benchmark.live("test")
-    words = questions(loaded.tokenizer.get_vocab())
-    return measure(params, loaded, role, dev, test, directions, words)
+def select(choice: Choice) -> dict[str, Any]:
+    """Layer and window that the claims stand on."""
+    first, last = choice.window
+    return {"layer": choice.layer, "window": f"{first}:{last}", "chosen_on": "dev"}
+
+
+def asked_roles(roles: Roles) -> list[str]:
+    """The models that are asked, the one under study first; further pairs are not."""
+    return [roles.studied, *roles.controls]
+
+
+def choose(
+    params: Params, pairs: Sequence[MinimalPair], kinds: tuple[Kind, ...], tokens: Tokens
+) -> Points:
+    """The points of the benchmark: dev and test ones with donors, and test ones at dead ends."""
+    every = Points(pairs, kinds, tokens)
+    chosen = [
+        *spread(every.with_donor("dev"), params.n_dev_items),
+        *spread(every.with_donor("test"), params.n_items),
+        *spread(every.dead_ends, params.n_dead_ends),
+    ]
+    return Points(distinct(chosen), kinds, tokens)
+
+
+def directions_of(
+    inputs: Inputs, role: str, n_layers: int, extra: Sequence[Candidate]
+) -> list[Candidate]:
+    """The matched directions of a model and of its base at every layer, further ones, `action`."""
+    matched = []
+    for name in (role, inputs.roles.base_by_role[role]):
+        for layer in range(n_layers):
+            place = Place(name, "matched", inputs.choice.window, layer)
+            matched.append(Candidate(name, layer, inputs.directions.get(place), place))
+    action = Place(role, "action")
+    return with_action([*matched, *extra], Direction(action, inputs.directions.get(action)))
 
 
 def estimate_baselines(
-    params: Params, inputs: Inputs, loaded: LoadedModel
-) -> tuple[list[Direction], dict[str, float]]:
+    params: Params, inputs: Inputs, loaded: LoadedModel, do: Run
+) -> tuple[list[Candidate], dict[str, float]]:
     """The shipped directions at every layer, and the C that dev chose for the logistic one."""
-    kept = inputs.moments[is_decision(inputs.moments)]
-    rows = {
-        split: kept[(kept.split == split) & ((kept.kind == "over") | (kept.kind == "alive"))]
-        for split in ("train", "dev")
-    }
-    train = [item for item in inputs.items if item.split == "train" and item.kind in LIVE]
-    by_layer = others.gradients(
-        loaded, spread(train, params.n_dev_items), questions(loaded.tokenizer.get_vocab())
-    )
+    role, words = inputs.roles.studied, inputs.points.words
+    prefixes = [one.clean_ids for one in spread(inputs.train, params.n_dev_items)]
+    (by_layer,) = do([partial(others.gradients, loaded, prefixes, words.marker, words.report)])
     found, chosen = [], {}
     for layer in range(loaded.n_layers):
-        here = {}
-        for split, moments in rows.items():
-            values, present, _ = read_windows(inputs.store, layer, moments, DECIDING)
-            whole = present[:, 0]
-            here[split] = (values[whole, 0], torch.from_numpy(moments.kind == "over")[whole])
+        (train, is_positive), (dev, dev_is_positive) = (
+            rows_at(inputs, layer, split) for split in ("train", "dev")
+        )
         generator = torch.Generator().manual_seed(params.seed)
-        (train_rows, is_over), (dev_rows, dev_is_over) = here["train"], here["dev"]
         vectors, chosen[str(layer)] = others.estimate(
-            train_rows, is_over, dev_rows, dev_is_over, params.regularisations, generator
+            train, is_positive, dev, dev_is_positive, params.regularisations, generator
         )
         vectors |= {name: by_one[layer] for name, by_one in by_layer.items()}
-        found += [Direction(name, layer, v.float()) for name, v in vectors.items() if v.any()]
+        found += [
+            Candidate(name, layer, vector.float(), Place(role, name, DECIDING, layer))
+            for name, vector in vectors.items()
+            if vector.any()
+        ]
     return found, chosen
+
+
+def rows_at(inputs: Inputs, layer: int, split: str) -> tuple[Tensor, Tensor]:
+    """Activations at the deciding tokens of both classes, and which are of the positive one."""
+    decisions = inputs.decisions.of(split=split, classes=inputs.classes)
+    decisions = decisions[inputs.store.has(decisions.trace, decisions.position)]
+    values = inputs.store.gather(layer, decisions.trace, decisions.position).float()
+    return values, torch.from_numpy(decisions.is_positive(inputs.classes))
+
+
+def do_kept(units: Units, n_at_once: int, jobs: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Runs jobs side by side, each kept as a unit of the stage."""
+    return run_side_by_side([kept(units, OUT, job) for job in jobs], n_at_once, "asking models")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -197,39 +228,44 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "belief", workspace.params)
-    bootstrap = params.load(Bootstrap, "statistics", workspace.params)
-    roles = params.load(Roles, "models", workspace.params)
     n_at_once = params_.cores.begin()
-    sampled, greedy = (
-        traces.read(Trace, workspace.traces / f"{name}.jsonl") for name in ("traces", "greedy")
-    )
-    sentences = traces.read(Sentence, workspace.sentences / "sentences.jsonl")
-    selection = artifacts.read_json(workspace.results("steer") / "selection.json")
-    model_by_role = {
-        role: loading.load(workspace.model(role), device=params_.cores.device)
-        for role in roles.base_by_role
-    }
-    vocabulary = model_by_role["reasoning"].tokenizer.get_vocab()
-    source = workspace.results("directions") / "directions.safetensors"
-    inputs = Inputs(
-        model_by_role=model_by_role,
-        items=collect([*sampled, *greedy], vocabulary, params_.seed),
-        moments=read_moments(sampled, sentences),
-        store=ActivationStore(workspace.activations("reasoning")),
-        direction_by_name=safetensors.torch.load_file(source),
-        layer=selection["layer"],
-        window=selection["window"],
-        base_by_role=roles.base_by_role,
-    )
-    result = run(params_, bootstrap, inputs, n_at_once)
+    study = Study(workspace, params_.cores.device)
+    units = study.units
+    choice = read_choice(workspace.results("steer"))
+    points = choose(params_, study.pairs or [], study.kinds, study.tokens)
+    if points.reason:
+        result = without_points(study.roles, choice, points.reason)
+    else:
+        bootstrap = params.load(Bootstrap, "statistics", workspace.params)
+        inputs = read_inputs(study, points, choice)
+        result = run(params_, bootstrap, inputs, partial(do_kept, units, n_at_once))
     with artifacts.new_folder(workspace.results("belief")) as folder:
         for name, value in result.tables.items():
             artifacts.write_json(folder / f"{name}.json", value)
-        files.write_items(folder / "donors.jsonl", result.donors)
-        tensors = {name: v.contiguous() for name, v in sorted(result.baselines.items())}
+        write_pairs(folder / "pairs.jsonl", result.pairs)
+        tensors = {f"{one.name}.{one.layer}": one.vector.contiguous() for one in result.baselines}
+        tensors = dict(sorted(tensors.items()))
         artifacts.write_bytes(folder / "baselines.safetensors", safetensors.torch.save(tensors))
+        for one in result.measured:
+            write_measured(folder / "measured" / f"{one.target}.{one.run}.safetensors", one)
     for row in result.tables["evidence"]:
         print(f"belief, {row['pair']}: {row['verdict']}")
+
+
+def read_inputs(study: Study, points: Points, choice: Choice) -> Inputs:
+    """All that the experiment reads, of a study that has points."""
+    pairs = study.pairs or []
+    return Inputs(
+        roles=study.roles,
+        model_by_role=study.models(asked_roles(study.roles)),
+        points=points,
+        train=[one for one in pairs if one.split == "train" and one.donor_kind is not None],
+        decisions=study.decisions,
+        classes=study.classes,
+        store=study.store(study.roles.studied),
+        directions=study.directions,
+        choice=choice,
+    )
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 Directions are estimated on train problems; layer and window are scored on dev problems.
 
-Reads: data/interim/traces, data/processed/sentences, data/interim/activations/*, models/*,
+Reads: data/interim/traces, data/processed/labels, data/interim/activations, models,
     results/stability
-Writes: results/directions/{directions.safetensors,selection.json,cosines.json,layers.json,
-    forms.json,directions.json,directions.csv}
+Writes: results/directions/{places.json,directions.safetensors,selection.json,cosines.json,
+    layers.json,forms.json,directions.json,directions.csv}
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,43 +13,42 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.directions import estimator
+from backtracking.directions import estimator, lens
 from backtracking.directions.contrasts import (
-    Named,
+    Placed,
     Sources,
     event_contrasts,
-    event_decisions,
     matched_contrasts,
     mean_of,
-    name_of,
     other_states,
     sentence_contrasts,
 )
-from backtracking.directions.cosines import Key, compare_all_forms, compare_layers, compare_pairs
+from backtracking.directions.cosines import compare_all_forms, compare_layers, compare_pairs
 from backtracking.directions.estimates import Estimated, Resamples, estimate, select
-from backtracking.directions.events import Event, Weighted, read_events, weigh
-from backtracking.domains.organism.grammar import ALTERNATIVE, BACKTRACKING_OPENERS, MARKER
-from backtracking.models import loading
+from backtracking.directions.events import Weighted, event_decisions, weigh
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
-from backtracking.records import traces
-from backtracking.records.moments import Moments, read_moments
+from backtracking.records.decisions import Classes, Decisions, Sentences
+from backtracking.records.directions import Direction, write_directions
+from backtracking.records.events import Event, read_events
+from backtracking.records.places import Place, Window
+from backtracking.records.tokens import Tokens
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.stages.study import Study
 from backtracking.statistics import corrected
 from lifeboat.stage import artifacts
 
 COLUMNS = [
-    "role", "form", "window", "layer", "norm", "norm_corrected", "norm_low", "norm_high",
+    "role", "form", "state", "window", "layer", "norm", "norm_corrected", "norm_low", "norm_high",
     "norm_null", "norm_p", "split_half_cosine", "dev_auroc",
     "n_positive", "n_negative", "n_strata", "dropped_rate", "mean_residual_norm",
 ]  # fmt: skip
-PAIR = ("base", "reasoning")
 WITH_INTERVAL = ("matched", "ward", "keyword", "stable")
 
 
@@ -58,17 +57,17 @@ class Params:
     """How directions are estimated.
 
     Attributes:
-        windows: windows of the matched form, first and last offset from the first token of a
-            comparison, both included.
+        windows: windows of the forms at decisions, first and last offset from the deciding token,
+            both included.
         ward_window: the same for Ward's form, from the first token of any sentence.
-        n_strata: strata of the running total, by quantile.
+        n_strata: strata of each number of `contrast.strata`, by quantile.
         n_splits: random halves of the train problems, for reliability.
         n_null: shuffles of the labels within strata.
         seed: of splits, resamples and shuffles.
     """
 
-    windows: tuple[tuple[int, int], ...]
-    ward_window: tuple[int, int]
+    windows: tuple[Window, ...]
+    ward_window: Window
     n_strata: int
     n_splits: int
     n_null: int
@@ -87,12 +86,13 @@ class Readout:
     """What of a model's unembedding the directions are held against.
 
     Attributes:
-        action: the pure "write Wait" direction.
-        markers: unembedding rows of the marker words, times the final norm's gain.
+        action: the pure "write the marker" direction; None where the study has no marker, or no
+            word in its place.
+        markers: unembedding rows of the words that open backtracking, times the final norm's gain.
     """
 
-    action: Tensor
-    markers: Tensor
+    action: Float[Tensor, " d_model"] | None
+    markers: Float[Tensor, "markers d_model"]
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class Result:
     """What the stage finds.
 
     Attributes:
-        direction_by_name: `role.form.window.layer`, and `role.action`.
+        directions: all that were estimated.
         rows: one for each estimated direction.
         selection: layer and window by role.
         cosines: of each pair's two directions.
@@ -108,7 +108,7 @@ class Result:
         forms: of two forms in one model.
     """
 
-    direction_by_name: dict[str, Tensor]
+    directions: list[Direction]
     rows: list[dict[str, Any]]
     selection: dict[str, Any]
     cosines: list[dict[str, Any]]
@@ -118,55 +118,60 @@ class Result:
 
 def run(
     params: Params,
-    moments: Moments,
+    roles: Roles,
+    classes: Classes,
+    sentences: Sentences,
+    decisions: Decisions,
     store_by_role: Mapping[str, ActivationStore],
     readout_by_role: Mapping[str, Readout],
-    base_by_role: Mapping[str, str],
-    trace_ids: Sequence[str] = (),
     events: Sequence[Event] = (),
 ) -> Result:
     """All forms for every role, layer and window.
 
     Args:
         params: see `Params`.
-        moments: every sentence with its exact labels.
-        store_by_role: activations of each model, `base` and `reasoning` among them.
+        roles: the models of the study.
+        classes: the two classes of decisions that are contrasted.
+        sentences: every sentence.
+        decisions: every decision.
+        store_by_role: activations of each model.
         readout_by_role: of each model.
-        base_by_role: the base of each model that is paired with one.
-        trace_ids: name of each trace by its row, where there are events.
         events: regenerated events of the train problems, by each model that went on from them;
             without them, `keyword` and `stable` are left out.
     """
     rng = np.random.default_rng(params.seed)
-    n_problems = int(moments.problem_number[moments.split == "train"].max()) + 1
+    n_problems = int(sentences.problem_number[sentences.split == "train"].max()) + 1
     splits = corrected.split_halves(n_problems, params.n_splits, rng)
     resamples = Resamples(splits, params.n_null, params.seed)
-    sources = Sources(moments, params.windows, params.ward_window, params.n_strata)
-    weighted = {
-        role: weigh(event_decisions(moments), trace_ids, [e for e in events if e.role == role])
-        for role in dict.fromkeys(event.role for event in events)
-    }
-    estimated: dict[Key, Estimated] = {}
+    sources = Sources(
+        sentences, decisions, classes, params.windows, params.ward_window, params.n_strata
+    )
+    weighted = _weigh(roles, decisions, events)
+    estimated: dict[Place, Estimated] = {}
     rows: list[dict[str, Any]] = []
-    vectors = {f"{role}.action": readout.action for role, readout in readout_by_role.items()}
+    vectors = {
+        Place(role, "action"): one.action
+        for role, one in readout_by_role.items()
+        if one.action is not None
+    }
     for role, store in store_by_role.items():
+        is_studied = role == roles.studied
+        states = other_states(sentences) if is_studied else ()
         for layer in store.layers:
-            found = contrasts_of(sources, store, layer, role, weighted)
-            if role == "reasoning":
-                for window, mean in mean_of(found).items():
-                    vectors[name_of(role, "mean", window, layer)] = mean
-            for key, one, size in estimate_all(found, resamples, role, layer, readout_by_role):
-                estimated[key] = one
-                vectors[name_of(*key)] = one.direction
-                names = dict(zip(("role", "form", "window", "layer"), key, strict=True))
-                rows.append(names | one.measure() | {"mean_residual_norm": size})
-                if role == "reasoning" and key[1] == "matched":
-                    vectors |= _null_vectors(key, one)
+            found = contrasts_of(sources, store, role, layer, weighted.get(role), states)
+            for place, one, size in estimate_all(found, resamples, readout_by_role[role].markers):
+                estimated[place] = one
+                rows.append(place.row() | one.measure() | {"mean_residual_norm": size})
+                if is_studied:
+                    vectors |= _null_vectors(place, one)
+            if is_studied:
+                vectors |= mean_of(found)
+    vectors |= {place: one.direction for place, one in estimated.items()}
     return Result(
-        direction_by_name={name: vector.float() for name, vector in vectors.items()},
+        directions=[Direction(place, vector.float()) for place, vector in vectors.items()],
         rows=rows,
         selection=select(rows),
-        cosines=compare_pairs(estimated, base_by_role),
+        cosines=compare_pairs(estimated, roles.base_by_role),
         layers=compare_layers(estimated),
         forms=compare_all_forms(estimated),
     )
@@ -175,63 +180,68 @@ def run(
 def contrasts_of(
     sources: Sources,
     store: ActivationStore,
-    layer: int,
     role: str,
-    weighted: Mapping[str, Weighted],
-) -> list[Named]:
-    """All contrasts of a model at a layer.
-
-    Those of other states are estimated in the pair only; those by event with the weights that the
-    model itself has given them, and a base without any with the reasoning model's.
-    """
-    states = other_states(sources.moments) if role == "reasoning" else ()
-    own = weighted.get("reasoning" if role in PAIR else role)
+    layer: int,
+    weighted: Weighted | None,
+    states: Sequence[str],
+) -> list[Placed]:
+    """All contrasts of a model at a layer: those by event where they are weighted."""
     return [
-        *matched_contrasts(sources, store, layer),
-        *sentence_contrasts(sources, store, layer, states),
-        *(event_contrasts(sources, store, layer, own) if own else ()),
+        *matched_contrasts(sources, store, role, layer),
+        *sentence_contrasts(sources, store, role, layer, states),
+        *(event_contrasts(sources, store, role, layer, weighted) if weighted else ()),
     ]
 
 
 def estimate_all(
-    found: Sequence[Named],
-    resamples: Resamples,
-    role: str,
-    layer: int,
-    readout_by_role: Mapping[str, Readout],
-) -> list[tuple[Key, Estimated, float]]:
+    found: Sequence[Placed], resamples: Resamples, markers: Float[Tensor, "markers d_model"]
+) -> list[tuple[Place, Estimated, float]]:
     """Every contrast's direction with the mean norm of its rows; `unmarked` beside `matched`."""
     estimated = []
-    for named in found:
+    for placed in found:
+        is_matched = placed.place.form == "matched"
         one = estimate(
-            named,
+            placed,
             resamples,
-            with_interval=named.form in WITH_INTERVAL,
-            with_null=named.form == "matched",
+            with_interval=placed.place.form in WITH_INTERVAL,
+            with_null=is_matched,
         )
-        norm = float(named.train.activations.norm(dim=1).mean())
-        estimated.append(((role, named.form, named.window, layer), one, norm))
-        if named.form == "matched":
-            unmarked = one.without(readout_by_role[role].markers)
-            estimated.append(((role, "unmarked", named.window, layer), unmarked, norm))
+        norm = float(placed.train.activations.norm(dim=1).mean())
+        estimated.append((placed.place, one, norm))
+        if is_matched and len(markers):
+            unmarked = placed.place._replace(form="unmarked")
+            estimated.append((unmarked, one.without(markers), norm))
     return estimated
 
 
-def _null_vectors(key: Key, one: Estimated) -> dict[str, Tensor]:
-    role, _, window, layer = key
-    assert one.null is not None
+def _weigh(roles: Roles, decisions: Decisions, events: Sequence[Event]) -> dict[str, Weighted]:
+    """What decisions weigh by model: as it went on itself, and in the studied base as its pair."""
+    chosen = event_decisions(decisions)
+    found = {
+        role: weigh(chosen, [event for event in events if event.role == role])
+        for role in dict.fromkeys(event.role for event in events)
+    }
+    studied = found.get(roles.studied)
+    return found | ({roles.base: studied} if studied is not None else {})
+
+
+def _null_vectors(place: Place, one: Estimated) -> dict[Place, Tensor]:
+    """Directions of shuffled labels, of a matched direction."""
+    if place.form != "matched" or one.null is None:
+        return {}
     return {
-        name_of(role, f"null_{number}", window, layer): torch.from_numpy(vector)
+        place._replace(form="null", number=number): torch.from_numpy(vector)
         for number, vector in enumerate(one.null[0])
     }
 
 
-def readout_of(loaded: LoadedModel) -> Readout:
+def readout_of(loaded: LoadedModel, tokens: Tokens) -> Readout:
     """The `action` direction of a model, and its markers' rows."""
-    ids = loaded.tokenizer.get_vocab()
-    w_u, gain = unembedding(loaded), final_norm_gain(loaded)
-    markers = w_u[[ids[word] for word in BACKTRACKING_OPENERS]].double() * gain.double()
-    return Readout(estimator.action(w_u, gain, [ids[MARKER]], [ids[ALTERNATIVE]]), markers)
+    action = None
+    if tokens.marker is not None and tokens.alternative is not None:
+        w_u, gain = unembedding(loaded), final_norm_gain(loaded)
+        action = estimator.action(w_u, gain, tokens.marker.ids, tokens.alternative.ids)
+    return Readout(action, lens.marker_rows(loaded, tokens.opener_ids))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -241,21 +251,19 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "directions", workspace.params)
-    roles = params.load(Roles, "models", workspace.params)
-    written = traces.read(traces.Trace, workspace.traces / "traces.jsonl")
-    sentences = traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
+    study = Study(workspace)
     result = run(
         params_,
-        read_moments(written, sentences),
-        {role: ActivationStore(workspace.activations(role)) for role in roles.all},
-        {role: readout_of(loading.load(workspace.model(role))) for role in roles.all},
-        roles.base_by_role,
-        [trace.trace_id for trace in written],
+        study.roles,
+        study.classes,
+        study.sentences,
+        study.decisions,
+        {role: study.store(role) for role in study.roles.all},
+        {role: readout_of(loaded, study.tokens) for role, loaded in study.models().items()},
         read_events(workspace.results("stability") / "events.jsonl"),
     )
     with artifacts.new_folder(workspace.results("directions")) as folder:
-        tensors = {name: v.contiguous() for name, v in sorted(result.direction_by_name.items())}
-        artifacts.write_bytes(folder / "directions.safetensors", safetensors.torch.save(tensors))
+        write_directions(folder, result.directions)
         for name in ("selection", "cosines", "layers", "forms"):
             artifacts.write_json(folder / f"{name}.json", getattr(result, name))
         artifacts.write_csv(folder / "directions.csv", result.rows, COLUMNS)

@@ -1,6 +1,6 @@
 """How large must a study be? The smallest effect that each size would find.
 
-Reads: results/steer/spread.json
+Reads: results/effects/steer/spread.json
 Writes: results/power/power.csv
 """
 
@@ -43,7 +43,7 @@ class Params:
 
 
 def run(params: Params, spread: Spread) -> list[dict[str, Any]]:
-    """One row per size: the smallest effect on P(backtrack | alive) found with that power."""
+    """One row per size: the smallest primary effect that is found with that power."""
     sizes = product(params.n_problems, params.n_samples, params.n_random)
     return [
         asdict(size) | {"minimal_effect": minimal_effect(spread, size, params.seed, params.power)}
@@ -58,9 +58,10 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "power", workspace.params)
-    spread = Spread(**artifacts.read_json(workspace.results("steer") / "spread.json"))
+    found = artifacts.read_json(workspace.results("effects") / "steer" / "spread.json")
+    rows = run(params_, Spread(**found)) if found else []
     with artifacts.new_folder(workspace.results("power")) as folder:
-        artifacts.write_csv(folder / "power.csv", run(params_, spread), COLUMNS)
+        artifacts.write_csv(folder / "power.csv", rows, COLUMNS)
 
 
 if __name__ == "__main__":

@@ -3,53 +3,48 @@
 Penalties, baselines, layers and offsets are chosen on dev problems and written to selection.json;
 the test problems are read once, after that.
 
-Reads: models/*, data/{interim/traces,interim/activations/*,processed/sentences,raw/problems}
+Reads: models/*, data/{interim/traces,interim/activations/*,processed/labels}
 Writes: results/probe/{selection,grid,earliest,baselines,windows,shuffled,ceiling}.json, grid.csv
 """
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
-from tokenizers import Tokenizer
 from torch import Tensor
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.domains.organism.posteriors import read_decisions
-from backtracking.domains.organism.states import words_of
-from backtracking.domains.organism.world import read_prompt
-from backtracking.domains.organism.writer import p_backtracks
-from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
-from backtracking.probing.checks import (
-    Cell,
-    compare_orders,
-    find_earliest,
-    require_no_leak,
-    shuffle_labels,
-)
-from backtracking.probing.grid import Place, fit_baselines, fit_grid, select, tabulate_baselines
-from backtracking.probing.measures import measure
+from backtracking.models.turning import Prefixes, p_turns
+from backtracking.probing.asked import require_no_leak
+from backtracking.probing.baselines import baseline_jobs, tabulate_baselines
+from backtracking.probing.checks import Checking, check_jobs
+from backtracking.probing.grid import grid_jobs, select
+from backtracking.probing.measures import find_earliest, measure_jobs
 from backtracking.probing.points import DecisionPoints, gather_points
-from backtracking.probing.probes import Fitting, Probes
-from backtracking.records import traces
-from backtracking.records.moments import read_moments
-from backtracking.records.traces import Problem, Sentence, Trace
+from backtracking.probing.probes import Fitting, Probes, Series
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.compute import prepare_torch
-from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.runtime.forks import run_side_by_side
+from backtracking.runtime.workspace import Workspace
+from backtracking.stages.study import Study
 from backtracking.statistics.bootstrap import Bootstrap
 from lifeboat.stage import artifacts
+from lifeboat.stage.units import Units, kept
 
+OUT = "results/probe"
 COLUMNS = [
     "role", "anchor", "target", "pairs", "layer", "offset", "auroc", "low", "high", "baseline",
     "baseline_auroc", "difference", "difference_low", "difference_high", "band_low", "band_high",
     "posterior", "n_rows", "n",
 ]  # fmt: skip
+TRACES_PER_UNIT = 16
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -57,13 +52,13 @@ class Params:
     """The grid, and how its probes are fitted.
 
     Attributes:
-        windows: first and last offset, both included, from the first token of a `comparison` and
-            from t*, where P(dead | prefix) is `known`.
-        ordered_window: tokens, from a comparison's first, that one probe reads together.
+        windows: first and last offset, both included, from the deciding token (`decision`) and
+            from t*, where P(visible dead end | prefix) is `known`.
+        ordered_window: tokens, from the deciding token, that one probe reads together.
         fitting: penalties and tolerance.
         n_shuffles: label shuffles of each model and target.
         seed: of the shuffles of tokens and labels.
-        n_threads: fits at once.
+        n_processes: parts of the work at a time, each on one thread.
     """
 
     windows: dict[str, tuple[int, int]]
@@ -71,15 +66,15 @@ class Params:
     fitting: Fitting
     n_shuffles: int
     seed: int
-    n_threads: int
+    n_processes: int
 
     def __post_init__(self) -> None:
-        if set(self.windows) != {"comparison", "known"}:
-            raise ValueError(f"windows are `comparison` and `known`, found {sorted(self.windows)}.")
+        if set(self.windows) != {"decision", "known"}:
+            raise ValueError(f"windows are `decision` and `known`, found {sorted(self.windows)}.")
         if any(first > last for first, last in (*self.windows.values(), self.ordered_window)):
             raise ValueError("a window is [first, last] with first <= last.")
-        if min(self.n_shuffles, self.n_threads) < 1:
-            raise ValueError("n_shuffles and n_threads must be 1 or more.")
+        if min(self.n_shuffles, self.n_processes) < 1:
+            raise ValueError("n_shuffles and n_processes must be 1 or more.")
 
 
 @dataclass(frozen=True)
@@ -90,7 +85,7 @@ class Inputs:
         points: the decisions.
         store_by_role: activations of each model.
         embedding_by_role: its token embeddings.
-        p_writer: P(backtracking | prefix up to the decision) under the model that wrote the
+        p_writer: P(the action turns | prefix up to the decision) under the model that wrote the
             traces; NaN where it is not needed.
     """
 
@@ -102,83 +97,61 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Chosen:
-    """Fitted probes and baselines by place, and the record of all that was chosen on dev."""
+    """Fitted probes and baselines, and the record of all that was chosen on dev."""
 
-    fitted: Mapping[Place, Probes]
+    fitted: Mapping[Series, Probes]
     selection: dict[str, Any]
 
 
-def choose(params: Params, inputs: Inputs) -> Chosen:
+def choose(params: Params, inputs: Inputs, units: Units) -> Chosen:
     """Everything that is fitted on train and chosen on dev problems."""
     points, fitting = inputs.points, params.fitting
-    probes = fit_grid(points, inputs.store_by_role, fitting, params.n_threads)
-    baselines = fit_baselines(points, inputs.embedding_by_role, fitting, params.n_threads)
-    return Chosen(probes | baselines, select(points, probes, baselines))
+    jobs = grid_jobs(points, inputs.store_by_role, fitting)
+    jobs += baseline_jobs(points, inputs.embedding_by_role, fitting)
+    found = _kept(jobs, units, params.n_processes, "probes are fitted")
+    fitted = {series: probes for its in found for series, probes in its}
+    return Chosen(fitted, select(points, fitted))
 
 
-def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, chosen: Chosen) -> dict[str, Any]:
-    """All results on test problems by file name."""
+def run(
+    params: Params, bootstrap: Bootstrap, inputs: Inputs, chosen: Chosen, units: Units
+) -> dict[str, Any]:
+    """All results on test problems by file name.
+
+    Raises:
+        UserError: where a probe tells more than its prefix holds.
+    """
     points = inputs.points
-    rows, excesses = measure(
+    jobs = measure_jobs(
         points,
         inputs.store_by_role,
         inputs.embedding_by_role,
         inputs.p_writer,
         chosen.fitted,
         bootstrap,
-        params.n_threads,
     )
-    ceiling = require_no_leak(excesses, bootstrap.level)
-    windows, shuffled = check(params, bootstrap.level, inputs, chosen.selection)
+    measured = run_side_by_side(jobs, params.n_processes, "probes are measured")
+    rows = [row for its, _ in measured for row in its]
+    ceiling = require_no_leak([one for _, its in measured for one in its], bootstrap.level)
+    checking = Checking(
+        params.ordered_window, params.n_shuffles, params.fitting, bootstrap.level, params.seed
+    )
+    checks = check_jobs(points, inputs.store_by_role, chosen.selection, checking)
+    checked = _kept(checks, units, params.n_processes, "probes are checked")
     return {
         "grid": rows,
         "earliest": find_earliest(rows, {one.name: one.last for one in points.anchors}),
         "baselines": tabulate_baselines(points, chosen.fitted),
-        "windows": windows,
-        "shuffled": shuffled,
+        "windows": [one for one, _ in checked],
+        "shuffled": [one for _, one in checked],
         "ceiling": ceiling,
     }
 
 
-def check(
-    params: Params, level: float, inputs: Inputs, selection: Mapping[str, Any]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Ordered against permuted windows, and shuffled labels, at each best cell."""
-    cells = best_cells(inputs.points, selection)
-    seeds = np.random.SeedSequence(params.seed).spawn(len(cells))
-
-    def check_one(
-        job: tuple[Cell, np.random.SeedSequence],
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        both = (inputs.points, inputs.store_by_role[job[0].role], job[0])
-        its = (params.fitting, level, np.random.default_rng(job[1]))
-        return (
-            compare_orders(*both, params.ordered_window, *its),
-            shuffle_labels(*both, params.n_shuffles, *its),
-        )
-
-    with ThreadPoolExecutor(params.n_threads) as pool:
-        found = list(pool.map(check_one, zip(cells, seeds, strict=True)))
-    return [one for one, _ in found], [one for _, one in found]
-
-
-def best_cells(points: DecisionPoints, selection: Mapping[str, Any]) -> list[Cell]:
-    """The cell of each model and target that was chosen on dev, at offsets from the comparison."""
-    task_by_target = {task.target: task for task in points.tasks}
-    return [
-        Cell(
-            row["role"], task_by_target[row["target"]], row["layer"], row["offset"], row["penalty"]
-        )
-        for row in selection["best"]
-        if row["anchor"] == "comparison"
-    ]
-
-
-def embedding(loaded: LoadedModel) -> Float[Tensor, "d_vocab d_model"]:
-    """A model's token embeddings."""
-    weight = loaded.model.get_input_embeddings().weight
-    assert isinstance(weight, Tensor)
-    return weight.detach()
+def _kept(
+    jobs: Sequence[Callable[[], R]], units: Units, n_processes: int, description: str
+) -> list[R]:
+    return run_side_by_side([kept(units, OUT, job) for job in jobs], n_processes, description)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -187,49 +160,79 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _main(workspace: Workspace, _role: str) -> None:
+    study = Study(workspace)
+    units = study.units
     params_ = params.load(Params, "probe", workspace.params)
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
-    roles = params.load(Roles, "models", workspace.params)
     prepare_torch(1)
-    model_by_role = {role: loading.load(workspace.model(role)) for role in roles.all}
-    inputs = _gather(workspace, params_, model_by_role)
-    chosen = choose(params_, inputs)
+    inputs = _gather(study, params_)
+    chosen = choose(params_, inputs, units)
     with artifacts.new_folder(workspace.results("probe")) as folder:
         artifacts.write_json(folder / "selection.json", chosen.selection)
-        result = run(params_, bootstrap, inputs, chosen)
+        result = run(params_, bootstrap, inputs, chosen, units)
         for name, value in result.items():
             artifacts.write_json(folder / f"{name}.json", value)
         artifacts.write_csv(folder / "grid.csv", result["grid"], COLUMNS)
     print(result["ceiling"])
 
 
-def _gather(
-    workspace: Workspace, params_: Params, model_by_role: Mapping[str, LoadedModel]
-) -> Inputs:
-    written = traces.read(Trace, workspace.traces / "traces.jsonl")
-    sentences = read_moments(
-        written, traces.read(Sentence, workspace.sentences / "sentences.jsonl")
+def _gather(study: Study, params_: Params) -> Inputs:
+    """The study's records, and its models but for those of further pairs."""
+    roles = [role for role in study.roles.all if study.roles.roles[role].repeats is None]
+    model_by_role = study.models(roles)
+    points = gather_points(
+        study.traces,
+        study.sentences,
+        study.decisions,
+        study.posteriors,
+        study.classes,
+        params_.windows,
     )
-    asked = traces.read(Problem, workspace.problems / "problems.jsonl")
-    prompt_by_id = {problem.problem_id: problem.prompt for problem in asked}
-    tokenizer = Tokenizer.from_file(str(workspace.model("reasoning") / "tokenizer.json"))
-    decisions = [
-        read_decisions(
-            words_of(trace, tokenizer),
-            *read_prompt(prompt_by_id[trace.problem_id]),
-        )
-        for trace in written
-    ]
-    points = gather_points(written, sentences, decisions, params_.windows)
-    is_test = points.moments.split == "test"
-    p_writer = np.full(len(points.moments), np.nan)
-    p_writer[is_test] = p_backtracks(model_by_role["reasoning"], written, points.moments[is_test])
+    writer = model_by_role[study.roles.studied]
     return Inputs(
         points,
-        {role: ActivationStore(workspace.activations(role)) for role in model_by_role},
-        {role: embedding(loaded) for role, loaded in model_by_role.items()},
-        p_writer,
+        {role: study.store(role) for role in roles},
+        {role: _embedding(loaded) for role, loaded in model_by_role.items()},
+        _p_writer(study, writer, points, params_.n_processes),
     )
+
+
+def _embedding(loaded: LoadedModel) -> Float[Tensor, "d_vocab d_model"]:
+    """A model's token embeddings."""
+    weight = loaded.model.get_input_embeddings().weight
+    assert isinstance(weight, Tensor)
+    return weight.detach()
+
+
+def _p_writer(
+    study: Study, writer: LoadedModel, points: DecisionPoints, n_processes: int
+) -> Float[np.ndarray, " n"]:
+    """The writer's own probability at test decisions, where its traces have a known law."""
+    decisions, tokens = points.decisions, study.tokens
+    found = np.full(len(decisions), np.nan)
+    if study.posteriors is None:
+        return found
+    rows = [
+        np.flatnonzero(decisions.trace == trace)
+        for trace in np.unique(decisions.trace[decisions.split == "test"])
+    ]
+    prefixes = [
+        Prefixes(study.traces[decisions.trace[one[0]]].ids, decisions.end[one]) for one in rows
+    ]
+    jobs = [
+        partial(
+            p_turns,
+            writer,
+            prefixes[first : first + TRACES_PER_UNIT],
+            tokens.openers,
+            tokens.asides,
+        )
+        for first in range(0, len(prefixes), TRACES_PER_UNIT)
+    ]
+    parts = _kept(jobs, study.units, n_processes, "the writer reads its traces")
+    for its, p in zip(rows, (p for part in parts for p in part), strict=True):
+        found[its] = p
+    return found
 
 
 if __name__ == "__main__":

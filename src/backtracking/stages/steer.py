@@ -1,64 +1,47 @@
-"""Is the direction causal: where, at which dose, in which model, and against which null?
+"""What does adding a direction to a model change: where, at which dose, and beside which null?
 
-Layer and window are chosen on dev problems; the test problems are read once, after that.
+Layer and window are chosen on dev problems; the test problems are read once, after that. Arrays and
+traces are written, and no interval: `effects` judges them. Further pairs are measured at places of
+their own.
 
-Reads: models/*, data/{interim/traces,processed/sentences,raw/problems}, results/directions
-Writes: results/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,arms_elsewhere,
-    necessity,transfer,doses,usable,signs,spread,reports,free}.json
+Reads: models/*, data/{raw/problems,interim/traces,processed/labels}, results/directions
+Writes: results/steer/{choice,repeats}.json, results/steer/measured/*.safetensors,
+    results/steer/rollouts/*
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-import numpy as np
-import safetensors.torch
-
-from backtracking.claims.verdicts import judge_causal, judge_primary
-from backtracking.domains.organism.recipes import recipe_of
-from backtracking.effects.necessity import necessity
-from backtracking.effects.rates import (
-    BASELINE,
-    Label,
-    Measured,
-    dose_response,
-    excess,
-    signs,
-    steered,
-    tabulate,
-    tabulate_elsewhere,
-)
-from backtracking.effects.transfer import transfer_matrix
-from backtracking.interventions.arms import (
-    all_directions,
-    compare_arms,
-    extra_directions,
-    force_extras,
-    usable_doses,
-)
-from backtracking.interventions.questions import report
+from backtracking.interventions.arms import matched_place
+from backtracking.interventions.choosing import choose
+from backtracking.interventions.plan import Plan, Words, read_split, read_up_to
 from backtracking.interventions.runs import (
-    Choice,
-    Inputs,
-    Plan,
-    choose,
-    force,
-    free_runs,
-    magnitudes,
-    score_on_dev,
+    Job,
+    Reads,
+    Setting,
+    Target,
+    control_jobs,
+    repeat_job,
+    scoring_jobs,
+    studied_jobs,
 )
-from backtracking.models import loading
-from backtracking.records import traces
-from backtracking.records.moments import read_moments
+from backtracking.models.loading import LoadedModel
+from backtracking.records.choices import Choice, Scale, write_choices
+from backtracking.records.decisions import Classes, Decisions, Sentences
+from backtracking.records.directions import Directions
+from backtracking.records.measured import Measured, write_measured
+from backtracking.records.rollouts import Rollouts, write_rollouts
+from backtracking.records.tokens import Tokens
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.forks import Cores, run_side_by_side
 from backtracking.runtime.workspace import Roles, Workspace
-from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.statistics.spread import Spread, spread_of
+from backtracking.stages.study import Study
 from lifeboat.stage import artifacts
+from lifeboat.stage.units import Units, kept
+
+OUT = "results/steer"
 
 
 @dataclass(frozen=True)
@@ -68,145 +51,155 @@ class Params(Plan):
     cores: Cores
 
 
-def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, n_at_once: int = 1) -> dict[str, Any]:
-    """All results of the stage by file name.
+@dataclass(frozen=True)
+class Texts:
+    """What models read.
+
+    Attributes:
+        traces, sentences, decisions: of the study.
+        classes: of decisions.
+        problems: those that free runs may start from.
+    """
+
+    traces: Sequence[Trace]
+    sentences: Sentences
+    decisions: Decisions
+    classes: Classes
+    problems: Sequence[Problem]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was chosen, what was measured, and what was written."""
+
+    choice: Choice
+    repeats: tuple[Choice, ...]
+    measured: list[Measured]
+    rollouts: list[Rollouts]
+
+
+@dataclass(frozen=True)
+class Computing:
+    """Where jobs are kept, and how many run at a time."""
+
+    units: Units
+    n_at_once: int
+
+
+def run(
+    setting: Setting,
+    roles: Roles,
+    models: Mapping[str, LoadedModel],
+    texts: Texts,
+    residual_norm: Mapping[tuple[str, int], float],
+    computing: Computing,
+) -> Result:
+    """Chooses for every pair, and runs everything there.
 
     Args:
-        params: the plan.
-        bootstrap: resamples and level.
-        inputs: models, traces and directions.
-        n_at_once: parts that are run at a time.
+        setting: plan, directions and words.
+        roles: the models of the study.
+        models: all of them.
+        texts: what is read.
+        residual_norm: mean norm of the residual stream by role and layer.
+        computing: where and how.
     """
-    grid = score_on_dev(params, inputs, n_at_once)
-    choice = choose(params, grid)
-    ran = _run_parts(params, bootstrap, inputs, choice, n_at_once)
-    measured = {role: ran["forced", role] for role in inputs.targets}
-    forced = [row for one in measured.values() for row in tabulate(one, bootstrap)]
-    elsewhere = [row for one in measured.values() for row in tabulate_elsewhere(one, bootstrap)]
-    dev, extras = ran["forced on dev", "reasoning"], extra_directions(inputs, choice, params)
-    reports = [row for kind, _, role in _asked(inputs) for row in ran[f"report at {kind}", role]]
-    primary = Label(inputs.base_by_role["reasoning"], 1.0, "decision")
-    return {
-        "selection": asdict(choice) | {"chosen_on": "dev", "grid": grid},
-        "evidence": judge(measured, inputs, bootstrap),
-        "magnitudes": magnitudes(inputs, choice),
-        "forced": forced,
-        "elsewhere": elsewhere,
-        "arms": compare_arms(
-            measured["reasoning"].with_arms_of(ran["further arms", "reasoning"]),
-            all_directions(inputs, choice, extras),
-            bootstrap,
-        ),
-        "arms_elsewhere": tabulate_elsewhere(ran["further arms", "reasoning"], bootstrap),
-        "necessity": ran["necessity", "reasoning"],
-        "transfer": transfer_matrix(inputs, measured, reports, bootstrap),
-        "doses": respond_to_doses(params, bootstrap, inputs, choice, measured["reasoning"], dev),
-        "usable": usable_doses(dev, params.min_agreement, bootstrap),
-        "spread": asdict(_spread(params, measured["reasoning"], primary)),
-        "signs": [row for one in measured.values() for row in signs(one, bootstrap)],
-        "reports": reports,
-        "free": [row for role in inputs.base_by_role for row in ran["free runs", role]],
-    }
-
-
-def _run_parts(
-    params: Params, bootstrap: Bootstrap, inputs: Inputs, choice: Choice, n_at_once: int
-) -> dict[tuple[str, str], Any]:
-    """All runs of the models at the chosen place, by what is run and in which model."""
-    extras = extra_directions(inputs, choice, params)
-    removed = {
-        name: one.unit
-        for name, one in all_directions(inputs, choice, extras).items()
-        if one.group in ("matched", "action", "form", "mean")
-    }
-    place, studied = (params, inputs, choice), "reasoning"
-    counted = (params, bootstrap, inputs, choice)
-    n_few = params.n_few_random
-    jobs: dict[tuple[str, str], Callable[[], Any]] = {
-        ("forced", studied): partial(force, *place, studied),
-        ("free runs", studied): partial(free_runs, *counted, studied),
-        ("forced on dev", studied): partial(force, *place, studied, split="dev", n_random=n_few),
-        ("further arms", studied): partial(force_extras, *place, extras),
-        ("necessity", studied): partial(necessity, *counted, removed),
-    }
-    for role in inputs.targets:
-        if role != studied:
-            jobs["forced", role] = partial(force, *place, role)
-    for role in inputs.controls:
-        jobs["free runs", role] = partial(free_runs, *counted, role)
-    for kind, dose, role in _asked(inputs):
-        jobs[f"report at {kind}", role] = partial(report, *counted, role, kind=kind, dose=dose)
-    found = run_side_by_side(list(jobs.values()), n_at_once, "steering")
-    return dict(zip(jobs, found, strict=True))
-
-
-def _asked(inputs: Inputs) -> list[tuple[str, float, str]]:
-    """Kind of decision, dose and model of every report: the bases' positive controls among them."""
-    asked = [("alive", 1.0, role) for role in inputs.targets]
-    return asked + [("over", -1.0, role) for role in inputs.targets if inputs.is_base(role)]
-
-
-def respond_to_doses(
-    params: Params,
-    bootstrap: Bootstrap,
-    inputs: Inputs,
-    choice: Choice,
-    test: Measured,
-    dev: Measured,
-) -> list[dict[str, Any]]:
-    """ED50 of every direction in the reasoning model, in both signs and in three units."""
-    residual = inputs.residual_norm["reasoning", choice.layer]
-    rows = []
-    for direction in (*inputs.sources("reasoning"), "action"):
-        for kind, sign in (("alive", 1), ("over", -1)):
-            found = dose_response(test, dev, direction, kind, sign, params.min_agreement, bootstrap)
-            norm = None if found.ed50 is None else found.ed50 * choice.norm
-            rows.append(
-                {"target": "reasoning", "direction": direction, "kind": kind, "sign": sign}
-                | asdict(found)
-                | {"ed50_norm": norm}
-                | {"ed50_mean_residual_norms": None if norm is None else norm / residual}
-            )
-    return rows
-
-
-def _spread(params: Params, measured: Measured, label: Label) -> Spread:
-    """What the primary effect varies by, for the size of further studies."""
-    baseline = measured.p(BASELINE, "alive")
-    return spread_of(
-        measured.p(label, "alive") - baseline,
-        np.stack([measured.p(one, "alive") - baseline for one in measured.randoms(label.dose)]),
-        measured.problem[measured.kind == "alive"],
-        params.n_samples,
+    pairs = {roles.studied: roles.base, **roles.repeats}
+    own, *repeats = (
+        _choose(setting, texts, _target(models, role, base, (base, role)), computing)
+        for role, base in pairs.items()
     )
+    own = replace(own, scales=_scales(setting, roles, own, residual_norm))
+    reads = _reads(setting.plan, texts)
+    bare = [replace(one, grid=(), scales=()) for one in (own, *repeats)]
+    jobs = _own_jobs(setting, bare[0], reads, roles, models)
+    for choice in bare[1:]:
+        jobs += _repeat_jobs(setting, choice, reads, roles, models)
+    saved = [kept(computing.units, OUT, job) for job in jobs]
+    found = run_side_by_side(saved, computing.n_at_once, "steering")
+    measured = [one for one in found if isinstance(one, Measured)]
+    rollouts = [one for several in found if isinstance(several, tuple) for one in several]
+    return Result(own, tuple(repeats), measured, rollouts)
 
 
-def judge(
-    measured: Mapping[str, Measured], inputs: Inputs, bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
-    """Rows of claims.json: the primary endpoint, then causality and transfer in every pair."""
-    reasoning = measured["reasoning"]
-    arm_by_role = {
-        role: (measured[role], Label(base, 1.0, "decision"))
-        for role, base in inputs.base_by_role.items()
+def _choose(setting: Setting, texts: Texts, target: Target, computing: Computing) -> Choice:
+    of_texts = (texts.traces, texts.sentences, texts.decisions)
+    read, decisions = read_split(*of_texts, "dev", 1)
+    jobs = scoring_jobs(setting, target, read, decisions, texts.classes)
+    grid = run_side_by_side(
+        [kept(computing.units, OUT, job) for job in jobs],
+        computing.n_at_once,
+        "choosing layer and window",
+    )
+    return choose(target.role, target.base, setting.plan.min_agreement, grid)
+
+
+def _reads(plan: Plan, texts: Texts) -> Reads:
+    of_texts = (texts.traces, texts.sentences, texts.decisions)
+    test, decisions = read_split(*of_texts, "test", plan.n_samples)
+    dev, _ = read_split(*of_texts, "dev", plan.n_samples)
+    of_class = (decisions.is_negative(texts.classes), decisions.is_positive(texts.classes))
+    live, dead = (
+        read_up_to(texts.traces, decisions[mask.nonzero()[0][: plan.n_reports]])
+        for mask in of_class
+    )
+    free = {p.problem_id for p in texts.problems if p.split == "test" and p.pool == "study"}
+    prompts = {t.problem_id: t.prompt_ids for t in texts.traces if t.problem_id in free}
+    return Reads(test, dev, live, dead, prompts)
+
+
+def _own_jobs(
+    setting: Setting,
+    choice: Choice,
+    reads: Reads,
+    roles: Roles,
+    models: Mapping[str, LoadedModel],
+) -> list[Job]:
+    jobs = []
+    for role in sorted(roles.steered, key=lambda one: one != roles.studied):
+        base = roles.base_by_role.get(role, role)
+        target = _target(models, role, base, roles.sources(role))
+        make = studied_jobs if role == roles.studied else control_jobs
+        jobs += make(setting, choice, reads, target).values()
+    return jobs
+
+
+def _repeat_jobs(
+    setting: Setting,
+    choice: Choice,
+    reads: Reads,
+    roles: Roles,
+    models: Mapping[str, LoadedModel],
+) -> list[Job]:
+    """A further pair's model beside all other bases; control pairs' models along their bases."""
+    bases = tuple(dict.fromkeys((choice.base, choice.model, *roles.bases)))
+    target = _target(models, choice.model, choice.base, bases)
+    jobs = [repeat_job(setting, choice, reads, target, has_null=True)]
+    for role in roles.controls:
+        base = roles.base_by_role[role]
+        target = _target(models, role, base, (base,))
+        jobs.append(repeat_job(setting, choice, reads, target, has_null=False))
+    return jobs
+
+
+def _target(
+    models: Mapping[str, LoadedModel], role: str, base: str, sources: tuple[str, ...]
+) -> Target:
+    return Target(role, models[role], base, sources)
+
+
+def _scales(
+    setting: Setting, roles: Roles, choice: Choice, residual_norm: Mapping[tuple[str, int], float]
+) -> tuple[Scale, ...]:
+    named = {
+        role: setting.directions.get(matched_place(choice, role))
+        for role in roles.all
+        if role in roles.steered
     }
-    own = arm_by_role["reasoning"]
-    by_control = {
-        role: excess(own, arm_by_role[role], "alive", bootstrap) for role in inputs.controls
-    }
-    by_base = {
-        base: excess(own, (reasoning, Label(base, 1.0, "decision")), "alive", bootstrap)
-        for base in inputs.other_bases
-    }
-    claims = [judge_primary(steered(reasoning, own[1].direction, bootstrap), by_control, by_base)]
-    for role, (found, label) in arm_by_role.items():
-        claims.append(judge_causal(steered(found, role, bootstrap), "causal"))
-        claims.append(judge_causal(steered(found, label.direction, bootstrap), "transfer"))
-    false = {(name, role) for role in inputs.controls for name in recipe_of(role).false_claims}
-    return [
-        claim | {"must_fail": (claim["claim"], claim["pair"].split(" -> ")[1]) in false}
-        for claim in claims
-    ]
+    return tuple(
+        Scale(role, float(vector.norm()), residual_norm[role, choice.layer])
+        for role, vector in named.items()
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -216,36 +209,40 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "steer", workspace.params)
-    bootstrap = params.load(Bootstrap, "statistics", workspace.params)
     n_at_once = params_.cores.begin()
-    roles = params.load(Roles, "models", workspace.params)
-    written = traces.read(Trace, workspace.traces / "traces.jsonl")
-    source = workspace.results("directions")
-    table = artifacts.read_json(source / "directions.json")
-    inputs = Inputs(
-        model_by_role={
-            role: loading.load(workspace.model(role), device=params_.cores.device)
-            for role in roles.all
-        },
-        traces=written,
-        moments=read_moments(
-            written, traces.read(traces.Sentence, workspace.sentences / "sentences.jsonl")
-        ),
-        problems=traces.read(Problem, workspace.problems / "problems.jsonl"),
-        direction_by_name=safetensors.torch.load_file(source / "directions.safetensors"),
-        residual_norm={
-            (row["role"], row["layer"]): row["mean_residual_norm"]
-            for row in table
-            if row["form"] == "matched"
-        },
-        base_by_role=roles.base_by_role,
+    study = Study(workspace, params_.cores.device)
+    texts = Texts(study.traces, study.sentences, study.decisions, study.classes, study.problems)
+    computing = Computing(study.units, n_at_once)
+    result = run(
+        _setting(params_, study.directions, study.tokens),
+        study.roles,
+        study.models(),
+        texts,
+        _residual_norms(workspace),
+        computing,
     )
-    result = run(params_, bootstrap, inputs, n_at_once)
     with artifacts.new_folder(workspace.results("steer")) as folder:
-        for name, value in result.items():
-            artifacts.write_json(folder / f"{name}.json", value)
-    for claim in result["evidence"]:
-        print(f"{claim['claim']}, {claim['pair']}: {claim['verdict']}")
+        write_choices(folder, result.choice, result.repeats)
+        for one in result.measured:
+            write_measured(folder / "measured" / f"{one.run}.{one.target}.safetensors", one)
+        write_rollouts(folder / "rollouts", result.rollouts)
+    print(f"layer {result.choice.layer}, window {list(result.choice.window)}")
+
+
+def _setting(params_: Params, directions: Directions, tokens: Tokens) -> Setting:
+    names = (field for field in Plan.__dataclass_fields__)
+    plan = Plan(**{name: getattr(params_, name) for name in names})
+    question = tokens.question("report")
+    return Setting(plan, directions, Words.of(tokens), tokens.patterns, question)
+
+
+def _residual_norms(workspace: Workspace) -> dict[tuple[str, int], float]:
+    rows = artifacts.read_json(workspace.results("directions") / "directions.json")
+    return {
+        (row["role"], row["layer"]): row["mean_residual_norm"]
+        for row in rows
+        if row["form"] == "matched"
+    }
 
 
 if __name__ == "__main__":

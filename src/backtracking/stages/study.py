@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from backtracking.activations.reader import ActivationStore
-from backtracking.models import loading
-from backtracking.models.loading import LoadedModel
 from backtracking.records import traces
 from backtracking.records.decisions import (
     Classes,
@@ -17,7 +15,6 @@ from backtracking.records.decisions import (
     read_kinds,
     read_sentences,
 )
-from backtracking.records.directions import Directions, read_directions
 from backtracking.records.pairs import MinimalPair, read_pairs
 from backtracking.records.posteriors import Laws, Posteriors, read_laws, read_posteriors
 from backtracking.records.tokens import Tokens, read_tokens
@@ -25,6 +22,11 @@ from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Roles, Workspace
 from lifeboat.stage.units import Units
+
+if TYPE_CHECKING:  # torch: a stage without models does without it
+    from backtracking.activations.reader import ActivationStore
+    from backtracking.models.loading import LoadedModel
+    from backtracking.records.directions import Directions
 
 
 @dataclass(frozen=True)
@@ -107,17 +109,23 @@ class Study:
         return read_laws(self.workspace.labels / "laws.safetensors")
 
     @cached_property
-    def directions(self) -> Directions:
+    def directions(self) -> "Directions":
         """The directions of the stage `directions`."""
+        from backtracking.records.directions import read_directions
+
         return read_directions(self.workspace.results("directions"))
 
-    def models(self, roles: Sequence[str] | None = None) -> dict[str, LoadedModel]:
+    def models(self, roles: Sequence[str] | None = None) -> "dict[str, LoadedModel]":
         """Models by role, of all roles where none is named."""
+        from backtracking.models import loading
+
         return {
             role: loading.load(self.workspace.model(role), device=self.device)
             for role in (self.roles.all if roles is None else roles)
         }
 
-    def store(self, role: str) -> ActivationStore:
+    def store(self, role: str) -> "ActivationStore":
         """The activations of a role."""
+        from backtracking.activations.reader import ActivationStore
+
         return ActivationStore(self.workspace.activations(role))

@@ -1,6 +1,6 @@
 """What was found, and what failed? The few numbers, tables and the figure that git holds.
 
-Reads: models/*/training.csv, data/{interim/traces,processed/sentences}/metrics.json,
+Reads: models/*/training.csv, data/interim/traces/metrics.json, data/processed/labels,
     data/interim/activations/*/manifest.json, results/*
 Writes (git): results/summary.json, results/claims.json, results/tables/*.csv, figures/dose.svg
 """
@@ -16,6 +16,8 @@ import numpy as np
 
 from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.study import Study
+from backtracking.records.decisions import Classes, read_kinds
+from backtracking.records.tokens import read_tokens
 from backtracking.report import tracking
 from backtracking.report.dose import draw_dose
 from backtracking.report.tables import (
@@ -35,45 +37,28 @@ from lifeboat.stage import artifacts
 
 PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "dvc")
 
-FILES = (
-    "organism/measures",
-    "directions/directions", "directions/cosines", "directions/layers", "directions/forms",
-    "stability/metrics",
-    "steer/selection", "steer/evidence", "steer/magnitudes", "steer/forced", "steer/elsewhere",
-    "steer/arms", "steer/necessity", "steer/transfer", "steer/doses", "steer/usable",
-    "steer/signs", "steer/reports", "steer/free",
-    "seeds/counts",
-    "probe/selection", "probe/grid", "probe/earliest", "probe/windows", "probe/shuffled",
-    "lens/ranks", "lens/projected", "lens/evidence",
-    "ablate/forced", "ablate/outcomes", "ablate/evidence",
-    "belief/ceilings", "belief/betas", "belief/necessity", "belief/benchmark", "belief/evidence",
-    "transitions/models", "transitions/densities", "transitions/ladder", "transitions/latents",
-    "transitions/representation", "transitions/noise", "transitions/selection",
-)  # fmt: skip
-"""What is read of the stages' results, as `<stage>/<file>`."""
-
 TABLES = {
-    "organism": "organism/measures",
+    "grade": "grade/measures",
     "directions": "directions/directions",
     "cosines": "directions/cosines",
     "layers": "directions/layers",
     "forms": "directions/forms",
-    "steer": "steer/forced",
-    "elsewhere": "steer/elsewhere",
-    "arms": "steer/arms",
-    "necessity": "steer/necessity",
-    "transfer": "steer/transfer",
-    "ed50": "steer/doses",
-    "signs": "steer/signs",
-    "reports": "steer/reports",
-    "free": "steer/free",
-    "magnitudes": "steer/magnitudes",
-    "seeds": "seeds/counts",
+    "steer": "effects/steer/forced",
+    "elsewhere": "effects/steer/elsewhere",
+    "arms": "effects/steer/arms",
+    "necessity": "effects/steer/necessity",
+    "transfer": "effects/steer/transfer",
+    "ed50": "effects/steer/doses",
+    "signs": "effects/steer/signs",
+    "reports": "effects/steer/reports",
+    "free": "effects/steer/free",
+    "magnitudes": "effects/steer/magnitudes",
+    "pairs": "effects/pairs/counts",
     "earliest": "probe/earliest",
     "windows": "probe/windows",
-    "projected": "lens/projected",
-    "ablate": "ablate/forced",
-    "outcomes": "ablate/outcomes",
+    "projected": "effects/markerless/projected",
+    "ablate": "effects/ablate/forced",
+    "outcomes": "effects/ablate/outcomes",
     "ceilings": "belief/ceilings",
     "betas": "belief/betas",
     "benchmark": "belief/benchmark",
@@ -82,7 +67,17 @@ TABLES = {
     "representation": "transitions/representation",
     "noise": "transitions/noise",
 }
-"""Tables that git holds, by name: a file, without its random directions."""
+"""Tables that git holds, by name: a file of results, without its random directions."""
+
+GRADES = {
+    "grade_solve_rate": "greedy_solve_rate",
+    "grade_solve_rate_held_out": "held_out_size_greedy_solve_rate",
+    "grade_valid_sentence_rate": "sampled_valid_sentence_rate",
+    "grade_parsed_trace_rate": "sampled_parsed_trace_rate",
+    "base_report_accuracy": "base_report_accuracy",
+    "base_sum_accuracy": "base_sum_accuracy",
+}
+"""Names of summary.json for measures of the stage `grade`."""
 
 
 @dataclass(frozen=True)
@@ -125,63 +120,71 @@ class Results:
 def run(params: Params, results: Results) -> dict[str, Any]:
     """summary.json: flat, with stable names; unknown values are null."""
     study = results.study
-    place = {"form": "matched", "window": study.window, "layer": study.layer}
-    organism = {row["measure"]: row["value"] for row in study.rows("organism/measures")}
-    primary = find(study.rows("steer/evidence"), claim="primary")
-    cosines, forced = study.rows("directions/cosines"), study.rows("steer/forced")
-    own = find(study.rows("directions/directions"), role="reasoning", **place)
-    found: dict[str, Any] = {
-        "organism_solve_rate": organism["greedy_solve_rate"],
-        "organism_solve_rate_held_out_size": organism.get("held_out_size_greedy_solve_rate"),
-        "organism_valid_sentence_rate": organism["sampled_valid_sentence_rate"],
-        "organism_parsed_trace_rate": organism.get("sampled_parsed_trace_rate"),
-        "base_report_accuracy": organism["base_report_accuracy"],
-        "base_sum_accuracy": organism["base_sum_accuracy"],
-        "label_kappa": results.label["kappa"],
-        "label_f1_backtracking": results.label["f1"],
+    grades = {row["measure"]: row["value"] for row in study.rows("grade/measures")}
+    found = {name: grades.get(measure) for name, measure in GRADES.items()}
+    found |= {
+        "label_kappa": results.label.get("kappa"),
+        "label_f1_backtracking": results.label.get("f1"),
         "span_coverage": results.label["span_coverage"],
         "traces_n": sum(results.traces[f"n_{why}"] for why in ("stop", "length", "empty")),
         "traces_truncated_n": results.traces["n_length"],
         "traces_empty_n": results.traces["n_empty"],
-        "selection_layer": study.layer,
-        "selection_window": study.window,
-        "directions_split_half_cosine": own["split_half_cosine"],
-        "directions_base_reasoning_cosine": find(cosines, pair="base-reasoning", **place)["cosine"],
     }
-    for row in cosines:
-        if row["pair"] != "base-reasoning" and all(row[key] == place[key] for key in place):
-            found[f"directions_{row['pair'].replace('-', '_')}_cosine"] = row["cosine"]
-    for kind, dose in (("alive", 1.0), ("over", -1.0)):
-        found |= _p_backtrack(forced, kind, dose)
-    arm = {"target": "reasoning", "direction": "base", "dose": 1.0, "where": "decision"}
-    found["steer_agreement_elsewhere"] = find(study.rows("steer/elsewhere"), **arm)[
-        "agreement_value"
-    ]
-    found["steer_primary_effect"] = primary["estimate"]
-    found["steer_primary_p"] = primary["p"]
-    found["steer_primary_holds"] = primary["verdict"] == "holds"
+    found |= _directions(study) | _steering(study)
+    found |= {"study_model": study.studied, "study_base": study.base}
+    found |= {"study_dead": study.dead, "study_live": study.live}
     rounded = {key: _round(value, params.digits) for key, value in found.items()}
     return rounded | {f"provenance_{key}": value for key, value in results.provenance.items()}
 
 
-def _p_backtrack(forced: Rows, kind: str, dose: float) -> dict[str, Any]:
+def _directions(study: Study) -> dict[str, Any]:
+    """The place that is steered, and what its direction is worth and like."""
+    place = {"form": "matched", "window": study.window, "layer": study.layer}
+    own = find(study.rows("directions/directions"), role=study.studied, **place)
+    found: dict[str, Any] = {
+        "selection_layer": study.layer,
+        "selection_window": study.window,
+        "directions_split_half_cosine": own.get("split_half_cosine"),
+    }
+    for row in study.rows("directions/cosines"):
+        if all(row[key] == place[key] for key in place):
+            found[f"directions_{row['pair'].replace('-', '_')}_cosine"] = row["cosine"]
+    return found
+
+
+def _steering(study: Study) -> dict[str, Any]:
+    """The primary endpoint, and the probabilities that it is made of."""
+    forced = study.rows("effects/steer/forced")
+    primary = find(study.rows("effects/steer/evidence"), claim="primary")
+    arm = {"target": study.studied, "direction": study.base, "dose": 1.0, "where": "decision"}
+    found: dict[str, Any] = {}
+    for kind, dose in ((study.live, 1.0), (study.dead, -1.0)):
+        found |= _p_backtrack(study, forced, kind, dose)
+    elsewhere = find(study.rows("effects/steer/elsewhere"), **arm)
+    return found | {
+        "steer_agreement_elsewhere": elsewhere.get("agreement_value"),
+        "steer_primary_effect": primary.get("estimate"),
+        "steer_primary_p": primary.get("p"),
+        "steer_primary_holds": primary.get("verdict") == "holds",
+    }
+
+
+def _p_backtrack(study: Study, forced: Rows, kind: str, dose: float) -> dict[str, Any]:
     """P(backtrack) at one kind of decision: baseline, both directions, and the random bound."""
-    rows = [
-        row
-        for row in forced
-        if (row["target"], row["kind"], row["where"]) == ("reasoning", kind, "decision")
-    ]
+    place = (study.studied, kind, "decision")
+    rows = [row for row in forced if (row["target"], row["kind"], row["where"]) == place]
     randoms = [
         row["value"]
         for row in rows
         if row["direction"].startswith("random_") and row["dose"] == dose
     ]
     bound = float(random_bound(np.array(randoms), 1 if dose > 0 else -1)) if randoms else None
+    name = f"steer_p_backtrack_{kind.replace(' ', '_')}"
     return {
-        f"steer_p_backtrack_{kind}_baseline": find(rows, direction="baseline")["value"],
-        f"steer_p_backtrack_{kind}_own": find(rows, direction="reasoning", dose=dose)["value"],
-        f"steer_p_backtrack_{kind}_base": find(rows, direction="base", dose=dose)["value"],
-        f"steer_p_backtrack_{kind}_random95": bound,
+        f"{name}_baseline": find(rows, direction="baseline").get("value"),
+        f"{name}_own": find(rows, direction=study.studied, dose=dose).get("value"),
+        f"{name}_base": find(rows, direction=study.base, dose=dose).get("value"),
+        f"{name}_random95": bound,
     }
 
 
@@ -193,16 +196,16 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
     }
     return found | {
         "loss": loss_table(results.losses, params.loss_every),
-        "dose": dose_table(results.study.rows("steer/forced")),
+        "dose": dose_table(results.study),
         "power": table_of(results.power),
         "probe": table_of(
             [
                 row
                 for row in results.study.rows("probe/grid")
-                if (row["anchor"], row["pairs"]) == ("comparison", "all")
+                if (row["anchor"], row["pairs"]) == ("decision", "all")
             ]
         ),
-        "ladder": table_of(ladder_rows(results.study.files.get("transitions/ladder") or {})),
+        "ladder": table_of(ladder_rows(results.study.part("transitions/ladder"))),
     }
 
 
@@ -216,7 +219,7 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
         role: artifacts.read_json(workspace.activations(role) / "manifest.json")
         for role in roles.all
     }
-    files = {name: read_file(workspace, name) for name in FILES}
+    marker = read_tokens(workspace.labels / "tokens.json").marker
     return Results(
         losses={
             role: read_losses(workspace.model(role) / "training.csv")
@@ -224,20 +227,30 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
             if (workspace.model(role) / "training.csv").is_file()
         },
         traces=artifacts.read_json(workspace.traces / "metrics.json"),
-        label=artifacts.read_json(workspace.sentences / "metrics.json"),
-        study=Study(roles.base_by_role, files),
+        label=artifacts.read_json(workspace.labels / "metrics.json"),
+        study=Study(
+            base_by_role={
+                role: base for role, base in roles.base_by_role.items() if role not in roles.repeats
+            },
+            classes=params.load(Classes, "contrast", workspace.params),
+            kinds=read_kinds(workspace.labels / "kinds.json"),
+            marker=marker.name if marker else "none",
+            files=read_files(workspace.root / "results"),
+        ),
         power=read_csv(workspace.results("power") / "power.csv"),
         provenance={"params_sha256": artifacts.sha256_json(params.read(workspace.params))}
         | {f"model_{role}_sha256": one["model_sha256"] for role, one in manifests.items()}
-        | {"device": manifests["reasoning"]["check"]["device"]}
+        | {"device": manifests[roles.studied]["check"]["device"]}
         | {f"version_{name}": version(name) for name in PACKAGES},
     )
 
 
-def read_file(workspace: Workspace, name: str) -> Any:
-    """The content of results/<stage>/<file>.json."""
-    stage, file = name.split("/")
-    return artifacts.read_json(workspace.results(stage) / f"{file}.json")
+def read_files(results: Path) -> dict[str, Any]:
+    """Content of every JSON file of the stages' results, by its path without the ending."""
+    return {
+        path.relative_to(results).with_suffix("").as_posix(): artifacts.read_json(path)
+        for path in sorted(results.glob("*/**/*.json"))
+    }
 
 
 def read_losses(path: Path) -> list[float]:
@@ -264,7 +277,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     artifacts.write_json(folder / "claims.json", all_claims(results.study))
     for name, (rows, columns) in tables(params_, results).items():
         artifacts.write_csv(folder / "tables" / f"{name}.csv", rows, columns)
-    figure = draw_dose(results.study.rows("steer/forced"))
+    figure = draw_dose(results.study)
     artifacts.write_bytes(workspace.root / "figures" / "dose.svg", figure)
     track(workspace, results, artifacts.read_json(folder / "summary.json"))
 

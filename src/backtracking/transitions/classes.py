@@ -1,14 +1,24 @@
 """The classes of state models, each chosen on dev, and which of them lie inside which."""
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 from backtracking.transitions import em, markov, semi_markov, variational
 from backtracking.transitions.em import Learning
-from backtracking.transitions.scoring import LogProbabilities, best, nll
+from backtracking.transitions.scoring import best, nll
 from backtracking.transitions.sequences import Sequences
 
-CLASSES = ("iid", "markov_1", "markov_2", "markov_3", "semi_markov", "hmm", "slds")
+ORDERS = ("iid", "markov_1", "markov_2", "markov_3")
+"""Chains by their order, from 0."""
+
+OF_LABELS = (*ORDERS, "semi_markov")
+"""Classes that read labels alone."""
+
+HIDDEN = ("hmm", "slds")
+"""Classes that read activations."""
+
+CLASSES = (*OF_LABELS, *HIDDEN)
 
 CONTAINED_IN: dict[str, frozenset[str]] = {
     "iid": frozenset(CLASSES),
@@ -26,12 +36,11 @@ memory, or a dwell, would need more states than are tried.
 """
 
 
-class StateModel(Protocol):
-    """Anything that predicts the next symbol from the past."""
+class Fit(NamedTuple):
+    """Which model: its class, and the role whose activations it reads; None for labels alone."""
 
-    def predict(self, sequences: Sequences) -> LogProbabilities:
-        """log p of the next symbol after every sentence."""
-        ...
+    role: str | None
+    name: str
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,10 @@ class Grid:
     slds_states: tuple[int, ...]
     hmm: Learning
     slds: Learning
+
+    def of(self, name: str) -> tuple[tuple[int, ...], Learning]:
+        """Numbers of hidden states of a class, and how it is learnt."""
+        return (self.hmm_states, self.hmm) if name == "hmm" else (self.slds_states, self.slds)
 
 
 @dataclass(frozen=True)
@@ -70,24 +83,39 @@ def choose(name: str, train: Sequences, dev: Sequences, grid: Grid) -> Chosen:
     Raises:
         ValueError: for a class that is none of `CLASSES`.
     """
-    if name not in CLASSES:
+    if name not in HIDDEN:
+        return choose_chain(name, train, dev)
+    counts, learning = grid.of(name)
+    return best_of({n: fit_hidden(name, train, dev, n, learning) for n in counts})
+
+
+def choose_chain(name: str, train: Sequences, dev: Sequences) -> Chosen:
+    """The model of labels of a class whose smoothing predicts dev best.
+
+    Raises:
+        ValueError: for a class that is none of `OF_LABELS`.
+    """
+    if name not in OF_LABELS:
         raise ValueError(f"Expected one of {CLASSES}, found {name!r}.")
-    if name in ("hmm", "slds"):
-        return _choose_hidden(name, train, dev, grid)
     if name == "semi_markov":
         model = semi_markov.select(train, dev)
     else:
-        model = markov.select(train, dev, 0 if name == "iid" else int(name[-1]))
+        model = markov.select(train, dev, ORDERS.index(name))
     return Chosen(model, {"strengths": list(model.strengths)}, nll(model.predict(dev), dev))
 
 
-def _choose_hidden(name: str, train: Sequences, dev: Sequences, grid: Grid) -> Chosen:
-    counts = grid.hmm_states if name == "hmm" else grid.slds_states
-    fitted: dict[int, Any] = {
-        n: em.fit(train, n, grid.hmm) if name == "hmm" else variational.fit(train, n, grid.slds)
-        for n in counts
-    }
-    tried = {n: nll(model.predict(dev), dev) for n, model in fitted.items()}
-    n = best(tried)
-    setting = {"n_states": n, "dev_nll_by_n_states": {str(k): v for k, v in tried.items()}}
-    return Chosen(fitted[n], setting, tried[n])
+def fit_hidden(
+    name: str, train: Sequences, dev: Sequences, n_states: int, learning: Learning
+) -> Chosen:
+    """A model of a class with a number of hidden states."""
+    fit = em.fit if name == "hmm" else variational.fit
+    model = fit(train, n_states, learning)
+    return Chosen(model, {"n_states": n_states}, nll(model.predict(dev), dev))
+
+
+def best_of(fitted: Mapping[int, Chosen]) -> Chosen:
+    """The one of models with different numbers of hidden states that predicts dev best."""
+    tried = {n: one.dev_nll for n, one in fitted.items()}
+    chosen = fitted[best(tried)]
+    by_n = {str(n): value for n, value in tried.items()}
+    return replace(chosen, setting=chosen.setting | {"dev_nll_by_n_states": by_n})

@@ -1,7 +1,8 @@
 """The ladder on the study's traces, from labels to the generator's own law, with its controls."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,76 +10,116 @@ from jaxtyping import Float
 
 from backtracking.activations.reader import ActivationStore
 from backtracking.models.loading import LoadedModel
+from backtracking.records.tokens import Tokens
+from backtracking.records.traces import SPLITS
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import rungs
+from backtracking.transitions.comparing import compare
 from backtracking.transitions.corpus import Corpus
-from backtracking.transitions.grammar_view import softened
-from backtracking.transitions.next_token import label_log_p
-from backtracking.transitions.plan import Plan
+from backtracking.transitions.next_token import knows, label_log_p
+from backtracking.transitions.plan import Plan, Work
 from backtracking.transitions.rungs import Climbed, Rows
-from backtracking.transitions.scoring import best, compare
+from backtracking.transitions.scoring import best
+
+Losses = Float[np.ndarray, " test"]
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs of one position.
+
+    Attributes:
+        rows: of the position.
+        on_text: `labels` and `tokens`.
+        on_role: the tokens and the activations of a role, the one under study first.
+    """
+
+    rows: Rows
+    on_text: dict[str, Climbed]
+    on_role: dict[str, Climbed]
+
+    @property
+    def rungs(self) -> dict[str, Climbed]:
+        """All of them by the name of their row."""
+        return self.on_text | {f"tokens_{role}": one for role, one in self.on_role.items()}
 
 
 def climb_everywhere(
-    plan: Plan, corpus: Corpus, store_by_role: Mapping[str, ActivationStore], layer: int
-) -> dict[str, tuple[Rows, dict[str, Climbed]]]:
-    """The rungs of every position."""
-    found = {}
-    for position in rungs.POSITIONS:
-        rows = rungs.rows_at(corpus, position)
-        x_by_role = {
-            role: rungs.activations_at(store, layer, rows, plan.ladder_rank)
+    plan: Plan,
+    corpus: Corpus,
+    store_by_role: Mapping[str, ActivationStore],
+    layer: int,
+    work: Work,
+) -> dict[str, Ladder]:
+    """The rungs of every position that train, dev and test have rows of."""
+    rows_at = {position: rungs.rows_at(corpus, position) for position in rungs.POSITIONS}
+    rows_at = {name: rows for name, rows in rows_at.items() if {*rows.split} >= {*SPLITS}}
+    text_at = {position: rungs.text_at(corpus, rows) for position, rows in rows_at.items()}
+    on_text = work(
+        {
+            position: partial(rungs.climb_text, rows, text_at[position], plan.ridges)
+            for position, rows in rows_at.items()
+        },
+        "rungs of text",
+    )
+    on_role = work(
+        {
+            (position, role): partial(
+                rungs.climb_on, on_text[position]["tokens"], rows, text_at[position],
+                rungs.activations_at(store, layer, rows, plan.ladder_rank), plan.ridges,
+            )
+            for position, rows in rows_at.items()
             for role, store in store_by_role.items()
-        }
-        text = rungs.text_features(corpus, rows)
-        n_symbols = corpus.sequences.n_symbols
-        found[position] = rows, rungs.climb(rows, text, x_by_role, n_symbols, plan.ridges)
-    return found
+        },
+        "rungs of activations",
+    )  # fmt: skip
+    return {
+        position: Ladder(
+            rows, on_text[position], {role: on_role[position, role] for role in store_by_role}
+        )
+        for position, rows in rows_at.items()
+    }
 
 
 def tabulate(
-    corpus: Corpus,
-    rows: Rows,
-    loss_by_rung: Mapping[str, Float[np.ndarray, " test"]],
-    roles: Sequence[str],
-    bootstrap: Bootstrap,
+    corpus: Corpus, ladder: Ladder, further: Mapping[str, Losses], bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """One position: every rung beside `tokens`, and the first role's gain beyond the others'.
 
     Args:
         corpus: the study's traces.
-        rows: of the position.
-        loss_by_rung: losses of the test rows.
-        roles: whose activations were read, the one under study first.
+        ladder: its rungs.
+        further: losses of other rungs on the same test rows.
         bootstrap: intervals by problem.
     """
+    rows = ladder.rows
     test = rows.split == "test"
     problem = rows.problem[test]
-    ahead = corpus.moments.end[rows.sentence[test]] - 1 - rows.position[test]
-    own = loss_by_rung[f"tokens_{roles[0]}"]
-    beyond = {role: own - loss_by_rung[f"tokens_{role}"] for role in roles[1:]}
-    intervals = (
-        bootstrap.intervals(np.stack(list(beyond.values()), axis=1), list(problem))
-        if beyond
-        else []
-    )
+    ahead = corpus.sentences.end[rows.sentence[test]] - 1 - rows.position[test]
+    own, *others = ladder.on_role.values()
+    beyond = [own.loss - other.loss for other in others]
+    intervals = bootstrap.intervals(np.stack(beyond, axis=1), list(problem)) if beyond else []
+    loss_by_rung = {name: one.loss for name, one in ladder.rungs.items()} | dict(further)
+    found = compare(loss_by_rung, problem, "tokens", bootstrap)
     return {
-        "rungs": compare(loss_by_rung, problem, "tokens", bootstrap),
+        "rungs": [{"model": name} | row for name, row in found.items()],
         "difference_to_controls": {
-            role: asdict(one) for role, one in zip(beyond, intervals, strict=True)
+            role: asdict(one) for role, one in zip([*ladder.on_role][1:], intervals, strict=True)
         },
         "n_rows": int(test.sum()),
         "tokens_before_the_sentences_end": float(ahead.mean()),
     }
 
 
-def floor(
-    plan: Plan, corpus: Corpus, laws: Float[np.ndarray, "n symbols"], rows: Rows
-) -> tuple[Float[np.ndarray, " test"], float]:
-    """Losses of the generator's exact law on test rows, and the share of errors chosen on dev.
+def floor(plan: Plan, corpus: Corpus, rows: Rows) -> tuple[Losses, float] | None:
+    """Losses of the writer's exact law on test rows, and the share of errors chosen on dev.
 
     A model that learnt the policy leaves it now and then, where the law gives it no chance at all.
+    None where no law is known.
     """
+    laws = corpus.laws
+    if laws is None:
+        return None
 
     def missed(share: float, split: str) -> np.ndarray:
         chosen = np.flatnonzero(rows.split == split)
@@ -89,11 +130,27 @@ def floor(
     return missed(share, "test"), share
 
 
+def softened(
+    laws: Float[np.ndarray, "rows symbols"], share: float
+) -> Float[np.ndarray, "rows symbols"]:
+    """log p where a share of sentences is anything at all, and all where the law is undefined."""
+    n = laws.shape[1]
+    known = np.where(np.isnan(laws), 1 / n, laws)
+    return np.log((1 - share) * known + share / n)
+
+
 def own_next_token(
-    corpus: Corpus, loaded: LoadedModel, rows: Rows, end_ids: Sequence[int]
-) -> Float[np.ndarray, " test"]:
-    """Losses of the model's own next-token distribution, summed by label, on test rows."""
+    corpus: Corpus, loaded: LoadedModel, rows: Rows, tokens: Tokens, work: Work
+) -> Losses | None:
+    """Losses of the model's own next-token distribution, summed by label, on test rows.
+
+    None where the words do not tell of all labels that occur there.
+    """
     test = np.flatnonzero(rows.split == "test")
+    target = rows.target[test]
+    if not knows(tokens, np.unique(target)):
+        return None
     places = np.stack([rows.trace[test], rows.position[test]], axis=1)
-    log_p = label_log_p(loaded, corpus.token_ids, places, end_ids)
-    return -log_p[np.arange(len(test)), rows.target[test]]
+    job = partial(label_log_p, loaded, corpus.token_ids, places, tokens.openings, tokens.end_ids)
+    log_p = work({"own": job}, "next tokens")["own"]
+    return -log_p[np.arange(len(test)), target]

@@ -1,4 +1,4 @@
-"""The study's traces for state models: labels as sequences, and where activations are read."""
+"""The study's traces for state models: labels as sequences, laws, and activations."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.records.moments import Moments, is_decision
+from backtracking.records.decisions import Sentences
+from backtracking.records.posteriors import Laws, Posteriors
 from backtracking.records.traces import Trace
 from backtracking.transitions.reduction import fit_whitening
-from backtracking.transitions.sequences import LABELS, Sequences, make_sequences
+from backtracking.transitions.sequences import END, LABELS, Sequences, make_sequences
 
 
 @dataclass(frozen=True)
@@ -20,21 +21,24 @@ class Corpus:
     Attributes:
         token_ids: of every trace, prompt first.
         n_prompt: how many of them are the prompt.
-        moments: the sentences, in the order of their traces.
+        sentences: as the primary labeller has them, in the order of their traces.
         rows: numbers of the sentences, one trace a row, -1 in the padding.
         sequences: labels and targets of the same; without activations.
         split: of each row of `rows`.
         t_star: for a sentence at which something is decided, the position of the token with which
-            it was settled whether the search stands at a recognisable dead end; else -1.
+            it was settled whether the search stands at a visible dead end; else -1.
+        laws: the writer's p(label or END that is next | prefix) after each sentence, NaN where it
+            writes no such prefix; None where it is not known.
     """
 
     token_ids: Sequence[list[int]]
     n_prompt: Int[np.ndarray, " all_traces"]
-    moments: Moments
+    sentences: Sentences
     rows: Int[np.ndarray, "traces steps"]
     sequences: Sequences
     split: Shaped[np.ndarray, " traces"]
     t_star: Int[np.ndarray, " n"]
+    laws: Float[np.ndarray, "n symbols"] | None
 
     def part(self, split: str) -> Bool[np.ndarray, " traces"]:
         """Which traces are of a split."""
@@ -47,36 +51,41 @@ class Corpus:
 
 
 def make_corpus(
-    traces: Sequence[Trace], moments: Moments, p_dead: Mapping[str, Sequence[float | None]]
+    traces: Sequence[Trace],
+    sentences: Sentences,
+    posteriors: Mapping[str, Posteriors] | None,
+    laws: Mapping[str, Laws] | None,
 ) -> Corpus:
     """Traces that have a sentence, as a corpus.
 
     Args:
         traces: as written.
-        moments: their exact sentences.
-        p_dead: by trace, P(the pending decision is at a dead end | prefix) of each written token.
+        sentences: all of theirs.
+        posteriors: what each prefix tells of the decision ahead, by trace; None where it is not
+            known, and then there is no t*.
+        laws: the writer's, by trace; None where it is not known.
     """
     lengths = np.array([len(trace.ids) for trace in traces])
     truncated = np.array([trace.finish_reason == "length" for trace in traces])
-    was_cut = truncated[moments.trace] & (moments.end == lengths[moments.trace])
-    rows = rows_by_trace(moments.trace, was_cut)
-    code = np.array([LABELS.index(label) for label in moments.label], dtype=np.int64)
-    owner = moments.trace[rows[:, 0]]
-    sequences = make_sequences(
-        [code[row[row >= 0]] for row in rows],
-        [np.zeros(((row >= 0).sum(), 0)) for row in rows],
-        [traces[trace].problem_id for trace in owner],
-        [not truncated[trace] for trace in owner],
-        len(LABELS),
-    )
+    was_cut = truncated[sentences.trace] & (sentences.end == lengths[sentences.trace])
+    rows = rows_by_trace(sentences.trace, was_cut)
+    code = np.array([LABELS.index(state) for state in sentences.state], dtype=np.int64)
+    owner = sentences.trace[rows[:, 0]]
     return Corpus(
         token_ids=[trace.ids for trace in traces],
         n_prompt=np.array([len(trace.prompt_ids) for trace in traces]),
-        moments=moments,
+        sentences=sentences,
         rows=rows,
-        sequences=sequences,
+        sequences=make_sequences(
+            [code[row[row >= 0]] for row in rows],
+            [np.zeros(((row >= 0).sum(), 0)) for row in rows],
+            [traces[trace].problem_id for trace in owner],
+            [not truncated[trace] for trace in owner],
+            len(LABELS),
+        ),
         split=np.array([traces[trace].split for trace in owner], dtype=object),
-        t_star=settled_at(traces, moments, p_dead),
+        t_star=settled_at(sentences, posteriors or {}),
+        laws=None if laws is None else laws_of(sentences, laws),
     )
 
 
@@ -97,29 +106,37 @@ def rows_by_trace(
     return rows
 
 
-def settled_at(
-    traces: Sequence[Trace], moments: Moments, p_dead: Mapping[str, Sequence[float | None]]
-) -> Int[np.ndarray, " n"]:
-    """t* of every sentence at which something is decided; -1 elsewhere and where it is open.
+def settled_at(sentences: Sentences, posteriors: Mapping[str, Posteriors]) -> Int[np.ndarray, " n"]:
+    """t* of every sentence at which something is decided; -1 elsewhere, and where it is open.
 
-    The first token of the last run with the same posterior, 0 or 1, since the decision before.
+    The first token of the last run with the same P(visible dead end | prefix), 0 or 1, since the
+    decision before.
     """
-    found = np.full(len(moments), -1, dtype=np.int64)
-    since = 0
-    for row in np.flatnonzero(is_decision(moments)):
-        trace = traces[moments.trace[row]]
-        start, end = len(trace.prompt_ids), int(moments.end[row])
-        same_trace = since and moments.trace[since - 1] == moments.trace[row]
-        first = int(moments.end[since - 1]) if same_trace else start
-        known = p_dead[trace.trace_id]
-        value = known[end - 1 - start]
-        since = row + 1
-        if value not in (0.0, 1.0):
+    found = np.full(len(sentences), -1, dtype=np.int64)
+    dead = sentences.kinds_that(standing="dead", visible=True)
+    known = {name: (one.first, one.p(dead)) for name, one in posteriors.items()}
+    since_by_trace: dict[str, int] = {}
+    for row in np.flatnonzero(sentences.decides):
+        name, end = sentences.trace_id[row], int(sentences.end[row])
+        if name not in known:
             continue
-        place = end - 1
-        while place > first and known[place - 1 - start] == value:
-            place -= 1
-        found[row] = place
+        first, p = known[name]
+        since = since_by_trace.get(name, first)
+        since_by_trace[name] = end
+        ahead = p[since - first : end - first]
+        if ahead[-1] in (0.0, 1.0):
+            found[row] = since + int((np.flatnonzero(ahead != ahead[-1]) + 1).max(initial=0))
+    return found
+
+
+def laws_of(sentences: Sentences, laws: Mapping[str, Laws]) -> Float[np.ndarray, "n symbols"]:
+    """The laws as rows of the sentences, columns as in `Sequences`."""
+    found = np.full((len(sentences), len(LABELS) + 1), np.nan)
+    trace, names = sentences.codes("trace_id")
+    for number, name in enumerate(names):
+        rows = np.flatnonzero(trace == number)
+        columns = [laws[name].symbols.index(symbol) for symbol in (*LABELS, END)]
+        found[rows] = laws[name].p[sentences.index[rows]][:, columns]
     return found
 
 
@@ -151,7 +168,7 @@ def sentence_ends(
     corpus: Corpus, store: ActivationStore, layer: int, rank: int
 ) -> Float[np.ndarray, "traces steps rank"]:
     """x of every sentence: the activation at its last token, train-whitened."""
-    moments = corpus.moments
-    values, present = read_at(store, layer, moments.trace, moments.end - 1)
-    x = whitened(values, present, moments.split == "train", rank)
+    sentences = corpus.sentences
+    values, present = read_at(store, layer, sentences.trace, sentences.end - 1)
+    x = whitened(values, present, sentences.split == "train", rank)
     return np.where((corpus.rows >= 0)[..., None], x[corpus.rows], 0.0)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,73 +11,67 @@ from scipy import sparse
 
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import ladder, noise, order_tests
-from backtracking.transitions.classes import CLASSES, Grid, choose
+from backtracking.transitions.classes import OF_LABELS, choose_chain
+from backtracking.transitions.plan import Plan, Work
 from backtracking.transitions.scoring import losses
 from backtracking.transitions.sequences import LABELS, Sequences
 
 EVENT = "backtracking"
 
-LABEL_CLASSES = CLASSES[:5]
-"""The classes that read labels alone."""
-
 
 def turn(
-    parts: tuple[Sequences, Sequences, Sequences],
-    kappas: Sequence[float],
-    grid: Grid,
-    ridges: Sequence[float],
-    bootstrap: Bootstrap,
-    n_draws: int,
-    seed: int,
+    plan: Plan, parts: tuple[Sequences, Sequences, Sequences], bootstrap: Bootstrap, work: Work
 ) -> list[dict[str, Any]]:
     """One row per setting of the dial, the exact labels first: what the study would have said.
 
     Args:
+        plan: the dial's settings and the rest.
         parts: train, dev and test with exact labels; every one is corrupted alike.
-        kappas: wanted agreement with the exact labels.
-        grid: as in `classes.choose`.
-        ridges: of the regression on labels and activations.
         bootstrap: intervals by problem.
-        n_draws: draws of the null of the dwell test.
-        seed: of the corruption.
+        work: does the jobs.
     """
-    settings: list[tuple[float, noise.Where]] = [(1.0, "evenly")]
-    for kappa in kappas:
-        settings.append((kappa, "evenly"))
-        settings.append((kappa, "at_events"))
-    rows = []
+    places: tuple[noise.Where, ...] = ("evenly", "at_events")
+    settings = [(1.0, places[0]), *((kappa, where) for kappa in plan.kappas for where in places)]
+    rows, jobs, exact = [], {}, parts[2]
     for number, (kappa, where) in enumerate(settings):
-        rng = np.random.default_rng([seed, number])
-        event = LABELS.index(EVENT)
+        rng = np.random.default_rng([plan.seed, number])
         heard = (
             parts
             if kappa == 1
-            else tuple(noise.corrupt(part, kappa, where, event, rng) for part in parts)
+            else tuple(
+                noise.corrupt(part, kappa, where, LABELS.index(EVENT), rng) for part in parts
+            )
         )
-        test, exact = heard[2], parts[2]
         realised = noise.kappa_of(
-            exact.label[exact.present], test.label[exact.present], exact.n_labels
+            exact.label[exact.present], heard[2].label[exact.present], exact.n_labels
         )
         rows.append(
             {"kappa": kappa, "where": where if kappa < 1 else "nowhere", "realised": realised}
-            | numbers(heard, grid, ridges, bootstrap, n_draws, seed)
         )
-    return rows
+        jobs[number] = partial(numbers, heard, plan.ridges, bootstrap, plan.n_draws, plan.seed)
+    found = work(jobs, "settings of the label-noise dial")
+    return [row | found[number] for number, row in enumerate(rows)]
 
 
 def numbers(
     parts: tuple[Sequences, ...],
-    grid: Grid,
     ridges: Sequence[float],
     bootstrap: Bootstrap,
     n_draws: int,
     seed: int,
 ) -> dict[str, Any]:
-    """NLL gains, the bound on the entropy rate, entries of the matrix, dwell, activation's gain."""
+    """NLL gains, the bound on the entropy rate, entries of the matrix, dwell, activation's gain.
+
+    Args:
+        parts: train, dev and test.
+        ridges: of the regression on labels and activations.
+        bootstrap: intervals by problem.
+        n_draws: draws of the null of the dwell test.
+        seed: of these.
+    """
     train, dev, test = parts
     loss = {
-        name: losses(choose(name, train, dev, grid).model.predict(test), test)
-        for name in LABEL_CLASSES
+        name: losses(choose_chain(name, train, dev).model.predict(test), test) for name in OF_LABELS
     }
     with_x = _regressions(parts, ridges)
     problem = list(test.row_problem)
@@ -120,7 +115,7 @@ def _regressions(
     labels = [ladder.label_features(_last_labels(part), part.n_labels) for part in parts]
     target = [part.target[part.scored] for part in parts]
     both = [
-        sparse.csr_matrix(sparse.hstack([text, sparse.csr_matrix(part.x[part.scored])]))
+        ladder.joined(text, sparse.csr_matrix(part.x[part.scored]))
         for text, part in zip(labels, parts, strict=True)
     ]
     found, start = [], None
@@ -128,7 +123,7 @@ def _regressions(
         start, _ = ladder.choose_softmax(
             features[:2], target[:2], parts[0].n_symbols, ridges, start
         )
-        found.append(-start.log_p(features[2])[np.arange(len(target[2])), target[2]])
+        found.append(start.losses(features[2], target[2]))
     return found[0], found[1]
 
 

@@ -39,20 +39,20 @@ class Learning:
 
 
 def fit(train: Sequences, n_states: int, learning: Learning) -> Hmm:
-    """The most likely of the models that EM finds from the starts."""
-    found = [
-        _climb(train, _start(train, n_states, learning, n), learning)
-        for n in range(learning.n_starts)
+    """The most likely of the models that EM finds from the starts.
+
+    Labels weigh heavily in every other one.
+    """
+    starts = [
+        start(train, n_states, learning.seed + number, 3.0 if number % 2 == 0 else 0.5)
+        for number in range(learning.n_starts)
     ]
-    return max(found, key=lambda one: one[1])[0]
+    return max((_climb(train, one, learning) for one in starts), key=lambda one: one[1])[0]
 
 
-def _climb(
-    train: Sequences, state: Float[np.ndarray, "traces steps states"], learning: Learning
-) -> tuple[Hmm, float]:
-    """EM from responsibilities: the model, and its log-likelihood in nats a sentence."""
-    moves = _moves_of(state, train)
-    model, before, n = maximise(train, Posterior(state, moves, np.zeros(len(train)))), -np.inf, 0
+def _climb(train: Sequences, posterior: Posterior, learning: Learning) -> tuple[Hmm, float]:
+    """EM from a first posterior: the model, and its log-likelihood in nats a sentence."""
+    model, before, n = maximise(train, posterior), -np.inf, 0
     n_rows = train.present.sum()
     for n in range(learning.n_iterations):
         posterior = forward_backward(
@@ -104,30 +104,20 @@ def maximise_chain(
     )
 
 
-def start_states(train: Sequences, n_states: int, seed: int, label_weight: float) -> np.ndarray:
-    """A cluster of every sentence by k-means over activation and label; 0 in the padding."""
+def start(train: Sequences, n_states: int, seed: int, label_weight: float) -> Posterior:
+    """Where learning begins: every sentence's cluster, by k-means over activation and label.
+
+    The states of neighbouring sentences are taken as independent.
+    """
     present = train.present
     x = train.x[present]
     spread = np.sqrt(x.var(axis=0).mean()) if x.shape[1] else 1.0
     one_hot = np.eye(train.n_labels)[train.label[present]]
     rows = np.concatenate([x, label_weight * spread * one_hot], axis=1)
     clusters: Any = KMeans(n_states, n_init="auto", max_iter=30, random_state=seed)
-    states = np.zeros(present.shape, dtype=np.int64)
-    states[present] = clusters.fit_predict(rows)
-    return states
-
-
-def _start(train: Sequences, n_states: int, learning: Learning, number: int) -> np.ndarray:
-    """Responsibilities of one start: labels weigh heavily in every other one."""
-    weight = 3.0 if number % 2 == 0 else 0.5
-    cluster = start_states(train, n_states, learning.seed + number, weight)
-    state = np.eye(n_states)[cluster] * 0.9 + 0.1 / n_states
-    return np.where(train.present[..., None], state, 0.0)
-
-
-def _moves_of(state: Float[np.ndarray, "traces steps states"], train: Sequences) -> np.ndarray:
-    """Expected moves where the states of neighbouring sentences are taken as independent."""
-    last = train.present.sum(axis=1) - 1
+    state = np.zeros((*present.shape, n_states))
+    state[present] = np.eye(n_states)[clusters.fit_predict(rows)] * 0.9 + 0.1 / n_states
+    last = present.sum(axis=1) - 1
     ends = (state[np.arange(len(state)), last] * train.ended[:, None]).sum(axis=0)
     moves = np.einsum("bti,btj->ij", state[:, :-1], state[:, 1:])
-    return np.concatenate([moves, ends[:, None]], axis=1)
+    return Posterior(state, np.column_stack([moves, ends]), np.zeros(len(train)))

@@ -37,6 +37,12 @@ class Softmax:
         peak = scores.max(axis=1, keepdims=True)
         return scores - peak - np.log(np.exp(scores - peak).sum(axis=1, keepdims=True))
 
+    def losses(
+        self, features: sparse.csr_matrix, target: Int[np.ndarray, " rows"]
+    ) -> Float[np.ndarray, " rows"]:
+        """-log p of what did follow."""
+        return -self.log_p(features)[np.arange(len(target)), target]
+
 
 def fit_softmax(
     features: sparse.csr_matrix,
@@ -98,18 +104,16 @@ def choose_softmax(
     tried: dict[float, tuple[Softmax, float]] = {}
     for ridge in ridges:
         start = fit_softmax(features[0], target[0], n_symbols, ridge, start)
-        missed = -start.log_p(features[1])[np.arange(len(target[1])), target[1]]
-        tried[ridge] = (start, float(missed.mean()))
+        tried[ridge] = (start, float(start.losses(features[1], target[1]).mean()))
     ridge = best({one: value for one, (_, value) in tried.items()})
     return tried[ridge][0], ridge
 
 
 def label_features(labels: Int[np.ndarray, "rows back"], n_labels: int) -> sparse.csr_matrix:
     """One-hot labels of the last finished sentences, newest first; -1 is none."""
-    blocks = [_one_hot(column, n_labels) for column in labels.T]
     # Pairs of the two newest let the rung hold a chain of order 2.
     both = np.where(labels[:, :2].min(axis=1) < 0, -1, labels[:, 0] * n_labels + labels[:, 1])
-    return sparse.csr_matrix(sparse.hstack([*blocks, _one_hot(both, n_labels**2)]))
+    return joined(*(_one_hot(one, n_labels) for one in labels.T), _one_hot(both, n_labels**2))
 
 
 def token_features(
@@ -118,8 +122,7 @@ def token_features(
     d_vocab: int,
 ) -> sparse.csr_matrix:
     """One-hot token ids by distance from the position, and of the end of the prompt; -1 is none."""
-    columns = [*recent.T, *prompt.T]
-    return sparse.csr_matrix(sparse.hstack([_one_hot(column, d_vocab) for column in columns]))
+    return joined(*(_one_hot(column, d_vocab) for column in (*recent.T, *prompt.T)))
 
 
 def bag_features(
@@ -138,6 +141,11 @@ def bag_features(
         chosen = np.flatnonzero(rows[:, 0] == trace)
         found[chosen] = np.log1p(counts[rows[chosen, 1]])
     return sparse.csr_matrix(found)
+
+
+def joined(*blocks: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Features side by side."""
+    return sparse.csr_matrix(sparse.hstack(blocks))
 
 
 def _one_hot(column: Int[np.ndarray, " rows"], n: int) -> sparse.csr_matrix:

@@ -8,15 +8,14 @@ import numpy as np
 from jaxtyping import Float
 
 from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.transitions.classes import OF_LABELS, ORDERS, Fit
 from backtracking.transitions.order_tests import order_test
 from backtracking.transitions.sequences import Sequences
-
-ORDERS = ("iid", "markov_1", "markov_2", "markov_3")
 
 
 def order_rows(
     test: Sequences,
-    loss_by_model: Mapping[str, Float[np.ndarray, " rows"]],
+    loss_by_model: Mapping[Fit, Float[np.ndarray, " rows"]],
     bootstrap: Bootstrap,
     n_draws: int,
     seed: int,
@@ -24,7 +23,7 @@ def order_rows(
     """Each order against the next: likelihood ratio on test traces, and held-out gain in NLL."""
     rng = np.random.default_rng(seed)
     gains = np.stack([
-        loss_by_model[f"labels/{lower}"] - loss_by_model[f"labels/{higher}"]
+        loss_by_model[Fit(None, lower)] - loss_by_model[Fit(None, higher)]
         for lower, higher in zip(ORDERS[:-1], ORDERS[1:], strict=True)
     ], axis=1)  # fmt: skip
     held_out = bootstrap.intervals(gains, list(test.row_problem))
@@ -35,26 +34,29 @@ def order_rows(
 
 
 def entropy_rate(
-    laws: Float[np.ndarray, "rows symbols"],
-    loss_by_model: Mapping[str, Float[np.ndarray, " rows"]],
+    laws: Float[np.ndarray, "rows symbols"] | None,
+    loss_by_model: Mapping[Fit, Float[np.ndarray, " rows"]],
     test: Sequences,
     bootstrap: Bootstrap,
 ) -> dict[str, Any]:
     """Bounds on the entropy of the next symbol given the history of labels, in nats a sentence.
 
-    From below by the entropy of the generator's law, which knows more than labels (it is exact
-    where traces are the policy's); from above by the best model of labels on test traces.
+    From below by the entropy of the writer's law, which knows more than labels (it is exact where
+    traces are the policy's; None where no law is known); from above by the best model of labels on
+    test traces.
 
     Args:
-        laws: the generator's law after each scored test sentence; NaN where undefined.
-        loss_by_model: test losses, models of labels named `labels/<class>`.
+        laws: the writer's law after each scored test sentence; NaN where undefined.
+        loss_by_model: test losses.
         test: the traces.
         bootstrap: intervals by problem.
     """
-    of_labels = {k: v for k, v in loss_by_model.items() if k.startswith("labels/")}
+    of_labels = {name: loss_by_model[Fit(None, name)] for name in OF_LABELS}
     best = min(of_labels, key=lambda name: of_labels[name].mean())
-    entropy = -(laws * np.log(np.where(laws > 0, laws, 1.0))).sum(axis=1)
-    lower, upper = bootstrap.intervals(
-        np.stack([entropy, of_labels[best]], axis=1), list(test.row_problem)
-    )
-    return {"at_least": asdict(lower), "at_most": asdict(upper), "by": best.split("/")[1]}
+    problem = list(test.row_problem)
+    lower = None
+    if laws is not None:
+        entropy = -(laws * np.log(np.where(laws > 0, laws, 1.0))).sum(axis=1)
+        lower = asdict(bootstrap.intervals(entropy, problem)[0])
+    upper = bootstrap.intervals(of_labels[best], problem)[0]
+    return {"at_least": lower, "at_most": asdict(upper), "by": best}

@@ -1,50 +1,35 @@
 """The model's own next-token distribution at a sentence's end, summed by the label that it opens.
 
-A first word tells the label of its sentence, but for "Wait": "Wait , fine" is uncertainty,
-"Wait for 7" adds knowledge, any other is backtracking. So the model is read two words further down
-that branch. Words that open no sentence of the world count as `unparsed`.
+Most first words tell the label of their sentence. Where a longer opening begins with the same ids
+(`Tokens.openings`), the model is read further down that branch, and the longest opening counts.
+What opens no sentence that is known counts as `unparsed`.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from backtracking.domains.organism.grammar import MARKER
 from backtracking.models.loading import LoadedModel
+from backtracking.records.tokens import Opening, Tokens
 from backtracking.transitions.sequences import LABELS
 
-LABEL_BY_FIRST_WORD = {
-    "Numbers": "initializing",
-    "Target": "initializing",
-    "Start": "initializing",
-    "Goal": "adding-knowledge",
-    "Left": "adding-knowledge",
-    "Try": "example-testing",
-    "Total": "deduction",
-    "Compare": "deduction",
-    "Check": "deduction",
-    "No": "backtracking",
-    "Dead": "backtracking",
-    "Undo": "backtracking",
-    "Hmm": "uncertainty-estimation",
-    "Well": "uncertainty-estimation",
-    "Found": "final-answer",
-    "Give": "final-answer",
-    "Stop": "final-answer",
-}
-"""First words that tell the label alone."""
+Path = tuple[int, ...]
+"""Ids that follow a position."""
 
-CONTINUATION = (MARKER, ",")
-"""Words that are read on where the first word does not tell the label."""
+
+def knows(tokens: Tokens, symbols: Int[np.ndarray, " symbols"]) -> bool:
+    """Whether the words of a study tell of each of these labels, and of END, how it begins."""
+    told = {LABELS.index(one.state) for one in tokens.openings} | {LABELS.index("unparsed")}
+    return {*symbols.tolist()} <= told | ({len(LABELS)} if tokens.end_ids else set())
 
 
 def label_log_p(
     loaded: LoadedModel,
     token_ids: Sequence[Sequence[int]],
     rows: Int[np.ndarray, "rows 2"],
+    openings: Sequence[Opening],
     end_ids: Sequence[int],
 ) -> Float[np.ndarray, "rows symbols"]:
     """log p of every label and END after each position, as the model itself would write on.
@@ -53,28 +38,24 @@ def label_log_p(
         loaded: the model that reads.
         token_ids: of every trace.
         rows: trace and position of each row.
-        end_ids: tokens that end a trace.
+        openings: how sentences begin; of equal ones, the first counts.
+        end_ids: ids that end a trace.
     """
-    ids = loaded.tokenizer.get_vocab()
-    branch = [ids[word] for word in CONTINUATION]
-    read = np.zeros((len(rows), 1 + len(branch), loaded.model.config.vocab_size))
+    code_by_path = {one.path: LABELS.index(one.state) for one in reversed(openings)}
+    code_by_path |= {(token,): len(LABELS) for token in end_ids}
+    branches = branches_of(list(code_by_path))
+    found = np.zeros((len(rows), len(LABELS) + 1))
     for trace in np.unique(rows[:, 0]):
         chosen = np.flatnonzero(rows[:, 0] == trace)
-        read[chosen] = read_branches(loaded, token_ids[trace], rows[chosen, 1], branch)
-    first, after_wait, after_comma = read.transpose(1, 0, 2)
-    after = np.zeros((len(rows), 2))
-    if "for" in ids:
-        after[:, 0] = after_wait[:, ids["for"]]
-    after[:, 1] = after_wait[:, ids[","]] * after_comma[:, ids["fine"]]
-    return np.log(_sum_by_label(first, after, ids, end_ids).clip(min=1e-12))
+        read = read_branches(loaded, token_ids[trace], rows[chosen, 1], branches)
+        p_next = dict(zip(((), *branches), read.transpose(1, 0, 2), strict=True))
+        found[chosen] = _sum_by_label(p_next, code_by_path)
+    return np.log(found.clip(min=1e-12))
 
 
-def end_ids(loaded: LoadedModel) -> list[int]:
-    """Token ids that end a trace, of the tokenizer and of the model's generation config."""
-    configured: Any = getattr(loaded.model.generation_config, "eos_token_id", None)
-    named = [*(configured if isinstance(configured, list) else [configured])]
-    named.append(loaded.tokenizer.eos_token_id)
-    return sorted({token for token in named if isinstance(token, int)})
+def branches_of(paths: Sequence[Path]) -> list[Path]:
+    """Where a model has to be read, beside the position itself: all beginnings of longer paths."""
+    return list(dict.fromkeys(path[:n] for path in paths for n in range(1, len(path))))
 
 
 @torch.inference_mode()
@@ -82,29 +63,33 @@ def read_branches(
     loaded: LoadedModel,
     token_ids: Sequence[int],
     positions: Int[np.ndarray, " rows"],
-    branch: Sequence[int],
-) -> Float[np.ndarray, "rows places d_vocab"]:
-    """p(next token) after each position of one trace, and after each further token of a branch.
+    branches: Sequence[Path],
+) -> Float[np.ndarray, "rows branches_and_1 d_vocab"]:
+    """p(next token) after each position of one trace, and after each branch that leaves it there.
 
-    One call of the model: the branches stand behind the trace, and a mask lets each see the trace
-    up to its position, and itself, as if it had been written there.
+    One call of the model: the branches stand behind the trace as a tree, and a mask lets each see
+    the trace up to its position, and itself, as if it had been written there.
 
     Args:
         loaded: the model that reads.
         token_ids: of the trace.
         positions: where branches leave it.
-        branch: token ids that follow the position.
+        branches: ids that follow a position; a longer one comes after what it begins with.
     """
-    n, width = len(token_ids), len(branch)
-    place = np.concatenate([np.arange(n), (positions[:, None] + 1 + np.arange(width)).ravel()])
-    owner = np.concatenate([np.full(n, -1), np.repeat(np.arange(len(positions)), width)])
-    leaves = np.concatenate([np.full(n, n), np.repeat(positions, width)])
-    own = (owner[:, None] == owner) & (place <= place[:, None])
-    seen = own | ((owner == -1) & (place <= leaves[:, None]) & (place <= place[:, None]))
+    n, width = len(token_ids), len(branches)
+    depth = np.array([len(branch) for branch in branches], dtype=np.int64)
+    within = np.array(
+        [[branch[: len(other)] == other for other in branches] for branch in branches], dtype=bool
+    ).reshape(width, width)
+    place = np.concatenate([np.arange(n), (positions[:, None] + depth).ravel()])
+    seen = np.zeros((len(place), len(place)), dtype=bool)
+    seen[:n, :n] = np.tri(n, dtype=bool)
+    seen[n:, :n] = np.arange(n) <= np.repeat(positions, width)[:, None]
+    seen[n:, n:] = np.kron(np.eye(len(positions), dtype=bool), within)
     blocked = torch.finfo(loaded.model.dtype).min
     mask = torch.zeros(1, 1, *seen.shape, dtype=loaded.model.dtype)
     mask.masked_fill_(~torch.from_numpy(seen), blocked)
-    ids = torch.tensor([[*token_ids, *list(branch) * len(positions)]])
+    ids = torch.tensor([[*token_ids, *[branch[-1] for branch in branches] * len(positions)]])
     logits = loaded.model(
         input_ids=ids.to(loaded.device),
         attention_mask=mask.to(loaded.device),
@@ -117,21 +102,18 @@ def read_branches(
 
 
 def _sum_by_label(
-    p: Float[np.ndarray, "rows d_vocab"],
-    after: Float[np.ndarray, "rows 2"],
-    ids: Mapping[str, int],
-    end_ids: Sequence[int],
+    p_next: Mapping[Path, Float[np.ndarray, "rows d_vocab"]], code_by_path: Mapping[Path, int]
 ) -> Float[np.ndarray, "rows symbols"]:
-    wait = ids[MARKER]
-    code = {label: n for n, label in enumerate(LABELS)}
-    summed = np.zeros((len(p), len(LABELS) + 1))
-    for word, label in LABEL_BY_FIRST_WORD.items():
-        if word in ids:
-            summed[:, code[label]] += p[:, ids[word]]
-    summed[:, -1] = p[:, list(end_ids)].sum(axis=1)
-    knowledge, unsure = (p[:, [wait]] * after).T
-    summed[:, code["adding-knowledge"]] += knowledge
-    summed[:, code["uncertainty-estimation"]] += unsure
-    summed[:, code["backtracking"]] += p[:, wait] - knowledge - unsure
-    summed[:, code["unparsed"]] += 1 - summed.sum(axis=1)
-    return summed
+    """What each opening has for itself, the longer ones that begin with it taken off, by label."""
+    p: dict[Path, np.ndarray] = {(): np.ones(len(p_next[()]))}
+    for path in sorted({one[:n] for one in code_by_path for n in range(1, len(one) + 1)}):
+        p[path] = p[path[:-1]] * p_next[path[:-1]][:, path[-1]]
+    found = np.zeros((len(p[()]), len(LABELS) + 1))
+    for path, code in code_by_path.items():
+        found[:, code] += p[path]
+        shorter = next((path[:n] for n in range(len(path) - 1, 0, -1) if path[:n] in code_by_path),
+                       None)  # fmt: skip
+        if shorter is not None:
+            found[:, code_by_path[shorter]] -= p[path]
+    found[:, LABELS.index("unparsed")] += 1 - found.sum(axis=1)
+    return found

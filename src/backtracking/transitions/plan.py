@@ -1,9 +1,23 @@
 """How the stage `transitions` goes about it: what is tried on dev, and how much is drawn."""
 
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, TypeVar, runtime_checkable
 
 from backtracking.transitions.classes import Grid
 from backtracking.transitions.em import Learning
+
+K = TypeVar("K", bound=Hashable)
+R = TypeVar("R")
+
+
+@runtime_checkable
+class Work(Protocol):
+    """How jobs are done: side by side, each kept as a unit."""
+
+    def __call__(self, jobs: Mapping[K, Callable[[], R]], what: str) -> dict[K, R]:
+        """What each job returns, by its name; `what` is done, in a few words."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -11,8 +25,6 @@ class Plan:
     """The plan of the state models.
 
     Attributes:
-        roles: models whose activations are read; the first is the one under study, and the others
-            stand beside it.
         rank: principal components of x in models with hidden states.
         place_states: hidden states of the model by which the layer is chosen.
         hmm_states, slds_states: numbers of hidden states that are tried.
@@ -27,7 +39,6 @@ class Plan:
         seed: of starts, shuffles, draws and corruption.
     """
 
-    roles: tuple[str, ...]
     rank: int
     place_states: int
     hmm_states: tuple[int, ...]
@@ -48,8 +59,6 @@ class Plan:
                   self.n_starts, self.n_shuffles, self.n_draws)  # fmt: skip
         if min(counts) < 1 or min(self.place_states, *self.hmm_states, *self.slds_states) < 2:
             raise ValueError("counts must be 1 or more, and numbers of hidden states 2 or more.")
-        if not self.roles or self.roles[0] != "reasoning":
-            raise ValueError(f"the first of `roles` must be `reasoning`, found {self.roles}.")
         if list(self.ridges) != sorted(self.ridges, reverse=True) or min(self.ridges) <= 0:
             raise ValueError(f"`ridges` must be positive and fall, found {self.ridges}.")
         if not all(0 < one < 1 for one in (*self.kappas, *self.error_shares)):

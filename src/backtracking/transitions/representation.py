@@ -1,9 +1,9 @@
 """Same state by different histories: does the representation agree? (Phua, arXiv 2605.22221)
 
-Pairs of comparisons within one problem: both stand at the same true search state, reached by
+Pairs of decisions within one problem: both stand at the same true search state, reached by
 different histories, or at different ones. AUROC is P(the cosine of a pair at the same state exceeds
-that of a pair at different ones). The total is in the words of a comparison, so the test that means
-something is against pairs with the **same words** and another state.
+that of a pair at different ones). Part of the state may be in the words of the deciding sentence,
+so the test that means something is against pairs with the **same words** and another state.
 """
 
 from collections.abc import Sequence
@@ -19,10 +19,10 @@ from backtracking.statistics.bootstrap import Bootstrap
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of comparisons of one problem.
+    """Pairs of decisions of one problem.
 
     Attributes:
-        first, second: rows of the comparisons.
+        first, second: rows of the decisions.
         problem: of the pair.
         same_state: whether both stand at the same search state.
         same_words: whether both have the same words.
@@ -37,17 +37,17 @@ class Pairs:
 
 def make_pairs(
     problem: Sequence[str],
-    state: Sequence[tuple[int, ...]],
+    state: Sequence[str],
     words: Sequence[tuple[int, ...]],
-    history: Sequence[tuple[int, ...]],
+    history: Sequence[str],
 ) -> Pairs:
     """All pairs within a problem whose histories differ.
 
     Args:
-        problem: of each comparison.
+        problem: of each decision.
         state: what identifies its search state within the problem.
         words: token ids of its sentence.
-        history: token ids of the trace before it.
+        history: how it was reached.
     """
     codes = [_codes(problem), *(_codes(column) for column in (state, words, history))]
     parts: list[np.ndarray] = []
@@ -68,12 +68,12 @@ def make_pairs(
 
 
 def agreement_rows(
-    x: Float[np.ndarray, "comparisons d"], pairs: Pairs, bootstrap: Bootstrap
+    x: Float[np.ndarray, "decisions d"], pairs: Pairs, bootstrap: Bootstrap
 ) -> list[dict[str, Any]]:
     """AUROC and mean cosines, against all pairs at different states and those of the same words.
 
     Args:
-        x: one row per comparison, centred.
+        x: one row per decision, centred.
         pairs: as from `make_pairs`.
         bootstrap: intervals by problem.
     """

@@ -1,8 +1,7 @@
 """The rungs of the ladder on the study's traces: rows, features and fits at each position."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -49,6 +48,40 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Text:
+    """What stands in the traces up to the rows' positions, as codes; -1 is none.
+
+    Attributes:
+        finished: labels of the last sentences that end by the position, newest first.
+        recent: tokens up to the position, newest first.
+        prompt: last tokens of the prompt.
+        ids: tokens of every trace.
+        place: trace and position of each row.
+        n_labels, d_vocab: how many labels and tokens are told apart.
+    """
+
+    finished: Int[np.ndarray, "rows back"]
+    recent: Int[np.ndarray, "rows recent"]
+    prompt: Int[np.ndarray, "rows last"]
+    ids: tuple[Int[np.ndarray, " _"], ...]
+    place: Int[np.ndarray, "rows 2"]
+    n_labels: int
+    d_vocab: int
+
+    def labels(self) -> sparse.csr_matrix:
+        """Features of the labels alone."""
+        return ladder.label_features(self.finished, self.n_labels)
+
+    def tokens(self) -> sparse.csr_matrix:
+        """Features of the labels, and of the token ids as well."""
+        return ladder.joined(
+            self.labels(),
+            ladder.token_features(self.recent, self.prompt, self.d_vocab),
+            ladder.bag_features(self.ids, self.place, self.d_vocab),
+        )
+
+
+@dataclass(frozen=True)
 class Climbed:
     """A fitted rung.
 
@@ -68,24 +101,21 @@ def rows_at(corpus: Corpus, position: str) -> Rows:
     scored = corpus.sequences.scored
     sentence, target = corpus.rows[scored], corpus.sequences.target[scored]
     places = {
-        "end": corpus.moments.end - 1,
-        "first": corpus.moments.start,
+        "end": corpus.sentences.end - 1,
+        "first": corpus.sentences.start,
         "before_t_star": np.where(corpus.t_star > 0, corpus.t_star - 1, -1),
     }
     place = places[position][sentence]
     kept = place >= 0
     sentence = sentence[kept]
-    moments = corpus.moments[sentence]
-    return Rows(sentence, moments.trace, place[kept], target[kept], moments.split, moments.problem)
+    its = corpus.sentences[sentence]
+    return Rows(sentence, its.trace, place[kept], target[kept], its.split, its.problem)
 
 
-def text_features(corpus: Corpus, rows: Rows) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """What can be read up to each position: labels of finished sentences; and token ids as well."""
-    n = corpus.sequences.n_labels
-    labels = ladder.label_features(_finished_labels(corpus, rows), n)
+def text_at(corpus: Corpus, rows: Rows) -> Text:
+    """What can be read up to each position."""
     code = _common(corpus)
-    ids = [code[np.asarray(one)] for one in corpus.token_ids]
-    d_vocab = int(code.max()) + 1
+    ids = tuple(code[np.asarray(one)] for one in corpus.token_ids)
     back = rows.position[:, None] - np.arange(N_RECENT)
     recent = np.array(
         [
@@ -93,36 +123,48 @@ def text_features(corpus: Corpus, rows: Rows) -> tuple[sparse.csr_matrix, sparse
             for trace, places in zip(rows.trace, back, strict=True)
         ]
     )
+    ends = corpus.n_prompt[rows.trace, None] - np.arange(N_PROMPT, 0, -1)
     prompt = np.array(
-        [ids[t][corpus.n_prompt[t] - N_PROMPT : corpus.n_prompt[t]] for t in rows.trace]
+        [
+            np.where(places >= 0, ids[trace][places.clip(min=0)], -1)
+            for trace, places in zip(rows.trace, ends, strict=True)
+        ]
     )
-    blocks = (
-        ladder.token_features(recent, prompt, d_vocab),
-        ladder.bag_features(ids, np.stack([rows.trace, rows.position], axis=1), d_vocab),
+    return Text(
+        finished=_finished_labels(corpus, rows),
+        recent=recent,
+        prompt=prompt,
+        ids=ids,
+        place=np.stack([rows.trace, rows.position], axis=1),
+        n_labels=corpus.sequences.n_labels,
+        d_vocab=int(code.max()) + 1,
     )
-    return labels, sparse.csr_matrix(sparse.hstack([labels, *blocks]))
 
 
-def climb(
+def climb_text(rows: Rows, text: Text, ridges: Sequence[float]) -> dict[str, Climbed]:
+    """The rungs `labels` and `tokens`."""
+    labels = _fit(rows, text.labels(), text.n_labels, ridges, None)
+    return {
+        "labels": labels,
+        "tokens": _fit(rows, text.tokens(), text.n_labels, ridges, labels.model),
+    }
+
+
+def climb_on(
+    tokens: Climbed,
     rows: Rows,
-    text: tuple[sparse.csr_matrix, sparse.csr_matrix],
-    x_by_role: Mapping[str, Float[np.ndarray, "rows rank"]],
-    n_symbols: int,
+    text: Text,
+    x: Float[np.ndarray, "rows rank"],
     ridges: Sequence[float],
-) -> dict[str, Climbed]:
-    """The rungs `labels`, `tokens`, and `tokens_<role>` with each role's activation added.
+) -> Climbed:
+    """The rung of the tokens and one model's activations.
 
-    More features call for no weaker a penalty, so with activations only those are tried that are
-    at least as strong as the one that was chosen for the tokens.
+    More features call for no weaker a penalty, so only those are tried that are at least as strong
+    as the one that was chosen for the tokens.
     """
-    labels, tokens = text
-    found = {"labels": _fit(rows, labels, n_symbols, ridges, None)}
-    found["tokens"] = _fit(rows, tokens, n_symbols, ridges, found["labels"].model)
-    stronger = [ridge for ridge in ridges if ridge >= found["tokens"].ridge]
-    for role, x in x_by_role.items():
-        joint = sparse.csr_matrix(sparse.hstack([tokens, sparse.csr_matrix(x)]))
-        found[f"tokens_{role}"] = _fit(rows, joint, n_symbols, stronger, found["tokens"].model)
-    return found
+    stronger = [ridge for ridge in ridges if ridge >= tokens.ridge]
+    features = ladder.joined(text.tokens(), sparse.csr_matrix(x))
+    return _fit(rows, features, text.n_labels, stronger, tokens.model)
 
 
 def activations_at(
@@ -136,35 +178,34 @@ def activations_at(
 def _fit(
     rows: Rows,
     features: sparse.csr_matrix,
-    n_symbols: int,
+    n_labels: int,
     ridges: Sequence[float],
     start: ladder.Softmax | None,
 ) -> Climbed:
     train, dev, test = (np.flatnonzero(rows.split == one) for one in ("train", "dev", "test"))
     model, ridge = ladder.choose_softmax(
-        (features[train], features[dev]), (rows.target[train], rows.target[dev]), n_symbols,
-        ridges, start,
+        (features[train], features[dev]), (rows.target[train], rows.target[dev]),
+        n_labels + 1, ridges, start,
     )  # fmt: skip
-    log_p = model.log_p(features[test])
-    return Climbed(-log_p[np.arange(len(test)), rows.target[test]], ridge, model)
+    return Climbed(model.losses(features[test], rows.target[test]), ridge, model)
 
 
 def _finished_labels(corpus: Corpus, rows: Rows) -> Int[np.ndarray, "rows back"]:
     """Labels of the last sentences that end by the position, newest first; -1 is none."""
-    moments = corpus.moments
-    label = np.full(len(moments), -1, dtype=np.int64)
+    sentences = corpus.sentences
+    label = np.full(len(sentences), -1, dtype=np.int64)
     present = corpus.rows >= 0
     label[corpus.rows[present]] = corpus.sequences.label[present]
-    key = moments.trace.astype(np.int64) * 2**32
-    finished = np.searchsorted(key + moments.end, key[rows.sentence] + rows.position + 1, "right")
+    key = sentences.trace.astype(np.int64) * 2**32
+    finished = np.searchsorted(key + sentences.end, key[rows.sentence] + rows.position + 1, "right")
     back = finished[:, None] - 1 - np.arange(ladder.N_LABELS_BACK)
-    inside = (back >= 0) & (moments.trace[back.clip(min=0)] == rows.trace[:, None])
+    inside = (back >= 0) & (sentences.trace[back.clip(min=0)] == rows.trace[:, None])
     return np.where(inside, label[back.clip(min=0)], -1)
 
 
 def _common(corpus: Corpus) -> Int[np.ndarray, " d_vocab"]:
     """A small code of every token id: its rank among those of train traces, or the last code."""
-    train = np.unique(corpus.moments.trace[corpus.moments.split == "train"])
+    train = np.unique(corpus.sentences.trace[corpus.sentences.split == "train"])
     everything = np.concatenate([np.asarray(ids) for ids in corpus.token_ids])
     seen = np.concatenate([np.asarray(corpus.token_ids[trace]) for trace in train])
     counts = np.bincount(seen, minlength=int(everything.max()) + 1)
@@ -173,8 +214,3 @@ def _common(corpus: Corpus) -> Int[np.ndarray, " d_vocab"]:
     code = np.full(len(counts), len(order), dtype=np.int64)
     code[order] = np.arange(len(order))
     return code
-
-
-def describe(climbed: Climbed) -> dict[str, Any]:
-    """What was chosen on dev for a rung."""
-    return {"ridge": climbed.ridge, "n_features": len(climbed.model.weight) - 1}

@@ -7,16 +7,16 @@ last sentence, which may be cut, is not predicted from nor scored.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from backtracking.labels.states import STATES, UNPARSED
+from backtracking.records.decisions import State
+from backtracking.records.posteriors import END
 
-LABELS = (*STATES, UNPARSED)
+LABELS: tuple[str, ...] = get_args(State)
 """Labels of a sentence; END has the code that follows them."""
-
-END = "END"
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,13 @@
 """Whether models share a representation between the histories that lead to one search state."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.domains.organism.grammar import Form
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions.corpus import Corpus, read_at
-from backtracking.transitions.grammar_view import search_states
 from backtracking.transitions.representation import agreement_rows, make_pairs
 
 N_RECENT = 24
@@ -17,24 +15,24 @@ N_RECENT = 24
 
 
 def representation_rows(
-    corpus: Corpus,
-    forms: Sequence[Form | None],
-    store_by_role: Mapping[str, ActivationStore],
-    bootstrap: Bootstrap,
+    corpus: Corpus, store_by_role: Mapping[str, ActivationStore], bootstrap: Bootstrap
 ) -> list[dict[str, Any]]:
     """Same test search states by different histories: every model and layer, and the tokens alone.
 
-    Activations are taken at the last token of comparisons, minus their mean over train problems.
+    Activations are taken at the last token of deciding sentences, minus their mean over train
+    problems. No rows where no search state is known.
     """
-    sentence, state, history = search_states(corpus, forms)
-    moments = corpus.moments[np.array(sentence, dtype=np.int64)]
-    test = np.flatnonzero(moments.split == "test")
-    spans = list(zip(moments.trace[test], moments.start[test], moments.end[test], strict=True))
+    is_known = np.array([one is not None for one in corpus.sentences.search_state], dtype=bool)
+    deciding = corpus.sentences[corpus.sentences.decides & is_known]
+    test = deciding[deciding.split == "test"]
+    if not len(test):
+        return []
+    spans = list(zip(test.trace, test.start, test.end, strict=True))
     pairs = make_pairs(
-        list(moments.problem[test]),
-        [state[row] for row in test],
+        list(test.problem),
+        list(test.search_state),
         [tuple(corpus.token_ids[trace][start:end]) for trace, start, end in spans],
-        [history[row] for row in test],
+        list(test.history),
     )
     recent = [corpus.token_ids[trace][max(0, end - N_RECENT) : end] for trace, _, end in spans]
     largest = max(max(ids) for ids in recent)
@@ -45,9 +43,8 @@ def representation_rows(
     ]
     for role, store in store_by_role.items():
         for layer in store.layers:
-            values, _ = read_at(store, layer, moments.trace, moments.end - 1)
-            x = (values - values[moments.split == "train"].mean(axis=0))[test]
-            found += [
-                {"role": role, "layer": layer} | row for row in agreement_rows(x, pairs, bootstrap)
-            ]
+            values, _ = read_at(store, layer, deciding.trace, deciding.end - 1)
+            mean = values[deciding.split == "train"].mean(axis=0)
+            rows = agreement_rows(values[deciding.split == "test"] - mean, pairs, bootstrap)
+            found += [{"role": role, "layer": layer} | row for row in rows]
     return found

@@ -1,35 +1,11 @@
-"""Traces drawn from a known model: the truth of every recovery, and the null of the order test."""
-
-from dataclasses import dataclass
+"""Label traces drawn from a chain: the null of the order test."""
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from backtracking.transitions.hmm import Hmm
 from backtracking.transitions.markov import Markov
 from backtracking.transitions.semi_markov import SemiMarkov
 from backtracking.transitions.sequences import Sequences, make_sequences
-from backtracking.transitions.slds import Slds
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much is drawn.
-
-    Attributes:
-        n_problems: problems.
-        n_samples: traces of each.
-        max_steps: longest trace; a longer one is truncated, without END.
-    """
-
-    n_problems: int
-    n_samples: int
-    max_steps: int
-
-    @property
-    def n_traces(self) -> int:
-        """Traces of all problems."""
-        return self.n_problems * self.n_samples
 
 
 def draw_labels(
@@ -61,28 +37,6 @@ def draw_labels(
     return label, ended
 
 
-def draw_hidden(
-    model: Hmm | Slds, size: Size, rng: np.random.Generator
-) -> tuple[Sequences, Int[np.ndarray, "traces steps"]]:
-    """Traces of a model with hidden states, and those states."""
-    n = size.n_traces
-    shape = (n, size.max_steps)
-    state, label = np.zeros(shape, dtype=np.int64), np.full(shape, -1, dtype=np.int64)
-    y = np.zeros((*shape, _width(model)))
-    ended = np.zeros(n, dtype=bool)
-    symbol = draw(np.broadcast_to(model.initial, (n, len(model.initial))), rng)
-    for step in range(size.max_steps):
-        going = ~ended
-        state[:, step] = np.where(going, symbol, 0)
-        drawn = draw(model.emission[state[:, step]], rng)
-        label[going, step] = drawn[going]
-        y[:, step] = _draw_y(model, state[:, step], y[:, step - 1] if step else None, rng)
-        symbol = draw(model.transition[state[:, step]], rng)
-        ended |= going & (symbol == len(model.initial))
-    x = y if isinstance(model, Hmm) else y + _normal(np.zeros_like(y), model.observation, rng)
-    return pack(label, x, ended, model.emission.shape[1], size.n_samples), state
-
-
 def pack(
     label: Int[np.ndarray, "traces steps"],
     x: Float[np.ndarray, "traces steps d"],
@@ -105,27 +59,6 @@ def draw(p: Float[np.ndarray, "rows symbols"], rng: np.random.Generator) -> np.n
     """One symbol a row."""
     below = p.cumsum(axis=1)
     return (rng.random((len(p), 1)) * below[:, -1:] >= below).sum(axis=1)
-
-
-def _draw_y(
-    model: Hmm | Slds, state: np.ndarray, before: np.ndarray | None, rng: np.random.Generator
-) -> np.ndarray:
-    if isinstance(model, Hmm):
-        return _normal(model.mean[state], model.covariance[state], rng)
-    if before is None:
-        mean = np.broadcast_to(model.start_mean, (len(state), len(model.start_mean)))
-        return _normal(mean, model.start_covariance, rng)
-    mean = np.einsum("nde,ne->nd", model.dynamics[state], before) + model.offset[state]
-    return _normal(mean, model.noise[state], rng)
-
-
-def _normal(mean: np.ndarray, covariance: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    standard = rng.standard_normal(mean.shape)
-    return mean + (np.linalg.cholesky(covariance) @ standard[..., None])[..., 0]
-
-
-def _width(model: Hmm | Slds) -> int:
-    return model.mean.shape[1] if isinstance(model, Hmm) else len(model.start_mean)
 
 
 def _bare(label: Int[np.ndarray, "traces steps"], n_labels: int) -> Sequences:

@@ -1,25 +1,33 @@
 """The study of state models on one corpus: place on dev, models, densities, latent states."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from backtracking.activations.reader import ActivationStore
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.transitions import agreement, density, em
-from backtracking.transitions.classes import CLASSES, Chosen, Grid, choose
+from backtracking.transitions import agreement, density
+from backtracking.transitions.classes import (
+    HIDDEN,
+    OF_LABELS,
+    Chosen,
+    Fit,
+    best_of,
+    choose_chain,
+    fit_hidden,
+)
+from backtracking.transitions.comparing import compare
 from backtracking.transitions.corpus import Corpus, read_at, sentence_ends
-from backtracking.transitions.plan import Plan
-from backtracking.transitions.scoring import best, compare, losses, nll
+from backtracking.transitions.plan import Plan, Work
+from backtracking.transitions.scoring import best, losses
 from backtracking.transitions.sequences import Sequences
 
-REFERENCE = "markov_1"
-
-OF_A_ROLE = ("hmm", "slds")
-"""Classes that read activations; the others read labels alone."""
+REFERENCE = Fit(None, "markov_1")
+"""What every model is compared with."""
 
 RANKS = (1, 2, 4, 8, 16, 32, 40, 64)
 """Ranks whose share of the variance is reported."""
@@ -47,33 +55,20 @@ class Place:
     grid: list[dict[str, Any]]
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """State models on one role's parts.
-
-    Attributes:
-        chosen: by `<role>/<class>`.
-        loss: -log p of what followed each test sentence, by the same names.
-        densities: rows of `score_densities`.
-    """
-
-    chosen: dict[str, Chosen]
-    loss: dict[str, np.ndarray]
-    densities: list[dict[str, Any]]
-
-
-def choose_place(plan: Plan, corpus: Corpus, store: ActivationStore) -> Place:
+def choose_place(plan: Plan, corpus: Corpus, store: ActivationStore, work: Work) -> Place:
     """The layer at which a hidden Markov model predicts dev best."""
-    tried = {}
+    learning = replace(plan.grid.hmm, n_starts=1)
+    jobs = {}
     for layer in store.layers:
         parts = split(corpus, sentence_ends(corpus, store, layer, plan.rank))
-        model = em.fit(parts.train, plan.place_states, replace(plan.grid.hmm, n_starts=1))
-        tried[layer] = nll(model.predict(parts.dev), parts.dev)
-    grid = [{"layer": layer, "dev_nll": value} for layer, value in tried.items()]
-    return Place(best(tried), grid)
+        jobs[layer] = partial(
+            fit_hidden, "hmm", parts.train, parts.dev, plan.place_states, learning
+        )
+    tried = {layer: one.dev_nll for layer, one in work(jobs, "layers").items()}
+    return Place(best(tried), [{"layer": n, "dev_nll": value} for n, value in tried.items()])
 
 
-def split(corpus: Corpus, x: np.ndarray) -> Parts:
+def split(corpus: Corpus, x: Float[np.ndarray, "traces steps rank"]) -> Parts:
     """Train, dev and test of the corpus with these activations."""
     sequences = corpus.sequences.with_x(x)
     return Parts(*(sequences[corpus.part(name)] for name in ("train", "dev", "test")))
@@ -89,57 +84,70 @@ def read_parts(
     }
 
 
-def begin(
-    plan: Plan, parts_by_role: Mapping[str, Parts], bootstrap: Bootstrap, pool: Executor
-) -> list[Future[Fitted]]:
-    """The fits of every role, the first role's with the classes that read labels alone.
+def fit_all(plan: Plan, parts_by_role: Mapping[str, Parts], work: Work) -> dict[Fit, Chosen]:
+    """Every class on the first role's parts, and those that read activations on each role's.
 
-    Waits for these: they choose the number of hidden states of the HMM, and the others have as
-    many. Regimes are chosen in each.
+    The first role chooses the number of hidden states of the HMM, and the others have as many.
+    Regimes are chosen in each.
     """
-    (first, its), *others = parts_by_role.items()
-    own = pool.submit(fit_role, plan.grid, first, its, CLASSES, bootstrap)
-    n_states = own.result().chosen[f"{first}/hmm"].setting["n_states"]
-    grid = replace(plan.grid, hmm_states=(n_states,))
-    return [own] + [
-        pool.submit(fit_role, grid, role, parts, OF_A_ROLE, bootstrap) for role, parts in others
-    ]
+    (own, parts), *others = parts_by_role.items()
+    chains = {Fit(None, name): choose_chain(name, parts.train, parts.dev) for name in OF_LABELS}
+    slds = [Fit(role, "slds") for role in parts_by_role]
+    first = _fit_hidden(plan, parts_by_role, [Fit(own, "hmm"), *slds], work)
+    n_states = first[Fit(own, "hmm")].setting["n_states"]
+    alike = replace(plan, hmm_states=(n_states,))
+    later = _fit_hidden(alike, parts_by_role, [Fit(role, "hmm") for role, _ in others], work)
+    hidden = first | later
+    return chains | {Fit(role, name): hidden[Fit(role, name)] for role in parts_by_role
+                     for name in HIDDEN}  # fmt: skip
 
 
-def fit_role(
-    grid: Grid, role: str, parts: Parts, names: Sequence[str], bootstrap: Bootstrap
-) -> Fitted:
-    """Classes of models on one role's parts; the role of those that read no `x` is `labels`."""
-    chosen = {
-        f"{role if name in OF_A_ROLE else 'labels'}/{name}": choose(
-            name, parts.train, parts.dev, grid
-        )
-        for name in names
+def _fit_hidden(
+    plan: Plan, parts_by_role: Mapping[str, Parts], fits: list[Fit], work: Work
+) -> dict[Fit, Chosen]:
+    """One job a model and number of hidden states."""
+    jobs = {}
+    for fit in fits:
+        parts, (counts, learning) = parts_by_role[fit.role or ""], plan.grid.of(fit.name)
+        for n in counts:
+            jobs[fit, n] = partial(fit_hidden, fit.name, parts.train, parts.dev, n, learning)
+    found = work(jobs, "models with hidden states")
+    return {fit: best_of({n: one for (its, n), one in found.items() if its == fit}) for fit in fits}
+
+
+def losses_on_test(
+    chosen: Mapping[Fit, Chosen], parts_by_role: Mapping[str, Parts]
+) -> dict[Fit, Float[np.ndarray, " rows"]]:
+    """-log p of what followed each scored test sentence, by model."""
+    first = next(iter(parts_by_role))
+    return {
+        fit: losses(one.model.predict(test), test)
+        for fit, one in chosen.items()
+        for test in [parts_by_role[fit.role or first].test]
     }
-    loss = {name: losses(one.model.predict(parts.test), parts.test) for name, one in chosen.items()}
-    return Fitted(chosen, loss, score_densities(chosen, parts, role, bootstrap))
 
 
 def score_models(
-    loss_by_model: Mapping[str, np.ndarray], test: Sequences, bootstrap: Bootstrap
+    loss_by_model: Mapping[Fit, Float[np.ndarray, " rows"]], test: Sequences, bootstrap: Bootstrap
 ) -> list[dict[str, Any]]:
-    """One row per model: NLL on test, and the paired difference to the chain of order 1."""
-    rows = compare(loss_by_model, test.row_problem, f"labels/{REFERENCE}", bootstrap)
-    return [
-        dict(zip(("role", "class"), row.pop("model").split("/"), strict=True)) | row for row in rows
-    ]
+    """One row per model: NLL on test, and the paired difference to the chain of order 1.
+
+    The role of those that read labels alone is `labels`.
+    """
+    rows = compare(loss_by_model, test.row_problem, REFERENCE, bootstrap)
+    return [{"role": fit.role or "labels", "class": fit.name} | row for fit, row in rows.items()]
 
 
 def score_densities(
-    chosen: Mapping[str, Chosen], parts: Parts, role: str, bootstrap: Bootstrap
+    chosen: Mapping[Fit, Chosen], parts: Parts, role: str, bootstrap: Bootstrap
 ) -> list[dict[str, Any]]:
     """One row per model of x: log density one sentence ahead, beside the iid Gaussian's, and R2."""
     test = parts.test
     forecasts = {
         "gaussian_iid": density.gaussian_iid(parts.train, test),
         "var_1": density.var_1(parts.train, test),
-        "hmm": density.hmm(chosen[f"{role}/hmm"].model, test),
-        "slds": density.slds(chosen[f"{role}/slds"].model, test),
+        "hmm": density.hmm(chosen[Fit(role, "hmm")].model, test),
+        "slds": density.slds(chosen[Fit(role, "slds")].model, test),
     }
     rows = density.forecast_rows(test)
     problem = list(np.broadcast_to(test.problem[:, None], rows.shape)[rows])
@@ -160,7 +168,7 @@ def variance_rows(
     corpus: Corpus, store: ActivationStore, layer: int, role: str
 ) -> list[dict[str, Any]]:
     """Share of the variance of train activations at sentence ends, by number of components."""
-    train = corpus.moments[corpus.moments.split == "train"]
+    train = corpus.sentences[corpus.sentences.split == "train"]
     values, present = read_at(store, layer, train.trace, train.end - 1)
     share = density.variance_share(values[present])
     return [
@@ -171,17 +179,20 @@ def variance_rows(
 
 
 def compare_latents(
-    chosen: Mapping[str, Chosen], parts: Parts, corpus: Corpus, role: str, bootstrap: Bootstrap
+    chosen: Mapping[Fit, Chosen], parts: Parts, corpus: Corpus, role: str, bootstrap: Bootstrap
 ) -> list[dict[str, Any]]:
-    """Most probable hidden state given the past, against the true label, form and kind."""
+    """Most probable hidden state given the past, against the true label, form and kind.
+
+    Rows of what is known of any test sentence; what is not known of one is a value of its own.
+    """
     present = parts.test.present
-    sentences = corpus.rows[corpus.part("test")][present]
-    moments = corpus.moments[sentences]
+    sentences = corpus.sentences[corpus.rows[corpus.part("test")][present]]
     found = []
-    for name in ("hmm", "slds"):
-        latent = chosen[f"{role}/{name}"].model.filtered(parts.test)[present].argmax(axis=1)
-        for truth in ("label", "form", "kind"):
-            values = getattr(moments, truth)
-            measured = agreement.agree(latent, values, moments.problem, bootstrap)
-            found.append({"role": role, "model": name, "truth": truth} | measured)
+    for name in HIDDEN:
+        latent = chosen[Fit(role, name)].model.filtered(parts.test)[present].argmax(axis=1)
+        for truth, column in (("label", "state"), ("form", "form"), ("kind", "kind")):
+            values, words = sentences.codes(column)
+            if words:
+                measured = agreement.agree(latent, values, sentences.problem, bootstrap)
+                found.append({"role": role, "model": name, "truth": truth} | measured)
     return found

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.transitions.em import PRIOR_ROWS, Learning, maximise_chain, start_states
+from backtracking.transitions.em import PRIOR_ROWS, Learning, maximise_chain, start
 from backtracking.transitions.hmm import Posterior, forward_backward
 from backtracking.transitions.sequences import Sequences
 from backtracking.transitions.slds import Slds
@@ -42,16 +42,10 @@ def fit(train: Sequences, n_states: int, learning: Learning) -> Slds:
 
     Regimes start as clusters of sentences by activation and label, and y as x.
     """
-    cluster = start_states(train, n_states, learning.seed, label_weight=2.0)
-    state = np.eye(n_states)[cluster] * 0.9 + 0.1 / n_states
-    state = np.where(train.present[..., None], state, 0.0)
+    posterior = start(train, n_states, learning.seed, label_weight=2.0)
     variance = train.x[train.present].var(axis=0) + 1e-12
     nothing = np.zeros((*train.x.shape, train.x.shape[2]))
     moments = moments_of(train, train.x, nothing, nothing[:, 1:])
-    last = train.present.sum(axis=1) - 1
-    ends = (state[np.arange(len(state)), last] * train.ended[:, None]).sum(axis=0)
-    moves = np.einsum("bti,btj->ij", state[:, :-1], state[:, 1:])
-    posterior = Posterior(state, np.column_stack([moves, ends]), np.zeros(len(train)))
     model = maximise(train, posterior, moments, 0.1 * variance)
     for _ in range(learning.n_iterations):
         moments = smooth(model, train, posterior.state)

@@ -10,9 +10,11 @@ from typing import Annotated
 
 import typer
 
-from lifeboat.cli.verbs import AsJson, report, state
+from lifeboat.cli.verbs import AsJson, report, show, state
 from lifeboat.items import Item, ending
 from lifeboat.stage.errors import UserError
+
+Message = Annotated[str, typer.Option("--message", "-m", help="Message of the commit.")]
 
 
 def verify(
@@ -161,8 +163,8 @@ def watch(
 ) -> None:
     """Send each finished shard, checkpoint and out as it is made; on a notice, back up and stop.
 
-    Runs beside `make reproduce`, in a terminal of its own. SIGTERM to it is a notice. Ctrl-C ends
-    it without a backup and says what is not sent. Exit 0 only if all is saved.
+    Runs beside `lifeboat reproduce`, in a terminal of its own. SIGTERM to it is a notice. Ctrl-C
+    ends it without a backup and says what is not sent. Exit 0 only if all is saved.
     """
 
     def look() -> list[Item]:
@@ -186,3 +188,107 @@ def watch(
     except typer.Exit as ending:
         code = ending.exit_code
     _leave(code)
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Check this machine: fact, verdict, cure. Exit 0 only if the project can run and be saved."""
+
+    def examine() -> list[Item]:
+        from lifeboat.doctor import doctor
+
+        return doctor.examine(state.root)
+
+    report("doctor", as_json, examine)
+
+
+def snapshot(as_json: AsJson = False) -> None:
+    """Record the state of this checkout in runs/YYYYMMDD_HHMMSS/."""
+
+    def take() -> list[Item]:
+        from lifeboat.saving import snapshot
+
+        return [*snapshot.take(state.root), snapshot.HERE_ONLY]
+
+    report("snapshot", as_json, take)
+
+
+def log_entry(
+    title: Annotated[str, typer.Argument(help="Title of the entry, one line.")],
+    as_json: AsJson = False,
+) -> None:
+    """Put a new entry into reports/experiment_log.md, with commit, models and metrics filled in."""
+
+    def add() -> list[Item]:
+        from lifeboat.saving import experiment_log
+
+        return experiment_log.add(state.root, title)
+
+    report("log", as_json, add)
+
+
+def push(message: Message = "", as_json: AsJson = False) -> None:
+    """Commit and push code to git and data to DVC's remote, and say what was not saved.
+
+    Every change that git does not ignore goes into the commit. Exit 0 only if code and data are
+    somewhere else than on this machine.
+    """
+
+    def send() -> list[Item]:
+        from lifeboat.saving import push
+
+        return push.push(state.root, message)
+
+    report("push", as_json, send)
+
+
+def reproduce(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Passed to `dvc repro`.")] = None,
+) -> None:
+    """Run the pipeline (`dvc --wait-for-lock repro`) and print the time of each stage."""
+    from lifeboat.running import reproduce
+
+    outcome = reproduce.reproduce(state.root, arguments or [])
+    for stage, seconds in outcome.seconds.items():
+        typer.echo(f"{seconds:9.1f} s  {stage}")
+    show([outcome.ending])
+    raise typer.Exit(outcome.code)
+
+
+def remote_set(
+    url: Annotated[str, typer.Argument(help="Such as s3://bucket/path.")],
+    endpoint: Annotated[str, typer.Option(help="Address of an S3-compatible service.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make URL the default remote in .dvc/config; keys never go there, the old remote stays."""
+
+    def store() -> list[Item]:
+        from lifeboat.remotes import remote
+
+        return remote.set_default(state.root, url, endpoint)
+
+    report("remote set", as_json, store)
+
+
+def store_prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list.")] = False,
+    remote: Annotated[
+        bool, typer.Option("--remote", help="In the DVC remote: old parts that no machine names.")
+    ] = False,
+    forget: Annotated[
+        str, typer.Option(help="With --remote: a machine whose unfinished work is not needed.")
+    ] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Remove kept pieces of outs that are finished, and of outs that are no more."""
+
+    def prune() -> list[Item]:
+        from lifeboat.remotes import remote_store
+        from lifeboat.saving import store
+
+        if remote:
+            return remote_store.prune(state.root, forget=forget, dry_run=dry_run)
+        if forget:
+            raise UserError("`--forget` goes with `--remote`.")
+        return store.prune(state.root, dry_run=dry_run)
+
+    report("store prune", as_json, prune)

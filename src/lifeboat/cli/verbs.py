@@ -10,7 +10,6 @@ from typing import Annotated, ParamSpec
 
 import typer
 
-from backtracking import PROJECT_ROOT
 from lifeboat import items as reports
 from lifeboat.items import Item
 from lifeboat.stage.errors import UserError
@@ -23,13 +22,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 @dataclass
 class State:
-    """What `--root` says.
+    """Where the verbs work, and how they are called.
 
     Attributes:
         root: the project's folder.
+        command: the name of the command line, for what users are told to run.
     """
 
-    root: Path = PROJECT_ROOT
+    root: Path = Path()
+    command: str = "lifeboat"
 
 
 state = State()
@@ -43,7 +44,7 @@ def readable(verb: Callable[P, None]) -> Callable[P, None]:
         try:
             verb(*arguments, **options)
         except UserError as error:
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {_called(str(error))}", file=sys.stderr)
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
             print("Interrupted. Run the same command again to go on.", file=sys.stderr)
@@ -72,7 +73,12 @@ def report(command: str, as_json: bool, act: Callable[[], list[Item]]) -> None:
 def _redacted(item: Item) -> Item:
     from lifeboat.secrets.redaction import redact
 
-    return Item(redact(item.fact), item.verdict, redact(item.cure))
+    return Item(_called(redact(item.fact)), item.verdict, _called(redact(item.cure)))
+
+
+def _called(text: str) -> str:
+    """What is said, with the commands in it as this command line calls them."""
+    return text.replace("`lifeboat ", f"`{state.command} ")
 
 
 def show(found: list[Item]) -> None:

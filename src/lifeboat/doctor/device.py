@@ -17,7 +17,6 @@ from lifeboat import deadlines
 from lifeboat.deadlines import Deadline
 from lifeboat.items import Item
 
-_NO_GPU = "The default study needs none."
 _OLDEST_DRIVERS = {11: "450", 12: "525", 13: "580"}
 """Branch of NVIDIA's Linux driver from which every release of a major version of CUDA runs."""
 
@@ -98,7 +97,7 @@ def items(device: Device) -> list[Item]:
         return [torch_item, Item(f"torch can use {len(device.gpus)} GPU(s): {listed}{driver}.")]
     if not device.seen:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return [torch_item, Item(f"No GPU answers; work runs on {cores} CPU cores. {_NO_GPU}")]
+        return [torch_item, Item(f"No GPU answers; work runs on {cores} CPU cores.")]
     return [torch_item, _unusable(device)]
 
 
@@ -124,7 +123,7 @@ def _unusable(device: Device) -> Item:
         return Item(
             f"The driver lists {seen}, and torch is a CPU build, so it cannot use it.",
             "wrong",
-            "Run `make install`: the pinned torch is a CUDA build.",
+            "Install a torch that is built for CUDA, as the pinned one is.",
         )
     if device.driver_cuda and _major(device.driver_cuda) < _major(device.cuda_build):
         return _too_old(device, seen)

@@ -1,22 +1,17 @@
 """Free space against what the next run will write."""
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backtracking.models.sizes import BYTES_BY_DTYPE, Model, models
-from backtracking.runtime import params
-from backtracking.runtime.workspace import Workspace
+from lifeboat import project
 from lifeboat.doctor.links import Links, existing
 from lifeboat.items import Item
 
 FLOOR = 1_000_000_000
 """Bytes that stay free: for logs, for git, and for DVC to finish what it is doing."""
-_ALLOW = "Allow for its weights twice (cache of the hub, models/), and for its activations."
-PROMPT_TOKENS = 64
-"""Added to the longest answer where a trace's length is bounded; the organism's are far shorter."""
 
 
 @dataclass(frozen=True)
@@ -41,51 +36,60 @@ class Estimate:
     Attributes:
         bytes: on the disk, every copy counted.
         basis: where the number comes from.
-        unknown: models whose size no file here tells.
     """
 
     bytes: int
     basis: str
-    unknown: tuple[str, ...] = ()
 
 
 def items(root: Path, links: Links) -> list[Item]:
-    """Whether what the next run will write fits on the disk of the project.
+    """Whether what the next run will write fits on the disk, as far as dvc.lock tells what that is.
 
     Raises:
-        UserError: where params.yaml or dvc.lock cannot be read.
+        UserError: where dvc.lock or a parameter file cannot be read.
     """
-    wanted = estimate(root, links)
-    free = min(shutil.disk_usage(existing(folder)).free for folder in (root, links.cache))
+    wanted = recorded_estimate(root, links)
+    if wanted is not None:
+        return [fits(root, links, wanted)]
+    free, fact = free_bytes(root, links), "what the next run writes is not recorded in dvc.lock"
+    verdict = "warning" if free < FLOOR else "ok"
+    return [Item(f"{free / 1e9:.1f} GB are free on the disk of the project; {fact}.", verdict)]
+
+
+def fits(root: Path, links: Links, wanted: Estimate) -> Item:
+    """Whether so much fits on the disks of the project and of DVC's cache."""
+    free = free_bytes(root, links)
     copies = "two copies" if links.n_copies == 2 else "one copy"
     fact = (
         f"{free / 1e9:.1f} GB are free on the disk of the project; the next run writes about "
         f"{wanted.bytes / 1e9:.1f} GB ({copies} of each result; {wanted.basis})."
     )
-    unknown = [
-        Item(f"How much `{name}` will write is not known.", "warning", _ALLOW)
-        for name in wanted.unknown
-    ]
     if free < wanted.bytes * 1.05 + FLOOR:
-        cure = "Free some space (`backtracking store prune`, `dvc gc --workspace`) or ask for less."
-        return [Item(fact, "wrong", cure), *unknown]
-    return [Item(fact), *unknown]
+        cure = "Free some space (`lifeboat store prune`, `dvc gc --workspace`) or ask for less."
+        return Item(fact, "wrong", cure)
+    return Item(fact)
 
 
-def estimate(root: Path, links: Links) -> Estimate:
-    """What the next run writes: sizes of dvc.lock, else a bound where that is of another study.
+def free_bytes(root: Path, links: Links) -> int:
+    """Bytes that the project and DVC's cache can both still have."""
+    return min(shutil.disk_usage(existing(folder)).free for folder in (root, links.cache))
+
+
+def recorded_estimate(root: Path, links: Links) -> Estimate | None:
+    """What the next run writes by the sizes of dvc.lock; None where that is of another study.
 
     A stage whose code alone has changed is not counted: it writes about as much as it did.
 
     Raises:
-        UserError: where params.yaml or dvc.lock cannot be read.
+        UserError: where dvc.lock or a parameter file cannot be read.
     """
     outs = recorded(root)
     if not outs or not all(out.same for out in outs):
-        return _bound(root, links, outs)
+        return None
     missing = [out for out in outs if not (root / out.path).exists()]
+    store = project.store(root)
     n_bytes = sum(
-        out.bytes * (links.n_shard_copies if _is_store(out.path) else links.n_copies)
+        out.bytes * (links.n_shard_copies if (store / out.path).is_dir() else links.n_copies)
         for out in missing
     )
     return Estimate(n_bytes, "sizes in dvc.lock" if missing else "every result is there")
@@ -95,62 +99,32 @@ def recorded(root: Path) -> list[Recorded]:
     """The outs that dvc.lock has a size of, and whether their parameters stand.
 
     Raises:
-        UserError: where params.yaml or dvc.lock cannot be read.
+        UserError: where dvc.lock or a parameter file cannot be read.
     """
     if not (root / "dvc.lock").is_file():
         return []
-    now = params.read(Workspace(root).params)
-    stages = params.read(root / "dvc.lock").get("stages")
-    return [out for stage in _dicts(stages) for out in _outs(stage, now)]
+    stages = project.read_yaml(root / "dvc.lock").get("stages")
+    now: dict[str, dict[str, Any]] = {}
+    return [out for stage in _dicts(stages) for out in _outs(root, stage, now)]
 
 
-def _outs(stage: dict[str, Any], now: dict[str, Any]) -> Iterable[Recorded]:
-    then = (stage.get("params") or {}).get("params.yaml") or {}
-    same = all(_equal(_value(now, str(name)), value) for name, value in then.items())
+def _outs(root: Path, stage: dict[str, Any], now: dict[str, dict[str, Any]]) -> Iterator[Recorded]:
+    same = all(
+        _equal(_value(_parameters(root / str(file), now), str(name)), value)
+        for file, then in (stage.get("params") or {}).items()
+        for name, value in then.items()
+    )
     for out in stage.get("outs") or []:
         if isinstance(out, dict) and isinstance(out.get("size"), int):
             yield Recorded(str(out.get("path")), out["size"], same)
 
 
-def _bound(root: Path, links: Links, outs: list[Recorded]) -> Estimate:
-    """At most this much, for a study that has not run here."""
-    found = models(root)
-    unknown = tuple(sorted({m.source for m in found if not m.n_layers or not m.n_parameters}))
-    activations = sum(_activation_bytes(root, model) for model in found)
-    weights = sum(_weight_bytes(root, model, links) for model in found)
-    others = sum(out.bytes for out in outs if not _is_store(out.path))
-    n_bytes = activations * links.n_shard_copies + weights + others * links.n_copies
-    return Estimate(n_bytes, "a bound from params.yaml", unknown)
-
-
-def _activation_bytes(root: Path, model: Model) -> int:
-    """Bytes of the activations of all sampled traces, were each as long as it may be."""
-    now = params.read(Workspace(root).params)
-    extract = now.get("extract") or {}
-    layers = extract.get("layers")
-    n_layers = len(layers) if isinstance(layers, list) else model.n_layers or 0
-    width = BYTES_BY_DTYPE.get(str(extract.get("dtype")), 4) * (model.d_model or 0)
-    n_traces = _number(now, "problems.n_study") * _number(now, "traces.n_samples")
-    n_tokens = n_traces * (_number(now, "traces.max_new_tokens") + PROMPT_TOKENS)
-    return n_tokens * (n_layers * width + 3 * 8)
-
-
-def _weight_bytes(root: Path, model: Model, links: Links) -> int:
-    """Bytes of a model's weights: trained here, or taken from the hub's cache into models/."""
-    n_bytes = (model.n_parameters or 0) * (4 if model.is_organism else 2)
-    if (Workspace(root).model(model.role) / "config.json").is_file():
-        return 0
-    in_hub_cache = 0 if model.is_here else 1
-    return n_bytes * (links.n_copies + in_hub_cache)
-
-
-def _is_store(path: str) -> bool:
-    return path.startswith("data/interim/activations/")
-
-
-def _number(values: dict[str, Any], name: str) -> int:
-    value = _value(values, name)
-    return value if isinstance(value, int) else 0
+def _parameters(path: Path, now: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The values of a parameter file of YAML; one of another format counts as changed."""
+    if path.name not in now:
+        is_yaml = path.suffix in (".yaml", ".yml")
+        now[path.name] = project.read_yaml(path) if is_yaml else {}
+    return now[path.name]
 
 
 def _value(values: Any, name: str) -> Any:
@@ -173,6 +147,6 @@ def _equal(now: Any, then: Any) -> bool:
     return now == then
 
 
-def _dicts(value: object) -> list[dict[str, Any]]:
+def _dicts(value: object) -> Iterable[dict[str, Any]]:
     found = list(value.values()) if isinstance(value, dict) else []
     return [each for each in found if isinstance(each, dict)]

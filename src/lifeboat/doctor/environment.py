@@ -1,4 +1,4 @@
-"""The Python environment against the pinned set of requirements.lock."""
+"""The Python environment against the pinned set of packages."""
 
 import os
 import re
@@ -10,9 +10,8 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
+from lifeboat import project
 from lifeboat.items import Item
-
-_INSTALL = "Run `make install`."
 
 
 def packages() -> dict[str, str]:
@@ -34,8 +33,10 @@ def pinned(lock: Path) -> dict[str, str]:
 
 
 def items(root: Path) -> list[Item]:
-    """Python, uv, the virtual environment and its packages."""
-    return [python_item(), uv_item(root), venv_item(root), packages_item(root)]
+    """Python and the virtual environment; where the project pins packages, uv and those."""
+    told = project.contract(root)
+    pinned_items = [uv_item(root), packages_item(root, told.lock, told.install)]
+    return [python_item(), venv_item(root), *(pinned_items if told.lock else [])]
 
 
 def python_item() -> Item:
@@ -44,15 +45,14 @@ def python_item() -> Item:
 
 
 def uv_item(root: Path) -> Item:
-    """Which uv `make install` would use: the one on the path, else the project's own."""
+    """Which uv there is to install with: the one on the path, else the project's own."""
     own = root / ".cache" / "uv" / "bin" / "uv"
     places = [shutil.which("uv"), str(own) if own.is_file() else None]
     for place in filter(None, places):
         version = _version(place)
         if version:
             return Item(f"{version} ({place})")
-    fact = "uv is not there; the environment that is installed does not need it."
-    return Item(fact, "ok", "`make install` brings its own into .cache/uv.")
+    return Item("uv is not there; the environment that is installed does not need it.")
 
 
 def venv_item(root: Path) -> Item:
@@ -62,22 +62,22 @@ def venv_item(root: Path) -> Item:
     return Item(
         f"The environment in use is {sys.prefix}, not the project's .venv.",
         "warning",
-        "Use `make` targets, or `source scripts/activate_env.sh`.",
+        "Activate .venv (`source .venv/bin/activate`).",
     )
 
 
-def packages_item(root: Path) -> Item:
-    """Whether what is installed is what requirements.lock pins."""
-    lock = root / "requirements.lock"
-    if not lock.is_file():
-        return Item("requirements.lock is missing.", "wrong", "`git checkout requirements.lock`.")
-    wanted, found = pinned(lock), packages()
+def packages_item(root: Path, lock: str, install: str) -> Item:
+    """Whether what is installed is what a lock file pins, and how that is installed."""
+    if not (root / lock).is_file():
+        return Item(f"{lock} is missing.", "wrong", f"`git checkout {lock}`.")
+    cure = f"Run `{install or f'pip install -r {lock}'}`."
+    wanted, found = pinned(root / lock), packages()
     missing = [name for name in wanted if name not in found]
     other = [f"{n} {found[n]}, not {v}" for n, v in wanted.items() if found.get(n, v) != v]
     if missing:
-        return Item(f"{_count(missing, 'pinned packages are missing')}", "wrong", _INSTALL)
+        return Item(f"{_count(missing, 'pinned packages are missing')}", "wrong", cure)
     if other:
-        return Item(f"{_count(other, 'packages differ from the pinned set')}", "warning", _INSTALL)
+        return Item(f"{_count(other, 'packages differ from the pinned set')}", "warning", cure)
     return Item(f"All {len(wanted)} pinned packages are installed in their pinned versions.")
 
 

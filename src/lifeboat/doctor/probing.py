@@ -30,7 +30,7 @@ def items(root: Path, deadline: Deadline) -> list[Item]:
     """
     where = remote.default(root)
     if where is None:
-        cure = "Run `backtracking remote set s3://BUCKET/PATH`."
+        cure = "Run `lifeboat remote set s3://BUCKET/PATH`."
         fact = "DVC has no default remote: data has nowhere to go."
         return [Item(fact, "wrong", cure)]
     return [remote.item(root), ask(root, where, deadline)]
@@ -53,7 +53,7 @@ def ask(root: Path, where: remote.Remote, deadline: Deadline) -> Item:
         fact = f"DVC's remote was not asked: DVC took more than {seconds:.0f} s to load."
         return Item(fact, "warning", "Run it again: the second start is faster.")
     fact = f"DVC's remote could not be asked: {processes.last_lines(finished)}."
-    return Item(fact, "wrong", "Run `make install`.")
+    return Item(fact, "wrong", "Install DVC and what its remote needs.")
 
 
 def probe(root: Path) -> Item:
@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> None:
     print(json.dumps(dataclasses.asdict(probe(root))))
 
 
-_CURE = "Mend it (keys belong into .env), then run `backtracking doctor` again."
+_CURE = "Mend it (keys belong into .env), then run `lifeboat doctor` again."
 
 if __name__ == "__main__":
     main(sys.argv[1:])

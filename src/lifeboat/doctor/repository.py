@@ -17,6 +17,7 @@ _QUIET = {
 """Nobody is asked for a password, and no unknown host is trusted."""
 
 REQUIRED = ("dvc.yaml", "params.yaml", ".dvc/config")
+"""What DVC reads; of these a project may have no params.yaml."""
 
 
 def items(root: Path, deadline: Deadline) -> list[Item]:
@@ -30,10 +31,12 @@ def items(root: Path, deadline: Deadline) -> list[Item]:
 def pipeline_item(root: Path) -> Item:
     """Whether this folder has what `dvc repro` needs."""
     missing = [name for name in REQUIRED if not (root / name).is_file()]
+    if not processes.git_line(root, "ls-files", "--", "params.yaml") and "params.yaml" in missing:
+        missing.remove("params.yaml")
     if missing:
         cure = "Run `git checkout -- " + " ".join(missing) + "`."
         return Item(f"{', '.join(missing)} missing: the pipeline cannot run.", "wrong", cure)
-    return Item("dvc.yaml, params.yaml and DVC's configuration are there.")
+    return Item("The pipeline and DVC's configuration are there.")
 
 
 def push_url(root: Path) -> str:
@@ -51,14 +54,14 @@ def _identity(root: Path) -> Item:
     if who.returncode == 0:
         return Item(f"git commits as {who.stdout.rsplit(' ', 2)[0].strip()}.")
     cure = 'Run `git config user.name "..."` and `git config user.email ...`.'
-    fact = "git has no name and address to commit with: `make push` cannot commit."
+    fact = "git has no name and address to commit with: `lifeboat push` cannot commit."
     return Item(fact, "warning", cure)
 
 
 def _remote_items(root: Path, deadline: Deadline) -> list[Item]:
     name, url = _push_remote(root), push_url(root)
     if not url:
-        cure = "Run `git remote add origin URL`, then `make push`."
+        cure = "Run `git remote add origin URL`, then `lifeboat push`."
         fact = "git has no remote: the code and its history are ONLY ON THIS MACHINE."
         return [Item(fact, "wrong", cure)]
     return [_place(root, name, url), _reached(root, name, url, deadline)]

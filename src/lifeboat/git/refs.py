@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from backtracking.runtime.workspace import Workspace
-from lifeboat import machine, processes
+from lifeboat import processes, project
 from lifeboat.deadlines import Deadline, call
 from lifeboat.git import commit, wip
-from lifeboat.items import Item, proven
+from lifeboat.items import Item, counted, proven
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def _elsewhere(root: Path, here: wip.Head, saved: wip.Saved) -> wip.Saved | None
         made = wip.chain(root, here, wip.tree_of(root, saved.commit), here.wip)
         return wip.Saved(made, here.wip, [])
     if saved.branch == here.wip:
-        own = f"{here.wip}.{machine.name(Workspace(root).store)}"
+        own = f"{here.wip}.{project.machine_name(root)}"
         return wip.Saved(saved.commit, own, [])
     return None
 
@@ -117,3 +116,43 @@ def _refused(branch: str, url: str, reason: str, here: wip.Head) -> Item:
 def _failed(name: str, said: str) -> Item:
     fact = f"`git push` to {name} failed: {said}."
     return Item(fact, "wrong", "The code is not saved there. Mend it and run it again.")
+
+
+def only_here(root: Path) -> list[Item]:
+    """Stashes, other branches and DVC's experiments that this clone has and no remote is known to.
+
+    Remotes are not asked; what this clone has seen of them counts.
+    """
+    found = []
+    if stashes := processes.git_line(root, "stash", "list").splitlines():
+        cure = "Look at them with `git stash list`; `git stash branch NAME` makes a branch of one."
+        found.append(_only_here(len(stashes), "stash", "stashes", cure))
+    if branches := _branches(root):
+        cure = f"If you need them: `git push origin {' '.join(branches)}`."
+        found.append(_only_here(len(branches), "other branch", "other branches", cure))
+    if experiments := _refs(root, "refs/exps/*/*/*"):
+        cure = "If you need them: `dvc exp push origin`."
+        found.append(_only_here(len(experiments), "DVC experiment", "DVC experiments", cure))
+    return found
+
+
+def _branches(root: Path) -> list[str]:
+    """Local branches with commits that no remote is known to have, but for the one at hand."""
+    here = processes.git_line(root, "branch", "--show-current")
+    names = [name for name in _refs(root, "refs/heads") if name != here]
+    return [
+        name
+        for name in names
+        if not name.startswith("wip")
+        and processes.git_line(root, "rev-list", "-1", f"refs/heads/{name}", "--not", "--remotes")
+    ]
+
+
+def _refs(root: Path, pattern: str) -> list[str]:
+    listed = processes.git_line(root, "for-each-ref", "--format=%(refname:lstrip=2)", pattern)
+    return listed.splitlines()
+
+
+def _only_here(n: int, one: str, many: str, cure: str) -> Item:
+    fact = f"Only here, as far as this clone knows: {counted(n, one, many)}."
+    return Item(fact, "warning", cure)

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from lifeboat import processes
 from lifeboat.git import commit, wip
-from lifeboat.items import Item
+from lifeboat.items import Item, counted
 from lifeboat.stage.errors import UserError
 
 _HAVE_A_LOOK = "Look at it with `git diff HEAD {ref}`."
@@ -110,8 +110,8 @@ def _forward(root: Path, upstream: str) -> list[Item]:
     behind = processes.git_line(root, "rev-list", "--count", f"HEAD..{upstream}")
     if behind in ("", "0"):
         return []
-    n_commits = "1 commit" if behind == "1" else f"{behind} commits"
-    cure = "Run `git pull`, then `backtracking restore` again."
+    n_commits = counted(int(behind), "commit")
+    cure = "Run `git pull`, then `lifeboat restore` again."
     if commit.changed(root):
         fact = f"The remote is ahead by {n_commits}, and there are changes here."
         return [Item(fact, "warning", cure)]
@@ -170,7 +170,7 @@ def _write(root: Path, offer: _Offer) -> None:
     if done.returncode != 0:
         raise UserError(
             f"git could not write the unfinished work: {processes.last_lines(done)}.",
-            "Run `backtracking restore` again; it goes on from there.",
+            "Run `lifeboat restore` again; it goes on from there.",
         )
 
 

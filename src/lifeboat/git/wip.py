@@ -1,8 +1,8 @@
 """What git does not have yet becomes a commit, and nothing of the user's changes for it.
 
 Neither the index nor HEAD, the branch or a file is touched, unless the only changes are what the
-pipeline makes, or the user gives a message: then they are committed on the branch, as `make push`
-does. All else goes to a branch of its own, `wip/<branch>`, which is never checked out: each commit
+pipeline makes, or the user gives a message: then they are committed on the branch, as a push does.
+All else goes to a branch of its own, `wip/<branch>`, which is never checked out: each commit
 there has HEAD and its forerunner as parents, so that every push of it is a fast-forward.
 """
 
@@ -11,14 +11,11 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifeboat import processes
+from lifeboat import processes, project
 from lifeboat.git import commit, lock_file
 from lifeboat.items import Item
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
-
-PRODUCTS = ("results/", "figures/", "runs/")
-"""Folders in which the pipeline and a snapshot write for git, besides dvc.lock."""
 
 _UNDERWAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
 _ATTEMPTS = 5
@@ -165,11 +162,8 @@ def _may_commit(root: Path, here: Head, paths: list[str], message: str) -> bool:
     folder = Path(processes.git_line(root, "rev-parse", "--absolute-git-dir"))
     if not here.branch or any((folder / name).exists() for name in _UNDERWAY):
         return False
-    return bool(message) or (all(map(_is_product, paths)) and _index_is_clean(root))
-
-
-def _is_product(path: str) -> bool:
-    return path == "dvc.lock" or path.startswith(PRODUCTS)
+    is_product = project.contract(root).is_product
+    return bool(message) or (all(map(is_product, paths)) and _index_is_clean(root))
 
 
 def _index_is_clean(root: Path) -> bool:
@@ -292,7 +286,7 @@ def _identity(root: Path) -> dict[str, str]:
     """A name for commits where the user has none: a new machine often knows nobody."""
     if processes.git(root, "var", "GIT_COMMITTER_IDENT").returncode == 0:
         return {}
-    name, address = "backtracking backup", "backup@localhost"
+    name, address = "lifeboat backup", "backup@localhost"
     return {
         "GIT_AUTHOR_NAME": name,
         "GIT_AUTHOR_EMAIL": address,

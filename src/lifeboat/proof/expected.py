@@ -141,6 +141,16 @@ def unfinished(root: Path) -> list[str]:
     return list(found.unfinished)
 
 
+def paths(root: Path) -> list[str]:
+    """Every out of the pipeline, relative to `root`, with or without bytes.
+
+    Raises:
+        UserError: where dvc.yaml cannot be read.
+    """
+    with opened(root) as repo, readable("The pipeline"):
+        return sorted(os.path.relpath(str(out.fs_path), root) for out in repo.index.outs)
+
+
 def objects(outs: Iterable[Out], expected: Expected, bucket: Bucket) -> Iterator[Object]:
     """Every object of some outs: a folder's list, then its files.
 

@@ -1,22 +1,85 @@
 """What a remote holds and lacks of what is expected, object by object.
 
-Work goes by the first two digits of the keys, some at a time in threads; expected objects wait on
-the disk, so memory grows with what is missing and not with what is there.
+Work goes by the first two digits of the keys, some at a time in threads.
 """
 
-from collections import Counter
-from contextlib import closing
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 
+from lifeboat.deadlines import in_threads
 from lifeboat.proof import expected, manifests, targets
 from lifeboat.proof.comparison import Evidence, Judge
 from lifeboat.proof.expected import Expected, Object, Out
-from lifeboat.proof.ledger import Entry, Ledger
-from lifeboat.proof.verified import Finding, Verified
 from lifeboat.remotes.bucket import Bucket, Stored
-from lifeboat.threads import in_threads
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """An object that the remote does not hold as it should.
+
+    Attributes:
+        oid: its key.
+        path: the file that it is, relative to the project; for a folder's list the folder.
+        stage: whose it is.
+        reason: in words; empty where it is just not there.
+        places: where it is expected from: HEAD, the workspace or both.
+        bytes: its size in the local cache, if it has an object of that key (not looked into).
+        n_more: further paths with the same content.
+    """
+
+    oid: str
+    path: str
+    stage: str
+    reason: str
+    places: tuple[str, ...]
+    bytes: int | None = None
+    n_more: int = 0
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a remote was found to hold.
+
+    Attributes:
+        url: the remote.
+        n_expected: objects, each counted once.
+        n_bytes: of those that are there and not wrong.
+        by_evidence: number of those by what was compared.
+        missing: objects that are not there.
+        wrong: objects that are not what their key says.
+        expected: what was read from HEAD and the workspace.
+        hashes_are_content: whether the store's own hashes count.
+    """
+
+    url: str
+    n_expected: int
+    n_bytes: int
+    by_evidence: dict[Evidence, int]
+    missing: tuple[Finding, ...]
+    wrong: tuple[Finding, ...]
+    expected: Expected
+    hashes_are_content: bool = True
+
+    @property
+    def n_present(self) -> int:
+        """Objects that are there and not wrong."""
+        return sum(self.by_evidence.values())
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether something is expected, all of that is known, and all of it is there."""
+        is_there = not self.missing and not self.wrong and not self.expected.problems
+        return self.n_expected > 0 and is_there
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """An object and the number of the out that it is expected for."""
+
+    object: Object
+    out: int
 
 
 @dataclass
@@ -35,7 +98,7 @@ class _Tally:
 class _Seen:
     """One object, all that it is expected for, and what the remote has of it."""
 
-    entries: list[Entry]
+    entries: list[_Entry]
     stored: Stored | None
     evidence: Evidence = "presence"
     wrong: str = ""
@@ -60,16 +123,17 @@ def inspect(
     is_meant = targets.select(root, found.outs, wanted)
     outs = [out for out in found.outs if targets.touches(out, root, wanted)]
     inspector = _Inspector(found, outs, bucket, Judge(bucket, deep))
-    with closing(Ledger()) as ledger:
-        for number, out in enumerate(outs):
-            try:
-                ledger.add(number, filter(is_meant, expected.objects([out], found, bucket)))
-            except manifests.DamagedListError as error:
-                inspector.damaged[number] = str(error)
-        tally = inspector.everything(ledger)
-        for number, out in enumerate(outs):
-            if is_meant(Object(out.oid, out.path, None, out.stage)):
-                inspector.total(number, ledger, tally)
+    by_oid: dict[str, list[_Entry]] = defaultdict(list)
+    for number, out in enumerate(outs):
+        try:
+            for wanted_ in filter(is_meant, expected.objects([out], found, bucket)):
+                by_oid[wanted_.oid].append(_Entry(wanted_, number))
+        except manifests.DamagedListError as error:
+            inspector.damaged[number] = str(error)
+    tally = inspector.everything(by_oid)
+    for number, out in enumerate(outs):
+        if is_meant(Object(out.oid, out.path, None, out.stage)):
+            inspector.total(number, by_oid, tally)
     return Verified(
         url=bucket.url,
         n_expected=tally.n_expected,
@@ -90,15 +154,17 @@ class _Inspector:
     judge: Judge
     damaged: dict[int, str] = field(default_factory=dict)
 
-    def everything(self, ledger: Ledger) -> _Tally:
-        """Every object of the ledger."""
+    def everything(self, by_oid: dict[str, list[_Entry]]) -> _Tally:
+        """Every object that is expected, those of one prefix with one listing."""
         tally = _Tally()
-        for seen in in_threads(self._prefix, map(ledger.under, ledger.prefixes())):
+        by_prefix = groupby(sorted(by_oid), key=lambda oid: oid[:2])
+        groups = ([_by_path(by_oid[oid]) for oid in oids] for _, oids in by_prefix)
+        for seen in in_threads(self._prefix, groups):
             for one in seen:
                 self._count(one, tally)
         return tally
 
-    def total(self, number: int, ledger: Ledger, tally: _Tally) -> None:
+    def total(self, number: int, by_oid: dict[str, list[_Entry]], tally: _Tally) -> None:
         """Compares a folder's size altogether, where the sizes of its files are recorded nowhere.
 
         Where it differs, those files are read and hashed.
@@ -110,18 +176,19 @@ class _Inspector:
         if tally.bytes_by_out[number] == out.bytes:
             tally.by_evidence["size"] += n_unsized
             return
-        files = (entry for entry in ledger.of(number) if entry.object.path != out.path)
-        groups = groupby(files, key=lambda entry: entry.object.oid)
-        for one in in_threads(self._reread, (list(group) for _, group in groups)):
+        files = (
+            [entry for entry in _by_path(by_oid[oid]) if entry.out == number]
+            for oid in sorted(by_oid)
+            if oid != out.oid
+        )
+        for one in in_threads(self._reread, filter(None, files)):
             if one is not None:
                 self._count(one, tally, is_new=False)
 
-    def _prefix(self, entries: list[Entry]) -> list[_Seen]:
+    def _prefix(self, groups: list[list[_Entry]]) -> list[_Seen]:
         """What the remote has of the objects of one prefix."""
-        oids = {entry.object.oid for entry in entries}
-        stored_by_key = self._stored(oids)
-        groups = groupby(entries, key=lambda entry: entry.object.oid)
-        return [self._judged(list(group), stored_by_key) for _, group in groups]
+        stored_by_key = self._stored({entries[0].object.oid for entries in groups})
+        return [self._judged(entries, stored_by_key) for entries in groups]
 
     def _stored(self, oids: set[str]) -> dict[str, Stored]:
         """Those of some keys of one prefix that the remote has, from one listing."""
@@ -132,7 +199,7 @@ class _Inspector:
         prefix = f"files/md5/{next(iter(oids))[:2]}/"
         return {o.key: o for o in self.bucket.list(prefix) if o.key in wanted}
 
-    def _judged(self, entries: list[Entry], stored_by_key: dict[str, Stored]) -> _Seen:
+    def _judged(self, entries: list[_Entry], stored_by_key: dict[str, Stored]) -> _Seen:
         oid = entries[0].object.oid
         stored = stored_by_key.get(manifests.key(oid))
         if stored is None:
@@ -141,7 +208,7 @@ class _Inspector:
         verdict = self.judge.judge(oid, stored, size, self.expected.cached(oid))
         return _Seen(entries, stored, verdict.evidence, verdict.wrong or self._problem(entries))
 
-    def _reread(self, entries: list[Entry]) -> _Seen | None:
+    def _reread(self, entries: list[_Entry]) -> _Seen | None:
         """An object by its content, if only its presence was compared."""
         oid = entries[0].object.oid
         stored = self.bucket.find(manifests.key(oid))
@@ -171,7 +238,7 @@ class _Inspector:
                 tally.bytes_by_out[entry.out] += 0 if is_list else seen.stored.bytes
             tally.unsized_by_out[numbers[0]] += seen.evidence == "presence"
 
-    def _problem(self, entries: list[Entry]) -> str:
+    def _problem(self, entries: list[_Entry]) -> str:
         """Why a folder's list does not tell its files, where this is one that does not."""
         for entry in entries:
             out = self.outs[entry.out]
@@ -198,6 +265,10 @@ class _Inspector:
             bytes=size,
             n_more=len(paths) - 1,
         )
+
+
+def _by_path(entries: list[_Entry]) -> list[_Entry]:
+    return sorted(entries, key=lambda entry: entry.object.path)
 
 
 def _size(path: Path) -> int | None:

@@ -1,4 +1,4 @@
-"""`backtracking verify`: whether a remote holds what HEAD and the workspace need; our own look.
+"""`lifeboat verify`: whether a remote holds what HEAD and the workspace need; our own look.
 
 DVC's word is not asked for: it says "in sync" of a folder whose list stands and whose files are
 gone, of data that is in neither place, and of the last run when this one was killed.
@@ -7,11 +7,11 @@ gone, of data that is in neither place, and of the last run when this one was ki
 from collections.abc import Iterator
 from pathlib import Path
 
-from lifeboat.items import Item
+from lifeboat.items import Item, megabytes
 from lifeboat.proof import expected, inspection
 from lifeboat.proof.comparison import Evidence
 from lifeboat.proof.expected import WORKSPACE
-from lifeboat.proof.verified import Finding, Verified
+from lifeboat.proof.inspection import Finding, Verified
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import unsaved
@@ -65,7 +65,7 @@ def told(verified: Verified) -> list[Item]:
         problems.append(Item(fact, "warning"))
     if not verified.n_expected:
         fact = "dvc.lock and .dvc files name no data at all, so there is nothing to prove."
-        return [*problems, Item(fact, "wrong", "Run `make reproduce`.")]
+        return [*problems, Item(fact, "wrong", "Run `lifeboat reproduce`.")]
     return [*problems, _summary(verified), *_weak(verified), *_findings(verified)]
 
 
@@ -78,7 +78,7 @@ def _summary(verified: Verified) -> Item:
         if verified.by_evidence.get(evidence)
     ]
     how = f" (compared: {', '.join(compared)})" if compared else ""
-    size = f"{verified.n_bytes / 1e6:.1f} MB"
+    size = megabytes(verified.n_bytes)
     verdict = "ok" if n == total else "warning"
     return Item(f"{share} objects that dvc.lock names are in {verified.url}, {size}{how}.", verdict)
 
@@ -95,7 +95,7 @@ def _weak(verified: Verified) -> Iterator[Item]:
         yield Item(f"{fact} here.", "warning", _DEEP)
 
 
-_DEEP = "`backtracking verify --deep` reads and hashes them."
+_DEEP = "`lifeboat verify --deep` reads and hashes them."
 
 
 def _findings(verified: Verified) -> Iterator[Item]:
@@ -117,13 +117,15 @@ def _sentence(word: str, finding: Finding, url: str) -> str:
 
 def _cure(finding: Finding) -> str:
     if finding.bytes is not None:
-        return "The local cache has it: `make backup` sends it."
+        return "The local cache has it: `lifeboat backup` sends it."
     if WORKSPACE not in finding.places:
         return (
-            "It is not on this machine either, and dvc.lock here names another version: `make "
-            "push` commits that one. Or bring this one from where it is."
+            "It is not on this machine either, and dvc.lock here names another version: "
+            "`lifeboat push` commits that one. Or bring this one from where it is."
         )
-    return "It is not on this machine either: run `make reproduce`, or bring it from where it is."
+    return (
+        "It is not on this machine either: run `lifeboat reproduce`, or bring it from where it is."
+    )
 
 
 def _place(root: Path, bucket: Bucket) -> list[Item]:
@@ -131,4 +133,4 @@ def _place(root: Path, bucket: Bucket) -> list[Item]:
     if not remote.on_this_disk(here, root):
         return []
     fact = f"{bucket.url} IS ON THIS MACHINE, and goes when the machine goes."
-    return [Item(fact, "warning", "Run `backtracking remote set s3://BUCKET/PATH`.")]
+    return [Item(fact, "warning", "Run `lifeboat remote set s3://BUCKET/PATH`.")]

@@ -290,7 +290,7 @@ def open_bucket(root: Path, name: str | None = None) -> Bucket:
         raise UserError(
             f"The remote `{name}` keeps files by name (`version_aware` or `worktree`), and not by "
             "content.",
-            "Only a remote by content can be compared with dvc.lock: `backtracking remote set`.",
+            "Only a remote by content can be compared with dvc.lock: `lifeboat remote set`.",
         )
     with store_errors.readable(url):
         fs = kind(**settings)
@@ -314,7 +314,7 @@ def _time(info: dict[str, Any]) -> float | None:
 
 def _require_remote(remotes: dict[str, Any], name: str) -> None:
     if not name:
-        raise UserError("DVC has no default remote.", "Run `backtracking remote set URL`.")
+        raise UserError("DVC has no default remote.", "Run `lifeboat remote set URL`.")
     if name not in remotes:
         known = ", ".join(sorted(remotes)) or "none"
         raise UserError(f"There is no DVC remote {name!r}; known: {known}.")

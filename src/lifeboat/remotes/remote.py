@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from lifeboat.items import Item
 from lifeboat.stage.errors import UserError
 
-SET = "Run `backtracking remote set s3://BUCKET/PATH`."
+SET = "Run `lifeboat remote set s3://BUCKET/PATH`."
 
 _KEYS_BELONG = (
     "Keys never go into .dvc/config, which is committed: put AWS_ACCESS_KEY_ID and "
@@ -96,7 +96,7 @@ def item(root: Path) -> Item:
             f"DVC's REMOTE `{remote.name}` IS ON THIS MACHINE, {remote.folder}: IT DOES NOT "
             "SURVIVE THE MACHINE.",
             "warning",
-            "Run `backtracking remote set s3://BUCKET/PATH` before anything is worth keeping.",
+            "Run `lifeboat remote set s3://BUCKET/PATH` before anything is worth keeping.",
         )
     return Item(
         f"DVC's remote `{remote.name}` is a folder on another file system, {remote.folder}; "
@@ -112,7 +112,7 @@ def _network_item(remote: Remote) -> Item:
         fact = (
             f"DVC's REMOTE `{remote.name}` IS A SERVER ON THIS MACHINE, {host}: it may go with it."
         )
-        return Item(fact, "warning", "Run `backtracking remote set URL` with one elsewhere.")
+        return Item(fact, "warning", "Run `lifeboat remote set URL` with one elsewhere.")
     return Item(f"DVC's remote `{remote.name}` is {remote.url}, on other machines than this one.")
 
 
@@ -143,7 +143,7 @@ def set_default(root: Path, url: str, endpoint: str = "") -> list[Item]:
     items = [Item(f"DVC's default remote is now `{name}`: {url}{at} (not contacted yet).")]
     if before and before != name:
         items.append(Item(f"The remote `{before}` stays; `dvc push -r {before}` still uses it."))
-    cure = "Run `make push`, which commits .dvc/config and sends the data."
+    cure = "Run `lifeboat push`, which commits .dvc/config and sends the data."
     return [*items, Item("Nothing has been sent to it.", "warning", cure)]
 
 

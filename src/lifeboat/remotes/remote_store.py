@@ -1,4 +1,4 @@
-"""`backtracking store prune --remote`: parts in the remote that no index names any more.
+"""`lifeboat store prune --remote`: parts in the remote that no index names any more.
 
 An index is the only word that a machine may have left of its unfinished work, so none goes unless
 it is asked for by name.
@@ -69,5 +69,5 @@ def _told(index: Index) -> Item:
     size = sum(part.bytes for part in index.parts) / 1e6
     where = index.branch or f"a detached HEAD, {index.commit[:7]}"
     fact = f"Machine {index.machine} keeps {len(index.parts)} parts of {where}, {size:.1f} MB."
-    cure = f"If it is done for: `backtracking store prune --remote --forget {index.machine}`."
+    cure = f"If it is done for: `lifeboat store prune --remote --forget {index.machine}`."
     return Item(fact, "ok", cure)

@@ -108,7 +108,7 @@ _MEANING: dict[Kind, tuple[str, str]] = {
         "These credentials need to list, read and write there; a read-only remote cannot be "
         "backed up to.",
     ),
-    "no bucket": ("has no such bucket", "Make the bucket, or run `backtracking remote set URL`."),
+    "no bucket": ("has no such bucket", "Make the bucket, or run `lifeboat remote set URL`."),
     "clock": (
         "says that this machine's clock is wrong",
         "Set the clock (`timedatectl set-ntp true`).",

@@ -12,18 +12,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lifeboat import arriving
-from lifeboat.items import Item
+from lifeboat.deadlines import in_threads
+from lifeboat.items import Item, megabytes
 from lifeboat.proof import expected as expectation
 from lifeboat.proof import manifests
 from lifeboat.proof.expected import WORKSPACE, Expected, Object, Out
-from lifeboat.remotes import store_errors
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.remotes.store_errors import StoreError
+from lifeboat.restoring import arriving
 from lifeboat.stage import progress
-from lifeboat.threads import in_threads
 
 N_THREADS = 8
+_ARRIVING = "arriving"
 
 
 @dataclass(frozen=True)
@@ -70,24 +70,25 @@ def fetch(wanted: Expected, bucket: Bucket) -> Fetched:
     n_objects = sum((out.n_files or 0) + 1 for out in outs)
     with (
         progress.bar("bringing data back", n_objects, "objects", shown=bool(outs)) as advance,
-        _Fetcher(wanted, bucket, advance) as fetcher,
+        arriving.gate(wanted.cache / _ARRIVING),
     ):
+        fetcher = _Fetcher(wanted, bucket, advance)
         for out in sorted(outs, key=lambda out: (out.bytes or 0, out.path)):
             fetcher.bring(out)
-    return fetcher.fetched
+        return fetcher.fetched
 
 
 def told(fetched: Fetched, url: str) -> list[Item]:
     """What a fetch brought and what it did not, as items."""
     if not fetched.whole and not fetched.losses:
         return [Item("No stage had finished: dvc.lock and .dvc files record no data.")]
-    n, megabytes = fetched.n_objects, fetched.n_bytes / 1e6
+    n, size = fetched.n_objects, megabytes(fetched.n_bytes)
     outs = f"{len(fetched.whole)} of {len(fetched.whole) + len(fetched.losses)} finished outs"
-    fact = f"{outs} are whole in DVC's cache; {n} objects, {megabytes:.1f} MB, came from {url}"
+    fact = f"{outs} are whole in DVC's cache; {n} objects, {size}, came from {url}"
     items = [Item(f"{fact}, each hashed." if n else f"{fact}.")]
     items += [_lost(out, losses, url) for out, losses in fetched.losses.items() if losses]
     if fetched.stopped:
-        cure = "Mend that and run `backtracking restore` again: what has come stays."
+        cure = "Mend that and run `lifeboat restore` again: what has come stays."
         items.append(Item(fetched.stopped, "wrong", cure))
     return items
 
@@ -98,15 +99,8 @@ class _Fetcher:
     def __init__(self, wanted: Expected, bucket: Bucket, advance: progress.Advance) -> None:
         self.fetched = Fetched()
         self._wanted, self._bucket, self._advance = wanted, bucket, advance
-        self._arriving = wanted.cache / "arriving"
+        self._arriving = wanted.cache / _ARRIVING
         self._lock = threading.Lock()
-
-    def __enter__(self) -> "_Fetcher":
-        arriving.sweep(self._arriving)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        arriving.leave(self._arriving)
 
     def bring(self, out: Out) -> None:
         """Brings an out, unless the remote has failed before."""
@@ -143,30 +137,28 @@ class _Fetcher:
 
     def _fetch(self, wanted: Object) -> Loss | None:
         place = self._wanted.cached(wanted.oid)
-        if not _is_here(place, wanted.oid):
-            fresh = arriving.name(self._arriving, wanted.oid)
-            try:
-                if loss := self._arrive(wanted, fresh):
-                    return loss
-                _enter(fresh, place)
-            finally:
-                fresh.unlink(missing_ok=True)
+        if not _is_here(place, wanted.oid) and (loss := self._arrive(wanted, place)):
+            return loss
         with self._lock:
             self._advance(1)
         return None
 
-    def _arrive(self, wanted: Object, fresh: Path) -> Loss | None:
+    def _arrive(self, wanted: Object, place: Path) -> Loss | None:
+        def is_right(path: Path) -> bool:
+            return _md5(path) == wanted.oid.removesuffix(".dir")
+
+        key, folder = manifests.key(wanted.oid), self._arriving
         try:
-            self._bucket.get(manifests.key(wanted.oid), fresh)
+            n_bytes = arriving.bring(self._bucket, key, place, folder, is_right, 0o444)
         except StoreError as error:
             if error.kind == "missing object":
                 return Loss(wanted, "is not there")
             raise
-        if _md5(fresh) != wanted.oid.removesuffix(".dir"):
+        if n_bytes is None:
             return Loss(wanted, "has other bytes than its name says", True)
         with self._lock:
             self.fetched.n_objects += 1
-            self.fetched.n_bytes += fresh.stat().st_size
+            self.fetched.n_bytes += n_bytes
         return None
 
 
@@ -177,13 +169,6 @@ def _is_here(place: Path, oid: str) -> bool:
         return not is_writable or _md5(place) == oid.removesuffix(".dir")
     except OSError:
         return False
-
-
-def _enter(fresh: Path, place: Path) -> None:
-    with store_errors.readable(str(place)):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        fresh.chmod(0o444)
-        fresh.replace(place)
 
 
 def _md5(path: Path) -> str:
@@ -206,5 +191,5 @@ def _lost(out: Out, losses: list[Loss], url: str) -> Item:
     fact = f"`{out.path}` of `{out.stage}` cannot be brought back from {url}: "
     if out.stage.endswith(".dvc"):
         return Item(f"{fact}{'; '.join(said)}{more}.", "wrong", "No stage makes it.")
-    cure = "Its stage runs again; `make push` then saves what it makes."
+    cure = "Its stage runs again; `lifeboat push` then saves what it makes."
     return Item(f"{fact}{'; '.join(said)}{more}.", "wrong" if altered else "warning", cure)

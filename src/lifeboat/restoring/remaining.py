@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeboat import processes
-from lifeboat.items import Item
+from lifeboat.items import Item, counted
 from lifeboat.stage.errors import UserError
 
 _NO_MAKER = "It is no stage's out and cannot be made again: add it again with `dvc add`."
@@ -63,8 +63,9 @@ def told(found: Remaining, seconds: dict[str, float]) -> list[Item]:
     known = [seconds[stage] for stage in found.certain if stage in seconds]
     n_unknown = len(named) - len(known)
     total = f"about {duration(sum(known))} in all" if known else "for a time that is not known"
-    beside = f" and {_stages(n_unknown)} of unknown time" if known and n_unknown else ""
-    items.append(Item(f"{_stages(len(named))} will run: {', '.join(named)}; {total}{beside}."))
+    beside = f" and {counted(n_unknown, 'stage')} of unknown time" if known and n_unknown else ""
+    stages = counted(len(named), "stage")
+    items.append(Item(f"{stages} will run: {', '.join(named)}; {total}{beside}."))
     if found.possible:
         fact = "Only if what they read comes out different from dvc.lock"
         items.append(Item(f"{fact}: {', '.join(found.possible)}."))
@@ -80,10 +81,6 @@ def duration(seconds: float) -> str:
 
 def _about(seconds: float | None) -> str:
     return "time unknown" if seconds is None else f"about {duration(seconds)}"
-
-
-def _stages(n: int) -> str:
-    return "1 stage" if n == 1 else f"{n} stages"
 
 
 def _changes(root: Path) -> dict[str, list[Any]]:

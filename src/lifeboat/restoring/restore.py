@@ -1,17 +1,18 @@
-"""`backtracking restore`: a new machine goes on where another one was stopped."""
+"""`lifeboat restore`: a new machine goes on where another one was stopped."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from backtracking.runtime.workspace import Workspace
-from lifeboat import processes
+from lifeboat import processes, project
 from lifeboat.git import taking, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected
+from lifeboat.proof.expected import Out
 from lifeboat.remotes.bucket import Bucket, open_bucket
-from lifeboat.restoring import fetching, linking, remaining
+from lifeboat.restoring import fetching, remaining, salvage
 from lifeboat.restoring.remaining import Remaining
 from lifeboat.running import stage_seconds
-from lifeboat.saving import salvage
 from lifeboat.stage.errors import UserError
 
 
@@ -47,7 +48,7 @@ def restore(root: Path, *, take_wip: bool = True, remote: str | None = None) -> 
     if bucket is not None:
         items += _bring_parts(root, bucket, found)
     items += remaining.told(found, stage_seconds.known(root))
-    return [*items, Item("Next: `make reproduce`, which is `dvc --wait-for-lock repro`.")]
+    return [*items, Item("Next: `lifeboat reproduce`, which is `dvc --wait-for-lock repro`.")]
 
 
 def _require_files(root: Path) -> None:
@@ -71,10 +72,40 @@ def _bring_data(root: Path, bucket: Bucket) -> list[Item]:
     items = [Item(problem, "wrong") for problem in wanted.problems]
     fetched = fetching.fetch(wanted, bucket)
     items += fetching.told(fetched, bucket.url)
-    return items + linking.check_out(root, fetched.whole)
+    return items + check_out(root, fetched.whole)
 
 
 def _bring_parts(root: Path, bucket: Bucket, found: Remaining) -> list[Item]:
     stages = {*found.certain, *found.possible}
-    store, here = Workspace(root).store, wip.head(root)
+    store, here = project.store(root), wip.head(root)
     return salvage.told(salvage.salvage(store, bucket, here.branch, stages))
+
+
+def check_out(root: Path, outs: Iterable[Out]) -> list[Item]:
+    """Links outs that are whole in the cache into the workspace, and says which it could not.
+
+    An out in the workspace that has anything that is in no cache is left as it is.
+    """
+    paths = [out.path for out in outs]
+    absent = [path for path in paths if not os.path.lexists(root / path)]
+    present = [path for path in paths if os.path.lexists(root / path)]
+    return [*_check_out(root, absent), *_check_out(root, present)]
+
+
+def _check_out(root: Path, paths: list[str]) -> list[Item]:
+    """One `dvc checkout` for all, and where that is refused one for each."""
+    if not paths:
+        return []
+    done = processes.dvc(root, "--wait-for-lock", "checkout", *paths)
+    if done.returncode == 0:
+        return []
+    if len(paths) > 1:
+        return [item for path in paths for item in _check_out(root, [path])]
+    if "unsaved files" in done.stderr:
+        fact = (
+            f"`{paths[0]}` was left as it is: it has files that are neither saved nor in dvc.lock."
+        )
+        cure = f"If they are not needed: `dvc checkout --force {paths[0]}`."
+        return [Item(fact, "warning", cure)]
+    fact = f"`dvc checkout {paths[0]}` failed: {processes.last_lines(done)}."
+    return [Item(fact, "wrong", "Mend that, then run `lifeboat restore` again.")]

@@ -1,4 +1,4 @@
-"""`make reproduce`: `dvc repro` as it is, and at the end how long each stage took.
+"""`lifeboat reproduce`: `dvc repro` as it is, and at the end how long each stage took.
 
 `logs/reproduce.json` has the times of the last run, `logs/stage_seconds.json` the last time of
 every stage that finished, over all runs.
@@ -20,7 +20,7 @@ from types import FrameType
 
 from lifeboat import processes
 from lifeboat.git import lock_file
-from lifeboat.items import Item
+from lifeboat.items import Item, counted
 from lifeboat.running import stage_seconds
 from lifeboat.stage import artifacts
 
@@ -100,14 +100,13 @@ def reproduce(root: Path, arguments: list[str]) -> Outcome:
 
 def _ending(code: int, n_ran: int, total: float) -> Item:
     if code == 75:
-        return Item("Interrupted.", "wrong", "`make reproduce` goes on from there.")
+        return Item("Interrupted.", "wrong", "`lifeboat reproduce` goes on from there.")
     if code != 0:
-        cure = "Mend what is said above, then `make reproduce` goes on from there."
+        cure = "Mend what is said above, then `lifeboat reproduce` goes on from there."
         return Item(f"`dvc repro` failed (exit {code}) after {total:.1f} s.", "wrong", cure)
     if n_ran == 0:
         return Item(f"Nothing ran: every stage is up to date ({total:.1f} s).")
-    stages = "1 stage" if n_ran == 1 else f"{n_ran} stages"
-    return Item(f"{stages} ran, {total:.1f} s in all, DVC's own work included.")
+    return Item(f"{counted(n_ran, 'stage')} ran, {total:.1f} s in all, DVC's own work included.")
 
 
 def _stream(command: list[str], root: Path, feed: Callable[[bytes], None]) -> int:

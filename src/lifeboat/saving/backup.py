@@ -1,4 +1,4 @@
-"""`backtracking backup`: code and data leave this machine, and it is proven that they arrived.
+"""`lifeboat backup`: code and data leave this machine, and it is proven that they arrived.
 
 In order: running stages are asked to stop where their work is saved, if that is wanted; a
 snapshot; a commit, on the branch or beside it; git; finished data; parts of unfinished stages; the
@@ -9,16 +9,17 @@ nothing in a remote is ever half there, and the next run goes on from what arriv
 
 from pathlib import Path
 
+from lifeboat import project
 from lifeboat.deadlines import Deadline, within
-from lifeboat.git import only_here, refs, wip
+from lifeboat.git import refs, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import receipts
 from lifeboat.proof.expected import Expected
-from lifeboat.proof.verified import Verified
+from lifeboat.proof.inspection import Verified
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import Bucket, open_bucket
-from lifeboat.saving import backup_receipt, finished, sending, snapshot, unfinished
+from lifeboat.saving import backup_receipt, finished, snapshot, unfinished
 from lifeboat.saving import stopping as stops
 from lifeboat.saving.backup_run import Code, Data, Run
 from lifeboat.saving.finished import Proof
@@ -67,7 +68,7 @@ def _save_code(run: Run, message: str) -> Code:
     run.items += saved.items
     pushed = run.attempt(lambda: refs.push(run.root, saved, run.share(0.5)))
     run.items += pushed.items if pushed else []
-    run.items += only_here.items(run.root)
+    run.items += refs.only_here(run.root)
     return Code(content or "", folder, pushed)
 
 
@@ -104,8 +105,9 @@ def _save_data(run: Run) -> Data:
     bucket = open_bucket(run.root)
     before = run.attempt(lambda: finished.look(run.root, expected, bucket, run.share(0.5)))
     wanted = finished.lost(before) if before else []
-    rare = [found for found in wanted if sending.rank_of(found.path) < sending.BULK]
-    bulk = [found for found in wanted if sending.rank_of(found.path) >= sending.BULK]
+    told = project.contract(run.root)
+    rare = [found for found in wanted if told.rank(found.path) < told.bulk]
+    bulk = [found for found in wanted if told.rank(found.path) >= told.bulk]
     sent = [finished.send(run.root, rare, expected, bucket, run.reserved)]
     kept = run.attempt(lambda: _save_parts(run, expected, bucket))
     sent.append(finished.send(run.root, bulk, expected, bucket, run.reserved))

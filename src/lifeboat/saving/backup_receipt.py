@@ -1,14 +1,13 @@
 """The receipt of a backup: written, sent and committed, unless the last one says the same."""
 
-from backtracking.runtime.workspace import Workspace
-from lifeboat import machine
+from lifeboat import project
 from lifeboat.deadlines import within
 from lifeboat.git import refs, wip
 from lifeboat.git.refs import Pushed
 from lifeboat.items import Item, proven
 from lifeboat.proof import receipts
+from lifeboat.proof.inspection import Verified
 from lifeboat.proof.receipts import Receipt
-from lifeboat.proof.verified import Verified
 from lifeboat.saving import finished
 from lifeboat.saving.backup_run import Code, Data, Run
 
@@ -34,7 +33,7 @@ def _receipt(run: Run, code: Code, data: Data | None) -> Receipt:
     verified = proof.verified if proof else None
     return Receipt(
         created=receipts.now(),
-        machine=machine.name(Workspace(run.root).store),
+        machine=project.machine_name(run.root),
         proven=proven(run.items),
         content_sha256=code.content,
         commit=pushed.commit if pushed else "",

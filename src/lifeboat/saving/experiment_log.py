@@ -1,15 +1,10 @@
-"""`backtracking log TITLE`: a new entry in the experiment log, with what a machine knows of it."""
+"""`lifeboat log TITLE`: a new entry in the experiment log, with what a machine knows of it."""
 
-import json
 import re
 from datetime import date
 from pathlib import Path
-from typing import Any
 
-from backtracking.models.sizes import Model, models
-from backtracking.runtime import params
-from backtracking.runtime.workspace import Workspace
-from lifeboat import processes
+from lifeboat import processes, project
 from lifeboat.items import Item
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
@@ -19,10 +14,6 @@ BLANK = "..."
 """What the template has where a person has to write."""
 
 _ENTRIES = re.compile(rb"(?m)^#{2,3} Log Entries[ \t]*\r?\n")
-_KEY_HYPERPARAMETERS = {
-    "traces": ("n_samples", "temperature", "max_new_tokens"),
-    "steer": ("doses", "n_random"),
-}
 
 
 def add(root: Path, title: str, today: date | None = None) -> list[Item]:
@@ -66,18 +57,17 @@ def _heading(text: bytes) -> re.Match[bytes]:
 
 
 def _entry(root: Path, first: str) -> list[str]:
+    told = project.contract(root)
     return [
         first,
         "",
         f"**Goal:** {BLANK}",
         "",
         "**Setup:**",
-        f"- Model: {_models(root)}",
-        f"- Dataset: {_dataset(root)}",
-        f"- Key hyperparameters: {_hyperparameters(root)}",
+        *_lines(root, told.log_setup),
         "",
         "**Results:**",
-        *[f"- {line}" for line in _results(root) or [BLANK]],
+        *_lines(root, told.log_results),
         "",
         "**Next steps:**",
         f"- {BLANK}",
@@ -86,56 +76,13 @@ def _entry(root: Path, first: str) -> list[str]:
     ]
 
 
-def _models(root: Path) -> str:
-    try:
-        found = models(root)
-    except UserError:
-        return BLANK
-    return "; ".join(f"{model.role}: {_model(model)}" for model in found) or BLANK
+def _lines(root: Path, name: str) -> list[str]:
+    """What a function of the project tells; what a person has to write where there is nothing."""
+    return [f"- {line}" for line in _told(root, name) or [BLANK]]
 
 
-def _model(model: Model) -> str:
-    if not model.n_layers:
-        return model.source
-    return f"{model.source} ({model.n_layers} layers, d_model {model.d_model})"
-
-
-def _dataset(root: Path) -> str:
-    section = _section(root, "problems")
-    return ", ".join(f"{key} {value}" for key, value in section.items()) or BLANK
-
-
-def _hyperparameters(root: Path) -> str:
-    told = []
-    for section, keys in _KEY_HYPERPARAMETERS.items():
-        values = _section(root, section)
-        told += [f"{section}.{key} {values[key]}" for key in keys if key in values]
-    return ", ".join([*told, "all: `params.yaml` of the commit"])
-
-
-def _results(root: Path) -> list[str]:
-    """The primary claim, then the numbers of each stage in one line."""
-    summary, claims = (_json(root / "results" / name) for name in ("summary.json", "claims.json"))
-    primary = claims[0] if isinstance(claims, list) and claims else None
-    lines = [_claim(primary)] if isinstance(primary, dict) else []
-    by_stage: dict[str, list[str]] = {}
-    for key, value in (summary if isinstance(summary, dict) else {}).items():
-        stage, _, measure = key.partition("_")
-        if stage != "provenance":
-            by_stage.setdefault(stage, []).append(f"{measure or stage} {value}")
-    return lines + [f"{stage}: {', '.join(values)}" for stage, values in by_stage.items()]
-
-
-def _claim(claim: dict[str, Any]) -> str:
-    numbers = [claim.get(key) for key in ("estimate", "low", "high")]
-    parts = claim.get("parts")
-    failed = sorted(k for k, v in parts.items() if v == "fails") if isinstance(parts, dict) else []
-    because = f" ({', '.join(failed)})" if failed else ""
-    said = f"Primary claim ({claim.get('pair')}): **{claim.get('verdict')}**{because}"
-    if any(not isinstance(number, int | float) for number in numbers):
-        return said
-    value, low, high = (f"{number:+.3f}" for number in numbers)
-    return f"{said}, {value} ({low} to {high}, n = {claim.get('n')}), p = {claim.get('p')}"
+def _told(root: Path, name: str) -> list[str]:
+    return project.called(name)(root) if name else []
 
 
 def _commit(root: Path) -> str:
@@ -150,27 +97,12 @@ def _commit(root: Path) -> str:
 
 def _said(root: Path, first: str) -> list[Item]:
     items = [Item(f"{LOG} has a new entry at the top: `{first}`.", "ok", "Write its goal.")]
-    if not (root / "results" / "summary.json").is_file():
-        cure = "Run `make reproduce`, then write the numbers in, or log it anew."
-        fact = "There is no results/summary.json, so the entry has no numbers."
+    if not _told(root, project.contract(root).log_results):
+        cure = "Run `lifeboat reproduce`, then write the numbers in, or log it anew."
+        fact = "There are no results yet, so the entry has no numbers."
         items.append(Item(fact, "warning", cure))
     if processes.git_line(root, "status", "--porcelain", "--", ".", f":(exclude){LOG}"):
-        cure = "Run `make push`, then put the new commit into the entry."
+        cure = "Run `lifeboat push`, then put the new commit into the entry."
         fact = "The commit that it names does not have everything that is here."
         items.append(Item(fact, "warning", cure))
     return items
-
-
-def _section(root: Path, name: str) -> dict[str, Any]:
-    try:
-        section = params.read(Workspace(root).params).get(name)
-    except UserError:
-        return {}
-    return section if isinstance(section, dict) else {}
-
-
-def _json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None

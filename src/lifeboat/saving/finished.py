@@ -8,7 +8,7 @@ from lifeboat.deadlines import Deadline, within
 from lifeboat.items import Item
 from lifeboat.proof import inspection, verify
 from lifeboat.proof.expected import Expected
-from lifeboat.proof.verified import Finding, Verified
+from lifeboat.proof.inspection import Finding, Verified
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.saving import sending
 from lifeboat.saving.jobs import Sent

@@ -4,7 +4,6 @@ What is small and rare goes first, what others wait for before them, and a remot
 is not asked for every single thing.
 """
 
-import heapq
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -65,97 +64,86 @@ def run(jobs: Sequence[Job], deadline: Deadline, n_threads: int = N_THREADS) -> 
 
     The threads do not keep the process alive: what hangs at the deadline is left behind and named.
     """
-    queue = _Queue(jobs, deadline)
+    line = _Line(jobs, deadline)
     for _ in range(min(n_threads, len(jobs))):
-        threading.Thread(target=queue.work, name="sending", daemon=True).start()
-    return queue.wait()
+        threading.Thread(target=line.work, name="sending", daemon=True).start()
+    return line.wait()
 
 
-class _Queue:
-    """Jobs that several threads share; a job becomes ready when what it waits for is done."""
+class _Line:
+    """Jobs in one line; what waits for others stands behind the last of them."""
 
     def __init__(self, jobs: Sequence[Job], deadline: Deadline) -> None:
         self._jobs, self._deadline = jobs, deadline
+        self._to_do = _ordered(jobs)
         self._changed = threading.Condition()
-        self._ready: list[tuple[int, int, int]] = []
-        self._waiting = {number: set(job.after) for number, job in enumerate(jobs) if job.after}
-        self._reasons: dict[int, str] = {}
-        self._done: set[int] = set()
-        self._begun: set[int] = set()
+        self._begun: set[str] = set()
+        self._done: set[str] = set()
+        self._reasons: dict[str, str] = {}
         self._rate = 0.0
         self._n_failed_in_a_row = 0
         self._stop = ""
-        for number, job in enumerate(jobs):
-            if not job.after:
-                self._push(number)
 
     def work(self) -> None:
         """Does jobs until there is none to begin."""
-        while (number := self._take()) is not None:
-            job, start = self._jobs[number], time.monotonic()
+        while (job := self._take()) is not None:
+            start = time.monotonic()
             try:
+                self._require_before(job)
                 job.send()
             except StoreError as error:
                 self._stumble(error)
-                self._fail(number, str(error))
+                self._end(job, str(error))
             except (UserError, OSError) as error:
-                self._fail(number, str(error))
+                self._end(job, str(error))
             except BaseException as error:
-                self._fail(number, f"{type(error).__name__}: {error}")
+                self._end(job, f"{type(error).__name__}: {error}")
                 raise
             else:
-                self._finish(number, time.monotonic() - start)
+                self._note_rate(job, time.monotonic() - start)
+                self._end(job)
 
     def wait(self) -> Sent:
-        """Waits for all threads or for the deadline."""
+        """Waits for all jobs or for the deadline."""
         with self._changed:
             while not self._is_over() and not self._deadline.passed:
                 self._changed.wait(min(self._deadline.left, 0.5))
             self._stop = self._stop or "there was no time left for it"
-            return self._outcome()
+            left = [(job, self._reason(job)) for job in self._jobs if job.name not in self._done]
+            return Sent(tuple(job for job in self._jobs if job.name in self._done), tuple(left))
 
-    def _take(self) -> int | None:
+    def _take(self) -> Job | None:
         with self._changed:
-            while True:
-                while self._ready and not self._stop:
-                    *_, number = heapq.heappop(self._ready)
-                    if self._fits(number):
-                        self._begun.add(number)
-                        return number
-                if self._stop or not self._begun - self._done - self._reasons.keys():
-                    return None
-                self._changed.wait(0.5)
+            while self._to_do and not self._stop:
+                job = self._to_do.pop()
+                needed, left = job.bytes / self._rate if self._rate else 0.0, self._deadline.left
+                self._begun.add(job.name)
+                if needed <= left and left > 0:
+                    return job
+                self._reasons[job.name] = (
+                    f"it takes about {needed:.0f} s, and {left:.0f} s were left"
+                )
+                self._changed.notify_all()
+        return None
 
-    def _fits(self, number: int) -> bool:
-        needed = self._jobs[number].bytes / self._rate if self._rate else 0.0
-        left = self._deadline.left
-        if needed <= left and left > 0:
-            return True
-        self._reasons[number] = f"it takes about {needed:.0f} s, and {left:.0f} s were left"
-        self._changed.notify_all()
-        return False
-
-    def _push(self, number: int) -> None:
-        job = self._jobs[number]
-        heapq.heappush(self._ready, (-1 if job.after else job.rank, job.bytes, number))
-
-    def _finish(self, number: int, seconds: float) -> None:
+    def _require_before(self, job: Job) -> None:
+        """Waits for what has to be there before a job; all of it was begun before."""
         with self._changed:
-            job = self._jobs[number]
-            self._done.add(number)
-            self._n_failed_in_a_row = 0
-            if job.bytes >= _TELLING:
-                self._rate = job.bytes / max(seconds, 1e-3)
-            for other, names in list(self._waiting.items()):
-                names.discard(job.name)
-                if not names:
-                    del self._waiting[other]
-                    self._push(other)
-            self._changed.notify_all()
+            self._changed.wait_for(lambda: job.after <= self._done | self._reasons.keys())
+            if lacking := job.after - self._done:
+                raise UserError(f"{len(lacking)} of its files are not there")
 
-    def _fail(self, number: int, reason: str) -> None:
+    def _note_rate(self, job: Job, seconds: float) -> None:
+        self._n_failed_in_a_row = 0
+        if job.bytes >= _TELLING:
+            self._rate = job.bytes / max(seconds, 1e-3)
+
+    def _end(self, job: Job, reason: str = "") -> None:
         with self._changed:
-            self._reasons[number] = reason
+            if reason:
+                self._reasons[job.name] = reason
+            else:
+                self._done.add(job.name)
             self._changed.notify_all()
 
     def _stumble(self, error: StoreError) -> None:
@@ -166,20 +154,24 @@ class _Queue:
                 self._stop = self._stop or f"not tried, after another failed: {error}"
 
     def _is_over(self) -> bool:
-        n_ended = len(self._done) + len(self._reasons)
-        is_idle = not self._begun - self._done - self._reasons.keys()
-        return n_ended + len(self._waiting) == len(self._jobs) or (bool(self._stop) and is_idle)
+        is_idle = self._begun == self._done | self._reasons.keys()
+        return is_idle and (not self._to_do or bool(self._stop))
 
-    def _outcome(self) -> Sent:
-        left = []
-        for number, job in enumerate(self._jobs):
-            if number in self._done:
-                continue
-            reason = self._reasons.get(number) or self._stop
-            if number in self._waiting:
-                reason = f"{len(self._waiting[number])} of its files are not there"
-            elif number in self._begun and number not in self._reasons:
-                reason = "it was on its way when the time was up"
-            left.append((job, reason))
-        done = tuple(self._jobs[number] for number in sorted(self._done))
-        return Sent(done, tuple(left))
+    def _reason(self, job: Job) -> str:
+        if job.name in self._begun:
+            return self._reasons.get(job.name, "it was on its way when the time was up")
+        if lacking := job.after - self._done:
+            return f"{len(lacking)} of its files are not there"
+        return self._stop
+
+
+def _ordered(jobs: Sequence[Job]) -> list[Job]:
+    """Jobs from the last to the first: by rank and size, each behind what it waits for."""
+    in_order = sorted(jobs, key=lambda job: (job.rank, job.bytes))
+    place = {job.name: number for number, job in enumerate(in_order) if not job.after}
+
+    def key(job: Job) -> tuple[int, bool]:
+        behind = max((place[name] for name in job.after), default=-1)
+        return (behind if job.after else place[job.name]), bool(job.after)
+
+    return sorted(in_order, key=key, reverse=True)

@@ -1,4 +1,4 @@
-"""Unfinished work in the remote: shards, checkpoints and portions that no saved out holds.
+"""Unfinished work in the remote: pieces of outs, units and steps, that no saved out holds.
 
 They lie beside DVC's objects: `partial/sha256/xx/...` by content, and, written last, an index for
 each machine and branch, `partial/index/<machine>-<hash of the branch>.json`, which lists all that
@@ -16,19 +16,12 @@ from lifeboat.remotes.bucket import Bucket, Stored
 from lifeboat.remotes.store_errors import StoreError
 from lifeboat.stage.errors import UserError
 
-FORMAT = 1
+FORMAT = 2
 OBJECTS, INDEXES = "partial/sha256/", "partial/index/"
-ACTIVATIONS = "data/interim/activations/"
-MODELS = "models/"
-TRACES = "data/interim/traces"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MD5 = re.compile(r"[0-9a-f]{32}")
-_PATH = re.compile(
-    r"activations/[0-9a-zA-Z_][\w.-]*\.(safetensors|json)"
-    r"|(pairs/\d+/\.cache/store/)?checkpoints/[0-9a-zA-Z_][\w.-]*\.safetensors"
-    r"|traces/[0-9a-f]{64}\.jsonl"
-)
+_PATH = re.compile(r"(\w[\w.@-]*/)+\w[\w.@-]*")
 _MACHINE = re.compile(r"[0-9A-Za-z-]{1,64}")
 
 
@@ -37,10 +30,10 @@ class Part:
     """A file of the store that the remote has.
 
     Attributes:
-        path: relative to the store.
+        path: relative to the store, `<out>/<file>`.
         bytes: its size.
         sha256: of its content, by which it is named there.
-        stage: whose it is; where several come into question, all of them with "or" between.
+        stage: whose it is.
         md5: of its content, for comparison with what a store says.
     """
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from lifeboat import project
 from lifeboat.deadlines import Deadline
 from lifeboat.proof import manifests
 from lifeboat.proof.expected import Expected
@@ -20,10 +21,6 @@ from lifeboat.saving import jobs
 from lifeboat.saving.freezing import Hashed, frozen, hash_file, sweep
 from lifeboat.saving.jobs import Job, Sent
 from lifeboat.stage.errors import UserError
-
-_RANKS = ("results/", "models/", "data/processed/", "data/raw/", "data/interim/traces")
-BULK = len(_RANKS)
-"""The rank of what is large and can be computed again."""
 
 _PAUSES = (1.0, 4.0)
 
@@ -52,15 +49,17 @@ def object_jobs(
     objects: Iterable[Lost], expected: Expected, root: Path, bucket: Bucket
 ) -> list[Job]:
     """What sends these objects, each once; a folder's list waits for those of its files."""
+    rank = project.contract(root).rank
     path_by_oid: dict[str, Lost] = {}
     for found in objects:
         path_by_oid.setdefault(found.oid, found)
     files = [found for oid, found in path_by_oid.items() if not oid.endswith(".dir")]
     lists = [found for oid, found in path_by_oid.items() if oid.endswith(".dir")]
-    made = [_object_job(found, expected, root, bucket) for found in files]
+    made = [_object_job(found, expected, root, bucket, rank(found.path)) for found in files]
     for found in lists:
         members = _members(found, expected) & path_by_oid.keys()
-        made.append(_object_job(found, expected, root, bucket, frozenset(members)))
+        own = rank(found.path)
+        made.append(_object_job(found, expected, root, bucket, own, frozenset(members)))
     return made
 
 
@@ -84,16 +83,12 @@ def require_arrived(hashed: Hashed, bucket: Bucket, key: str) -> None:
         raise UserError(f"{bucket.url} has something else than what was sent.")
 
 
-def rank_of(path: str) -> int:
-    """What goes before what: results, weights, then what took long to make, then the rest."""
-    return next((n for n, start in enumerate(_RANKS) if path.startswith(start)), BULK)
-
-
 def _object_job(
     found: Lost,
     expected: Expected,
     root: Path,
     bucket: Bucket,
+    rank: int,
     after: frozenset[str] = frozenset(),
 ) -> Job:
     cached, file = expected.cached(found.oid), root / found.path
@@ -103,7 +98,7 @@ def _object_job(
             require_arrived(hashed, bucket, manifests.key(found.oid))
 
     n_bytes = next((path.stat().st_size for path in (cached, file) if path.is_file()), 0)
-    return Job(found.oid, found.path, found.stage, rank_of(found.path), n_bytes, act, after)
+    return Job(found.oid, found.path, found.stage, rank, n_bytes, act, after)
 
 
 @contextmanager

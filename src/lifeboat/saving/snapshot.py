@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lifeboat import processes
+from lifeboat import processes, project
 from lifeboat.doctor import device, environment
 from lifeboat.items import Item
 from lifeboat.proof import receipts
@@ -22,8 +22,6 @@ MAX_DIFF_BYTES = 1_000_000
 MAX_RECEIPT_BYTES = 1_000_000
 """A longer receipt is named in `metadata.txt` and not copied."""
 
-COPIES = ("params.yaml", "dvc.lock", "results/summary.json", "results/claims.json")
-
 LAST_RECEIPT = "last_receipt.json"
 """The newest receipt that there was before this snapshot; its own is `receipt.json`."""
 
@@ -32,7 +30,7 @@ NO_RECEIPT = "none: nothing was ever proven saved"
 HERE_ONLY = Item(
     "A snapshot is on this machine only until it is pushed.",
     "ok",
-    "Run `make push` (`make backup` does both).",
+    "Run `lifeboat push` (`lifeboat backup` does both).",
 )
 
 
@@ -48,7 +46,8 @@ def take(root: Path) -> list[Item]:
         raise UserError(f"{root} is not a git repository.", "A snapshot records its state.")
     state = _state(root)
     folder = _new_folder(root / "runs")
-    present = [name for name in COPIES if (root / name).is_file()]
+    copies = ("dvc.lock", *project.contract(root).snapshot)
+    present = [name for name in copies if (root / name).is_file()]
     for name in present:
         _write(folder / Path(name).name, (root / name).read_text())
     _write(folder / "git_status.txt", state.status)
@@ -60,7 +59,8 @@ def take(root: Path) -> list[Item]:
     last = receipts.newest(root)
     if last and last[0].stat().st_size <= MAX_RECEIPT_BYTES:
         artifacts.write_bytes(folder / LAST_RECEIPT, last[0].read_bytes())
-    metadata = _metadata(root, folder.name, present, state)
+    absent = [name for name in copies if name not in present]
+    metadata = _metadata(root, folder.name, absent, state)
     _write(folder / "metadata.txt", "\n".join(metadata) + "\n")
     return _said(folder.relative_to(root), present, state)
 
@@ -98,9 +98,8 @@ def _state(root: Path) -> _State:
     return _State(status, diff.stdout or "no difference to the commit\n")
 
 
-def _metadata(root: Path, name: str, present: list[str], state: _State) -> list[str]:
+def _metadata(root: Path, name: str, absent: list[str], state: _State) -> list[str]:
     where = remote.default(root)
-    absent = [item for item in COPIES if item not in present]
     differs = "differs from the commit, see git_status.txt and git_diff.patch"
     return [
         f"snapshot: {name}",
@@ -135,7 +134,7 @@ def _said(where: Path, present: list[str], state: _State) -> list[Item]:
         items.append(Item(f"The diff is cut after {MAX_DIFF_BYTES} bytes.", "warning", cure))
     if state.n_untracked:
         fact = f"{state.n_untracked} untracked files are named in it, not copied."
-        items.append(Item(fact, "warning", "Commit them, or `make push` does."))
+        items.append(Item(fact, "warning", "Commit them, or `lifeboat push` does."))
     return items
 
 

@@ -1,6 +1,11 @@
-"""Running stages asked to stop where everything done so far is saved."""
+"""Running stages asked to stop where everything done so far is saved.
+
+DVC tells every command that it runs which stage it is, and of which project, by DVC_STAGE and
+DVC_ROOT; a queued experiment's DVC_ROOT is the live project.
+"""
 
 import contextlib
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,13 +17,13 @@ from lifeboat.items import Item
 if TYPE_CHECKING:
     from psutil import Process
 
-_MODULE = "backtracking.stages."
+_SHELLS = ("sh", "bash", "dash", "zsh", "ksh", "fish")
 _POLL_S = 0.2
 
 
 @dataclass
 class Stopping:
-    """Stages that were asked to stop, and may still be finishing the shard in hand.
+    """Stages that were asked to stop, and may still be finishing the piece in hand.
 
     A repro that goes on after a failed stage begins others; they are asked in their turn.
     """
@@ -58,7 +63,7 @@ class Stopping:
 def ask(root: Path) -> Stopping:
     """Sends SIGTERM to the running stages of this project, also of its queued experiments.
 
-    They finish the shard or step in hand, if they have checkpoints, and exit 75.
+    They finish the piece in hand, if they have checkpoints, and exit 75.
     """
     stopping = Stopping(root.resolve(), {})
     stopping._ask()
@@ -66,26 +71,29 @@ def ask(root: Path) -> Stopping:
 
 
 def stages(root: Path) -> list[tuple["Process", str]]:
-    """The running stages of a project, and their names as one would call them."""
+    """The running stages of a project: of each the first process that is no shell, and its name."""
     import psutil
 
-    found = []
+    found: dict[int, tuple[Process, str]] = {}
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
-            name = _stage(process.cmdline())
-            if name and _belongs(Path(process.cwd()), root.resolve()):
-                found.append((process, name))
-    return found
+            if process.pid != os.getpid() and (name := _stage(process, root.resolve())):
+                found[process.pid] = (process, name)
+    return [(one, name) for one, name in found.values() if not _has_maker(one, found)]
 
 
-def _stage(command: list[str]) -> str:
-    """`extract base` of `python -m backtracking.stages.extract base`; empty for anything else."""
-    for at, word in enumerate(command[:-1]):
-        if word == "-m" and command[at + 1].startswith(_MODULE) and "python" in command[0]:
-            names = [command[at + 1].removeprefix(_MODULE), *command[at + 2 :]]
-            return " ".join(names)
-    return ""
+def _stage(process: "Process", root: Path) -> str:
+    """The stage that a process is of; empty for a shell and for what is of no stage here."""
+    variables = process.environ()
+    name, project = variables.get("DVC_STAGE", ""), variables.get("DVC_ROOT", "")
+    is_ours = bool(name and project) and Path(project).resolve() == root
+    return name if is_ours and process.name() not in _SHELLS else ""
 
 
-def _belongs(folder: Path, root: Path) -> bool:
-    return folder == root or folder.is_relative_to(root / ".dvc" / "tmp")
+def _has_maker(process: "Process", found: dict[int, tuple["Process", str]]) -> bool:
+    """Whether another process of the stage started this one."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return any(parent.pid in found for parent in process.parents())
+    return False

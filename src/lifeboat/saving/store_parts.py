@@ -1,7 +1,10 @@
-"""What of the store (shards, checkpoints, portions) is unfinished work, and how it gets away."""
+"""What of the store is unfinished work, and how it gets away.
+
+The pieces of an out lie in `.cache/store/<out>/`, each whole once it has its name. A name that says
+the hash of its bytes (`<key>.<sha256>...`) need not be read again to know what is there.
+"""
 
 import fcntl
-import json
 import os
 import re
 import threading
@@ -9,18 +12,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from lifeboat.deadlines import Deadline
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.saving import freezing, jobs, sending
 from lifeboat.saving.jobs import Job, Sent
-from lifeboat.saving.partial import ACTIVATIONS, MODELS, TRACES, Part, is_there
+from lifeboat.saving.partial import Part, is_there
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_RANK_BY_FOLDER = {"checkpoints": 0, "pairs": 0, "traces": 0}
+_NAMED = re.compile(r".+\.([0-9a-f]{64})(\.\w+)+")
 
 
 @dataclass(frozen=True)
@@ -29,29 +31,46 @@ class Unsent:
 
     Attributes:
         path: relative to the store.
-        stage: as `Part.stage`.
-        sha256: as its record says, None where it has none.
+        stage: whose it is.
+        rank: what goes before what.
     """
 
     path: str
     stage: str
-    sha256: str | None = None
+    rank: int = 0
+
+    @property
+    def sha256(self) -> str | None:
+        """Of its content, as its name says; None where it does not."""
+        named = _NAMED.fullmatch(self.path)
+        return named[1] if named else None
 
 
-def waiting(store: Path, held: set[str], stage_by_out: Mapping[str, str]) -> list[Unsent]:
-    """Files of the store that are part of unfinished work, smallest and rarest first.
+def pieces(store: Path, out: str) -> list[Path]:
+    """The files of an out's units, in order."""
+    folder = store / out
+    found = sorted(folder.glob("[!.]*")) if folder.is_dir() else []
+    return [path for path in found if path.is_file()]
+
+
+def waiting(
+    store: Path, held: set[str], stage_by_out: Mapping[str, str], rank: Callable[[str], int]
+) -> list[Unsent]:
+    """Files of the store that are part of unfinished work, in the order in which they go.
 
     Args:
-        store: the folder of shards, checkpoints and portions.
-        held: names of the shards that a finished, saved out holds.
+        store: the folder of units.
+        held: names of the files that a finished, saved out holds.
         stage_by_out: the stages that have not finished, by their outs.
+        rank: of an out.
     """
     found = [
-        *_checkpoints(store, stage_by_out),
-        *_portions(store, stage_by_out),
-        *_shards(store, held, stage_by_out),
+        Unsent(f"{out}/{path.name}", stage, rank(out))
+        for out, stage in stage_by_out.items()
+        for path in pieces(store, out)
+        if path.name not in held
     ]
-    return sorted(found, key=lambda part: (_rank(part.path), part.path))
+    return sorted(found, key=lambda part: (part.rank, part.path))
 
 
 def send(
@@ -67,7 +86,7 @@ def send(
     A file that is replaced meanwhile is sent as it was when its turn came.
 
     Args:
-        store: the folder of shards and checkpoints.
+        store: the folder of units.
         wanted: what to send.
         bucket: where to.
         deadline: when it has to end.
@@ -92,7 +111,7 @@ def send(
 
         path = store / unsent.path
         size = path.stat().st_size if path.is_file() else 0
-        return Job(unsent.path, unsent.path, unsent.stage, _rank(unsent.path), size, act)
+        return Job(unsent.path, unsent.path, unsent.stage, unsent.rank, size, act)
 
     sent = jobs.run([job(unsent) for unsent in wanted], deadline)
     return sorted(parts, key=lambda part: part.path), sent
@@ -125,52 +144,6 @@ def _locked(descriptor: int) -> bool:
     return True
 
 
-def _checkpoints(store: Path, stage_by_out: Mapping[str, str]) -> Iterator[Unsent]:
-    """Checkpoints of models; a role's name is also that of its out."""
-    models = {out: stage for out, stage in stage_by_out.items() if out.startswith(MODELS)}
-    for pattern in ("checkpoints/[!.]*", "pairs/*/.cache/store/checkpoints/[!.]*"):
-        yield from _of_models(store, sorted(store.glob(f"{pattern}.safetensors")), models)
-
-
-def _of_models(store: Path, paths: Iterable[Path], models: Mapping[str, str]) -> Iterator[Unsent]:
-    for path in paths:
-        out = MODELS + path.name.split(".")[0]
-        stage = models.get(out) or " or ".join(sorted(set(models.values())))
-        if stage:
-            yield Unsent(path.relative_to(store).as_posix(), stage)
-
-
-def _portions(store: Path, stage_by_out: Mapping[str, str]) -> Iterator[Unsent]:
-    """Portions of traces."""
-    if stage := stage_by_out.get(TRACES):
-        for path in sorted(store.glob("traces/[!.]*.jsonl")):
-            yield Unsent(path.relative_to(store).as_posix(), stage)
-
-
-def _shards(store: Path, held: set[str], stage_by_out: Mapping[str, str]) -> Iterator[Unsent]:
-    """Shards with their records, of a stage that is not known where several are unfinished."""
-    stages = {stage for out, stage in stage_by_out.items() if out.startswith(ACTIVATIONS)}
-    stage = " or ".join(sorted(stages))
-    if not stage:
-        return
-    for record in sorted((store / "activations").glob("[!.]*.json")):
-        named = _shard_of(record)
-        if named is not None and named[0] not in held and record.with_name(named[0]).is_file():
-            yield Unsent(f"activations/{named[0]}", stage, named[1])
-            yield Unsent(f"activations/{record.name}", stage)
-
-
-def _shard_of(record: Path) -> tuple[str, str] | None:
-    """File and hash of the shard that a record tells of; None where it is not whole."""
-    try:
-        value = json.loads(record.read_bytes())
-        name, sha256 = value["file"], value["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    is_plain = isinstance(name, str) and Path(name).name == name
-    return (name, sha256) if is_plain and _SHA256.fullmatch(str(sha256)) else None
-
-
 def _send_one(
     store: Path, unsent: Unsent, bucket: Bucket, folder: Path, md5_by_sha256: Mapping[str, str]
 ) -> Part:
@@ -181,12 +154,8 @@ def _send_one(
             return known
     with freezing.frozen(store / unsent.path, folder) as hashed:
         if unsent.sha256 and hashed.sha256 != unsent.sha256:
-            raise UserError("it is not what its record says, and will be computed again.")
+            raise UserError("it is not what its name says, and will be computed again.")
         part = Part(unsent.path, hashed.bytes, hashed.sha256, unsent.stage, hashed.md5)
         if not is_there(part, bucket):
             sending.require_arrived(hashed, bucket, part.key)
         return part
-
-
-def _rank(path: str) -> int:
-    return _RANK_BY_FOLDER.get(PurePosixPath(path).parts[0], 1)

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from backtracking.runtime.workspace import Workspace
-from lifeboat import machine
-from lifeboat.deadlines import Deadline
+from lifeboat import project
+from lifeboat.deadlines import Deadline, in_threads
 from lifeboat.git import wip
-from lifeboat.items import Item
+from lifeboat.items import Item, megabytes
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import manifests
 from lifeboat.proof.expected import WORKSPACE, Expected, Out
@@ -20,12 +19,11 @@ from lifeboat.saving.jobs import Sent
 from lifeboat.saving.partial import Index, Part
 from lifeboat.saving.store_parts import Unsent
 from lifeboat.stage.errors import UserError
-from lifeboat.threads import in_threads
 
 INTERIM_S = 2.0
 """Seconds between two writings of the index while parts arrive."""
 
-_CURE = "Run `make reproduce`, then `make backup`."
+_CURE = "Run `lifeboat reproduce`, then `lifeboat backup`."
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ def stage_by_out(root: Path, expected: Expected) -> dict[str, str]:
 def save(
     root: Path, expected: Expected, bucket: Bucket, deadline: Deadline, *, late_too: bool = False
 ) -> Kept:
-    """Sends shards, checkpoints and portions that no saved out holds, and then their index.
+    """Sends pieces of outs, units and steps, that no saved out holds, and then their index.
 
     What was sent before stays in the index until the remote has the finished out: should the
     machine go now, that is what is left of it. So while many are on their way, the index is
@@ -68,15 +66,15 @@ def save(
         expected: what HEAD and the workspace expect the remote to hold.
         bucket: the remote.
         deadline: when it has to end.
-        late_too: whether shards of finished outs that the remote lacks are sent as parts as well.
+        late_too: whether pieces of finished outs that the remote lacks are sent as parts as well.
             Each of them is of use alone, where half an out is of none.
 
     Raises:
         UserError: where the remote cannot be asked, or does not take the index.
     """
-    store, here = Workspace(root).store, wip.head(root)
-    late = not_there(expected, bucket)
-    name = machine.name(store)
+    store, here = project.store(root), wip.head(root)
+    late = not_there(root, expected, bucket)
+    name = project.machine_name(root)
     with store_parts.alone(store, deadline):
         before = partial.read_index(bucket, name, here.branch)
         wanted = waiting(root, expected, bucket, late if late_too else ())
@@ -85,10 +83,12 @@ def save(
         parts, sent = store_parts.send(store, wanted, bucket, deadline, known, interim.tell)
         interim.is_over = True
         kept = _kept(known, parts, sent, {out.stage for out in late})
+        # What is gone meanwhile was a step before a later one, or its unit is made.
+        left = tuple((job, why) for job, why in sent.left if (store / job.path).exists())
         index = Index(name, here.commit, here.branch, (*parts, *kept))
         if index != (interim.written or before) and (index.parts or before):
             partial.write_index(bucket, index)
-    return Kept(index.parts, sent)
+    return Kept(index.parts, Sent(sent.done, left))
 
 
 @dataclass
@@ -121,13 +121,13 @@ class _Interim:
             self.written = index
 
 
-def not_there(expected: Expected, bucket: Bucket) -> list[Out]:
-    """Recorded outs of shards, weights and traces that the remote does not have yet.
+def not_there(root: Path, expected: Expected, bucket: Bucket) -> list[Out]:
+    """Recorded outs that are made of pieces and that the remote does not have yet.
 
     A folder's list is sent after its files, so it stands for all of them.
     """
-    kinds = (partial.ACTIVATIONS, partial.MODELS, partial.TRACES)
-    outs = [o for o in expected.outs if o.path.startswith(kinds) and WORKSPACE in o.places]
+    store = project.store(root)
+    outs = [o for o in expected.outs if WORKSPACE in o.places and (store / o.path).is_dir()]
     found = in_threads(lambda out: bucket.find(manifests.key(out.oid)), outs)
     return [out for out, stored in zip(outs, found, strict=True) if stored is None]
 
@@ -147,13 +147,13 @@ def waiting(
         UserError: where the remote cannot be asked.
     """
     stages = stage_by_out(root, expected) | {out.path: out.stage for out in late}
-    names = set[str]()
-    if bucket and any(out.startswith(partial.ACTIVATIONS) for out in stages):
+    store, names = project.store(root), set[str]()
+    if bucket:
         there = [out for out in expected.outs if out not in late]
-        recorded = [out for out in there if out.path.startswith(partial.ACTIVATIONS)]
+        recorded = [out for out in there if out.path in stages and (store / out.path).is_dir()]
         found = expectations.objects(recorded, expected, bucket)
         names = {Path(entry.path).name for entry in found}
-    return store_parts.waiting(Workspace(root).store, names, stages)
+    return store_parts.waiting(store, names, stages, project.contract(root).rank)
 
 
 def _kept(
@@ -161,16 +161,12 @@ def _kept(
 ) -> list[Part]:
     """Earlier parts that are still needed, and are not among those of now.
 
-    An old checkpoint is better than none where the new one did not make it. And a stage removes its
-    checkpoints when it is finished, which may be before its out is in the remote.
+    An old step is better than none where the new one did not make it. And a unit's steps go when it
+    is made, which may be before its out is in the remote.
     """
-    fresh, late = {part.path for part in parts}, {job.path for job, _reason in sent.left}
-    return [
-        part
-        for part in before
-        if part.path not in fresh
-        and (part.path in late or late_stages & set(part.stage.split(" or ")))
-    ]
+    fresh, late = {part.path for part in parts}, {job.stage for job, _reason in sent.left}
+    needed = late_stages | late
+    return [part for part in before if part.path not in fresh and part.stage in needed]
 
 
 def require_all(kept: Kept, bucket: Bucket) -> None:
@@ -208,11 +204,10 @@ def items(root: Path, expected: Expected, kept: Kept | None, bucket: Bucket) -> 
     running = {name for _process, name in stopping.stages(root)}
     found = []
     for stage in sorted({*there.unfinished, *there.killed}):
-        own = [part for part in parts if stage in part.stage.split(" or ")]
+        own = [part for part in parts if part.stage == stage]
         outs = [out for out, whose in expected.stage_by_out.items() if whose == stage]
         outs = [out for out in outs if stage in there.unfinished and (root / out).exists()]
-        is_running = any(stage == name.replace(" ", mark) for name in running for mark in "@-")
-        found.append(_stage_item(stage, own, outs, is_running, bucket))
+        found.append(_stage_item(stage, own, outs, stage in running, bucket))
     if there.changed:
         fact = f"NOT SAVED, because it is not what dvc.lock records: {', '.join(there.changed)}."
         found.append(Item(fact, "wrong", _CURE))
@@ -242,8 +237,6 @@ def _stage_item(
             )
         return Item(fact, "warning", _CURE)
     n_bytes = sum(part.bytes for part in parts)
-    shared = any(part.stage != stage for part in parts)
-    whose = "its parts, or another unfinished stage's" if shared else "its parts"
-    fact = f"Stage `{stage}` has not finished: NOT SAVED but for {whose}, {len(parts)} files"
-    fact = f"{fact} ({n_bytes / 1e6:.1f} MB) in {bucket.url.rstrip('/')}/partial."
+    fact = f"Stage `{stage}` has not finished: NOT SAVED but for its parts, {len(parts)} files"
+    fact = f"{fact} ({megabytes(n_bytes)}) in {bucket.url.rstrip('/')}/partial."
     return Item(fact, "warning", _CURE)

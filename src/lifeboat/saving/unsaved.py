@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 State = Literal["same", "changed", "absent"]
-_CURE = "Run `make reproduce`, then `make backup`."
+_CURE = "Run `lifeboat reproduce`, then `lifeboat backup`."
 
 
 @dataclass(frozen=True)

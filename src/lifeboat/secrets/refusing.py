@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lifeboat.git.blobs import Candidate
+from lifeboat.items import megabytes
 from lifeboat.secrets import redaction, scanning
 
 MAX_BYTES = 10_000_000
@@ -98,4 +99,4 @@ def _name(path: str) -> str:
 def _by_size(each: Candidate) -> str:
     if each.bytes <= MAX_BYTES:
         return ""
-    return f"it has {each.bytes / 1e6:.1f} MB, and data belongs to DVC (`dvc add`)"
+    return f"it has {megabytes(each.bytes)}, and data belongs to DVC (`dvc add`)"

@@ -201,7 +201,7 @@ def require_free_space(path: Path, n_bytes: int, what: str) -> None:
         raise UserError(
             f"{what} needs about {n_bytes / 1e9:.2f} GB, and {folder} has {free / 1e9:.2f} GB "
             "free.",
-            "Free some space (`dvc gc --workspace`, `backtracking store prune`) or ask for less.",
+            "Free some space (`dvc gc --workspace`, `lifeboat store prune`) or ask for less.",
         )
 
 

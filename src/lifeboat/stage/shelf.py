@@ -18,6 +18,14 @@ from lifeboat.stage import artifacts, claims
 _STALE_S = 24 * 3600
 
 
+def store(root: Path) -> Path:
+    """The folder of all units of a project: `<out>/` in it for each out, outside every out.
+
+    In a queued experiment DVC_ROOT is the live project, so the store is shared.
+    """
+    return Path(os.environ.get("DVC_ROOT", root)) / ".cache" / "store"
+
+
 class Shelf:
     """The units of an out.
 

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import hashlib
 import inspect
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -27,7 +26,7 @@ from lifeboat.stage.errors import UserError
 from lifeboat.stage.fingerprint import code_of
 from lifeboat.stage.names import Types, module_of, name_of
 from lifeboat.stage.pack import FORMAT, SUFFIX, read, write
-from lifeboat.stage.shelf import Shelf
+from lifeboat.stage.shelf import Shelf, store
 from lifeboat.stage.steps import Steps
 
 R = TypeVar("R")
@@ -43,14 +42,14 @@ class Units:
     """The units of a project.
 
     Args:
-        root: the project; in a queued experiment DVC_ROOT is the live one, whose store is shared.
+        root: the project.
         packages: top-level packages of ours: their code is part of keys, and their dataclasses and
             named tuples may stand in units.
         types: further classes that may.
     """
 
     def __init__(self, root: Path, packages: Sequence[str], types: Sequence[type] = ()) -> None:
-        self.store = Path(os.environ.get("DVC_ROOT", root)) / ".cache" / "store"
+        self.store = store(root)
         self.types = Types(tuple(packages), tuple(types))
         self._code = code_of(tuple(packages))
         self._contents = Contents(self._code)

@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backtracking.runtime.workspace import Workspace
+from lifeboat import project
 from lifeboat.deadlines import Deadline
 from lifeboat.git import refs, wip
+from lifeboat.items import counted, megabytes
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import inspection, targets
 from lifeboat.proof.expected import WORKSPACE, Expected, Object, Out
-from lifeboat.proof.verified import Finding
+from lifeboat.proof.inspection import Finding
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import sending, unfinished
 from lifeboat.saving.jobs import Job
@@ -63,7 +64,7 @@ class Forwarder:
 
     def __init__(self, root: Path, say: Callable[[str], None], given: threading.Event) -> None:
         self._root, self._say, self._given = root, say, given
-        self._store = Workspace(root).store
+        self._store = project.store(root)
         self._deadline = Until(given=given)
         self._bucket: Bucket | None = None
         self._expected: Expected | None = None
@@ -158,7 +159,7 @@ class Forwarder:
 
     def _note_out(self, out: Out) -> None:
         self._saved_outs.add((out.path, out.oid))
-        size = f", {out.bytes / 1e6:.1f} MB" if out.bytes is not None else ""
+        size = f", {megabytes(out.bytes)}" if out.bytes is not None else ""
         self._say(f"saved {out.path} of {out.stage}{size}")
 
     def _send_code(self) -> None:
@@ -173,15 +174,15 @@ class Forwarder:
         self._code_at = time.monotonic() + (CODE_EVERY_S if pushed.proven else 2 * RETRY_S[1])
 
     def _send_parts(self) -> None:
-        """Sends shards and checkpoints of unfinished stages."""
+        """Sends units and steps of unfinished stages."""
         if self._expected is None:
             self._expected = expectations.read(self._root)
         kept = unfinished.save(self._root, self._expected, self._open(), self._deadline)
         new = [part for part in kept.parts if self._saved_parts.get(part.path) != part.sha256]
         for stage in dict.fromkeys(part.stage for part in new):
             own = [part for part in new if part.stage == stage]
-            what = own[0].path if len(own) == 1 else f"{len(own)} files"
-            self._say(f"saved {what} of {stage}, {sum(p.bytes for p in own) / 1e6:.1f} MB")
+            what = own[0].path if len(own) == 1 else counted(len(own), "file")
+            self._say(f"saved {what} of {stage}, {megabytes(sum(part.bytes for part in own))}")
         self._saved_parts = {part.path: part.sha256 for part in kept.parts}
         self._note_failures(kept.sent.left)
 
@@ -226,7 +227,7 @@ def _files(store: Path) -> dict[str, _Stamp]:
             continue
         for entry in entries:
             path = Path(entry.path)
-            if entry.name.startswith(".") and entry.name != ".cache":
+            if entry.name.startswith("."):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 folders.append(path)

@@ -1,4 +1,4 @@
-"""`backtracking watch`: what is finished leaves the machine as it is made, and all on a notice.
+"""`lifeboat watch`: what is finished leaves the machine as it is made, and all on a notice.
 
 A thread sends; the main thread asks for notices. On a notice the sending is cut short and backup
 runs, which stops the stages where their work is saved. SIGTERM is such a notice: RunPod, Slurm and
@@ -113,10 +113,10 @@ def _ended(forwarder: Forwarder) -> list[Item]:
     """What is told of a watch that Ctrl-C ended, without a backup."""
     unsent = forwarder.unsent()
     if not unsent:
-        return [Item("Ended. All that was finished is sent; `backtracking backup` proves it.")]
+        return [Item("Ended. All that was finished is sent; `lifeboat backup` proves it.")]
     named = ", ".join(unsent[:5]) + (", ..." if len(unsent) > 5 else "")
     fact = f"Ended. NOT SENT: {named}."
-    return [Item(fact, "wrong", "Run `backtracking backup`.")]
+    return [Item(fact, "wrong", "Run `lifeboat backup`.")]
 
 
 @contextmanager

@@ -3,17 +3,10 @@
 from typing import Any
 
 import pytest
+from synthetic_results import study_with
 
 from backtracking.claims.literature import components, dynamics, ladder, phua, stability
 from backtracking.claims.literature.collect import all_claims
-from backtracking.claims.literature.study import Study
-
-PAIRS = {"reasoning": "base", "shuffled": "base"}
-
-
-def study(**files: Any) -> Study:
-    named = {name.replace("__", "/"): content for name, content in files.items()}
-    return Study(PAIRS, {"steer/selection": {"layer": 2, "window": "4:4"}} | named)
 
 
 def interval(value: float, half: float = 0.02) -> dict[str, Any]:
@@ -31,7 +24,7 @@ def test_a_switching_system_has_to_beat_a_hidden_markov_model_too(hmm: float, ve
     models = [chain("markov_1", 0.0), chain("markov_3", 0.25), chain("iid", -0.7)]
     models += [chain("hmm", hmm, "reasoning"), chain("slds", 0.35, "reasoning")]
     models.append(chain("hmm", 0.9, "shuffled"))
-    row = dynamics.claims(study(transitions__models=models))[0]
+    row = dynamics.claims(study_with(transitions__models=models))[0]
     assert (row["estimate"], row["verdict"]) == (0.35, verdict)
     assert row["null"] == pytest.approx(max(0.25, hmm))
     assert row["parts"]["beyond_hmm"] == verdict and row["parts"]["beyond_markov_3"] == "holds"
@@ -46,7 +39,7 @@ def test_r2_stands_beside_the_published_one_and_beside_one_linear_system(
         for role, gain in (("reasoning", 0.0), ("shuffled", 0.2))
         for model, r2 in (("slds", 0.67 + gain), ("var_1", linear))
     ]
-    row = dynamics.claims(study(transitions__densities={"models": models}))[1]
+    row = dynamics.claims(study_with(transitions__densities={"models": models}))[1]
     assert (row["verdict"], row["agreement"], row["null"]) == (verdict, "agrees", linear)
     assert row["by_control"]["shuffled"]["estimate"] == pytest.approx(0.87)
 
@@ -62,7 +55,9 @@ def test_the_same_state_has_to_look_more_alike_than_its_tokens_do() -> None:
         ]
 
     def row(own: float) -> dict[str, Any]:
-        found = study(transitions__representation=rows(own), transitions__selection={"layer": 1})
+        found = study_with(
+            transitions__representation=rows(own), transitions__selection={"layer": 1}
+        )
         return phua.claims(found)[0]
 
     assert row(0.8)["verdict"] == "holds"
@@ -73,7 +68,7 @@ def test_the_same_state_has_to_look_more_alike_than_its_tokens_do() -> None:
 def test_events_that_come_back_are_no_evidence_of_instability() -> None:
     def row(share: float) -> dict[str, Any]:
         measures = [{"role": "reasoning", "measure": "keyword_not_reproduced"} | interval(share)]
-        return stability.claims(study(stability__metrics={"measures": measures}))[0]
+        return stability.claims(study_with(effects__stability__measures=measures))[0]
 
     assert [row(share)["verdict"] for share in (0.93, 0.51, 0.2)] == ["holds", "fails", "fails"]
     assert row(0.93)["agreement"] == "agrees" and row(0.2)["agreement"] == "differs"
@@ -85,34 +80,34 @@ def test_the_set_that_comes_nearest_to_the_claim_is_shown() -> None:
         return {"pair": f"{pair} -> reasoning", "verdict": verdict, "parts": {}} | numbers
 
     rows = [evidence("mlp.0", "fails"), evidence("mlp.0+mlp.1", "holds")]
-    row = components.claims(study(ablate__evidence=rows))[0]
+    row = components.claims(study_with(effects__ablate__evidence=rows))[0]
     assert (row["verdict"], row["why"]) == ("holds", "without mlp.0+mlp.1")
 
 
 def test_the_gain_of_activations_is_told_in_nats_gained() -> None:
     rung = {"model": "tokens_reasoning", "n": 79}
     rung |= {"difference_value": -0.03, "difference_low": -0.04, "difference_high": -0.02}
-    rows = ladder.claims(study(transitions__ladder={"first": {"rungs": [rung]}}))
+    rows = ladder.claims(study_with(transitions__ladder={"first": {"rungs": [rung]}}))
     row = next(row for row in rows if row["claim"] == "activation_beyond_tokens")
     assert (row["estimate"], row["low"], row["high"], row["verdict"]) == (0.03, 0.02, 0.04, "holds")
 
 
 def test_a_probe_is_judged_at_the_cell_that_dev_chose_against_its_best_baseline() -> None:
-    place = {"role": "reasoning", "anchor": "comparison", "target": "doomed"}
+    place = {"role": "reasoning", "anchor": "decision", "target": "doomed"}
     grid = [
         place | {"layer": layer, "offset": 4, "pairs": pairs, "auroc": 0.8, "n": 70}
         | {"difference": gain, "difference_low": gain - 0.1, "difference_high": gain + 0.1}
         for layer, pairs, gain in ((1, "all", 0.5), (2, "absent", 0.6), (2, "all", 0.05))
     ]  # fmt: skip
     selection = {"best": [place | {"layer": 2, "offset": 4}]}
-    rows = ladder.claims(study(probe__grid=grid, probe__selection=selection))
+    rows = ladder.claims(study_with(probe__grid=grid, probe__selection=selection))
     row = next(row for row in rows if row["claim"] == "decodable_doomed")
     assert (row["estimate"], row["verdict"]) == (0.05, "fails")
     assert row["by_control"]["shuffled"]["verdict"] == "untestable"
 
 
 def test_every_claim_has_every_key_and_every_control_pair() -> None:
-    rows = all_claims(study())
+    rows = all_claims(study_with())
     keys = {frozenset(row) for row in rows}
     assert len(rows) > 12 and len(keys) == 1
     assert all(list(row["by_control"]) == ["shuffled"] for row in rows)

@@ -1,6 +1,7 @@
 """A row of claims.json: the pair's finding, the published value and every control pair's."""
 
 import pytest
+from synthetic_results import study_with
 
 from backtracking.claims.literature.rows import (
     Finding,
@@ -11,21 +12,22 @@ from backtracking.claims.literature.rows import (
     answer,
     untestable,
 )
+from backtracking.claims.literature.study import Study
 
 QUESTION = Question(
     "alike", "a study", "They are alike.", "cosine", "above 0", "emergent", Published(0.74, "x")
 )
-PAIRS = {"reasoning": "base", "shuffled": "base", "scratch": "base"}
+STUDY = study_with({"reasoning": "base", "shuffled": "base", "scratch": "base"})
 
 
-def find(role: str) -> Finding:
+def find(_study: Study, role: str) -> Finding:
     if role == "scratch":
         return untestable("was not run")
     return Finding("holds" if role == "reasoning" else "fails", 0.7, 0.6, 0.8, 40)
 
 
 def test_a_row_has_the_pair_under_study_and_every_control_beside_it() -> None:
-    row = answer(QUESTION, find, PAIRS)
+    row = answer(STUDY, QUESTION, find)
     assert (row["pair"], row["verdict"], row["agreement"]) == (
         "base -> reasoning",
         "holds",

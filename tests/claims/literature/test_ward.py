@@ -3,17 +3,9 @@
 from typing import Any
 
 import pytest
+from synthetic_results import study_with
 
 from backtracking.claims.literature import venhoff, ward
-from backtracking.claims.literature.study import Study
-
-PAIRS = {"reasoning": "base", "shuffled": "base"}
-
-
-def study(**files: Any) -> Study:
-    selection = {"layer": 2, "window": "4:4"}
-    named = {name.replace("__", "/"): rows for name, rows in files.items()}
-    return Study(PAIRS, {"steer/selection": selection} | named)
 
 
 def cosines(pair: float, control: float) -> list[dict[str, Any]]:
@@ -29,7 +21,7 @@ def cosines(pair: float, control: float) -> list[dict[str, Any]]:
 def test_a_high_cosine_is_no_evidence_where_a_control_pair_has_it_too(
     control: float, verdict: str
 ) -> None:
-    row = ward.claims(study(directions__cosines=cosines(0.74, control)))[0]
+    row = ward.claims(study_with(directions__cosines=cosines(0.74, control)))[0]
     assert (row["claim"], row["verdict"], row["estimate"]) == ("ward_alike", verdict, 0.74)
     assert row["by_control"]["shuffled"]["estimate"] == control
     assert row["agreement"] == "agrees"
@@ -47,7 +39,7 @@ def cell(source: str, target: str, verdict: str, kind: str = "alive") -> dict[st
 def test_a_base_that_stays_is_evidence_only_with_a_positive_control(
     found: str, expected: str
 ) -> None:
-    row = ward.claims(study(steer__transfer=[cell("base", "base", found)]))[2]
+    row = ward.claims(study_with(effects__steer__transfer=[cell("base", "base", found)]))[2]
     assert (row["claim"], row["verdict"]) == ("ward_base_unmoved", expected)
     assert ("positive control" in row["why"]) == (found == "no test")
 
@@ -57,7 +49,9 @@ def test_an_arm_and_its_control_pairs_cell_stand_in_one_row() -> None:
     arm |= {"effect_value": 0.4, "effect_low": 0.3, "effect_high": 0.5}
     arm |= {"beyond_random": "holds", "random_bound": 0.1, "random_p": 0.025}
     transfer = [cell("shuffled", "shuffled", "fails")]
-    row = venhoff.claims(study(steer__arms=[arm], steer__transfer=transfer))[0]
+    row = venhoff.claims(study_with(effects__steer__arms=[arm], effects__steer__transfer=transfer))[
+        0
+    ]
     assert (row["estimate"], row["verdict"], row["null"]) == (0.4, "holds", 0.1)
     assert row["by_control"]["shuffled"]["verdict"] == "fails"
 
@@ -71,12 +65,12 @@ def rank(direction: str, percentile: float) -> dict[str, Any]:
 @pytest.mark.parametrize(("percentile", "verdict"), [(0.5, "holds"), (0.99, "fails")])
 def test_a_direction_that_decodes_to_the_word_is_seen(percentile: float, verdict: str) -> None:
     rows = [rank("base.ward.-13:-8.1", 0.2), rank("base.ward.-13:-8.2", percentile)]
-    row = ward.claims(study(lens__ranks=rows))[3]
+    row = ward.claims(study_with(lens__ranks=rows))[3]
     assert (row["claim"], row["estimate"], row["verdict"]) == (
         "ward_not_the_word", percentile, verdict,
     )  # fmt: skip
 
 
 def test_what_was_not_run_is_untestable_with_its_reason() -> None:
-    for row in [*ward.claims(study()), *venhoff.claims(study())]:
+    for row in [*ward.claims(study_with()), *venhoff.claims(study_with())]:
         assert row["verdict"] == "untestable" and row["why"]

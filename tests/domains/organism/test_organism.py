@@ -1,6 +1,5 @@
 """The organism behind the protocol says what today's stages say, sentence by sentence."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -10,8 +9,6 @@ import pytest
 from domain_study import ORGANISM, Study, write_study
 
 from backtracking import PROJECT_ROOT
-from backtracking.belief.readouts import questions
-from backtracking.directions.events import first_sentence, turn_of
 from backtracking.domains.domain import Domain, ProblemPlan
 from backtracking.domains.lexicon import spell
 from backtracking.domains.organism import corpus
@@ -21,7 +18,6 @@ from backtracking.domains.organism.donors import collect
 from backtracking.domains.organism.donors import spread as spread_items
 from backtracking.domains.organism.evaluation import observe_trace
 from backtracking.domains.organism.grammar import BACKTRACKING_OPENERS
-from backtracking.domains.organism.next_state import OUTCOMES
 from backtracking.domains.organism.organism import Organism
 from backtracking.domains.organism.policy import BasePolicy, Policy
 from backtracking.domains.organism.posteriors import DEAD, read_decisions
@@ -30,14 +26,10 @@ from backtracking.domains.organism.states import Replay, is_solved, words_of
 from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.organism.world import World, read_prompt
 from backtracking.domains.registry import open_domain
-from backtracking.labels.states import STATES
 from backtracking.records.decisions import Classes
 from backtracking.records.moments import is_decision
 from backtracking.records.pairs import distinct, spread
 from backtracking.stages import problems as problems_stage
-from backtracking.transitions.corpus import make_corpus
-from backtracking.transitions.grammar_view import forms_of, policy_laws, search_states, targets_of
-from backtracking.transitions.next_token import LABEL_BY_FIRST_WORD
 from lifeboat.stage.errors import UserError
 
 IDS = build_tokenizer().get_vocab()
@@ -46,17 +38,57 @@ TOKENIZER = build_tokenizer().backend_tokenizer
 ACTIONS = {"turns": "backtracks", "idles": "idles", "goes on": "carries_on", None: ""}
 
 
+@dataclass(frozen=True)
+class Study:
+    """Traces as the policy writes them, cut short, and with words exchanged, and what is read."""
+
+    traces: list[Trace]
+    problems: list[Problem]
+    readings: list[Reading]
+
+    @property
+    def sentences(self) -> Sentences:
+        records = [one for reading in self.readings for one in reading.sentences]
+        return Sentences.gather(records, self.traces, ORGANISM.kinds, EXACT)
+
+    @property
+    def decisions(self) -> Decisions:
+        both = zip(self.traces, self.readings, strict=True)
+        records = [d for trace, one in both for d in decisions_of(trace, one.sentences, EXACT)]
+        return Decisions.gather(records, self.traces, ORGANISM.kinds)
+
+    @property
+    def replays(self) -> list[list[SentenceRead]]:
+        """The same traces read by the world's own parser."""
+        both = zip(self.traces, self.problems, strict=True)
+        return [
+            Replay(*read_prompt(problem.prompt)).read(words_of(trace, TOKENIZER))
+            for trace, problem in both
+        ]
+
+
 @pytest.fixture(scope="module")
 def study() -> Study:
-    return write_study(24)
+    written, random = write_searches(24), Random(0)
+    traces = []
+    for number, trace in enumerate(written.traces):
+        ids = list(trace.token_ids)
+        if number % 3 == 1:
+            ids = ids[: random.randrange(1, len(ids))]
+        if number % 3 == 2:
+            for _ in range(4):
+                ids[random.randrange(len(ids) - 1)] = random.choice(ids[:-1])
+        reason = "length" if number % 3 == 1 else "stop"
+        traces.append(replace(trace, token_ids=ids, finish_reason=reason))
+    readings = [
+        ORGANISM.read(trace, problem, TOKENIZER, with_laws=True)
+        for trace, problem in zip(traces, written.problems, strict=True)
+    ]
+    return Study(traces, written.problems, readings)
 
 
 def as_domain(organism: Organism) -> Domain:
     return organism
-
-
-def said(ids: Sequence[int]) -> list[str]:
-    return [WORD_BY_ID[token] for token in ids]
 
 
 def test_the_organism_is_a_domain() -> None:
@@ -66,99 +98,77 @@ def test_the_organism_is_a_domain() -> None:
     ]
 
 
-def test_sentences_as_columns_are_the_moments(study: Study) -> None:
-    found, moments = study.sentences, study.moments
-    for name in ("trace", "problem", "problem_number", "split", "start", "end", "label", "form"):
-        column = found.state if name == "label" else getattr(found, name)
-        expected = getattr(moments, name)
-        known = [word or "" if isinstance(word, str) or word is None else word for word in column]
-        assert known == expected.tolist(), name
-    assert found.kind.tolist() == moments.kind.tolist()
-    assert [ACTIONS[one] for one in found.action] == moments.action.tolist()
-    assert found.value.tolist() == moments.total.tolist()
-    assert found.decides.tolist() == is_decision(moments).tolist()
+def test_sentences_are_those_of_the_worlds_parser(study: Study) -> None:
+    found = study.sentences
+    read = [(trace, one) for trace, its in enumerate(study.replays) for one in its]
+    first = [len(trace.prompt_ids) for trace in study.traces]
+    assert found.trace.tolist() == [trace for trace, _ in read]
+    assert found.start.tolist() == [first[trace] + one.start for trace, one in read]
+    assert found.end.tolist() == [first[trace] + one.end for trace, one in read]
+    assert found.state.tolist() == [one.state for _, one in read]
+    assert found.form.tolist() == [one.form and one.form.name for _, one in read]
+    assert found.kind.tolist() == [one.kind for _, one in read]
+    assert [ACTIONS[one] for one in found.action] == [one.action or "" for _, one in read]
+    assert found.value.tolist() == [one.true_total for _, one in read]
+    decides = [one.form is not None and one.form.name == "compare" for _, one in read]
+    assert found.decides.tolist() == decides
     assert "unparsed" in found.state.tolist()
 
 
-def test_decisions_are_the_comparisons_of_the_moments(study: Study) -> None:
-    found, moments = study.decisions, study.moments[is_decision(study.moments)]
-    assert len(found) == len(moments) > 50
-    assert np.array_equal(found.trace, moments.trace)
-    assert np.array_equal(found.problem_number, moments.problem_number)
-    assert found.split.tolist() == moments.split.tolist()
-    assert np.array_equal(found.start, moments.start)
-    assert np.array_equal(found.end, moments.end)
-    assert np.array_equal(found.position, moments.end - 1)
-    assert found.kind.tolist() == moments.kind.tolist()
-    assert found.value.tolist() == moments.total.tolist()
-    assert [ACTIONS[one] for one in found.action] == moments.action.tolist()
+def test_decisions_are_the_sentences_that_decide(study: Study) -> None:
+    found, sentences = study.decisions, study.sentences[study.sentences.decides]
+    assert len(found) == len(sentences) > 50
+    for name in ("trace", "problem_number", "split", "start", "end", "kind", "value", "action"):
+        assert getattr(found, name).tolist() == getattr(sentences, name).tolist()
+    assert np.array_equal(found.position, sentences.end - 1)
     assert set(found.action) == {"turns", "idles", "goes on", None}
-    opened = found.open()
-    assert len(opened) == (~np.isin(moments.kind, ("", "solved"))).sum() < len(found)
+    assert len(found.open()) == (sentences.kind != "solved").sum() < len(found)
 
 
 def test_classes_and_strata_are_those_of_the_contrast(study: Study) -> None:
     classes = Classes("kind", ("over",), ("alive",), ("value",))
-    moments = study.moments[is_decision(study.moments) & (study.moments.split == "train")]
-    both = moments[np.isin(moments.kind, ("over", "alive"))]
+    train = study.decisions[study.decisions.split == "train"]
+    both = train[np.isin(train.kind, ("over", "alive"))]
     chosen = study.decisions.of(split="train", classes=classes)
     assert np.array_equal(chosen.start, both.start)
     assert np.array_equal(chosen.is_positive(classes), both.kind == "over")
-    edges = np.quantile(both.total, np.linspace(0, 1, 7)[1:-1])
-    expected = np.searchsorted(edges, both.total, side="right")
+    edges = np.quantile(both.value, np.linspace(0, 1, 7)[1:-1])
+    expected = np.searchsorted(edges, both.value, side="right")
     assert np.array_equal(chosen.strata(classes.strata, 6), expected)
     dev = study.decisions.of(split="dev")
-    totals = study.moments[is_decision(study.moments) & (study.moments.split == "dev")].total
-    expected = np.searchsorted(edges, totals, side="right")
+    expected = np.searchsorted(edges, dev.value, side="right")
     assert np.array_equal(dev.strata(("value",), 6, like=chosen), expected)
 
 
 def test_posteriors_are_those_of_the_policy_at_positions_of_the_trace(study: Study) -> None:
-    for trace, reading, row in zip(study.traces, study.readings, study.tokens, strict=True):
-        problem = next(one for one in study.problems if one.problem_id == trace.problem_id)
-        words = words_of(trace, study.tokenizer)
-        expected = read_decisions(words, *read_prompt(problem.prompt))
+    rows = zip(study.traces, study.problems, study.readings, study.replays, strict=True)
+    for trace, problem, reading, replay in rows:
+        expected = read_decisions(words_of(trace, TOKENIZER), *read_prompt(problem.prompt))
         found, first = reading.posteriors, len(trace.prompt_ids)
         assert found is not None and found.first == first
         assert np.array_equal(found.p_kind, expected.p_kind, equal_nan=True)
         for name in ("start", "end", "pending", "known"):
             assert np.array_equal(getattr(found, name) - first, getattr(expected, name))
-        p_dead = [np.nan if p is None else p for p in row["p_dead"]]
+        p_dead = [np.nan if p is None else p for one in replay for p in one.p_dead]
         assert np.array_equal(found.p(DEAD), p_dead, equal_nan=True)
 
 
-def test_laws_and_search_states_are_those_of_the_grammar(study: Study) -> None:
-    words = [WORD_BY_ID[token] for token in range(len(WORD_BY_ID))]
-    p_dead = {row["trace_id"]: row["p_dead"] for row in study.tokens}
-    whole = make_corpus(study.traces, study.moments, p_dead)
-    forms = forms_of(whole, words)
-    expected = policy_laws(whole, forms, targets_of(whole, words), Policy())
-    laws = [reading.laws for reading in study.readings if reading.laws]
-    assert np.array_equal(np.concatenate([one.p for one in laws]), expected, equal_nan=True)
-    assert laws[0].symbols == (*STATES, "unparsed", OUTCOMES[-1])
-    rows, states, histories = search_states(whole, forms)
-    decided = study.sentences[study.sentences.decides]
-    assert np.flatnonzero(study.sentences.decides).tolist() == rows
-    assert decided.search_state.tolist() == [" ".join(map(str, one)) for one in states]
-    assert decided.history.tolist() == [" ".join(map(str, one)) for one in histories]
-    assert np.array_equal(decided.target, [targets_of(whole, words)[t] for t in decided.trace])
+def test_without_laws_a_trace_is_read_all_the_same(study: Study) -> None:
+    for trace, problem, reading in zip(study.traces, study.problems, study.readings, strict=True):
+        assert ORGANISM.read(trace, problem, TOKENIZER) == Reading(reading.sentences)
 
 
-def test_what_is_valid_is_what_the_evaluation_counts(study: Study) -> None:
-    problem_by_id = {problem.problem_id: problem for problem in study.problems}
-    for trace, reading in zip(study.traces, study.readings, strict=True):
-        problem = problem_by_id[trace.problem_id]
-        words = words_of(trace, study.tokenizer)
-        readings = Replay(*read_prompt(problem.prompt)).read(words)
-        seen = observe_trace(problem.problem_id, readings, True)
+def test_what_is_valid_is_what_the_worlds_parser_finds(study: Study) -> None:
+    rows = zip(study.traces, study.problems, study.readings, study.replays, strict=True)
+    for trace, problem, reading, replay in rows:
         truths = [one.truth for one in reading.sentences if one.truth]
-        valid = [one.value for one in seen if one.measure == "valid_sentence_rate"]
-        assert [truth.valid for truth in truths if truth.check] == valid
-        wrong = [one.value for one in seen if one.measure == "wrong_total_rate"]
-        sums = [truth for truth in truths if truth.form == "total"]
-        assert [truth.value != truth.written for truth in sums] == wrong
-        grade = ORGANISM.grade(trace, problem, study.tokenizer)
-        assert (grade.outcome == "right") == is_solved(readings)
+        checked = [one for one in replay if one.check != "none"]
+        assert [truth.valid for truth in truths if truth.check] == [one.valid for one in checked]
+        sums = [one for one in replay if one.form and one.form.name == "total"]
+        written = [truth.written for truth in truths if truth.written is not None]
+        assert written == [one.written_total for one in sums]
+        grade = ORGANISM.grade(trace, problem, TOKENIZER)
+        assert (grade.outcome == "right") == is_solved(replay)
         assert grade.outcome != "wrong" or trace.finish_reason == "stop"
 
 
@@ -166,27 +176,26 @@ def test_a_trace_that_is_cut_is_unfinished_and_one_that_ends_in_nothing_unparsab
     study: Study,
 ) -> None:
     grades = {
-        ORGANISM.grade(trace, problem, study.tokenizer).outcome
+        ORGANISM.grade(trace, problem, TOKENIZER).outcome
         for trace, problem in zip(study.traces, study.problems, strict=True)
     }
     assert {"right", "unfinished"} <= grades
 
 
-def test_the_pattern_is_the_decision_rule_on_random_ids() -> None:
+def test_the_pattern_is_the_full_stop_of_a_comparison_and_nothing_else(
+    written: list[Written],
+) -> None:
     (pattern,) = ORGANISM.pattern(TOKENIZER)
-    rule, random = decision_rule(IDS), Random(0)
-    few = [IDS[word] for word in ("Compare", "with", ".", "12", "Goal")]
-    hits = 0
-    for _ in range(40_000):
-        ids = [random.choice(few) for _ in range(random.randrange(8))]
-        assert pattern.matches(ids) == rule(ids)
-        hits += rule(ids)
-    assert hits > 50
-    assert pattern.matches([few[0], 3, few[1], 3, few[2]])
+    for trace in written[:20]:
+        ids = [IDS[word] for word in trace.words]
+        found = [end for end in range(1, len(ids) + 1) if pattern.matches(ids[:end])]
+        ends = list(accumulate(len(sentence) for sentence in trace.sentences))
+        compares = zip(trace.sentences, ends, strict=True)
+        assert found == [end for sentence, end in compares if sentence[0] == "Compare"]
 
 
 def test_where_the_pattern_fires_is_where_something_is_decided(study: Study) -> None:
-    (pattern,) = ORGANISM.pattern(study.tokenizer)
+    (pattern,) = ORGANISM.pattern(TOKENIZER)
     for trace, reading in zip(study.traces, study.readings, strict=True):
         first = len(trace.prompt_ids)
         ends = range(first + 1, len(trace.ids) + 1)
@@ -196,22 +205,20 @@ def test_where_the_pattern_fires_is_where_something_is_decided(study: Study) -> 
 
 def test_words_are_exactly_the_ids_used_today() -> None:
     tokens = spell(ORGANISM.lexicon, TOKENIZER, ORGANISM.pattern(TOKENIZER))
-    asked = questions(IDS)
-    assert tuple(tokens.opener_ids) == asked.openers
+    assert tokens.opener_ids == [IDS[word] for word in BACKTRACKING_OPENERS]
     assert [one.ids.name for one in tokens.openers] == [*BACKTRACKING_OPENERS]
-    assert tokens.marker and tokens.marker.ids == (asked.marker,)
+    assert tokens.marker and tokens.marker.ids == (IDS["Wait"],)
     assert tokens.alternative and tokens.alternative.ids == (IDS["Try"],)
     assert tokens.asides and tokens.asides.ids == (IDS["Check"],)
-    assert tokens.openers[0].taken_back_by == (IDS[","], asked.fine)
+    assert tokens.openers[0].taken_back_by == (IDS[","], IDS["fine"])
     assert not any(one.taken_back_by for one in tokens.openers[1:])
     report = tokens.question("report")
-    assert report and report.suffix_ids == asked.report
-    assert (report.yes.ids, report.no.ids) == ((asked.over,), (asked.under,))
+    assert report and report.suffix_ids == (IDS["Check"], IDS[":"])
+    assert (report.yes.ids, report.no.ids) == ((IDS["over"],), (IDS["under"],))
     assert tokens.end_ids == (IDS["</s>"],)
     assert not any(one.ids.ambiguous for one in tokens.openers)
     single = {one.path[0]: one.state for one in tokens.openings if len(one.path) == 1}
-    by_word = {IDS[word]: label for word, label in LABEL_BY_FIRST_WORD.items()}
-    assert single == by_word | {IDS["Wait"]: "backtracking"}
+    assert len(single) == 18 and single[IDS["Wait"]] == "backtracking"
     longer = {one.path: one.state for one in tokens.openings if len(one.path) > 1}
     assert longer == {
         (IDS["Wait"], IDS["for"]): "adding-knowledge",
@@ -219,36 +226,12 @@ def test_words_are_exactly_the_ids_used_today() -> None:
     }
 
 
-def test_continuations_are_read_as_the_grammar_reads_them(study: Study) -> None:
-    turning, random = ORGANISM.turning(TOKENIZER), Random(1)
-    assert turning is not None
-    spelled = "Wait No Undo Check Dead end fine for 7 12 : over under equal , . too big is </s>"
-    words = spelled.split()
-    texts = [
-        "Check : over . Wait , fine .", "Wait for 7 .", "Dead end .", "Check : over",
-        "Wait , 12 is too big .", "Hmm .", "Check : over . Check : under . Undo 7 on 12 .", "",
-        "Wait , fine </s>", "Found 12 . </s>",
-    ]  # fmt: skip
-    written = [text.split() for text in texts]
-    written += [[random.choice(words) for _ in range(random.randrange(10))] for _ in range(20_000)]
-    for trace in study.traces:
-        for at in range(len(trace.prompt_ids), len(trace.ids), 7):
-            written.append(said(trace.ids[at : at + 12]))
-    for one in written:
-        sentence, is_whole = turning.first_sentence([IDS[word] for word in one])
-        assert (said(sentence), is_whole) == first_sentence(one)
-        turn = turn_of(one)
-        assert (turn is None) == (not sentence)
-        if turn is not None:
-            assert turning.is_turn(sentence) == turn.is_backtracking, one
-
-
 def test_pairs_are_the_items_of_the_donors(study: Study) -> None:
     items = collect(study.traces, IDS, 3)
     found = []
     for trace, problem, reading in zip(study.traces, study.problems, study.readings, strict=True):
         random = Random(f"3/{trace.trace_id}")
-        found += ORGANISM.pairs(trace, problem, reading, study.tokenizer, random)
+        found += ORGANISM.pairs(trace, problem, reading, TOKENIZER, random)
     pairs = distinct(found)
     assert len(pairs) == len(items) > 20
     for pair, item in zip(pairs, items, strict=True):
@@ -266,22 +249,18 @@ def test_pairs_are_the_items_of_the_donors(study: Study) -> None:
         for one in (claim, parent, legal):
             assert one.clean_ids == item.continuation_ids
             assert one.donor_ids == item.donor_continuation_ids
-        asked = questions(IDS)
-        assert tuple(claim.clean_ids[: claim.at + 1]) == asked.claim
-        assert (claim.right_ids, claim.wrong_ids) == ([item.claim_id], [asked.fine])
+        assert claim.clean_ids[: claim.at + 1] == [IDS["Wait"], IDS[","]]
+        assert (claim.right_ids, claim.wrong_ids) == ([item.claim_id], [IDS["fine"]])
         assert (parent.at, parent.right_ids) == (item.parent_at, [item.parent_id])
         assert (legal.at, legal.right_ids) == (len(item.continuation_ids) - 1, item.legal_ids)
     ids = [item.item_id for item in spread_items(items, 9)]
     assert [pair.pair_id for pair in spread(pairs, 9)] == ids
 
 
-def test_problems_are_those_of_the_stage() -> None:
-    plan = ProblemPlan(20, 4, (0.5, 0.2, 0.3), 1)
-    expected = problems_stage.run(problems_stage.Params(20, 4, (0.5, 0.2, 0.3), 1), ORGANISM.world)
-    assert ORGANISM.problems(plan) == expected
-    prompt = build_tokenizer()(expected[0].prompt).input_ids
-    assert ORGANISM.prompt(expected[0], TOKENIZER) == prompt
-    assert ORGANISM.given(expected[0], TOKENIZER) == []
+def test_a_prompt_is_read_as_transformers_reads_it_and_no_trace_comes_with_it() -> None:
+    (problem, *_) = ORGANISM.problems(ProblemPlan(20, 4, (0.5, 0.2, 0.3), 1))
+    assert ORGANISM.prompt(problem, TOKENIZER) == build_tokenizer()(problem.prompt).input_ids
+    assert ORGANISM.given(problem, TOKENIZER) == []
 
 
 def test_a_world_without_as_many_problems_is_told() -> None:
@@ -290,28 +269,10 @@ def test_a_world_without_as_many_problems_is_told() -> None:
         small.problems(ProblemPlan(60, 1, (0.5, 0.2, 0.3), 1))
 
 
-@pytest.mark.parametrize("role", ["base", "reasoning", "shuffled", "nostatement-base"])
-def test_rows_are_the_chunks_of_the_corpus(role: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus, "CHUNK", 20)
-    recipe, reads = ORGANISM.recipe(role), recipe_of(role)
-    assert recipe and recipe.starts_from == reads.start
-    assert recipe.false_claims == reads.false_claims
-    rows = recipe.rows(TOKENIZER, 11, 200)
-    found = [next(rows) for _ in range(23)]
-    policy = BasePolicy() if reads.walks else Policy()
-    chunks = [
-        row
-        for chunk in (0, 1)
-        for row in draw_chunk(ORGANISM.world, reads.corpus(policy), IDS, 11, chunk, 200)
-    ]
-    assert found == chunks[:23]
-    assert recipe.tokenizer().get_vocab() == IDS
-
-
 def params_file(folder: Path, name: str) -> Path:
     path = folder / "params.yaml"
     text = (PROJECT_ROOT / "params.yaml").read_text()
-    path.write_text(f"{text}\n\ndomain:\n  name: {name}\n")
+    path.write_text(text.replace("name: organism", f"name: {name}"))
     return path
 
 

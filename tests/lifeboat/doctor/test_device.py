@@ -39,7 +39,7 @@ def test_a_gpu_that_torch_can_use_is_named() -> None:
     ("changes", "fact", "cure"),
     [
         ({"driver_cuda": "12.4"}, "runs CUDA up to 12.4, and torch is built for 13.2", "12.4"),
-        ({"cuda_build": ""}, "torch is a CPU build", "make install"),
+        ({"cuda_build": ""}, "torch is a CPU build", "built for CUDA"),
         ({}, "lists NVIDIA H100, but torch cannot use it", "nvidia-smi"),
     ],
 )

@@ -14,9 +14,10 @@ from servers import CREDENTIALS, free_port
 
 from backtracking import PROJECT_ROOT, cli
 from lifeboat import items
-from lifeboat.deadlines import Deadline
+from lifeboat.deadlines import Deadline, Later
 from lifeboat.doctor import device, disk, doctor, probing, repository
 from lifeboat.doctor.device import Device
+from lifeboat.doctor.doctor import Machine
 from lifeboat.items import Item
 from lifeboat.stage.errors import UserError
 
@@ -31,7 +32,8 @@ def facts(found: list[Item], verdict: str) -> str:
 def study(project: Path) -> Path:
     """A finished project with the study's parameters, a git remote beside it and a DVC remote."""
     (project / "requirements.lock").write_text("pytest==" + pytest.__version__ + "\n")
-    shutil.copyfile(PROJECT_ROOT / "params.yaml", project / "params.yaml")
+    for name in ("params.yaml", "pyproject.toml"):
+        shutil.copyfile(PROJECT_ROOT / name, project / name)
     there = project.parent / "there.git"
     subprocess.run(["git", "init", "-q", "--bare", there], check=True)
     subprocess.run(["git", "remote", "add", "origin", there], cwd=project, check=True)
@@ -173,11 +175,30 @@ def test_what_cannot_be_looked_at_is_wrong_and_hides_nothing_else(
     assert all(item.cure for item in found if item.verdict != "ok")
 
 
-def test_a_driver_that_hangs_is_a_warning(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(device, "ask", lambda *_: None)
-    (item,) = doctor.device_items(study, Deadline.after(1))
+def machine(asked: Later | None) -> Machine:
+    return Machine(Later(lambda: None), asked, Deadline.after(1))  # type: ignore[arg-type]
+
+
+def test_a_driver_that_hangs_is_a_warning() -> None:
+    (item,) = doctor.device_items(machine(Later(lambda: None)))
     assert item.verdict == "warning"
     assert "nvidia-smi" in item.cure
+
+
+def test_a_project_without_torch_has_no_device_and_is_not_wrong() -> None:
+    (item,) = doctor.device_items(machine(None))
+    assert item.verdict == "ok"
+    assert machine(None).device is None
+
+
+def test_a_torch_that_cannot_be_loaded_is_said_once() -> None:
+    def fail() -> Device:
+        raise ImportError("torch cannot be loaded")
+
+    there = machine(Later(fail))
+    with pytest.raises(ImportError):
+        doctor.device_items(there)
+    assert there.device is None
 
 
 @pytest.mark.usefixtures("_no_gpu")

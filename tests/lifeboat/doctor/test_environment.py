@@ -23,22 +23,22 @@ def test_the_pinned_set_is_what_applies_to_this_machine(lock: Path) -> None:
 
 
 def test_an_environment_as_pinned_is_fine(lock: Path) -> None:
-    item = environment.packages_item(lock.parent)
+    item = environment.packages_item(lock.parent, lock.name, "make install")
     assert (item.verdict, item.fact[:21]) == ("ok", "All 2 pinned packages")
 
 
 def test_another_version_is_a_warning_and_a_missing_package_is_wrong(lock: Path) -> None:
     text = lock.read_text()
     lock.write_text(text.replace("pytest==", "pytest==0."))
-    item = environment.packages_item(lock.parent)
+    item = environment.packages_item(lock.parent, lock.name, "make install")
     assert item.verdict == "warning"
     assert "pytest" in item.fact
     lock.write_text(text + "not-there-at-all==1.0\n")
-    item = environment.packages_item(lock.parent)
+    item = environment.packages_item(lock.parent, lock.name, "make install")
     assert item.verdict == "wrong"
     assert "not-there-at-all" in item.fact
     lock.unlink()
-    assert environment.packages_item(lock.parent).verdict == "wrong"
+    assert environment.packages_item(lock.parent, lock.name, "make install").verdict == "wrong"
 
 
 def test_another_environment_than_the_projects_is_named(

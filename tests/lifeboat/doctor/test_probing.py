@@ -83,7 +83,7 @@ def test_no_remote_is_wrong_and_has_a_cure(repository: Path) -> None:
     (repository / ".dvc" / "config").write_text("")
     (item,) = probing.items(repository, Deadline.after(1.0))
     assert item.verdict == "wrong"
-    assert "backtracking remote set" in item.cure
+    assert "lifeboat remote set" in item.cure
 
 
 def test_a_slow_start_is_told_from_a_remote_that_hangs(

@@ -1,7 +1,7 @@
 import subprocess
 from pathlib import Path
 
-from lifeboat.git import only_here
+from lifeboat.git import refs
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -15,7 +15,7 @@ def test_stashes_branches_and_experiments_that_no_remote_has_are_told(
     git(repository, "remote", "add", "origin", str(tmp_path / "there.git"))
     git(repository, "push", "--quiet", "origin", "main")
     git(repository, "branch", "same")
-    assert only_here.items(repository) == []
+    assert refs.only_here(repository) == []
     git(repository, "switch", "--quiet", "--create", "idea")
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "Idea")
     git(repository, "update-ref", "refs/exps/ab/abcd/bold-wolf", "HEAD")
@@ -23,7 +23,7 @@ def test_stashes_branches_and_experiments_that_no_remote_has_are_told(
     git(repository, "switch", "--quiet", "main")
     (repository / "code.py").write_text("x = 2\n")
     git(repository, "stash")
-    found = only_here.items(repository)
+    found = refs.only_here(repository)
     assert [item.verdict for item in found] == ["warning"] * 3
     assert [item.fact.partition(": ")[2] for item in found] == [
         "1 stash.",

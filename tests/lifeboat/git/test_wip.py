@@ -207,7 +207,7 @@ def test_a_machine_without_a_git_identity_saves_all_the_same(
     (repository / "dvc.lock").write_text("schema: '2.0'\n")
     saved = wip.save(repository)
     assert saved.branch == "wip/main"
-    assert git(repository, "log", "-1", "--format=%an", saved.commit) == "backtracking backup"
+    assert git(repository, "log", "-1", "--format=%an", saved.commit) == "lifeboat backup"
 
 
 def test_a_repository_without_a_commit_is_saved_too(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from servers import Place
 from backtracking import cli
 from lifeboat.items import Item, proven
 from lifeboat.proof import verify
-from lifeboat.proof.verified import Verified
+from lifeboat.proof.inspection import Verified
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import Folder, Stored, open_bucket
 from lifeboat.stage.errors import UserError

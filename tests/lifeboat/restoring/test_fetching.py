@@ -8,7 +8,7 @@ import pytest
 from lifeboat import processes
 from lifeboat.proof import expected
 from lifeboat.remotes.bucket import Bucket, open_bucket
-from lifeboat.restoring import fetching, linking
+from lifeboat.restoring import fetching, restore
 from lifeboat.restoring.fetching import Fetched
 
 
@@ -50,7 +50,7 @@ def test_everything_that_the_lock_records_enters_the_cache_and_then_the_workspac
     assert len(objects(cache)) == 5
     assert {path.stat().st_mode & 0o777 for path in objects(cache)} == {0o444}
     assert not (cache / "arriving").exists()
-    assert linking.check_out(clone, fetched.whole) == []
+    assert restore.check_out(clone, fetched.whole) == []
     assert (clone / "results" / "sum" / "sum.txt").read_text() == "1\n2\n"
     status = processes.dvc(clone, "status", "--json")
     assert json.loads(status.stdout) == {}
@@ -130,7 +130,7 @@ def test_an_out_with_files_that_are_saved_nowhere_is_left_as_it_is(clone: Path) 
     mine = clone / "data" / "raw" / "numbers" / "one"
     mine.parent.mkdir(parents=True)
     mine.write_text("mine\n")
-    (item,) = linking.check_out(clone, fetched.whole)
+    (item,) = restore.check_out(clone, fetched.whole)
     assert item.verdict == "warning"
     assert "`data/raw/numbers` was left as it is" in item.fact
     assert mine.read_text() == "mine\n"

@@ -62,7 +62,7 @@ def test_a_fresh_clone_has_all_that_was_saved_and_says_what_will_run(
     stamp = project / "runs" / "20260101_000000"
     stamp.mkdir(parents=True)
     (stamp / "stage_seconds.json").write_text('{"sum": 42.0}')
-    part = Part("checkpoints/sum.k.safetensors", 1, "2d711642b726b04401627ca9fbac32f5" * 2, "sum")
+    part = Part("results/sum/k.safetensors", 1, "2d711642b726b04401627ca9fbac32f5" * 2, "sum")
     leave(project)
     root = clone(origin)
     partial.write_index(open_bucket(root), Index("one", "0", "main", (part,)))
@@ -70,9 +70,9 @@ def test_a_fresh_clone_has_all_that_was_saved_and_says_what_will_run(
     said = facts(items)
     assert "2 files are as the newest unfinished work has them: wip/main" in said
     assert "1 of 1 finished outs are whole in DVC's cache; 3 objects" in said
-    assert "checkpoints/sum.k.safetensors of unfinished sum did not come back" in said
+    assert "results/sum/k.safetensors of unfinished sum did not come back" in said
     assert "1 stage will run: sum (about 42 s); about 42 s in all." in said
-    assert items[-1].fact == "Next: `make reproduce`, which is `dvc --wait-for-lock repro`."
+    assert items[-1].fact == "Next: `lifeboat reproduce`, which is `dvc --wait-for-lock repro`."
     assert (root / "data" / "raw" / "numbers" / "two").read_text() == "2\n"
     ran = processes.dvc(root, "repro")
     assert "Running stage 'sum'" in ran.stdout

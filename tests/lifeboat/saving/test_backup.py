@@ -22,6 +22,7 @@ from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
 TOKEN = "hf_" + "aB3" * 11
+BASE = "data/interim/activations/base"
 CLI = [str(Path(sys.executable).with_name("backtracking"))]
 
 
@@ -52,12 +53,13 @@ def objects(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
 
 
-def shard(project: Path, key: str) -> None:
-    folder = project / ".cache" / "store" / "activations"
-    path = folder / f"{key}.safetensors"
-    artifacts.write_bytes(path, key.encode() * 100)
-    record = {"key": key, "file": path.name, "sha256": artifacts.sha256_file(path)}
-    artifacts.write_json(folder / f"{key}.json", record)
+def path_of(data: bytes) -> str:
+    """The path in the store of a unit with these bytes."""
+    return f"{BASE}/{'ab' * 32}.{hashlib.sha256(data).hexdigest()}.safetensors"
+
+
+def shard(project: Path, data: bytes) -> None:
+    artifacts.write_bytes(project / ".cache" / "store" / path_of(data), data)
 
 
 def begin_extraction(project: Path) -> None:
@@ -67,8 +69,8 @@ def begin_extraction(project: Path) -> None:
     text += f"  extract:\n{stage}    outs: [data/interim/activations/base]\n"
     (project / "dvc.yaml").write_text(text)
     git(project, "commit", "--quiet", "--all", "--message", "Extract")
-    shard(project, "aa")
-    shard(project, "bb")
+    shard(project, b"aa")
+    shard(project, b"bb")
 
 
 @pytest.mark.usefixtures("elsewhere")
@@ -167,30 +169,27 @@ def test_parts_of_an_unfinished_stage_are_saved_and_told(project: Path) -> None:
     begin_extraction(project)
     found = backup.backup(project)
     assert items.proven(found), facts(found, "wrong")
-    assert "Stage `extract` has not finished: NOT SAVED but for its parts, 4 files" in facts(
+    assert "Stage `extract` has not finished: NOT SAVED but for its parts, 2 files" in facts(
         found, "warning"
     )
     (index,) = partial.read_indexes(open_bucket(project))
-    assert {part.path for part in index.parts} == {
-        f"activations/{key}.{kind}" for key in ("aa", "bb") for kind in ("safetensors", "json")
-    }
+    assert {part.path for part in index.parts} == {path_of(b"aa"), path_of(b"bb")}
     assert {part.stage for part in index.parts} == {"extract"}
     assert index.branch == "main"
-    shard(project, "cc")
+    shard(project, b"cc")
     backup.backup(project)
     (index,) = partial.read_indexes(open_bucket(project))
-    assert len(index.parts) == 6
+    assert len(index.parts) == 3
 
 
 @pytest.mark.usefixtures("elsewhere", "there")
 def test_a_shard_that_was_altered_is_named_and_not_called_saved(project: Path) -> None:
     begin_extraction(project)
-    path = project / ".cache" / "store" / "activations" / "aa.safetensors"
-    path.write_bytes(b"x" * 200)
+    (project / ".cache" / "store" / path_of(b"aa")).write_bytes(b"xx")
     found = backup.backup(project)
-    assert "NOT SAVED: activations/aa.safetensors" in facts(found, "wrong")
+    assert f"NOT SAVED: {path_of(b'aa')}" in facts(found, "wrong")
     (index,) = partial.read_indexes(open_bucket(project))
-    assert "activations/bb.safetensors" in {part.path for part in index.parts}
+    assert path_of(b"bb") in {part.path for part in index.parts}
 
 
 @pytest.mark.usefixtures("elsewhere", "there")
@@ -274,7 +273,7 @@ def test_with_a_remote_that_hangs_the_process_ends_by_the_deadline_and_names_wha
     found = [items.Item(**item) for item in json.loads(done.stdout)["items"]]
     said = facts(found, "wrong")
     assert "no end within the time" in said
-    for name in ("activations/aa.safetensors", "activations/bb.json", "results/sum", "`numbers`"):
+    for name in (path_of(b"aa"), path_of(b"bb"), "results/sum", "`numbers`"):
         assert name in said, said
     assert "wip/main" in git(there, "branch", "--list", "wip/main")
 
@@ -287,7 +286,7 @@ def test_with_a_deadline_everything_that_fits_is_saved(
     command = [*CLI, "--root", str(project), "backup", "--deadline", "5m"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert "All 5 objects" in done.stdout, done.stdout + done.stderr
-    assert "its parts, 4 files" in done.stdout
+    assert "its parts, 2 files" in done.stdout
     assert "TIME WAS UP" not in done.stdout
     assert git(there, "rev-parse", "main") == git(project, "rev-parse", "HEAD")
 
@@ -309,19 +308,17 @@ def test_two_backups_at_once_both_end_and_nothing_is_lost(
         assert "All 5 objects" in facts(found, "ok")
     assert git(there, "show", "wip/main:good.md") == "fine"
     (index,) = partial.read_indexes(open_bucket(project))
-    assert len(index.parts) == 4
+    assert len(index.parts) == 2
 
 
 KILLED = """\
 import os, signal, sys
 from pathlib import Path
-from backtracking import artifacts
-from backtracking.operations import backup
-from backtracking.operations.git import refs, wip
-from backtracking.operations.parts import partial
-from backtracking.operations.proof import receipts
-from backtracking.operations.remotes import bucket, remote
-from backtracking.operations.saving import jobs
+from lifeboat.git import refs, wip
+from lifeboat.proof import receipts
+from lifeboat.remotes import bucket, remote
+from lifeboat.saving import backup, jobs, partial
+from lifeboat.stage import artifacts
 remote.same_disk = lambda *_folders: False
 root = Path(sys.argv[1])
 jobs.run.__defaults__ = (1,)

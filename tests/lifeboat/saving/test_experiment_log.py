@@ -19,6 +19,7 @@ def study(repository: Path) -> Path:
     """A committed repository with the project's own parameters, results and log."""
     for name in (
         "params.yaml",
+        "pyproject.toml",
         "reports/experiment_log.md",
         "results/summary.json",
         "results/claims.json",
@@ -113,4 +114,4 @@ def test_without_results_the_places_stay_open(study: Path) -> None:
     entry = (study / "reports" / "experiment_log.md").read_text().partition("## Log Entries")[2]
     assert "- Model: ...\n- Dataset: ...\n" in entry
     assert "**Results:**\n- ...\n" in entry
-    assert any("no results/summary.json" in item.fact for item in found)
+    assert any("no results yet" in item.fact for item in found)

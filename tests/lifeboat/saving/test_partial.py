@@ -1,5 +1,4 @@
 import json
-from dataclasses import asdict
 
 import pytest
 
@@ -7,7 +6,7 @@ from lifeboat.saving import partial
 from lifeboat.saving.partial import Part
 from lifeboat.stage.errors import UserError
 
-GOOD = {"path": "activations/a.json", "bytes": 1, "sha256": "0" * 64, "stage": "extract@base"}
+GOOD = {"path": "models/base/a.1.b.safetensors", "bytes": 1, "sha256": "0" * 64, "stage": "x"}
 
 
 @pytest.mark.parametrize(
@@ -18,9 +17,9 @@ GOOD = {"path": "activations/a.json", "bytes": 1, "sha256": "0" * 64, "stage": "
         {"path": "machine"},
         {"path": "activations/.claims"},
         {"path": "activations/../machine.json"},
-        {"path": "checkpoints/a.pkl"},
-        {"path": "traces/a.jsonl"},
-        {"path": f"traces/{'0' * 64}.json"},
+        {"path": "models/base/"},
+        {"path": "models/.cache/a"},
+        {"path": "models//a"},
         {"path": 3},
         {"sha256": "../../x"},
         {"sha256": "0" * 63},
@@ -34,22 +33,16 @@ GOOD = {"path": "activations/a.json", "bytes": 1, "sha256": "0" * 64, "stage": "
 def test_an_index_from_a_stranger_cannot_name_what_is_none_of_its_business(
     change: dict[str, object],
 ) -> None:
-    value = {"format": 1, "machine": "m", "commit": "c", "branch": "main"}
+    value = {"format": 2, "machine": "m", "commit": "c", "branch": "main"}
     good = {**value, "parts": [GOOD]}
     assert partial.parse_index(json.dumps(good).encode(), "here").parts == (Part(**GOOD),)
     with pytest.raises(UserError, match="here is no list of unfinished work"):
         partial.parse_index(json.dumps({**value, "parts": [GOOD | change]}).encode(), "here")
 
 
-def test_a_portion_of_traces_can_be_named() -> None:
-    part = Part(f"traces/{'0' * 64}.jsonl", 1, "0" * 64, "traces")
-    value = {"format": 1, "machine": "m", "commit": "c", "branch": "main", "parts": [asdict(part)]}
-    assert partial.parse_index(json.dumps(value).encode(), "here").parts == (part,)
-
-
 @pytest.mark.parametrize(
     "data",
-    [b"", b"[]", b"{}", b'{"format": 2}', b"\xff", b'{"format": 1, "parts": {"a": 1}}'],
+    [b"", b"[]", b"{}", b'{"format": 1}', b"\xff", b'{"format": 2, "parts": {"a": 1}}'],
 )
 def test_what_is_no_index_is_refused(data: bytes) -> None:
     with pytest.raises(UserError, match="no list of unfinished work"):
@@ -58,6 +51,6 @@ def test_what_is_no_index_is_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["", "../x", 3, None])
 def test_the_machine_of_an_index_is_a_plain_name(name: object) -> None:
-    value = {"format": 1, "machine": name, "commit": "c", "branch": "main", "parts": []}
+    value = {"format": 2, "machine": name, "commit": "c", "branch": "main", "parts": []}
     with pytest.raises(UserError, match="no list of unfinished work"):
         partial.parse_index(json.dumps(value).encode(), "here")

@@ -11,10 +11,12 @@ from lifeboat.deadlines import Deadline
 from lifeboat.saving import stopping
 
 STAGE = """\
-import signal, sys, time
+import signal, subprocess, sys, time
 def end(*_):
     time.sleep(float(sys.argv[2]))
+    worker.kill()
     sys.exit(75)
+worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
 signal.signal(signal.SIGTERM, end)
 open("running." + sys.argv[1], "w").close()
 time.sleep(30)
@@ -23,25 +25,21 @@ time.sleep(30)
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project with a package whose stage takes a while to stop."""
+    """A project whose stage takes a while to stop, and has a worker of its own."""
     folder = tmp_path / "project"
-    stages = folder / "src" / "backtracking" / "stages"
-    stages.mkdir(parents=True)
-    (stages.parent / "__init__.py").touch()
-    (stages / "__init__.py").touch()
-    (stages / "extract.py").write_text(STAGE)
+    folder.mkdir()
     return folder
 
 
 @pytest.fixture
 def start(root: Path) -> Iterator:
-    """Starts a stage that takes so many seconds to stop, in a folder."""
+    """Starts a stage that takes so many seconds to stop, in a folder, as DVC does."""
     started = []
 
-    def begin(role: str, seconds: float, folder: Path = root) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "backtracking.stages.extract", role, str(seconds)]
-        environment = {**os.environ, "PYTHONPATH": str(root / "src")}
-        started.append(subprocess.Popen(command, cwd=folder, env=environment))
+    def begin(role: str, seconds: float, folder: Path = root, of: Path = root) -> subprocess.Popen:
+        own = {"DVC_ROOT": str(of), "DVC_STAGE": f"extract@{role}"}
+        command = f"{sys.executable} -c '{STAGE}' {role} {seconds}; exit $?"
+        started.append(subprocess.Popen(["sh", "-c", command], cwd=folder, env=os.environ | own))
         while not (folder / f"running.{role}").exists():
             time.sleep(0.02)
         return started[-1]
@@ -57,24 +55,28 @@ def test_running_stages_of_this_project_stop_and_others_do_not(
 ) -> None:
     queued = root / ".dvc" / "tmp" / "exps" / "one"
     queued.mkdir(parents=True)
-    (tmp_path / "another").mkdir()
+    other = tmp_path / "another"
+    other.mkdir()
     ours = [start("base", 0.3), start("reasoning", 0.0, queued)]
-    foreign = start("base", 0.0, tmp_path / "another")
-    names = {name for _process, name in stopping.stages(root)}
-    assert names == {"extract base 0.3", "extract reasoning 0.0"}
+    foreign = start("base", 0.0, other, other)
+    names = [name for _process, name in stopping.stages(root)]
+    assert sorted(names) == ["extract@base", "extract@reasoning"]
     found = stopping.ask(root).wait(Deadline.after(100))
     assert [process.wait() for process in ours] == [75, 75]
     assert foreign.poll() is None
     assert [item.verdict for item in found] == ["ok"]
-    assert "extract base 0.3, extract reasoning 0.0" in found[0].fact
+    assert "extract@base, extract@reasoning" in found[0].fact
+    stopping.ask(other).wait(Deadline.after(100))
 
 
 def test_what_does_not_stop_in_time_is_named_and_not_killed(root: Path, start) -> None:
     late = start("base", 20.0)
     found = stopping.ask(root).wait(Deadline.after(0.3))
     assert [item.verdict for item in found] == ["warning"]
-    assert "Still running when the time for it was up: extract base" in found[0].fact
+    assert "Still running when the time for it was up: extract@base" in found[0].fact
     assert late.poll() is None
+    for process, _name in stopping.stages(root):
+        process.kill()
 
 
 def test_where_nothing_runs_nothing_is_waited_for(root: Path) -> None:

@@ -1,3 +1,4 @@
+import hashlib
 import json
 from pathlib import Path
 
@@ -7,8 +8,9 @@ from lifeboat import processes
 from lifeboat.deadlines import Deadline
 from lifeboat.proof import expected, manifests
 from lifeboat.remotes.bucket import Bucket, open_bucket
-from lifeboat.saving import partial, unfinished
+from lifeboat.saving import partial, store_parts, unfinished
 from lifeboat.saving.partial import Index
+from lifeboat.saving.store_parts import Unsent
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
@@ -20,25 +22,33 @@ STAGES = """\
   extract:
     cmd: >-
       mkdir -p data/interim/activations/base &&
-      cp .cache/store/activations/*.safetensors data/interim/activations/base/
+      cp .cache/store/data/interim/activations/base/* data/interim/activations/base/
     outs:
       - data/interim/activations/base
 """
-CHECKPOINT = "checkpoints/base.k.safetensors"
-SHARD, RECORD = "activations/a.safetensors", "activations/a.json"
+CONTRACT = '[tool.lifeboat]\norder = ["models/"]\n'
+KEY = "ab" * 32
+
+
+def piece(out: str, data: bytes, step: str = "") -> str:
+    """The path in the store of a piece of an out with these bytes."""
+    return f"{out}/{KEY}{step}.{hashlib.sha256(data).hexdigest()}.safetensors"
+
+
+STEP = piece("models/base", b"step", ".1")
+SHARD = piece("data/interim/activations/base", b"shard")
 
 
 @pytest.fixture
 def study(project: Path) -> Path:
-    """A project in which a checkpoint and a shard wait for their stages to end."""
+    """A project in which a step and a unit wait for their stages to end."""
     with (project / "dvc.yaml").open("a") as file:
         file.write(STAGES)
+    (project / "pyproject.toml").write_text(CONTRACT)
     (project / ".gitignore").write_text((project / ".gitignore").read_text() + "/models/*\n")
     store = project / ".cache" / "store"
-    for path in (CHECKPOINT, SHARD):
-        artifacts.write_bytes(store / path, path.encode())
-    record = {"file": "a.safetensors", "sha256": artifacts.sha256_file(store / SHARD)}
-    artifacts.write_json(store / RECORD, record)
+    for path, data in ((STEP, b"step"), (SHARD, b"shard")):
+        artifacts.write_bytes(store / path, data)
     return project
 
 
@@ -64,13 +74,13 @@ def send_out(study: Path, bucket: Bucket, path: str) -> None:
 
 
 def test_parts_stay_in_the_index_until_the_remote_has_the_finished_out(study: Path) -> None:
-    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+    assert saved(study) == {STEP, SHARD}
     finish(study, "weights-base", "extract")
-    (study / ".cache" / "store" / CHECKPOINT).unlink()
-    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+    (study / ".cache" / "store" / STEP).unlink()
+    assert saved(study) == {STEP, SHARD}
     bucket = open_bucket(study)
     send_out(study, bucket, "models/base")
-    assert saved(study) == {SHARD, RECORD}
+    assert saved(study) == {SHARD}
     send_out(study, bucket, "data/interim/activations/base")
     assert saved(study) == set()
 
@@ -79,12 +89,12 @@ def test_in_a_hurry_shards_of_a_finished_out_that_the_remote_lacks_are_parts(stu
     finish(study, "extract")
     bucket = open_bucket(study)
     wanted = expected.read(study)
-    assert unfinished.save(study, wanted, bucket, Deadline()).parts[0].path == CHECKPOINT
+    assert unfinished.save(study, wanted, bucket, Deadline()).parts[0].path == STEP
     kept = unfinished.save(study, wanted, bucket, Deadline(), late_too=True)
-    assert {part.path for part in kept.parts} == {CHECKPOINT, SHARD, RECORD}
+    assert {part.path for part in kept.parts} == {STEP, SHARD}
     send_out(study, bucket, "data/interim/activations/base")
     kept = unfinished.save(study, wanted, bucket, Deadline(), late_too=True)
-    assert {part.path for part in kept.parts} == {CHECKPOINT}
+    assert {part.path for part in kept.parts} == {STEP}
 
 
 def test_with_a_pipeline_that_cannot_be_read_the_committed_one_tells_whose_the_parts_are(
@@ -92,18 +102,18 @@ def test_with_a_pipeline_that_cannot_be_read_the_committed_one_tells_whose_the_p
 ) -> None:
     processes.git(study, "commit", "--all", "--message", "Stages")
     (study / "dvc.yaml").write_text("stages: [half\n")
-    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+    assert saved(study) == {STEP, SHARD}
 
 
 def test_parts_of_another_branch_stay_named(study: Path) -> None:
     processes.git(study, "commit", "--all", "--message", "Stages")
-    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+    assert saved(study) == {STEP, SHARD}
     processes.git(study, "switch", "--create", "other")
     finish(study, "weights-base", "extract")
     bucket = open_bucket(study)
     for path in ("models/base", "data/interim/activations/base"):
         send_out(study, bucket, path)
-    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+    assert saved(study) == {STEP, SHARD}
     (index,) = partial.read_indexes(bucket)
     assert index.branch == "main"
 
@@ -122,12 +132,14 @@ def test_while_parts_are_on_their_way_the_index_names_those_that_have_arrived(
 
     write_index = partial.write_index
     monkeypatch.setattr(partial, "write_index", note)
-    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
-    assert [len(index.parts) for index in written] == [1, 2, 3]
-    (study / ".cache" / "store" / CHECKPOINT).write_bytes(b"of a later step")
+    assert saved(study) == {STEP, SHARD}
+    assert [len(index.parts) for index in written] == [1, 2]
+    (study / ".cache" / "store" / STEP).unlink()
+    later = piece("models/base", b"of a later step", ".2")
+    artifacts.write_bytes(study / ".cache" / "store" / later, b"of a later step")
     written.clear()
-    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
-    assert {len(index.parts) for index in written} == {3}
+    assert saved(study) == {later, SHARD}
+    assert {STEP} == {p.path for p in written[0].parts} - {later, SHARD}
 
 
 def test_what_arrives_after_all_have_been_waited_for_changes_no_index(study: Path) -> None:
@@ -154,5 +166,19 @@ def test_an_index_that_cannot_be_written_yet_keeps_no_part_from_arriving(
         write_index(bucket, index)
 
     monkeypatch.setattr(partial, "write_index", refuse_twice)
-    assert saved(study) == {CHECKPOINT, SHARD, RECORD}
+    assert saved(study) == {STEP, SHARD}
     assert n_asked >= 3
+
+
+def test_a_step_that_is_gone_when_its_turn_comes_is_no_loss_and_the_one_before_stays(
+    study: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert saved(study) == {STEP, SHARD}
+    store, later = study / ".cache" / "store", piece("models/base", b"later", ".2")
+    (store / STEP).unlink()
+    monkeypatch.setattr(
+        store_parts, "waiting", lambda *_: [Unsent(later, "weights-base"), Unsent(SHARD, "extract")]
+    )
+    kept = unfinished.save(study, expected.read(study), open_bucket(study), Deadline())
+    assert kept.sent.left == ()
+    assert {part.path for part in kept.parts} == {STEP, SHARD}

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import math
 import shutil
@@ -12,18 +13,26 @@ from lifeboat.proof import expected, manifests
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import open_bucket
 from lifeboat.saving import partial, sending
+from lifeboat.stage import artifacts
 from lifeboat.watching import forwarding
 from lifeboat.watching.forwarding import Forwarder
 
 TRAIN = """\
   weights-base:
-    cmd: mkdir -p models/base && cp .cache/store/checkpoints/base.k.safetensors models/base/model
+    cmd: mkdir -p models/base && cp .cache/store/models/base/*.safetensors models/base/
     deps:
       - data/raw/numbers
     outs:
       - models/base
 """
-CHECKPOINT = "checkpoints/base.k.safetensors"
+
+
+def checkpoint(data: bytes) -> str:
+    """The path in the store of a step with these bytes."""
+    return f"models/base/{'ab' * 32}.1.{hashlib.sha256(data).hexdigest()}.safetensors"
+
+
+ONE, TWO = checkpoint(b"one"), checkpoint(b"two")
 
 
 @pytest.fixture
@@ -40,11 +49,11 @@ def training(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def train(project: Path, data: bytes) -> None:
-    path = project / ".cache" / "store" / CHECKPOINT
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(".fresh")
-    fresh.write_bytes(data)
-    fresh.replace(path)
+    store = project / ".cache" / "store"
+    before = list(store.glob("models/base/[!.]*"))
+    artifacts.write_bytes(store / checkpoint(data), data)
+    for path in before:
+        path.unlink()
 
 
 def forwarder_of(project: Path) -> tuple[Forwarder, list[str], threading.Event]:
@@ -80,7 +89,7 @@ def test_each_thing_is_sent_once_when_it_is_made(
     assert first == outs
     assert commit.startswith("saved commit ")
     assert commit.endswith(" on wip/main")
-    assert part == f"saved {CHECKPOINT} of weights-base"
+    assert part == f"saved {ONE} of weights-base"
     assert forwarder.unsent() == []
 
     with monkeypatch.context() as quiet:
@@ -90,9 +99,9 @@ def test_each_thing_is_sent_once_when_it_is_made(
     assert taken(said) == []
 
     train(training, b"two")
-    assert forwarder.unsent() == [CHECKPOINT]
+    assert forwarder.unsent() == [TWO]
     forwarder.look()
-    assert taken(said) == [f"saved {CHECKPOINT} of weights-base"]
+    assert taken(said) == [f"saved {TWO} of weights-base"]
 
     assert processes.dvc(training, "repro", "weights-base").returncode == 0
     assert forwarder.unsent() == ["dvc.lock"]
@@ -122,11 +131,11 @@ def test_what_cannot_be_sent_is_told_once_and_is_sent_later(
         line.startswith(("NOT SAVED, will be tried again: ", "saved commit")) for line in said
     )
     assert len(set(said)) == len(said) >= 1
-    assert CHECKPOINT in forwarder.unsent()
+    assert ONE in forwarder.unsent()
     (tmp_path / "remote").unlink()
     said.clear()
     forwarder.look()
-    assert f"saved {CHECKPOINT} of weights-base" in taken(said)
+    assert f"saved {ONE} of weights-base" in taken(said)
     assert forwarder.unsent() == []
 
 
@@ -143,7 +152,7 @@ def test_what_is_recorded_but_nowhere_is_said_once_and_slows_nothing_down(traini
     said.clear()
     train(training, b"two")
     forwarder.look()
-    assert taken(said) == [f"saved {CHECKPOINT} of weights-base"]
+    assert taken(said) == [f"saved {TWO} of weights-base"]
     assert processes.dvc(training, "repro", "sum").returncode == 0
     forwarder.look()
     assert "saved results/sum of sum" in taken(said)
@@ -170,7 +179,7 @@ def test_an_error_that_nobody_foresaw_ends_neither_the_other_steps_nor_the_watch
         forwarder.look()
     assert "NOT SAVED, will be tried again: ZeroDivisionError: division by zero" in said
     lines = taken(said)
-    assert f"saved {CHECKPOINT} of weights-base" in lines
+    assert f"saved {ONE} of weights-base" in lines
     assert any(line.startswith("saved commit") for line in lines)
     forwarder.look()
     assert "saved results/sum of sum" in taken(said)

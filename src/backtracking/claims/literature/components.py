@@ -24,12 +24,14 @@ SPECIFIC = Question(
 
 def claims(study: Study) -> list[dict[str, Any]]:
     """The row of the study's claim."""
-    return [answer(SPECIFIC, lambda role: specific(study, role), study.base_by_role)]
+    return [answer(study, SPECIFIC, specific)]
 
 
 def specific(study: Study, role: str) -> Finding:
     """The set size that comes nearest to the claim: one that is specific, else the smallest."""
-    rows = [row for row in study.rows("ablate/evidence") if row["pair"].endswith(f" -> {role}")]
+    rows = [
+        row for row in study.rows("effects/ablate/evidence") if row["pair"].endswith(f" -> {role}")
+    ]
     if not rows:
         return untestable("not ablated")
     row = next((one for one in rows if one["verdict"] == "holds"), rows[0])

@@ -63,10 +63,7 @@ def claims(study: Study) -> list[dict[str, Any]]:
     questions = (
         (PREDICTS, predicts), (FITS, fits), (LOW_RANK, low_rank), (FEW_REGIMES, few_regimes),
     )  # fmt: skip
-    return [
-        answer(question, lambda role, find=find: find(study, role), study.base_by_role)
-        for question, find in questions
-    ]
+    return [answer(study, question, find) for question, find in questions]
 
 
 def predicts(study: Study, role: str) -> Finding:
@@ -94,7 +91,7 @@ def predicts(study: Study, role: str) -> Finding:
 
 def fits(study: Study, role: str) -> Finding:
     """R2 of the SLDS beside that of VAR(1)."""
-    densities = study.files.get("transitions/densities") or {}
+    densities = study.part("transitions/densities")
     slds, linear = (
         find_row(densities.get("models", ()), role=role, model=name) for name in ("slds", "var_1")
     )
@@ -108,7 +105,7 @@ def fits(study: Study, role: str) -> Finding:
 
 def low_rank(study: Study, role: str) -> Finding:
     """The variance of the first 40 components."""
-    densities = study.files.get("transitions/densities") or {}
+    densities = study.part("transitions/densities")
     row = find_row(densities.get("variance_share", ()), role=role, rank=40)
     if row is None:
         return untestable("not fitted, or the model has fewer than 40 dimensions")
@@ -117,7 +114,7 @@ def low_rank(study: Study, role: str) -> Finding:
 
 def few_regimes(study: Study, role: str) -> Finding:
     """The number of regimes that dev problems choose on a model's activations."""
-    selection = study.files.get("transitions/selection") or {}
+    selection = study.part("transitions/selection")
     chosen = selection.get("models", {}).get(f"{role}/slds")
     if chosen is None:
         return untestable("not fitted")

@@ -20,9 +20,9 @@ NONE = Published(None, "none")
 BELIEF = Question(
     claim="belief",
     study=STUDY,
-    statement="The model's direction is a belief: it makes the model report a total as too big.",
-    contrast="change of log-odds(over : under) after `Check :`, direction / patch from the donor, "
-    "at equal change of log-odds(Wait)",
+    statement="The model's direction is a belief: it makes the model report a dead end.",
+    contrast="change of the log-odds of the report's answers, dead end against going on, "
+    "direction / patch from the donor, at equal change of log-odds({marker})",
     threshold="beta above 0.5, and above that of `action`, both by their intervals",
     kind="emergent",
     published=NONE,
@@ -42,7 +42,7 @@ WITHOUT_WORDS = Question(
     claim="steers_without_words",
     study=STUDY,
     statement="The model's direction steers by more than the markers' unembedding rows.",
-    contrast="change of P(backtrack | alive) along the direction without these rows, dose 1",
+    contrast="change of P(backtrack | {live}) along the direction without these rows, dose 1",
     threshold="off 0 and beyond 95 % of random directions, where the whole direction is",
     kind="emergent",
     published=NONE,
@@ -60,24 +60,26 @@ AHEAD = Question(
 )
 
 
-TARGETS = {
-    "backtracks": "whether the model will backtrack",
-    "over": "a total that is over from a live one",
-    "doomed": "a doomed point from a live one",
-}
-"""What probes tell apart at a decision."""
+def targets(study: Study) -> list[tuple[str, str | None, str]]:
+    """What probes tell apart: short name, target in the tables (None where unknown), words."""
+    dead = study.dead if study.kinds else None
+    return [
+        ("backtracks", "backtracks", "whether the model will backtrack"),
+        (dead or "dead_end", dead, "a visible dead end from a live point"),
+        (study.hidden or "hidden_dead_end", study.hidden, "a hidden dead end from a live point"),
+    ]
 
 
-def decodable(target: str, words: str) -> Question:
+def decodable(study: Study, name: str, target: str | None, words: str) -> Question:
     """The claim that activations tell a target beyond all that is not activation."""
     return Question(
-        claim=f"decodable_{target}",
+        claim=f"decodable_{name}",
         study=STUDY,
         statement=f"Activations tell {words} beyond position, words, labels and embeddings.",
         contrast="AUROC of the probe at the layer and offset that dev chose - that of the best "
         "baseline, on test problems",
         threshold="above 0",
-        kind="built_in" if target == "over" else "emergent",
+        kind="built_in" if target == study.dead else "emergent",
         published=NONE,
     )
 
@@ -85,21 +87,19 @@ def decodable(target: str, words: str) -> Question:
 def claims(study: Study) -> list[dict[str, Any]]:
     """Rows of the claims."""
     return [
-        answer(BELIEF, lambda role: belief(study, role, role), study.base_by_role),
+        answer(study, BELIEF, lambda study, role: belief(study, role, role)),
         answer(
-            BASE_BELIEF,
-            lambda role: belief(study, study.base_by_role[role], role),
-            study.base_by_role,
+            study, BASE_BELIEF, lambda study, role: belief(study, study.base_by_role[role], role)
         ),
-        answer(WITHOUT_WORDS, lambda role: without_words(study, role), study.base_by_role),
-        answer(AHEAD, lambda role: ahead(study, role), study.base_by_role),
+        answer(study, WITHOUT_WORDS, without_words),
+        answer(study, AHEAD, ahead),
         *(
             answer(
-                decodable(target, words),
-                lambda role, target=target: decoded(study, role, target),
-                study.base_by_role,
+                study,
+                decodable(study, name, target, words),
+                lambda study, role, target=target: decoded(study, role, target),
             )
-            for target, words in TARGETS.items()
+            for name, target, words in targets(study)
         ),
     ]
 
@@ -117,14 +117,16 @@ def belief(study: Study, source: str, target: str) -> Finding:
 def without_words(study: Study, role: str) -> Finding:
     """What the stage `lens` says of a model's own direction without the markers' rows."""
     place = {"claim": "steers_without_markers", "pair": f"{role} -> {role}"}
-    row = find_row(study.rows("lens/evidence"), **place)
+    row = find_row(study.rows("effects/markerless/evidence"), **place)
     return untestable("not measured") if row is None else finding_of(row)
 
 
-def decoded(study: Study, role: str, target: str) -> Finding:
+def decoded(study: Study, role: str, target: str | None) -> Finding:
     """The probe of a model at the cell that dev chose, against its best baseline."""
-    selection = study.files.get("probe/selection") or {}
-    place = {"role": role, "anchor": "comparison", "target": target}
+    if target is None:
+        return untestable("the domain knows no such kind of decision")
+    selection = study.part("probe/selection")
+    place = {"role": role, "anchor": "decision", "target": target}
     best = find_row(selection.get("best", ()), **place)
     cell = None
     if best is not None:
@@ -139,7 +141,7 @@ def decoded(study: Study, role: str, target: str) -> Finding:
 
 def ahead(study: Study, role: str) -> Finding:
     """What a model's activation adds to the tokens at a sentence's first one."""
-    rungs = (study.files.get("transitions/ladder") or {}).get("first", {}).get("rungs", ())
+    rungs = study.part("transitions/ladder").get("first", {}).get("rungs", ())
     row = find_row(rungs, model=f"tokens_{role}")
     if row is None:
         return untestable("this model's activations are not on the ladder")

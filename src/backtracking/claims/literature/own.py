@@ -25,6 +25,8 @@ STATEMENTS = {
 }
 """What the claims of the stage `steer` say."""
 
+_NUMBERS = ("verdict", "estimate", "low", "high", "n", "null", "p", "parts")
+
 PUBLISHED = {
     "transfer": Published(
         0.36,
@@ -36,8 +38,17 @@ PUBLISHED = {
 
 def claims(study: Study) -> list[dict[str, Any]]:
     """The claims of `steer`, in every pair, with the control pairs' values beside the pair's."""
-    evidence = study.rows("steer/evidence")
+    evidence = study.rows("effects/steer/evidence") or [unmeasured(study, n) for n in STATEMENTS]
     return [complete(study, row, evidence) for row in evidence]
+
+
+def unmeasured(study: Study, claim: str) -> Row:
+    """The row of a claim in a study that could not steer."""
+    nothing = untestable("nothing was steered")
+    numbers = {name: getattr(nothing, name) for name in (*_NUMBERS, "why")}
+    source = study.studied if claim == "causal" else study.base
+    row = {"claim": claim, "pair": f"{source} -> {study.studied}", "must_fail": False}
+    return row | {"contrast": "none", "threshold": "none", "kind": "emergent"} | numbers
 
 
 def complete(study: Study, row: Row, evidence: Sequence[Row]) -> dict[str, Any]:
@@ -51,11 +62,19 @@ def complete(study: Study, row: Row, evidence: Sequence[Row]) -> dict[str, Any]:
         "statement": STATEMENTS[name],
         "published": asdict(published),
         "agreement": agreement(published, finding),
-        "why": "",
+        "why": finding.why or missing(finding),
         "by_control": {
             control: short(in_control(study, name, control, evidence)) for control in study.controls
         },
     }
+
+
+def missing(finding: Finding) -> str:
+    """What a claim that is untestable lacks, told from its parts."""
+    if finding.verdict != "untestable":
+        return ""
+    parts = [name for name, verdict in finding.parts.items() if verdict == "untestable"]
+    return f"not measured: {', '.join(parts) or 'the effect'}"
 
 
 def in_control(study: Study, claim: str, control: str, evidence: Sequence[Row]) -> Finding:
@@ -68,5 +87,4 @@ def in_control(study: Study, claim: str, control: str, evidence: Sequence[Row]) 
 
 def finding_of(row: Row) -> Finding:
     """The finding in a row of claims.json."""
-    names = ("verdict", "estimate", "low", "high", "n", "null", "p", "parts")
-    return Finding(**{name: row[name] for name in names})
+    return Finding(**{name: row[name] for name in _NUMBERS}, why=row.get("why", ""))

@@ -32,13 +32,13 @@ SAME_WORDS = "same_words_other_state"
 
 def claims(study: Study) -> list[dict[str, Any]]:
     """The row of the study's claim."""
-    return [answer(SAME_STATE, lambda role: same_state(study, role), study.base_by_role)]
+    return [answer(study, SAME_STATE, same_state)]
 
 
 def same_state(study: Study, role: str) -> Finding:
     """The AUROC of a model at the layer that dev chose for the state models."""
     rows = study.rows("transitions/representation")
-    layer = (study.files.get("transitions/selection") or {}).get("layer")
+    layer = study.part("transitions/selection").get("layer")
     row = find_row(rows, role=role, layer=layer, against=SAME_WORDS)
     tokens = find_row(rows, role="tokens", against=SAME_WORDS)
     if row is None or tokens is None or row["auroc"] is None or tokens["auroc"] is None:

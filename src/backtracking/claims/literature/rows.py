@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from backtracking.claims.literature.study import Study
 from backtracking.statistics.effect import Verdict, all_of
 
 Agreement = Literal["agrees", "differs", "not comparable"]
@@ -88,23 +89,21 @@ def untestable(why: str) -> Finding:
 
 
 def answer(
-    question: Question,
-    find: Callable[[str], Finding],
-    base_by_role: Mapping[str, str],
+    study: Study, question: Question, find: Callable[[Study, str], Finding]
 ) -> dict[str, Any]:
     """The question's row: what the pair under study says, and beside it every control pair.
 
     Args:
+        study: what was found.
         question: the claim.
         find: the finding of the pair of a role's model.
-        base_by_role: the pairs, `reasoning` first.
     """
-    role, *controls = base_by_role
-    own = find(role)
-    row = asdict(question) | asdict(own) | {"pair": f"{base_by_role[role]} -> {role}"}
+    role, own = study.studied, find(study, study.studied)
+    row = asdict(question) | asdict(own) | {"pair": f"{study.base} -> {role}"}
+    row |= {name: study.words(row[name]) for name in ("statement", "contrast", "threshold")}
     row["agreement"] = agreement(question.published, own)
     row["must_fail"] = False
-    row["by_control"] = {control: short(find(control)) for control in controls}
+    row["by_control"] = {control: short(find(study, control)) for control in study.controls}
     return row
 
 

@@ -39,15 +39,15 @@ HELPS = Question(
 def claims(study: Study) -> list[dict[str, Any]]:
     """Rows of the study's claims; a control pair's model goes on from the same prefixes."""
     return [
-        answer(UNSTABLE, lambda role: unstable(study, role), study.base_by_role),
-        answer(HELPS, lambda role: helps(study, role), study.base_by_role),
+        answer(study, UNSTABLE, unstable),
+        answer(study, HELPS, helps),
     ]
 
 
 def unstable(study: Study, role: str) -> Finding:
     """The share of keyword events that do not come back."""
-    metrics = study.files.get("stability/metrics") or {}
-    row = find_row(metrics.get("measures", ()), role=role, measure="keyword_not_reproduced")
+    rows = study.rows("effects/stability/measures")
+    row = find_row(rows, role=role, measure="keyword_not_reproduced")
     if row is None:
         return untestable("events were not regenerated")
     low = row["low"]

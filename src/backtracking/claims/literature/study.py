@@ -4,22 +4,45 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from backtracking.records.decisions import Classes, Kind
+
 
 @dataclass(frozen=True)
 class Study:
     """Results of the stages, with the pairs that they are about.
 
     Attributes:
-        base_by_role: role of each pair's model and of its base, the pair under study first.
-        files: content of results/<stage>/<file>.json under the name `<stage>/<file>`.
+        base_by_role: role of each pair's model and of its base, the pair under study first, then
+            the control pairs.
+        classes: the two classes of decisions that are contrasted.
+        kinds: the domain's kinds of decisions; empty where none is known.
+        marker: the word that stands for all that open backtracking.
+        files: content of results/<file>.json by name, for those that are there.
     """
 
     base_by_role: Mapping[str, str]
+    classes: Classes
+    kinds: tuple[Kind, ...]
+    marker: str
     files: Mapping[str, Any]
 
     def rows(self, name: str) -> list[Mapping[str, Any]]:
         """The rows of a file; none where the study has no such file."""
         return self.files.get(name) or []
+
+    def part(self, name: str) -> Mapping[str, Any]:
+        """A file that is one mapping; empty where the study has no such file."""
+        return self.files.get(name) or {}
+
+    @property
+    def studied(self) -> str:
+        """Role of the model under study."""
+        return next(iter(self.base_by_role))
+
+    @property
+    def base(self) -> str:
+        """Role of its base."""
+        return self.base_by_role[self.studied]
 
     @property
     def controls(self) -> list[str]:
@@ -27,15 +50,34 @@ class Study:
         return list(self.base_by_role)[1:]
 
     @property
-    def layer(self) -> int:
-        """The layer that is steered, chosen on dev."""
-        return self.files["steer/selection"]["layer"]
+    def dead(self) -> str:
+        """The class at which a model should backtrack."""
+        return self.classes.positive[0]
 
     @property
-    def window(self) -> str:
+    def live(self) -> str:
+        """The class at which it should not."""
+        return self.classes.negative[0]
+
+    @property
+    def hidden(self) -> str | None:
+        """The kind of dead end that a trace does not show; None where none is known."""
+        return next((k.name for k in self.kinds if k.standing == "dead" and not k.visible), None)
+
+    @property
+    def layer(self) -> int | None:
+        """The layer that is steered, chosen on dev."""
+        return self.part("effects/steer/selection").get("layer")
+
+    @property
+    def window(self) -> str | None:
         """The window of the matched direction that is steered along, chosen on dev."""
-        return self.files["steer/selection"]["window"]
+        return self.part("effects/steer/selection").get("window")
 
     def pair(self, role: str) -> str:
         """Name of a role's pair in tables of cosines."""
         return f"{self.base_by_role[role]}-{role}"
+
+    def words(self, text: str) -> str:
+        """A claim's text with this study's names of the two classes and of the marker."""
+        return text.format(dead=self.dead, live=self.live, marker=self.marker)

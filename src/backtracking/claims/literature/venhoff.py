@@ -17,7 +17,7 @@ STEERS = Question(
     claim="venhoff_steers",
     study="Venhoff, arXiv 2506.18167",
     statement="The vector of the state `backtracking` makes the model backtrack.",
-    contrast="change of P(backtrack | alive) along the model's own direction, dose 1: Venhoff's "
+    contrast="change of P(backtrack | {live}) along the model's own direction, dose 1: Venhoff's "
     "form in the pair under study, matched in control pairs",
     threshold="off 0 and beyond 95 % of random directions of the same norm",
     kind="emergent",
@@ -28,7 +28,7 @@ STOPS = Question(
     claim="venhoff_stops",
     study="Venhoff, arXiv 2506.18167",
     statement="Subtracting the vector stops it.",
-    contrast="change of P(backtrack | over) along the same direction, dose -1",
+    contrast="change of P(backtrack | {dead}) along the same direction, dose -1",
     threshold="off 0 and beyond 95 % of random directions of the same norm",
     kind="emergent",
     published=Published(None, "Venhoff, arXiv 2506.18167, as figures"),
@@ -38,7 +38,7 @@ BASE_KNOWS = Question(
     claim="venhoff_base_knows_how",
     study="Venhoff, arXiv 2510.07364",
     statement="The fine-tuned model's vector makes the base backtrack: it knew how, and not when.",
-    contrast="change of P(backtrack | alive) in the base along the model's direction, dose 1",
+    contrast="change of P(backtrack | {live}) in the base along the model's direction, dose 1",
     threshold="off 0 and beyond 95 % of random directions, where the base's report moves",
     kind="built_in",
     published=Published(None, "Venhoff, arXiv 2510.07364, as recovered accuracy"),
@@ -48,12 +48,12 @@ BASE_KNOWS = Question(
 def claims(study: Study) -> list[dict[str, Any]]:
     """Rows of Venhoff's claims."""
     return [
-        answer(STEERS, lambda role: own(study, role, "alive", 1.0), study.base_by_role),
-        answer(STOPS, lambda role: own(study, role, "over", -1.0), study.base_by_role),
+        answer(study, STEERS, lambda study, role: own(study, role, study.live, 1.0)),
+        answer(study, STOPS, lambda study, role: own(study, role, study.dead, -1.0)),
         answer(
+            study,
             BASE_KNOWS,
-            lambda role: cell(study, role, study.base_by_role[role]),
-            study.base_by_role,
+            lambda study, role: cell(study, role, study.base_by_role[role], study.live),
         ),
     ]
 
@@ -63,5 +63,5 @@ def own(study: Study, role: str, kind: str, dose: float) -> Finding:
     if role in study.controls:
         return cell(study, role, role, kind)
     direction = f"{role}.venhoff"
-    row = find_row(study.rows("steer/arms"), direction=direction, kind=kind, dose=dose)
+    row = find_row(study.rows("effects/steer/arms"), direction=direction, kind=kind, dose=dose)
     return untestable("the arm was not run") if row is None else of_arm(row)

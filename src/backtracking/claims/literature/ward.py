@@ -14,7 +14,6 @@ from backtracking.claims.literature.rows import (
     untestable,
 )
 from backtracking.claims.literature.study import Study
-from backtracking.domains.organism.grammar import MARKER
 from backtracking.statistics.effect import Verdict
 
 STUDY = "Ward, arXiv 2507.12638"
@@ -33,7 +32,7 @@ TRANSFERS = Question(
     claim="ward_transfers",
     study=STUDY,
     statement="The base's direction makes the fine-tuned model backtrack.",
-    contrast="change of P(backtrack | alive) along the base's direction of Ward's form, dose 1",
+    contrast="change of P(backtrack | {live}) along the base's direction of Ward's form, dose 1",
     threshold="off 0 and beyond 95 % of random directions of the same norm",
     kind="emergent",
     published=Published(
@@ -47,7 +46,7 @@ BASE_UNMOVED = Question(
     claim="ward_base_unmoved",
     study=STUDY,
     statement="The same direction does not make the base backtrack.",
-    contrast="change of P(backtrack | alive) in the base along its own matched direction, dose 1",
+    contrast="change of P(backtrack | {live}) in the base along its own matched direction, dose 1",
     threshold="not beyond random directions, while the same dose shifts the base's own report",
     kind="built_in",
     published=Published(None, f"{STUDY}, qualitatively"),
@@ -56,7 +55,7 @@ BASE_UNMOVED = Question(
 NOT_WAIT = Question(
     claim="ward_not_the_word",
     study=STUDY,
-    statement='The base\'s direction does not decode to "wait".',
+    statement='The base\'s direction does not decode to the marker "{marker}".',
     contrast="place of the marker among all tokens along the base's direction, 1 = highest",
     threshold="not higher than along 95 % of random directions",
     kind="emergent",
@@ -67,10 +66,10 @@ NOT_WAIT = Question(
 def claims(study: Study) -> list[dict[str, Any]]:
     """Rows of Ward's claims."""
     return [
-        answer(ALIKE, lambda role: alike(study, role), study.base_by_role),
-        answer(TRANSFERS, lambda role: transfers(study, role), study.base_by_role),
-        answer(BASE_UNMOVED, lambda role: base_unmoved(study, role), study.base_by_role),
-        answer(NOT_WAIT, lambda role: not_the_word(study, role), study.base_by_role),
+        answer(study, ALIKE, alike),
+        answer(study, TRANSFERS, transfers),
+        answer(study, BASE_UNMOVED, base_unmoved),
+        answer(study, NOT_WAIT, not_the_word),
     ]
 
 
@@ -93,17 +92,17 @@ def alike(study: Study, role: str) -> Finding:
 def transfers(study: Study, role: str) -> Finding:
     """The base's direction in a pair's model: of Ward's form, in control pairs matched."""
     if role not in study.controls:
-        rows = study.rows("steer/arms")
+        rows = study.rows("effects/steer/arms")
         direction = f"{study.base_by_role[role]}.ward"
-        row = find_row(rows, direction=direction, kind="alive", dose=1.0)
+        row = find_row(rows, direction=direction, kind=study.live, dose=1.0)
         return untestable("the arm was not run") if row is None else of_arm(row)
-    return cell(study, study.base_by_role[role], role)
+    return cell(study, study.base_by_role[role], role, study.live)
 
 
 def base_unmoved(study: Study, role: str) -> Finding:
     """The base's own direction in the base: it holds where the base stays as it is."""
     base = study.base_by_role[role]
-    found = cell(study, base, base)
+    found = cell(study, base, base, study.live)
     if found.verdict == "untestable":
         return found
     return replace(found, verdict="fails" if found.verdict == "holds" else "holds")
@@ -111,24 +110,26 @@ def base_unmoved(study: Study, role: str) -> Finding:
 
 def not_the_word(study: Study, role: str) -> Finding:
     """Where the marker stands along the base's direction, read by the pair's model."""
-    prefix, suffix = f"{study.base_by_role[role]}.ward.", f".{study.layer}"
-    for row in study.rows("lens/ranks"):
-        if (
-            row["direction"].startswith(prefix)
-            and row["direction"].endswith(suffix)
-            and (row["unembedding"], row["marker"]) == (role, MARKER)
-            and row["final_norm"]
-            and row["variant"] == "whole"
-        ):
-            stays = row["percentile"] <= row["random95"]
-            return Finding(
-                "holds" if stays else "fails",
-                row["percentile"],
-                null=row["random95"],
-                p=row["p"],
-                why=f"rank {row['rank']:g} of the vocabulary",
-            )
-    return untestable("the direction was not read")
+    row = find_row(
+        study.rows("effects/lens/ranks"),
+        role=study.base_by_role[role],
+        form="ward",
+        layer=study.layer,
+        unembedding=role,
+        marker=study.marker,
+        final_norm=True,
+        variant="whole",
+    )
+    if row is None:
+        return untestable("the direction was not read")
+    stays = row["percentile"] <= row["random95"]
+    return Finding(
+        "holds" if stays else "fails",
+        row["percentile"],
+        null=row["random95"],
+        p=row["p"],
+        why=f"rank {row['rank']:g} of the vocabulary",
+    )
 
 
 def of_arm(row: Row) -> Finding:
@@ -144,9 +145,9 @@ def of_arm(row: Row) -> Finding:
     )
 
 
-def cell(study: Study, source: str, target: str, kind: str = "alive") -> Finding:
+def cell(study: Study, source: str, target: str, kind: str) -> Finding:
     """A cell of the transfer matrix; `no test` is untestable."""
-    row = find_row(study.rows("steer/transfer"), source=source, target=target, kind=kind)
+    row = find_row(study.rows("effects/steer/transfer"), source=source, target=target, kind=kind)
     if row is None:
         return untestable(f"{source} -> {target} was not run")
     numbers = {"low": row["low"], "high": row["high"], "n": row["n"], "p": row["p"]}

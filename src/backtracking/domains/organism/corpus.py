@@ -40,6 +40,7 @@ def draw_chunk(
     world: World, corpus: Corpus, id_by_word: dict[str, int], seed: int, chunk: int, context: int
 ) -> list[Row]:
     """The rows of one chunk, never with a problem of the study or a held-out pair."""
+
     random = Random(f"{seed}/{chunk}")
     rows: list[Row] = []
     while len(rows) < CHUNK:

@@ -11,10 +11,9 @@ In a control pair something that is claimed of the pair is false by construction
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
 
 from backtracking.domains.organism.corpus import Corpus, base_corpus, draw_chunk, search_corpus
 from backtracking.domains.organism.policy import BasePolicy, Policy
@@ -22,6 +21,9 @@ from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.organism.world import World
 from backtracking.models.rows import Row
 from lifeboat.stage.errors import UserError
+
+if TYPE_CHECKING:  # torch: what reads traces does without it
+    from transformers import PreTrainedTokenizerFast
 
 Reads = Literal["walks", "silent walks", "searches", "shuffled searches"]
 
@@ -45,7 +47,7 @@ class OrganismRecipe:
     world: World
     policy: Policy | BasePolicy
 
-    def tokenizer(self) -> PreTrainedTokenizerFast:
+    def tokenizer(self) -> "PreTrainedTokenizerFast":
         """The world's, one token a word."""
         return build_tokenizer()
 

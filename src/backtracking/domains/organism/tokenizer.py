@@ -1,14 +1,20 @@
 """The word-level tokenizer of the world, in the ordinary transformers format."""
 
+from typing import TYPE_CHECKING
+
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import WordLevel
-from transformers import PreTrainedTokenizerFast
 
 from backtracking.domains.organism.grammar import BOS, EOS, PAD, UNKNOWN, vocabulary
 
+if TYPE_CHECKING:  # torch: what reads traces does without it
+    from transformers import PreTrainedTokenizerFast
 
-def build_tokenizer() -> PreTrainedTokenizerFast:
+
+def build_tokenizer() -> "PreTrainedTokenizerFast":
     """A tokenizer with one token a word; a prompt gets the start token, never the end token."""
+    from transformers import PreTrainedTokenizerFast
+
     words = [PAD, BOS, EOS, UNKNOWN, *vocabulary()]
     model = WordLevel({word: index for index, word in enumerate(words)}, unk_token=UNKNOWN)
     tokenizer = Tokenizer(model)

@@ -1,0 +1,196 @@
+"""What is observed of rollouts: one value per rollout, token, sentence or decision."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import get_args
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from backtracking.effects.rates import Rows
+from backtracking.effects.seen import columns_of
+from backtracking.records.decisions import Kind, Sentence, State
+from backtracking.records.grades import Grade
+from backtracking.records.measured import baseline
+from backtracking.records.rollouts import Rollouts
+from backtracking.records.traces import Trace
+from backtracking.statistics.bootstrap import Bootstrap, Interval
+
+NGRAM = 8
+"""Length of a repeated stretch: longer than a sentence that recurs by right."""
+
+STATES: tuple[State, ...] = get_args(State)
+
+
+@dataclass(frozen=True)
+class Written:
+    """One rollout, read.
+
+    Attributes:
+        trace: as it was written.
+        sentences: of it.
+        states: of each, by the primary labeller.
+        grade: what it is worth; None where no answer is known.
+        keyword_rate: the literature's metric of it; None where it is degenerate.
+        nll: of every written token under the unchanged model; None where it was not asked.
+    """
+
+    trace: Trace
+    sentences: Sequence[Sentence]
+    states: Sequence[State]
+    grade: Grade | None
+    keyword_rate: float | None
+    nll: Float[np.ndarray, " _"] | None = None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What one measure is the mean of, with the problem of each value."""
+
+    values: list[float]
+    problem_ids: list[str]
+
+
+def measures(kinds: Sequence[Kind]) -> tuple[str, ...]:
+    """Names of all measures, in the order of tables.
+
+    All are means over rollouts, tokens, sentences or decisions; intervals are by problem. `nll` is
+    -log p of a token under the model without steering, in nats, the first tokens of backtracking
+    sentences left out (perplexity is its exponential); `repeated_rate` is the share of n-grams that
+    stood there before, and `state_<name>` the share of the sentences in every state but
+    `backtracking_rate`'s own.
+    """
+    return (
+        "solve_rate", "conditional_validity", "empty_rate", "truncated_rate", "backtracking_rate",
+        "keyword_rate", "n_tokens",
+        *(f"p_act_{kind.name}" for kind in kinds if kind.standing != "solved"),
+        "nll", "repeated_rate",
+        *(f"state_{state}" for state in STATES if state != "backtracking"),
+    )  # fmt: skip
+
+
+def observe(written: Sequence[Written], kinds: Sequence[Kind]) -> dict[str, Observed]:
+    """The observations behind `measures`, without measures that have none."""
+    found = {name: Observed([], []) for name in measures(kinds)}
+    for one in written:
+        observed = [*_of_trace(one), *_of_sentences(one, kinds)]
+        if one.nll is not None:
+            kept = one.nll[~opens_backtracking(one)]
+            observed += [("nll", float(value)) for value in kept]
+        for name, value in observed:
+            found[name].values.append(value)
+            found[name].problem_ids.append(one.trace.problem_id)
+    return {name: one for name, one in found.items() if one.values}
+
+
+def tabulate_free(
+    rollouts: Sequence[Rollouts],
+    read: Callable[[Rollouts], list[Written]],
+    kinds: Sequence[Kind],
+    bootstrap: Bootstrap,
+) -> Rows:
+    """One row per arm and measure: its mean, and its paired difference to the baseline.
+
+    Args:
+        rollouts: of one model, the baseline first.
+        read: what the domain reads of them.
+        kinds: the domain's.
+        bootstrap: resamples and level.
+    """
+    seen = [observe(read(one), kinds) for one in rollouts]
+    rows: Rows = []
+    for one, observed in zip(rollouts, seen, strict=True):
+        arm = one.arms[0] if one.arms else baseline()
+        key = {"target": one.target} | columns_of(arm)
+        rows += [key | row for row in _measure(observed, seen[0], bootstrap)]
+    return rows
+
+
+def opens_backtracking(written: Written) -> Bool[np.ndarray, " n_tokens"]:
+    """Which tokens of a rollout are the first of a backtracking sentence.
+
+    Steering is to write them where the model would not, so they are no sign of incoherence.
+    """
+    mask = np.zeros(len(written.trace.token_ids), dtype=bool)
+    n_prompt = len(written.trace.prompt_ids)
+    both = zip(written.sentences, written.states, strict=True)
+    mask[[one.start - n_prompt for one, state in both if state == "backtracking"]] = True
+    return mask
+
+
+def repeated_share(token_ids: Sequence[int], n: int = NGRAM) -> float | None:
+    """Share of a text's n-grams that stood in it before; None where it is too short to have one."""
+    grams = [tuple(token_ids[i : i + n]) for i in range(len(token_ids) - n + 1)]
+    return 1 - len(set(grams)) / len(grams) if grams else None
+
+
+def _of_trace(one: Written) -> list[tuple[str, float]]:
+    reason = one.trace.finish_reason
+    seen = [
+        ("empty_rate", float(reason == "empty")),
+        ("truncated_rate", float(reason == "length")),
+        ("n_tokens", float(len(one.trace.token_ids))),
+    ]
+    if one.grade is not None:
+        seen.append(("solve_rate", float(one.grade.outcome == "right")))
+    if one.keyword_rate is not None:
+        seen.append(("keyword_rate", one.keyword_rate))
+    repeated = repeated_share(one.trace.token_ids)
+    if repeated is not None:
+        seen.append(("repeated_rate", repeated))
+    return seen
+
+
+def _of_sentences(one: Written, kinds: Sequence[Kind]) -> list[tuple[str, float]]:
+    seen = []
+    for state in one.states:
+        for name in STATES:
+            measure = "backtracking_rate" if name == "backtracking" else f"state_{name}"
+            seen.append((measure, float(state == name)))
+    open_kinds = {kind.name for kind in kinds if kind.standing != "solved"}
+    for sentence in one.sentences:
+        truth = sentence.truth
+        if truth is not None and truth.valid is not None:
+            seen.append(("conditional_validity", float(truth.valid)))
+        if truth is not None and truth.action is not None and truth.kind in open_kinds:
+            seen.append((f"p_act_{truth.kind}", float(truth.action != "goes on")))
+    return seen
+
+
+def _measure(
+    arm: Mapping[str, Observed], first: Mapping[str, Observed], bootstrap: Bootstrap
+) -> Rows:
+    effects = _effects(arm, first, list(arm), bootstrap)
+    rows = []
+    for (name, one), effect in zip(arm.items(), effects, strict=True):
+        (level,) = bootstrap.intervals(np.array(one.values), one.problem_ids)
+        row = {"measure": name} | asdict(level)
+        row |= {f"effect_{key}": value for key, value in asdict(effect).items() if key != "n"}
+        rows.append(row)
+    return rows
+
+
+def _effects(
+    arm: Mapping[str, Observed],
+    first: Mapping[str, Observed],
+    names: Sequence[str],
+    bootstrap: Bootstrap,
+) -> list[Interval]:
+    """Difference of every measure to the baseline, from its sum and count in each problem."""
+    everything = [one for seen in (arm, first) for one in seen.values()]
+    problems = sorted({problem for one in everything for problem in one.problem_ids})
+    number = {problem: row for row, problem in enumerate(problems)}
+    totals = np.zeros((len(problems), 2, 2, len(names)))
+    for side, seen in enumerate((arm, first)):
+        for column, name in enumerate(names):
+            one = seen.get(name, Observed([], []))
+            rows = np.array([number[problem] for problem in one.problem_ids], dtype=np.int64)
+            totals[:, side, 0, column] = np.bincount(rows, one.values, len(problems))
+            totals[:, side, 1, column] = np.bincount(rows, minlength=len(problems))
+
+    def differences(means: np.ndarray) -> np.ndarray:
+        sums, counts = means.reshape(len(means), 2, 2, -1).swapaxes(0, 2)
+        ratios = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+        return ratios[0] - ratios[1]
+
+    return bootstrap.intervals(totals.reshape(len(problems), -1), problems, differences)

@@ -1,0 +1,199 @@
+"""All tables of the stage `steer`: what its runs amount to beside their nulls."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from backtracking.effects.arms import compare_arms, usable_doses
+from backtracking.effects.markerless import compare, judge, whole_and_projected
+from backtracking.effects.necessity import necessity
+from backtracking.effects.rates import Rows, dose_response, signs, tabulate, tabulate_elsewhere
+from backtracking.effects.reports import tabulate_reports
+from backtracking.effects.seen import Cases, Seen, cases_of, see
+from backtracking.effects.transfer import transfer_matrix
+from backtracking.records.choices import Choice
+from backtracking.records.decisions import Classes, Decisions
+from backtracking.records.measured import Measured
+from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.spread import Spread, spread_of
+
+
+@dataclass(frozen=True)
+class Steering:
+    """All runs of the stage.
+
+    Attributes:
+        runs: by run and target.
+        cases: of decisions.
+        targets: roles of the study's own models, in the order of tables.
+        pairs: role of each own model that has a base, and of its base, the studied one first.
+        bases: roles of all bases.
+    """
+
+    runs: dict[tuple[str, str], Seen]
+    cases: Cases
+    targets: tuple[str, ...]
+    pairs: dict[str, str]
+    bases: tuple[str, ...]
+
+    @property
+    def studied(self) -> str:
+        """Role of the model under study."""
+        return next(iter(self.pairs))
+
+    @property
+    def tests(self) -> list[Seen]:
+        """The runs on test problems, one a target."""
+        return [self.runs["test", target] for target in self.targets]
+
+    def find(self, run: str) -> Seen | None:
+        """A run of the model under study; None where there was nothing to run."""
+        return self.runs.get((run, self.studied))
+
+
+def gather(
+    measured: Iterable[Measured],
+    decisions: Decisions,
+    classes: Classes,
+    targets: Sequence[str],
+    pairs: dict[str, str],
+    bases: Sequence[str],
+) -> Steering:
+    """The runs with what is known of their decisions; arguments as in `Steering`."""
+    runs = {(one.run, one.target): see(one, decisions) for one in measured}
+    return Steering(runs, cases_of(decisions, classes), tuple(targets), pairs, tuple(bases))
+
+
+def tabulate_steering(
+    steering: Steering,
+    choice: Choice,
+    min_agreement: float,
+    n_samples: int,
+    bootstrap: Bootstrap,
+) -> dict[str, Any]:
+    """All tables but those of free runs and claims, by file name.
+
+    Args:
+        steering: all runs.
+        choice: where the pair under study was steered.
+        min_agreement: of other predictions on dev, for a dose to be usable.
+        n_samples: traces of each problem.
+        bootstrap: resamples and level.
+    """
+    cases, tests = steering.cases, steering.tests
+    own, further = steering.runs["test", steering.studied], steering.find("further")
+    dev, removed = steering.find("dev"), steering.find("necessity")
+    assert dev is not None and further is not None and removed is not None
+    asked = {
+        (target, case.name): steering.runs[run, target]
+        for run, case in (("asked-live", cases.live), ("asked-dead", cases.dead))
+        for target in steering.targets
+        if (run, target) in steering.runs
+    }
+    return {
+        "selection": selection_of(choice),
+        "magnitudes": magnitudes(choice),
+        "forced": [row for one in tests for row in tabulate(one, cases, bootstrap)],
+        "elsewhere": [row for one in tests for row in tabulate_elsewhere(one, bootstrap)],
+        "arms": compare_arms(own.joined(further), cases, bootstrap),
+        "arms_elsewhere": tabulate_elsewhere(further, bootstrap),
+        "necessity": necessity(removed, steering.find("necessity-asked"), cases, bootstrap),
+        "transfer": transfer_matrix(tests, asked, steering.bases, cases, bootstrap),
+        "doses": respond_to_doses(own, dev, choice, cases, min_agreement, bootstrap),
+        "usable": usable_doses(dev, min_agreement, bootstrap),
+        "spread": spread(steering, n_samples),
+        "signs": [row for one in tests for row in signs(one, cases, bootstrap)],
+        "reports": [
+            row
+            for case, sign in cases.claimed
+            for target in steering.targets
+            if (target, case.name) in asked
+            for row in tabulate_reports(asked[target, case.name], case, sign, bootstrap)
+        ],
+    }
+
+
+def tabulate_markerless(steering: Steering, bootstrap: Bootstrap) -> dict[str, Rows]:
+    """Tables of directions without the markers' rows, in every pair's model."""
+    tables: dict[str, Rows] = {"forced": [], "projected": [], "evidence": []}
+    live = steering.cases.live
+    for target in steering.pairs:
+        if ("without-markers", target) not in steering.runs:
+            continue
+        both = steering.runs["test", target].joined(steering.runs["without-markers", target])
+        paired = whole_and_projected(both)
+        shown = [both.arms[0], *(arm for pair in paired for arm in pair)]
+        tables["forced"] += tabulate(both.with_only(shown), steering.cases, bootstrap)
+        tables["projected"] += compare(both, live, bootstrap)
+        tables["evidence"] += [
+            judge(both, whole, rest, live, bootstrap)
+            for whole, rest in paired
+            if whole.group == "matched"
+        ]
+    return tables
+
+
+def selection_of(choice: Choice) -> dict[str, Any]:
+    """What was chosen on dev, and from what."""
+    grid = [asdict(one) | {"window": _shown(one.window)} for one in choice.grid]
+    return {
+        "layer": choice.layer,
+        "window": _shown(choice.window),
+        "norm": choice.norm,
+        "chosen_on": "dev",
+        "grid": grid,
+    }
+
+
+def magnitudes(choice: Choice) -> Rows:
+    """Dose 1 in the three units: norm, raw difference-of-means norms, mean residual norms."""
+    return [
+        {"role": one.role, "norm": choice.norm}
+        | {"raw_difference_norms": choice.norm / one.direction_norm}
+        | {"mean_residual_norms": choice.norm / one.residual_norm}
+        for one in choice.scales
+    ]
+
+
+def respond_to_doses(
+    test: Seen,
+    dev: Seen,
+    choice: Choice,
+    cases: Cases,
+    min_agreement: float,
+    bootstrap: Bootstrap,
+) -> Rows:
+    """ED50 of every direction in the model under study, in both signs and in three units."""
+    residual = {one.role: one.residual_norm for one in choice.scales}[choice.model]
+    rows: Rows = []
+    for arm in test.main:
+        for case, sign in cases.claimed:
+            if not (test.has(case) and dev.has(case)):
+                continue
+            found = dose_response(test, dev, arm, case, sign, min_agreement, bootstrap)
+            norm = None if found.ed50 is None else found.ed50 * choice.norm
+            rows.append(
+                {"target": test.target, "direction": arm.name, "kind": case.name, "sign": sign}
+                | asdict(found)
+                | {"ed50_norm": norm}
+                | {"ed50_mean_residual_norms": None if norm is None else norm / residual}
+            )
+    return rows
+
+
+def spread(steering: Steering, n_samples: int) -> dict[str, float] | None:
+    """What the primary effect varies by, for the size of further studies; None without any."""
+    seen, live = steering.runs["test", steering.studied], steering.cases.live
+    arm = seen.along(steering.pairs[steering.studied], 1.0)
+    if arm is None or not seen.has(live):
+        return None
+    randoms = np.stack([seen.change(one, live) for one in seen.nulls(arm.dose)])
+    problems = np.array(seen.problems(live), dtype=object)
+    found: Spread = spread_of(seen.change(arm, live), randoms, problems, n_samples)
+    return asdict(found)
+
+
+def _shown(window: tuple[int, int]) -> str:
+    return f"{window[0]}:{window[1]}"

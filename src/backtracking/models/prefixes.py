@@ -1,0 +1,180 @@
+"""Prefixes that are read once, and then many rows behind them, each edited in its own way.
+
+Nothing before an edit can change in a causal model. So what stands before it goes into a key-value
+cache once, and every edit is a row that reads the rest alone.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from backtracking.models import edits, hooks, kv_cache
+from backtracking.models.batches import log_probabilities
+from backtracking.models.loading import LoadedModel
+
+Span = Literal["decision", "onwards"]
+"""Positions of an edit of a tail: its first, the deciding token, or all of it."""
+
+SPANS: tuple[Span, ...] = ("decision", "onwards")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of `resid_post[layer]` in one row.
+
+    Attributes:
+        kind: `add` the vector; `project_out` its direction; `patch` other values in.
+        layer: layer of the residual stream.
+        vector: what is added, coefficient included, or projected out; None for a patch.
+        span: where, in a tail.
+    """
+
+    kind: Literal["add", "project_out", "patch"]
+    layer: int
+    vector: Float[Tensor, " d_model"] | None
+    span: Span = "decision"
+
+
+def no_edit(loaded: LoadedModel) -> Edit:
+    """The edit that changes no bit."""
+    return Edit("add", 0, torch.zeros(loaded.d_model))
+
+
+@contextmanager
+def editing(
+    loaded: LoadedModel,
+    rows: Sequence[Edit],
+    where: Bool[Tensor, "rows pos"],
+    patched: Mapping[int, Float[Tensor, "some pos d_model"]] | None = None,
+) -> Iterator[None]:
+    """Edits every row of the calls inside the context; a layer or kind without rows has no hook.
+
+    Args:
+        loaded: the model.
+        rows: the edit of each row of the batch.
+        where: positions that each changes.
+        patched: what patches write, by layer, for every row or one for all.
+
+    Raises:
+        ValueError: where a row patches a layer and `patched` has nothing for it.
+    """
+    where = where.to(loaded.device)
+    with ExitStack() as stack:
+        for layer in sorted({row.layer for row in rows}):
+            block = loaded.blocks[layer]
+            added, removed = (_vectors(loaded, rows, k, layer) for k in ("add", "project_out"))
+            if added.any():
+                stack.enter_context(hooks.add_vector(loaded.blocks, layer, added, where))
+            if removed.any():
+                stack.enter_context(edits.project_out(block, removed, where))
+            is_patch = [row.kind == "patch" and row.layer == layer for row in rows]
+            if any(is_patch):
+                if patched is None or layer not in patched:
+                    raise ValueError("an edit patches, and there is no donor to patch from")
+                here = where & torch.tensor(is_patch, device=loaded.device)[:, None]
+                values = patched[layer].expand(len(rows), -1, -1)
+                stack.enter_context(edits.patch(block, values, here))
+        yield
+
+
+def read_prefix(loaded: LoadedModel, ids: Sequence[int]) -> DynamicCache:
+    """Keys and values of all tokens of a prefix but the last, with which its tails begin."""
+    return kv_cache.read(loaded, ids[:-1])
+
+
+@torch.inference_mode()
+def run_tails(
+    loaded: LoadedModel,
+    past: DynamicCache,
+    tail_ids: Sequence[int],
+    rows: Sequence[Edit],
+    rows_per_batch: int,
+    donor: Mapping[int, Float[Tensor, "pos d_model"]] | None = None,
+) -> Float[Tensor, "rows pos d_vocab"]:
+    """Log-probabilities of the next token at every position of one tail, under every edit.
+
+    Args:
+        loaded: the model that reads.
+        past: what `read_prefix` returned; it is not changed.
+        tail_ids: the last token of the prefix, and what is appended to it.
+        rows: the edits.
+        rows_per_batch: edits in one call of the model.
+        donor: `resid_post` of the donor's tail by layer, where an edit patches it in.
+    """
+    patched = {layer: values[None, : len(tail_ids)] for layer, values in (donor or {}).items()}
+    found = []
+    for first in range(0, len(rows), rows_per_batch):
+        chunk = rows[first : first + rows_per_batch]
+        where = torch.tensor([[row.span == "onwards"] * len(tail_ids) for row in chunk])
+        where[:, 0] = True
+        ids = torch.tensor([list(tail_ids)] * len(chunk), device=loaded.device)
+        with editing(loaded, chunk, where, patched):
+            found.append(log_probabilities(loaded, ids, past))
+    return torch.cat(found)
+
+
+@torch.inference_mode()
+def read_donor(
+    loaded: LoadedModel, past: DynamicCache, tail_ids: Sequence[int]
+) -> tuple[Float[Tensor, "pos d_vocab"], dict[int, Float[Tensor, "pos d_model"]]]:
+    """Log-probabilities of a donor's own tail, and its `resid_post` by layer."""
+    with hooks.capture(loaded.blocks, range(loaded.n_layers)) as resid_post_by_layer:
+        log_p = run_tails(loaded, past, tail_ids, [no_edit(loaded)], 1)[0]
+    return log_p, {layer: values[0] for layer, values in resid_post_by_layer.items()}
+
+
+@torch.inference_mode()
+def read_branches(
+    loaded: LoadedModel,
+    token_ids: Sequence[int],
+    positions: Int[np.ndarray, " rows"],
+    branch: Sequence[int],
+) -> Float[np.ndarray, "rows places d_vocab"]:
+    """p(next token) after each position of one trace, and after each further token of a branch.
+
+    One call of the model: the branches stand behind the trace, and a mask lets each see the trace
+    up to its position, and itself, as if it had been written there.
+
+    Args:
+        loaded: the model that reads.
+        token_ids: of the trace.
+        positions: where branches leave it.
+        branch: token ids that follow the position; where there are none, only it is read.
+    """
+    n, width = len(token_ids), len(branch)
+    place = np.concatenate([np.arange(n), (positions[:, None] + 1 + np.arange(width)).ravel()])
+    owner = np.concatenate([np.full(n, -1), np.repeat(np.arange(len(positions)), width)])
+    leaves = np.concatenate([np.full(n, n), np.repeat(positions, width)])
+    own = (owner[:, None] == owner) & (place <= place[:, None])
+    seen = own | ((owner == -1) & (place <= leaves[:, None]) & (place <= place[:, None]))
+    blocked = torch.finfo(loaded.model.dtype).min
+    mask = torch.zeros(1, 1, *seen.shape, dtype=loaded.model.dtype)
+    mask.masked_fill_(~torch.from_numpy(seen), blocked)
+    ids = torch.tensor([[*token_ids, *list(branch) * len(positions)]])
+    logits = loaded.model(
+        input_ids=ids.to(loaded.device),
+        attention_mask=mask.to(loaded.device),
+        position_ids=torch.from_numpy(place)[None].to(loaded.device),
+        use_cache=False,
+    ).logits[0]
+    behind = n + np.arange(len(positions) * width).reshape(len(positions), width)
+    where = torch.from_numpy(np.concatenate([positions[:, None], behind], axis=1))
+    return logits[where.to(loaded.device)].double().softmax(dim=-1).cpu().numpy()
+
+
+def _vectors(
+    loaded: LoadedModel, rows: Sequence[Edit], kind: str, layer: int
+) -> Float[Tensor, "rows d_model"]:
+    """The vectors of the edits of one kind at one layer, zeros in the other rows."""
+    found = torch.zeros(len(rows), loaded.d_model)
+    for number, row in enumerate(rows):
+        if row.kind == kind and row.layer == layer and row.vector is not None:
+            found[number] = row.vector
+    return found.to(loaded.device)

@@ -1,0 +1,260 @@
+"""What do interventions amount to, beside their nulls and with intervals by problem?
+
+All statistics of what the stages before it measured: no model is loaded, so a changed bootstrap or
+a new claim costs seconds. Each source of measurements has its function here.
+
+Reads: data/{raw/problems,interim/traces,processed/labels}, models/*/tokenizer.json,
+    results/{stability,steer,lens,ablate}
+Writes: results/effects/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,arms_elsewhere,
+    necessity,transfer,doses,usable,signs,spread,reports,free}.json,
+    results/effects/markerless/{forced,projected,evidence}.json,
+    results/effects/pairs/{selection,claims,counts}.json,
+    results/effects/ablate/{forced,elsewhere,free,outcomes,evidence}.json,
+    results/effects/{stability/measures,lens/ranks,lens/evidence}.json
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from backtracking.claims.pairs import count_pairs
+from backtracking.claims.verdicts import judge_repeat, judge_steering
+from backtracking.domains.domain import Domain
+from backtracking.domains.registry import open_domain
+from backtracking.effects import components
+from backtracking.effects.decoding import judge_ranks, tabulate_ranks
+from backtracking.effects.rollouts import Written, observe, tabulate_free
+from backtracking.effects.stability import measure_stability
+from backtracking.effects.steering import (
+    Steering,
+    gather,
+    selection_of,
+    tabulate_markerless,
+    tabulate_steering,
+)
+from backtracking.labels.rules import keyword_rate, label_by_rules
+from backtracking.records.choices import read_choice, read_repeats
+from backtracking.records.decisions import Sentence, State
+from backtracking.records.decoded import read_decoded
+from backtracking.records.events import read_events
+from backtracking.records.measured import read_all_measured
+from backtracking.records.places import Place
+from backtracking.records.rollouts import Rollouts, read_rollouts
+from backtracking.records.traces import Problem, Trace
+from backtracking.runtime import params
+from backtracking.runtime.command import run_stage
+from backtracking.runtime.workspace import Workspace
+from backtracking.stages.study import Study
+from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage import artifacts
+
+Tables = Mapping[str, Any]
+"""Contents of JSON files, by name."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How rollouts are read: by the domain, as the traces of the study are.
+
+    Attributes:
+        domain: what is studied.
+        problems: by their ids.
+        folder_by_role: models, of which the tokenizers are read.
+        primary: the labeller whose states count.
+    """
+
+    domain: Domain
+    problems: Mapping[str, Problem]
+    folder_by_role: Mapping[str, Path]
+    primary: str
+
+    def __call__(self, rollouts: Rollouts) -> list[Written]:
+        """What the domain reads of each trace."""
+        tokenizer = self._tokenizers[rollouts.target]
+        nll = rollouts.nll or (None,) * len(rollouts.traces)
+        read = zip(rollouts.traces, nll, strict=True)
+        return [self._read(trace, tokenizer, values) for trace, values in read]
+
+    @cached_property
+    def _tokenizers(self) -> dict[str, Tokenizer]:
+        paths = {role: folder / "tokenizer.json" for role, folder in self.folder_by_role.items()}
+        return {role: Tokenizer.from_file(str(path)) for role, path in paths.items()}
+
+    def _read(self, trace: Trace, tokenizer: Tokenizer, nll: Any) -> Written:
+        problem = self.problems[trace.problem_id]
+        sentences = self.domain.read(trace, problem, tokenizer).sentences
+        grade = self.domain.grade(trace, problem, tokenizer) if problem.answer else None
+        states: list[State] = [self._state(one) for one in sentences]
+        return Written(trace, sentences, states, grade, keyword_rate(trace.text), nll)
+
+    def _state(self, sentence: Sentence) -> State:
+        found = sentence.label_by.get(self.primary)
+        return found or label_by_rules(sentence.text)  # type: ignore[return-value]
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What the tables are made of.
+
+    Attributes:
+        study: its records.
+        steering: the runs of the stage `steer`.
+        domain: what is studied.
+        bootstrap: of all intervals.
+    """
+
+    study: Study
+    steering: Steering
+    domain: Domain
+    bootstrap: Bootstrap
+
+
+def of_steer(sources: Sources) -> Tables:
+    """The tables of the stage `steer`."""
+    study, bootstrap = sources.study, sources.bootstrap
+    source = study.workspace.results("steer")
+    settings = study.workspace.params
+    min_agreement = params.load_value(float, "steer.min_agreement", settings)
+    n_samples = params.load_value(int, "steer.n_samples", settings)
+    choice = read_choice(source)
+    tables = tabulate_steering(sources.steering, choice, min_agreement, n_samples, bootstrap)
+    false_claims = {role: _false_claims(sources, role) for role in study.roles.controls}
+    evidence = judge_steering(sources.steering, false_claims, bootstrap)
+    return tables | {"evidence": evidence, "free": _free(sources)}
+
+
+def of_markerless(sources: Sources) -> Tables:
+    """The tables of directions without the markers' rows of the unembedding."""
+    return tabulate_markerless(sources.steering, sources.bootstrap)
+
+
+def of_pairs(sources: Sources) -> Tables:
+    """In how many pairs does each claim hold, where the seed of the training is all that differs?
+
+    With one pair, the default, the claims are the study's own, and n is 1.
+    """
+    source, bootstrap = sources.study.workspace.results("steer"), sources.bootstrap
+    choices = (read_choice(source), *read_repeats(source))
+    judged = [judge_steering(sources.steering, {}, bootstrap)[:3]]
+    judged += [judge_repeat(sources.steering, one, bootstrap) for one in choices[1:]]
+    claims = [
+        {key: value for key, value in row.items() if key != "must_fail"} | {"number": number}
+        for number, rows in enumerate(judged, start=1)
+        for row in rows
+    ]
+    selection = [
+        {"number": number} | selection_of(one) for number, one in enumerate(choices, start=1)
+    ]
+    counts = count_pairs(claims, bootstrap.level)
+    return {"selection": selection, "claims": claims, "counts": counts}
+
+
+def of_ablate(sources: Sources) -> Tables:
+    """The tables of the stage `ablate`."""
+    study, reading = sources.study, _reading(sources)
+    source = study.workspace.results("ablate")
+    written = read_rollouts(source / "rollouts")
+    return components.tabulate(
+        (study.roles.studied, *study.roles.controls),
+        read_all_measured(source / "measured"),
+        study.decisions,
+        [(one, observe(reading(one), study.kinds)) for one in written],
+        sources.bootstrap,
+        params.load_value(float, "effects.kept_share", study.workspace.params),
+    )
+
+
+def of_stability(sources: Sources) -> Tables:
+    """What the regenerated events of the stage `stability` say together."""
+    workspace = sources.study.workspace
+    events = read_events(workspace.results("stability") / "events.jsonl")
+    threshold = params.load_value(float, "stability.threshold", workspace.params)
+    kinds = sources.study.kinds
+    return {"measures": measure_stability(events, kinds, threshold, sources.bootstrap)}
+
+
+def of_lens(sources: Sources) -> Tables:
+    """Whether the directions that the stage `lens` decoded decode to the marker."""
+    study = sources.study
+    marker = study.tokens.marker.name if study.tokens.marker else None
+    decoded, randoms = read_decoded(study.workspace.results("lens"))
+    choice = read_choice(study.workspace.results("steer"))
+    chosen = Place(study.roles.studied, "matched", choice.window, choice.layer)
+    pairs = sources.steering.pairs
+    n_problems = len(set(study.sentences.problem[study.sentences.split == "train"]))
+    ranks = tabulate_ranks(decoded, randoms, marker) if marker else []
+    evidence = judge_ranks(decoded, randoms, chosen, pairs, marker, n_problems)
+    return {"ranks": ranks, "evidence": evidence}
+
+
+SOURCES: Mapping[str, Callable[[Sources], Tables]] = {
+    "steer": of_steer,
+    "markerless": of_markerless,
+    "pairs": of_pairs,
+    "stability": of_stability,
+    "lens": of_lens,
+    "ablate": of_ablate,
+}
+"""Every source of measurements, by the folder of its tables in results/effects."""
+
+
+def _reading(sources: Sources) -> Reading:
+    study = sources.study
+    return Reading(
+        sources.domain,
+        {problem.problem_id: problem for problem in study.problems},
+        {role: study.workspace.model(role) for role in study.roles.all},
+        study.primary,
+    )
+
+
+def _free(sources: Sources) -> list[dict[str, Any]]:
+    """What free runs do, model by model."""
+    study, reading = sources.study, _reading(sources)
+    found = read_rollouts(study.workspace.results("steer") / "rollouts")
+    return [
+        row
+        for role in sources.steering.pairs
+        for row in tabulate_free(
+            [one for one in found if one.target == role], reading, study.kinds, sources.bootstrap
+        )
+    ]
+
+
+def _false_claims(sources: Sources, role: str) -> tuple[str, ...]:
+    recipe = sources.domain.recipe(sources.study.roles.recipe(role))
+    return recipe.false_claims if recipe else ()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Makes all tables."""
+    run_stage(_main, argv)
+
+
+def _main(workspace: Workspace, _role: str) -> None:
+    study = Study(workspace)
+    roles = study.roles
+    steering = gather(
+        read_all_measured(workspace.results("steer") / "measured"),
+        study.decisions,
+        study.classes,
+        roles.steered,
+        {role: base for role, base in roles.base_by_role.items() if role not in roles.repeats},
+        roles.bases,
+    )
+    bootstrap = params.load(Bootstrap, "statistics", workspace.params)
+    sources = Sources(study, steering, open_domain(workspace.params), bootstrap)
+    with artifacts.new_folder(workspace.results("effects")) as folder:
+        for name, make in SOURCES.items():
+            for file, table in make(sources).items():
+                artifacts.write_json(folder / name / f"{file}.json", table)
+    for claim in artifacts.read_json(workspace.results("effects") / "steer" / "evidence.json"):
+        print(f"{claim['claim']}, {claim['pair']}: {claim['verdict']}")
+
+
+if __name__ == "__main__":
+    main()

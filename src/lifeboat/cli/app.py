@@ -1,0 +1,71 @@
+"""The command line `lifeboat VERB`, and its verbs for the command line of a project.
+
+Exit codes: 0 proven, 1 not, 2 wrong use, 75 interrupted and resumable.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lifeboat import project
+from lifeboat.cli import commands
+from lifeboat.cli.verbs import readable, state
+
+_VERBS: tuple[Callable[..., None], ...] = (
+    commands.doctor,
+    commands.snapshot,
+    commands.push,
+    commands.verify,
+    commands.restore,
+    commands.backup,
+    commands.watch,
+)
+
+
+def add_verbs(app: typer.Typer) -> None:
+    """Gives a command line all verbs of this one."""
+    for verb in _VERBS:
+        app.command()(readable(verb))
+    app.command("log")(readable(commands.log_entry))
+    app.command(context_settings={"ignore_unknown_options": True})(readable(commands.reproduce))
+    remote = typer.Typer(help="Where DVC sends data.", no_args_is_help=True)
+    remote.command("set")(readable(commands.remote_set))
+    store = typer.Typer(help="The store of kept pieces of outs.", no_args_is_help=True)
+    store.command("prune")(readable(commands.store_prune))
+    for name, inner in (("remote", remote), ("store", store)):
+        app.add_typer(inner, name=name)
+
+
+def start(root: Path, command: str) -> None:
+    """Sets where the verbs work and how they are called, and reads the accounts of `.env`."""
+    state.root, state.command = root.resolve(), command
+    project.load_accounts(state.root)
+
+
+app = typer.Typer(
+    help="Work on a DVC project that outlives its machine: check it, run it, save it, prove it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+add_verbs(app)
+
+
+@app.callback()
+def _everywhere(
+    root: Annotated[
+        Path | None, typer.Option(help="The project's folder; else the one that you are in.")
+    ] = None,
+) -> None:
+    start(root or project.nearest(Path.cwd()), "lifeboat")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a verb and exits with its code.
+
+    Raises:
+        SystemExit: always.
+    """
+    app(arguments, prog_name="lifeboat")

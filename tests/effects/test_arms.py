@@ -1,0 +1,74 @@
+"""Further arms are held against both nulls, and the usable window is told."""
+
+import numpy as np
+import pytest
+from planted_runs import arm, cases, decisions_of, plant, randoms
+
+from backtracking.effects.arms import compare_arms, usable_doses
+from backtracking.effects.seen import Seen
+from backtracking.records.measured import NOISE, SHUFFLED, Arm, baseline
+from backtracking.statistics.bootstrap import Bootstrap
+
+BOOTSTRAP = Bootstrap(50, 0.95, 0)
+SHUFFLES = [Arm(f"null_{k}", SHUFFLED, dose, layer=1) for k in range(4) for dose in (1.0, -1.0)]
+NOISY = [Arm(f"noise_{k}", NOISE, 1.0, edit="noise", layer=1) for k in range(2)]
+MEANS = [Arm("mean", "mean", dose, layer=1) for dose in (1.0, -1.0)]
+KINDS = ["alive", "over"] * 10
+
+
+def run(arms: list[Arm], seed: int, cosine: float = 0.5) -> Seen:
+    """Arms whose effects are drawn, on the same decisions."""
+    decisions = decisions_of(KINDS, [f"p{n // 4}" for n in range(len(KINDS))])
+    rng = np.random.default_rng(seed)
+    p = 0.3 + 0.1 * rng.standard_normal((len(arms), 1)) + 0.01 * rng.random((1, len(KINDS)))
+    p[0] = 0.3
+    return plant([*arms], p, decisions, cosine=cosine)
+
+
+def test_every_arm_has_its_effect_beside_both_nulls() -> None:
+    doses = [arm("base", dose) for dose in (1.0, -1.0, 2.0)] + [arm("base", 1.0, "all")]
+    main = run([baseline(), *doses, *randoms(5)], 0)
+    more = run([baseline(), *MEANS, *SHUFFLES, *NOISY], 1)
+    both = main.joined(more)
+    *rows, prompting = compare_arms(both, cases(both), BOOTSTRAP)
+    assert prompting["group"] == "prompting" and prompting["verdict"] == "no test"
+    compared = {"base", "mean", *(f"null_{k}" for k in range(4)), "noise_0", "noise_1"}
+    assert {row["direction"] for row in rows} == compared
+    assert {row["dose"] for row in rows} == {1.0, -1.0}
+    assert {row["where"] for row in rows} == {"decision"}
+    alive = np.array(KINDS) == "alive"
+    null = [more.measured.values("p_opener", one)[alive].mean() - 0.3 for one in SHUFFLES[::2]]
+    (row,) = (
+        row
+        for row in rows
+        if (row["direction"], row["dose"], row["kind"]) == ("mean", 1.0, "alive")
+    )
+    assert row["n_decisions"] == alive.sum() and row["cosine"] == 0.5
+    assert row["shuffled_bound"] == pytest.approx(max(null))
+    assert row["shuffled_p"] == (1 + (np.array(null) >= row["effect_value"]).sum()) / 5
+    assert row["beyond_random"] in ("holds", "fails")
+    assert {row["dose"] for row in rows if row["group"] == NOISE} == {1.0}
+
+
+def test_an_arm_without_a_cosine_has_none() -> None:
+    main = run([baseline(), *NOISY, *randoms(2)], 0, cosine=np.nan)
+    rows = compare_arms(main, cases(main), BOOTSTRAP)
+    assert {row["cosine"] for row in rows if "cosine" in row} == {None}
+    assert "shuffled_bound" not in rows[0] and "random_bound" in rows[0]
+
+
+def on_dev(agreement: dict[float, float]) -> Seen:
+    arms = [baseline(), *(arm("base", dose) for dose in agreement), arm("base", 1.0, "all")]
+    values = np.tile(np.array([1.0, *agreement.values(), 0.2])[:, None], 4)
+    decisions = decisions_of(["alive"] * 4, [f"p{k}" for k in range(4)])
+    return plant(arms, np.zeros((len(arms), 4)), decisions, {"agreement": values})
+
+
+def test_the_usable_window_ends_before_the_first_dose_that_changes_the_rest() -> None:
+    agreement = {-2.0: 0.95, -1.0: 0.5, -0.5: 0.99, 0.5: 0.97, 1.0: 0.93, 2.0: 0.7}
+    found = usable_doses(on_dev(agreement), 0.9, BOOTSTRAP)
+    assert found["windows"] == [{"direction": "base", "low": -0.5, "high": 1.0}]
+    usable = {(row["dose"], row["where"]): row["usable"] for row in found["doses"]}
+    assert usable[-2.0, "decision"] and not usable[1.0, "all"] and len(usable) == 7
+    none = usable_doses(on_dev({-1.0: 0.5, 1.0: 0.5}), 0.9, BOOTSTRAP)
+    assert none["windows"] == [{"direction": "base", "low": 0.0, "high": 0.0}]

@@ -1,0 +1,127 @@
+"""Edited rows against plain forward passes: cache, batch and edits change nothing else."""
+
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from belief_helpers import D_MODEL, N_LAYERS, make_pairs, make_words, save_world_model
+from tiny_models import WORDS, save_model
+from torch import Tensor
+
+from backtracking.models import edits, hooks, loading
+from backtracking.models.loading import LoadedModel
+from backtracking.models.prefixes import (
+    SPANS,
+    Edit,
+    read_branches,
+    read_donor,
+    read_prefix,
+    run_tails,
+)
+from backtracking.records.pairs import MinimalPair
+
+REPORT = make_words().report.suffix_ids
+VECTOR = 2 * torch.randn(D_MODEL, generator=torch.Generator().manual_seed(4))
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+    torch.set_num_threads(1)
+    return loading.load(save_world_model(tmp_path_factory.mktemp("model")))
+
+
+@pytest.fixture(scope="module")
+def pairs() -> list[MinimalPair]:
+    return [pair for pair in make_pairs(6) if pair.donor_ids]
+
+
+@torch.inference_mode()
+def plain(loaded: LoadedModel, ids: list[int]) -> Tensor:
+    return loaded.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+
+
+@torch.inference_mode()
+def edited(loaded: LoadedModel, ids: list[int], first: int, edit: Edit, donor: list[int]) -> Tensor:
+    """Log-probabilities from `first` on, by one pass over all tokens with the edit's hook."""
+    where = torch.arange(len(ids))[None] >= first
+    if edit.span == "decision":
+        where = where & (torch.arange(len(ids))[None] <= first)
+    block = loaded.blocks[edit.layer]
+    context = nullcontext()
+    if edit.kind == "patch":
+        with hooks.capture(loaded.blocks, [edit.layer]) as resid_post:
+            plain(loaded, donor)
+        context = edits.patch(block, resid_post[edit.layer], where)
+    elif edit.vector is not None and edit.kind == "add":
+        context = hooks.add_vector(loaded.blocks, edit.layer, edit.vector[None], where)
+    elif edit.vector is not None:
+        context = edits.project_out(block, edit.vector[None], where)
+    with context:
+        return plain(loaded, ids)[first:]
+
+
+NOTHING = Edit("add", 0, torch.zeros(D_MODEL), "decision")
+ROWS = [
+    NOTHING,
+    *(
+        Edit(kind, layer, None if kind == "patch" else VECTOR, span)
+        for kind in ("add", "patch", "project_out")
+        for layer in range(N_LAYERS)
+        for span in SPANS
+    ),
+]
+
+
+@pytest.mark.parametrize("rows_per_batch", [1, 5, 100])
+def test_every_row_is_a_plain_pass_with_its_own_edit(
+    loaded: LoadedModel, pairs: list[MinimalPair], rows_per_batch: int
+) -> None:
+    for pair in pairs[:3]:
+        stop = len(pair.clean_ids) - 1
+        past, other = (read_prefix(loaded, ids) for ids in (pair.clean_ids, pair.donor_ids))
+        tail = [pair.clean_ids[-1], *REPORT]
+        _, donor = read_donor(loaded, other, tail)
+        found = run_tails(loaded, past, tail, ROWS, rows_per_batch, donor)
+        for row, edit in enumerate(ROWS):
+            expected = edited(
+                loaded,
+                [*pair.clean_ids, *REPORT],
+                stop,
+                edit,
+                [*pair.donor_ids, *REPORT],
+            )
+            torch.testing.assert_close(found[row], expected, atol=2e-4, rtol=1e-4)
+
+
+def test_patching_a_run_with_itself_changes_nothing(
+    loaded: LoadedModel, pairs: list[MinimalPair]
+) -> None:
+    past, tail = read_prefix(loaded, pairs[0].clean_ids), [pairs[0].clean_ids[-1], *REPORT]
+    log_p, own = read_donor(loaded, past, tail)
+    rows = [Edit("patch", layer, None, span) for layer in range(N_LAYERS) for span in SPANS]
+    found = run_tails(loaded, past, tail, rows, 100, own)
+    torch.testing.assert_close(found, log_p.expand_as(found), atol=1e-5, rtol=1e-5)
+
+
+def test_a_patch_without_a_donor_is_refused(loaded: LoadedModel, pairs: list[MinimalPair]) -> None:
+    past = read_prefix(loaded, pairs[0].clean_ids)
+    with pytest.raises(ValueError, match="no donor"):
+        run_tails(loaded, past, [4], [Edit("patch", 0, None)], 8)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2"])
+def test_a_branch_is_read_as_if_it_had_been_written_there(
+    tmp_path_factory: pytest.TempPathFactory, family: str
+) -> None:
+    tiny = loading.load(save_model(tmp_path_factory.mktemp(family), family))
+    ids = torch.randint(6, len(WORDS), (19,), generator=torch.Generator().manual_seed(0)).tolist()
+    positions, branch = np.array([3, 18, 7]), [5, 9]
+    found = read_branches(tiny, ids, positions, branch)
+    assert found.sum(axis=2) == pytest.approx(1.0)
+    for row, position in enumerate(positions):
+        for n in range(3):
+            expected = plain(tiny, [*ids[: position + 1], *branch[:n]])[-1].exp().numpy()
+            assert found[row, n] == pytest.approx(expected, abs=1e-5)
+    alone = read_branches(tiny, ids, positions, [])
+    assert alone.shape[1] == 1 and alone[:, 0] == pytest.approx(found[:, 0], abs=1e-5)
