@@ -114,7 +114,7 @@ def tabulate(
 def floor(plan: Plan, corpus: Corpus, rows: Rows) -> tuple[Losses, float] | None:
     """Losses of the writer's exact law on test rows, and the share of errors chosen on dev.
 
-    A model that learnt the policy leaves it now and then, where the law gives it no chance at all.
+    A model that learnt from the writer leaves its law now and then, where it has no chance at all.
     None where no law is known.
     """
     laws = corpus.laws

@@ -30,8 +30,10 @@ def turn(
         bootstrap: intervals by problem.
         work: does the jobs.
     """
-    places: tuple[noise.Where, ...] = ("evenly", "at_events")
-    settings = [(1.0, places[0]), *((kappa, where) for kappa in plan.kappas for where in places)]
+    settings: list[tuple[float, noise.Where]] = [(1.0, "evenly")]
+    for kappa in plan.kappas:
+        settings.append((kappa, "evenly"))
+        settings.append((kappa, "at_events"))
     rows, jobs, exact = [], {}, parts[2]
     for number, (kappa, where) in enumerate(settings):
         rng = np.random.default_rng([plan.seed, number])

@@ -42,7 +42,7 @@ def entropy_rate(
     """Bounds on the entropy of the next symbol given the history of labels, in nats a sentence.
 
     From below by the entropy of the writer's law, which knows more than labels (it is exact where
-    traces are the policy's; None where no law is known); from above by the best model of labels on
+    traces are the writer's; None where no law is known); from above by the best model of labels on
     test traces.
 
     Args:

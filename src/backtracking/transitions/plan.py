@@ -32,7 +32,7 @@ class Plan:
         n_starts: starts of EM of a hidden Markov model.
         ladder_rank: principal components of the activations in the ladder.
         ridges: penalties of the ladder's regressions, strongest first.
-        error_shares: shares of sentences in which a writer may leave the policy, for its floor.
+        error_shares: shares of sentences in which a model may leave the law, for the floor.
         n_shuffles: shuffles of the labels within each trace.
         n_draws: draws of the nulls of order and dwell.
         kappas: settings of the label-noise dial.
