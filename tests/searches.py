@@ -70,7 +70,6 @@ def write_searches(n: int, seed: int = 0) -> Searches:
         found.setdefault(name, (trace, problem))
     traces, problems = (list(column) for column in zip(*found.values(), strict=True))
     readings = [
-        ORGANISM.read(*one, tokenizer, with_laws=True)
-        for one in zip(traces, problems, strict=True)
+        ORGANISM.read(*one, tokenizer, with_laws=True) for one in zip(traces, problems, strict=True)
     ]
     return Searches(traces, problems, tokenizer, readings)

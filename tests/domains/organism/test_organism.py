@@ -1,35 +1,33 @@
-"""The organism behind the protocol says what today's stages say, sentence by sentence."""
+"""The organism behind the protocol says what its own parser says, sentence by sentence."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
-from domain_study import ORGANISM, Study, write_study
+from searches import ORGANISM, write_searches
+from written import Written
 
 from backtracking import PROJECT_ROOT
-from backtracking.domains.domain import Domain, ProblemPlan
+from backtracking.domains.domain import Domain, ProblemPlan, Reading
 from backtracking.domains.lexicon import spell
-from backtracking.domains.organism import corpus
-from backtracking.domains.organism.corpus import draw_chunk
-from backtracking.domains.organism.decisions import decision_rule
 from backtracking.domains.organism.donors import collect
 from backtracking.domains.organism.donors import spread as spread_items
-from backtracking.domains.organism.evaluation import observe_trace
 from backtracking.domains.organism.grammar import BACKTRACKING_OPENERS
 from backtracking.domains.organism.organism import Organism
 from backtracking.domains.organism.policy import BasePolicy, Policy
 from backtracking.domains.organism.posteriors import DEAD, read_decisions
-from backtracking.domains.organism.recipes import recipe_of
+from backtracking.domains.organism.states import Reading as SentenceRead
 from backtracking.domains.organism.states import Replay, is_solved, words_of
 from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.organism.world import World, read_prompt
 from backtracking.domains.registry import open_domain
-from backtracking.records.decisions import Classes
-from backtracking.records.moments import is_decision
+from backtracking.labels.deciding import decisions_of
+from backtracking.records.decisions import EXACT, Classes, Decisions, Sentences
 from backtracking.records.pairs import distinct, spread
-from backtracking.stages import problems as problems_stage
+from backtracking.records.traces import Problem, Trace
 from lifeboat.stage.errors import UserError
 
 IDS = build_tokenizer().get_vocab()
