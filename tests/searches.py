@@ -69,5 +69,7 @@ def write_searches(n: int, seed: int = 0) -> Searches:
         trace = Trace(f"{name}/0", name, split, 0, prompt, ids, "", "stop", {})
         found.setdefault(name, (trace, problem))
     traces, problems = (list(column) for column in zip(*found.values(), strict=True))
-    readings = [ORGANISM.read(*one, tokenizer) for one in zip(traces, problems, strict=True)]
+    readings = [
+        ORGANISM.read(*one, tokenizer, with_laws=True) for one in zip(traces, problems, strict=True)
+    ]
     return Searches(traces, problems, tokenizer, readings)

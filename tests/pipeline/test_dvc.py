@@ -47,7 +47,7 @@ def test_an_out_its_cache_object_and_its_shard_are_one_inode(project: Path) -> N
     assert shards
     for shard in shards:
         inode = shard.stat().st_ino
-        in_store = project / ".cache/store/activations" / shard.name
+        in_store = project / ".cache/store" / shard.relative_to(project)
         assert in_store.stat().st_ino == inode
         cached = [p for p in (project / ".dvc/cache/files").rglob("*") if p.stat().st_ino == inode]
         assert len(cached) == 1
@@ -56,11 +56,26 @@ def test_an_out_its_cache_object_and_its_shard_are_one_inode(project: Path) -> N
 def test_a_directions_parameter_reruns_only_what_is_downstream_of_it(copy: Path) -> None:
     ran = run_in(copy, "dvc", "exp", "run", "-S", "directions.n_strata=2")
     assert (ran[0], ran[-1]) == ("directions", "summary")
-    assert set(ran[1:-1]) == {"steer", "lens", "belief", "seeds", "power"}
+    assert set(ran[1:-1]) == {"lens", "steer", "belief", "effects", "power"}
 
 
 def test_a_summary_parameter_reruns_the_summary_alone(copy: Path) -> None:
     assert run_in(copy, "dvc", "exp", "run", "-S", "summary.digits=2") == ["summary"]
+
+
+def test_a_role_that_is_taken_away_leaves_no_stage_and_no_folder(copy: Path) -> None:
+    before = call(copy, "dvc", "stage", "list", "--name-only").split()
+    said = call(copy, "backtracking", "--root", ".", "profile", "use", "pair")
+    assert "models/scratch belongs to no role: moved to .cache/aside/models/scratch." in said
+    gone = set(before) - set(call(copy, "dvc", "stage", "list", "--name-only").split())
+    roles = ("shuffled", "nostatement-base", "nostatement", "scratch")
+    assert gone == {f"{stage}@{role}" for stage in ("weights", "extract") for role in roles}
+    ran = run_in(copy, "dvc", "--wait-for-lock", "repro", "directions")
+    assert not set(ran) & {"problems", "weights@base", "traces", "label", "extract@base"}
+    assert "directions" in ran
+    call(copy, "git", "checkout", "params.yaml")
+    call(copy, "dvc", "checkout")
+    assert (copy / "models" / "scratch" / "model.safetensors").is_file()
 
 
 def test_metrics_and_plots_diff_between_branches_show_the_change(copy: Path) -> None:
@@ -82,7 +97,7 @@ def test_a_docstring_in_a_figure_reruns_no_stage_with_a_model(copy: Path) -> Non
     assert run_in(copy, *REPRO) == ["summary"]
 
 
-def test_two_models_are_extracted_at_once_as_two_keys_of_the_matrix(copy: Path) -> None:
+def test_two_models_are_extracted_at_once_as_stages_of_two_roles(copy: Path) -> None:
     roles = ("base", "reasoning")
     before = {role: shards_of(copy, role) for role in roles}
     params = copy / "params.yaml"

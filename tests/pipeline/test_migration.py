@@ -26,7 +26,7 @@ INTERVAL = 50
 
 def has_parts(stage: str) -> bool:
     """Whether a stage saves its work while it runs."""
-    return stage.startswith(("weights-", "controls", "traces", "extract"))
+    return stage.startswith(("weights", "traces", "extract"))
 
 
 def recorded(project: Path) -> list[str]:

@@ -1,29 +1,13 @@
 """The whole pipeline in process, on tiny parameters."""
 
 import hashlib
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 from project import write_tiny_params
-
-from backtracking.runtime.workspace import Roles
+from whole_study import run_all
 
 CONTROLS = {"shuffled": "base", "nostatement": "nostatement-base", "scratch": "base"}
-ORDER = (
-    "problems", "weights base", "weights reasoning", "controls", "pairs", "traces", "label",
-    "organism",
-    *(f"extract {role}" for role in Roles(CONTROLS).all), "stability", "directions", "steer",
-    "seeds", "probe", "lens", "belief", "ablate", "power", "transitions", "summary",
-)  # fmt: skip
-
-
-def run_all(root: Path) -> None:
-    """Every stage's main, in order."""
-    write_tiny_params(root / "params.yaml")
-    for step in ORDER:
-        stage, *role = step.split()
-        import_module(f"backtracking.stages.{stage}").main(["--root", str(root), *role])
 
 
 def hashes(root: Path) -> dict[str, str]:
@@ -39,11 +23,13 @@ def hashes(root: Path) -> dict[str, str]:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which everything ran once."""
     root = tmp_path_factory.mktemp("tiny")
+    write_tiny_params(root / "params.yaml")
     run_all(root)
     return root
 
 
 def test_two_runs_from_nothing_give_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
+    write_tiny_params(tmp_path / "params.yaml")
     run_all(tmp_path)
     assert hashes(tmp_path) == hashes(tiny)
 
@@ -53,7 +39,7 @@ def test_summary_has_the_names_that_branches_are_compared_by(tiny: Path) -> None
 
     summary = artifacts.read_json(tiny / "results" / "summary.json")
     names = {
-        "organism_solve_rate", "organism_valid_sentence_rate", "base_report_accuracy",
+        "grade_solve_rate", "grade_valid_sentence_rate", "base_report_accuracy",
         "label_kappa", "span_coverage", "selection_layer", "directions_split_half_cosine",
         "directions_base_reasoning_cosine", "directions_base_shuffled_cosine",
         "directions_nostatement_base_nostatement_cosine", "directions_base_scratch_cosine",

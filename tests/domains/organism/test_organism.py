@@ -1,33 +1,33 @@
-"""The organism behind the protocol says what today's stages say, sentence by sentence."""
+"""The organism behind the protocol says what its own parser says, sentence by sentence."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from random import Random
 
 import numpy as np
 import pytest
-from domain_study import ORGANISM, Study, write_study
+from searches import ORGANISM, write_searches
+from written import Written
 
 from backtracking import PROJECT_ROOT
-from backtracking.domains.domain import Domain, ProblemPlan
+from backtracking.domains.domain import Domain, ProblemPlan, Reading
 from backtracking.domains.lexicon import spell
-from backtracking.domains.organism.corpus import draw_chunk
-from backtracking.domains.organism.decisions import decision_rule
 from backtracking.domains.organism.donors import collect
 from backtracking.domains.organism.donors import spread as spread_items
 from backtracking.domains.organism.grammar import BACKTRACKING_OPENERS
 from backtracking.domains.organism.organism import Organism
 from backtracking.domains.organism.policy import BasePolicy, Policy
 from backtracking.domains.organism.posteriors import DEAD, read_decisions
-from backtracking.domains.organism.recipes import OrganismRecipe
-from backtracking.domains.organism.solver import KINDS
+from backtracking.domains.organism.states import Reading as SentenceRead
 from backtracking.domains.organism.states import Replay, is_solved, words_of
 from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.organism.world import World, read_prompt
 from backtracking.domains.registry import open_domain
-from backtracking.models.rows import CHUNK
-from backtracking.records.decisions import Classes
+from backtracking.labels.deciding import decisions_of
+from backtracking.records.decisions import EXACT, Classes, Decisions, Sentences
 from backtracking.records.pairs import distinct, spread
+from backtracking.records.traces import Problem, Trace
 from lifeboat.stage.errors import UserError
 
 IDS = build_tokenizer().get_vocab()
@@ -36,9 +36,53 @@ TOKENIZER = build_tokenizer().backend_tokenizer
 ACTIONS = {"turns": "backtracks", "idles": "idles", "goes on": "carries_on", None: ""}
 
 
+@dataclass(frozen=True)
+class Study:
+    """Traces as the policy writes them, cut short, and with words exchanged, and what is read."""
+
+    traces: list[Trace]
+    problems: list[Problem]
+    readings: list[Reading]
+
+    @property
+    def sentences(self) -> Sentences:
+        records = [one for reading in self.readings for one in reading.sentences]
+        return Sentences.gather(records, self.traces, ORGANISM.kinds, EXACT)
+
+    @property
+    def decisions(self) -> Decisions:
+        both = zip(self.traces, self.readings, strict=True)
+        records = [d for trace, one in both for d in decisions_of(trace, one.sentences, EXACT)]
+        return Decisions.gather(records, self.traces, ORGANISM.kinds)
+
+    @property
+    def replays(self) -> list[list[SentenceRead]]:
+        """The same traces read by the world's own parser."""
+        both = zip(self.traces, self.problems, strict=True)
+        return [
+            Replay(*read_prompt(problem.prompt)).read(words_of(trace, TOKENIZER))
+            for trace, problem in both
+        ]
+
+
 @pytest.fixture(scope="module")
 def study() -> Study:
-    return write_study(24)
+    written, random = write_searches(24), Random(0)
+    traces = []
+    for number, trace in enumerate(written.traces):
+        ids = list(trace.token_ids)
+        if number % 3 == 1:
+            ids = ids[: random.randrange(1, len(ids))]
+        if number % 3 == 2:
+            for _ in range(4):
+                ids[random.randrange(len(ids) - 1)] = random.choice(ids[:-1])
+        reason = "length" if number % 3 == 1 else "stop"
+        traces.append(replace(trace, token_ids=ids, finish_reason=reason))
+    readings = [
+        ORGANISM.read(trace, problem, TOKENIZER, with_laws=True)
+        for trace, problem in zip(traces, written.problems, strict=True)
+    ]
+    return Study(traces, written.problems, readings)
 
 
 def as_domain(organism: Organism) -> Domain:
@@ -52,29 +96,31 @@ def test_the_organism_is_a_domain() -> None:
     ]
 
 
-def test_columns_are_what_a_replay_of_the_words_says(study: Study) -> None:
-    found, row = study.sentences, 0
-    for trace, problem in zip(study.traces, study.problems, strict=True):
-        words, first = words_of(trace, study.tokenizer), len(trace.prompt_ids)
-        for one in Replay(*read_prompt(problem.prompt)).read(words):
-            form = one.form.name if one.form else None
-            assert (found.start[row], found.end[row]) == (first + one.start, first + one.end)
-            assert (found.state[row], found.form[row]) == (one.state, form)
-            assert (found.kind[row], found.value[row]) == (one.kind or None, one.true_total)
-            assert ACTIONS[found.action[row]] == (one.action or "")
-            assert found.decides[row] == (form == "compare")
-            row += 1
-    assert row == len(found) and "unparsed" in found.state.tolist()
+def test_sentences_are_those_of_the_worlds_parser(study: Study) -> None:
+    found = study.sentences
+    read = [(trace, one) for trace, its in enumerate(study.replays) for one in its]
+    first = [len(trace.prompt_ids) for trace in study.traces]
+    assert found.trace.tolist() == [trace for trace, _ in read]
+    assert found.start.tolist() == [first[trace] + one.start for trace, one in read]
+    assert found.end.tolist() == [first[trace] + one.end for trace, one in read]
+    assert found.state.tolist() == [one.state for _, one in read]
+    assert found.form.tolist() == [one.form and one.form.name for _, one in read]
+    assert found.kind.tolist() == [one.kind for _, one in read]
+    assert [ACTIONS[one] for one in found.action] == [one.action or "" for _, one in read]
+    assert found.value.tolist() == [one.true_total for _, one in read]
+    decides = [one.form is not None and one.form.name == "compare" for _, one in read]
+    assert found.decides.tolist() == decides
+    assert "unparsed" in found.state.tolist()
 
 
 def test_decisions_are_the_sentences_that_decide(study: Study) -> None:
     found, sentences = study.decisions, study.sentences[study.sentences.decides]
     assert len(found) == len(sentences) > 50
     for name in ("trace", "problem_number", "split", "start", "end", "kind", "value", "action"):
-        assert getattr(found, name).tolist() == getattr(sentences, name).tolist(), name
+        assert getattr(found, name).tolist() == getattr(sentences, name).tolist()
     assert np.array_equal(found.position, sentences.end - 1)
     assert set(found.action) == {"turns", "idles", "goes on", None}
-    assert 0 < len(found.open()) == (found.kind != "solved").sum() < len(found)
+    assert len(found.open()) == (sentences.kind != "solved").sum() < len(found)
 
 
 def test_classes_and_strata_are_those_of_the_contrast(study: Study) -> None:
@@ -93,30 +139,34 @@ def test_classes_and_strata_are_those_of_the_contrast(study: Study) -> None:
 
 
 def test_posteriors_are_those_of_the_policy_at_positions_of_the_trace(study: Study) -> None:
-    for trace, reading in zip(study.traces, study.readings, strict=True):
-        problem = next(one for one in study.problems if one.problem_id == trace.problem_id)
-        words = words_of(trace, study.tokenizer)
-        expected = read_decisions(words, *read_prompt(problem.prompt))
+    rows = zip(study.traces, study.problems, study.readings, study.replays, strict=True)
+    for trace, problem, reading, replay in rows:
+        expected = read_decisions(words_of(trace, TOKENIZER), *read_prompt(problem.prompt))
         found, first = reading.posteriors, len(trace.prompt_ids)
         assert found is not None and found.first == first
         assert np.array_equal(found.p_kind, expected.p_kind, equal_nan=True)
         for name in ("start", "end", "pending", "known"):
             assert np.array_equal(getattr(found, name) - first, getattr(expected, name))
-        p_dead = expected.p_kind[:, [KINDS.index(kind) for kind in DEAD]].sum(axis=1)
+        p_dead = [np.nan if p is None else p for one in replay for p in one.p_dead]
         assert np.array_equal(found.p(DEAD), p_dead, equal_nan=True)
 
 
-def test_what_is_valid_is_what_a_replay_says(study: Study) -> None:
-    problem_by_id = {problem.problem_id: problem for problem in study.problems}
-    for trace, reading in zip(study.traces, study.readings, strict=True):
-        problem = problem_by_id[trace.problem_id]
-        words = words_of(trace, study.tokenizer)
-        readings = Replay(*read_prompt(problem.prompt)).read(words)
+def test_without_laws_a_trace_is_read_all_the_same(study: Study) -> None:
+    for trace, problem, reading in zip(study.traces, study.problems, study.readings, strict=True):
+        assert ORGANISM.read(trace, problem, TOKENIZER) == Reading(reading.sentences)
+
+
+def test_what_is_valid_is_what_the_worlds_parser_finds(study: Study) -> None:
+    rows = zip(study.traces, study.problems, study.readings, study.replays, strict=True)
+    for trace, problem, reading, replay in rows:
         truths = [one.truth for one in reading.sentences if one.truth]
-        checked = [bool(one.valid) for one in readings if one.check]
-        assert [truth.valid for truth in truths if truth.check] == checked
-        grade = ORGANISM.grade(trace, problem, study.tokenizer)
-        assert (grade.outcome == "right") == is_solved(readings)
+        checked = [one for one in replay if one.check != "none"]
+        assert [truth.valid for truth in truths if truth.check] == [one.valid for one in checked]
+        sums = [one for one in replay if one.form and one.form.name == "total"]
+        written = [truth.written for truth in truths if truth.written is not None]
+        assert written == [one.written_total for one in sums]
+        grade = ORGANISM.grade(trace, problem, TOKENIZER)
+        assert (grade.outcome == "right") == is_solved(replay)
         assert grade.outcome != "wrong" or trace.finish_reason == "stop"
 
 
@@ -124,27 +174,26 @@ def test_a_trace_that_is_cut_is_unfinished_and_one_that_ends_in_nothing_unparsab
     study: Study,
 ) -> None:
     grades = {
-        ORGANISM.grade(trace, problem, study.tokenizer).outcome
+        ORGANISM.grade(trace, problem, TOKENIZER).outcome
         for trace, problem in zip(study.traces, study.problems, strict=True)
     }
     assert {"right", "unfinished"} <= grades
 
 
-def test_the_pattern_is_the_decision_rule_on_random_ids() -> None:
+def test_the_pattern_is_the_full_stop_of_a_comparison_and_nothing_else(
+    written: list[Written],
+) -> None:
     (pattern,) = ORGANISM.pattern(TOKENIZER)
-    rule, random = decision_rule(IDS), Random(0)
-    few = [IDS[word] for word in ("Compare", "with", ".", "12", "Goal")]
-    hits = 0
-    for _ in range(40_000):
-        ids = [random.choice(few) for _ in range(random.randrange(8))]
-        assert pattern.matches(ids) == rule(ids)
-        hits += rule(ids)
-    assert hits > 50
-    assert pattern.matches([few[0], 3, few[1], 3, few[2]])
+    for trace in written[:20]:
+        ids = [IDS[word] for word in trace.words]
+        found = [end for end in range(1, len(ids) + 1) if pattern.matches(ids[:end])]
+        ends = list(accumulate(len(sentence) for sentence in trace.sentences))
+        compares = zip(trace.sentences, ends, strict=True)
+        assert found == [end for sentence, end in compares if sentence[0] == "Compare"]
 
 
 def test_where_the_pattern_fires_is_where_something_is_decided(study: Study) -> None:
-    (pattern,) = ORGANISM.pattern(study.tokenizer)
+    (pattern,) = ORGANISM.pattern(TOKENIZER)
     for trace, reading in zip(study.traces, study.readings, strict=True):
         first = len(trace.prompt_ids)
         ends = range(first + 1, len(trace.ids) + 1)
@@ -180,7 +229,7 @@ def test_pairs_are_the_items_of_the_donors(study: Study) -> None:
     found = []
     for trace, problem, reading in zip(study.traces, study.problems, study.readings, strict=True):
         random = Random(f"3/{trace.trace_id}")
-        found += ORGANISM.pairs(trace, problem, reading, study.tokenizer, random)
+        found += ORGANISM.pairs(trace, problem, reading, TOKENIZER, random)
     pairs = distinct(found)
     assert len(pairs) == len(items) > 20
     for pair, item in zip(pairs, items, strict=True):
@@ -206,16 +255,10 @@ def test_pairs_are_the_items_of_the_donors(study: Study) -> None:
     assert [pair.pair_id for pair in spread(pairs, 9)] == ids
 
 
-def test_problems_are_distinct_and_split_by_their_hash() -> None:
-    found = ORGANISM.problems(ProblemPlan(20, 4, (0.5, 0.2, 0.3), 1))
-    assert len({one.problem_id for one in found}) == 24
-    assert [one.pool == "study" for one in found] == [True] * 20 + [False] * 4
-    again = ORGANISM.problems(ProblemPlan(30, 4, (0.5, 0.2, 0.3), 1))
-    split_by_id = {one.problem_id: one.split for one in again}
-    assert all(split_by_id.get(one.problem_id, one.split) == one.split for one in found)
-    prompt = build_tokenizer()(found[0].prompt).input_ids
-    assert ORGANISM.prompt(found[0], TOKENIZER) == prompt
-    assert ORGANISM.given(found[0], TOKENIZER) == []
+def test_a_prompt_is_read_as_transformers_reads_it_and_no_trace_comes_with_it() -> None:
+    (problem, *_) = ORGANISM.problems(ProblemPlan(20, 4, (0.5, 0.2, 0.3), 1))
+    assert ORGANISM.prompt(problem, TOKENIZER) == build_tokenizer()(problem.prompt).input_ids
+    assert ORGANISM.given(problem, TOKENIZER) == []
 
 
 def test_a_world_without_as_many_problems_is_told() -> None:
@@ -224,25 +267,10 @@ def test_a_world_without_as_many_problems_is_told() -> None:
         small.problems(ProblemPlan(60, 1, (0.5, 0.2, 0.3), 1))
 
 
-@pytest.mark.parametrize("role", ["base", "reasoning", "shuffled", "nostatement-base"])
-def test_rows_are_the_chunks_of_the_corpus(role: str) -> None:
-    recipe = ORGANISM.recipe(role)
-    assert isinstance(recipe, OrganismRecipe)
-    rows = recipe.rows(TOKENIZER, 11, 200)
-    found = [next(rows) for _ in range(CHUNK + 3)]
-    chunks = [
-        row
-        for chunk in (0, 1)
-        for row in draw_chunk(ORGANISM.world, recipe.corpus(), IDS, 11, chunk, 200)
-    ]
-    assert found == chunks[: CHUNK + 3]
-    assert recipe.tokenizer().get_vocab() == IDS
-
-
 def params_file(folder: Path, name: str) -> Path:
     path = folder / "params.yaml"
     text = (PROJECT_ROOT / "params.yaml").read_text()
-    path.write_text(text.replace("name: organism ", f"name: {name} ", 1))
+    path.write_text(text.replace("name: organism", f"name: {name}"))
     return path
 
 

@@ -33,7 +33,7 @@ def test_laws_and_search_states_are_those_of_the_grammar() -> None:
     for trace in [*study.traces, *(spoilt(trace, random) for trace in study.traces)]:
         problem = study.problems[trace.problem_id]
         target = read_prompt(problem.prompt)[1]
-        reading = ORGANISM.read(trace, problem, TOKENIZER)
+        reading = ORGANISM.read(trace, problem, TOKENIZER, with_laws=True)
         forms = [
             parse_sentence([WORD_BY_ID[token] for token in trace.ids[one.start : one.end]])
             for one in reading.sentences
