@@ -136,6 +136,7 @@ def test_what_was_never_measured_is_a_row_that_is_untestable() -> None:
 def test_the_bound_and_p_of_an_effect_follow_its_sign() -> None:
     random = tuple(np.arange(-19, 20) / 100)
     up, down = Effect(around(0.19), random), Effect(around(-0.19), random, -1)
+    assert up.bound is not None and down.bound is not None
     assert up.bound == pytest.approx(-down.bound) and up.bound > 0
     assert up.p == down.p == 2 / 40
     assert Effect(around(-0.19), random).p == 1

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tiny_study import PAIR, PAIR_AND_CONTROL, TinyStudy, write_study
 
 from backtracking.domains.sets.lines import Line, Lines
 from backtracking.interventions import measure
+from backtracking.records import traces as records
 from backtracking.records.choices import read_choice, read_repeats
 from backtracking.records.measured import read_all_measured
 from backtracking.records.rollouts import read_rollouts
@@ -232,12 +233,12 @@ def test_without_kinds_and_questions_rows_are_by_action_and_bases_are_no_test(
     artifacts.write_jsonl(tmp_path / "lines.jsonl", lines)
     domain = Lines(tmp_path / "lines.jsonl", tuple(Line(**line) for line in lines))
     asked = label.Params("rules", "backtracking", 0)
-    problems = [type(p)(**asdict(p) | {"answer": ""}) for p in study.problems]
+    problems = [replace(one, answer="") for one in study.problems]
     found = label.run(asked, domain, study.traces, [], problems, study.tokenizer)
     with artifacts.new_folder(workspace.labels) as folder:
         found.write(folder)
     with artifacts.new_folder(workspace.problems) as folder:
-        artifacts.write_jsonl(folder / "problems.jsonl", map(asdict, problems))
+        records.write(folder / "problems.jsonl", problems)
     run(workspace)
     forced = table(workspace, "forced")
     assert {row["kind"] for row in forced} <= {"turns", "goes on"} and forced

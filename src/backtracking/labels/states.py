@@ -1,6 +1,8 @@
 """The states that a sentence can have."""
 
-STATES = (
+from backtracking.records.decisions import State
+
+STATES: tuple[State, ...] = (
     "initializing",
     "deduction",
     "adding-knowledge",
@@ -10,6 +12,5 @@ STATES = (
     "final-answer",
 )
 
-
-UNPARSED = "unparsed"
+UNPARSED: State = "unparsed"
 """Label of a sentence that is none of the world's."""

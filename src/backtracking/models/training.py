@@ -110,13 +110,17 @@ def build_model(
         num_key_value_heads=architecture.n_heads,
         max_position_embeddings=architecture.context,
         tie_word_embeddings=False,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=_id_of(tokenizer.pad_token, tokenizer),
+        bos_token_id=_id_of(tokenizer.bos_token, tokenizer),
+        eos_token_id=_id_of(tokenizer.eos_token, tokenizer),
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(config)
+
+
+def _id_of(token: str | None, tokenizer: PreTrainedTokenizerFast) -> int | None:
+    return None if token is None else tokenizer.get_vocab()[token]
 
 
 @dataclass(frozen=True)
