@@ -101,6 +101,7 @@ def build_model(
     architecture: Architecture, tokenizer: PreTrainedTokenizerFast, seed: int
 ) -> LlamaForCausalLM:
     """A Llama of this shape with seeded random weights; the global generator is left as it was."""
+    ids = tokenizer.get_vocab()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=architecture.d_model,
@@ -110,9 +111,9 @@ def build_model(
         num_key_value_heads=architecture.n_heads,
         max_position_embeddings=architecture.context,
         tie_word_embeddings=False,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=ids[str(tokenizer.pad_token)],
+        bos_token_id=ids[str(tokenizer.bos_token)],
+        eos_token_id=ids[str(tokenizer.eos_token)],
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
