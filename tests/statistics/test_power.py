@@ -61,6 +61,7 @@ def test_planted_components_are_found() -> None:
         [draw(rng, SPREAD.random * rng.standard_normal(), SPREAD, size)[0] for _ in range(200)]
     )
     found = spread_of(effects, randoms, problem, size.n_samples)
+    assert found is not None
     assert found.between == pytest.approx(0.2, abs=0.02)
     assert found.within == pytest.approx(0.3, abs=0.01)
     assert found.random == pytest.approx(0.05, abs=0.01)
@@ -68,5 +69,11 @@ def test_planted_components_are_found() -> None:
 
 
 def test_one_decision_a_problem_tells_nothing_of_the_spread_within() -> None:
-    with pytest.raises(ValueError, match="several decisions"):
-        spread_of(np.ones(3), np.ones((2, 3)), np.arange(3), 1)
+    assert spread_of(np.ones(3), np.ones((2, 3)), np.arange(3), 1) is None
+    assert spread_of(np.ones(3), np.ones((2, 3)), np.zeros(3), 1) is None
+
+
+def test_planted_components_need_two_problems() -> None:
+    rng, size = np.random.default_rng(1), Size(2, 2, 60)
+    effects, problem = draw(rng, 0.3, SPREAD, size)
+    assert spread_of(effects, np.stack([effects, -effects]), problem, 2) is not None

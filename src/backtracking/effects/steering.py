@@ -17,7 +17,7 @@ from backtracking.records.choices import Choice
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.measured import Measured
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.statistics.spread import Spread, spread_of
+from backtracking.statistics.spread import spread_of
 
 
 @dataclass(frozen=True)
@@ -191,8 +191,8 @@ def spread(steering: Steering, n_samples: int) -> dict[str, float] | None:
         return None
     randoms = np.stack([seen.change(one, live) for one in seen.nulls(arm.dose)])
     problems = np.array(seen.problems(live), dtype=object)
-    found: Spread = spread_of(seen.change(arm, live), randoms, problems, n_samples)
-    return asdict(found)
+    found = spread_of(seen.change(arm, live), randoms, problems, n_samples)
+    return None if found is None else asdict(found)
 
 
 def _shown(window: tuple[int, int]) -> str:

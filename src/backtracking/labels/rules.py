@@ -53,7 +53,7 @@ _MARKERS_BY_STATE: dict[State, tuple[str, ...]] = {
         r"start|numbers?|goal|target|the (?:problem|question|goal|task)|first",
     ),
 }
-_PATTERN_BY_STATE = {
+_PATTERN_BY_STATE: dict[State, re.Pattern[str]] = {
     state: re.compile(
         rf"\W*(?:(?:{_INTERJECTIONS})\b\W*)*?(?:{'|'.join(markers)})(?!\w)", re.IGNORECASE
     )

@@ -101,6 +101,7 @@ def build_model(
     architecture: Architecture, tokenizer: PreTrainedTokenizerFast, seed: int
 ) -> LlamaForCausalLM:
     """A Llama of this shape with seeded random weights; the global generator is left as it was."""
+    ids = tokenizer.get_vocab()
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=architecture.d_model,
@@ -110,17 +111,13 @@ def build_model(
         num_key_value_heads=architecture.n_heads,
         max_position_embeddings=architecture.context,
         tie_word_embeddings=False,
-        pad_token_id=_id_of(tokenizer.pad_token, tokenizer),
-        bos_token_id=_id_of(tokenizer.bos_token, tokenizer),
-        eos_token_id=_id_of(tokenizer.eos_token, tokenizer),
+        pad_token_id=ids[str(tokenizer.pad_token)],
+        bos_token_id=ids[str(tokenizer.bos_token)],
+        eos_token_id=ids[str(tokenizer.eos_token)],
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return LlamaForCausalLM(config)
-
-
-def _id_of(token: str | None, tokenizer: PreTrainedTokenizerFast) -> int | None:
-    return None if token is None else tokenizer.get_vocab()[token]
 
 
 @dataclass(frozen=True)

@@ -67,8 +67,7 @@ def put_away(root: Path) -> list[Item]:
     would make it run again. What a .dvc file holds stays.
     """
     models = params.read(root / "params.yaml").get("models")
-    known = models["roles"] if isinstance(models, dict) and "roles" in models else {}
-    roles = set(known)
+    roles = set(models["roles"]) if isinstance(models, dict) and "roles" in models else set[str]()
     told = []
     for inside in (Path("models"), Path("data/interim/activations")) if roles else ():
         for folder in sorted((root / inside).glob("[!.]*/")):
@@ -155,7 +154,7 @@ def _merge(target: Any, overlay: dict[str, Any], inside: str, source: str) -> li
 
 def _add_or_remove(target: Any, key: str, value: Any, name: str, source: str) -> bool:
     """Adds what a role has, or takes it away; whether there was anything to do."""
-    others: list[Any] = [one for one in target.values() if isinstance(one, dict)]
+    others = [one for one in target.values() if isinstance(one, CommentedMap)]
     if value is None and (key not in target or target[key] in others):
         return target.pop(key, None) is not None
     like = next((one for one in others if isinstance(value, dict) and set(one) == set(value)), None)

@@ -28,18 +28,19 @@ def spread_of(
     random_effects: Float[np.ndarray, "n_random decisions"],
     problem: Shaped[np.ndarray, " decisions"],
     n_samples: int,
-) -> Spread:
+) -> Spread | None:
     """Variance components of a measured effect, by the method of moments.
+
+    None where no problem has two decisions, or there is one problem only: nothing tells them apart.
 
     Args:
         effects: of one arm, decision by decision.
         random_effects: of each random direction, on the same decisions.
         problem: the problem of each decision.
         n_samples: traces of each problem.
-
-    Raises:
-        ValueError: where no problem has two decisions, or there is one problem only.
     """
+    if not 2 <= len(np.unique(problem)) < len(effects):
+        return None
     between, within = _components(effects, problem)
     components = np.array([_components(one, problem) for one in random_effects])
     n_problems, n = len(np.unique(problem)), len(effects)
@@ -54,9 +55,6 @@ def _components(
     """Standard deviations between and within problems, from a one-way analysis of variance."""
     names, number = np.unique(problem, return_inverse=True)
     counts = np.bincount(number).astype(float)
-    if len(names) < 2 or len(values) <= len(names):
-        found = f"{len(values)} decisions of {len(names)} problems"
-        raise ValueError(f"Expected two problems or more with several decisions, found {found}.")
     means = np.bincount(number, values) / counts
     within = ((values - means[number]) ** 2).sum() / (len(values) - len(names))
     grand = values.mean()

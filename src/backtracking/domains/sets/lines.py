@@ -21,7 +21,7 @@ from backtracking.labels.deciding import decide_in_prose
 from backtracking.labels.rules import RULES, label_by_rules
 from backtracking.models.tokens import token_ids
 from backtracking.records import reader
-from backtracking.records.decisions import Kind, Sentence
+from backtracking.records.decisions import Kind, Sentence, State
 from backtracking.records.grades import Grade, Observation, Outcome
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.tokens import Pattern, Turning
@@ -179,7 +179,7 @@ class Lines:
         start = len(trace.prompt_ids)
         spans = segmentation.segment(trace.token_ids, tokenizer.decode, start)
         texts = [tokenizer.decode(trace.ids[span.start : span.end]) for span in spans]
-        states = [label_by_rules(text) for text in texts]
+        states: list[State] = [label_by_rules(text) for text in texts]
         rows = enumerate(zip(spans, texts, states, decide_in_prose(states), strict=True))
         return Reading(
             [
