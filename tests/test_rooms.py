@@ -124,8 +124,10 @@ KINDS = frozenset(solver.KINDS) - {"over", "solved"}
 SAID = KINDS | {"over", "Wait", "Undo", "Hmm", "No", "Compare", "Check", "fine"}
 """Kinds and words of the organism: no text may be one."""
 
-HOMONYMS = frozenset({"target", "start", "left", "total", "check", "numbers", "try", "goal"})
-"""Forms of the organism whose names are ordinary words of the code."""
+HOMONYMS = frozenset(
+    {"target", "start", "left", "total", "check", "numbers", "try", "goal", "stop", "hmm"}
+)
+"""Forms of the organism whose names are words of the code: a model stops, an HMM is fitted."""
 
 
 def texts_of(path: Path) -> list[str]:

@@ -99,8 +99,8 @@ def test_every_claim_is_there_and_each_that_needs_truth_says_what_it_lacks(mute:
     committed = artifacts.read_json(ROOT / "results" / "claims.json")
     names = {row["claim"] for row in claims}
     truth = {
-        "decodable_over": "decodable_dead_end",
-        "decodable_doomed": "decodable_hidden_dead_end",
+        "decodable_over": "decodable_visible",
+        "decodable_doomed": "decodable_hidden",
     }
     assert names == {truth.get(row["claim"], row["claim"]) for row in committed}
     unknown = {"belief", "base_belief", *truth.values(), "phua_same_state"}

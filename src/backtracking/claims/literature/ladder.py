@@ -65,8 +65,8 @@ def targets(study: Study) -> list[tuple[str, str | None, str]]:
     dead = study.dead if study.kinds else None
     return [
         ("backtracks", "backtracks", "whether the model will backtrack"),
-        (dead or "dead_end", dead, "a visible dead end from a live point"),
-        (study.hidden or "hidden_dead_end", study.hidden, "a hidden dead end from a live point"),
+        (dead or "visible", dead, "a visible dead end from a live point"),
+        (study.hidden or "hidden", study.hidden, "a hidden dead end from a live point"),
     ]
 
 
