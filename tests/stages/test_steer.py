@@ -1,7 +1,5 @@
 """Steering untrained models, and what `effects` makes of it: whole, resumed, without truth."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -160,16 +158,6 @@ def test_every_pair_has_a_row_for_every_claim_and_the_counts_are_theirs(whole: W
         assert count["n_pairs"] == len(verdicts) == 2
         assert count["n_holds"] == verdicts.count("holds")
     assert [row["number"] for row in table(whole, "pairs/selection")] == [1, 2]
-
-
-def test_effects_are_made_without_torch(whole: Workspace) -> None:
-    text = (
-        "import sys; from backtracking.stages import effects; effects.main(sys.argv[1:]);"
-        "loaded = {'torch', 'transformers'} & set(sys.modules); assert not loaded, loaded"
-    )
-    before = table(whole, "forced")
-    subprocess.run([sys.executable, "-c", text, "--root", str(whole.root)], check=True)
-    assert table(whole, "forced") == before
 
 
 def test_a_run_that_was_killed_goes_on_and_does_no_part_twice(

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
@@ -191,13 +191,20 @@ def of_lens(sources: Sources) -> Tables:
     return {"ranks": ranks, "evidence": evidence}
 
 
-SOURCES: Mapping[str, Callable[[Sources], Tables]] = {
-    "steer": of_steer,
-    "markerless": of_markerless,
-    "pairs": of_pairs,
-    "stability": of_stability,
-    "lens": of_lens,
-    "ablate": of_ablate,
+class Source(NamedTuple):
+    """The stage that measured, and what makes its tables; one that did not run has none."""
+
+    stage: str
+    tabulate: Callable[[Sources], Tables]
+
+
+SOURCES: Mapping[str, Source] = {
+    "steer": Source("steer", of_steer),
+    "markerless": Source("steer", of_markerless),
+    "pairs": Source("steer", of_pairs),
+    "stability": Source("stability", of_stability),
+    "lens": Source("lens", of_lens),
+    "ablate": Source("ablate", of_ablate),
 }
 """Every source of measurements, by the folder of its tables in results/effects."""
 
@@ -249,8 +256,9 @@ def _main(workspace: Workspace, _role: str) -> None:
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
     sources = Sources(study, steering, open_domain(workspace.params), bootstrap)
     with artifacts.new_folder(workspace.results("effects")) as folder:
-        for name, make in SOURCES.items():
-            for file, table in make(sources).items():
+        for name, source in SOURCES.items():
+            ran = workspace.results(source.stage).is_dir()
+            for file, table in (source.tabulate(sources) if ran else {}).items():
                 artifacts.write_json(folder / name / f"{file}.json", table)
     for claim in artifacts.read_json(workspace.results("effects") / "steer" / "evidence.json"):
         print(f"{claim['claim']}, {claim['pair']}: {claim['verdict']}")
