@@ -20,16 +20,16 @@ FILES = {
     "deep/inner/__init__.py": "from ...above import ABOVE\n",
     "deep/inner/leaf.py": "from .. import beside\n",
     "above.py": "ABOVE = 1\n",
-    "late.py": "def f():\n    import planted.deep.numbers as n\n    return n.SCALE\n",
+    "late.py": "def f():\n    import orchard.deep.numbers as n\n    return n.SCALE\n",
     "typed.py": (
         "from typing import TYPE_CHECKING\n\n"
-        "if TYPE_CHECKING:\n    from planted.above import ABOVE\n"
+        "if TYPE_CHECKING:\n    from orchard.above import ABOVE\n"
     ),
-    "alone.py": "import os.path\n\n\ndef g(x):\n    return os.path.join(x, 'planted.above')\n",
+    "alone.py": "import os.path\n\n\ndef g(x):\n    return os.path.join(x, 'orchard.above')\n",
 }
 MODULES = {
-    "planted", "planted.deep", "planted.deep.numbers", "planted.deep.beside", "planted.deep.inner",
-    "planted.deep.inner.leaf", "planted.above", "planted.late", "planted.typed", "planted.alone",
+    "orchard", "orchard.deep", "orchard.deep.numbers", "orchard.deep.beside", "orchard.deep.inner",
+    "orchard.deep.inner.leaf", "orchard.above", "orchard.late", "orchard.typed", "orchard.alone",
 }  # fmt: skip
 
 Edit = Callable[[str, str], set[str]]
@@ -38,11 +38,11 @@ Edit = Callable[[str, str], set[str]]
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in FILES.items():
-        path = tmp_path / "planted" / name
+        path = tmp_path / "orchard" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path / "planted"
+    return tmp_path / "orchard"
 
 
 @pytest.fixture
@@ -50,23 +50,23 @@ def edit(folder: Path) -> Edit:
     """Writes a file anew, and says of which modules the fingerprint changed by it."""
 
     def run(name: str, text: str) -> set[str]:
-        before = Code(["planted"])
+        before = Code(["orchard"])
         (folder / name).write_text(text)
-        after = Code(["planted"])
+        after = Code(["orchard"])
         return {one for one in MODULES if before.fingerprint(one) != after.fingerprint(one)}
 
     return run
 
 
 def test_a_closure_is_of_ours_with_packages_and_imports_inside_functions(folder: Path) -> None:
-    code = Code(["planted"])
+    code = Code(["orchard"])
     assert {one for one in MODULES if one in code} == MODULES
-    deep = {"planted", "planted.deep", "planted.deep.numbers"}
-    assert code.closure("planted.late") == deep | {"planted.late"}
-    assert code.closure("planted.typed") == {"planted", "planted.typed", "planted.above"}
-    assert code.closure("planted.alone") == {"planted", "planted.alone"}
-    assert code.closure("planted.deep.inner.leaf") == MODULES - {
-        *("planted.late", "planted.typed", "planted.alone")
+    deep = {"orchard", "orchard.deep", "orchard.deep.numbers"}
+    assert code.closure("orchard.late") == deep | {"orchard.late"}
+    assert code.closure("orchard.typed") == {"orchard", "orchard.typed", "orchard.above"}
+    assert code.closure("orchard.alone") == {"orchard", "orchard.alone"}
+    assert code.closure("orchard.deep.inner.leaf") == MODULES - {
+        *("orchard.late", "orchard.typed", "orchard.alone")
     }
 
 
@@ -80,7 +80,7 @@ def test_a_closure_is_of_ours_with_packages_and_imports_inside_functions(folder:
         ("above.py", "ABOVE=1 # more\n"),
         (
             "late.py",
-            'def f():\n    """Said."""\n    import planted.deep.numbers as n\n'
+            'def f():\n    """Said."""\n    import orchard.deep.numbers as n\n'
             "    # now\n    return n.SCALE\n",
         ),
     ],
@@ -90,13 +90,13 @@ def test_words_and_layout_change_no_fingerprint(edit: Edit, name: str, text: str
 
 
 def test_a_constant_changes_those_that_import_it_and_no_other(edit: Edit) -> None:
-    leaf = "planted.deep.inner.leaf"
-    users = {"planted.deep.beside", "planted.deep.numbers", "planted.late", leaf}
+    leaf = "orchard.deep.inner.leaf"
+    users = {"orchard.deep.beside", "orchard.deep.numbers", "orchard.late", leaf}
     assert edit("deep/numbers.py", "SCALE = 4\n") == users
     assert edit("above.py", "ABOVE = 2\n") == {
-        *("planted.above", "planted.typed", "planted.deep.inner", leaf)
+        *("orchard.above", "orchard.typed", "orchard.deep.inner", leaf)
     }
-    assert edit("alone.py", "def g(x):\n    return x\n") == {"planted.alone"}
+    assert edit("alone.py", "def g(x):\n    return x\n") == {"orchard.alone"}
     assert edit("__init__.py", "import os\n") == MODULES
 
 
@@ -104,7 +104,7 @@ def test_a_constant_changes_those_that_import_it_and_no_other(edit: Edit) -> Non
     "text", ["SCALE = 3.0\n", "SCALE = True\n", "SCALE = '3'\n", "OTHER = 3\n"]
 )
 def test_little_things_count(edit: Edit, text: str) -> None:
-    assert "planted.late" in edit("deep/numbers.py", text)
+    assert "orchard.late" in edit("deep/numbers.py", text)
 
 
 def test_a_text_that_is_used_is_no_docstring(edit: Edit) -> None:
@@ -112,16 +112,16 @@ def test_a_text_that_is_used_is_no_docstring(edit: Edit) -> None:
 
 
 def test_a_file_that_is_edited_while_work_goes_on_changes_no_key_of_it(folder: Path) -> None:
-    code, expected = Code(["planted"]), Code(["planted"]).fingerprint("planted.late")
+    code, expected = Code(["orchard"]), Code(["orchard"]).fingerprint("orchard.late")
     (folder / "deep" / "numbers.py").write_text("SCALE = 4\n")
-    assert code.fingerprint("planted.late") == expected
+    assert code.fingerprint("orchard.late") == expected
 
 
 def test_a_module_alone_is_a_package_too_and_nothing_of_ours_is_imported(folder: Path) -> None:
     (folder.parent / "planted_alone.py").write_text("raise SystemExit('imported')\n")
-    code = Code(["planted_alone", "planted"])
+    code = Code(["planted_alone", "orchard"])
     assert code.closure("planted_alone") == {"planted_alone"}
-    assert "planted" not in sys.modules
+    assert "orchard" not in sys.modules
     with pytest.raises(UserError, match="There is no package 'planted_nowhere' here"):
         Code(["planted_nowhere"])
 
@@ -137,9 +137,9 @@ def test_the_code_behind_an_inputs_methods_counts_and_what_only_checks_does_not(
         "class Pair(NamedTuple):\n    n: int\n\n\nclass Colour(Enum):\n    RED = 1\n\n\n"
         "class Judge(Params):\n    def label(self):\n        return 'a'\n"
     )
-    digests = "Contents(Code(['planted'])).digest(above.{}, 'x').hex()"
+    digests = "Contents(Code(['orchard'])).digest(above.{}, 'x').hex()"
     script = (
-        "from planted import above; from lifeboat.stage.content import Contents;"
+        "from orchard import above; from lifeboat.stage.content import Contents;"
         "from lifeboat.stage.fingerprint import Code;"
         + "".join(
             f"print({digests.format(one)});"
