@@ -12,7 +12,7 @@ from lifeboat.items import Item
 
 BARE = Device("2.15.0", "13.2", "", "", (), ())
 GIB = 2**30
-SMALL = Model("base", "organism", 4, 64, 300_000, True)
+SMALL = Model("base", "train", 4, 64, 300_000, True)
 LARGE = Model("reasoning", "some/model", 28, 1536, 4_000_000_000, True)
 
 
@@ -34,7 +34,7 @@ def look(root: Path, device: Device, monkeypatch: pytest.MonkeyPatch, *found: Mo
 
 def test_the_default_study_fits_everywhere(root: Path) -> None:
     (item,) = memory.items(root, BARE)
-    assert (item.verdict, "(organism, " in item.fact) == ("ok", True)
+    assert (item.verdict, "(trained here, " in item.fact) == ("ok", True)
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_the_cache_of_the_hub_is_shown_with_its_room(root: Path) -> None:
 
 def test_what_has_to_be_fetched_first_is_named(root: Path) -> None:
     text = (root / "params.yaml").read_text()
-    text = text.replace("reasoning:\n    source: organism", "reasoning:\n    source: some/model")
+    text = text.replace("reasoning:\n    source: train", "reasoning:\n    source: some/model")
     (root / "params.yaml").write_text(text)
     assert "To be fetched: some/model." in needs.cache_item(root).fact
 
@@ -84,7 +84,7 @@ def test_the_bound_of_the_default_study_is_above_what_it_wrote() -> None:
 
 def test_a_model_of_unknown_size_is_named(root: Path) -> None:
     text = (root / "params.yaml").read_text()
-    text = text.replace("reasoning:\n    source: organism", "reasoning:\n    source: some/model")
+    text = text.replace("reasoning:\n    source: train", "reasoning:\n    source: some/model")
     (root / "params.yaml").write_text(text)
     first, second = needs.room(root, LINKS)
     assert first.verdict == "ok"

@@ -31,7 +31,7 @@ def root(tmp_path: Path) -> Path:
 
 def take(root: Path, source: str, revision: str = "null") -> None:
     """Makes the reasoning model one from elsewhere."""
-    before, rest = (root / "params.yaml").read_text().split("  reasoning:\n    source: organism", 1)
+    before, rest = (root / "params.yaml").read_text().split("  reasoning:\n    source: train", 1)
     rest = rest.replace("revision: null", f"revision: {revision}", 1)
     (root / "params.yaml").write_text(f"{before}  reasoning:\n    source: {source}{rest}")
 
@@ -48,11 +48,11 @@ def reasoning(root: Path) -> Model:
     return model
 
 
-def test_every_role_of_the_default_study_is_a_small_organism(root: Path) -> None:
+def test_every_role_of_the_default_study_is_small_and_trained_here(root: Path) -> None:
     found = models(root)
     assert [model.role for model in found][:2] == ["base", "reasoning"]
     assert len(found) == 6
-    assert all(model.is_organism and model.is_here for model in found)
+    assert all(model.is_trained_here and model.is_here for model in found)
     assert all(10_000 < (model.n_parameters or 0) < 1_000_000 for model in found)
 
 

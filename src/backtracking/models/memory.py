@@ -46,7 +46,7 @@ def _unknown(source: str) -> Item:
 def _fits(model: Model, dtype: str, device: Device) -> Item:
     n_parameters = model.n_parameters or 0
     needed = n_parameters * BYTES_BY_DTYPE.get(dtype, 4)
-    name = "organism" if model.is_organism else model.source
+    name = "trained here" if model.is_trained_here else model.source
     what = f"The largest model ({name}, {_count(n_parameters)} parameters) takes {_size(needed)}"
     what += f" in {dtype}"
     if not device.memory:

@@ -69,7 +69,7 @@ def _activation_bytes(root: Path, model: Model) -> int:
 
 def _weight_bytes(root: Path, model: Model, links: Links) -> int:
     """Bytes of a model's weights: trained here, or taken from the hub's cache into models/."""
-    n_bytes = (model.n_parameters or 0) * (4 if model.is_organism else 2)
+    n_bytes = (model.n_parameters or 0) * (4 if model.is_trained_here else 2)
     if (Workspace(root).model(model.role) / "config.json").is_file():
         return 0
     in_hub_cache = 0 if model.is_here else 1

@@ -22,7 +22,7 @@ class Model:
 
     Attributes:
         role: its role.
-        source: `organism`, or a hub id, or a folder.
+        source: `train`, or a hub id, or a folder.
         n_layers: decoder blocks; None where no file here says so.
         d_model: width of the residual stream; None likewise.
         n_parameters: parameters; None likewise.
@@ -37,9 +37,9 @@ class Model:
     is_here: bool = False
 
     @property
-    def is_organism(self) -> bool:
+    def is_trained_here(self) -> bool:
         """Whether the study trains it."""
-        return self.source == "organism"
+        return self.source == "train"
 
 
 def models(root: Path) -> list[Model]:
@@ -63,8 +63,8 @@ def hub_cache(root: Path) -> Path:
 
 def _model(root: Path, role: str, weights: dict[str, Any]) -> Model:
     source = str(weights[role].get("source", ""))
-    if source == "organism":
-        return _organism(role, weights.get("architecture") or {})
+    if source == "train":
+        return _trained_here(role, weights.get("architecture") or {})
     folder = _folder(root, source, weights[role].get("revision"))
     if folder is None:
         return Model(role, source)
@@ -80,14 +80,14 @@ def _model(root: Path, role: str, weights: dict[str, Any]) -> Model:
     )
 
 
-def _organism(role: str, architecture: dict[str, Any]) -> Model:
+def _trained_here(role: str, architecture: dict[str, Any]) -> Model:
     n_layers, d_model, d_mlp = (
         _whole(architecture.get(k)) for k in ("n_layers", "d_model", "d_mlp")
     )
     if not n_layers or not d_model or not d_mlp:
-        return Model(role, "organism", is_here=True)
+        return Model(role, "train", is_here=True)
     n_parameters = n_layers * (4 * d_model**2 + 3 * d_model * d_mlp)
-    return Model(role, "organism", n_layers, d_model, n_parameters, True)
+    return Model(role, "train", n_layers, d_model, n_parameters, True)
 
 
 def _folder(root: Path, source: str, revision: object) -> Path | None:

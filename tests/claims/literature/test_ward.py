@@ -56,16 +56,16 @@ def test_an_arm_and_its_control_pairs_cell_stand_in_one_row() -> None:
     assert row["by_control"]["shuffled"]["verdict"] == "fails"
 
 
-def rank(direction: str, percentile: float) -> dict[str, Any]:
-    place = {"direction": direction, "unembedding": "reasoning", "marker": "Wait"}
-    numbers = {"percentile": percentile, "random95": 0.95, "p": 0.5, "rank": 3}
-    return place | numbers | {"final_norm": True, "variant": "whole"}
+def rank(layer: int, percentile: float) -> dict[str, Any]:
+    place = {"role": "base", "form": "ward", "layer": layer}
+    read = {"unembedding": "reasoning", "marker": "Wait", "final_norm": True, "variant": "whole"}
+    return place | read | {"percentile": percentile, "random95": 0.95, "p": 0.5, "rank": 3}
 
 
 @pytest.mark.parametrize(("percentile", "verdict"), [(0.5, "holds"), (0.99, "fails")])
 def test_a_direction_that_decodes_to_the_word_is_seen(percentile: float, verdict: str) -> None:
-    rows = [rank("base.ward.-13:-8.1", 0.2), rank("base.ward.-13:-8.2", percentile)]
-    row = ward.claims(study_with(lens__ranks=rows))[3]
+    rows = [rank(1, 0.2), rank(2, percentile)]
+    row = ward.claims(study_with(effects__lens__ranks=rows))[3]
     assert (row["claim"], row["estimate"], row["verdict"]) == (
         "ward_not_the_word", percentile, verdict,
     )  # fmt: skip
