@@ -216,7 +216,9 @@ def test_without_kinds_and_questions_rows_are_by_action_and_bases_are_no_test(
     workspace = write_steered(tmp_path, study, PAIR, overlay)
     text = workspace.params.read_text()
     assert "  name: organism" in text
-    text = text.replace("  name: organism", "  file: lines.jsonl\n  name: mute", 1)
+    text = text.replace("  name: organism", "  name: mute", 1).replace(
+        "data/raw/.gitkeep", "lines.jsonl"
+    )
     workspace.params.write_text(text)
     artifacts.write_jsonl(tmp_path / "lines.jsonl", lines)
     domain = Lines(tmp_path / "lines.jsonl", tuple(Line(**line) for line in lines))

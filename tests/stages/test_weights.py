@@ -134,7 +134,10 @@ def test_a_domain_that_trains_nothing_says_so(
 ) -> None:
     arguments = project(tmp_path)
     text = (tmp_path / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("name: organism", "name: mute\n  file: x"))
+    mute = text.replace("name: organism", "name: mute").replace(
+        "file: data/raw/.gitkeep", "file: x"
+    )
+    (tmp_path / "params.yaml").write_text(mute)
     (tmp_path / "x").write_text('{"prompt": "a"}\n')
     assert "the domain trains no models" in fails(arguments, "base", capsys)
 

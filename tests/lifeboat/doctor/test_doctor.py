@@ -64,7 +64,7 @@ def test_a_machine_on_which_the_study_runs_is_proven_with_its_warnings(study: Pa
         "Python 3.",
         "All 1 pinned packages",
         "No GPU answers",
-        "The largest model (organism",
+        "The largest model (trained here",
         "GB are free",
         "Hard links work",
         "Hugging Face's cache is",
