@@ -9,12 +9,14 @@ from ruamel.yaml import YAML
 def draw_pipeline(text: str) -> str:
     """A mermaid graph of the stages: an edge where a stage reads what another writes.
 
-    Edges that a longer path implies are left out. A matrix stage is one box.
+    Edges that a longer path implies are left out. A stage for each role is one box, and what it
+    starts from, which is another role's model or the problems, is no edge.
 
     Args:
         text: the contents of dvc.yaml.
     """
-    stages = YAML(typ="safe", pure=True).load(text)["stages"]
+    written = YAML(typ="safe", pure=True).load(text)["stages"]
+    stages = {name: stage.get("do", stage) for name, stage in written.items()}
     sources_by_stage = {name: _sources(name, stages) for name in stages}
     edges = [
         f"  {source} --> {name}"
@@ -28,29 +30,13 @@ def draw_pipeline(text: str) -> str:
 
 
 def _sources(name: str, stages: Mapping[str, Any]) -> list[str]:
-    """The stages that write what one reads, for every value of its matrix."""
-    found: set[str] = set()
-    for dependency in _dependencies(stages[name]):
-        for matches in (_is_inside, _may_be_inside):
-            writers = {
-                other
-                for other in stages
-                if any(matches(dependency, o) for o in _outs(stages[other]))
-            }
-            if writers:
-                found |= writers
-                break
-    return [other for other in stages if other in found - {name}]
-
-
-def _dependencies(stage: Mapping[str, Any]) -> Iterable[str]:
-    """What a stage reads, with each value of its matrix in the place of `${item.<key>}`."""
-    for dependency in stage["deps"]:
-        named = [dependency]
-        for key, values in stage.get("matrix", {}).items():
-            place = f"${{item.{key}}}"
-            named = [one.replace(place, str(value)) for one in named for value in values]
-        yield from named
+    """The stages that write what one reads."""
+    read = [path for path in stages[name]["deps"] if not path.startswith("${")]
+    return [
+        other
+        for other, stage in stages.items()
+        if other != name and any(_meet(path, out) for path in read for out in _outs(stage))
+    ]
 
 
 def _outs(stage: Mapping[str, Any]) -> Iterable[str]:
@@ -58,15 +44,10 @@ def _outs(stage: Mapping[str, Any]) -> Iterable[str]:
         yield next(iter(out)) if isinstance(out, dict) else out
 
 
-def _is_inside(dependency: str, out: str) -> bool:
-    return f"{dependency}/".startswith(f"{out}/")
-
-
-def _may_be_inside(dependency: str, out: str) -> bool:
-    """Whether a dependency can lie in an out when `${...}` in it is any one name."""
-    named, written = dependency.split("/"), out.split("/")
-    same = (a == b or "${" in b for a, b in zip(named, written, strict=False))
-    return len(named) >= len(written) and all(same)
+def _meet(dependency: str, out: str) -> bool:
+    """Whether one of two paths is inside the other, where `${...}` is any one name."""
+    both = zip(dependency.split("/"), out.split("/"), strict=False)
+    return all(a == b or "${" in a + b for a, b in both)
 
 
 def _ancestors(name: str, sources_by_stage: Mapping[str, list[str]]) -> set[str]:
