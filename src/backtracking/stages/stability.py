@@ -31,6 +31,10 @@ from lifeboat.stage.units import Units, kept
 OUT = "results/stability"
 
 
+UNKNOWN_TEMPERATURE = 1.0
+"""Of continuations where nobody says how the traces were sampled."""
+
+
 @dataclass(frozen=True)
 class Params:
     """How events are regenerated.
@@ -137,7 +141,7 @@ def _jobs(
     Batches are the same however many run at once.
     """
     ids_by_trace = {trace.trace_id: trace.ids for trace in written}
-    temperature = float(written[0].sampling["temperature"])
+    temperature = float(written[0].sampling.get("temperature", UNKNOWN_TEMPERATURE))
     sampling = Sampling(params.seed, temperature, params.max_new_tokens)
     ordered = sorted(found, key=lambda event: -event.position)
     size = max(1, params.batch_size // params.n_regenerations)
