@@ -10,6 +10,7 @@ from backtracking.claims.literature.rows import (
     Row,
     agreement,
     find_row,
+    missing,
     short,
     untestable,
 )
@@ -67,14 +68,6 @@ def complete(study: Study, row: Row, evidence: Sequence[Row]) -> dict[str, Any]:
             control: short(in_control(study, name, control, evidence)) for control in study.controls
         },
     }
-
-
-def missing(finding: Finding) -> str:
-    """What a claim that is untestable lacks, told from its parts."""
-    if finding.verdict != "untestable":
-        return ""
-    parts = [name for name, verdict in finding.parts.items() if verdict == "untestable"]
-    return f"not measured: {', '.join(parts) or 'the effect'}"
 
 
 def in_control(study: Study, claim: str, control: str, evidence: Sequence[Row]) -> Finding:

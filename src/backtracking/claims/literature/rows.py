@@ -102,9 +102,18 @@ def answer(
     row = asdict(question) | asdict(own) | {"pair": f"{study.base} -> {role}"}
     row |= {name: study.words(row[name]) for name in ("statement", "contrast", "threshold")}
     row["agreement"] = agreement(question.published, own)
+    row["why"] = own.why or missing(own)
     row["must_fail"] = False
     row["by_control"] = {control: short(find(study, control)) for control in study.controls}
     return row
+
+
+def missing(finding: Finding) -> str:
+    """What a claim that is untestable lacks, told from its parts."""
+    if finding.verdict != "untestable":
+        return ""
+    parts = [name for name, verdict in finding.parts.items() if verdict == "untestable"]
+    return f"not measured: {', '.join(parts) or 'the effect'}"
 
 
 def short(finding: Finding) -> dict[str, Any]:
