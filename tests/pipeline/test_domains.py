@@ -15,6 +15,8 @@ from whole_study import run_all
 from backtracking.runtime import profile
 from lifeboat.stage import artifacts
 
+pytestmark = pytest.mark.slow
+
 N_PROBLEMS = 30
 SENTENCES = (
     "Let me try {a} plus {b}.",
