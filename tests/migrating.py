@@ -165,10 +165,13 @@ class Machine:
         return [process for process in psutil.process_iter() if works_in(process, self.root)]
 
     def checkpoints(self) -> dict[str, int]:
-        """Steps of the kept states of trainings in the store, by path."""
-        paths = self.store.glob("models/*/[!.]*")
-        found = {path.relative_to(self.store).as_posix(): steps(path) for path in paths}
-        return {path: step for path, step in found.items() if step is not None}
+        """The last step of which the store keeps the state, by training: model and key."""
+        found: dict[str, int] = {}
+        for path in self.store.glob("models/*/[!.]*"):
+            if (step := steps(path)) is not None:
+                training = f"{path.parent.name}/{path.name.split('.')[0]}"
+                found[training] = max(step, found.get(training, 0))
+        return found
 
     def parts(self) -> dict[str, int]:
         """When each unit and step in the store was written, by path."""

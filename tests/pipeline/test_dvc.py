@@ -56,7 +56,8 @@ def test_an_out_its_cache_object_and_its_shard_are_one_inode(project: Path) -> N
 def test_a_directions_parameter_reruns_only_what_is_downstream_of_it(copy: Path) -> None:
     ran = run_in(copy, "dvc", "exp", "run", "-S", "directions.n_strata=2")
     assert (ran[0], ran[-1]) == ("directions", "summary")
-    assert set(ran[1:-1]) == {"lens", "steer", "belief", "effects", "power"}
+    # power reads the spread within problems, which may come out the same
+    assert set(ran[1:-1]) | {"power"} == {"lens", "steer", "belief", "effects", "power"}
 
 
 def test_a_summary_parameter_reruns_the_summary_alone(copy: Path) -> None:
@@ -141,16 +142,16 @@ def test_a_killed_repro_ends_its_stage_and_resumes_to_the_same_lock(
     env.pop("SHELL", None)
     with (tmp_path / "log").open("w") as log:
         repro = subprocess.Popen(
-            [*REPRO, "weights-reasoning"], cwd=folder, env=env, stdout=log, stderr=log
+            [*REPRO, "weights@reasoning"], cwd=folder, env=env, stdout=log, stderr=log
         )
-        store = folder / ".cache/store/checkpoints"
+        store = folder / ".cache/store/models/reasoning"
         base = folder / "models/base/config.json"
         assert wait_for(lambda: base.is_file() and any(store.glob("*.safetensors")), 240)
         repro.send_signal(signal.SIGTERM)
         repro.wait(timeout=60)
     assert wait_for(lambda: not running_in(folder), 60), "the stage outlived dvc"
     assert not (folder / "models/reasoning").exists()
-    call(folder, *REPRO, "weights-reasoning")
+    call(folder, *REPRO, "weights@reasoning")
     for name in ("base", "reasoning"):
         weights = folder / "models" / name / "model.safetensors"
         assert weights.read_bytes() == (project / "models" / name / weights.name).read_bytes()

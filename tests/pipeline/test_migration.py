@@ -93,7 +93,7 @@ def end_suddenly(machine: Machine, stage: str, seconds: float, rng: random.Rando
     if has_parts(stage):
         n_parts = rng.randint(1, 2)
         wait_until(lambda: len(made()) >= n_parts or is_over(), 300, 0.001)
-        time.sleep(rng.uniform(0, 0.5) if stage.startswith("weights-") else 0)
+        time.sleep(rng.uniform(0, 0.5) if stage.startswith("weights@") else 0)
         machine.freeze()
         if not is_over():
             assert wait_until(lambda: machine.has_sent(made()), 120), machine.said("watch")
@@ -120,8 +120,8 @@ def require_little_lost(last: Machine, new: Machine, will_run: list[str], made: 
     again = [stage for stage in finished if stage in will_run]
     assert again in ([], finished[-1:], finished[-2:]), (again, last.said("watch"))
     if killed in will_run:
-        for path, n_steps in last.checkpoints().items():
-            assert n_steps - new.checkpoints().get(path, 0) <= INTERVAL
+        for training, n_steps in last.checkpoints().items():
+            assert n_steps - new.checkpoints().get(training, 0) <= INTERVAL
         if killed.startswith(("traces", "extract")):
             assert len(made - new.parts().keys()) <= N_IN_HAND
 
@@ -165,7 +165,7 @@ def test_a_notice_of_aws_in_the_middle_of_extraction_costs_no_shard(
         first.thaw()
         first.wait("watch", 120)
         first.wait("repro", 120)
-    assert "Stopped where their work is saved: extract base" in first.said("watch")
+    assert "Stopped where their work is saved: extract@base" in first.said("watch")
     assert "exited with 75" in first.said("repro")
     with Machine(first.origin, "second") as second:
         assert stages_to_run(second.restore()) == [stage]

@@ -5,6 +5,7 @@ to make. So DVC is asked what has changed (`dvc status`), and its graph what han
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -39,11 +40,18 @@ def remaining(root: Path) -> Remaining:
         UserError: where DVC cannot say it.
     """
     changes = _changes(root)
-    upstream = _upstream(root)
+    reads, makes = _pipeline(root)
+    direct = {stage: _makers(paths, makes) - {stage} for stage, paths in reads.items()}
+    upstream = _closure(direct)
     certain: set[str] = set()
+
+    def is_remade(path: str) -> bool:
+        return bool(certain & _makers([root.resolve() / path], makes))
+
     for stage, above in upstream.items():
         # Inputs that another stage will make again are no reason to run, unless they change.
-        if _must_run(changes.get(stage, [])) or (stage in changes and not certain & above):
+        own = _must_run(changes.get(stage, []), is_remade)
+        if own or (stage in changes and not certain & above):
             certain.add(stage)
     possible = [stage for stage, above in upstream.items() if certain & above]
     lost = [name for name in changes if name not in upstream]
@@ -94,11 +102,8 @@ def _changes(root: Path) -> dict[str, list[Any]]:
     return {str(name): list(found) for name, found in value.items()}
 
 
-def _upstream(root: Path) -> dict[str, set[str]]:
-    """The stages that each stage hangs on, near and far, in the order of the pipeline.
-
-    Stages of .dvc files, which run nothing, are left out.
-    """
+def _pipeline(root: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+    """What each stage reads, and what it makes, but for those of .dvc files, which run nothing."""
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
     from dvc.stage import PipelineStage
@@ -110,7 +115,7 @@ def _upstream(root: Path) -> dict[str, set[str]]:
             makes = {str(s.name): [Path(out.fs_path) for out in s.outs] for s in stages}
     except DvcException as error:
         raise UserError(f"DVC cannot read the pipeline: {error}") from error
-    return _closure({stage: _makers(paths, makes) - {stage} for stage, paths in reads.items()})
+    return reads, makes
 
 
 def _closure(direct: dict[str, set[str]]) -> dict[str, set[str]]:
@@ -138,11 +143,16 @@ def _makers(paths: list[Path], makes: dict[str, list[Path]]) -> set[str]:
     }
 
 
-def _must_run(changes: list[Any]) -> bool:
-    """Whether a stage runs for a reason of its own: any change but an input that is missing."""
+def _must_run(changes: list[Any], is_remade: Callable[[str], bool]) -> bool:
+    """Whether a stage runs for a reason of its own: any change but an input that is missing.
+
+    A folder that holds the outs of several stages is changed where one of them is missing: what a
+    stage that runs makes, or makes a part of, counts as missing.
+    """
     for change in changes:
         if not isinstance(change, dict) or change.get("changed outs"):
             return True
-        if any(state != "deleted" for state in change.get("changed deps", {}).values()):
+        read = change.get("changed deps", {})
+        if any(state != "deleted" and not is_remade(path) for path, state in read.items()):
             return True
     return False

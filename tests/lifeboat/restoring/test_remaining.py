@@ -50,6 +50,20 @@ def test_a_missing_out_runs_its_stage_and_what_reads_it_only_if_it_changes(three
     assert remaining.remaining(three) == Remaining(("numbers",), ("sum", "double"), ())
 
 
+def test_a_folder_of_several_outs_is_no_reason_to_run_where_one_of_them_is_made_again(
+    three: Path,
+) -> None:
+    with (three / "dvc.yaml").open("a") as file:
+        file.write(
+            "  all:\n    cmd: cat results/*/* > all.txt\n    deps: [results]\n    outs: [all.txt]\n"
+        )
+    dvc(three, "repro", "--quiet")
+    shutil.rmtree(three / "results/sum")
+    assert remaining.remaining(three) == Remaining(("sum",), ("double", "all"), ())
+    shutil.rmtree(three / "results/double")
+    assert remaining.remaining(three) == Remaining(("sum", "double"), ("all",), ())
+
+
 def test_a_stage_that_never_finished_runs_and_so_does_one_whose_code_changed(three: Path) -> None:
     forget(three, "sum")
     shutil.rmtree(three / "results/sum")

@@ -369,18 +369,18 @@ def test_killed_at_any_point_nothing_is_half_there_and_the_next_backup_completes
 @pytest.mark.slow
 def test_a_backup_beside_a_running_repro_disturbs_neither(project: Path, there: Path) -> None:
     text = (project / "dvc.yaml").read_text()
-    command = "touch running && sleep 6 && mkdir -p results/long && echo 1 > results/long/one"
+    command = "touch running && until test -e end; do sleep 0.1; done && mkdir -p results/long && echo 1 > results/long/one"
     text += f"  long:\n    cmd: {command}\n    outs: [results/long]\n"
     (project / "dvc.yaml").write_text(text)
     repro = subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=project)
     while not (project / "running").exists():
         time.sleep(0.05)
-    (project / "running").unlink()
     for _ in range(2):
         found = backup.backup(project)
         assert "All 5 objects" in facts(found, "ok")
-        assert "Stage `long` has not finished" in facts(found, "warning")
+        assert "WHAT IT HAS DONE SO FAR IS NOT SAVED: it is running." in facts(found, "wrong")
     assert repro.poll() is None
+    (project / "end").touch()
     assert repro.wait() == 0
     assert (project / "results" / "long" / "one").exists()
     found = backup.backup(project)
@@ -397,7 +397,7 @@ def test_in_remotes_of_every_kind_all_is_proven_once_and_mended_after(placed: Pa
     bucket = open_bucket(placed)
     held = {stored.key for stored in bucket.list("")}
     assert len([key for key in held if key.startswith("files/md5/")]) == 5
-    assert len([key for key in held if key.startswith("partial/sha256/")]) == 4
+    assert len([key for key in held if key.startswith("partial/sha256/")]) == 2
     found = backup.backup(placed)
     assert "holds, and was proven again" in facts(found, "ok")
     assert {stored.key for stored in bucket.list("")} == held
