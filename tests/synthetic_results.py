@@ -9,9 +9,9 @@ from backtracking.claims.literature.study import Study
 from backtracking.claims.verdicts import judge_causal, judge_primary
 from backtracking.effects.rates import Steered
 from backtracking.records.decisions import Classes, Kind
+from backtracking.records.intervals import Interval
 from backtracking.report.findings import GRADES
 from backtracking.stages import summary
-from backtracking.statistics.bootstrap import Interval
 from backtracking.statistics.effect import Effect
 from lifeboat.stage import artifacts
 

@@ -11,7 +11,7 @@ from backtracking.domains.organism import grammar, solver
 
 STUDY = SOURCE / "backtracking"
 MAY_IMPORT = {
-    "statistics": {"lifeboat.stage"},
+    "statistics": {"lifeboat.stage", "records"},
     "runtime": {"lifeboat.stage", "lifeboat"},
     "records": {"lifeboat.stage"},
     "labels": {"lifeboat.stage", "records", "statistics"},

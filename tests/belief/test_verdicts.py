@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from backtracking.belief.verdicts import Ceiling, betas, judge
-from backtracking.statistics.bootstrap import Bootstrap, Interval
+from backtracking.records.intervals import Interval
+from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(300, 0.95, 0)
 UNDEFINED = Interval(None, None, None, 40)

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binomtest, ttest_1samp
 
 from backtracking.claims.pairs import count_pairs, mean_interval, share_interval
-from backtracking.statistics.bootstrap import Interval
+from backtracking.records.intervals import Interval
 
 
 def claim(name: str, verdict: str, estimate: float | None) -> dict:

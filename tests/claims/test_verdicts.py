@@ -7,7 +7,7 @@ import pytest
 
 from backtracking.claims.verdicts import judge_causal, judge_primary
 from backtracking.effects.rates import Steered
-from backtracking.statistics.bootstrap import Interval
+from backtracking.records.intervals import Interval
 from backtracking.statistics.effect import Effect, all_of
 
 RANDOM = tuple(np.linspace(-0.05, 0.05, 39).tolist())

@@ -6,8 +6,9 @@ from planted_runs import cases, decisions_of, plant
 
 from backtracking.effects.necessity import necessity, report_change, report_stays
 from backtracking.effects.seen import see
+from backtracking.records.intervals import Interval
 from backtracking.records.measured import LOG_ODDS, Arm, Array, Measured, baseline
-from backtracking.statistics.bootstrap import Bootstrap, Interval
+from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
 PROBLEMS = [f"p{number:02}" for number in range(30)]

@@ -7,8 +7,9 @@ from planted_runs import arm, cases, decisions_of, measured
 from backtracking.effects.reports import shift_of, tabulate_reports
 from backtracking.effects.seen import Case, Seen, see
 from backtracking.effects.transfer import cell, transfer_matrix
+from backtracking.records.intervals import Interval
 from backtracking.records.measured import LOG_ODDS, RANDOM, Arm, Array, Measured, baseline
-from backtracking.statistics.bootstrap import Bootstrap, Interval
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect
 
 NULL = tuple(np.linspace(-0.02, 0.02, 39))

@@ -1,10 +1,11 @@
 """Records are read as strictly as they are written: every key, every type, by file and line."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,6 +13,8 @@ import pytest
 
 from backtracking.records import reader, traces
 from backtracking.records.decisions import Sentence, Truth
+from backtracking.records.intervals import Interval
+from backtracking.records.rows.table import Row, read_rows, write_rows
 from lifeboat.stage.errors import UserError
 
 
@@ -215,3 +218,44 @@ def test_fifty_thousand_sentences_take_a_second_or_two_and_no_torch(tmp_path: Pa
     seconds, has_torch = done.stdout.split()
     assert float(seconds) < 10
     assert has_torch == "False"
+
+
+@dataclass(frozen=True)
+class Cell(Row):
+    FILE = "stage/table/cells"
+
+    kind: str
+    level: Interval = field(metadata=reader.INLINED)
+    effect: Interval
+
+
+def test_a_table_holds_intervals_inlined_and_nested_and_is_read_as_it_was_written(
+    tmp_path: Path,
+) -> None:
+    one = Cell("over", Interval(0.5, 0.25, 0.75, 3), Interval(None, None, None, 0))
+    write_rows(Cell, [one], tmp_path / "stage")
+    (row,) = json.loads((tmp_path / "stage/table/cells.json").read_text())
+    assert row.keys() == {"kind", "value", "low", "high", "n", "effect"}
+    assert read_rows(Cell, tmp_path) == [one]
+    assert read_rows(Cell, tmp_path / "elsewhere") == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"low": "x"}, "key `[0].level.low`: expected a finite float"),
+        ({"more": 1}, "more too many"),
+    ],
+)
+def test_a_row_with_a_broken_or_a_further_key_is_named(
+    tmp_path: Path, change: dict[str, object], said: str
+) -> None:
+    write_rows(
+        Cell, [Cell("over", Interval(0.5, 0.25, 0.75, 3), Interval(0.0, 0.0, 0.0, 3))], tmp_path
+    )
+    path = tmp_path / "table/cells.json"
+    path.write_text(json.dumps([json.loads(path.read_text())[0] | change]))
+    (tmp_path / "stage/table").mkdir(parents=True)
+    path.rename(tmp_path / "stage/table/cells.json")
+    with pytest.raises(UserError, match=re.escape(said)):
+        read_rows(Cell, tmp_path)

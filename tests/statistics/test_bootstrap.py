@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from backtracking.records.intervals import Interval
 from backtracking.statistics.auroc import auroc, aurocs
 from backtracking.statistics.bootstrap import (
     Bootstrap,
-    Interval,
     percentile_interval,
     rates,
     resample_problems,

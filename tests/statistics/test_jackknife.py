@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from backtracking.records.intervals import Interval
 from backtracking.statistics import auroc, bootstrap
-from backtracking.statistics.bootstrap import Interval
 from backtracking.statistics.jackknife import (
     LOG,
     LOGIT,

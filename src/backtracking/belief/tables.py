@@ -9,7 +9,8 @@ import numpy as np
 from backtracking.belief.measure import ACTION_ARM, PATCH, RANDOM, Trial
 from backtracking.belief.verdicts import Ceiling, betas, judge
 from backtracking.models.prefixes import SPANS, Span
-from backtracking.statistics.bootstrap import Bootstrap, Interval
+from backtracking.records.intervals import Interval
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.nulls import random_bound, random_direction_p
 
 READOUTS = ("b", "c")

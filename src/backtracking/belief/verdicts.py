@@ -11,7 +11,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.statistics.bootstrap import Bootstrap, Interval
+from backtracking.records.intervals import Interval
+from backtracking.statistics.bootstrap import Bootstrap
 
 Verdict = Literal["belief", "action", "mixed", "untestable"]
 

@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import beta
 from scipy.stats import t as student
 
-from backtracking.statistics.bootstrap import Interval
+from backtracking.records.intervals import Interval
 
 
 def count_pairs(claims: Sequence[Mapping[str, Any]], level: float) -> list[dict[str, Any]]:

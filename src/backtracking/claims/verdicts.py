@@ -7,8 +7,9 @@ from backtracking.effects.rates import Steered, excess, steered
 from backtracking.effects.seen import NO_INTERVAL, Cases, Seen
 from backtracking.effects.steering import Steering
 from backtracking.records.choices import Choice
-from backtracking.statistics.bootstrap import Bootstrap, Interval
-from backtracking.statistics.effect import Effect, Verdict, all_of
+from backtracking.records.intervals import Interval, Verdict
+from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.effect import Effect, all_of
 
 
 def judge_steering(

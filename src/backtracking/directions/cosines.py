@@ -9,9 +9,9 @@ import numpy as np
 import torch
 
 from backtracking.directions.estimates import Estimated
+from backtracking.records.intervals import Interval
 from backtracking.records.places import Place
 from backtracking.statistics import corrected
-from backtracking.statistics.bootstrap import Interval
 from backtracking.statistics.jackknife import jackknife_interval
 
 LEVEL = 0.95

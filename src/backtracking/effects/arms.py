@@ -8,8 +8,9 @@ import numpy as np
 
 from backtracking.effects.rates import Rows, tabulate
 from backtracking.effects.seen import Cases, Seen, is_baseline
+from backtracking.records.intervals import Interval
 from backtracking.records.measured import COSINE, RANDOM, SHUFFLED, Arm
-from backtracking.statistics.bootstrap import Bootstrap, Interval
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect
 
 NULLS = {"random": RANDOM, "shuffled": SHUFFLED}

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from backtracking.records.decoded import Decoded, Random
+from backtracking.records.intervals import Verdict
 from backtracking.records.places import Place
-from backtracking.statistics.effect import Verdict
 from backtracking.statistics.nulls import random_direction_p
 
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from backtracking.effects.rates import Rows, effect_of, excess
 from backtracking.effects.seen import Case, Seen
+from backtracking.records.intervals import Verdict
 from backtracking.records.measured import COSINE, WITHOUT_MARKERS, Arm
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.statistics.effect import Effect, Verdict
+from backtracking.statistics.effect import Effect
 
 
 def whole_and_projected(seen: Seen) -> list[tuple[Arm, Arm]]:

@@ -7,9 +7,10 @@ import numpy as np
 
 from backtracking.effects.rates import Rows, effect_of
 from backtracking.effects.seen import Cases, Seen, is_baseline
+from backtracking.records.intervals import Interval, Verdict
 from backtracking.records.measured import LOG_ODDS, RANDOM, Arm
-from backtracking.statistics.bootstrap import Bootstrap, Interval
-from backtracking.statistics.effect import Verdict, all_of
+from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.effect import all_of
 from backtracking.statistics.nulls import random_bound
 
 MARGIN = 0.05

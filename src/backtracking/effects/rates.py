@@ -14,8 +14,9 @@ from backtracking.effects.seen import (
     columns_of,
     mean_change,
 )
+from backtracking.records.intervals import Interval
 from backtracking.records.measured import P_OPENER, Arm
-from backtracking.statistics.bootstrap import Bootstrap, Interval
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect
 
 Rows = list[dict[str, Any]]

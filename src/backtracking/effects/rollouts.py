@@ -11,10 +11,11 @@ from backtracking.effects.rates import Rows
 from backtracking.effects.seen import columns_of
 from backtracking.records.decisions import Kind, Sentence, State
 from backtracking.records.grades import Grade
+from backtracking.records.intervals import Interval
 from backtracking.records.measured import baseline
 from backtracking.records.rollouts import Rollouts
 from backtracking.records.traces import Trace
-from backtracking.statistics.bootstrap import Bootstrap, Interval
+from backtracking.statistics.bootstrap import Bootstrap
 
 NGRAM = 8
 """Length of a repeated stretch: longer than a sentence that recurs by right."""

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from backtracking.records.decisions import Classes, Decisions
+from backtracking.records.intervals import Interval
 from backtracking.records.measured import (
     ACTION,
     BASELINE,
@@ -18,7 +19,7 @@ from backtracking.records.measured import (
     Measured,
     Where,
 )
-from backtracking.statistics.bootstrap import Bootstrap, Interval
+from backtracking.statistics.bootstrap import Bootstrap
 
 NO_INTERVAL = Interval(None, None, None, 0)
 """Of what was not measured at all."""

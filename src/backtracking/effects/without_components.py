@@ -12,9 +12,10 @@ import numpy as np
 
 from backtracking.effects.rates import Rows
 from backtracking.effects.rollouts import Observed
+from backtracking.records.intervals import Interval
 from backtracking.records.measured import BASELINE
 from backtracking.records.rollouts import Rollouts
-from backtracking.statistics.bootstrap import Bootstrap, Interval
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.nulls import random_direction_p
 
 Run = tuple[Rollouts, Mapping[str, Observed]]

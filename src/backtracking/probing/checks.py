@@ -19,8 +19,8 @@ from backtracking.probing import logistic
 from backtracking.probing.points import DecisionPoints
 from backtracking.probing.probes import Fitting, fit_probes
 from backtracking.probing.targets import Task
+from backtracking.records.intervals import Interval
 from backtracking.statistics.bands import Replicates, resample_aurocs
-from backtracking.statistics.bootstrap import Interval
 from backtracking.statistics.corrected import or_none
 from backtracking.statistics.jackknife import LOGIT, PLAIN, Scale
 

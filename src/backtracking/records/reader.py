@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 _CURE = "Make the file again, or convert it: docs/artifacts.md has the format."
 _MAY_BE_ABSENT = "may be absent"
+INLINED = {"inlined": True}
+"""Metadata of a field that is a record whose keys stand beside those of the record that has it."""
 
 
 def may_be_absent(default: Any = None) -> Any:
@@ -76,6 +78,15 @@ def read_json(cls: type[T], path: Path, cure: str = _CURE) -> T:
     return _told(_decoder(cls), artifacts.read_json(path), str(path), cure)
 
 
+def read_list(cls: type[T], path: Path, cure: str = _CURE) -> list[T]:
+    """The records of a JSON file that is a list of them.
+
+    Raises:
+        UserError: as `read_lines`.
+    """
+    return _told(_sequence(list, cls), artifacts.read_json(path), str(path), cure)
+
+
 def write_json(path: Path, record: Any) -> None:
     """Writes a record as JSON, keys sorted."""
     artifacts.write_json(path, encode(record))
@@ -99,7 +110,7 @@ def decode(cls: type[T], value: Any, where: str, cure: str = _CURE) -> T:
 def encode(value: Any) -> Any:
     """A record as a value of JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: encode(getattr(value, name)) for name in _names(type(value))}
+        return _keys_of(value)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return {name: encode(getattr(value, name)) for name in type(value)._fields}  # type: ignore[attr-defined]
     if isinstance(value, frozenset):
@@ -111,6 +122,14 @@ def encode(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: encode(one) for key, one in value.items()}
     return value
+
+
+def _keys_of(record: Any) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in _names(type(record)):
+        one = encode(getattr(record, name))
+        found |= one if name in _inlined(type(record)) else {name: one}
+    return found
 
 
 class _Mismatch(Exception):
@@ -141,11 +160,18 @@ def _names(cls: type) -> tuple[str, ...]:
 
 
 @functools.cache
+def _inlined(cls: type) -> frozenset[str]:
+    """Names of the fields of a dataclass whose keys stand beside its own."""
+    return frozenset(field.name for field in dataclasses.fields(cls) if field.metadata == INLINED)
+
+
+@functools.cache
 def _decoder(hint: Any) -> _Decode:
     if dataclasses.is_dataclass(hint):
         fields = [field for field in dataclasses.fields(hint) if field.init]
         lacking = {field.name for field in fields if field.metadata.get(_MAY_BE_ABSENT)}
-        return _object(hint, [field.name for field in fields], lacking)
+        decode = _object(hint, [field.name for field in fields], lacking)
+        return _gathering(hint, decode) if _inlined(hint) else decode
     if isinstance(hint, type) and issubclass(hint, tuple) and hasattr(hint, "_fields"):
         return _object(hint, list(hint._fields), set())  # type: ignore[attr-defined]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -197,6 +223,22 @@ def _object(cls: Any, names: list[str], lacking: set[str]) -> _Decode:
             raise _Mismatch(f"a {cls.__name__}", f"one that it refuses: {error}") from None
 
     return decode
+
+
+def _gathering(cls: Any, decode: _Decode) -> _Decode:
+    """Of a dataclass with inlined fields, whose keys it brings together first."""
+    hints = typing.get_type_hints(cls)
+    keys_by_field = {name: _names(hints[name]) for name in _inlined(cls)}
+
+    def gather(value: Any) -> Any:
+        if type(value) is not dict:
+            raise _Mismatch("an object", _describe(value))
+        rest = dict(value)
+        for name, keys in keys_by_field.items():
+            rest[name] = {key: rest.pop(key) for key in keys if key in rest}
+        return decode(rest)
+
+    return gather
 
 
 def _require_keys(keys: Iterable[str], known: frozenset[str], needed: frozenset[str]) -> None:

@@ -11,27 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from backtracking.records.intervals import Interval
 from backtracking.statistics.corrected import ratio
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 """Maps means, `n columns`, to quantities, `n quantities`, row by row; NaN where undefined."""
-
-
-@dataclass(frozen=True)
-class Interval:
-    """A value with its percentile interval; None where undefined.
-
-    Attributes:
-        value: the estimate from all problems.
-        low: lower end.
-        high: upper end.
-        n: number of problems.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
 
 
 @dataclass(frozen=True)

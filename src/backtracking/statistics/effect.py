@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
-from backtracking.statistics.bootstrap import Interval
+from backtracking.records.intervals import Interval, Verdict
 from backtracking.statistics.nulls import random_bound, random_direction_p
-
-Verdict = Literal["holds", "fails", "untestable"]
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from scipy.special import expit, logit
 from scipy.stats import t as student
 
+from backtracking.records.intervals import Interval
 from backtracking.statistics.auroc import auroc, aurocs
-from backtracking.statistics.bootstrap import Interval
 
 
 @dataclass(frozen=True)

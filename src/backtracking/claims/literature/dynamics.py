@@ -12,7 +12,7 @@ from backtracking.claims.literature.rows import (
     untestable,
 )
 from backtracking.claims.literature.study import Study
-from backtracking.statistics.effect import Verdict
+from backtracking.records.intervals import Verdict
 
 STUDY = "SLDS, arXiv 2506.04374"
 SECOND_HAND = f"{STUDY}, second-hand"

@@ -12,7 +12,7 @@ from backtracking.claims.literature.rows import (
     untestable,
 )
 from backtracking.claims.literature.study import Study
-from backtracking.statistics.effect import Verdict
+from backtracking.records.intervals import Verdict
 
 STUDY = "Phua, arXiv 2605.22221"
 

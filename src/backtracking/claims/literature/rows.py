@@ -5,7 +5,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from backtracking.claims.literature.study import Study
-from backtracking.statistics.effect import Verdict, all_of
+from backtracking.records.intervals import Verdict
+from backtracking.statistics.effect import all_of
 
 Agreement = Literal["agrees", "differs", "not comparable"]
 

@@ -14,7 +14,7 @@ from backtracking.claims.literature.rows import (
     untestable,
 )
 from backtracking.claims.literature.study import Study
-from backtracking.statistics.effect import Verdict
+from backtracking.records.intervals import Verdict
 
 STUDY = "Ward, arXiv 2507.12638"
 
