@@ -15,8 +15,9 @@ from scipy.stats import norm
 
 from backtracking.directions import estimator
 from backtracking.directions.estimator import Contrast
+from backtracking.records.intervals import Interval
 from backtracking.statistics import corrected
-from backtracking.statistics.bootstrap import Bootstrap, Interval
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.jackknife import LOG, auroc_interval, jackknife_interval, leave_one_out
 
 LEVEL = 0.95

@@ -121,6 +121,17 @@ def shards_of(project: Path, role: str) -> set[str]:
     return {path.name for path in folder.glob("*.safetensors")}
 
 
+def test_an_experiment_in_a_folder_of_its_own_leaves_the_workspace_as_it_is(copy: Path) -> None:
+    before = (copy / "results/summary.json").read_bytes()
+    said = call(copy, "dvc", "exp", "run", "--temp", "--name", "apart", "-S", "summary.digits=2")
+    assert set(stages_run(said)) - {"smoke"} == {"summary"}, said
+    assert call(copy, "git", "status", "--porcelain") == ""
+    assert (copy / "results/summary.json").read_bytes() == before
+    call(copy, "dvc", "exp", "apply", "apart")
+    assert "digits: 2" in (copy / "params.yaml").read_text()
+    assert (copy / "results/summary.json").read_bytes() != before
+
+
 def test_a_queued_sweep_runs_the_code_that_was_queued(copy: Path) -> None:
     call(copy, "dvc", "exp", "run", "--queue", "-S", "summary.digits=2,3,5,6")
     live = copy / "src/backtracking/stages/summary.py"

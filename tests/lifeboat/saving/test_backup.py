@@ -376,12 +376,14 @@ def test_a_backup_beside_a_running_repro_disturbs_neither(project: Path, there: 
     repro = subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=project)
     while not (project / "running").exists():
         time.sleep(0.05)
-    for _ in range(2):
-        found = backup.backup(project)
-        assert "All 5 objects" in facts(found, "ok")
-        assert "WHAT IT HAS DONE SO FAR IS NOT SAVED: it is running." in facts(found, "wrong")
-    assert repro.poll() is None
-    (project / "end").touch()
+    try:
+        for _ in range(2):
+            found = backup.backup(project)
+            assert "All 5 objects" in facts(found, "ok")
+            assert "WHAT IT HAS DONE SO FAR IS NOT SAVED: it is running." in facts(found, "wrong")
+        assert repro.poll() is None
+    finally:
+        (project / "end").touch()
     assert repro.wait() == 0
     assert (project / "results" / "long" / "one").exists()
     found = backup.backup(project)
