@@ -1,11 +1,12 @@
-"""Batched, seeded, steered generation without padding.
+"""Batched, seeded, steered generation: the one way in which a model writes on.
 
-A batch is read up to its shortest prompt in one call; from there on every row takes one token a
-call, its own prompt's next token as long as there is one, and a sampled token after that. So all
-rows stand at the same position, no mask is needed, and what a row writes does not depend on the
-others in its batch, up to the rounding of its logits (`compare_greedy` counts that).
+The prompts of a batch are read in one call, padded on the left where they differ in length, with a
+mask and with positions that count from each prompt's own first token. After that every row takes a
+token a call. What a row writes does not depend on the others in its batch, up to the rounding of
+its logits (`compare_greedy` counts that).
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -45,7 +46,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class Steering:
-    """One steering vector per row, added to `resid_post[layer]` at chosen positions.
+    """One steering vector per prompt, added to `resid_post[layer]` at chosen positions.
 
     Arms, doses and problems share batches: a row of the baseline has a zero vector, and its bits
     are those of a run without steering.
@@ -77,11 +78,13 @@ def generate(
     keys: Sequence[str],
     sampling: Sampling,
     *,
+    n: int = 1,
+    is_done: Callable[[list[int]], bool] | None = None,
     steering: Steering | None = None,
     batch_size: int = 256,
     progress: Callable[[int], None] | None = None,
 ) -> list[Generation]:
-    """What the model writes after each prompt, in the order of the prompts.
+    """What the model writes after each prompt, in the order of the keys.
 
     Tokens are drawn by inverse CDF from uniforms that depend on seed, key and step alone: rows
     with the same key share random numbers, whatever their arm, dose or batch.
@@ -89,30 +92,35 @@ def generate(
     Args:
         loaded: the model.
         prompts: token ids, at least one each.
-        keys: names that a row's random numbers come from, one per prompt.
+        keys: names that a row's random numbers come from, `n` per prompt.
         sampling: seed, temperature and length limit.
+        n: rows of each prompt, which is read once for all of them.
+        is_done: whether what a row has written is enough; it is asked after every token. By default
+            a row ends with an end token.
         steering: vectors to add, one per prompt.
         batch_size: rows that share a call of the model.
         progress: told the number of newly finished rows.
 
     Raises:
-        ValueError: for an empty prompt, or numbers of keys or vectors that differ from the number
-            of prompts.
+        ValueError: for an empty prompt, or numbers of keys or vectors that do not fit the number of
+            prompts.
         UserError: where prompts and new tokens need more positions than the model has, and where
             the logits are not finite.
     """
-    _require_rows(loaded, prompts, keys, sampling, steering)
+    _require_rows(loaded, prompts, keys, n, sampling, steering)
+    is_done = is_done or _ends(loaded)
     generations: dict[int, Generation] = {}
-    for batch in batches_of(prompts, batch_size):
+    for batch in batches_of(prompts, max(1, batch_size // n)):
         rows = [
-            _Row(row, len(prompts[row]), list(prompts[row]), draw_uniforms(sampling, keys[row]))
-            for row in batch
+            _Row(index, prompt, [*prompts[prompt]], draw_uniforms(sampling, keys[index]))
+            for prompt in batch
+            for index in range(prompt * n, prompt * n + n)
         ]
-        for index, generation in _run_batch(loaded, rows, sampling, steering):
+        for index, generation in _run_batch(loaded, rows, n, sampling, is_done, steering):
             generations[index] = generation
             if progress is not None:
                 progress(1)
-    return [generations[row] for row in range(len(prompts))]
+    return [generations[row] for row in range(len(keys))]
 
 
 def batches_of(prompts: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
@@ -148,67 +156,93 @@ def compare_greedy(
 
 @dataclass
 class _Row:
-    """One prompt on its way: `ids` grows, `uniforms` holds a number per new token."""
+    """One row on its way: `ids` grows, `uniforms` holds a number per new token."""
 
     index: int
-    n_prompt: int
+    prompt: int
     ids: list[int]
     uniforms: np.ndarray
     generation: Generation | None = None
 
-    def uniform(self, at: int) -> float:
-        """The number for the token at a position, or any where that is not to be sampled."""
-        return self.uniforms[min(max(at - self.n_prompt, 0), len(self.uniforms) - 1)]
+    def __post_init__(self) -> None:
+        self.n_prompt = len(self.ids)
 
-    def take(self, token: int, stop_ids: frozenset[int], max_new_tokens: int) -> None:
+    @property
+    def uniform(self) -> float:
+        """The number for the next token; any for a row that has finished."""
+        return self.uniforms[min(len(self.ids) - self.n_prompt, len(self.uniforms) - 1)]
+
+    def take(self, token: int, is_done: Callable[[list[int]], bool]) -> None:
         """Appends a sampled token; the last one makes the generation."""
         self.ids.append(token)
-        n_new = len(self.ids) - self.n_prompt
-        if token in stop_ids:
-            reason: FinishReason = "empty" if n_new == 1 else "stop"
-        elif n_new == max_new_tokens:
+        written = self.ids[self.n_prompt :]
+        if is_done(written):
+            reason: FinishReason = "empty" if len(written) == 1 else "stop"
+        elif len(written) == len(self.uniforms):
             reason = "length"
         else:
             return
-        self.generation = Generation(self.ids[self.n_prompt :], reason)
+        self.generation = Generation(written, reason)
 
 
 def _run_batch(
-    loaded: LoadedModel, rows: list[_Row], sampling: Sampling, steering: Steering | None
+    loaded: LoadedModel,
+    rows: list[_Row],
+    n: int,
+    sampling: Sampling,
+    is_done: Callable[[list[int]], bool],
+    steering: Steering | None,
 ) -> Iterator[tuple[int, Generation]]:
-    """Index and generation of each row, as it finishes."""
-    cache, stop_ids = empty_cache(loaded.model.config), _stop_ids(loaded)
-    start, end = 0, rows[0].n_prompt
-    while rows:
-        logits = _next_logits(loaded, rows, start, end, cache, steering)
-        tokens = draw(logits, [row.uniform(end) for row in rows], sampling.temperature)
+    """Index and generation of each row, as it finishes; n rows after one another share a prompt."""
+    cache, longest = empty_cache(loaded.model.config), rows[-1].n_prompt
+    padding = longest - torch.tensor([row.n_prompt for row in rows])
+    mask = torch.arange(longest) >= padding[:, None]
+    logits = _next_logits(loaded, rows[::n], mask[::n], longest, cache, steering)
+    if n > 1:
+        repeated = torch.arange(len(rows), device=loaded.device) // n
+        cache.batch_select_indices(repeated)
+        logits = logits[repeated]
+    while True:
+        tokens = draw(logits, [row.uniform for row in rows], sampling.temperature)
         for row, token in zip(rows, tokens.tolist(), strict=True):
-            if row.generation is None and end >= row.n_prompt:
-                row.take(token, stop_ids, sampling.max_new_tokens)
+            if row.generation is None:
+                row.take(token, is_done)
                 if row.generation is not None:
                     yield row.index, row.generation
-        rows = _drop_finished(loaded, rows, cache)
-        start, end = end, end + 1
+        rows, mask = _drop_finished(loaded, rows, mask, cache)
+        if not rows:
+            return
+        mask = torch.nn.functional.pad(mask, (0, 1), value=True)
+        logits = _next_logits(loaded, rows, mask, 1, cache, steering)
 
 
 def _next_logits(
     loaded: LoadedModel,
     rows: list[_Row],
-    start: int,
-    end: int,
+    mask: Bool[Tensor, "rows pos"],
+    width: int,
     cache: DynamicCache,
     steering: Steering | None,
 ) -> Float[Tensor, "rows d_vocab"]:
-    """Logits after positions `start` to `end - 1`, which are read into the cache."""
-    # A finished row that is still in the batch reads its last token again; nobody looks.
-    ids = [[row.ids[min(at, len(row.ids) - 1)] for at in range(start, end)] for row in rows]
+    """Logits after the last `width` positions, which are read into the cache.
+
+    `mask` is of all positions, false where there is padding. A finished row that is still in the
+    batch reads its last token again; nobody looks.
+    """
+    ids = [([0] * width + row.ids)[-width:] for row in rows]
+    named: dict[str, Any] = {}
+    if not mask.all():
+        named["attention_mask"] = mask.long().to(loaded.device)
+        if "position_ids" in inspect.signature(loaded.model.forward).parameters:
+            positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
+            named["position_ids"] = positions[:, -width:].to(loaded.device)
     steered = nullcontext()
     if steering is not None:
         steered = hooks.add_vector(
             loaded.blocks,
             steering.layer,
-            steering.vectors[[row.index for row in rows]],
-            _steered_positions(steering, rows, start, end),
+            steering.vectors[[row.prompt for row in rows]],
+            _steered_positions(steering, rows, width),
         )
     with steered:
         return loaded.model(
@@ -216,49 +250,55 @@ def _next_logits(
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **named,
         ).logits[:, -1]
 
 
 def _steered_positions(
-    steering: Steering, rows: list[_Row], start: int, end: int
-) -> Bool[Tensor, "rows pos"]:
+    steering: Steering, rows: list[_Row], width: int
+) -> Bool[Tensor, "rows width"]:
     def is_steered(row: _Row, at: int) -> bool:
+        if at < 0 or row.generation is not None:
+            return False
         if steering.is_decision is None:
             return steering.where == "all" or at >= row.n_prompt
-        if row.generation is not None:
-            return False
-        so_far = row.ids if at + 1 == len(row.ids) else row.ids[: at + 1]
-        return steering.is_decision(so_far)
+        return steering.is_decision(row.ids[: at + 1])
 
-    return torch.tensor([[is_steered(row, at) for at in range(start, end)] for row in rows])
+    return torch.tensor(
+        [[is_steered(row, len(row.ids) - width + at) for at in range(width)] for row in rows]
+    )
 
 
-def _drop_finished(loaded: LoadedModel, rows: list[_Row], cache: DynamicCache) -> list[_Row]:
+def _drop_finished(
+    loaded: LoadedModel, rows: list[_Row], mask: Bool[Tensor, "rows pos"], cache: DynamicCache
+) -> tuple[list[_Row], Bool[Tensor, "alive pos"]]:
     """The rows to go on with; copying the cache pays once a share of them has finished."""
     alive = [position for position, row in enumerate(rows) if row.generation is None]
     if alive and len(rows) - len(alive) < max(1, DROPPED_SHARE * len(rows)):
-        return rows
+        return rows, mask
     if alive:
         cache.batch_select_indices(torch.tensor(alive, device=loaded.device))
-    return [rows[position] for position in alive]
+    return [rows[position] for position in alive], mask[alive]
 
 
-def _stop_ids(loaded: LoadedModel) -> frozenset[int]:
+def _ends(loaded: LoadedModel) -> Callable[[list[int]], bool]:
+    """Whether an end token was written last."""
     configured: Any = getattr(loaded.model.generation_config, "eos_token_id", None)
-    named = [*(configured if isinstance(configured, list) else [configured])]
-    named.append(loaded.tokenizer.eos_token_id)
-    return frozenset(token for token in named if isinstance(token, int))
+    stop_ids = {*(configured if isinstance(configured, list) else [configured])}
+    stop_ids.add(loaded.tokenizer.eos_token_id)
+    return lambda written: written[-1] in stop_ids
 
 
 def _require_rows(
     loaded: LoadedModel,
     prompts: Sequence[Sequence[int]],
     keys: Sequence[str],
+    n: int,
     sampling: Sampling,
     steering: Steering | None,
 ) -> None:
     n_vectors = len(prompts) if steering is None else len(steering.vectors)
-    if not len(prompts) == len(keys) == n_vectors:
+    if len(keys) != n * len(prompts) or len(prompts) != n_vectors:
         raise ValueError(
             f"{len(prompts)} prompts, {len(keys)} keys and {n_vectors} vectors: the numbers differ"
         )
