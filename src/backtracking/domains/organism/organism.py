@@ -1,6 +1,6 @@
 """The model organism as a domain: a world in which the true state of every token is known."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -231,11 +231,13 @@ class Organism:
 
         return recipe_of(role, self.world, self.policy, self.base_policy)
 
-    def examine(self, base: "LoadedModel", n: int, random: Random) -> list[Observation]:
+    def examine(
+        self, base: "LoadedModel", n: int, random: Random
+    ) -> Sequence[Callable[[], list[Observation]]]:
         """The base's sums, and its reports on (total, target) pairs that nobody trained on."""
-        from backtracking.domains.organism.evaluation import observe_base
+        from backtracking.domains.organism import evaluation
 
-        return observe_base(base, self.world, self.base_policy, n, random)
+        return evaluation.parts(base, self.world, self.base_policy, n, random)
 
     def _draws(
         self, random: Random, n: int, size: int | None
