@@ -7,7 +7,7 @@ cache once, and every edit is a row that reads the rest alone.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from backtracking.models import edits, hooks, kv_cache
-from backtracking.models.batches import log_probabilities
+from backtracking.models.batches import log_probabilities, pad
 from backtracking.models.loading import LoadedModel
 
 Span = Literal["decision", "onwards"]
@@ -85,6 +85,54 @@ def editing(
                 values = patched[layer].expand(len(rows), -1, -1)
                 stack.enter_context(edits.patch(block, values, here))
         yield
+
+
+@dataclass(frozen=True)
+class Clean:
+    """Rows as they are read without an edit, once for all that are then read with one.
+
+    Attributes:
+        past: keys and values of what stands before every row; None where nothing does.
+        ids: token ids, padded on the right, where no position sees the padding.
+        output_by_layer: what blocks returned, as they returned it.
+        log_probabilities: of the next token.
+    """
+
+    past: DynamicCache | None
+    ids: Int[Tensor, "rows pos"]
+    output_by_layer: Mapping[int, Any]
+    log_probabilities: Float[Tensor, "rows pos d_vocab"]
+
+
+def read_clean(
+    loaded: LoadedModel,
+    rows: Sequence[Sequence[int]],
+    layers: Iterable[int],
+    past: DynamicCache | None = None,
+) -> Clean:
+    """Reads rows, and keeps what the blocks of these layers return."""
+    ids = pad([torch.tensor(row) for row in rows]).to(loaded.device)
+    with edits.outputs_of({layer: loaded.blocks[layer] for layer in layers}) as output_by_layer:
+        found = log_probabilities(loaded, ids, past)
+    return Clean(past, ids, output_by_layer, found)
+
+
+def read_again(
+    loaded: LoadedModel, clean: Clean, layer: int, n: int = 1
+) -> Float[Tensor, "rows pos d_vocab"]:
+    """Log-probabilities of each row, n times, under the edits that the model is in.
+
+    Args:
+        loaded: the model.
+        clean: what was read before.
+        layer: the last block below all edits: it and those below it do not run. -1 is none.
+        n: rows of each, next to each other.
+    """
+    ids = clean.ids.repeat_interleave(n, dim=0)
+    if layer < 0:
+        return log_probabilities(loaded, ids, clean.past)
+    with edits.resume_after(loaded.blocks, layer, clean.output_by_layer[layer], n):
+        return log_probabilities(loaded, ids, clean.past)
 
 
 def read_prefix(loaded: LoadedModel, ids: Sequence[int]) -> DynamicCache:
