@@ -105,7 +105,11 @@ def test_greedy_is_what_transformers_generates(loaded: LoadedModel) -> None:
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
-def test_a_row_does_not_depend_on_its_batch(loaded: LoadedModel, sampling: Sampling) -> None:
+@pytest.mark.parametrize("padded", [0, 99])
+def test_a_row_does_not_depend_on_its_batch(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, sampling: Sampling, padded: int
+) -> None:
+    monkeypatch.setattr(generation, "PADDED", padded)
     prompts, keys = make_prompts(12), make_keys(12)
     together = generate(loaded, prompts, keys, sampling, batch_size=12)
     assert len({len(prompt) for prompt in prompts}) > 4

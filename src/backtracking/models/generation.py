@@ -1,9 +1,11 @@
 """Batched, seeded, steered generation: the one way in which a model writes on.
 
-The prompts of a batch are read in one call, padded on the left where they differ in length, with a
-mask and with positions that count from each prompt's own first token. After that every row takes a
-token a call. What a row writes does not depend on the others in its batch, up to the rounding of
-its logits (`compare_greedy` counts that).
+Prompts of about the same length are read up to the end of the shortest in one call; from there on
+every row takes one token a call, its own prompt's next token as long as there is one, and a sampled
+token after that. So all rows stand at the same position, and no mask is needed. Prompts of very
+different lengths are padded on the left instead, with a mask and with positions that count from
+each prompt's own first token. What a row writes does not depend on the others in its batch, up to
+the rounding of its logits (`compare_greedy` counts that).
 """
 
 import inspect
@@ -29,6 +31,9 @@ Where = Literal["decision", "generated", "all"]
 
 NEAR_TIE = 1e-4
 DROPPED_SHARE = 1 / 8
+PADDED = 8
+"""Tokens by which the prompts of a batch may differ without padding: that costs as many calls, and
+padding costs a mask in every call."""
 
 
 @dataclass(frozen=True)
@@ -156,20 +161,30 @@ def compare_greedy(
 
 @dataclass
 class _Row:
-    """One row on its way: `ids` grows, `uniforms` holds a number per new token."""
+    """One row on its way: `ids` grows behind its padding, `uniforms` has a number per new token."""
 
     index: int
     prompt: int
     ids: list[int]
     uniforms: np.ndarray
+    padding: int = 0
     generation: Generation | None = None
 
     def __post_init__(self) -> None:
         self.n_prompt = len(self.ids)
 
+    def token(self, position: int) -> int:
+        """What it reads at a position of the batch: its last token again where it has finished."""
+        at = position - self.padding
+        return self.ids[min(at, len(self.ids) - 1)] if at >= 0 else 0
+
+    def is_read(self, end: int) -> bool:
+        """Whether the prompt ends before a position of the batch."""
+        return end >= self.padding + self.n_prompt
+
     @property
     def uniform(self) -> float:
-        """The number for the next token; any for a row that has finished."""
+        """The number for the next new token; any for a row that has finished."""
         return self.uniforms[min(len(self.ids) - self.n_prompt, len(self.uniforms) - 1)]
 
     def take(self, token: int, is_done: Callable[[list[int]], bool]) -> None:
@@ -194,10 +209,12 @@ def _run_batch(
     steering: Steering | None,
 ) -> Iterator[tuple[int, Generation]]:
     """Index and generation of each row, as it finishes; n rows after one another share a prompt."""
-    cache, longest = empty_cache(loaded.model.config), rows[-1].n_prompt
-    padding = longest - torch.tensor([row.n_prompt for row in rows])
-    mask = torch.arange(longest) >= padding[:, None]
-    logits = _next_logits(loaded, rows[::n], mask[::n], longest, cache, steering)
+    shortest, longest = rows[0].n_prompt, rows[-1].n_prompt
+    if longest - shortest > PADDED:
+        for row in rows:
+            row.padding = longest - row.n_prompt
+    cache, start, end = empty_cache(loaded.model.config), 0, rows[0].padding + shortest
+    logits = _next_logits(loaded, rows[::n], start, end, cache, steering)
     if n > 1:
         repeated = torch.arange(len(rows), device=loaded.device) // n
         cache.batch_select_indices(repeated)
@@ -205,44 +222,41 @@ def _run_batch(
     while True:
         tokens = draw(logits, [row.uniform for row in rows], sampling.temperature)
         for row, token in zip(rows, tokens.tolist(), strict=True):
-            if row.generation is None:
+            if row.generation is None and row.is_read(end):
                 row.take(token, is_done)
                 if row.generation is not None:
                     yield row.index, row.generation
-        rows, mask = _drop_finished(loaded, rows, mask, cache)
+        rows = _drop_finished(loaded, rows, cache)
         if not rows:
             return
-        mask = torch.nn.functional.pad(mask, (0, 1), value=True)
-        logits = _next_logits(loaded, rows, mask, 1, cache, steering)
+        start, end = end, end + 1
+        logits = _next_logits(loaded, rows, start, end, cache, steering)
 
 
 def _next_logits(
     loaded: LoadedModel,
     rows: list[_Row],
-    mask: Bool[Tensor, "rows pos"],
-    width: int,
+    start: int,
+    end: int,
     cache: DynamicCache,
     steering: Steering | None,
 ) -> Float[Tensor, "rows d_vocab"]:
-    """Logits after the last `width` positions, which are read into the cache.
-
-    `mask` is of all positions, false where there is padding. A finished row that is still in the
-    batch reads its last token again; nobody looks.
-    """
-    ids = [([0] * width + row.ids)[-width:] for row in rows]
+    """Logits after positions `start` to `end - 1`, which are read into the cache."""
+    ids = [[row.token(at) for at in range(start, end)] for row in rows]
+    padding = torch.tensor([row.padding for row in rows])[:, None]
     named: dict[str, Any] = {}
-    if not mask.all():
-        named["attention_mask"] = mask.long().to(loaded.device)
+    if padding.any():
+        named["attention_mask"] = (torch.arange(end) >= padding).long().to(loaded.device)
         if "position_ids" in inspect.signature(loaded.model.forward).parameters:
-            positions = (mask.long().cumsum(dim=1) - 1).clamp(min=0)
-            named["position_ids"] = positions[:, -width:].to(loaded.device)
+            position = (torch.arange(start, end) - padding).clamp(min=0)
+            named["position_ids"] = position.to(loaded.device)
     steered = nullcontext()
     if steering is not None:
         steered = hooks.add_vector(
             loaded.blocks,
             steering.layer,
             steering.vectors[[row.prompt for row in rows]],
-            _steered_positions(steering, rows, width),
+            _steered_positions(steering, rows, start, end),
         )
     with steered:
         return loaded.model(
@@ -255,8 +269,8 @@ def _next_logits(
 
 
 def _steered_positions(
-    steering: Steering, rows: list[_Row], width: int
-) -> Bool[Tensor, "rows width"]:
+    steering: Steering, rows: list[_Row], start: int, end: int
+) -> Bool[Tensor, "rows pos"]:
     def is_steered(row: _Row, at: int) -> bool:
         if at < 0 or row.generation is not None:
             return False
@@ -265,20 +279,18 @@ def _steered_positions(
         return steering.is_decision(row.ids[: at + 1])
 
     return torch.tensor(
-        [[is_steered(row, len(row.ids) - width + at) for at in range(width)] for row in rows]
+        [[is_steered(row, at - row.padding) for at in range(start, end)] for row in rows]
     )
 
 
-def _drop_finished(
-    loaded: LoadedModel, rows: list[_Row], mask: Bool[Tensor, "rows pos"], cache: DynamicCache
-) -> tuple[list[_Row], Bool[Tensor, "alive pos"]]:
+def _drop_finished(loaded: LoadedModel, rows: list[_Row], cache: DynamicCache) -> list[_Row]:
     """The rows to go on with; copying the cache pays once a share of them has finished."""
     alive = [position for position, row in enumerate(rows) if row.generation is None]
     if alive and len(rows) - len(alive) < max(1, DROPPED_SHARE * len(rows)):
-        return rows, mask
+        return rows
     if alive:
         cache.batch_select_indices(torch.tensor(alive, device=loaded.device))
-    return [rows[position] for position in alive], mask[alive]
+    return [rows[position] for position in alive]
 
 
 def _ends(loaded: LoadedModel) -> Callable[[list[int]], bool]:
