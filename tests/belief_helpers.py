@@ -11,7 +11,6 @@ from backtracking.belief.readouts import Words
 from backtracking.belief.readouts import words_of as read_words
 from backtracking.domains.domain import Reading
 from backtracking.domains.lexicon import spell
-from backtracking.domains.organism.donors import Item, collect
 from backtracking.domains.organism.organism import Organism
 from backtracking.domains.organism.policy import BasePolicy, Policy, write_prompt
 from backtracking.domains.organism.tokenizer import build_tokenizer
@@ -45,11 +44,6 @@ def make_traces(n: int, split: str = "test", seed: int = 0) -> list[Trace]:
         make_trace(write(*WORLD.draw(random), Policy(), random), number, split)
         for number in range(n)
     ]
-
-
-def make_items(n: int, split: str = "test", seed: int = 0) -> list[Item]:
-    """The items of n traces."""
-    return collect(make_traces(n, split, seed), ID_BY_WORD, seed)
 
 
 def make_pairs(n: int, split: str = "test", seed: int = 0) -> list[MinimalPair]:

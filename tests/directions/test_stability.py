@@ -16,6 +16,7 @@ from backtracking.domains.organism.organism import Organism
 from backtracking.domains.organism.policy import BasePolicy, Policy
 from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.models import loading
+from backtracking.models.generation import Generation
 from backtracking.models.loading import LoadedModel
 from backtracking.models.sampling import Sampling
 from backtracking.models.training import Architecture, build_model
@@ -62,8 +63,8 @@ def plant(
 ) -> list[Event]:
     """Events whose continuations are said to be these texts."""
     ids = loaded.tokenizer.get_vocab()
-    written = [[[ids[word] for word in text.split()] for text in one] for one in texts]
-    monkeypatch.setattr(stability, "continue_prefixes", lambda *_: written)
+    written = [Generation([ids[word] for word in t.split()], "stop") for one in texts for t in one]
+    monkeypatch.setattr(stability, "generate", lambda *_, **_named: written)
     events = events_at(*range(5, 5 + len(texts)))
     return go_on(loaded, events, list(range(20)), len(texts[0]), exact)
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -47,8 +48,12 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
 @pytest.fixture
 def endless(llama: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> LoadedModel:
     """The model without an end token, so that every row runs to its length."""
-    monkeypatch.setattr(generation, "_stop_ids", lambda loaded: frozenset())
+    monkeypatch.setattr(generation, "_ends", lambda loaded: never)
     return llama
+
+
+def never(_written: list[int]) -> bool:
+    return False
 
 
 def make_vectors(n: int) -> Tensor:
@@ -100,7 +105,11 @@ def test_greedy_is_what_transformers_generates(loaded: LoadedModel) -> None:
 
 
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
-def test_a_row_does_not_depend_on_its_batch(loaded: LoadedModel, sampling: Sampling) -> None:
+@pytest.mark.parametrize("padded", [0, 99])
+def test_a_row_does_not_depend_on_its_batch(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, sampling: Sampling, padded: int
+) -> None:
+    monkeypatch.setattr(generation, "PADDED", padded)
     prompts, keys = make_prompts(12), make_keys(12)
     together = generate(loaded, prompts, keys, sampling, batch_size=12)
     assert len({len(prompt) for prompt in prompts}) > 4
@@ -151,6 +160,23 @@ def test_no_global_generator_is_touched(llama: LoadedModel) -> None:
     before = torch.get_rng_state()
     generate(llama, [[1, 6]], ["a"], SAMPLED)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("batch_size", [1, 6, 100])
+def test_rows_that_share_a_prompt_are_those_of_prompts_of_their_own(
+    loaded: LoadedModel, batch_size: int
+) -> None:
+    n, prompts = 3, make_prompts(7)
+    keys = [f"{key}/{number}" for key in make_keys(7) for number in range(n)]
+    alone = [prompt for prompt in prompts for _ in range(n)]
+    whole = generate(loaded, alone, keys, SAMPLED, is_done=never)
+    assert {len(one.token_ids) for one in whole} == {SAMPLED.max_new_tokens}
+    shared = partial(generate, loaded, prompts, keys, SAMPLED, n=n, batch_size=batch_size)
+    assert shared(is_done=never) == whole
+    cut = shared(is_done=lambda written: written[-1] % 3 == 0)
+    for long, short in zip(whole, cut, strict=True):
+        ends = [at for at, token in enumerate(long.token_ids) if token % 3 == 0]
+        assert short.token_ids == long.token_ids[: ends[0] + 1 if ends else None]
 
 
 def test_progress_counts_every_row_once(llama: LoadedModel) -> None:

@@ -116,12 +116,13 @@ def test_a_branch_is_read_as_if_it_had_been_written_there(
 ) -> None:
     tiny = loading.load(save_model(tmp_path_factory.mktemp(family), family))
     ids = torch.randint(6, len(WORDS), (19,), generator=torch.Generator().manual_seed(0)).tolist()
-    positions, branch = np.array([3, 18, 7]), [5, 9]
-    found = read_branches(tiny, ids, positions, branch)
-    assert found.sum(axis=2) == pytest.approx(1.0)
-    for row, position in enumerate(positions):
-        for n in range(3):
-            expected = plain(tiny, [*ids[: position + 1], *branch[:n]])[-1].exp().numpy()
-            assert found[row, n] == pytest.approx(expected, abs=1e-5)
+    positions = np.array([3, 18, 7])
+    found = read_branches(tiny, ids, positions, [(5, 9, 3), (7,), (8, 2), (5, 4, 2, 2)])
+    assert list(found) == [(), (5,), (5, 9), (8,), (5, 4), (5, 4, 2)]
+    for branch, p_next in found.items():
+        assert p_next.sum(axis=1) == pytest.approx(1.0)
+        for row, position in enumerate(positions):
+            expected = plain(tiny, [*ids[: position + 1], *branch])[-1].exp().numpy()
+            assert p_next[row] == pytest.approx(expected, abs=1e-5)
     alone = read_branches(tiny, ids, positions, [])
-    assert alone.shape[1] == 1 and alone[:, 0] == pytest.approx(found[:, 0], abs=1e-5)
+    assert list(alone) == [()] and alone[()] == pytest.approx(found[()], abs=1e-5)

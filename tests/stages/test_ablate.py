@@ -1,12 +1,11 @@
 """The stage on untrained models: what is chosen on dev is run on test, beside other sets."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+from counted_units import Counted
 from tiny_study import (
     N_LAYERS,
     PAIR_AND_CONTROL,
@@ -33,23 +32,6 @@ PARAMS = Params(
 )  # fmt: skip
 TARGETS = ("reasoning", "shuffled", "scratch")
 CLASSES = Classes("action", ("turns",), ("goes on",), ())
-
-
-class Counted(Units):
-    """Units that count what they make, and are killed while they make a certain one."""
-
-    def __init__(self, root: Path, killed_at: int | None = None) -> None:
-        super().__init__(root, ("backtracking",))
-        self.n_made, self.killed_at = 0, killed_at
-
-    def get(self, out: str, key: str, make: Callable[[], Any]) -> Any:
-        def counted() -> Any:
-            if self.n_made == self.killed_at:
-                raise KeyboardInterrupt
-            self.n_made += 1
-            return make()
-
-        return super().get(out, key, counted)
 
 
 @pytest.fixture(scope="module")

@@ -1,9 +1,13 @@
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_study import PAIR, TinyStudy, write_study, write_workspace
+from counted_units import Counted
+from tiny_study import PAIR, TinyStudy, make_models, write_study, write_workspace
 
+from backtracking.domains.organism import evaluation
 from backtracking.records.decisions import EXACT
 from backtracking.records.grades import Observation, read_grades
 from backtracking.records.traces import Trace
@@ -95,7 +99,7 @@ def test_a_rate_is_over_observations_and_its_interval_over_problems() -> None:
     assert row["n"] == 5
 
 
-def test_the_stage_writes_measures_and_a_grade_for_each_trace(tmp_path) -> None:
+def test_the_stage_writes_measures_and_a_grade_for_each_trace(tmp_path: Path) -> None:
     study = write_study(9)
     workspace = write_workspace(tmp_path, study, PAIR)
     grade.main(["--root", str(tmp_path)])
@@ -109,6 +113,23 @@ def test_the_stage_writes_measures_and_a_grade_for_each_trace(tmp_path) -> None:
         assert [one.trace_id for one in grades] == [one.trace_id for one in study.traces]
         solved = [one.outcome == "right" for one in grades]
         assert np.mean(solved) == pytest.approx(rows[f"{name}_solve_rate"]["value"])
+
+
+def test_what_the_base_is_asked_is_kept_and_a_kill_costs_one_part(
+    study: TinyStudy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "WALKS_PER_PART", 5)
+    base = make_models(tmp_path, ("base",))["base"]
+    ask = partial(grade.ask, Params(18, 1, 1, "cpu"), study.domain, base)
+    killed, resumed, again = Counted(tmp_path, killed_at=2), Counted(tmp_path), Counted(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        ask(killed)
+    found = ask(resumed)
+    assert (killed.n_made, resumed.n_made) == (2, 2)
+    assert ask(again) == found and again.n_made == 0
+    assert sum(one.measure == "base_report_accuracy" for one in found) == 18
+    monkeypatch.setattr(evaluation, "WALKS_PER_PART", 18)
+    assert ask(Counted(tmp_path)) == found
 
 
 def test_no_questions_at_all_are_refused() -> None:

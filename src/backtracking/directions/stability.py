@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from backtracking.directions.events import Decode, TurnReader
-from backtracking.models.continuations import continue_prefixes
+from backtracking.models.generation import generate
 from backtracking.models.loading import LoadedModel
 from backtracking.models.sampling import Sampling
 from backtracking.records.events import Event
@@ -45,18 +45,23 @@ def regenerate(
         for event, prefix in zip(events, prefixes, strict=True)
         if event.position + sampling.max_new_tokens <= context
     ]
-    written = continue_prefixes(
+    written = generate(
         loaded,
         [prefix for _, prefix in room],
-        [f"{event.trace_id}/{event.position}" for event, _ in room],
-        n_regenerations,
+        [
+            f"{e.trace_id}/{e.position}/{number}"
+            for e, _ in room
+            for number in range(n_regenerations)
+        ],
         sampling,
-        lambda ids: turns.first_sentence(ids)[1],
-        batch_size,
+        n=n_regenerations,
+        is_done=lambda ids: turns.first_sentence(ids)[1],
+        batch_size=batch_size,
     )
     counted = {}
-    for (event, _), continuations in zip(room, written, strict=True):
-        found = [turn for turn in map(turns.turn_of, continuations) if turn is not None]
+    for row, (event, _) in enumerate(room):
+        own = written[row * n_regenerations : (row + 1) * n_regenerations]
+        found = [turn for one in own if (turn := turns.turn_of(one.token_ids)) is not None]
         counted[event] = replace(
             event,
             n=n_regenerations,

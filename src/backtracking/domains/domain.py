@@ -1,6 +1,6 @@
 """What a stage may ask of whatever is studied; everything after `label` reads records instead."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
@@ -157,6 +157,11 @@ class Domain(Protocol):
         """How a role's model is trained; None where it is taken from elsewhere."""
         ...
 
-    def examine(self, base: "LoadedModel", n: int, random: Random) -> list[Observation]:
-        """What a base knows beyond traces, about `n` questions; empty where nothing is asked."""
+    def examine(
+        self, base: "LoadedModel", n: int, random: Random
+    ) -> Sequence[Callable[[], list[Observation]]]:
+        """What a base knows beyond traces, about `n` questions; empty where nothing is asked.
+
+        In parts that depend on no other, each of which a unit can keep (`Units.key`).
+        """
         ...

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, product
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -18,11 +18,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from backtracking.models import edits, hooks
-from backtracking.models.batches import groups, log_probabilities, pad, to_numpy
+from backtracking.models.batches import groups, pad, to_numpy
 from backtracking.models.components import find_writers
 from backtracking.models.forced import Prefix
 from backtracking.models.hooks import Site
 from backtracking.models.loading import LoadedModel
+from backtracking.models.prefixes import Clean, read_again, read_clean
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.measured import P_OPENER, Arm, Array, Measured, Where
 from lifeboat.stage import progress
@@ -197,12 +198,12 @@ def force(
     every = list(groups([len(prefix.ids) for prefix in prefixes], rows_per_batch))
     for group in progress.track(every, "ablating", unit="batches"):
         places = [_Places.of(prefixes[number], others[number]) for number in group]
-        ids = pad([torch.tensor(prefixes[number].ids) for number in group])
-        with edits.outputs_of(dict(enumerate(ablator.loaded.blocks))) as output_by_layer:
-            clean = log_probabilities(ablator.loaded, ids)
-        ablated = (_ablate(ablator, ids, places, output_by_layer, arm) for arm in arms)
-        for arm, found in enumerate(chain([clean], ablated)):
-            divergence = (clean.exp() * (clean - found)).sum(dim=2)
+        loaded, ids = ablator.loaded, [prefixes[number].ids for number in group]
+        clean = read_clean(loaded, ids, range(loaded.n_layers))
+        as_it_is = clean.log_probabilities
+        ablated = (_ablate(ablator, clean, places, arm) for arm in arms)
+        for arm, found in enumerate(chain([as_it_is], ablated)):
+            divergence = (as_it_is.exp() * (as_it_is - found)).sum(dim=2)
             marked = found[:, :, list(marked_ids)].exp().sum(dim=2)
             for row, number in enumerate(group):
                 at, columns = places[row], np.arange(first[number], first[number + 1])
@@ -268,21 +269,13 @@ class _Places:
 
 
 def _ablate(
-    ablator: Ablator,
-    ids: Tensor,
-    places: Sequence[_Places],
-    output_by_layer: Mapping[int, Any],
-    arm: Arm,
+    ablator: Ablator, clean: Clean, places: Sequence[_Places], arm: Arm
 ) -> Float[Tensor, "rows pos d_vocab"]:
     """The whole model's outputs below the component's block are taken as they are."""
-    where = torch.zeros(ids.shape, dtype=torch.bool)
+    where = torch.zeros(clean.ids.shape, dtype=torch.bool)
     for row, at in enumerate(places):
         where[row, at.decisions if arm.where == "decision" else at.others] = True
-    blocks, component = ablator.loaded.blocks, Component.of(arm)
+    component = Component.of(arm)
     assert arm.value is not None
-    with ExitStack() as stack:
-        stack.enter_context(ablator.without([component], arm.value, where))
-        if component.layer > 0:
-            below = output_by_layer[component.layer - 1]
-            stack.enter_context(edits.resume_after(blocks, component.layer - 1, below))
-        return log_probabilities(ablator.loaded, ids)
+    with ablator.without([component], arm.value, where):
+        return read_again(ablator.loaded, clean, component.layer - 1)

@@ -11,16 +11,15 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
-from transformers import DynamicCache
 
-from backtracking.models import edits, kv_cache
-from backtracking.models.batches import groups, log_probabilities, pad, to_numpy
+from backtracking.models import kv_cache
+from backtracking.models.batches import groups, pad, to_numpy
 from backtracking.models.generation import Where
 from backtracking.models.loading import LoadedModel
+from backtracking.models.prefixes import Clean, editing, read_again, read_clean
 from backtracking.models.prefixes import Edit as RowEdit
-from backtracking.models.prefixes import editing
 
 Edit = Literal["add", "noise", "project_out"]
 
@@ -116,7 +115,7 @@ def teacher_force(
     markers = marked if marker_ids is None else torch.tensor(list(marker_ids)).to(marked)
     for group in groups(lengths, max(1, rows_per_batch // len(arms))):
         chosen_prefixes = [prefixes[number] for number in group]
-        clean = _read(loaded, layer, chosen_prefixes)
+        clean = read_clean(loaded, [prefix.ids for prefix in chosen_prefixes], [layer])
         baseline = clean.log_probabilities
         for chosen in _chunks(len(arms), rows_per_batch):
             found = _run(loaded, layer, chosen_prefixes, clean, arms[chosen])
@@ -161,8 +160,10 @@ def read_out(
     found = np.zeros((len(arms), len(prefixes)))
     for number, prefix in enumerate(prefixes):
         longer = Prefix([*prefix.ids, *suffix], prefix.n_prompt, prefix.decisions)
-        clean = _read(loaded, layer, [longer], _first_changed(prefix, arms))
-        last = _run(loaded, layer, [longer], clean, arms, len(prefix.ids))[0, :, -1]
+        start = _first_changed(prefix, arms)
+        past = kv_cache.read(loaded, prefix.ids[:start]) if start else None
+        clean = read_clean(loaded, [longer.ids[start:]], [layer], past)
+        last = _run(loaded, layer, [longer], clean, arms, start, len(prefix.ids))[0, :, -1]
         yes, no = (last[:, list(ids)].logsumexp(dim=1) for ids in (for_ids, against_ids))
         found[:, number] = to_numpy(yes - no)
     return found
@@ -180,58 +181,22 @@ def mask_of(prefix: Prefix, where: Where, end: int | None = None) -> Bool[Tensor
     return mask
 
 
-@dataclass(frozen=True)
-class _Clean:
-    """Prefixes read without steering: what the blocks up to the layer give, once for all arms.
-
-    Attributes:
-        start: the first position that is kept; from 1 on there is one prefix.
-        past: keys and values of the positions before it.
-        ids: token ids, padded on the right, where no position sees the padding.
-        output: what block `layer` returned, as it returned it.
-        log_probabilities: of the next token.
-    """
-
-    start: int
-    past: DynamicCache | None
-    ids: Int[Tensor, "prefixes pos"]
-    output: Any
-    log_probabilities: Float[Tensor, "prefixes pos d_vocab"]
-
-
-def _read(loaded: LoadedModel, layer: int, prefixes: Sequence[Prefix], start: int = 0) -> _Clean:
-    past = kv_cache.read(loaded, prefixes[0].ids[:start]) if start else None
-    ids = pad([torch.tensor(prefix.ids[start:]) for prefix in prefixes]).to(loaded.device)
-    with edits.outputs_of({layer: loaded.blocks[layer]}) as output_by_layer:
-        found = log_probabilities(loaded, ids, past)
-    return _Clean(start, past, ids, output_by_layer[layer], found)
-
-
 def _run(
     loaded: LoadedModel,
     layer: int,
     prefixes: Sequence[Prefix],
-    clean: _Clean,
+    clean: Clean,
     arms: Sequence[Arm],
+    start: int = 0,
     end: int | None = None,
 ) -> Float[Tensor, "prefixes arms pos d_vocab"]:
-    """Log-probabilities of the next token under every arm; blocks up to the layer do not run."""
-    n_arms = len(arms)
-    masks = pad(
-        [mask_of(prefix, arm.where, end)[clean.start :] for prefix in prefixes for arm in arms]
-    )
-    with (
-        edits.resume_after(loaded.blocks, layer, clean.output, n_arms),
-        editing(
-            loaded,
-            [_as_edit(arm, layer) for arm in arms] * len(prefixes),
-            masks,
-            {layer: _with_noise(prefixes, clean, arms)},
-        ),
-    ):
-        rows = clean.ids.repeat_interleave(n_arms, dim=0)
-        found = log_probabilities(loaded, rows, clean.past)
-    return found.unflatten(0, (len(prefixes), n_arms))
+    """Log-probabilities of the next token under every arm, from position `start` on."""
+    masks = [mask_of(prefix, arm.where, end)[start:] for prefix in prefixes for arm in arms]
+    rows = [_as_edit(arm, layer) for arm in arms] * len(prefixes)
+    noisy = {layer: _with_noise(prefixes, clean.output_by_layer[layer], arms, start)}
+    with editing(loaded, rows, pad(masks), noisy):
+        found = read_again(loaded, clean, layer, len(arms))
+    return found.unflatten(0, (len(prefixes), len(arms)))
 
 
 def _as_edit(arm: Arm, layer: int) -> RowEdit:
@@ -242,16 +207,16 @@ def _as_edit(arm: Arm, layer: int) -> RowEdit:
 
 
 def _with_noise(
-    prefixes: Sequence[Prefix], clean: _Clean, arms: Sequence[Arm]
+    prefixes: Sequence[Prefix], output: Any, arms: Sequence[Arm], start: int
 ) -> Float[Tensor, "rows pos d_model"]:
-    """What block `layer` gave out, with the noise of the arms that add some; empty without them."""
-    resid_post = clean.output[0] if isinstance(clean.output, tuple) else clean.output
+    """What a block gave out, with the noise of the arms that add some; empty without them."""
+    resid_post = output[0] if isinstance(output, tuple) else output
     if all(arm.edit != "noise" for arm in arms):
         return resid_post[:0]
     values = resid_post.repeat_interleave(len(arms), dim=0).clone()
     for row, (prefix, arm) in enumerate((p, a) for p in prefixes for a in arms):
         if arm.edit == "noise":
-            added = noise_of(prefix, arm).to(values)[clean.start :]
+            added = noise_of(prefix, arm).to(values)[start:]
             values[row, : len(added)] += added
     return values
 

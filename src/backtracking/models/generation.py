@@ -1,11 +1,14 @@
-"""Batched, seeded, steered generation without padding.
+"""Batched, seeded, steered generation: the one way in which a model writes on.
 
-A batch is read up to its shortest prompt in one call; from there on every row takes one token a
-call, its own prompt's next token as long as there is one, and a sampled token after that. So all
-rows stand at the same position, no mask is needed, and what a row writes does not depend on the
-others in its batch, up to the rounding of its logits (`compare_greedy` counts that).
+Prompts of about the same length are read up to the end of the shortest in one call; from there on
+every row takes one token a call, its own prompt's next token as long as there is one, and a sampled
+token after that. So all rows stand at the same position, and no mask is needed. Prompts of very
+different lengths are padded on the left instead, with a mask and with positions that count from
+each prompt's own first token. What a row writes does not depend on the others in its batch, up to
+the rounding of its logits (`compare_greedy` counts that).
 """
 
+import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -28,6 +31,9 @@ Where = Literal["decision", "generated", "all"]
 
 NEAR_TIE = 1e-4
 DROPPED_SHARE = 1 / 8
+PADDED = 8
+"""Tokens by which the prompts of a batch may differ without padding: that costs as many calls, and
+padding costs a mask in every call."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Generation:
 
 @dataclass(frozen=True)
 class Steering:
-    """One steering vector per row, added to `resid_post[layer]` at chosen positions.
+    """One steering vector per prompt, added to `resid_post[layer]` at chosen positions.
 
     Arms, doses and problems share batches: a row of the baseline has a zero vector, and its bits
     are those of a run without steering.
@@ -77,11 +83,13 @@ def generate(
     keys: Sequence[str],
     sampling: Sampling,
     *,
+    n: int = 1,
+    is_done: Callable[[list[int]], bool] | None = None,
     steering: Steering | None = None,
     batch_size: int = 256,
     progress: Callable[[int], None] | None = None,
 ) -> list[Generation]:
-    """What the model writes after each prompt, in the order of the prompts.
+    """What the model writes after each prompt, in the order of the keys.
 
     Tokens are drawn by inverse CDF from uniforms that depend on seed, key and step alone: rows
     with the same key share random numbers, whatever their arm, dose or batch.
@@ -89,30 +97,35 @@ def generate(
     Args:
         loaded: the model.
         prompts: token ids, at least one each.
-        keys: names that a row's random numbers come from, one per prompt.
+        keys: names that a row's random numbers come from, `n` per prompt.
         sampling: seed, temperature and length limit.
+        n: rows of each prompt, which is read once for all of them.
+        is_done: whether what a row has written is enough; it is asked after every token. By default
+            a row ends with an end token.
         steering: vectors to add, one per prompt.
         batch_size: rows that share a call of the model.
         progress: told the number of newly finished rows.
 
     Raises:
-        ValueError: for an empty prompt, or numbers of keys or vectors that differ from the number
-            of prompts.
+        ValueError: for an empty prompt, or numbers of keys or vectors that do not fit the number of
+            prompts.
         UserError: where prompts and new tokens need more positions than the model has, and where
             the logits are not finite.
     """
-    _require_rows(loaded, prompts, keys, sampling, steering)
+    _require_rows(loaded, prompts, keys, n, sampling, steering)
+    is_done = is_done or _ends(loaded)
     generations: dict[int, Generation] = {}
-    for batch in batches_of(prompts, batch_size):
+    for batch in batches_of(prompts, max(1, batch_size // n)):
         rows = [
-            _Row(row, len(prompts[row]), list(prompts[row]), draw_uniforms(sampling, keys[row]))
-            for row in batch
+            _Row(index, prompt, [*prompts[prompt]], draw_uniforms(sampling, keys[index]))
+            for prompt in batch
+            for index in range(prompt * n, prompt * n + n)
         ]
-        for index, generation in _run_batch(loaded, rows, sampling, steering):
+        for index, generation in _run_batch(loaded, rows, n, sampling, is_done, steering):
             generations[index] = generation
             if progress is not None:
                 progress(1)
-    return [generations[row] for row in range(len(prompts))]
+    return [generations[row] for row in range(len(keys))]
 
 
 def batches_of(prompts: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
@@ -148,47 +161,76 @@ def compare_greedy(
 
 @dataclass
 class _Row:
-    """One prompt on its way: `ids` grows, `uniforms` holds a number per new token."""
+    """One row on its way: `ids` grows behind its padding, `uniforms` has a number per new token."""
 
     index: int
-    n_prompt: int
+    prompt: int
     ids: list[int]
     uniforms: np.ndarray
+    padding: int = 0
     generation: Generation | None = None
 
-    def uniform(self, at: int) -> float:
-        """The number for the token at a position, or any where that is not to be sampled."""
-        return self.uniforms[min(max(at - self.n_prompt, 0), len(self.uniforms) - 1)]
+    def __post_init__(self) -> None:
+        self.n_prompt = len(self.ids)
 
-    def take(self, token: int, stop_ids: frozenset[int], max_new_tokens: int) -> None:
+    def token(self, position: int) -> int:
+        """What it reads at a position of the batch: its last token again where it has finished."""
+        at = position - self.padding
+        return self.ids[min(at, len(self.ids) - 1)] if at >= 0 else 0
+
+    def is_read(self, end: int) -> bool:
+        """Whether the prompt ends before a position of the batch."""
+        return end >= self.padding + self.n_prompt
+
+    @property
+    def uniform(self) -> float:
+        """The number for the next new token; any for a row that has finished."""
+        return self.uniforms[min(len(self.ids) - self.n_prompt, len(self.uniforms) - 1)]
+
+    def take(self, token: int, is_done: Callable[[list[int]], bool]) -> None:
         """Appends a sampled token; the last one makes the generation."""
         self.ids.append(token)
-        n_new = len(self.ids) - self.n_prompt
-        if token in stop_ids:
-            reason: FinishReason = "empty" if n_new == 1 else "stop"
-        elif n_new == max_new_tokens:
+        written = self.ids[self.n_prompt :]
+        if is_done(written):
+            reason: FinishReason = "empty" if len(written) == 1 else "stop"
+        elif len(written) == len(self.uniforms):
             reason = "length"
         else:
             return
-        self.generation = Generation(self.ids[self.n_prompt :], reason)
+        self.generation = Generation(written, reason)
 
 
 def _run_batch(
-    loaded: LoadedModel, rows: list[_Row], sampling: Sampling, steering: Steering | None
+    loaded: LoadedModel,
+    rows: list[_Row],
+    n: int,
+    sampling: Sampling,
+    is_done: Callable[[list[int]], bool],
+    steering: Steering | None,
 ) -> Iterator[tuple[int, Generation]]:
-    """Index and generation of each row, as it finishes."""
-    cache, stop_ids = empty_cache(loaded.model.config), _stop_ids(loaded)
-    start, end = 0, rows[0].n_prompt
-    while rows:
-        logits = _next_logits(loaded, rows, start, end, cache, steering)
-        tokens = draw(logits, [row.uniform(end) for row in rows], sampling.temperature)
+    """Index and generation of each row, as it finishes; n rows after one another share a prompt."""
+    shortest, longest = rows[0].n_prompt, rows[-1].n_prompt
+    if longest - shortest > PADDED:
+        for row in rows:
+            row.padding = longest - row.n_prompt
+    cache, start, end = empty_cache(loaded.model.config), 0, rows[0].padding + shortest
+    logits = _next_logits(loaded, rows[::n], start, end, cache, steering)
+    if n > 1:
+        repeated = torch.arange(len(rows), device=loaded.device) // n
+        cache.batch_select_indices(repeated)
+        logits = logits[repeated]
+    while True:
+        tokens = draw(logits, [row.uniform for row in rows], sampling.temperature)
         for row, token in zip(rows, tokens.tolist(), strict=True):
-            if row.generation is None and end >= row.n_prompt:
-                row.take(token, stop_ids, sampling.max_new_tokens)
+            if row.generation is None and row.is_read(end):
+                row.take(token, is_done)
                 if row.generation is not None:
                     yield row.index, row.generation
         rows = _drop_finished(loaded, rows, cache)
+        if not rows:
+            return
         start, end = end, end + 1
+        logits = _next_logits(loaded, rows, start, end, cache, steering)
 
 
 def _next_logits(
@@ -200,14 +242,20 @@ def _next_logits(
     steering: Steering | None,
 ) -> Float[Tensor, "rows d_vocab"]:
     """Logits after positions `start` to `end - 1`, which are read into the cache."""
-    # A finished row that is still in the batch reads its last token again; nobody looks.
-    ids = [[row.ids[min(at, len(row.ids) - 1)] for at in range(start, end)] for row in rows]
+    ids = [[row.token(at) for at in range(start, end)] for row in rows]
+    padding = torch.tensor([row.padding for row in rows])[:, None]
+    named: dict[str, Any] = {}
+    if padding.any():
+        named["attention_mask"] = (torch.arange(end) >= padding).long().to(loaded.device)
+        if "position_ids" in inspect.signature(loaded.model.forward).parameters:
+            position = (torch.arange(start, end) - padding).clamp(min=0)
+            named["position_ids"] = position.to(loaded.device)
     steered = nullcontext()
     if steering is not None:
         steered = hooks.add_vector(
             loaded.blocks,
             steering.layer,
-            steering.vectors[[row.index for row in rows]],
+            steering.vectors[[row.prompt for row in rows]],
             _steered_positions(steering, rows, start, end),
         )
     with steered:
@@ -216,6 +264,7 @@ def _next_logits(
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
+            **named,
         ).logits[:, -1]
 
 
@@ -223,14 +272,15 @@ def _steered_positions(
     steering: Steering, rows: list[_Row], start: int, end: int
 ) -> Bool[Tensor, "rows pos"]:
     def is_steered(row: _Row, at: int) -> bool:
+        if at < 0 or row.generation is not None:
+            return False
         if steering.is_decision is None:
             return steering.where == "all" or at >= row.n_prompt
-        if row.generation is not None:
-            return False
-        so_far = row.ids if at + 1 == len(row.ids) else row.ids[: at + 1]
-        return steering.is_decision(so_far)
+        return steering.is_decision(row.ids[: at + 1])
 
-    return torch.tensor([[is_steered(row, at) for at in range(start, end)] for row in rows])
+    return torch.tensor(
+        [[is_steered(row, at - row.padding) for at in range(start, end)] for row in rows]
+    )
 
 
 def _drop_finished(loaded: LoadedModel, rows: list[_Row], cache: DynamicCache) -> list[_Row]:
@@ -243,22 +293,24 @@ def _drop_finished(loaded: LoadedModel, rows: list[_Row], cache: DynamicCache) -
     return [rows[position] for position in alive]
 
 
-def _stop_ids(loaded: LoadedModel) -> frozenset[int]:
+def _ends(loaded: LoadedModel) -> Callable[[list[int]], bool]:
+    """Whether an end token was written last."""
     configured: Any = getattr(loaded.model.generation_config, "eos_token_id", None)
-    named = [*(configured if isinstance(configured, list) else [configured])]
-    named.append(loaded.tokenizer.eos_token_id)
-    return frozenset(token for token in named if isinstance(token, int))
+    stop_ids = {*(configured if isinstance(configured, list) else [configured])}
+    stop_ids.add(loaded.tokenizer.eos_token_id)
+    return lambda written: written[-1] in stop_ids
 
 
 def _require_rows(
     loaded: LoadedModel,
     prompts: Sequence[Sequence[int]],
     keys: Sequence[str],
+    n: int,
     sampling: Sampling,
     steering: Steering | None,
 ) -> None:
     n_vectors = len(prompts) if steering is None else len(steering.vectors)
-    if not len(prompts) == len(keys) == n_vectors:
+    if len(keys) != n * len(prompts) or len(prompts) != n_vectors:
         raise ValueError(
             f"{len(prompts)} prompts, {len(keys)} keys and {n_vectors} vectors: the numbers differ"
         )

@@ -4,10 +4,10 @@ Nothing before an edit can change in a causal model. So what stands before it go
 cache once, and every edit is a row that reads the rest alone.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,13 +16,16 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from backtracking.models import edits, hooks, kv_cache
-from backtracking.models.batches import log_probabilities
+from backtracking.models.batches import log_probabilities, pad
 from backtracking.models.loading import LoadedModel
 
 Span = Literal["decision", "onwards"]
 """Positions of an edit of a tail: its first, the deciding token, or all of it."""
 
 SPANS: tuple[Span, ...] = ("decision", "onwards")
+
+Path = tuple[int, ...]
+"""Ids that follow a position."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,54 @@ def editing(
         yield
 
 
+@dataclass(frozen=True)
+class Clean:
+    """Rows as they are read without an edit, once for all that are then read with one.
+
+    Attributes:
+        past: keys and values of what stands before every row; None where nothing does.
+        ids: token ids, padded on the right, where no position sees the padding.
+        output_by_layer: what blocks returned, as they returned it.
+        log_probabilities: of the next token.
+    """
+
+    past: DynamicCache | None
+    ids: Int[Tensor, "rows pos"]
+    output_by_layer: Mapping[int, Any]
+    log_probabilities: Float[Tensor, "rows pos d_vocab"]
+
+
+def read_clean(
+    loaded: LoadedModel,
+    rows: Sequence[Sequence[int]],
+    layers: Iterable[int],
+    past: DynamicCache | None = None,
+) -> Clean:
+    """Reads rows, and keeps what the blocks of these layers return."""
+    ids = pad([torch.tensor(row) for row in rows]).to(loaded.device)
+    with edits.outputs_of({layer: loaded.blocks[layer] for layer in layers}) as output_by_layer:
+        found = log_probabilities(loaded, ids, past)
+    return Clean(past, ids, output_by_layer, found)
+
+
+def read_again(
+    loaded: LoadedModel, clean: Clean, layer: int, n: int = 1
+) -> Float[Tensor, "rows pos d_vocab"]:
+    """Log-probabilities of each row, n times, under the edits that the model is in.
+
+    Args:
+        loaded: the model.
+        clean: what was read before.
+        layer: the last block below all edits: it and those below it do not run. -1 is none.
+        n: rows of each, next to each other.
+    """
+    ids = clean.ids.repeat_interleave(n, dim=0)
+    if layer < 0:
+        return log_probabilities(loaded, ids, clean.past)
+    with edits.resume_after(loaded.blocks, layer, clean.output_by_layer[layer], n):
+        return log_probabilities(loaded, ids, clean.past)
+
+
 def read_prefix(loaded: LoadedModel, ids: Sequence[int]) -> DynamicCache:
     """Keys and values of all tokens of a prefix but the last, with which its tails begin."""
     return kv_cache.read(loaded, ids[:-1])
@@ -135,29 +186,37 @@ def read_branches(
     loaded: LoadedModel,
     token_ids: Sequence[int],
     positions: Int[np.ndarray, " rows"],
-    branch: Sequence[int],
-) -> Float[np.ndarray, "rows places d_vocab"]:
-    """p(next token) after each position of one trace, and after each further token of a branch.
+    paths: Iterable[Path],
+) -> dict[Path, Float[np.ndarray, "rows d_vocab"]]:
+    """p(next token) after each position of one trace, and along each path that leaves it there.
 
-    One call of the model: the branches stand behind the trace, and a mask lets each see the trace
-    up to its position, and itself, as if it had been written there.
+    One call of the model: the branches stand behind the trace as a tree, and a mask lets each see
+    the trace up to its position, and itself, as if it had been written there.
 
     Args:
         loaded: the model that reads.
         token_ids: of the trace.
-        positions: where branches leave it.
-        branch: token ids that follow the position; where there are none, only it is read.
+        positions: where paths leave it.
+        paths: ids that may follow a position; after the last of them nothing is read.
+
+    Returns:
+        By what has followed the position: nothing, or any beginning of a longer path.
     """
-    n, width = len(token_ids), len(branch)
-    place = np.concatenate([np.arange(n), (positions[:, None] + 1 + np.arange(width)).ravel()])
-    owner = np.concatenate([np.full(n, -1), np.repeat(np.arange(len(positions)), width)])
-    leaves = np.concatenate([np.full(n, n), np.repeat(positions, width)])
-    own = (owner[:, None] == owner) & (place <= place[:, None])
-    seen = own | ((owner == -1) & (place <= leaves[:, None]) & (place <= place[:, None]))
+    branches = list(dict.fromkeys(path[:n] for path in paths for n in range(1, len(path))))
+    n, width = len(token_ids), len(branches)
+    depth = np.array([len(branch) for branch in branches], dtype=np.int64)
+    within = np.array(
+        [[branch[: len(other)] == other for other in branches] for branch in branches], dtype=bool
+    ).reshape(width, width)
+    place = np.concatenate([np.arange(n), (positions[:, None] + depth).ravel()])
+    seen = np.zeros((len(place), len(place)), dtype=bool)
+    seen[:n, :n] = np.tri(n, dtype=bool)
+    seen[n:, :n] = np.arange(n) <= np.repeat(positions, width)[:, None]
+    seen[n:, n:] = np.kron(np.eye(len(positions), dtype=bool), within)
     blocked = torch.finfo(loaded.model.dtype).min
     mask = torch.zeros(1, 1, *seen.shape, dtype=loaded.model.dtype)
     mask.masked_fill_(~torch.from_numpy(seen), blocked)
-    ids = torch.tensor([[*token_ids, *list(branch) * len(positions)]])
+    ids = torch.tensor([[*token_ids, *[branch[-1] for branch in branches] * len(positions)]])
     logits = loaded.model(
         input_ids=ids.to(loaded.device),
         attention_mask=mask.to(loaded.device),
@@ -166,7 +225,8 @@ def read_branches(
     ).logits[0]
     behind = n + np.arange(len(positions) * width).reshape(len(positions), width)
     where = torch.from_numpy(np.concatenate([positions[:, None], behind], axis=1))
-    return logits[where.to(loaded.device)].double().softmax(dim=-1).cpu().numpy()
+    p_next = logits[where.to(loaded.device)].double().softmax(dim=-1).cpu().numpy()
+    return {branch: p_next[:, at] for at, branch in enumerate([(), *branches])}
 
 
 def _vectors(

@@ -45,15 +45,13 @@ def p_turns(
 def _p_turns(
     writer: LoadedModel, prefixes: Prefixes, openers: Sequence[Opener], asides: TokenSet | None
 ) -> Float[np.ndarray, " n"]:
-    positions = prefixes.ends - 1
-    taken_back = [(id_, o.taken_back_by) for o in openers if o.taken_back_by for id_ in o.ids.ids]
-    branches = [[opener, *path[:-1]] for opener, path in taken_back]
-    read = [read_branches(writer, prefixes.ids, positions, one) for one in branches or [[]]]
-    opening = read[0][:, 0]
+    taken_back = {id_: o.taken_back_by for o in openers if o.taken_back_by for id_ in o.ids.ids}
+    paths = [(opener, *path) for opener, path in taken_back.items()]
+    p_next = read_branches(writer, prefixes.ids, prefixes.ends - 1, paths)
     stays = {
-        opener: 1 - along[:, -1, path[-1]]
-        for (opener, path), along in zip(taken_back, read, strict=False)
+        opener: 1 - p_next[opener, *path[:-1]][:, path[-1]] for opener, path in taken_back.items()
     }
+    opening = p_next[()]
     turns = [opening[:, id_] * stays.get(id_, 1.0) for one in openers for id_ in one.ids.ids]
     skipped = opening[:, list(asides.ids) if asides else []].sum(axis=1)
     return np.sum(turns, axis=0) / (1 - skipped)

@@ -21,6 +21,7 @@ from backtracking.labels.deciding import decisions_of
 from backtracking.labels.rules import with_rules
 from backtracking.labels.states import UNPARSED
 from backtracking.models import loading
+from backtracking.models.loading import LoadedModel
 from backtracking.records import traces
 from backtracking.records.decisions import EXACT, Decision, Sentence
 from backtracking.records.grades import Grade, Observation, write_grades
@@ -28,9 +29,13 @@ from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.compute import prepare_torch
+from backtracking.runtime.forks import run_side_by_side
 from backtracking.runtime.workspace import Roles, Workspace
 from backtracking.statistics.bootstrap import Bootstrap
 from lifeboat.stage import artifacts
+from lifeboat.stage.units import Units, kept
+
+OUT = "results/grade"
 
 
 @dataclass(frozen=True)
@@ -156,6 +161,14 @@ def measure(seen: Sequence[Observation], bootstrap: Bootstrap) -> list[dict[str,
     return rows
 
 
+def ask(params: Params, domain: Domain, base: LoadedModel, units: Units) -> list[Observation]:
+    """What the base knows beyond traces, each part of it kept."""
+    parts = domain.examine(base, params.n_questions, Random(params.seed))
+    jobs = [kept(units, OUT, part) for part in parts]
+    found = run_side_by_side(jobs, 1, "asking the base")
+    return [one for part in found for one in part]
+
+
 def _taught(domain: Domain) -> list[dict[str, Any]]:
     return [
         {"measure": name, "value": rate, "low": None, "high": None, "n": 0}
@@ -171,6 +184,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "grade", workspace.params)
     roles = params.load(Roles, "models", workspace.params)
+    units = Units(workspace.root, ("backtracking",))
     domain = open_domain(workspace.params)
     prepare_torch(params_.n_threads)
     tokenizer = Tokenizer.from_file(str(workspace.model(roles.studied) / "tokenizer.json"))
@@ -182,7 +196,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         for name, prefix in (("traces.jsonl", "sampled"), ("greedy.jsonl", "greedy"))
     )
     base = loading.load(workspace.model(roles.base), device=params_.device)
-    asked = domain.examine(base, params_.n_questions, Random(params_.seed))
+    asked = ask(params_, domain, base, units)
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
     rows = measure([*asked, *sampled.seen, *greedy.seen], bootstrap) + _taught(domain)
     with artifacts.new_folder(workspace.results("grade")) as folder:

@@ -1,6 +1,6 @@
 """The organism behind the protocol says what its own parser says, sentence by sentence."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 from random import Random
@@ -13,12 +13,10 @@ from written import Written
 from backtracking import PROJECT_ROOT
 from backtracking.domains.domain import Domain, ProblemPlan, Reading
 from backtracking.domains.lexicon import spell
-from backtracking.domains.organism.donors import collect
-from backtracking.domains.organism.donors import spread as spread_items
 from backtracking.domains.organism.grammar import BACKTRACKING_OPENERS
 from backtracking.domains.organism.organism import Organism
 from backtracking.domains.organism.policy import BasePolicy, Policy
-from backtracking.domains.organism.posteriors import DEAD, read_decisions
+from backtracking.domains.organism.posteriors import DEAD, posteriors_of
 from backtracking.domains.organism.states import Reading as SentenceRead
 from backtracking.domains.organism.states import Replay, is_solved, words_of
 from backtracking.domains.organism.tokenizer import build_tokenizer
@@ -26,7 +24,6 @@ from backtracking.domains.organism.world import World, read_prompt
 from backtracking.domains.registry import open_domain
 from backtracking.labels.deciding import decisions_of
 from backtracking.records.decisions import EXACT, Classes, Decisions, Sentences
-from backtracking.records.pairs import distinct, spread
 from backtracking.records.traces import Problem, Trace
 from lifeboat.stage.errors import UserError
 
@@ -141,7 +138,7 @@ def test_classes_and_strata_are_those_of_the_contrast(study: Study) -> None:
 def test_posteriors_are_those_of_the_policy_at_positions_of_the_trace(study: Study) -> None:
     rows = zip(study.traces, study.problems, study.readings, study.replays, strict=True)
     for trace, problem, reading, replay in rows:
-        expected = read_decisions(words_of(trace, TOKENIZER), *read_prompt(problem.prompt))
+        expected = posteriors_of(words_of(trace, TOKENIZER), *read_prompt(problem.prompt))
         found, first = reading.posteriors, len(trace.prompt_ids)
         assert found is not None and found.first == first
         assert np.array_equal(found.p_kind, expected.p_kind, equal_nan=True)
@@ -222,37 +219,6 @@ def test_words_are_exactly_the_ids_used_today() -> None:
         (IDS["Wait"], IDS["for"]): "adding-knowledge",
         (IDS["Wait"], IDS[","], IDS["fine"]): "uncertainty-estimation",
     }
-
-
-def test_pairs_are_the_items_of_the_donors(study: Study) -> None:
-    items = collect(study.traces, IDS, 3)
-    found = []
-    for trace, problem, reading in zip(study.traces, study.problems, study.readings, strict=True):
-        random = Random(f"3/{trace.trace_id}")
-        found += ORGANISM.pairs(trace, problem, reading, TOKENIZER, random)
-    pairs = distinct(found)
-    assert len(pairs) == len(items) > 20
-    for pair, item in zip(pairs, items, strict=True):
-        same = {**asdict(item), "pair_id": item.item_id}
-        for name in ("pair_id", "trace_id", "problem_id", "split", "kind", "n_prompt"):
-            assert getattr(pair, name) == same[name]
-        assert (pair.clean_ids, pair.donor_ids) == (item.clean_ids, item.donor_ids)
-        assert pair.changed == item.changed
-        assert (pair.donor_kind is None) == (item.donor_target is None)
-        if not item.donor_ids:
-            assert pair.follow_ups == []
-            continue
-        claim, parent, legal = (pair.follow_up(name) for name in ("claim", "parent", "legal"))
-        assert claim and parent and legal
-        for one in (claim, parent, legal):
-            assert one.clean_ids == item.continuation_ids
-            assert one.donor_ids == item.donor_continuation_ids
-        assert claim.clean_ids[: claim.at + 1] == [IDS["Wait"], IDS[","]]
-        assert (claim.right_ids, claim.wrong_ids) == ([item.claim_id], [IDS["fine"]])
-        assert (parent.at, parent.right_ids) == (item.parent_at, [item.parent_id])
-        assert (legal.at, legal.right_ids) == (len(item.continuation_ids) - 1, item.legal_ids)
-    ids = [item.item_id for item in spread_items(items, 9)]
-    assert [pair.pair_id for pair in spread(pairs, 9)] == ids
 
 
 def test_a_prompt_is_read_as_transformers_reads_it_and_no_trace_comes_with_it() -> None:

@@ -7,15 +7,16 @@ import pytest
 from written import Written
 
 from backtracking.domains.organism.policy import Policy
-from backtracking.domains.organism.posteriors import DEAD, Decisions, read_decisions
+from backtracking.domains.organism.posteriors import DEAD, posteriors_of
 from backtracking.domains.organism.solver import KINDS
 from backtracking.domains.organism.states import token_states
+from backtracking.records.posteriors import Posteriors
 
 NUMBERS, TARGET = (7, 8, 9, 12, 3), 28
 
 
-def decisions_of(trace: Written) -> Decisions:
-    return read_decisions(trace.words, trace.numbers, trace.target)
+def decisions_of(trace: Written) -> Posteriors:
+    return posteriors_of(trace.words, trace.numbers, trace.target)
 
 
 def test_posteriors_of_kinds_are_shares_of_sampled_continuations(rewritten: list[Written]) -> None:
@@ -60,7 +61,7 @@ def test_it_is_known_from_the_number_on_and_pending_from_the_last_comparison_on(
     deeper = "Try 12 on 9 . Left 7 8 3 . Total 21 . Compare 21 with 28 . "
     last = "Hmm . Try 8 on 21 . Left 7 3 . Total 29 . Compare 29 with 28 . "
     words = [str(word) for word in (opening + deeper + last).split()]
-    found = read_decisions(words, NUMBERS, TARGET)
+    found = posteriors_of(words, NUMBERS, TARGET)
     assert [words[start] for start in found.start] == ["Compare"] * 3
     assert [words[end - 1] for end in found.end] == ["."] * 3
     # Below 28 whatever is tried: certain at once. Then 7 stays below 28, 8 and 3 too or not.
@@ -71,7 +72,7 @@ def test_it_is_known_from_the_number_on_and_pending_from_the_last_comparison_on(
 
 
 def test_a_trace_without_a_comparison_has_no_decision() -> None:
-    found = read_decisions(["Start", "at", "0", ".", "Try", "9"], NUMBERS, TARGET)
+    found = posteriors_of(["Start", "at", "0", ".", "Try", "9"], NUMBERS, TARGET)
     assert found.p_kind.shape == (6, len(KINDS))
     assert [len(one) for one in (found.start, found.end, found.pending, found.known)] == [0] * 4
-    assert read_decisions([], NUMBERS, TARGET).p_kind.shape == (0, len(KINDS))
+    assert posteriors_of([], NUMBERS, TARGET).p_kind.shape == (0, len(KINDS))

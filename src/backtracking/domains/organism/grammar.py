@@ -8,8 +8,10 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
+from backtracking.records.decisions import State
+
 _NUMBER = r"(\d+)"
-_FORMS: tuple[tuple[str, str, str], ...] = (
+_FORMS: tuple[tuple[str, State, str], ...] = (
     ("numbers", "initializing", r"Numbers ((?:\d+ )+)\."),
     ("target", "initializing", rf"Target {_NUMBER} \."),
     ("start", "initializing", r"Start at 0 \."),
@@ -35,7 +37,7 @@ _FORMS: tuple[tuple[str, str, str], ...] = (
 )
 _PATTERNS = tuple((name, re.compile(pattern)) for name, _, pattern in _FORMS)
 
-STATE_BY_FORM: dict[str, str] = {name: state for name, state, _ in _FORMS}
+STATE_BY_FORM: dict[str, State] = {name: state for name, state, _ in _FORMS}
 """Form of a sentence to the sentence state that it belongs to."""
 
 BACKTRACKING_OPENERS = ("Wait", "No", "Undo")
@@ -58,7 +60,7 @@ class Form:
     word: str = ""
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         """Sentence state of the form."""
         return STATE_BY_FORM[self.name]
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from backtracking.domains.organism.solver import KINDS, decision_kind
 from backtracking.domains.organism.states import Reading, Replay
+from backtracking.records.posteriors import Posteriors
 
 DEAD = ("over", "exhausted")
 """Kinds that a reader of the trace recognises, and that the policy acts on."""
@@ -27,27 +27,16 @@ class _KindReplay(Replay):
         return float(decision_kind(total, self.target, tuple(left)) == self.kind)
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """The decision points of one trace, and what each prefix tells of them.
+def posteriors_of(
+    words: list[str], numbers: tuple[int, ...], target: int, first: int = 0
+) -> Posteriors:
+    """What each prefix of a trace tells of its decisions under the policy.
 
-    Attributes:
-        p_kind: P(kind of the decision ahead | words up to and including this one) by word and kind
-            of `solver.KINDS`; NaN where no decision is ahead.
-        start, end: half-open word range of each comparison, at whose end the decision falls.
-        pending: first word at which it is the decision ahead.
-        known: first word from which on P(dead | prefix) is 0 or 1, t*.
+    Args:
+        words: of the trace, without the prompt.
+        numbers, target: the problem.
+        first: length of the prompt, from which positions count.
     """
-
-    p_kind: Float[np.ndarray, "words kinds"]
-    start: Int[np.ndarray, " decisions"]
-    end: Int[np.ndarray, " decisions"]
-    pending: Int[np.ndarray, " decisions"]
-    known: Int[np.ndarray, " decisions"]
-
-
-def read_decisions(words: list[str], numbers: tuple[int, ...], target: int) -> Decisions:
-    """The decisions of a trace under the policy, in their order."""
     readings_by_kind = {kind: _KindReplay(numbers, target, kind=kind).read(words) for kind in KINDS}
     columns = [[p for one in its for p in one.p_dead] for its in readings_by_kind.values()]
     p_kind = np.array(columns, dtype=np.float64).T.reshape(-1, len(KINDS))
@@ -58,8 +47,8 @@ def read_decisions(words: list[str], numbers: tuple[int, ...], target: int) -> D
         pending + int((uncertain[pending:end].nonzero()[0] + 1).max(initial=0))
         for _, end, pending in bounds
     ]
-    start, end, pending = np.array(bounds, dtype=np.int64).reshape(-1, 3).T
-    return Decisions(p_kind, start, end, pending, np.array(known, dtype=np.int64))
+    places = np.array([*zip(*bounds, strict=True), known], dtype=np.int64).reshape(4, -1) + first
+    return Posteriors(tuple(KINDS), first, p_kind, *places)
 
 
 def _bounds(readings: Sequence[Reading]) -> list[tuple[int, int, int]]:

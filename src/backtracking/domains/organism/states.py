@@ -18,6 +18,7 @@ from backtracking.domains.organism.grammar import (
 from backtracking.domains.organism.policy import Policy, compare
 from backtracking.domains.organism.solver import decision_kind
 from backtracking.labels.states import UNPARSED
+from backtracking.records.decisions import State
 from backtracking.records.traces import Trace
 
 
@@ -72,7 +73,7 @@ class Reading:
     p_dead: tuple[float | None, ...]
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         """Sentence state, or `unparsed`."""
         return self.form.state if self.form else UNPARSED
 

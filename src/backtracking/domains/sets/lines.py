@@ -5,7 +5,7 @@ posteriors or laws, and no answer to grade by; what rests on these is untestable
 """
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -218,7 +218,9 @@ class Lines:
         """None: every model is taken from elsewhere."""
         return None
 
-    def examine(self, base: "LoadedModel", n: int, random: Random) -> list[Observation]:
+    def examine(
+        self, base: "LoadedModel", n: int, random: Random
+    ) -> Sequence[Callable[[], list[Observation]]]:
         """Nothing is asked."""
         return []
 
