@@ -1,5 +1,6 @@
 """A value with its uncertainty, and what may be said of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,3 +22,10 @@ class Interval:
     low: float | None
     high: float | None
     n: int
+
+
+def all_of(parts: Sequence[Verdict]) -> Verdict:
+    """Fails where any part fails; untestable where any part is; else holds."""
+    if "fails" in parts:
+        return "fails"
+    return "untestable" if "untestable" in parts else "holds"
