@@ -24,6 +24,13 @@ class Interval:
     n: int
 
 
+def above(low: float | None, bound: float | None) -> Verdict:
+    """Whether an interval's lower end is above a bound; untestable where either is missing."""
+    if low is None or bound is None:
+        return "untestable"
+    return "holds" if low > bound else "fails"
+
+
 def all_of(parts: Sequence[Verdict]) -> Verdict:
     """Fails where any part fails; untestable where any part is; else holds."""
     if "fails" in parts:

@@ -84,7 +84,7 @@ def read_list(cls: type[T], path: Path, cure: str = _CURE) -> list[T]:
     Raises:
         UserError: as `read_lines`.
     """
-    return _told(_sequence(list, cls), artifacts.read_json(path), str(path), cure)
+    return decode_list(cls, artifacts.read_json(path), str(path), cure)
 
 
 def write_json(path: Path, record: Any) -> None:
@@ -105,6 +105,11 @@ def decode(cls: type[T], value: Any, where: str, cure: str = _CURE) -> T:
         UserError: as `read_lines`.
     """
     return _told(_decoder(cls), value, where, cure)
+
+
+def decode_list(cls: type[T], value: Any, where: str, cure: str = _CURE) -> list[T]:
+    """A value of JSON as a list of records; arguments and raises as of `decode`."""
+    return _told(_sequence(list, cls), value, where, cure)
 
 
 def encode(value: Any) -> Any:

@@ -113,6 +113,13 @@ class Evidence(Row):
 
 
 @dataclass(frozen=True)
+class Markerless(Evidence):
+    """The claim that a direction steers without the markers' rows."""
+
+    FILE: ClassVar[str] = "effects/markerless/evidence"
+
+
+@dataclass(frozen=True)
 class Repeated(Row):
     """The same in one of several pairs that differ in the seed of the training.
 
