@@ -33,9 +33,7 @@ def test_dose_table_has_the_baseline_at_zero_in_every_column_and_the_mean_of_ran
     )
 
 
-def test_nested_objects_are_columns_named_by_both_but_for_what_is_by_something() -> (
-    None
-):
+def test_nested_objects_are_columns_named_by_both_but_for_what_is_by_something() -> None:
     row = {"a": {"low": 1, "n": {"b": 2}}, "by_kind": {"over": {"p": 3}}, "names": ["x", "y"]}
     assert flatten(row) == {"a_low": 1, "a_n_b": 2, "over_p": 3, "names": "x y"}
 
