@@ -9,6 +9,7 @@ from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.study import Study
 from backtracking.claims.verdicts import judge_causal, judge_primary
 from backtracking.effects.rates import Steered
+from backtracking.labels.agreement import Agreement, Metrics
 from backtracking.records import reader
 from backtracking.records.decisions import Classes, Kind
 from backtracking.records.intervals import Interval
@@ -92,7 +93,7 @@ def _results(evidence: Sequence[Evidence]) -> summary.Results:
     files = {"directions/directions": [estimated], "directions/cosines": cosines}
     study = Study(PAIRS, CLASSES, KINDS, "Wait", Tables.of([*evidence, *_rows()]), files)
     traces = {"n_stop": 9, "n_length": 1, "n_empty": 0}
-    label = {"kappa": 0.71, "f1": 0.8, "span_coverage": 1.0}
+    label = Metrics(Agreement(90, 0.71, 0.7, 0.8), 100, 90, 10, 1.0)
     losses = {"base": [3.0, 2.0, 1.0], "reasoning": [1.5, 1.2, 1.0], "shuffled": [1.4, 1.3]}
     power = [{"n_problems": 20, "n_samples": 1, "n_random": 39, "minimal_effect": 0.1}]
     return summary.Results(losses, traces, label, study, power, {"device": "cpu"})

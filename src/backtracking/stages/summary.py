@@ -17,6 +17,7 @@ import numpy as np
 from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.rows import find_row, untestable
 from backtracking.claims.literature.study import Study
+from backtracking.labels.agreement import Metrics
 from backtracking.records import reader
 from backtracking.records.decisions import Classes, read_kinds
 from backtracking.records.measured import BASELINE
@@ -133,8 +134,8 @@ class Results:
     """
 
     losses: Mapping[str, Sequence[float]]
-    traces: Mapping[str, Any]
-    label: Mapping[str, Any]
+    traces: Mapping[str, int]
+    label: Metrics
     study: Study
     power: Rows
     provenance: Mapping[str, str]
@@ -146,9 +147,9 @@ def run(params: Params, results: Results) -> Summary:
     grades = {row.measure: row.rate.value for row in study.rows(Measure)}
     found: Summary = {name: grades.get(measure) for name, measure in GRADES.items()}
     found |= {
-        "label_kappa": results.label.get("kappa"),
-        "label_f1_backtracking": results.label.get("f1"),
-        "span_coverage": results.label["span_coverage"],
+        "label_kappa": results.label.agreement.kappa,
+        "label_f1_backtracking": results.label.agreement.f1,
+        "span_coverage": results.label.span_coverage,
         "traces_n": sum(results.traces[f"n_{why}"] for why in ("stop", "length", "empty")),
         "traces_truncated_n": results.traces["n_length"],
         "traces_empty_n": results.traces["n_empty"],
@@ -246,7 +247,7 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
             if (workspace.model(role) / "training.csv").is_file()
         },
         traces=artifacts.read_json(workspace.traces / "metrics.json"),
-        label=artifacts.read_json(workspace.labels / "metrics.json"),
+        label=reader.read_json(Metrics, workspace.labels / "metrics.json"),
         study=Study(
             base_by_role={
                 role: base for role, base in roles.base_by_role.items() if role not in roles.repeats
