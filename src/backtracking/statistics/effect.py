@@ -1,4 +1,4 @@
-"""An effect beside what random directions do, and verdicts made of parts."""
+"""An effect beside what random directions do."""
 
 from dataclasses import dataclass
 
