@@ -24,7 +24,7 @@ def label(study: TinyStudy, traces: list[Trace], primary: str = EXACT) -> Result
 
 def test_sentences_cover_every_token_and_have_the_labels_of_both(study: TinyStudy) -> None:
     result = study.labelled
-    assert result.metrics["span_coverage"] == 1.0
+    assert result.metrics.span_coverage == 1.0
     assert any(trace.finish_reason == "length" for trace in study.traces)
     for trace in study.traces:
         own = [one for one in result.sentences if one.trace_id == trace.trace_id]
@@ -42,10 +42,10 @@ def test_text_of_a_sentence_is_what_its_own_tokens_decode_to(study: TinyStudy) -
 
 
 def test_the_world_makes_the_labellers_disagree_within_bounds() -> None:
-    metrics = write_study(150).labelled.metrics
-    assert 0.5 <= metrics["kappa"] <= 0.9
-    assert 0.5 <= metrics["kappa_positive"] <= 0.9
-    assert 0 < metrics["f1"] < 1
+    found = write_study(150).labelled.metrics.agreement
+    assert found.kappa is not None and 0.5 <= found.kappa <= 0.9
+    assert found.kappa_positive is not None and 0.5 <= found.kappa_positive <= 0.9
+    assert found.f1 is not None and 0 < found.f1 < 1
 
 
 def test_an_empty_trace_is_kept_without_sentences(study: TinyStudy) -> None:
@@ -61,8 +61,8 @@ def test_a_sentence_of_no_known_form_is_counted_and_kept(study: TinyStudy) -> No
     words = [by_word[word] for word in ("Try", "Try", ".")]
     first = study.traces[0]
     metrics = label(study, [replace(first, token_ids=[*words, *first.token_ids])]).metrics
-    assert metrics["n_unparsed"] == 1
-    assert metrics["n_compared"] == metrics["n_sentences"] - 1
+    assert metrics.n_unparsed == 1
+    assert metrics.n_compared == metrics.n_sentences - 1
 
 
 def test_by_rules_states_and_actions_are_those_of_the_rules(study: TinyStudy) -> None:

@@ -1,12 +1,13 @@
 """How far two labellers agree."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float
 
 from backtracking.labels.states import STATES
+from backtracking.records.reader import INLINED
 
 AGREEMENT_MEASURES = ("kappa", "kappa_positive", "f1")
 """Columns of `agreement_measures`."""
@@ -28,6 +29,29 @@ class Agreement:
     kappa: float | None
     kappa_positive: float | None
     f1: float | None
+
+
+NOT_COMPARED = Agreement(0, None, None, None)
+"""Where there is nothing to compare."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """What the labels of a study are worth: metrics.json of the stage `label`.
+
+    Attributes:
+        agreement: of the rules with the exact labels.
+        n_sentences: all sentences.
+        n_compared: those that both label.
+        n_unparsed: those whose exact label says that they say nothing.
+        span_coverage: share of the generated tokens that are in a sentence.
+    """
+
+    agreement: Agreement = field(metadata=INLINED)
+    n_sentences: int
+    n_compared: int
+    n_unparsed: int
+    span_coverage: float
 
 
 def agreement(

@@ -9,10 +9,9 @@ Writes: data/processed/labels/{sentences,decisions}.jsonl, {tokens,kinds,metrics
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -20,11 +19,11 @@ from backtracking.domains.domain import Domain, Reading
 from backtracking.domains.lexicon import spell
 from backtracking.domains.registry import open_domain
 from backtracking.labels import segmentation
-from backtracking.labels.agreement import agreement
+from backtracking.labels.agreement import NOT_COMPARED, Metrics, agreement
 from backtracking.labels.deciding import decisions_of
 from backtracking.labels.rules import RULES, with_rules
 from backtracking.labels.states import UNPARSED
-from backtracking.records import traces
+from backtracking.records import reader, traces
 from backtracking.records.decisions import (
     EXACT,
     Decision,
@@ -71,7 +70,7 @@ class Result:
     pairs: list[MinimalPair] | None
     posteriors: dict[str, Posteriors] | None
     laws: dict[str, Laws] | None
-    metrics: dict[str, Any]
+    metrics: Metrics
 
     def write(self, folder: Path) -> None:
         """Writes each record into its file."""
@@ -79,7 +78,7 @@ class Result:
         write_decisions(folder / "decisions.jsonl", self.decisions)
         write_kinds(folder / "kinds.json", self.kinds)
         write_tokens(folder / "tokens.json", self.tokens)
-        artifacts.write_json(folder / "metrics.json", self.metrics)
+        reader.write_json(folder / "metrics.json", self.metrics)
         if self.pairs is not None:
             write_pairs(folder / "pairs.jsonl", self.pairs)
         if self.posteriors is not None:
@@ -142,7 +141,7 @@ def run(
 
 def measure(
     params: Params, by_trace: Sequence[tuple[Trace, Reading]], tokenizer: Tokenizer
-) -> dict[str, Any]:
+) -> Metrics:
     """Agreement of the rules with the exact labels, and how much of the text is in sentences.
 
     Both on the sentences that segmentation finds in the text alone; agreement is None where the
@@ -163,16 +162,16 @@ def measure(
         if (one.trace_id, one.start, one.end) in found and one.label_by[EXACT] != UNPARSED
     ]
     both = ([one.label_by[name] for one in shared] for name in (EXACT, RULES))
-    compared = asdict(agreement(*both, positive=params.positive)) if shared else {}
     n_tokens = sum(_n_read(reading, trace) for trace, reading in by_trace)
-    return compared | {
-        "n_sentences": len(sentences),
-        "n_compared": len(shared),
-        "n_unparsed": sum(one.label_by[EXACT] == UNPARSED for one in exact),
-        "span_coverage": segmentation.coverage(
+    return Metrics(
+        agreement=agreement(*both, positive=params.positive) if shared else NOT_COMPARED,
+        n_sentences=len(sentences),
+        n_compared=len(shared),
+        n_unparsed=sum(one.label_by[EXACT] == UNPARSED for one in exact),
+        span_coverage=segmentation.coverage(
             [span for its in spans.values() for span in its], n_tokens
         ),
-    }
+    )
 
 
 def _n_read(reading: Reading, trace: Trace) -> int:
