@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_study import D_MODEL, N_LAYERS, make_models, write_study
 
-from backtracking.directions.estimator import random_directions
+from backtracking.directions.vectors import random_directions
 from backtracking.effects.decoding import judge_ranks
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
 from backtracking.records.directions import Direction, Directions

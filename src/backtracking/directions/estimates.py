@@ -15,7 +15,8 @@ from torch import Tensor
 
 from backtracking.directions import estimator
 from backtracking.directions.contrasts import Placed
-from backtracking.directions.estimator import Contrast
+from backtracking.directions.forms import Contrast
+from backtracking.directions.vectors import project, without_span
 from backtracking.statistics import auroc, corrected, nulls
 from backtracking.statistics.jackknife import LOG, jackknife_interval, leave_one_out
 
@@ -69,11 +70,11 @@ class Estimated:
         """The same with the span of the rows projected out of all that it holds."""
 
         def project(values: np.ndarray) -> np.ndarray:
-            return estimator.without_span(torch.from_numpy(values), rows).numpy()
+            return without_span(torch.from_numpy(values), rows).numpy()
 
         return replace(
             self,
-            direction=estimator.without_span(self.direction, rows),
+            direction=without_span(self.direction, rows),
             halves=project(self.halves),
             left_out=None if self.left_out is None else project(self.left_out),
             null=None if self.null is None else (project(self.null[0]), project(self.null[1])),
@@ -109,7 +110,7 @@ class Estimated:
     def _dev_auroc(self) -> float | None:
         if self.dev is None:
             return None
-        scores = estimator.project(self.dev.activations, self.direction).numpy()
+        scores = project(self.dev.activations, self.direction).numpy()
         return auroc.auroc(scores, self.dev.is_positive.numpy(), self.dev.stratum.numpy())
 
 

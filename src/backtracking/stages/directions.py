@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.directions import estimator, lens
+from backtracking.directions import lens
 from backtracking.directions.contrasts import (
     Placed,
     Sources,
@@ -237,11 +237,11 @@ def _null_vectors(place: Place, one: Estimated) -> dict[Place, Tensor]:
 
 def readout_of(loaded: LoadedModel, tokens: Tokens) -> Readout:
     """The `action` direction of a model, and its markers' rows."""
-    action = None
+    found = None
     if tokens.marker is not None and tokens.alternative is not None:
         w_u, gain = unembedding(loaded), final_norm_gain(loaded)
-        action = estimator.action(w_u, gain, tokens.marker.ids, tokens.alternative.ids)
-    return Readout(action, lens.marker_rows(loaded, tokens.opener_ids))
+        found = action(w_u, gain, tokens.marker.ids, tokens.alternative.ids)
+    return Readout(found, lens.marker_rows(loaded, tokens.opener_ids))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
