@@ -31,6 +31,7 @@ from backtracking.directions.contrasts import (
 from backtracking.directions.cosines import compare_all_forms, compare_layers, compare_pairs
 from backtracking.directions.estimates import Estimated, Resamples, estimate, select
 from backtracking.directions.events import Weighted, event_decisions, weigh
+from backtracking.directions.vectors import action
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
 from backtracking.records.decisions import Classes, Decisions, Sentences
 from backtracking.records.directions import Direction, write_directions
