@@ -10,6 +10,7 @@ from backtracking.claims.verdicts import judge_causal, judge_primary
 from backtracking.effects.rates import Steered
 from backtracking.records.decisions import Classes, Kind
 from backtracking.records.intervals import Interval
+from backtracking.records.rows.table import Row, Tables
 from backtracking.report.findings import GRADES
 from backtracking.stages import summary
 from backtracking.statistics.effect import Effect
@@ -25,11 +26,11 @@ PAIRS = {"reasoning": "base", "shuffled": "base"}
 KINDS = (Kind("over", "dead", True), Kind("doomed", "dead", False), Kind("alive", "live", True))
 
 
-def study_with(pairs: Mapping[str, str] = PAIRS, **files: Any) -> Study:
-    """A study with planted files, `/` written as `__`, steered at layer 2."""
+def study_with(*rows: Row, pairs: Mapping[str, str] = PAIRS, **files: Any) -> Study:
+    """A study with planted rows and files, `/` written as `__`, steered at layer 2."""
     named = {name.replace("__", "/"): content for name, content in files.items()}
     chosen = {"effects/steer/selection": {"layer": 2, "window": "0:0"}}
-    return Study(pairs, CLASSES, KINDS, "Wait", chosen | named)
+    return Study(pairs, CLASSES, KINDS, "Wait", Tables.of(rows), chosen | named)
 
 
 def write_results(root: Path, transfers: bool = True) -> None:
@@ -106,7 +107,8 @@ def _results(evidence: list[dict[str, Any]]) -> summary.Results:
     power = [{"n_problems": 20, "n_samples": 1, "n_random": 39, "minimal_effect": 0.1}]
     files = {f"effects/steer/{name}": rows for name, rows in steer.items()}
     files |= {"grade/measures": grades, "directions/directions": [estimated]}
-    study = Study(PAIRS, CLASSES, KINDS, "Wait", files | {"directions/cosines": cosines})
+    files["directions/cosines"] = cosines
+    study = Study(PAIRS, CLASSES, KINDS, "Wait", Tables.of([]), files)
     return summary.Results(losses, traces, label, study, power, where)
 
 

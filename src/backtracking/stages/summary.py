@@ -17,6 +17,7 @@ import numpy as np
 from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.study import Study
 from backtracking.records.decisions import Classes, read_kinds
+from backtracking.records.rows.table import Tables
 from backtracking.records.tokens import read_tokens
 from backtracking.report import tracking
 from backtracking.report.dose import draw_dose
@@ -235,6 +236,7 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
             classes=params.load(Classes, "contrast", workspace.params),
             kinds=read_kinds(workspace.labels / "kinds.json"),
             marker=marker.name if marker else "none",
+            tables=Tables(workspace.root / "results"),
             files=read_files(workspace.root / "results"),
         ),
         power=read_csv(workspace.results("power") / "power.csv"),

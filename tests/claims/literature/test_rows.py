@@ -17,7 +17,7 @@ from backtracking.claims.literature.study import Study
 QUESTION = Question(
     "alike", "a study", "They are alike.", "cosine", "above 0", "emergent", Published(0.74, "x")
 )
-STUDY = study_with({"reasoning": "base", "shuffled": "base", "scratch": "base"})
+STUDY = study_with(pairs={"reasoning": "base", "shuffled": "base", "scratch": "base"})
 
 
 def find(_study: Study, role: str) -> Finding:

@@ -1,10 +1,13 @@
 """What the stages found, as the claims read it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar, overload
 
 from backtracking.records.decisions import Classes, Kind
+from backtracking.records.rows.table import Row, Tables
+
+R = TypeVar("R", bound=Row)
 
 
 @dataclass(frozen=True)
@@ -17,6 +20,7 @@ class Study:
         classes: the two classes of decisions that are contrasted.
         kinds: the domain's kinds of decisions; empty where none is known.
         marker: the word that stands for all that open backtracking.
+        tables: what the stages found.
         files: content of results/<file>.json by name, for those that are there.
     """
 
@@ -24,15 +28,32 @@ class Study:
     classes: Classes
     kinds: tuple[Kind, ...]
     marker: str
-    files: Mapping[str, Any]
+    tables: Tables
+    files: Mapping[str, Any] = field(default_factory=dict)
 
-    def rows(self, name: str) -> list[Mapping[str, Any]]:
-        """The rows of a file; none where the study has no such file."""
-        return self.files.get(name) or []
+    @overload
+    def rows(self, table: type[R]) -> list[R]: ...
 
-    def part(self, name: str) -> Mapping[str, Any]:
-        """A file that is one mapping; empty where the study has no such file."""
-        return self.files.get(name) or {}
+    @overload
+    def rows(self, table: str) -> list[Mapping[str, Any]]: ...
+
+    def rows(self, table: Any) -> Any:
+        """The rows of a table, by their class; none where the study has no such table."""
+        if isinstance(table, str):
+            return self.files.get(table) or []
+        return self.tables.rows(table)
+
+    @overload
+    def part(self, file: type[R]) -> R | None: ...
+
+    @overload
+    def part(self, file: str) -> Mapping[str, Any]: ...
+
+    def part(self, file: Any) -> Any:
+        """A file that is one record, by its class; None where the study has no such file."""
+        if isinstance(file, str):
+            return self.files.get(file) or {}
+        return self.tables.record(file)
 
     @property
     def studied(self) -> str:
