@@ -17,6 +17,7 @@ from backtracking.directions.vectors import (
     random_directions,
     without_span,
 )
+from backtracking.records.rows.directions import Counts
 from backtracking.statistics import auroc, bootstrap, corrected
 
 D_MODEL = 16
@@ -202,8 +203,7 @@ def test_strata_without_both_classes_are_dropped_and_reported() -> None:
     found = estimate(matched(activations, is_positive, stratum, torch.arange(6)))
     # Harmonic means of the class sizes: 1 for (1, 1) and 4/3 for (1, 2).
     assert float(found.direction) == pytest.approx((2 * 1 + 4 * 4 / 3) / (1 + 4 / 3))
-    assert (found.n_positive, found.n_negative, found.n_strata) == (3, 2, 2)
-    assert found.dropped_rate == pytest.approx(1 / 6)
+    assert found.counts == Counts(3, 2, 2, 1 - 5 / 6)
     cells = sum_cells(matched(activations, is_positive, stratum, stratum))
     assert np.isnan(estimator.resample_directions(cells, np.array([[0.0, 1.0, 0.0]]))).all()
 
@@ -319,7 +319,7 @@ def test_weights_count_rows_as_often_as_they_say() -> None:
     weighted = dataclasses.replace(contrast, weight=weight.double())
     expected, found = estimate(matched(*repeated)), estimate(weighted)
     torch.testing.assert_close(found.direction, expected.direction)
-    assert (found.n_positive, found.n_negative) == (expected.n_positive, expected.n_negative)
+    assert found.counts == expected.counts
     ones = dataclasses.replace(contrast, weight=torch.ones(len(weight)))
     assert torch.equal(estimate(ones).direction, estimate(contrast).direction)
 

@@ -13,6 +13,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from backtracking.directions.forms import Contrast
+from backtracking.records.rows.directions import Counts
 
 _CHUNK = 512
 _TINY = 1e-300
@@ -24,17 +25,11 @@ class Estimate:
 
     Attributes:
         direction: the weighted difference of means, not normalised, in float64.
-        n_positive: positive rows in the strata used; of weighted rows, the rounded sum of weights.
-        n_negative: negative rows in the strata used, likewise.
-        n_strata: number of strata used, those with both classes.
-        dropped_rate: share of rows in strata that lack a class.
+        counts: of these rows.
     """
 
     direction: Float[Tensor, " d_model"]
-    n_positive: int
-    n_negative: int
-    n_strata: int
-    dropped_rate: float
+    counts: Counts
 
 
 @dataclass(frozen=True)
@@ -74,7 +69,7 @@ def estimate(contrast: Contrast) -> Estimate:
         raise ValueError(f"Expected a stratum with both classes, found none ({found}).")
     negative, positive = (round(float(n)) for n in used.sum(dim=0))
     dropped = 1 - float(used.sum() / cells.counts.sum())
-    return Estimate(directions[0], positive, negative, len(used), dropped)
+    return Estimate(directions[0], Counts(positive, negative, len(used), dropped))
 
 
 def sum_cells(contrast: Contrast, n_problems: int | None = None) -> Cells:
