@@ -122,11 +122,8 @@ def require_no_leak(excesses: Sequence[Excess], level: float) -> Ceiling:
     if not known.any():
         return Ceiling(0, level, None)
     worst = int(np.where(known, low, -np.inf).argmax())
-    (series, offset), excess, band_low = (
-        cells[worst],
-        float(together.value[worst]),
-        float(low[worst]),
-    )
+    series, offset = cells[worst]
+    excess, band_low = float(together.value[worst]), float(low[worst])
     where = (series.role, series.anchor, series.target, int(series.source), offset)
     n_cells = int(known.sum())
     if band_low > 0:

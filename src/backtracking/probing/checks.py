@@ -120,8 +120,9 @@ def compare_orders(
     ]
     both = _aurocs(points, task.rows[is_test], task.is_positive[is_test], np.stack(scores))
     (ends,) = _intervals(both[:1] - both[1:], checking.level)
-    aurocs = (or_none(one) for one in both.value)
-    return Ordered(cell.role, task.target, cell.layer, window_text(window), *aurocs, ends)
+    ordered, shuffled = map(or_none, both.value)
+    where = (cell.role, task.target, cell.layer, window_text(window))
+    return Ordered(*where, ordered, shuffled, ends)
 
 
 def _score_window(
@@ -192,7 +193,7 @@ def _fit_all(
     )
 
 
-def _mean(values: Sequence[float]) -> float | None:
+def _mean(values: Sequence[float] | Sequence[bool]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
