@@ -1,5 +1,6 @@
 """A value with its uncertainty, and what may be said of it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -21,3 +22,17 @@ class Interval:
     low: float | None
     high: float | None
     n: int
+
+
+def above(low: float | None, bound: float | None) -> Verdict:
+    """Whether an interval's lower end is above a bound; untestable where either is missing."""
+    if low is None or bound is None:
+        return "untestable"
+    return "holds" if low > bound else "fails"
+
+
+def all_of(parts: Sequence[Verdict]) -> Verdict:
+    """Fails where any part fails; untestable where any part is; else holds."""
+    if "fails" in parts:
+        return "fails"
+    return "untestable" if "untestable" in parts else "holds"

@@ -84,7 +84,7 @@ def read_list(cls: type[T], path: Path, cure: str = _CURE) -> list[T]:
     Raises:
         UserError: as `read_lines`.
     """
-    return _told(_sequence(list, cls), artifacts.read_json(path), str(path), cure)
+    return decode_list(cls, artifacts.read_json(path), str(path), cure)
 
 
 def write_json(path: Path, record: Any) -> None:
@@ -105,6 +105,11 @@ def decode(cls: type[T], value: Any, where: str, cure: str = _CURE) -> T:
         UserError: as `read_lines`.
     """
     return _told(_decoder(cls), value, where, cure)
+
+
+def decode_list(cls: type[T], value: Any, where: str, cure: str = _CURE) -> list[T]:
+    """A value of JSON as a list of records; arguments and raises as of `decode`."""
+    return _told(_sequence(list, cls), value, where, cure)
 
 
 def encode(value: Any) -> Any:
@@ -228,7 +233,7 @@ def _object(cls: Any, names: list[str], lacking: set[str]) -> _Decode:
 def _gathering(cls: Any, decode: _Decode) -> _Decode:
     """Of a dataclass with inlined fields, whose keys it brings together first."""
     hints = typing.get_type_hints(cls)
-    keys_by_field = {name: _names(hints[name]) for name in _inlined(cls)}
+    keys_by_field = {name: _keys(hints[name]) for name in _inlined(cls)}
 
     def gather(value: Any) -> Any:
         if type(value) is not dict:
@@ -239,6 +244,14 @@ def _gathering(cls: Any, decode: _Decode) -> _Decode:
         return decode(rest)
 
     return gather
+
+
+def _keys(cls: type) -> list[str]:
+    """Keys of a dataclass's object, those of its inlined fields among them."""
+    hints, inlined = typing.get_type_hints(cls), _inlined(cls)
+    return [
+        key for name in _names(cls) for key in (_keys(hints[name]) if name in inlined else [name])
+    ]
 
 
 def _require_keys(keys: Iterable[str], known: frozenset[str], needed: frozenset[str]) -> None:

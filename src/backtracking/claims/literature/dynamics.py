@@ -1,7 +1,5 @@
 """The SLDS study (arXiv 2506.04374): a few linear regimes describe how a model reasons."""
 
-from typing import Any
-
 from backtracking.claims.literature.rows import (
     Finding,
     Published,
@@ -13,6 +11,7 @@ from backtracking.claims.literature.rows import (
 )
 from backtracking.claims.literature.study import Study
 from backtracking.records.intervals import Verdict
+from backtracking.records.rows.claims import Claim
 
 STUDY = "SLDS, arXiv 2506.04374"
 SECOND_HAND = f"{STUDY}, second-hand"
@@ -58,7 +57,7 @@ FEW_REGIMES = Question(
 )
 
 
-def claims(study: Study) -> list[dict[str, Any]]:
+def claims(study: Study) -> list[Claim]:
     """Rows of the study's claims, on the activations of every model that was fitted."""
     questions = (
         (PREDICTS, predicts), (FITS, fits), (LOW_RANK, low_rank), (FEW_REGIMES, few_regimes),

@@ -1,7 +1,5 @@
 """Phua (arXiv 2605.22221): the same state, reached by different histories, looks the same."""
 
-from typing import Any
-
 from backtracking.claims.literature.rows import (
     Finding,
     Published,
@@ -13,6 +11,7 @@ from backtracking.claims.literature.rows import (
 )
 from backtracking.claims.literature.study import Study
 from backtracking.records.intervals import Verdict
+from backtracking.records.rows.claims import Claim
 
 STUDY = "Phua, arXiv 2605.22221"
 
@@ -30,7 +29,7 @@ SAME_STATE = Question(
 SAME_WORDS = "same_words_other_state"
 
 
-def claims(study: Study) -> list[dict[str, Any]]:
+def claims(study: Study) -> list[Claim]:
     """The row of the study's claim."""
     return [answer(study, SAME_STATE, same_state)]
 
