@@ -6,14 +6,19 @@ import pytest
 from synthetic_results import study_with
 
 from backtracking.claims.literature import venhoff, ward
+from backtracking.records.rows.directions import Likeness, PairCosine
 
 
-def cosines(pair: float, control: float) -> list[dict[str, Any]]:
+def cosine(pair: str, layer: int, value: float) -> PairCosine:
+    found = Likeness(value, value - 0.05, value + 0.05, 90, value, -0.1, 0.1, 0.0)
+    return PairCosine(pair, "ward", "-13:-8", layer, found)
+
+
+def cosines(pair: float, control: float) -> list[PairCosine]:
     return [
-        {"pair": name, "form": "ward", "layer": layer, "cosine": value, "n": 90}
-        | {"low": value - 0.05, "high": value + 0.05, "null_high": 0.1}
+        cosine(name, layer, value + off)
         for layer, off in ((1, -0.5), (2, 0.0))
-        for name, value in (("base-reasoning", pair + off), ("base-shuffled", control + off))
+        for name, value in (("base-reasoning", pair), ("base-shuffled", control))
     ]
 
 
@@ -21,10 +26,12 @@ def cosines(pair: float, control: float) -> list[dict[str, Any]]:
 def test_a_high_cosine_is_no_evidence_where_a_control_pair_has_it_too(
     control: float, verdict: str
 ) -> None:
-    row = ward.claims(study_with(directions__cosines=cosines(0.74, control)))[0]
-    assert (row["claim"], row["verdict"], row["estimate"]) == ("ward_alike", verdict, 0.74)
-    assert row["by_control"]["shuffled"]["estimate"] == control
-    assert row["agreement"] == "agrees"
+    row = ward.claims(study_with(*cosines(0.74, control)))[0]
+    assert (row.question.claim, row.finding.verdict, row.finding.estimate) == (
+        "ward_alike", verdict, 0.74,
+    )  # fmt: skip
+    assert row.by_control["shuffled"].estimate == control
+    assert row.agreement == "agrees"
 
 
 def cell(source: str, target: str, verdict: str, kind: str = "alive") -> dict[str, Any]:
