@@ -8,9 +8,10 @@ from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.study import Study
 from backtracking.claims.verdicts import judge_causal, judge_primary
 from backtracking.effects.rates import Steered
-from backtracking.records.decisions import Classes, Kind
+from backtracking.records.decisions import Classes
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.table import Row, Tables
+from backtracking.records.sentences import Kind
 from backtracking.report.findings import GRADES
 from backtracking.stages import summary
 from backtracking.statistics.effect import Effect

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from backtracking.effects.components import tabulate, tabulate_elsewhere, tabulate_forced
-from backtracking.records.decisions import Decision, Decisions, Kind, Truth
+from backtracking.records.decisions import Decisions
 from backtracking.records.measured import Arm, Array, Measured, Where, baseline
+from backtracking.records.sentences import Decision, Kind, Truth
 from backtracking.records.traces import Trace
 from backtracking.statistics.bootstrap import Bootstrap
 

@@ -7,20 +7,13 @@ import pytest
 import torch
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.records.decisions import (
-    Action,
-    Classes,
-    Decision,
-    Decisions,
-    Kind,
-    Sentence,
-    Sentences,
-    Truth,
-)
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.directions import Directions
 from backtracking.records.events import Event
 from backtracking.records.places import Place
 from backtracking.records.rows.table import first
+from backtracking.records.sentences import Action, Decision, Kind, Sentence, Truth
 from backtracking.records.traces import Trace
 from backtracking.runtime.workspace import Role, Roles
 from backtracking.stages.directions import Params, Readout, Result, run

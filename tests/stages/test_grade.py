@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tiny_study import PAIR, TinyStudy, write_study, write_workspace
 
-from backtracking.records.decisions import EXACT
 from backtracking.records.grades import Observation, read_grades
+from backtracking.records.sentences import EXACT
 from backtracking.records.traces import Trace
 from backtracking.stages import grade
 from backtracking.stages.grade import Graded, Grader, Params, measure

@@ -20,7 +20,8 @@ from backtracking.activations.windows import read_windows
 from backtracking.directions import forms
 from backtracking.directions.events import TURN, Weighted, event_decisions
 from backtracking.directions.forms import Contrast
-from backtracking.records.decisions import Classes, Decisions, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.places import Place, Window
 
 

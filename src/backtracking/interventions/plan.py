@@ -14,7 +14,8 @@ from backtracking.interventions.prefixes import prefixes_of
 from backtracking.models import forced
 from backtracking.models.forced import Prefix
 from backtracking.records import measured
-from backtracking.records.decisions import Decisions, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Decisions
 from backtracking.records.tokens import Tokens
 from backtracking.records.traces import Trace
 

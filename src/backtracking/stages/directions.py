@@ -33,7 +33,8 @@ from backtracking.directions.events import Weighted, event_decisions, weigh
 from backtracking.directions.vectors import action
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
 from backtracking.records import reader
-from backtracking.records.decisions import Classes, Decisions, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.directions import Direction, write_directions
 from backtracking.records.events import Event, read_events
 from backtracking.records.places import Place, Window

@@ -18,7 +18,7 @@ from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.rows import untestable
 from backtracking.claims.literature.study import Study
 from backtracking.records import reader
-from backtracking.records.decisions import Classes, read_kinds
+from backtracking.records.decisions import Classes
 from backtracking.records.measured import BASELINE
 from backtracking.records.rows.arms import (
     ArmKey,
@@ -38,6 +38,7 @@ from backtracking.records.rows.measures import Measure
 from backtracking.records.rows.probe import Earliest, GridCell, Ordered
 from backtracking.records.rows.steering import Cell, Curve, Necessity, Report
 from backtracking.records.rows.table import Row, Tables, first
+from backtracking.records.sentences import read_kinds
 from backtracking.records.tokens import read_tokens
 from backtracking.report import tracking
 from backtracking.report.dose import draw_dose

@@ -27,10 +27,10 @@ from backtracking.domains.organism.states import Reading as SentenceRead
 from backtracking.domains.organism.states import Replay, is_solved, words_of
 from backtracking.domains.organism.world import World, make_problem, read_prompt, split_of
 from backtracking.labels.states import STATES, UNPARSED
-from backtracking.records.decisions import EXACT, Action, Kind, Sentence, State, Truth
 from backtracking.records.grades import Grade, Observation, Outcome
 from backtracking.records.pairs import FollowUp, MinimalPair
 from backtracking.records.posteriors import END, Laws, Posteriors
+from backtracking.records.sentences import EXACT, Action, Kind, Sentence, State, Truth
 from backtracking.records.tokens import Pattern, Turning
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params as parameters
