@@ -8,7 +8,7 @@ import pytest
 from planted_probes import BOOTSTRAP, WINDOW, PlantedStore, embed, plant_points
 
 from backtracking.probing.probes import Fitting
-from backtracking.records.rows.probe import Ceiling, Selection
+from backtracking.records.rows.probe import Ceiling, ProbeSelection
 from backtracking.stages.probe import OUT, Inputs, Params, Result, choose, run
 from lifeboat.stage.units import Units
 
@@ -22,7 +22,7 @@ PARAMS = Params(
 )
 
 
-Made = tuple[Selection, Result]
+Made = tuple[ProbeSelection, Result]
 
 
 @pytest.fixture(scope="module")

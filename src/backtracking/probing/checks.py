@@ -20,7 +20,7 @@ from backtracking.probing.probes import Fitting, fit_probes
 from backtracking.probing.targets import Task
 from backtracking.records.intervals import Interval
 from backtracking.records.places import window_text
-from backtracking.records.rows.probe import Ordered, Selection, Shuffled
+from backtracking.records.rows.probe import Ordered, ProbeSelection, Shuffled
 from backtracking.statistics.bands import Replicates, resample_aurocs
 from backtracking.statistics.corrected import or_none
 from backtracking.statistics.jackknife import LOGIT, PLAIN, Scale
@@ -68,7 +68,7 @@ class Checking:
 def check_jobs(
     points: DecisionPoints,
     store_by_role: Mapping[str, ActivationStore],
-    selection: Selection,
+    selection: ProbeSelection,
     checking: Checking,
 ) -> list[Callable[[], Checked]]:
     """Jobs that check the cells that were chosen on dev, at offsets from the deciding token."""

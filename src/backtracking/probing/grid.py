@@ -16,7 +16,7 @@ from backtracking.activations.windows import read_windows
 from backtracking.probing.baselines import best_baselines
 from backtracking.probing.points import Anchor, DecisionPoints
 from backtracking.probing.probes import Fitting, Probes, Series, fit_task, known_rows
-from backtracking.records.rows.probe import Choice, Selection
+from backtracking.records.rows.probe import Choice, ProbeSelection
 from backtracking.statistics.corrected import or_none
 
 _BATCH_BYTES = 2**28
@@ -74,7 +74,7 @@ def fit_layer(
     return [(series, Probes.join(parts)) for series, parts in found.items()]
 
 
-def select(points: DecisionPoints, fitted: Mapping[Series, Probes]) -> Selection:
+def select(points: DecisionPoints, fitted: Mapping[Series, Probes]) -> ProbeSelection:
     """Everything that was chosen on dev: each cell's penalty and baseline, and the best cells."""
     cells = [
         choice
@@ -87,7 +87,7 @@ def select(points: DecisionPoints, fitted: Mapping[Series, Probes]) -> Selection
         if one.dev_auroc is not None and one.offset <= points.anchor(one.anchor).last:
             key = (one.role, one.anchor, one.target)
             best[key] = max(best.get(key, one), one, key=lambda cell: cell.dev_auroc or 0.0)
-    return Selection("dev", tuple(best.values()), tuple(cells))
+    return ProbeSelection("dev", tuple(best.values()), tuple(cells))
 
 
 def _choices(

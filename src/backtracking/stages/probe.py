@@ -33,7 +33,7 @@ from backtracking.records.rows.probe import (
     Earliest,
     GridCell,
     Ordered,
-    Selection,
+    ProbeSelection,
     Shuffled,
 )
 from backtracking.records.rows.table import write_rows
@@ -106,7 +106,7 @@ class Chosen:
     """Fitted probes and baselines, and the record of all that was chosen on dev."""
 
     fitted: Mapping[Series, Probes]
-    selection: Selection
+    selection: ProbeSelection
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from backtracking.claims.literature.rows import (
 )
 from backtracking.claims.literature.study import Study
 from backtracking.records.rows.claims import Claim, Markerless
-from backtracking.records.rows.probe import GridCell, Selection
+from backtracking.records.rows.probe import GridCell, ProbeSelection
 from backtracking.records.rows.table import first
 
 NONE = Published(None, "none")
@@ -126,7 +126,7 @@ def decoded(study: Study, role: str, target: str | None) -> Finding:
     """The probe of a model at the cell that dev chose, against its best baseline."""
     if target is None:
         return untestable("the domain knows no such kind of decision")
-    selection = study.part(Selection)
+    selection = study.part(ProbeSelection)
     place = {"role": role, "anchor": "decision", "target": target}
     best = first(selection.best if selection else (), **place)
     if best is None:
