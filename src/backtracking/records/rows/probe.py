@@ -37,7 +37,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Selection(Row):
+class ProbeSelection(Row):
     """Everything that was chosen before a test problem was read.
 
     Attributes:
