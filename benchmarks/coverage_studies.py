@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from scipy.stats import norm
 
-from backtracking.directions import estimator
-from backtracking.directions.estimator import Contrast
+from backtracking.directions import estimator, forms
+from backtracking.directions.forms import Contrast
 from backtracking.records.intervals import Interval
 from backtracking.statistics import corrected
 from backtracking.statistics.bootstrap import Bootstrap
@@ -147,7 +147,7 @@ class Pair:
             values += np.sqrt(self.between) * own[model, problem] * side
             along = is_positive + self.clusters[model] * rng.choice([-1.0, 1.0], len(problem))
             activations = self.noise[model] * values + along[:, None] * truth
-            found.append(estimator.matched(torch.from_numpy(activations), *columns))
+            found.append(forms.matched(torch.from_numpy(activations), *columns))
         return found[0], found[1]
 
     def _noise(self, n: int, rng: np.random.Generator) -> Float[np.ndarray, "2 n d_model"]:

@@ -13,7 +13,8 @@ from backtracking.probing.grid import grid_jobs
 from backtracking.probing.points import Anchor, DecisionPoints
 from backtracking.probing.probes import Fitting, Probes, Series
 from backtracking.probing.targets import ACTION, Task
-from backtracking.records.decisions import Decision, Decisions, Kind, Truth
+from backtracking.records.decisions import Decisions
+from backtracking.records.sentences import Decision, Kind, Truth
 from backtracking.records.traces import Trace
 from backtracking.statistics.bootstrap import Bootstrap
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from backtracking.effects.seen import Cases, Seen, cases_of, see
-from backtracking.records.decisions import Classes, Decision, Decisions, Kind, Truth
+from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.intervals import Interval
 from backtracking.records.measured import (
     COSINE,
@@ -18,6 +18,7 @@ from backtracking.records.measured import (
     baseline,
 )
 from backtracking.records.places import Place
+from backtracking.records.sentences import Decision, Kind, Truth
 from backtracking.records.traces import Trace
 
 KINDS = (

@@ -11,8 +11,10 @@ from backtracking.domains.organism.policy import BasePolicy, Policy, Writer
 from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.organism.world import World, make_problem
 from backtracking.labels.deciding import decisions_of
-from backtracking.records.decisions import EXACT, Decisions, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Decisions
 from backtracking.records.posteriors import Posteriors
+from backtracking.records.sentences import EXACT
 from backtracking.records.traces import SPLITS, Problem, Trace
 
 WORLD = World((4, 5), 6, 12, 2, 0.2, 0.05)

@@ -11,14 +11,16 @@ from backtracking.claims.verdicts import judge_causal, judge_primary
 from backtracking.effects.rates import Steered
 from backtracking.labels.agreement import Agreement, Metrics
 from backtracking.records import reader
-from backtracking.records.decisions import Classes, Kind
+from backtracking.records.decisions import Classes
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.arms import ArmKey, Elsewhere, Forced, Free, Sign
 from backtracking.records.rows.choice import Magnitude, Selection
 from backtracking.records.rows.claims import Evidence
+from backtracking.records.rows.directions import Counts, Likeness, PairCosine, Strength
 from backtracking.records.rows.measures import Measure
 from backtracking.records.rows.steering import Report
 from backtracking.records.rows.table import Row, Tables
+from backtracking.records.sentences import Kind
 from backtracking.report.findings import GRADES
 from backtracking.stages import summary
 from backtracking.statistics.effect import Effect
@@ -26,7 +28,6 @@ from lifeboat.stage import artifacts
 
 DOSES = (-1.0, 1.0)
 RANDOM = (-0.02, 0.01, 0.04)
-PLACE = {"form": "matched", "window": "0:0", "layer": 1}
 CLASSES = Classes("kind", ("over",), ("alive",), ("value",))
 
 
@@ -85,13 +86,7 @@ def _steered(target: str, strong: bool) -> Steered:
 
 
 def _results(evidence: Sequence[Evidence]) -> summary.Results:
-    numbers = {"value": 0.9, "low": 0.85, "high": 0.95, "n": 70}
-    estimated = PLACE | {"role": "reasoning", "split_half_cosine": 0.97}
-    cosines = [
-        PLACE | {"pair": f"base-{one}", "cosine": 0.8, "raw": 0.7} | numbers for one in _STRONG
-    ]
-    files = {"directions/directions": [estimated], "directions/cosines": cosines}
-    study = Study(PAIRS, CLASSES, KINDS, "Wait", Tables.of([*evidence, *_rows()]), files)
+    study = Study(PAIRS, CLASSES, KINDS, "Wait", Tables.of([*evidence, *_rows()]))
     traces = {"n_stop": 9, "n_length": 1, "n_empty": 0}
     label = Metrics(Agreement(90, 0.71, 0.7, 0.8), 100, 90, 10, 1.0)
     losses = {"base": [3.0, 2.0, 1.0], "reasoning": [1.5, 1.2, 1.0], "shuffled": [1.4, 1.3]}
@@ -100,10 +95,16 @@ def _results(evidence: Sequence[Evidence]) -> summary.Results:
 
 
 def _rows() -> Iterator[Row]:
-    """Those of `steer` and `grade`."""
+    """Those of `steer`, `grade` and `directions`."""
     names = ["sampled_a", "sampled_b", *(name for _, name in GRADES)]
     yield from (Measure(name, _interval(0.9)) for name in names)
     yield Selection(1, "0:0", 2.0, "dev", ())
+    yield Strength(
+        "reasoning", "matched", None, "0:0", 1, 2.0, 1.9, 1.7, 2.1, 0.3, 0.025, 0.97, 0.9,
+        Counts(300, 300, 5, 0.0), 9.0,
+    )  # fmt: skip
+    likeness = Likeness(0.8, 0.85, 0.95, 70, 0.7, -0.1, 0.1, 0.0)
+    yield from (PairCosine(f"base-{one}", "matched", "0:0", 1, likeness) for one in _STRONG)
     yield Magnitude("base", 2.0, 0.8, 0.3)
     yield Report("base", "base", 1.0, "alive", _interval(1.25))
     for arm, level in _arms():

@@ -26,7 +26,9 @@ from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
 from backtracking.models.training import Architecture, build_model
 from backtracking.records import traces as records
-from backtracking.records.decisions import EXACT, Decisions, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Decisions
+from backtracking.records.sentences import EXACT
 from backtracking.records.traces import SPLITS, Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Role, Workspace

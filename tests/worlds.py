@@ -18,7 +18,8 @@ from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.organism.world import World, make_problem
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
-from backtracking.records.decisions import EXACT, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.sentences import EXACT
 from backtracking.records.tokens import Tokens
 from backtracking.records.traces import SPLITS, Problem, Trace
 from backtracking.transitions.corpus import make_corpus

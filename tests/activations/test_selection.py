@@ -18,7 +18,8 @@ from backtracking.activations.reader import ActivationStore
 from backtracking.activations.selection import select
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Positions
-from backtracking.records.decisions import Sentence, Sentences, State
+from backtracking.records.columns import Sentences
+from backtracking.records.sentences import Sentence, State
 from backtracking.records.traces import Trace
 from lifeboat.stage.errors import UserError
 

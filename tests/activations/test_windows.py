@@ -10,7 +10,9 @@ from torch import Tensor
 
 from backtracking.activations.reader import ActivationStore
 from backtracking.activations.windows import read_windows
-from backtracking.records.decisions import Decision, Decisions, Sentence, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Decisions
+from backtracking.records.sentences import Decision, Sentence
 from backtracking.records.traces import Trace
 
 D_MODEL = 3

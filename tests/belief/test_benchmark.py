@@ -26,10 +26,10 @@ from backtracking.belief.measure import Points, Subject, measure
 from backtracking.belief.scoring import Section
 from backtracking.belief.tables import tabulate_null
 from backtracking.models import loading
-from backtracking.records.decisions import write_kinds
 from backtracking.records.directions import Direction, write_directions
 from backtracking.records.pairs import MinimalPair, write_pairs
 from backtracking.records.places import Place
+from backtracking.records.sentences import write_kinds
 from backtracking.records.tokens import write_tokens
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Workspace

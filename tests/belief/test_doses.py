@@ -8,8 +8,8 @@ from belief_helpers import D_MODEL, DOMAIN, make_pairs, make_words, save_world_m
 from backtracking.belief.doses import Candidate, Marker, match, match_doses, orientation
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
-from backtracking.records.decisions import Kind
 from backtracking.records.pairs import MinimalPair
+from backtracking.records.sentences import Kind
 
 GRID = np.tile([0.25, 0.5, 1.0, 2.0, 4.0], (3, 1))
 

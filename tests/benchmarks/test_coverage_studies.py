@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from backtracking.directions import estimator
-from backtracking.directions.estimator import Contrast
+from backtracking.directions import estimator, forms
+from backtracking.directions.forms import Contrast
+from backtracking.directions.vectors import project, random_directions
 from backtracking.statistics import auroc, bootstrap, corrected, nulls
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.jackknife import auroc_interval
@@ -98,7 +99,7 @@ def shuffled(contrast: Contrast, draw: torch.Generator) -> Contrast:
 
 def held_out(train: Contrast, dev: Contrast) -> bootstrap.Interval:
     """AUROC on one contrast along the direction of another one, with its interval."""
-    scores = estimator.project(dev.activations, estimator.estimate(train).direction).numpy()
+    scores = project(dev.activations, estimator.estimate(train).direction).numpy()
     names = [f"{number:04d}" for number in dev.problem.tolist()]
     return auroc_interval(scores, dev.is_positive.numpy(), names, 0.95, dev.stratum.numpy())
 
@@ -125,7 +126,7 @@ def p_of_shuffled(model: Pair, seed: int, *, against: str) -> float:
     draw = generator(seed)
     n = 1 if against == "random" else 40
     found = torch.stack([estimator.estimate(shuffled(contrast, draw)).direction for _ in range(n)])
-    others = estimator.random_directions(40 - n, model.d_model, draw)
+    others = random_directions(40 - n, model.d_model, draw)
     vectors = torch.cat([found, others]).numpy()
     effects = vectors @ readout / np.linalg.norm(vectors, axis=1)
     return nulls.random_direction_p(effects[0], np.array(effects[1:]))
@@ -156,7 +157,7 @@ def test_a_label_that_depends_on_position_only_has_no_direction_within_strata() 
             activations = rng.standard_normal((len(position), 8))
             activations[:, 0] += position
             columns = (torch.from_numpy(c) for c in (is_positive, position, rows.problem))
-            found.append(estimator.matched(torch.from_numpy(activations), *columns))
+            found.append(forms.matched(torch.from_numpy(activations), *columns))
         train, dev = found
         hits += covers(held_out(train, dev), 0.5)
         splits = corrected.split_halves(110, 5, rng)

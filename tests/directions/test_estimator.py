@@ -7,14 +7,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from backtracking.directions import estimator
-from backtracking.directions.estimator import (
-    Contrast,
-    estimate,
-    matched,
-    split_half_directions,
-    sum_cells,
+from backtracking.directions import estimator, forms
+from backtracking.directions.estimator import estimate, split_half_directions, sum_cells
+from backtracking.directions.forms import Contrast, matched
+from backtracking.directions.vectors import (
+    action,
+    difference_of_means,
+    project,
+    random_directions,
+    without_span,
 )
+from backtracking.records.rows.directions import Counts
 from backtracking.statistics import auroc, bootstrap, corrected
 
 D_MODEL = 16
@@ -82,7 +85,7 @@ def test_matching_removes_a_confound_that_the_plain_difference_keeps() -> None:
     truth = plant_pair(2.0, 0.0, seed=1)[:1]
     (contrast,) = plant_contrasts(truth, seed=1, n_problems=200, confound=3.0)
     rows, is_positive = contrast.activations, contrast.is_positive
-    plain = estimator.difference_of_means(rows[is_positive], rows[~is_positive])
+    plain = difference_of_means(rows[is_positive], rows[~is_positive])
     assert cosine(plain, truth[0]) < 0.8
     assert cosine(estimate(contrast).direction, truth[0]) > 0.97
 
@@ -200,8 +203,7 @@ def test_strata_without_both_classes_are_dropped_and_reported() -> None:
     found = estimate(matched(activations, is_positive, stratum, torch.arange(6)))
     # Harmonic means of the class sizes: 1 for (1, 1) and 4/3 for (1, 2).
     assert float(found.direction) == pytest.approx((2 * 1 + 4 * 4 / 3) / (1 + 4 / 3))
-    assert (found.n_positive, found.n_negative, found.n_strata) == (3, 2, 2)
-    assert found.dropped_rate == pytest.approx(1 / 6)
+    assert found.counts == Counts(3, 2, 2, 1 - 5 / 6)
     cells = sum_cells(matched(activations, is_positive, stratum, stratum))
     assert np.isnan(estimator.resample_directions(cells, np.array([[0.0, 1.0, 0.0]]))).all()
 
@@ -209,7 +211,7 @@ def test_strata_without_both_classes_are_dropped_and_reported() -> None:
 def test_means_are_taken_in_float64_whatever_the_activations_are() -> None:
     half = torch.full((4096, 1), 0.1, dtype=torch.bfloat16)
     zero = torch.zeros(4096, 1, dtype=torch.bfloat16)
-    assert float(estimator.difference_of_means(half, zero)) == float(half[0].double())
+    assert float(difference_of_means(half, zero)) == float(half[0].double())
     label, constant = torch.arange(8192) < 4096, torch.zeros(8192, dtype=torch.long)
     found = estimate(matched(torch.cat([half, zero]), label, constant, constant)).direction
     assert float(found) == pytest.approx(float(half[0].double()), rel=1e-12)
@@ -230,9 +232,9 @@ def plant_windows(seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 def test_ward_reads_before_the_sentence_and_venhoff_its_own_words() -> None:
     windows, present, is_positive, problem = plant_windows(9)
-    before = estimate(estimator.ward(windows, present, OFFSETS, is_positive, problem)).direction
+    before = estimate(forms.ward(windows, present, OFFSETS, is_positive, problem)).direction
     n_tokens = torch.full((200,), 6)
-    event = estimator.venhoff(windows, present, OFFSETS, n_tokens, is_positive, problem)
+    event = forms.venhoff(windows, present, OFFSETS, n_tokens, is_positive, problem)
     assert cosine(before, torch.eye(D_MODEL)[0]) > 0.98
     assert cosine(estimate(event).direction, torch.eye(D_MODEL)[1]) > 0.98
     # A quarter of the sentences is in the positive and in the overall mean.
@@ -243,26 +245,26 @@ def test_windows_hold_the_tokens_of_their_definition_only() -> None:
     windows = OFFSETS.double().repeat(2, 1)[..., None].contiguous()
     present = torch.ones(2, len(OFFSETS), dtype=torch.bool)
     labels, problem = torch.tensor([True, False]), torch.tensor([0, 0])
-    inside = estimator.ward(windows, present, OFFSETS, labels, problem)
+    inside = forms.ward(windows, present, OFFSETS, labels, problem)
     assert inside.activations.flatten().tolist() == [np.mean(range(-13, -7))] * 2
     n_tokens = torch.tensor([3, 40])
-    event = estimator.venhoff(windows, present, OFFSETS, n_tokens, labels, problem)
-    assert estimator.VENHOFF_WINDOW == (-1, 10)
+    event = forms.venhoff(windows, present, OFFSETS, n_tokens, labels, problem)
+    assert forms.VENHOFF_WINDOW == (-1, 10)
     assert event.activations.flatten().tolist() == [np.mean([-1, 0, 1, 2]), np.mean(range(-1, 11))]
 
 
 def test_sentences_without_a_token_in_the_window_are_left_out() -> None:
     windows, present, is_positive, problem = plant_windows(10)
     present[:50, OFFSETS < 0] = False
-    assert len(estimator.ward(windows, present, OFFSETS, is_positive, problem).activations) == 150
+    assert len(forms.ward(windows, present, OFFSETS, is_positive, problem).activations) == 150
     with pytest.raises(ValueError, match="in the window of some of 200 sentences"):
-        estimator.ward(windows, torch.zeros_like(present), OFFSETS, is_positive, problem)
+        forms.ward(windows, torch.zeros_like(present), OFFSETS, is_positive, problem)
 
 
 def test_action_raises_the_marker_over_the_alternative_through_the_final_norm() -> None:
     draw = generator(11)
     w_u, gain = torch.randn(20, D_MODEL, generator=draw), torch.rand(D_MODEL, generator=draw)
-    u = estimator.action(w_u, gain, [3], [5])
+    u = action(w_u, gain, [3], [5])
 
     x = torch.randn(D_MODEL, generator=draw).double().requires_grad_()
     logits = w_u.double() @ (gain.double() * x / x.square().mean().sqrt())
@@ -270,14 +272,14 @@ def test_action_raises_the_marker_over_the_alternative_through_the_final_norm() 
     # Up to the norm's own scale, u is the gradient without its part along x.
     tangent = u - (u @ x.detach()) / (x.detach() @ x.detach()) * x.detach()
     assert cosine(gradient, tangent) == pytest.approx(1.0)
-    both = estimator.action(w_u, gain, [3, 4], [5])
-    assert torch.allclose(both, (u + estimator.action(w_u, gain, [4], [5])) / 2)
+    both = action(w_u, gain, [3, 4], [5])
+    assert torch.allclose(both, (u + action(w_u, gain, [4], [5])) / 2)
 
 
 def test_random_directions_have_norm_one_and_repeat_with_their_seed() -> None:
-    found = estimator.random_directions(400, 64, generator(12))
+    found = random_directions(400, 64, generator(12))
     assert torch.allclose(found.norm(dim=1), torch.ones(400, dtype=torch.float64))
-    assert torch.equal(found, estimator.random_directions(400, 64, generator(12)))
+    assert torch.equal(found, random_directions(400, 64, generator(12)))
     between = (found @ found.T)[~torch.eye(400, dtype=torch.bool)]
     assert float(between.std()) == pytest.approx(1 / 8, abs=0.005)
 
@@ -286,13 +288,13 @@ def test_the_found_direction_separates_new_rows_within_strata() -> None:
     truth = plant_pair(2.0, 0.0, seed=13)[:1]
     (train,) = plant_contrasts(truth, seed=13, confound=3.0)
     (dev,) = plant_contrasts(truth, seed=14, confound=3.0)
-    scores = estimator.project(dev.activations, 3 * estimate(train).direction)
-    random_direction = estimator.random_directions(1, D_MODEL, generator(0))[0]
-    random = estimator.project(dev.activations, random_direction)
+    scores = project(dev.activations, 3 * estimate(train).direction)
+    random_direction = random_directions(1, D_MODEL, generator(0))[0]
+    random = project(dev.activations, random_direction)
     labels, stratum = dev.is_positive.numpy(), dev.stratum.numpy()
     assert number(auroc.auroc(scores.numpy(), labels, stratum)) > 0.85
     assert number(auroc.auroc(random.numpy(), labels, stratum)) < 0.7
-    assert float(estimator.project(truth, truth[0])) == pytest.approx(2.0)
+    assert float(project(truth, truth[0])) == pytest.approx(2.0)
 
 
 def test_wrong_input_is_told() -> None:
@@ -302,7 +304,7 @@ def test_wrong_input_is_told() -> None:
     with pytest.raises(ValueError, match=r"stratum with both classes, found none \(2 positive"):
         estimate(contrast)
     with pytest.raises(ValueError, match="found 4 positive and 0 negative"):
-        estimator.difference_of_means(rows, rows[:0])
+        difference_of_means(rows, rows[:0])
     with pytest.raises(ValueError, match="weights for 2 problems, found 3"):
         estimator.resample_directions(sum_cells(contrast), np.ones((1, 3)))
 
@@ -317,7 +319,7 @@ def test_weights_count_rows_as_often_as_they_say() -> None:
     weighted = dataclasses.replace(contrast, weight=weight.double())
     expected, found = estimate(matched(*repeated)), estimate(weighted)
     torch.testing.assert_close(found.direction, expected.direction)
-    assert (found.n_positive, found.n_negative) == (expected.n_positive, expected.n_negative)
+    assert found.counts == expected.counts
     ones = dataclasses.replace(contrast, weight=torch.ones(len(weight)))
     assert torch.equal(estimate(ones).direction, estimate(contrast).direction)
 
@@ -337,9 +339,9 @@ def test_a_projected_direction_has_nothing_in_the_span_and_the_rest_unchanged() 
     rows = torch.randn(3, D_MODEL, generator=generator(0)).double()
     rows[2] = rows[0] - 2 * rows[1]
     vectors = torch.randn(5, 2, D_MODEL, generator=generator(1))
-    found = estimator.without_span(vectors, rows)
+    found = without_span(vectors, rows)
     assert (found @ rows.double().T).abs().max() < 1e-10
-    torch.testing.assert_close(estimator.without_span(found, rows), found)
+    torch.testing.assert_close(without_span(found, rows), found)
     removed = vectors.double() - found
     assert torch.linalg.matrix_rank(removed.reshape(-1, D_MODEL), atol=1e-9) == 2
 

@@ -5,8 +5,9 @@ import pytest
 from tiny_study import TinyStudy, write_study
 
 from backtracking.directions.events import Turn, TurnReader, event_decisions, find_events, weigh
-from backtracking.records.decisions import Decision, Decisions
+from backtracking.records.decisions import Decisions
 from backtracking.records.events import Event
+from backtracking.records.sentences import Decision
 from backtracking.records.traces import Trace
 
 TEXT = "Add 3 to 5. Wait, that is wrong! Try 7. So 12. Hmm, fine."

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backtracking.directions import lens
 from backtracking.directions.decoding import Reader, decode, decode_random, reader_of
-from backtracking.directions.estimator import random_directions
+from backtracking.directions.vectors import random_directions
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
 from backtracking.records.directions import Direction, Directions

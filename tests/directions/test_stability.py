@@ -9,8 +9,9 @@ import torch
 from tiny_study import WORLD
 from torch import Tensor
 
-from backtracking.directions import estimator, stability
-from backtracking.directions.estimator import estimate, matched
+from backtracking.directions import estimator, forms, stability
+from backtracking.directions.estimator import estimate
+from backtracking.directions.forms import matched
 from backtracking.directions.stability import regenerate
 from backtracking.domains.organism.organism import Organism
 from backtracking.domains.organism.policy import BasePolicy, Policy
@@ -94,7 +95,7 @@ def test_events_without_room_for_a_continuation_have_no_stability(loaded: Loaded
     assert found[2].stability is None and found[2] == events[2]
 
 
-def draw(seed: int, n_problems: int = 60, rows: int = 30) -> tuple[estimator.Contrast, Tensor]:
+def draw(seed: int, n_problems: int = 60, rows: int = 30) -> tuple[forms.Contrast, Tensor]:
     """Decisions, of which half of the keyword events are idle and tell of another direction.
 
     True events have the planted direction and come back at 0.6, idle ones never do.

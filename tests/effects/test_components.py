@@ -6,9 +6,10 @@ from planted_runs import numbers
 
 from backtracking.effects.components import tabulate, tabulate_elsewhere, tabulate_forced
 from backtracking.records import reader
-from backtracking.records.decisions import Decision, Decisions, Kind, Truth
+from backtracking.records.decisions import Decisions
 from backtracking.records.measured import Arm, Array, Measured, Where, baseline
 from backtracking.records.rows.components import AblatedForced
+from backtracking.records.sentences import Decision, Kind, Truth
 from backtracking.records.traces import Trace
 from backtracking.statistics.bootstrap import Bootstrap
 

@@ -20,10 +20,10 @@ from backtracking.effects.rollouts import (
     tabulate_free,
 )
 from backtracking.labels.rules import keyword_rate
-from backtracking.records.decisions import EXACT, State
 from backtracking.records.measured import Arm
 from backtracking.records.rollouts import Rollouts
 from backtracking.records.rows.arms import ArmKey, Free
+from backtracking.records.sentences import EXACT, State
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.statistics.bootstrap import Bootstrap

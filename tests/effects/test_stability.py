@@ -3,8 +3,8 @@
 import pytest
 
 from backtracking.effects.stability import measure_stability
-from backtracking.records.decisions import Kind
 from backtracking.records.events import Event
+from backtracking.records.sentences import Kind
 from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)

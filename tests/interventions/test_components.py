@@ -23,8 +23,9 @@ from backtracking.models.forced import Prefix
 from backtracking.models.generation import generate
 from backtracking.models.loading import LoadedModel, unembedding
 from backtracking.models.sampling import Sampling
-from backtracking.records.decisions import Classes, Decision, Decisions, Kind, Truth
+from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.measured import Arm, Array, Measured, baseline
+from backtracking.records.sentences import Decision, Kind, Truth
 from backtracking.records.traces import Trace
 
 MARKER = WORDS.index("Wait")

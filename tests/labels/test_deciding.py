@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from backtracking.labels.deciding import decide_in_prose, decisions_of
-from backtracking.records.decisions import Sentence, State, Truth
+from backtracking.records.sentences import Sentence, State, Truth
 from backtracking.records.traces import Trace
 
 TRACE = Trace("a/0", "a", "dev", 0, [1], [2] * 20, "", "stop", {})

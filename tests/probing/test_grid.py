@@ -55,12 +55,12 @@ def test_activations_of_an_absent_token_are_zeros_and_said_to_be_absent(planted:
 def test_selection_names_the_best_cell_and_every_choice(planted: Planted) -> None:
     store = PlantedStore(planted, {(1, -2): 3.0}, np.random.default_rng(4))
     chosen = select(planted.points, fit(planted, store, FITTING))
-    assert chosen["chosen_on"] == "dev"
-    assert [(row["layer"], row["offset"]) for row in chosen["best"]] == [(1, -2)]
-    assert len(chosen["cells"]) == 2 * 8
-    for row in chosen["cells"]:
-        assert row["penalty"] in FITTING.penalties and row["baseline"] in BASELINES
-    quiet = [row["penalty"] for row in chosen["cells"] if (row["layer"], row["offset"]) != (1, -2)]
+    assert chosen.chosen_on == "dev"
+    assert [(one.layer, one.offset) for one in chosen.best] == [(1, -2)]
+    assert len(chosen.cells) == 2 * 8
+    for one in chosen.cells:
+        assert one.penalty in FITTING.penalties and one.baseline in BASELINES
+    quiet = [one.penalty for one in chosen.cells if (one.layer, one.offset) != (1, -2)]
     assert quiet.count(0.1) > len(quiet) / 2
 
 

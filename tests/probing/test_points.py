@@ -8,7 +8,9 @@ from searches import Searches, write_searches
 
 from backtracking.probing.points import N_WORDS, DecisionPoints, gather_points
 from backtracking.probing.targets import ACTION, targets_of
-from backtracking.records.decisions import Classes, Decision, Decisions, Sentence, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Classes, Decisions
+from backtracking.records.sentences import Decision, Sentence
 from backtracking.records.traces import Trace
 from backtracking.statistics.auroc import auroc
 from lifeboat.stage.errors import UserError

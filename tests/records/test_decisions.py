@@ -5,18 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backtracking.records import decisions
-from backtracking.records.decisions import (
-    Action,
-    Classes,
-    Decision,
-    Decisions,
-    Kind,
-    Sentence,
-    Sentences,
-    State,
-    Truth,
-)
+from backtracking.records import sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Classes, Decisions
+from backtracking.records.sentences import Action, Decision, Kind, Sentence, State, Truth
 from backtracking.records.traces import Trace
 from lifeboat.stage.errors import UserError
 
@@ -161,19 +153,19 @@ def test_sentences_are_those_that_a_labeller_was_asked_about() -> None:
 
 
 def test_records_come_back_from_their_files(tmp_path: Path) -> None:
-    decisions.write_decisions(tmp_path / "d.jsonl", RECORDS)
-    assert decisions.read_decisions(tmp_path / "d.jsonl") == RECORDS
-    sentences = [Sentence("b/0", 0, 1, 5, "A.", False, {"rules": "deduction"}, Truth(valid=True))]
-    decisions.write_sentences(tmp_path / "s.jsonl", sentences)
-    assert decisions.read_sentences(tmp_path / "s.jsonl") == sentences
-    decisions.write_kinds(tmp_path / "k.json", KINDS)
-    assert decisions.read_kinds(tmp_path / "k.json") == KINDS
+    sentences.write_decisions(tmp_path / "d.jsonl", RECORDS)
+    assert sentences.read_decisions(tmp_path / "d.jsonl") == RECORDS
+    known = [Sentence("b/0", 0, 1, 5, "A.", False, {"rules": "deduction"}, Truth(valid=True))]
+    sentences.write_sentences(tmp_path / "s.jsonl", known)
+    assert sentences.read_sentences(tmp_path / "s.jsonl") == known
+    sentences.write_kinds(tmp_path / "k.json", KINDS)
+    assert sentences.read_kinds(tmp_path / "k.json") == KINDS
 
 
 def test_a_state_that_is_none_is_told_with_its_line(tmp_path: Path) -> None:
-    decisions.write_decisions(tmp_path / "d.jsonl", RECORDS[:2])
+    sentences.write_decisions(tmp_path / "d.jsonl", RECORDS[:2])
     text = (tmp_path / "d.jsonl").read_text().splitlines()
     text[1] = text[1].replace("deduction", "musing")
     (tmp_path / "d.jsonl").write_text("\n".join(text))
     with pytest.raises(UserError, match="line 2, key `state`: expected one of"):
-        decisions.read_decisions(tmp_path / "d.jsonl")
+        sentences.read_decisions(tmp_path / "d.jsonl")

@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 import pytest
 
 from backtracking.records import reader, traces
-from backtracking.records.decisions import Sentence, Truth
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.table import Row, read_rows, write_rows
+from backtracking.records.sentences import Sentence, Truth
 from lifeboat.stage.errors import UserError
 
 
@@ -196,10 +196,10 @@ def test_traces_are_read_as_the_old_reader_reads_them(tmp_path: Path) -> None:
 SPEED = """
 import sys, time
 from pathlib import Path
-from backtracking.records import decisions, reader
+from backtracking.records import reader, sentences
 path = Path(sys.argv[1])
 begun = time.process_time()
-assert len(reader.read_lines(decisions.Sentence, path)) == 50_000
+assert len(reader.read_lines(sentences.Sentence, path)) == 50_000
 print(time.process_time() - begun, "torch" in sys.modules)
 """
 

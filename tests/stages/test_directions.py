@@ -7,19 +7,13 @@ import pytest
 import torch
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.records.decisions import (
-    Action,
-    Classes,
-    Decision,
-    Decisions,
-    Kind,
-    Sentence,
-    Sentences,
-    Truth,
-)
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.directions import Directions
 from backtracking.records.events import Event
 from backtracking.records.places import Place
+from backtracking.records.rows.table import first
+from backtracking.records.sentences import Action, Decision, Kind, Sentence, Truth
 from backtracking.records.traces import Trace
 from backtracking.runtime.workspace import Role, Roles
 from backtracking.stages.directions import Params, Readout, Result, run
@@ -116,12 +110,12 @@ def events_at(decisions: Decisions, dead: np.ndarray, keyword: np.ndarray) -> li
 
 def stores(decisions: Decisions, dead: np.ndarray) -> dict[str, ActivationStore]:
     """A pair whose true cosine is 0.6, strongest at layer 1."""
-    first, second = torch.zeros(2, D_MODEL)
-    first[3] = 1.0
+    own, second = torch.zeros(2, D_MODEL)
+    own[3] = 1.0
     second[3], second[4] = 0.6, 0.8
     size = {0: 0.3, 1: 3.0}
     return {
-        "base": Planted(decisions, dead, first, size),
+        "base": Planted(decisions, dead, own, size),
         "reasoning": Planted(decisions, dead, second, size),
     }
 
@@ -156,20 +150,17 @@ def test_selection_takes_the_layer_and_window_where_dev_problems_are_told_apart(
     result: Result,
 ) -> None:
     for role in ("base", "reasoning"):
-        assert (result.selection[role]["layer"], result.selection[role]["window"]) == (1, "0:0")
-        assert result.selection[role]["dev_auroc"] > 0.9
+        best = result.selection[role]
+        assert (best.layer, best.window) == (1, "0:0") and best.dev_auroc > 0.9
 
 
 def test_the_corrected_cosine_of_the_pair_is_the_planted_one(result: Result) -> None:
-    (row,) = [
-        row
-        for row in result.cosines
-        if (row["form"], row["window"], row["layer"]) == ("matched", "0:0", 1)
-    ]
-    assert row["pair"] == "base-reasoning"
-    assert row["low"] < 0.6 < row["high"]
-    assert row["cosine"] == pytest.approx(0.6, abs=0.12)
-    assert row["n"] == 100
+    row = first(result.cosines, form="matched", window="0:0", layer=1)
+    assert row and row.pair == "base-reasoning"
+    found = row.likeness
+    assert found.low and found.high and found.low < 0.6 < found.high
+    assert found.cosine == pytest.approx(0.6, abs=0.12)
+    assert found.n == 100
 
 
 def test_every_form_layer_and_window_has_its_row_and_its_direction(result: Result) -> None:
@@ -182,9 +173,8 @@ def test_every_form_layer_and_window_has_its_row_and_its_direction(result: Resul
         for layer in (0, 1)
     }
     expected |= {Place("reasoning", "state", (-1, 10), layer, "deduction") for layer in (0, 1)}
-    columns = ("role", "form", "window", "layer", "state")
-    told = [tuple(row.get(name) for name in columns) for row in result.rows]
-    wanted = {tuple(place.row().get(name) for name in columns) for place in expected}
+    told = [(row.role, row.form, row.window, row.layer, row.state) for row in result.rows]
+    wanted = {(one.role, one.form, one.window_text, one.layer, one.state) for one in expected}
     assert set(told) == wanted and len(told) == len(wanted)
     expected |= {
         Place("reasoning", "null", window, layer, number=number)
@@ -209,7 +199,7 @@ def test_without_truth_words_and_events_the_actions_are_contrasted() -> None:
     truth = torch.eye(D_MODEL)[3]
     planted = vector(found, Place("base", "matched", HERE, 1))
     assert torch.cosine_similarity(planted, truth, dim=0) > 0.97
-    assert found.selection["reasoning"]["layer"] == 1 and found.forms
+    assert found.selection["reasoning"].layer == 1 and found.forms
 
 
 def test_where_nothing_ever_turns_there_is_no_direction_and_no_row() -> None:
@@ -228,13 +218,9 @@ def test_without_the_markers_rows_nothing_of_the_direction_reaches_their_logits(
     assert (MARKERS @ found).abs().max() < 1e-6 < (MARKERS @ matched).abs().max()
     kept = [axis for axis in range(D_MODEL) if axis not in (3, 7)]
     torch.testing.assert_close(found[kept], matched[kept])
-    (row,) = [
-        row
-        for row in result.forms
-        if (row["role"], row["form"], row["window"], row["layer"])
-        == ("reasoning", "unmarked", "0:0", 1)
-    ]
-    assert row["raw"] == pytest.approx(float(found.norm() / matched.norm()), abs=1e-5)
+    row = first(result.forms, role="reasoning", form="unmarked", window="0:0", layer=1)
+    assert row
+    assert row.likeness.raw == pytest.approx(float(found.norm() / matched.norm()), abs=1e-5)
 
 
 def test_stable_events_give_a_stronger_direction_that_is_nearer_to_the_planted_one(
@@ -244,27 +230,24 @@ def test_stable_events_give_a_stronger_direction_that_is_nearer_to_the_planted_o
     matched, keyword, stable = (vector(result, Place("base", form, HERE, 1)) for form in forms)
     assert keyword.norm() < 0.85 * stable.norm()
     assert stable.norm() == pytest.approx(float(matched.norm()), rel=0.1)
-    (row,) = [
-        row
-        for row in result.forms
-        if (row["role"], row["form"], row["other_form"], row["window"], row["layer"])
-        == ("base", "stable", "matched", "0:0", 1)
-    ]
-    assert row["low"] < 1 < row["high"] or row["cosine"] == pytest.approx(1, abs=0.02)
-    assert row["nearer_high"] > 0
+    where = {"role": "base", "form": "stable", "window": "0:0", "layer": 1}
+    row = first(result.forms, other_form="matched", **where)
+    assert row and row.nearer and row.nearer.high and row.nearer.high > 0
+    low, high, cosine = row.likeness.low, row.likeness.high, row.likeness.cosine
+    assert low and high and (low < 1 < high or cosine == pytest.approx(1, abs=0.02))
 
 
 def test_planted_norms_lie_beyond_those_of_shuffled_labels(result: Result) -> None:
     for row in result.rows:
-        if (row["form"], row["window"], row["layer"]) == ("matched", "0:0", 1):
-            assert row["norm_low"] < 3.0 < row["norm_high"]
-            assert row["norm_null"] < 1.5 and row["norm_p"] == 1 / (1 + N_NULL)
-        if (row["form"], row["window"]) == ("matched", "-3:-3"):
-            assert row["norm_p"] is None or row["norm_p"] > 1 / (1 + N_NULL)
+        if (row.form, row.window, row.layer) == ("matched", "0:0", 1):
+            assert row.norm_low and row.norm_high and row.norm_low < 3.0 < row.norm_high
+            assert row.norm_null and row.norm_null < 1.5 and row.norm_p == 1 / (1 + N_NULL)
+        if (row.form, row.window) == ("matched", "-3:-3"):
+            assert row.norm_p is None or row.norm_p > 1 / (1 + N_NULL)
 
 
 def test_every_two_layers_of_a_model_are_compared(result: Result) -> None:
-    keys = {(row["role"], row["window"], row["layer"], row["other_layer"]) for row in result.layers}
+    keys = {(row.role, row.window, row.layer, row.other_layer) for row in result.layers}
     assert keys == {(role, w, 0, 1) for role in ("base", "reasoning") for w in ("0:0", "-3:-3")}
 
 

@@ -19,7 +19,7 @@ from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.extraction.store import CLAIMS
 from backtracking.models.training import Architecture, build_model
 from backtracking.records import traces
-from backtracking.records.decisions import Sentence, State, write_sentences
+from backtracking.records.sentences import Sentence, State, write_sentences
 from backtracking.records.traces import Trace
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages import extract

@@ -8,10 +8,10 @@ from counted_units import Counted
 from tiny_study import PAIR, TinyStudy, make_models, write_study, write_workspace
 
 from backtracking.domains.organism import evaluation
-from backtracking.records.decisions import EXACT
 from backtracking.records.grades import Observation, read_grades
 from backtracking.records.rows.measures import Measure
 from backtracking.records.rows.table import read_rows
+from backtracking.records.sentences import EXACT
 from backtracking.records.traces import Trace
 from backtracking.stages import grade
 from backtracking.stages.grade import Graded, Grader, Params, measure

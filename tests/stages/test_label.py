@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 from tiny_study import TinyStudy, write_study
 
-from backtracking.records.decisions import EXACT
+from backtracking.records.sentences import EXACT
 from backtracking.records.traces import Trace
 from backtracking.stages.label import Params, Result, run
 

@@ -2,14 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from planted_probes import BOOTSTRAP, WINDOW, PlantedStore, embed, plant_points
 
 from backtracking.probing.probes import Fitting
-from backtracking.stages.probe import COLUMNS, OUT, Inputs, Params, choose, run
+from backtracking.records.rows.probe import Ceiling, ProbeSelection
+from backtracking.stages.probe import OUT, Inputs, Params, Result, choose, run
 from lifeboat.stage.units import Units
 
 PARAMS = Params(
@@ -20,6 +20,9 @@ PARAMS = Params(
     seed=0,
     n_processes=2,
 )
+
+
+Made = tuple[ProbeSelection, Result]
 
 
 @pytest.fixture(scope="module")
@@ -42,15 +45,15 @@ def units(tmp_path_factory: pytest.TempPathFactory) -> Units:
 
 
 @pytest.fixture(scope="module")
-def result(inputs: Inputs, units: Units) -> dict[str, Any]:
-    """Everything that the stage writes, the selection included."""
-    return made(inputs, units)
+def made(inputs: Inputs, units: Units) -> Made:
+    """Everything that the stage writes."""
+    return make(inputs, units)
 
 
-def made(inputs: Inputs, units: Units, params: Params = PARAMS) -> dict[str, Any]:
+def make(inputs: Inputs, units: Units, params: Params = PARAMS) -> Made:
     """What the stage makes of its inputs."""
     chosen = choose(params, inputs, units)
-    return run(params, BOOTSTRAP, inputs, chosen, units) | {"selection": chosen.selection}
+    return chosen.selection, run(params, BOOTSTRAP, inputs, chosen, units)
 
 
 def names(folder: Path) -> set[str]:
@@ -58,42 +61,36 @@ def names(folder: Path) -> set[str]:
     return {path.name for path in folder.rglob("*.safetensors")}
 
 
-def test_the_planted_cell_is_chosen_on_dev_and_told_on_test(result: dict[str, Any]) -> None:
-    (best,) = [row for row in result["selection"]["best"] if row["role"] == "reasoning"]
-    assert (best["layer"], best["offset"]) == (1, -2)
-    found = {
-        (row["role"], row["layer"]): row["earliest"]
-        for row in result["earliest"]
-        if row["pairs"] == "all"
-    }
+def test_the_planted_cell_is_chosen_on_dev_and_told_on_test(made: Made) -> None:
+    selection, result = made
+    (best,) = [one for one in selection.best if one.role == "reasoning"]
+    assert (best.layer, best.offset) == (1, -2)
+    found = {(row.role, row.layer): row.earliest for row in result.earliest if row.pairs == "all"}
     assert found == {
         ("base", 0): None, ("base", 1): None, ("reasoning", 0): None, ("reasoning", 1): -2
     }  # fmt: skip
 
 
-def test_every_file_has_its_rows(result: dict[str, Any]) -> None:
-    assert set(result) == {
-        "selection", "grid", "earliest", "baselines", "windows", "shuffled", "ceiling"
-    }  # fmt: skip
-    assert len(result["grid"]) == 2 * 2 * 8 * 2
-    assert all(set(row) == set(COLUMNS) for row in result["grid"])
-    assert [row["role"] for row in result["windows"]] == ["base", "reasoning"]
-    assert all(row["window"] == "-6:-1" for row in result["windows"])
-    assert [row["n_shuffles"] for row in result["shuffled"]] == [4, 4]
-    assert len(result["baselines"]) == 8 * (5 + 2)
-    assert result["ceiling"] == {"n_cells": 0}
+def test_every_table_has_its_rows(made: Made) -> None:
+    _, result = made
+    assert len(result.grid) == 2 * 2 * 8 * 2
+    assert [row.role for row in result.ordered] == ["base", "reasoning"]
+    assert all(row.window == "-6:-1" for row in result.ordered)
+    assert [row.n_shuffles for row in result.shuffled] == [4, 4]
+    assert len(result.baselines) == 8 * (5 + 2)
+    assert result.ceiling == Ceiling(0, BOOTSTRAP.level, None)
 
 
 def test_a_second_run_finds_every_fit_and_one_without_them_computes_the_same(
-    inputs: Inputs, result: dict[str, Any], units: Units, tmp_path: Path
+    inputs: Inputs, made: Made, units: Units, tmp_path: Path
 ) -> None:
     store = units.store / OUT
     before = names(store)
     assert len(before) == 2 * 2 + 5 + 2 + 2
-    assert made(inputs, units) == result
+    assert make(inputs, units) == made
     assert names(store) == before
     alone = Units(tmp_path, ("backtracking",))
-    assert made(inputs, alone, replace(PARAMS, n_processes=1)) == result
+    assert make(inputs, alone, replace(PARAMS, n_processes=1)) == made
     assert names(alone.store / OUT) == before
 
 
@@ -104,13 +101,13 @@ def test_where_no_decision_is_of_a_split_rows_are_empty_and_nothing_is_raised(
     never = replace(
         points.tasks[0], rows=np.zeros(0, dtype=np.int64), is_positive=np.zeros(0, bool)
     )
-    found = made(
+    selection, found = make(
         replace(inputs, points=replace(points, tasks=(never,))),
         Units(tmp_path, ("backtracking",)),
     )
-    assert found["selection"]["best"] == found["windows"] == found["shuffled"] == []
-    assert {row["auroc"] for row in found["grid"]} == {None}
-    assert found["ceiling"] == {"n_cells": 0}
+    assert selection.best == () and found.ordered == found.shuffled == []
+    assert {row.auroc for row in found.grid} == {None}
+    assert found.ceiling.n_cells == 0
 
 
 def test_wrong_parameters_are_told() -> None:

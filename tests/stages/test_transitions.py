@@ -11,7 +11,7 @@ import torch
 from worlds import Planted, policy_traces, random_model, words
 
 from backtracking.models.loading import LoadedModel
-from backtracking.records.decisions import Sentences
+from backtracking.records.columns import Sentences
 from backtracking.stages.transitions import Params, SideBySide, run
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import classes

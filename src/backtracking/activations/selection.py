@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.records.decisions import Sentences
+from backtracking.records.columns import Sentences
 from lifeboat.stage.errors import UserError
 
 

@@ -6,7 +6,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.records.decisions import Decisions, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Decisions
 from backtracking.records.places import Window
 
 

@@ -16,9 +16,9 @@ from transformers import DynamicCache
 from backtracking.belief.readouts import Words, log_odds
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import Edit, no_edit, read_donor, read_prefix, run_tails
-from backtracking.records.decisions import Kind
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.places import Place
+from backtracking.records.sentences import Kind
 
 Curve = Callable[[Float[np.ndarray, "n k"]], Float[np.ndarray, "n k"]]
 """Mean change of log-odds(marker) for k doses of each of n directions."""

@@ -11,12 +11,12 @@ from jaxtyping import Float
 
 from backtracking.belief.doses import Candidate, Dose, match_doses, orientation
 from backtracking.belief.readouts import Asked, Words, ask, join, words_of
-from backtracking.directions.estimator import random_directions
+from backtracking.directions.vectors import random_directions
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import SPANS, Edit, Span, no_edit
-from backtracking.records.decisions import Kind
 from backtracking.records.measured import BASELINE, Arm, Array, Measured
 from backtracking.records.pairs import MinimalPair
+from backtracking.records.sentences import Kind
 from backtracking.records.tokens import Tokens
 
 CLEAN, PATCH, DONOR, FORCED = "clean", "patch", "donor", "forced"

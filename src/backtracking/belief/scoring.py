@@ -9,10 +9,10 @@ from backtracking.belief import files
 from backtracking.belief.benchmark import measure_beside, score, with_action
 from backtracking.belief.measure import Plan, Points, Subject, measure
 from backtracking.models import loading
-from backtracking.records.decisions import read_kinds
 from backtracking.records.directions import Direction, read_directions
 from backtracking.records.pairs import read_pairs
 from backtracking.records.places import Place
+from backtracking.records.sentences import read_kinds
 from backtracking.records.tokens import read_tokens
 from backtracking.runtime import params
 from backtracking.runtime.forks import Cores, run_side_by_side

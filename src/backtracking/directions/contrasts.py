@@ -1,6 +1,6 @@
 """Which rows each form of a direction compares, read from a model's activations.
 
-`matched`, `ward` and `venhoff` are the forms of `estimator`. `keyword` and `stable` compare
+`matched`, `ward` and `venhoff` are those of `forms`. `keyword` and `stable` compare
 decisions with a backtracking event found by keyword with those without one, each event counting 1
 or its stability. `state` is Venhoff's form of another sentence state. A contrast that has no
 stratum with rows of both classes is not there.
@@ -17,10 +17,11 @@ from torch import Tensor
 
 from backtracking.activations.reader import ActivationStore
 from backtracking.activations.windows import read_windows
-from backtracking.directions import estimator
-from backtracking.directions.estimator import Contrast
+from backtracking.directions import forms
 from backtracking.directions.events import TURN, Weighted, event_decisions
-from backtracking.records.decisions import Classes, Decisions, Sentences
+from backtracking.directions.forms import Contrast
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.places import Place, Window
 
 
@@ -111,12 +112,12 @@ def sentence_contrasts(
     is_positive = torch.from_numpy(train.state == TURN)
     problem = torch.from_numpy(train.problem_number)
     read = read_windows(store, layer, train, sources.ward_window)
-    ward = estimator.ward(*read, is_positive, problem, sources.ward_window)
-    windows, present, offsets = read_windows(store, layer, train, estimator.VENHOFF_WINDOW)
+    ward = forms.ward(*read, is_positive, problem, sources.ward_window)
+    windows, present, offsets = read_windows(store, layer, train, forms.VENHOFF_WINDOW)
     n_tokens = torch.from_numpy(train.end - train.start)
-    venhoff = estimator.venhoff(windows, present, offsets, n_tokens, is_positive, problem)
+    venhoff = forms.venhoff(windows, present, offsets, n_tokens, is_positive, problem)
     kept = (present & (offsets < n_tokens[:, None])).any(dim=1).numpy()
-    place = Place(role, "venhoff", estimator.VENHOFF_WINDOW, layer)
+    place = Place(role, "venhoff", forms.VENHOFF_WINDOW, layer)
     found = [
         Placed(Place(role, "ward", sources.ward_window, layer), ward),
         Placed(place, venhoff),
@@ -156,7 +157,7 @@ def _at_decisions(
     whole = present.all(dim=1)
     kept = decisions[whole.numpy()]
     stratum = kept.strata(sources.classes.strata, sources.n_strata, like=sources.train)
-    contrast = estimator.matched(
+    contrast = forms.matched(
         values[whole].mean(dim=1),
         torch.from_numpy(is_positive)[whole],
         torch.from_numpy(stratum),

@@ -4,9 +4,8 @@ Norms and cosines are corrected for noise by disjoint halves of the problems, ha
 problem, and stand beside what shuffled labels give.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +14,11 @@ from torch import Tensor
 
 from backtracking.directions import estimator
 from backtracking.directions.contrasts import Placed
-from backtracking.directions.estimator import Contrast
+from backtracking.directions.forms import Contrast
+from backtracking.directions.vectors import project, without_span
+from backtracking.records.intervals import Interval
+from backtracking.records.places import Place
+from backtracking.records.rows.directions import Best, Counts, Strength
 from backtracking.statistics import auroc, corrected, nulls
 from backtracking.statistics.jackknife import LOG, jackknife_interval, leave_one_out
 
@@ -59,7 +62,7 @@ class Estimated:
 
     direction: Float[Tensor, " d_model"]
     halves: Float[np.ndarray, "n_splits 2 d_model"]
-    counts: Mapping[str, Any]
+    counts: Counts
     left_out: LeftOut | None
     null: Null | None
     dev: Contrast | None
@@ -68,48 +71,54 @@ class Estimated:
     def without(self, rows: Float[Tensor, "k d_model"]) -> "Estimated":
         """The same with the span of the rows projected out of all that it holds."""
 
-        def project(values: np.ndarray) -> np.ndarray:
-            return estimator.without_span(torch.from_numpy(values), rows).numpy()
+        def left(values: np.ndarray) -> np.ndarray:
+            return without_span(torch.from_numpy(values), rows).numpy()
 
         return replace(
             self,
-            direction=estimator.without_span(self.direction, rows),
-            halves=project(self.halves),
-            left_out=None if self.left_out is None else project(self.left_out),
-            null=None if self.null is None else (project(self.null[0]), project(self.null[1])),
+            direction=without_span(self.direction, rows),
+            halves=left(self.halves),
+            left_out=None if self.left_out is None else left(self.left_out),
+            null=None if self.null is None else (left(self.null[0]), left(self.null[1])),
         )
 
-    def measure(self, level: float = 0.95) -> dict[str, Any]:
-        """Norm, corrected norm with its interval and null, split-half cosine, and dev AUROC.
+    def measure(self, place: Place, mean_residual_norm: float, level: float = 0.95) -> Strength:
+        """What the direction of a place is worth, beside what shuffled labels give.
 
-        The split-half cosine has no interval: it measures noise, and has no truth to hold.
-
-        `norm_null` is the 95th percentile of the corrected norms under shuffled labels, one that
-        is not defined counted as 0, and `norm_p` the share of these that reach the true one.
+        A corrected norm that is not defined counts as 0 among those of shuffled labels.
         """
         norm = corrected.noise_corrected_norm(self.halves)
-        reliability = corrected.split_half_cosine(self.halves)
-        row: dict[str, Any] = {
-            "norm": float(self.direction.norm()),
-            "norm_corrected": norm,
-            "split_half_cosine": reliability,
-            "dev_auroc": self._dev_auroc(),
-            **self.counts,
-        }
+        found = Interval(norm, None, None, self.n_problems)
         if self.left_out is not None:
             norms = corrected.noise_corrected_norms(self.left_out)
             found = jackknife_interval(norm, norms, level, LOG)
-            row |= {"norm_low": found.low, "norm_high": found.high}
+        bound = p = None
         if self.null is not None:
             null = np.nan_to_num(corrected.noise_corrected_norms(self.null[1]))
-            row["norm_null"] = float(np.quantile(null, level))
-            row["norm_p"] = None if norm is None else nulls.random_direction_p(norm, null)
-        return row
+            bound = float(np.quantile(null, level))
+            p = None if norm is None else nulls.random_direction_p(norm, null)
+        return Strength(
+            role=place.role,
+            form=place.form,
+            state=place.state,
+            window=place.window_text,
+            layer=place.layer,
+            norm=float(self.direction.norm()),
+            norm_corrected=norm,
+            norm_low=found.low,
+            norm_high=found.high,
+            norm_null=bound,
+            norm_p=p,
+            split_half_cosine=corrected.split_half_cosine(self.halves),
+            dev_auroc=self._dev_auroc(),
+            counts=self.counts,
+            mean_residual_norm=mean_residual_norm,
+        )
 
     def _dev_auroc(self) -> float | None:
         if self.dev is None:
             return None
-        scores = estimator.project(self.dev.activations, self.direction).numpy()
+        scores = project(self.dev.activations, self.direction).numpy()
         return auroc.auroc(scores, self.dev.is_positive.numpy(), self.dev.stratum.numpy())
 
 
@@ -126,13 +135,11 @@ def estimate(
     """
     found = estimator.estimate(placed.train)
     cells = estimator.sum_cells(placed.train, resamples.n_problems)
-    counts = asdict(found)
-    del counts["direction"]
     weights = leave_one_out(resamples.n_problems)
     return Estimated(
         direction=found.direction,
         halves=estimator.split_half_directions(cells, resamples.splits)[0],
-        counts=counts,
+        counts=found.counts,
         left_out=estimator.split_half_directions(cells, resamples.splits, weights)
         if with_interval
         else None,
@@ -142,16 +149,14 @@ def estimate(
     )
 
 
-def select(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def select(rows: Sequence[Strength]) -> dict[str, Best]:
     """The layer and window of each model's matched direction that separate best on dev."""
-    selection: dict[str, Any] = {}
+    found: dict[str, Best] = {}
     for row in rows:
-        if row["form"] != "matched" or row["dev_auroc"] is None:
-            continue
-        best = selection.get(row["role"])
-        if best is None or row["dev_auroc"] > best["dev_auroc"]:
-            selection[row["role"]] = {key: row[key] for key in ("layer", "window", "dev_auroc")}
-    return selection
+        if row.form == "matched" and row.dev_auroc is not None:
+            one = Best(row.layer, row.window, row.dev_auroc)
+            found[row.role] = max(found.get(row.role, one), one, key=lambda best: best.dev_auroc)
+    return found
 
 
 def _null(contrast: Contrast, resamples: Resamples) -> Null:

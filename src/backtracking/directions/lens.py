@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from backtracking.directions.estimator import without_span
+from backtracking.directions.vectors import without_span
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
 
 

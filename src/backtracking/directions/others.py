@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from backtracking.directions.estimator import difference_of_means
+from backtracking.directions.vectors import difference_of_means
 from backtracking.models.hooks import Site, reading
 from backtracking.models.loading import LoadedModel
 from backtracking.records.tokens import Question

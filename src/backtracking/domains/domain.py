@@ -9,10 +9,10 @@ from tokenizers import Tokenizer
 
 from backtracking.domains.lexicon import Lexicon
 from backtracking.models.rows import RowSource
-from backtracking.records.decisions import Kind, Sentence
 from backtracking.records.grades import Grade, Observation
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.posteriors import Laws, Posteriors
+from backtracking.records.sentences import Kind, Sentence
 from backtracking.records.tokens import Pattern, Turning
 from backtracking.records.traces import Problem, Trace
 

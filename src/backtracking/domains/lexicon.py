@@ -12,7 +12,7 @@ from backtracking.models.tokens import (
     token_ids,
     token_set,
 )
-from backtracking.records.decisions import State
+from backtracking.records.sentences import State
 from backtracking.records.tokens import (
     Opener,
     Opening,

@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from backtracking.effects.seen import key_of
-from backtracking.records.decisions import Kind, Sentence, State
 from backtracking.records.grades import Grade
 from backtracking.records.intervals import Interval
 from backtracking.records.measured import baseline
 from backtracking.records.rollouts import Rollouts
 from backtracking.records.rows.arms import ArmKey, Free
+from backtracking.records.sentences import Kind, Sentence, State
 from backtracking.records.traces import Trace
 from backtracking.statistics.bootstrap import Bootstrap
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.records.decisions import Kind
 from backtracking.records.events import Event
 from backtracking.records.rows.measures import EventMeasure
+from backtracking.records.sentences import Kind
 from backtracking.statistics.bootstrap import Bootstrap
 
 GROUPS = ("keyword", "backtracking")

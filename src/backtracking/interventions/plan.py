@@ -9,12 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backtracking.directions import estimator
+from backtracking.directions.vectors import random_directions
 from backtracking.interventions.prefixes import prefixes_of
 from backtracking.models import forced
 from backtracking.models.forced import Prefix
 from backtracking.records import measured
-from backtracking.records.decisions import Decisions, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Decisions
 from backtracking.records.tokens import Tokens
 from backtracking.records.traces import Trace
 
@@ -147,5 +148,5 @@ def read_up_to(traces: Sequence[Trace], decisions: Decisions) -> Read:
 def random_units(plan: Plan, d_model: int) -> dict[str, Float[Tensor, " d_model"]]:
     """The same random unit vectors, by name, for every target and every kind of run."""
     generator = torch.Generator().manual_seed(plan.seed)
-    rows = estimator.random_directions(plan.n_random, d_model, generator).float()
+    rows = random_directions(plan.n_random, d_model, generator).float()
     return {f"{measured.RANDOM}_{number}": row for number, row in enumerate(rows)}

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from backtracking.models.forced import Prefix
-from backtracking.records.decisions import Decisions, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Decisions
 from backtracking.records.traces import Trace
 
 

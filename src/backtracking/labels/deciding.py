@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from backtracking.records.decisions import EXACT, Action, Decision, Sentence, State
+from backtracking.records.sentences import EXACT, Action, Decision, Sentence, State
 from backtracking.records.traces import Trace
 
 

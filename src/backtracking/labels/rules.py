@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from dataclasses import replace
 
-from backtracking.records.decisions import Sentence, State
+from backtracking.records.sentences import Sentence, State
 
 RULES = "rules"
 """The name of this labeller."""

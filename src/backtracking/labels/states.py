@@ -1,6 +1,6 @@
 """The states that a sentence can have."""
 
-from backtracking.records.decisions import State
+from backtracking.records.sentences import State
 
 STATES: tuple[State, ...] = (
     "initializing",

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -10,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from backtracking.probing.points import Anchor, DecisionPoints
 from backtracking.probing.probes import Series
 from backtracking.probing.targets import ACTION, Task
+from backtracking.records.rows.probe import Ceiling, Closest
 from backtracking.statistics.bands import Replicates, band, concatenate, resample_aurocs
 from backtracking.statistics.bootstrap import Bootstrap, resample_problems
 from lifeboat.stage.errors import UserError
@@ -107,34 +107,32 @@ def ask(
     )
 
 
-def require_no_leak(excesses: Sequence[Excess], level: float) -> dict[str, Any]:
+def require_no_leak(excesses: Sequence[Excess], level: float) -> Ceiling:
     """The cell that is furthest above its ceiling, by a lower band over all cells of the study.
 
     Raises:
         UserError: where that is above 0: the cell reads what its prefix does not hold.
     """
-    if not excesses:
-        return {"n_cells": 0}
+    cells = [(one.series, offset) for one in excesses for offset in one.offsets.tolist()]
+    if not cells:
+        return Ceiling(0, level, None)
     together = concatenate([one.excess for one in excesses])
     low = band(together, level).low
     known = np.isfinite(low)
     if not known.any():
-        return {"n_cells": 0}
+        return Ceiling(0, level, None)
     worst = int(np.where(known, low, -np.inf).argmax())
-    value, n_cells = float(together.value[worst]), int(known.sum())
-    cell = [_cell(one.series, offset) for one in excesses for offset in one.offsets.tolist()][worst]
-    if low[worst] > 0:
-        where = ", ".join(f"{key} {name}" for key, name in cell.items())
+    series, offset = cells[worst]
+    excess, band_low = float(together.value[worst]), float(low[worst])
+    where = (series.role, series.anchor, series.target, int(series.source), offset)
+    n_cells = int(known.sum())
+    if band_low > 0:
+        names = ("role", "anchor", "target", "layer", "offset")
+        told = ", ".join(f"{name} {value}" for name, value in zip(names, where, strict=True))
         raise UserError(
-            f"A probe tells more than its prefix holds: {where}: AUROC {value:+.3f} from that of "
-            f"the exact posterior, {low[worst]:+.3f} at the least over {n_cells} cells.",
+            f"A probe tells more than its prefix holds: {told}: AUROC {excess:+.3f} from that of "
+            f"the exact posterior, {band_low:+.3f} at the least over {n_cells} cells.",
             "Look for activations of later tokens, for test problems among the train problems, or "
             "for labels of other traces.",
         )
-    closest = cell | {"excess": value, "band_low": float(low[worst])}
-    return {"n_cells": n_cells, "level": level, "closest": closest}
-
-
-def _cell(series: Series, offset: int) -> dict[str, Any]:
-    place = {"role": series.role, "anchor": series.anchor, "target": series.target}
-    return place | {"layer": series.source, "offset": offset}
+    return Ceiling(n_cells, level, Closest(*where, excess, band_low))

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor
 from backtracking.probing.features import one_hot, position_features
 from backtracking.probing.points import Anchor, DecisionPoints
 from backtracking.probing.probes import Fitting, Probes, Series, fit_task, known_rows
+from backtracking.records.rows.probe import Baseline
 from backtracking.statistics.corrected import or_none
 
 BASELINES = ("position", "words", "history", "token", "embedding", "together")
@@ -117,15 +117,19 @@ def best_baselines(
     return np.array(BASELINES)[np.nan_to_num(np.array(aurocs), nan=0.0).argmax(axis=0)]
 
 
-def tabulate_baselines(
-    points: DecisionPoints, fitted: Mapping[Series, Probes]
-) -> list[dict[str, Any]]:
+def tabulate_baselines(points: DecisionPoints, fitted: Mapping[Series, Probes]) -> list[Baseline]:
     """AUROC on dev of every baseline at every offset; role '' where no model has a part in it."""
     return [
-        {"role": series.role, "anchor": series.anchor, "target": series.target}
-        | {"baseline": series.source, "offset": offset}
-        | {"penalty": or_none(one.penalty[number]), "dev_auroc": or_none(one.dev_auroc[number])}
+        Baseline(
+            role=series.role,
+            anchor=series.anchor,
+            target=series.target,
+            baseline=series.source,
+            offset=offset,
+            penalty=or_none(one.penalty[number]),
+            dev_auroc=or_none(one.dev_auroc[number]),
+        )
         for series, one in fitted.items()
-        if series.source in BASELINES
+        if isinstance(series.source, str)
         for number, offset in enumerate(points.anchor(series.anchor).offsets.tolist())
     ]

@@ -4,9 +4,8 @@ Both at the best cell of each model and target, at offsets from the deciding tok
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,11 +19,13 @@ from backtracking.probing.points import DecisionPoints
 from backtracking.probing.probes import Fitting, fit_probes
 from backtracking.probing.targets import Task
 from backtracking.records.intervals import Interval
+from backtracking.records.places import window_text
+from backtracking.records.rows.probe import Ordered, ProbeSelection, Shuffled
 from backtracking.statistics.bands import Replicates, resample_aurocs
 from backtracking.statistics.corrected import or_none
 from backtracking.statistics.jackknife import LOGIT, PLAIN, Scale
 
-Checked = tuple[dict[str, Any], dict[str, Any]]
+Checked = tuple[Ordered, Shuffled]
 """Of one cell: ordered against permuted tokens, and shuffled labels."""
 
 
@@ -67,17 +68,15 @@ class Checking:
 def check_jobs(
     points: DecisionPoints,
     store_by_role: Mapping[str, ActivationStore],
-    selection: Mapping[str, Any],
+    selection: ProbeSelection,
     checking: Checking,
 ) -> list[Callable[[], Checked]]:
     """Jobs that check the cells that were chosen on dev, at offsets from the deciding token."""
     task_by_target = {task.target: task for task in points.tasks}
-    best = [row for row in selection["best"] if row["anchor"] == "decision"]
     cells = [
-        Cell(
-            row["role"], task_by_target[row["target"]], row["layer"], row["offset"], row["penalty"]
-        )
-        for row in best
+        Cell(one.role, task_by_target[one.target], one.layer, one.offset, one.penalty)
+        for one in selection.best
+        if one.anchor == "decision" and one.penalty is not None
     ]
     return [
         partial(check, points, store_by_role[cell.role], cell, checking, number)
@@ -102,7 +101,7 @@ def compare_orders(
     cell: Cell,
     checking: Checking,
     rng: np.random.Generator,
-) -> dict[str, Any]:
+) -> Ordered:
     """AUROC of a probe on all tokens of a window in order, minus that on the same ones permuted.
 
     Each decision's tokens are permuted on their own, so that what stands in the window is the same
@@ -121,14 +120,9 @@ def compare_orders(
     ]
     both = _aurocs(points, task.rows[is_test], task.is_positive[is_test], np.stack(scores))
     (ends,) = _intervals(both[:1] - both[1:], checking.level)
-    return {
-        "role": cell.role,
-        "target": task.target,
-        "layer": cell.layer,
-        "window": f"{window[0]}:{window[1]}",
-        "ordered_auroc": or_none(both.value[0]),
-        "shuffled_auroc": or_none(both.value[1]),
-    } | asdict(ends)
+    ordered, shuffled = map(or_none, both.value)
+    where = (cell.role, task.target, cell.layer, window_text(window))
+    return Ordered(*where, ordered, shuffled, ends)
 
 
 def _score_window(
@@ -157,12 +151,8 @@ def shuffle_labels(
     cell: Cell,
     checking: Checking,
     rng: np.random.Generator,
-) -> dict[str, Any]:
-    """The same cell with labels permuted among the rows of each split: AUROC must be 0.5.
-
-    Returns:
-        The mean AUROC, and the share of shuffles whose interval covers 0.5: nominally the level.
-    """
+) -> Shuffled:
+    """The same cell with labels permuted among the rows of each split: AUROC must be 0.5."""
     task, decisions, n_shuffles = cell.task, points.decisions, checking.n_shuffles
     split = decisions.split[task.rows]
     values, present, _ = read_windows(
@@ -179,13 +169,14 @@ def shuffle_labels(
     for one, label in zip(scores, labels[:, is_test], strict=True):
         aurocs = _aurocs(points, task.rows[is_test], label, one[None])
         intervals += _intervals(aurocs, checking.level, LOGIT)
-    return {
-        "role": cell.role,
-        "target": task.target,
-        "layer": cell.layer,
-        "offset": cell.offset,
-        "n_shuffles": n_shuffles,
-    } | _covering(intervals)
+    values = [one.value for one in intervals if one.value is not None]
+    covers = [
+        one.low <= 0.5 <= one.high
+        for one in intervals
+        if one.low is not None and one.high is not None
+    ]
+    where = (cell.role, task.target, cell.layer, cell.offset)
+    return Shuffled(*where, n_shuffles, _mean(values), _mean(covers))
 
 
 def _fit_all(
@@ -202,17 +193,8 @@ def _fit_all(
     )
 
 
-def _covering(intervals: Sequence[Interval]) -> dict[str, Any]:
-    values = [one.value for one in intervals if one.value is not None]
-    covers = [
-        one.low <= 0.5 <= one.high
-        for one in intervals
-        if one.low is not None and one.high is not None
-    ]
-    return {
-        "mean_auroc": float(np.mean(values)) if values else None,
-        "covering_rate": float(np.mean(covers)) if covers else None,
-    }
+def _mean(values: Sequence[float] | Sequence[bool]) -> float | None:
+    return float(np.mean(values)) if values else None
 
 
 def _aurocs(

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from backtracking.records.decisions import Sentences
+from backtracking.records.columns import Sentences
 from backtracking.records.traces import Trace
 
 N_LAST = 3

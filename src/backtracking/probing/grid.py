@@ -6,7 +6,6 @@ Only train and dev problems are read here; `measures` reads test problems, once.
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -17,6 +16,7 @@ from backtracking.activations.windows import read_windows
 from backtracking.probing.baselines import best_baselines
 from backtracking.probing.points import Anchor, DecisionPoints
 from backtracking.probing.probes import Fitting, Probes, Series, fit_task, known_rows
+from backtracking.records.rows.probe import Choice, ProbeSelection
 from backtracking.statistics.corrected import or_none
 
 _BATCH_BYTES = 2**28
@@ -74,38 +74,39 @@ def fit_layer(
     return [(series, Probes.join(parts)) for series, parts in found.items()]
 
 
-def select(points: DecisionPoints, fitted: Mapping[Series, Probes]) -> dict[str, Any]:
+def select(points: DecisionPoints, fitted: Mapping[Series, Probes]) -> ProbeSelection:
     """Everything that was chosen on dev: each cell's penalty and baseline, and the best cells."""
     cells = [
-        row
+        choice
         for series, one in fitted.items()
         if isinstance(series.source, int)
-        for row in _choices(points, series, one, fitted)
+        for choice in _choices(points, series, series.source, one, fitted)
     ]
-    best: dict[tuple[str, ...], dict[str, Any]] = {}
-    for row in cells:
-        key = (row["role"], row["anchor"], row["target"])
-        found = row["dev_auroc"]
-        if found is None or row["offset"] > points.anchor(row["anchor"]).last:
-            continue
-        if key not in best or found > best[key]["dev_auroc"]:
-            best[key] = row
-    return {"chosen_on": "dev", "best": list(best.values()), "cells": cells}
+    best: dict[tuple[str, str, str], Choice] = {}
+    for one in cells:
+        if one.dev_auroc is not None and one.offset <= points.anchor(one.anchor).last:
+            key = (one.role, one.anchor, one.target)
+            best[key] = max(best.get(key, one), one, key=lambda cell: cell.dev_auroc or 0.0)
+    return ProbeSelection("dev", tuple(best.values()), tuple(cells))
 
 
 def _choices(
-    points: DecisionPoints, series: Series, probes: Probes, fitted: Mapping[Series, Probes]
-) -> Iterator[dict[str, Any]]:
+    points: DecisionPoints,
+    series: Series,
+    layer: int,
+    probes: Probes,
+    fitted: Mapping[Series, Probes],
+) -> Iterator[Choice]:
     """What was chosen at each offset of a layer."""
     names = best_baselines(fitted, series.role, series.anchor, series.target)
     for number, offset in enumerate(points.anchor(series.anchor).offsets.tolist()):
-        yield {
-            "role": series.role,
-            "anchor": series.anchor,
-            "target": series.target,
-            "layer": series.source,
-            "offset": offset,
-            "baseline": str(names[number]),
-            "penalty": or_none(probes.penalty[number]),
-            "dev_auroc": or_none(probes.dev_auroc[number]),
-        }
+        yield Choice(
+            role=series.role,
+            anchor=series.anchor,
+            target=series.target,
+            layer=layer,
+            offset=offset,
+            baseline=str(names[number]),
+            penalty=or_none(probes.penalty[number]),
+            dev_auroc=or_none(probes.dev_auroc[number]),
+        )

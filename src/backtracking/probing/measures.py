@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
-from typing import Any
+from typing import get_args
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -16,14 +16,15 @@ from backtracking.probing.baselines import baseline_features, best_baselines, ow
 from backtracking.probing.grid import activations
 from backtracking.probing.points import Anchor, DecisionPoints
 from backtracking.probing.probes import Probes, Series
+from backtracking.records.rows.probe import Earliest, GridCell, Pairs
 from backtracking.statistics.bands import Replicates, band, earliest
 from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.corrected import or_none
 from backtracking.statistics.jackknife import LOGIT
 
-PAIRS = ("all", "absent")
-"""Which test decisions: all, or those whose sentence stands in no trace of a train problem."""
+PAIRS: tuple[Pairs, ...] = get_args(Pairs)
 
-Measured = tuple[list[dict[str, Any]], list[Excess]]
+Measured = tuple[list[GridCell], list[Excess]]
 """One row per cell and kind of pairs, and what each series has beyond its ceiling."""
 
 
@@ -80,13 +81,13 @@ def measure_role(
 ) -> Measured:
     """All layers of a model, beside what they are compared with."""
     reference = _refer(points, role, anchor, asked, embedding, fitted)
-    rows: list[dict[str, Any]] = []
+    rows: list[GridCell] = []
     excesses: list[Excess] = []
     for layer in store.layers:
         series = Series(role, anchor.name, asked.target, layer)
         scores = score_layer(points, store, anchor, asked.rows, layer, fitted[series])
         for pairs in PAIRS:
-            rows += _tabulate(series, anchor, asked, scores, reference, pairs)
+            rows += _tabulate(series, layer, anchor, asked, scores, reference, pairs)
         excesses.append(Excess(series, anchor.offsets, asked.excess(scores)))
     return rows, excesses
 
@@ -135,12 +136,13 @@ def score_layer(
 
 def _tabulate(
     series: Series,
+    layer: int,
     anchor: Anchor,
     asked: Asked,
     scores: Float[np.ndarray, "offsets rows"],
     reference: Reference,
-    pairs: str,
-) -> list[dict[str, Any]]:
+    pairs: Pairs,
+) -> list[GridCell]:
     """Rows of one series; bands are simultaneous over its offsets."""
     used, level = asked.used[pairs], asked.level
     auroc, baseline = asked.aurocs(scores, used), reference.baseline[pairs]
@@ -148,46 +150,46 @@ def _tabulate(
     low, high = auroc.ends(level, LOGIT)
     difference_low, difference_high = difference.ends(level)
     together = band(difference, level)
-    column_by_name = {
-        "auroc": auroc.value,
-        "low": low,
-        "high": high,
-        "baseline_auroc": baseline.value,
-        "difference": difference.value,
-        "difference_low": difference_low,
-        "difference_high": difference_high,
-        "band_low": together.low,
-        "band_high": together.high,
-        "posterior": reference.posterior if pairs == "all" else np.full(len(used), np.nan),
-    }
+    posterior = reference.posterior if pairs == "all" else np.full(len(used), np.nan)
     return [
-        {"role": series.role, "anchor": series.anchor, "target": series.target}
-        | {"pairs": pairs, "layer": series.source, "offset": offset}
-        | {"baseline": reference.names[number]}
-        | {
-            name: float(column[number]) if np.isfinite(column[number]) else None
-            for name, column in column_by_name.items()
-        }
-        | {"n_rows": int(used[number].sum()), "n": int(auroc.n[number])}
+        GridCell(
+            role=series.role,
+            anchor=series.anchor,
+            target=series.target,
+            pairs=pairs,
+            layer=layer,
+            offset=offset,
+            auroc=or_none(auroc.value[number]),
+            low=or_none(low[number]),
+            high=or_none(high[number]),
+            baseline=reference.names[number],
+            baseline_auroc=or_none(baseline.value[number]),
+            difference=or_none(difference.value[number]),
+            difference_low=or_none(difference_low[number]),
+            difference_high=or_none(difference_high[number]),
+            band_low=or_none(together.low[number]),
+            band_high=or_none(together.high[number]),
+            posterior=or_none(posterior[number]),
+            n_rows=int(used[number].sum()),
+            n=int(auroc.n[number]),
+        )
         for number, offset in enumerate(anchor.offsets.tolist())
     ]
 
 
-def find_earliest(
-    rows: Sequence[Mapping[str, Any]], last_by_anchor: Mapping[str, int]
-) -> list[dict[str, Any]]:
+def find_earliest(rows: Sequence[GridCell], last_by_anchor: Mapping[str, int]) -> list[Earliest]:
     """The first offset from which on the band is above 0, by model, anchor, target, pairs, layer.
 
     Offsets behind an anchor's last are the event itself and do not count.
     """
-    keys = ("role", "anchor", "target", "pairs", "layer")
-    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    groups: dict[tuple[str, str, str, Pairs, int], list[GridCell]] = {}
     for row in rows:
-        if row["offset"] <= last_by_anchor[row["anchor"]]:
-            groups.setdefault(tuple(row[key] for key in keys), []).append(row)
+        if row.offset <= last_by_anchor[row.anchor]:
+            group = (row.role, row.anchor, row.target, row.pairs, row.layer)
+            groups.setdefault(group, []).append(row)
     found = []
     for group, cells in groups.items():
-        low = np.array([np.nan if row["band_low"] is None else row["band_low"] for row in cells])
-        offsets = np.array([row["offset"] for row in cells])
-        found.append(dict(zip(keys, group, strict=True)) | {"earliest": earliest(low, offsets)})
+        low = np.array([np.nan if row.band_low is None else row.band_low for row in cells])
+        offsets = np.array([row.offset for row in cells])
+        found.append(Earliest(*group, earliest(low, offsets)))
     return found

@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int
 from backtracking.probing.beliefs import Beliefs
 from backtracking.probing.features import label_history, tokens_at
 from backtracking.probing.targets import Target, Task, make_task, targets_of
-from backtracking.records.decisions import Classes, Decisions, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.posteriors import Posteriors
 from backtracking.records.traces import Trace
 from lifeboat.stage.errors import UserError

@@ -27,10 +27,15 @@ class Place(NamedTuple):
     state: str | None = None
     number: int | None = None
 
+    @property
+    def window_text(self) -> str | None:
+        """The window as it stands in tables; None for what is read from weights."""
+        return None if self.window is None else window_text(self.window)
+
     def row(self) -> dict[str, str | int | None]:
         """The place as columns of a table; `state` and `number` where it has them."""
-        window = None if self.window is None else window_text(self.window)
-        found = {"role": self.role, "form": self.form, "window": window, "layer": self.layer}
+        found = {"role": self.role, "form": self.form, "window": self.window_text}
+        found |= {"layer": self.layer}
         extra = {"state": self.state, "number": self.number}
         return found | {name: value for name, value in extra.items() if value is not None}
 

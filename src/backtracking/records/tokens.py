@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backtracking.records import reader
-from backtracking.records.decisions import State
+from backtracking.records.sentences import State
 
 _CURE = "Label the traces again: `dvc --wait-for-lock repro label`."
 

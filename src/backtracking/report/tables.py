@@ -18,14 +18,18 @@ Table = tuple[list[dict[str, Any]], list[str]]
 def table_of(rows: Sequence[object], leave_out: str | None = None) -> Table:
     """Flat rows with every column that any of them has, in the order of first appearance.
 
+    An object that a row lacks leaves its columns empty.
+
     Args:
         rows: records; cells may be numbers, texts, objects (a column for each key) or lists
             (joined by spaces).
         leave_out: rows whose `direction` holds this text are left out.
     """
+    found = reader.encode(list(rows))
+    nested = {key for row in found for key, value in row.items() if isinstance(value, Mapping)}
     kept = [
-        flatten(row)
-        for row in reader.encode(list(rows))
+        flatten({key: row[key] for key in row if row[key] is not None or key not in nested})
+        for row in found
         if leave_out is None or leave_out not in str(row.get("direction", ""))
     ]
     return kept, list(dict.fromkeys(column for row in kept for column in row))

@@ -29,7 +29,8 @@ from backtracking.interventions.without_components import Removal, removals, wri
 from backtracking.models.loading import LoadedModel
 from backtracking.models.sampling import Sampling
 from backtracking.records import reader
-from backtracking.records.decisions import Classes, Decisions, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.measured import Measured, baseline, write_measured
 from backtracking.records.rollouts import Rollouts, write_rollouts
 from backtracking.records.rows.components import RankedComponent, Ranking

@@ -34,11 +34,12 @@ from backtracking.belief.tables import (
 from backtracking.directions import others
 from backtracking.models.loading import LoadedModel
 from backtracking.records.choices import Choice, read_choice
-from backtracking.records.decisions import Classes, Decisions, Kind
+from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.directions import Direction, Directions
 from backtracking.records.measured import Measured, write_measured
 from backtracking.records.pairs import MinimalPair, distinct, spread, write_pairs
 from backtracking.records.places import Place
+from backtracking.records.sentences import Kind
 from backtracking.records.tokens import Tokens
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage

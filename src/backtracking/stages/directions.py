@@ -5,12 +5,11 @@ Directions are estimated on train problems; layer and window are scored on dev p
 Reads: data/interim/traces, data/processed/labels, data/interim/activations, models,
     results/stability
 Writes: results/directions/{places.json,directions.safetensors,selection.json,cosines.json,
-    layers.json,forms.json,directions.json,directions.csv}
+    layers.json,forms.json,directions.json}
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.directions import estimator, lens
+from backtracking.directions import lens
 from backtracking.directions.contrasts import (
     Placed,
     Sources,
@@ -31,11 +30,22 @@ from backtracking.directions.contrasts import (
 from backtracking.directions.cosines import compare_all_forms, compare_layers, compare_pairs
 from backtracking.directions.estimates import Estimated, Resamples, estimate, select
 from backtracking.directions.events import Weighted, event_decisions, weigh
+from backtracking.directions.vectors import action
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
-from backtracking.records.decisions import Classes, Decisions, Sentences
+from backtracking.records import reader
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.directions import Direction, write_directions
 from backtracking.records.events import Event, read_events
 from backtracking.records.places import Place, Window
+from backtracking.records.rows.directions import (
+    Best,
+    FormCosine,
+    LayerCosine,
+    PairCosine,
+    Strength,
+)
+from backtracking.records.rows.table import write_rows
 from backtracking.records.tokens import Tokens
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
@@ -44,11 +54,6 @@ from backtracking.stages.study import Study
 from backtracking.statistics import corrected
 from lifeboat.stage import artifacts
 
-COLUMNS = [
-    "role", "form", "state", "window", "layer", "norm", "norm_corrected", "norm_low", "norm_high",
-    "norm_null", "norm_p", "split_half_cosine", "dev_auroc",
-    "n_positive", "n_negative", "n_strata", "dropped_rate", "mean_residual_norm",
-]  # fmt: skip
 WITH_INTERVAL = ("matched", "ward", "keyword", "stable")
 
 
@@ -109,11 +114,11 @@ class Result:
     """
 
     directions: list[Direction]
-    rows: list[dict[str, Any]]
-    selection: dict[str, Any]
-    cosines: list[dict[str, Any]]
-    layers: list[dict[str, Any]]
-    forms: list[dict[str, Any]]
+    rows: list[Strength]
+    selection: dict[str, Best]
+    cosines: list[PairCosine]
+    layers: list[LayerCosine]
+    forms: list[FormCosine]
 
 
 def run(
@@ -148,7 +153,7 @@ def run(
     )
     weighted = _weigh(roles, decisions, events)
     estimated: dict[Place, Estimated] = {}
-    rows: list[dict[str, Any]] = []
+    rows: list[Strength] = []
     vectors = {
         Place(role, "action"): one.action
         for role, one in readout_by_role.items()
@@ -161,7 +166,7 @@ def run(
             found = contrasts_of(sources, store, role, layer, weighted.get(role), states)
             for place, one, size in estimate_all(found, resamples, readout_by_role[role].markers):
                 estimated[place] = one
-                rows.append(place.row() | one.measure() | {"mean_residual_norm": size})
+                rows.append(one.measure(place, size))
                 if is_studied:
                     vectors |= _null_vectors(place, one)
             if is_studied:
@@ -237,11 +242,11 @@ def _null_vectors(place: Place, one: Estimated) -> dict[Place, Tensor]:
 
 def readout_of(loaded: LoadedModel, tokens: Tokens) -> Readout:
     """The `action` direction of a model, and its markers' rows."""
-    action = None
+    found = None
     if tokens.marker is not None and tokens.alternative is not None:
         w_u, gain = unembedding(loaded), final_norm_gain(loaded)
-        action = estimator.action(w_u, gain, tokens.marker.ids, tokens.alternative.ids)
-    return Readout(action, lens.marker_rows(loaded, tokens.opener_ids))
+        found = action(w_u, gain, tokens.marker.ids, tokens.alternative.ids)
+    return Readout(found, lens.marker_rows(loaded, tokens.opener_ids))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -264,10 +269,11 @@ def _main(workspace: Workspace, _role: str) -> None:
     )
     with artifacts.new_folder(workspace.results("directions")) as folder:
         write_directions(folder, result.directions)
-        for name in ("selection", "cosines", "layers", "forms"):
-            artifacts.write_json(folder / f"{name}.json", getattr(result, name))
-        artifacts.write_csv(folder / "directions.csv", result.rows, COLUMNS)
-        artifacts.write_json(folder / "directions.json", result.rows)
+        reader.write_json(folder / "selection.json", result.selection)
+        write_rows(Strength, result.rows, folder)
+        write_rows(PairCosine, result.cosines, folder)
+        write_rows(LayerCosine, result.layers, folder)
+        write_rows(FormCosine, result.forms, folder)
     print(result.selection)
 
 

@@ -40,7 +40,6 @@ from backtracking.effects.steering import (
 from backtracking.labels.rules import keyword_rate, label_by_rules
 from backtracking.records import reader
 from backtracking.records.choices import read_choice, read_repeats
-from backtracking.records.decisions import Sentence, State
 from backtracking.records.decoded import read_decoded
 from backtracking.records.events import read_events
 from backtracking.records.measured import read_all_measured
@@ -50,6 +49,7 @@ from backtracking.records.rows.arms import Free
 from backtracking.records.rows.choice import Repeat
 from backtracking.records.rows.claims import Evidence, Repeated
 from backtracking.records.rows.table import read_rows
+from backtracking.records.sentences import Sentence, State
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage

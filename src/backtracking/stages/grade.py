@@ -22,11 +22,11 @@ from backtracking.labels.states import UNPARSED
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
 from backtracking.records import traces
-from backtracking.records.decisions import EXACT, Decision, Sentence
 from backtracking.records.grades import Grade, Observation, write_grades
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.measures import Measure
 from backtracking.records.rows.table import write_rows
+from backtracking.records.sentences import EXACT, Decision, Sentence
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage

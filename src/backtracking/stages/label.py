@@ -24,7 +24,9 @@ from backtracking.labels.deciding import decisions_of
 from backtracking.labels.rules import RULES, with_rules
 from backtracking.labels.states import UNPARSED
 from backtracking.records import reader, traces
-from backtracking.records.decisions import (
+from backtracking.records.pairs import MinimalPair, distinct, write_pairs
+from backtracking.records.posteriors import Laws, Posteriors, write_laws, write_posteriors
+from backtracking.records.sentences import (
     EXACT,
     Decision,
     Kind,
@@ -33,8 +35,6 @@ from backtracking.records.decisions import (
     write_kinds,
     write_sentences,
 )
-from backtracking.records.pairs import MinimalPair, distinct, write_pairs
-from backtracking.records.posteriors import Laws, Posteriors, write_laws, write_posteriors
 from backtracking.records.tokens import Tokens, write_tokens
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params

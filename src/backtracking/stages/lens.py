@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from backtracking.directions import estimator
 from backtracking.directions.decoding import decode, decode_random, reader_of
+from backtracking.directions.vectors import random_directions
 from backtracking.models.loading import LoadedModel
 from backtracking.records.decoded import Decoded, Random, write_decoded
 from backtracking.records.directions import Directions
@@ -99,7 +99,7 @@ def _paired(role: str, base_by_role: Mapping[str, str]) -> list[str]:
 
 def draw(n: int, seed: int, d_model: int) -> Float[Tensor, "n d_model"]:
     """Random unit vectors, the same for every model of that width."""
-    return estimator.random_directions(n, d_model, torch.Generator().manual_seed(seed))
+    return random_directions(n, d_model, torch.Generator().manual_seed(seed))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

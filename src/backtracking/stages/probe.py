@@ -4,13 +4,13 @@ Penalties, baselines, layers and offsets are chosen on dev problems and written 
 the test problems are read once, after that.
 
 Reads: models/*, data/{interim/traces,interim/activations/*,processed/labels}
-Writes: results/probe/{selection,grid,earliest,baselines,windows,shuffled,ceiling}.json, grid.csv
+Writes: results/probe/{selection,grid,earliest,baselines,windows,shuffled,ceiling}.json
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -26,6 +26,17 @@ from backtracking.probing.grid import grid_jobs, select
 from backtracking.probing.measures import find_earliest, measure_jobs
 from backtracking.probing.points import DecisionPoints, gather_points
 from backtracking.probing.probes import Fitting, Probes, Series
+from backtracking.records import reader
+from backtracking.records.rows.probe import (
+    Baseline,
+    Ceiling,
+    Earliest,
+    GridCell,
+    Ordered,
+    ProbeSelection,
+    Shuffled,
+)
+from backtracking.records.rows.table import write_rows
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.compute import prepare_torch
@@ -37,11 +48,6 @@ from lifeboat.stage import artifacts
 from lifeboat.stage.units import Units, kept
 
 OUT = "results/probe"
-COLUMNS = [
-    "role", "anchor", "target", "pairs", "layer", "offset", "auroc", "low", "high", "baseline",
-    "baseline_auroc", "difference", "difference_low", "difference_high", "band_low", "band_high",
-    "posterior", "n_rows", "n",
-]  # fmt: skip
 TRACES_PER_UNIT = 16
 
 R = TypeVar("R")
@@ -100,7 +106,27 @@ class Chosen:
     """Fitted probes and baselines, and the record of all that was chosen on dev."""
 
     fitted: Mapping[Series, Probes]
-    selection: dict[str, Any]
+    selection: ProbeSelection
+
+
+@dataclass(frozen=True)
+class Result:
+    """What the test problems say.
+
+    Attributes:
+        grid: every cell.
+        earliest: from which offset on a layer tells more than its baselines.
+        baselines: on dev problems.
+        ordered, shuffled: checks of the cells that were chosen.
+        ceiling: that no cell tells too much.
+    """
+
+    grid: list[GridCell]
+    earliest: list[Earliest]
+    baselines: list[Baseline]
+    ordered: list[Ordered]
+    shuffled: list[Shuffled]
+    ceiling: Ceiling
 
 
 def choose(params: Params, inputs: Inputs, units: Units) -> Chosen:
@@ -115,8 +141,8 @@ def choose(params: Params, inputs: Inputs, units: Units) -> Chosen:
 
 def run(
     params: Params, bootstrap: Bootstrap, inputs: Inputs, chosen: Chosen, units: Units
-) -> dict[str, Any]:
-    """All results on test problems by file name.
+) -> Result:
+    """All results on test problems.
 
     Raises:
         UserError: where a probe tells more than its prefix holds.
@@ -138,14 +164,14 @@ def run(
     )
     checks = check_jobs(points, inputs.store_by_role, chosen.selection, checking)
     checked = _kept(checks, units, params.n_processes, "probes are checked")
-    return {
-        "grid": rows,
-        "earliest": find_earliest(rows, {one.name: one.last for one in points.anchors}),
-        "baselines": tabulate_baselines(points, chosen.fitted),
-        "windows": [one for one, _ in checked],
-        "shuffled": [one for _, one in checked],
-        "ceiling": ceiling,
-    }
+    return Result(
+        grid=rows,
+        earliest=find_earliest(rows, {one.name: one.last for one in points.anchors}),
+        baselines=tabulate_baselines(points, chosen.fitted),
+        ordered=[one for one, _ in checked],
+        shuffled=[one for _, one in checked],
+        ceiling=ceiling,
+    )
 
 
 def _kept(
@@ -168,12 +194,15 @@ def _main(workspace: Workspace, _role: str) -> None:
     inputs = _gather(study, params_)
     chosen = choose(params_, inputs, units)
     with artifacts.new_folder(workspace.results("probe")) as folder:
-        artifacts.write_json(folder / "selection.json", chosen.selection)
+        reader.write_json(folder / "selection.json", chosen.selection)
         result = run(params_, bootstrap, inputs, chosen, units)
-        for name, value in result.items():
-            artifacts.write_json(folder / f"{name}.json", value)
-        artifacts.write_csv(folder / "grid.csv", result["grid"], COLUMNS)
-    print(result["ceiling"])
+        write_rows(GridCell, result.grid, folder)
+        write_rows(Earliest, result.earliest, folder)
+        write_rows(Baseline, result.baselines, folder)
+        write_rows(Ordered, result.ordered, folder)
+        write_rows(Shuffled, result.shuffled, folder)
+        reader.write_json(folder / "ceiling.json", result.ceiling)
+    print(result.ceiling)
 
 
 def _gather(study: Study, params_: Params) -> Inputs:

@@ -27,7 +27,8 @@ from backtracking.interventions.runs import (
 )
 from backtracking.models.loading import LoadedModel
 from backtracking.records.choices import Choice, Scale, write_choices
-from backtracking.records.decisions import Classes, Decisions, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.directions import Directions
 from backtracking.records.measured import Measured, write_measured
 from backtracking.records.rollouts import Rollouts, write_rollouts

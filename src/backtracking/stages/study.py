@@ -6,17 +6,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from backtracking.records import traces
-from backtracking.records.decisions import (
-    Classes,
-    Decisions,
-    Kind,
-    Sentences,
-    read_decisions,
-    read_kinds,
-    read_sentences,
-)
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.pairs import MinimalPair, read_pairs
 from backtracking.records.posteriors import Laws, Posteriors, read_laws, read_posteriors
+from backtracking.records.sentences import Kind, read_decisions, read_kinds, read_sentences
 from backtracking.records.tokens import Tokens, read_tokens
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 
 from backtracking.claims.literature.collect import all_claims
-from backtracking.claims.literature.rows import find_row, untestable
+from backtracking.claims.literature.rows import untestable
 from backtracking.claims.literature.study import Study
 from backtracking.labels.agreement import Metrics
 from backtracking.records import reader
-from backtracking.records.decisions import Classes, read_kinds
+from backtracking.records.decisions import Classes
 from backtracking.records.measured import BASELINE
 from backtracking.records.rows.arms import (
     ArmKey,
@@ -34,9 +34,12 @@ from backtracking.records.rows.arms import (
 from backtracking.records.rows.choice import Magnitude
 from backtracking.records.rows.claims import Count, Evidence
 from backtracking.records.rows.components import AblatedForced, TopOutcome
+from backtracking.records.rows.directions import FormCosine, LayerCosine, PairCosine, Strength
 from backtracking.records.rows.measures import Measure
+from backtracking.records.rows.probe import Earliest, GridCell, Ordered
 from backtracking.records.rows.steering import Cell, Curve, Necessity, Report
 from backtracking.records.rows.table import Row, Tables, first
+from backtracking.records.sentences import read_kinds
 from backtracking.records.tokens import read_tokens
 from backtracking.report import tracking
 from backtracking.report.dose import draw_dose
@@ -60,10 +63,10 @@ PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "dvc")
 
 TABLES: Mapping[str, type[Row] | str] = {
     "grade": Measure,
-    "directions": "directions/directions",
-    "cosines": "directions/cosines",
-    "layers": "directions/layers",
-    "forms": "directions/forms",
+    "directions": Strength,
+    "cosines": PairCosine,
+    "layers": LayerCosine,
+    "forms": FormCosine,
     "steer": Forced,
     "elsewhere": Elsewhere,
     "necessity": Necessity,
@@ -74,8 +77,8 @@ TABLES: Mapping[str, type[Row] | str] = {
     "free": Free,
     "magnitudes": Magnitude,
     "pairs": Count,
-    "earliest": "probe/earliest",
-    "windows": "probe/windows",
+    "earliest": Earliest,
+    "windows": Ordered,
     "projected": Projected,
     "ablate": AblatedForced,
     "outcomes": TopOutcome,
@@ -164,15 +167,15 @@ def run(params: Params, results: Results) -> Summary:
 def _directions(study: Study) -> Summary:
     """The place that is steered, and what its direction is worth and like."""
     place = {"form": "matched", "window": study.window, "layer": study.layer}
-    own = find_row(study.rows("directions/directions"), role=study.studied, **place)
+    own = first(study.rows(Strength), role=study.studied, **place)
     found: Summary = {
         "selection_layer": study.layer,
         "selection_window": study.window,
-        "directions_split_half_cosine": own["split_half_cosine"] if own else None,
+        "directions_split_half_cosine": own.split_half_cosine if own else None,
     }
-    for row in study.rows("directions/cosines"):
-        if all(row[key] == place[key] for key in place):
-            found[f"directions_{row['pair'].replace('-', '_')}_cosine"] = row["cosine"]
+    for row in study.rows(PairCosine):
+        if all(getattr(row, key) == place[key] for key in place):
+            found[f"directions_{row.pair.replace('-', '_')}_cosine"] = row.likeness.cosine
     return found
 
 
@@ -221,8 +224,8 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
         "probe": table_of(
             [
                 row
-                for row in results.study.rows("probe/grid")
-                if (row["anchor"], row["pairs"]) == ("decision", "all")
+                for row in results.study.rows(GridCell)
+                if (row.anchor, row.pairs) == ("decision", "all")
             ]
         ),
         "ladder": table_of(ladder_rows(results.study.part("transitions/ladder"))),

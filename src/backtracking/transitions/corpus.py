@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.records.decisions import Sentences
+from backtracking.records.columns import Sentences
 from backtracking.records.posteriors import Laws, Posteriors
 from backtracking.records.traces import Trace
 from backtracking.transitions.reduction import fit_whitening

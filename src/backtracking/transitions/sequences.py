@@ -12,8 +12,8 @@ from typing import get_args
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from backtracking.records.decisions import State
 from backtracking.records.posteriors import END
+from backtracking.records.sentences import State
 
 LABELS: tuple[str, ...] = get_args(State)
 """Labels of a sentence; END has the code that follows them."""

@@ -11,6 +11,7 @@ from backtracking.records.intervals import Interval, Verdict
 from backtracking.records.rows.claims import Claim, Evidence, Finding
 from backtracking.records.rows.components import Specific
 from backtracking.records.rows.measures import EventMeasure
+from backtracking.records.rows.probe import Choice, GridCell, Pairs, ProbeSelection
 
 
 def interval(value: float, half: float = 0.02) -> dict[str, Any]:
@@ -109,15 +110,19 @@ def test_the_gain_of_activations_is_told_in_nats_gained() -> None:
     )
 
 
+def cell(layer: int, pairs: Pairs, gain: float) -> GridCell:
+    """What a probe of `doomed` gains over its baseline, give or take 0.1."""
+    ends = (gain - 0.1, gain + 0.1)
+    return GridCell(
+        "reasoning", "decision", "doomed", pairs, layer, 4, 0.8, 0.7, 0.9, "words", 0.8 - gain,
+        gain, *ends, *ends, None, 700, 70,
+    )  # fmt: skip
+
+
 def test_a_probe_is_judged_at_the_cell_that_dev_chose_against_its_best_baseline() -> None:
-    place = {"role": "reasoning", "anchor": "decision", "target": "doomed"}
-    grid = [
-        place | {"layer": layer, "offset": 4, "pairs": pairs, "auroc": 0.8, "n": 70}
-        | {"difference": gain, "difference_low": gain - 0.1, "difference_high": gain + 0.1}
-        for layer, pairs, gain in ((1, "all", 0.5), (2, "absent", 0.6), (2, "all", 0.05))
-    ]  # fmt: skip
-    selection = {"best": [place | {"layer": 2, "offset": 4}]}
-    rows = ladder.claims(study_with(probe__grid=grid, probe__selection=selection))
+    best = Choice("reasoning", "decision", "doomed", 2, 4, "words", 0.1, 0.9)
+    cells = [cell(1, "all", 0.5), cell(2, "absent", 0.6), cell(2, "all", 0.05)]
+    rows = ladder.claims(study_with(*cells, ProbeSelection("dev", (best,), (best,))))
     row = next(row for row in rows if row.question.claim == "decodable_doomed")
     assert (row.finding.estimate, row.finding.verdict) == (0.05, "fails")
     assert row.by_control["shuffled"].verdict == "untestable"

@@ -1,7 +1,5 @@
 """Claims of Ward and Venhoff, on planted tables."""
 
-from typing import Any
-
 import pytest
 from synthetic_results import study_with
 
@@ -10,16 +8,21 @@ from backtracking.effects.seen import NO_INTERVAL
 from backtracking.records.decoded import Rank
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.arms import ArmKey, Compared, Forced, Tested
+from backtracking.records.rows.directions import Likeness, PairCosine
 from backtracking.records.rows.measures import MarkerRank
 from backtracking.records.rows.steering import Cell
 
 
-def cosines(pair: float, control: float) -> list[dict[str, Any]]:
+def cosine(pair: str, layer: int, value: float) -> PairCosine:
+    found = Likeness(value, value - 0.05, value + 0.05, 90, value, -0.1, 0.1, 0.0)
+    return PairCosine(pair, "ward", "-13:-8", layer, found)
+
+
+def cosines(pair: float, control: float) -> list[PairCosine]:
     return [
-        {"pair": name, "form": "ward", "layer": layer, "cosine": value, "n": 90}
-        | {"low": value - 0.05, "high": value + 0.05, "null_high": 0.1}
+        cosine(name, layer, value + off)
         for layer, off in ((1, -0.5), (2, 0.0))
-        for name, value in (("base-reasoning", pair + off), ("base-shuffled", control + off))
+        for name, value in (("base-reasoning", pair), ("base-shuffled", control))
     ]
 
 
@@ -27,12 +30,10 @@ def cosines(pair: float, control: float) -> list[dict[str, Any]]:
 def test_a_high_cosine_is_no_evidence_where_a_control_pair_has_it_too(
     control: float, verdict: str
 ) -> None:
-    row = ward.claims(study_with(directions__cosines=cosines(0.74, control)))[0]
+    row = ward.claims(study_with(*cosines(0.74, control)))[0]
     assert (row.question.claim, row.finding.verdict, row.finding.estimate) == (
-        "ward_alike",
-        verdict,
-        0.74,
-    )
+        "ward_alike", verdict, 0.74,
+    )  # fmt: skip
     assert row.by_control["shuffled"].estimate == control
     assert row.agreement == "agrees"
 

@@ -23,7 +23,9 @@ from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.organism.world import World, read_prompt
 from backtracking.domains.registry import open_domain
 from backtracking.labels.deciding import decisions_of
-from backtracking.records.decisions import EXACT, Classes, Decisions, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Classes, Decisions
+from backtracking.records.sentences import EXACT
 from backtracking.records.traces import Problem, Trace
 from lifeboat.stage.errors import UserError
 

@@ -14,7 +14,8 @@ from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.registry import open_domain
 from backtracking.domains.sets.lines import Lines
 from backtracking.labels.deciding import decisions_of
-from backtracking.records.decisions import Decisions, Sentences
+from backtracking.records.columns import Sentences
+from backtracking.records.decisions import Decisions
 from lifeboat.stage.errors import UserError
 
 TEXT = (

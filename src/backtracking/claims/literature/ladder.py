@@ -12,6 +12,7 @@ from backtracking.claims.literature.rows import (
 )
 from backtracking.claims.literature.study import Study
 from backtracking.records.rows.claims import Claim, Markerless
+from backtracking.records.rows.probe import GridCell, ProbeSelection
 from backtracking.records.rows.table import first
 
 NONE = Published(None, "none")
@@ -125,18 +126,18 @@ def decoded(study: Study, role: str, target: str | None) -> Finding:
     """The probe of a model at the cell that dev chose, against its best baseline."""
     if target is None:
         return untestable("the domain knows no such kind of decision")
-    selection = study.part("probe/selection")
+    selection = study.part(ProbeSelection)
     place = {"role": role, "anchor": "decision", "target": target}
-    best = find_row(selection.get("best", ()), **place)
-    cell = None
-    if best is not None:
-        where = {key: best[key] for key in ("layer", "offset")}
-        cell = find_row(study.rows("probe/grid"), pairs="all", **place, **where)
-    if best is None or cell is None:
+    best = first(selection.best if selection else (), **place)
+    if best is None:
         return untestable("no probe was fitted")
-    value, low, high = (cell[key] for key in ("difference", "difference_low", "difference_high"))
-    why = f"AUROC {cell['auroc']:.3f}, layer {best['layer']}, offset {best['offset']}"
-    return Finding(above(low, 0.0), value, low, high, cell["n"], null=0.0, why=why)
+    where = {"layer": best.layer, "offset": best.offset}
+    cell = first(study.rows(GridCell), pairs="all", **place, **where)
+    if cell is None or cell.auroc is None:
+        return untestable("the probe has no test decisions of both classes")
+    why = f"AUROC {cell.auroc:.3f}, layer {cell.layer}, offset {cell.offset}"
+    ends = (cell.difference, cell.difference_low, cell.difference_high)
+    return Finding(above(cell.difference_low, 0.0), *ends, cell.n, null=0.0, why=why)
 
 
 def ahead(study: Study, role: str) -> Finding:

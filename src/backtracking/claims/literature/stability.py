@@ -6,11 +6,11 @@ from backtracking.claims.literature.rows import (
     Question,
     above,
     answer,
-    find_row,
     untestable,
 )
 from backtracking.claims.literature.study import Study
 from backtracking.records.rows.claims import Claim
+from backtracking.records.rows.directions import FormCosine
 from backtracking.records.rows.measures import EventMeasure
 from backtracking.records.rows.table import first
 
@@ -55,15 +55,14 @@ def unstable(study: Study, role: str) -> Finding:
 
 def helps(study: Study, role: str) -> Finding:
     """How much nearer to the matched direction the weighted one is."""
-    row = find_row(
-        study.rows("directions/forms"),
+    row = first(
+        study.rows(FormCosine),
         role=role,
         layer=study.layer,
         form="stable",
         other_form="matched",
         window=study.window,
     )
-    if row is None:
+    if row is None or row.nearer is None:
         return untestable("there is no direction by event: events were not regenerated")
-    value, low, high, n = (row[f"nearer_{key}"] for key in ("value", "low", "high", "n"))
-    return Finding(above(low, 0.0), value, low, high, n, null=0.0)
+    return Finding.beside(above(row.nearer.low, 0.0), row.nearer, 0.0)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
-from backtracking.records.decisions import Classes, Kind
+from backtracking.records.decisions import Classes
 from backtracking.records.rows.choice import Selection
 from backtracking.records.rows.table import Row, Tables
+from backtracking.records.sentences import Kind
 
 R = TypeVar("R", bound=Row)
 

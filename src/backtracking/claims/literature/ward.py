@@ -8,13 +8,13 @@ from backtracking.claims.literature.rows import (
     Question,
     above,
     answer,
-    find_row,
     untestable,
 )
 from backtracking.claims.literature.study import Study
 from backtracking.records.intervals import Verdict
 from backtracking.records.rows.arms import ArmKey, Compared
 from backtracking.records.rows.claims import Claim
+from backtracking.records.rows.directions import PairCosine
 from backtracking.records.rows.measures import MarkerRank
 from backtracking.records.rows.steering import Cell
 from backtracking.records.rows.table import first
@@ -78,18 +78,20 @@ def claims(study: Study) -> list[Claim]:
 
 def alike(study: Study, role: str) -> Finding:
     """The cosine of a pair; for the pair under study it has to exceed the controls' too."""
-    rows = study.rows("directions/cosines")
-    place = {"form": "ward", "layer": study.layer}
-    row = find_row(rows, pair=study.pair(role), **place)
-    if row is None:
+    found = {
+        row.pair: row.likeness
+        for row in study.rows(PairCosine)
+        if (row.form, row.layer) == ("ward", study.layer)
+    }
+    own = found.get(study.pair(role))
+    if own is None:
         return untestable("no direction of Ward's form at this layer")
-    parts: dict[str, Verdict] = {"above_0": above(row["low"], 0.0)}
-    if role not in study.controls:
-        for control in study.controls:
-            other = find_row(rows, pair=study.pair(control), **place)
-            parts[f"beyond_{control}"] = above(row["low"], other["high"] if other else None)
-    ends = {key: row[key] for key in ("low", "high", "n")}
-    return Finding.of(parts, estimate=row["cosine"], null=row.get("null_high"), **ends)
+    parts: dict[str, Verdict] = {"above_0": above(own.low, 0.0)}
+    for control in study.controls if role not in study.controls else ():
+        other = found.get(study.pair(control))
+        parts[f"beyond_{control}"] = above(own.low, other.high if other else None)
+    ends = {"low": own.low, "high": own.high, "n": own.n}
+    return Finding.of(parts, estimate=own.cosine, null=own.null_high, **ends)
 
 
 def transfers(study: Study, role: str) -> Finding:

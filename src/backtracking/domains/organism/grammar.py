@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from backtracking.records.decisions import State
+from backtracking.records.sentences import State
 
 _NUMBER = r"(\d+)"
 _FORMS: tuple[tuple[str, State, str], ...] = (

@@ -14,9 +14,9 @@ from backtracking.domains.organism import reading, words
 from backtracking.domains.organism.donors import find_pairs
 from backtracking.domains.organism.policy import BasePolicy, Policy
 from backtracking.domains.organism.world import World, make_problem, split_of
-from backtracking.records.decisions import Kind
 from backtracking.records.grades import Grade, Observation
 from backtracking.records.pairs import MinimalPair
+from backtracking.records.sentences import Kind
 from backtracking.records.tokens import Pattern, Turning
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params as parameters

@@ -13,9 +13,9 @@ from backtracking.domains.organism.posteriors import posteriors_of
 from backtracking.domains.organism.states import Replay, is_solved, words_of
 from backtracking.domains.organism.world import read_prompt
 from backtracking.labels.states import STATES, UNPARSED
-from backtracking.records.decisions import EXACT, Action, Sentence, Truth
 from backtracking.records.grades import Grade, Outcome
 from backtracking.records.posteriors import END, Laws
+from backtracking.records.sentences import EXACT, Action, Sentence, Truth
 from backtracking.records.traces import Problem, Trace
 
 _ACTION_BY_NAME: dict[str, Action] = {

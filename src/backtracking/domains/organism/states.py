@@ -18,7 +18,7 @@ from backtracking.domains.organism.grammar import (
 from backtracking.domains.organism.policy import Policy, compare
 from backtracking.domains.organism.solver import decision_kind
 from backtracking.labels.states import UNPARSED
-from backtracking.records.decisions import State
+from backtracking.records.sentences import State
 from backtracking.records.traces import Trace
 
 

@@ -13,7 +13,7 @@ from backtracking.domains.organism.grammar import (
     MAX_NUMBER,
 )
 from backtracking.domains.organism.solver import KINDS
-from backtracking.records.decisions import Kind, State
+from backtracking.records.sentences import Kind, State
 from backtracking.records.tokens import Pattern, Turning
 
 _KIND_BY_NAME = {

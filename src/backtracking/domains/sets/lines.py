@@ -21,9 +21,9 @@ from backtracking.labels.deciding import decide_in_prose
 from backtracking.labels.rules import RULES, label_by_rules
 from backtracking.models.tokens import token_ids
 from backtracking.records import reader
-from backtracking.records.decisions import Kind, Sentence, State
 from backtracking.records.grades import Grade, Observation, Outcome
 from backtracking.records.pairs import MinimalPair
+from backtracking.records.sentences import Kind, Sentence, State
 from backtracking.records.tokens import Pattern, Turning
 from backtracking.records.traces import SPLITS, Problem, Trace
 from backtracking.runtime import params as parameters
