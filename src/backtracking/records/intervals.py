@@ -21,3 +21,9 @@ class Interval:
     low: float | None
     high: float | None
     n: int
+
+    def __neg__(self) -> "Interval":
+        value, low, high = (
+            None if one is None else -one for one in (self.value, self.high, self.low)
+        )
+        return Interval(value, low, high, self.n)

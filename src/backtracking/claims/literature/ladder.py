@@ -14,6 +14,8 @@ from backtracking.claims.literature.rows import (
     untestable,
 )
 from backtracking.claims.literature.study import Study
+from backtracking.records.rows.table import first
+from backtracking.records.rows.transitions import Rung
 
 NONE = Published(None, "none")
 
@@ -141,9 +143,8 @@ def decoded(study: Study, role: str, target: str | None) -> Finding:
 
 def ahead(study: Study, role: str) -> Finding:
     """What a model's activation adds to the tokens at a sentence's first one."""
-    rungs = study.part("transitions/ladder").get("first", {}).get("rungs", ())
-    row = find_row(rungs, model=f"tokens_{role}")
-    if row is None:
+    rung = first(study.rows(Rung), position="first", model=f"tokens_{role}")
+    if rung is None:
         return untestable("this model's activations are not on the ladder")
-    value, low, high = (-row[f"difference_{key}"] for key in ("value", "high", "low"))
-    return Finding(above(low, 0.0), value, low, high, row["n"], null=0.0)
+    gain = -rung.score.difference
+    return Finding(above(gain.low, 0.0), gain.value, gain.low, gain.high, gain.n, null=0.0)
