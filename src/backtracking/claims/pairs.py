@@ -1,40 +1,34 @@
 """Claims about training, whose unit is the trained pair: in how many pairs does each hold?"""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.stats import beta
 from scipy.stats import t as student
 
 from backtracking.records.intervals import Interval
+from backtracking.records.rows.claims import Count, Evidence
 
 
-def count_pairs(claims: Sequence[Mapping[str, Any]], level: float) -> list[dict[str, Any]]:
+def count_pairs(claims: Sequence[Evidence], level: float) -> list[Count]:
     """One row per claim: pairs in which it holds, fails and is untestable, and the mean effect.
 
-    `share_low` and `share_high` bound the share of pairs, of all that could be trained, in which
-    the claim holds; `low` and `high` their mean effect. Both take the pairs that were trained as
-    drawn at random, so that few pairs give wide bounds, and one pair none for the mean.
+    Few pairs give wide bounds, and one pair none for the mean.
 
     Args:
-        claims: rows of `claims`, one per claim and pair.
+        claims: one per claim and pair.
         level: nominal coverage of both intervals.
     """
     rows = []
-    for claim in dict.fromkeys(row["claim"] for row in claims):
-        mine = [row for row in claims if row["claim"] == claim]
-        verdicts = [row["verdict"] for row in mine]
+    for claim in dict.fromkeys(row.claim for row in claims):
+        mine = [row.finding for row in claims if row.claim == claim]
+        verdicts = [one.verdict for one in mine]
         n_holds, n_fails = verdicts.count("holds"), verdicts.count("fails")
-        effects = [row["estimate"] for row in mine if row["estimate"] is not None]
+        effects = [one.estimate for one in mine if one.estimate is not None]
         mean = mean_interval(np.array(effects, dtype=np.float64), level)
-        share_low, share_high = share_interval(n_holds, n_holds + n_fails, level)
-        rows.append(
-            {"claim": claim, "n_pairs": len(mine), "n_holds": n_holds, "n_fails": n_fails}
-            | {"n_untestable": verdicts.count("untestable")}
-            | {"share_low": share_low, "share_high": share_high}
-            | {"estimate": mean.value, "low": mean.low, "high": mean.high}
-        )
+        share = share_interval(n_holds, n_holds + n_fails, level)
+        counts = len(mine), n_holds, n_fails, verdicts.count("untestable")
+        rows.append(Count(claim, *counts, *share, mean.value, mean.low, mean.high))
     return rows
 
 

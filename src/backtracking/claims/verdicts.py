@@ -1,20 +1,20 @@
 """Verdicts by code: what has to be true for a claim to hold, and whether it is."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from dataclasses import replace
 
 from backtracking.effects.rates import Steered, excess, steered
 from backtracking.effects.seen import NO_INTERVAL, Cases, Seen
 from backtracking.effects.steering import Steering
 from backtracking.records.choices import Choice
-from backtracking.records.intervals import Interval, Verdict
+from backtracking.records.intervals import Interval, Verdict, above, all_of
+from backtracking.records.rows.claims import Evidence, Finding
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.statistics.effect import Effect, all_of
 
 
 def judge_steering(
     steering: Steering, false_claims: Mapping[str, Collection[str]], bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
+) -> list[Evidence]:
     """Rows of claims.json: the primary endpoint, then causality and transfer in every pair.
 
     Args:
@@ -23,17 +23,16 @@ def judge_steering(
         bootstrap: resamples and level.
     """
     tests = {role: steering.runs["test", role] for role in steering.pairs}
-    first = _judge_first(tests, steering.pairs, steering.bases, steering.cases, bootstrap)
-    rows = [first | {"must_fail": False}]
+    rows = [_judge_first(tests, steering.pairs, steering.bases, steering.cases, bootstrap)]
     for role, base in steering.pairs.items():
         for name, source in (("causal", role), ("transfer", base)):
             found = steered(tests[role], source, steering.cases, bootstrap)
             must_fail = name in false_claims.get(role, ())
-            rows.append(judge_causal(found, name) | {"must_fail": must_fail})
+            rows.append(replace(judge_causal(found, name), must_fail=must_fail))
     return rows
 
 
-def judge_repeat(steering: Steering, choice: Choice, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def judge_repeat(steering: Steering, choice: Choice, bootstrap: Bootstrap) -> list[Evidence]:
     """The primary endpoint, causality and transfer in a further pair, at its own place."""
     controls = {role: base for role, base in steering.pairs.items() if role != steering.studied}
     pairs = {choice.model: choice.base} | controls
@@ -52,7 +51,7 @@ def _judge_first(
     bases: Collection[str],
     cases: Cases,
     bootstrap: Bootstrap,
-) -> dict[str, Any]:
+) -> Evidence:
     """The primary endpoint of the first pair beside the other pairs and the other bases."""
     (role, base), *controls = pairs.items()
     own = tests[role]
@@ -70,26 +69,25 @@ def _judge_first(
     )
 
 
-def judge_causal(steered: Steered, name: str = "causal") -> dict[str, Any]:
+def judge_causal(steered: Steered, name: str = "causal") -> Evidence:
     """The claim that a direction carries what the target backtracks on.
 
     It holds where the target tells dead ends from live points at all, where adding the direction
     makes it backtrack at live ones and where subtracting it stops it at dead ones, either more than
     95 % of random directions do.
     """
-    low = steered.contrast.low
-    tells: Verdict = "untestable" if low is None else "holds" if low > 0 else "fails"
-    parts: list[Verdict] = [tells, steered.raises.exceeds_random(), steered.lowers.exceeds_random()]
-    return _row(
-        claim=name,
-        pair=f"{steered.direction} -> {steered.target}",
-        contrast=f"P(backtrack | {steered.live}) steered - baseline; "
+    parts: dict[str, Verdict] = {
+        "tells_dead_from_alive": above(steered.contrast.low, 0.0),
+        "raises": steered.raises.exceeds_random(),
+        "lowers": steered.lowers.exceeds_random(),
+    }
+    return _evidence(
+        name,
+        steered,
+        f"P(backtrack | {steered.live}) steered - baseline; "
         f"and P(backtrack | {steered.dead}) with minus sign",
-        threshold="contrast > 0; both effects off 0 and beyond 95 % of random directions",
-        effect=steered.raises,
-        verdict=all_of(parts),
-        kind="emergent",
-        parts={"tells_dead_from_alive": parts[0], "raises": parts[1], "lowers": parts[2]},
+        "contrast > 0; both effects off 0 and beyond 95 % of random directions",
+        parts,
     )
 
 
@@ -97,7 +95,7 @@ def judge_primary(
     steered: Steered,
     excess_by_control: Mapping[str, Interval],
     excess_by_other_base: Mapping[str, Interval],
-) -> dict[str, Any]:
+) -> Evidence:
     """The primary endpoint: the base's direction steers the reasoning model, and only there.
 
     Args:
@@ -109,50 +107,28 @@ def judge_primary(
     parts: dict[str, Verdict] = {"beyond_random": steered.raises.exceeds_random()}
     for kind, excesses in (("control", excess_by_control), ("base", excess_by_other_base)):
         for name, interval in excesses.items():
-            low = interval.low
-            parts[f"beyond_{kind}_{name}"] = (
-                "untestable" if low is None else "holds" if low > 0 else "fails"
-            )
+            parts[f"beyond_{kind}_{name}"] = above(interval.low, 0.0)
     if not excess_by_control:
         parts["beyond_controls"] = "untestable"
-    bases = f"{len(excess_by_other_base)} other bases"
-    return _row(
-        claim="primary",
-        pair=f"{steered.direction} -> {steered.target}",
-        contrast=f"P(backtrack | {steered.live}), teacher-forced, decision, dose 1: "
-        "steered - baseline",
-        threshold=f"beyond 95 % of random directions, every control pair and {bases}",
-        effect=steered.raises,
-        verdict=all_of(list(parts.values())),
-        kind="emergent",
-        parts=parts,
+    return _evidence(
+        "primary",
+        steered,
+        f"P(backtrack | {steered.live}), teacher-forced, decision, dose 1: steered - baseline",
+        "beyond 95 % of random directions, every control pair and "
+        f"{len(excess_by_other_base)} other bases",
+        parts,
     )
 
 
-def _row(
-    *,
-    claim: str,
-    pair: str,
-    contrast: str,
-    threshold: str,
-    effect: Effect,
-    verdict: Verdict,
-    kind: str,
-    parts: Mapping[str, Verdict],
-) -> dict[str, Any]:
-    interval = effect.interval
-    return {
-        "claim": claim,
-        "pair": pair,
-        "contrast": contrast,
-        "threshold": threshold,
-        "estimate": interval.value,
-        "low": interval.low,
-        "high": interval.high,
-        "null": effect.bound,
-        "p": effect.p,
-        "n": interval.n,
-        "verdict": verdict,
-        "kind": kind,
-        "parts": dict(parts),
-    }
+def _evidence(
+    claim: str, steered: Steered, contrast: str, threshold: str, parts: Mapping[str, Verdict]
+) -> Evidence:
+    effect, verdict = steered.raises, all_of(list(parts.values()))
+    return Evidence(
+        claim=claim,
+        pair=f"{steered.direction} -> {steered.target}",
+        contrast=contrast,
+        threshold=threshold,
+        kind="emergent",
+        finding=Finding.beside(verdict, effect.interval, effect.bound, p=effect.p, parts=parts),
+    )

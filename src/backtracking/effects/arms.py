@@ -1,109 +1,97 @@
 """All arms of the model under study beside two nulls, and the doses that leave the rest alone."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
+from itertools import takewhile
 
 import numpy as np
 
-from backtracking.effects.rates import Rows, tabulate
-from backtracking.effects.seen import Cases, Seen, is_baseline
-from backtracking.records.intervals import Interval
+from backtracking.effects.rates import tabulate
+from backtracking.effects.seen import Cases, Seen, is_baseline, key_of
+from backtracking.records.intervals import Verdict
 from backtracking.records.measured import COSINE, RANDOM, SHUFFLED, Arm
+from backtracking.records.rows.arms import Compared, Forced, Untested
+from backtracking.records.rows.choice import Usable, UsableDose, UsableWindow
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect
 
-NULLS = {"random": RANDOM, "shuffled": SHUFFLED}
-"""Groups by their names in columns."""
+NULLS = (RANDOM, SHUFFLED)
 
-NOT_TESTED = (
-    {
-        "group": "prompting",
-        "direction": "prompting",
-        "verdict": "no test",
-        "reason": "the models read problems and take no prompts",
-    },
-)
+_REASON = "the models read problems and take no prompts"
 
 
-def compare_arms(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> Rows:
+def compare_arms(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Compared]:
     """One row per arm and case at dose 1 and -1, against random directions and shuffled labels.
 
     An arm is held against the nulls at its own dose: a positive one against what 95 % of them stay
     below, a negative one against what 95 % stay above. `cosine` is to the model's own direction:
     one of shuffled labels, brought to the same norm, may well lie along it, where what tells the
-    classes apart is most of what varies. Arms that cannot be tested have a row that says so.
+    classes apart is most of what varies.
     """
     chosen = [arm for arm in seen.arms if is_baseline(arm) or _is_compared(arm)]
-    found = {(arm.name, arm.dose): arm for arm in chosen}
+    found = {key_of(seen.target, arm): arm for arm in chosen}
     case_by_name = {case.name: case for case in cases.listed}
-    means = {
-        (name, case.name, dose): tuple(
+    null = {
+        (group, case.name, dose): tuple(
             float(seen.change(arm, case).mean()) for arm in seen.nulls(dose, group)
         )
-        for name, group in NULLS.items()
+        for group in NULLS
         for case in cases.listed
         for dose in (1.0, -1.0)
         if seen.has(case)
     }
-    rows: Rows = []
+    rows = []
     for row in tabulate(seen.with_only(chosen), cases, bootstrap):
-        arm, case = found[row["direction"], row["dose"]], case_by_name[row["kind"]]
+        arm, case = found[row.arm], case_by_name[row.kind]
         if not is_baseline(arm):
-            nulls = {name: means[name, case.name, arm.dose] for name in NULLS}
-            rows.append(_row(seen, arm, row, nulls))
-    return rows + [{"target": seen.target} | dict(row) for row in NOT_TESTED]
+            random, shuffled = (_beside(row, null[one, case.name, arm.dose]) for one in NULLS)
+            cosine = float(seen.measured.values(COSINE, arm))
+            told = None if np.isnan(cosine) else cosine
+            rows.append(Compared(arm.group, told, row, *random, *shuffled))
+    return rows
+
+
+def untested_arms(target: str) -> list[Untested]:
+    """The arms that cannot be run, with the reason."""
+    return [Untested("prompting", target, "prompting", "no test", _REASON)]
 
 
 def _is_compared(arm: Arm) -> bool:
     return arm.where == "decision" and abs(arm.dose) == 1 and arm.group != RANDOM
 
 
-def _row(
-    seen: Seen, arm: Arm, found: dict[str, Any], nulls: dict[str, tuple[float, ...]]
-) -> dict[str, Any]:
-    cosine = float(seen.measured.values(COSINE, arm))
-    row: dict[str, Any] = {"group": arm.group, "cosine": None if np.isnan(cosine) else cosine}
-    row |= found
-    value, low, high = (row[f"effect_{end}"] for end in ("value", "low", "high"))
-    interval = Interval(value, low, high, row["n"])
-    for name, null in nulls.items():
-        if null:
-            effect = Effect(interval, null, 1 if arm.dose > 0 else -1)
-            row |= {f"{name}_bound": effect.bound, f"{name}_p": effect.p}
-            row[f"beyond_{name}"] = effect.exceeds_random()
-    return row
+def _beside(
+    row: Forced, null: tuple[float, ...]
+) -> tuple[float | None, float | None, Verdict | None]:
+    """Bound, p and verdict of an arm beside a null; nothing where there is none."""
+    effect = Effect(row.effect, null, 1 if row.arm.dose > 0 else -1)
+    return effect.bound, effect.p, effect.exceeds_random() if null else None
 
 
-def usable_doses(dev: Seen, min_agreement: float, bootstrap: Bootstrap) -> dict[str, Any]:
-    """The usable window: doses that leave the other predictions alone, on dev problems.
-
-    `doses` has a row per arm; `windows` the lowest and the highest usable dose of each direction at
-    decisions such that every dose between them and 0 is usable as well; 0 where there is none.
-    """
+def usable_doses(dev: Seen, min_agreement: float, bootstrap: Bootstrap) -> Usable:
+    """The usable doses of every arm, and the window around 0 of each direction, on dev problems."""
     values, problems = dev.measured.values("agreement").T, list(dev.prefix_problem)
     intervals = bootstrap.intervals(values, problems) if problems else []
-    rows = [
-        {"direction": arm.name, "dose": arm.dose, "where": arm.where}
-        | {f"agreement_{key}": value for key, value in asdict(interval).items()}
-        | {"usable": interval.value is not None and interval.value >= min_agreement}
-        for arm, interval in zip(dev.arms, intervals, strict=False)
+    doses = [
+        UsableDose(
+            arm.name, arm.dose, arm.where, one, one.value is not None and one.value >= min_agreement
+        )
+        for arm, one in zip(dev.arms, intervals, strict=False)
         if not is_baseline(arm)
     ]
-    windows = []
-    for name in dict.fromkeys(row["direction"] for row in rows):
-        here = [row for row in rows if (row["direction"], row["where"]) == (name, "decision")]
-        windows.append({"direction": name} | _window(here))
-    return {"min_agreement": min_agreement, "doses": rows, "windows": windows}
+    at_decisions = [one for one in doses if one.where == "decision"]
+    windows = [
+        _window(name, [one for one in at_decisions if one.direction == name])
+        for name in dict.fromkeys(one.direction for one in doses)
+    ]
+    return Usable(min_agreement, tuple(doses), tuple(windows))
 
 
-def _window(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    ends = {}
-    for end, sign in (("low", -1), ("high", 1)):
-        ends[end] = 0.0
-        one_sided = (row for row in rows if row["dose"] * sign > 0)
-        for row in sorted(one_sided, key=lambda row: abs(row["dose"])):
-            if not row["usable"]:
-                break
-            ends[end] = row["dose"]
-    return ends
+def _window(direction: str, doses: Sequence[UsableDose]) -> UsableWindow:
+    return UsableWindow(direction, _last_usable(doses, -1), _last_usable(doses, 1))
+
+
+def _last_usable(doses: Sequence[UsableDose], sign: int) -> float:
+    """The largest dose of a sign such that it and every smaller one is usable."""
+    one_sided = sorted((one for one in doses if one.dose * sign > 0), key=lambda one: abs(one.dose))
+    usable = list(takewhile(lambda one: one.usable, one_sided))
+    return usable[-1].dose if usable else 0.0

@@ -1,16 +1,15 @@
 """Which components backtracking depends on: tables of ablations, corrected over components."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.effects.rates import Rows
 from backtracking.effects.without_components import Run, tabulate_runs
 from backtracking.records.decisions import Decisions
 from backtracking.records.measured import P_OPENER, Arm, Measured
+from backtracking.records.rows.components import Ablated, AblatedElsewhere, AblatedForced
+from backtracking.records.rows.table import Row
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.multiplicity import familywise_p
 
@@ -22,7 +21,7 @@ def tabulate(
     runs: Sequence[Run],
     bootstrap: Bootstrap,
     kept_share: float,
-) -> dict[str, Rows]:
+) -> dict[str, Sequence[Row]]:
     """All tables of the ablations, by name.
 
     Args:
@@ -45,11 +44,10 @@ def tabulate(
     }
 
 
-def tabulate_forced(measured: Measured, decisions: Decisions, bootstrap: Bootstrap) -> Rows:
-    """One row per arm and kind: the change of P(backtrack), and KL where it was taken away.
-
-    `p` is of the change, corrected over the components with the same value, place and kind.
-    """
+def tabulate_forced(
+    measured: Measured, decisions: Decisions, bootstrap: Bootstrap
+) -> list[AblatedForced]:
+    """One row per arm and kind: the change of P(backtrack), and KL where it was taken away."""
     read = decisions[decisions.rows_of(measured.decisions)]
     p, at_decision, at_other = (
         measured.values(name) for name in (P_OPENER, "kl_decision", "kl_other")
@@ -65,25 +63,26 @@ def tabulate_forced(measured: Measured, decisions: Decisions, bootstrap: Bootstr
         corrected = _corrected(measured.arms[1:], change, problems, bootstrap)
         divergences = bootstrap.intervals(kl[1:, chosen].T, problems)
         baseline = float(p[0, chosen].mean())
-        for number, arm in enumerate(measured.arms[1:]):
-            rows.append(
-                _key(measured.target, arm)
-                | {"kind": kind, "baseline": baseline}
-                | asdict(intervals[number])
-                | {"p": corrected[number], "n_decisions": int(chosen.sum())}
-                | {f"kl_{key}": v for key, v in asdict(divergences[number]).items() if key != "n"}
+        told = zip(measured.arms[1:], intervals, corrected, divergences, strict=True)
+        rows += [
+            AblatedForced(
+                _key(measured.target, arm), kind, baseline, one, p_, int(chosen.sum()), nats
             )
+            for arm, one, p_, nats in told
+        ]
     return rows
 
 
-def tabulate_elsewhere(measured: Measured, decisions: Decisions, bootstrap: Bootstrap) -> Rows:
+def tabulate_elsewhere(
+    measured: Measured, decisions: Decisions, bootstrap: Bootstrap
+) -> list[AblatedElsewhere]:
     """One row per arm: KL at generated positions that are no decision and no matched position."""
     read = decisions[decisions.rows_of(measured.decisions)]
     problem_by_trace = dict(zip(read.trace_id, read.problem, strict=True))
     problems = [problem_by_trace[trace] for trace in measured.prefixes]
     intervals = bootstrap.intervals(measured.values("kl_elsewhere")[1:].T, problems)
     return [
-        _key(measured.target, arm) | asdict(one)
+        AblatedElsewhere(_key(measured.target, arm), one)
         for arm, one in zip(measured.arms[1:], intervals, strict=True)
     ]
 
@@ -105,10 +104,5 @@ def _corrected(
     return p.tolist()
 
 
-def _key(target: str, arm: Arm) -> dict[str, Any]:
-    return {
-        "target": target,
-        "component": arm.name,
-        "value_written": arm.value,
-        "place": arm.where,
-    }
+def _key(target: str, arm: Arm) -> Ablated:
+    return Ablated(target, arm.name, arm.value, arm.where)

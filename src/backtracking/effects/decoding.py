@@ -1,19 +1,21 @@
 """Whether a direction decodes to a marker: its rank beside those along random directions."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
-from backtracking.records.decoded import Decoded, Random
+from backtracking.records.decoded import Decoded, Random, Rank
 from backtracking.records.intervals import Verdict
-from backtracking.records.places import Place
+from backtracking.records.places import Place, window_text
+from backtracking.records.rows.claims import Evidence, Finding
+from backtracking.records.rows.measures import MarkerRank
 from backtracking.statistics.nulls import random_direction_p
 
 
 def tabulate_ranks(
     decoded: Sequence[Decoded], randoms: Sequence[Random], marker: str | None = None
-) -> list[dict[str, Any]]:
+) -> list[MarkerRank]:
     """One row per reading and marker: rank, percentile and z-score, beside random directions.
 
     Args:
@@ -32,12 +34,28 @@ def tabulate_ranks(
         for rank in one.ranks:
             key = one.unembedding, one.final_norm, rank.marker
             if key in null:
-                row = one.place.row() | {"unembedding": one.unembedding}
-                row |= {"final_norm": one.final_norm, "variant": one.variant}
-                row |= {"cosine": one.cosine} | vars(rank)
-                row |= {"random95": bound[key], "n_random": len(null[key])}
-                rows.append(row | {"p": random_direction_p(rank.percentile, null[key])})
+                rows.append(_row(one, rank, null[key], bound[key]))
     return rows
+
+
+def _row(one: Decoded, rank: Rank, null: Float[np.ndarray, " _"], bound: float) -> MarkerRank:
+    place = one.place
+    return MarkerRank(
+        role=place.role,
+        form=place.form,
+        window=None if place.window is None else window_text(place.window),
+        layer=place.layer,
+        state=place.state,
+        number=place.number,
+        unembedding=one.unembedding,
+        final_norm=one.final_norm,
+        variant=one.variant,
+        cosine=one.cosine,
+        rank=rank,
+        random95=bound,
+        n_random=len(null),
+        p=random_direction_p(rank.percentile, null),
+    )
 
 
 def judge_ranks(
@@ -47,7 +65,7 @@ def judge_ranks(
     base_by_role: Mapping[str, str],
     marker: str | None,
     n_problems: int,
-) -> list[dict[str, Any]]:
+) -> list[Evidence]:
     """The marker along both directions of every pair, whole, behind the norm of the pair's model.
 
     Without a marker, or without a direction `action`, there is no row.
@@ -77,9 +95,7 @@ def judge_ranks(
     return found
 
 
-def judge_decoded(
-    row: Mapping[str, Any], action: Mapping[str, Any], n_problems: int
-) -> dict[str, Any]:
+def judge_decoded(row: MarkerRank, action: MarkerRank, n_problems: int) -> Evidence:
     """The claim that a direction does not decode to a marker, from rows of `tabulate_ranks`.
 
     It bears the form's name where that is not `matched`.
@@ -93,25 +109,22 @@ def judge_decoded(
         action: the same of `action`, which is made of the marker's row.
         n_problems: problems that the direction was estimated on.
     """
-    form = row["form"]
-    parts: dict[str, Verdict] = {
-        "action_decodes": "holds" if action["percentile"] > action["random95"] else "fails",
-        f"{form}_does_not": "holds" if row["percentile"] <= row["random95"] else "fails",
-    }
-    sees = parts["action_decodes"] == "holds"
-    return {
-        "claim": "does_not_decode_to_marker" if form == "matched" else f"{form}_does_not_decode",
-        "pair": f"{row['role']} -> {row['unembedding']}",
-        "contrast": f"rank percentile of {row['marker']!r} along the {form} direction",
-        "threshold": "not above the 95th percentile of random directions, where `action` is",
-        "estimate": row["percentile"],
-        "low": None,
-        "high": None,
-        "null": row["random95"],
-        "p": row["p"],
-        "n": n_problems,
-        "verdict": parts[f"{form}_does_not"] if sees else "untestable",
-        "kind": "emergent",
-        "parts": parts,
-        "must_fail": False,
-    }
+    form, percentile = row.form, row.rank.percentile
+    sees: Verdict = "holds" if action.rank.percentile > action.random95 else "fails"
+    stays: Verdict = "holds" if percentile <= row.random95 else "fails"
+    finding = Finding(
+        verdict=stays if sees == "holds" else "untestable",
+        estimate=percentile,
+        n=n_problems,
+        null=row.random95,
+        p=row.p,
+        parts={"action_decodes": sees, f"{form}_does_not": stays},
+    )
+    return Evidence(
+        claim="does_not_decode_to_marker" if form == "matched" else f"{form}_does_not_decode",
+        pair=f"{row.role} -> {row.unembedding}",
+        contrast=f"rank percentile of {row.rank.marker!r} along the {form} direction",
+        threshold="not above the 95th percentile of random directions, where `action` is",
+        kind="emergent",
+        finding=finding,
+    )

@@ -5,45 +5,11 @@ The curve from 0 to the peak is made monotone (isotonic regression), and ED50 is
 that has half of its value at the peak.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
 from jaxtyping import Bool, Float
 
+from backtracking.records.rows.steering import DoseResponse, Status
 from backtracking.statistics.bootstrap import Bootstrap, percentile_interval, resample_problems
-
-Status = Literal["defined", "censored", "undefined"]
-
-
-@dataclass(frozen=True)
-class DoseResponse:
-    """The curve of one direction, in one sign.
-
-    Attributes:
-        status: `defined`; `censored` where the peak is the largest dose of the grid, so that the
-            curve may rise further and ED50 is a lower bound; `undefined` where the interval of the
-            effect at the peak contains 0.
-        peak: dose of the largest effect, chosen elsewhere.
-        effect, effect_low, effect_high: E(peak) with its interval by problem.
-        ed50, ed50_low, ed50_high: in the units of the doses; None where undefined.
-        share_defined, share_censored, share_undefined: of the bootstrap replicates, where a
-            replicate takes its own peak, and is undefined where that is not above 0.
-        n: problems.
-    """
-
-    status: Status
-    peak: float
-    effect: float
-    effect_low: float | None
-    effect_high: float | None
-    ed50: float | None
-    ed50_low: float | None
-    ed50_high: float | None
-    share_defined: float
-    share_censored: float
-    share_undefined: float
-    n: int
 
 
 def respond(

@@ -4,15 +4,14 @@ If it only wrote "Wait" into the stream, nothing would be left of its effect; if
 that later blocks act upon, taking the word out costs little.
 """
 
-from dataclasses import asdict
-from typing import Any
-
 import numpy as np
 
-from backtracking.effects.rates import Rows, effect_of, excess
+from backtracking.effects.rates import effect_of, excess
 from backtracking.effects.seen import Case, Seen
-from backtracking.records.intervals import Verdict
+from backtracking.records.intervals import Interval, Verdict
 from backtracking.records.measured import COSINE, WITHOUT_MARKERS, Arm
+from backtracking.records.rows.arms import Projected
+from backtracking.records.rows.claims import Finding, Markerless
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect
 
@@ -23,7 +22,7 @@ def whole_and_projected(seen: Seen) -> list[tuple[Arm, Arm]]:
     return [(whole[arm.place], arm) for arm in seen.measured.arms_of(group=WITHOUT_MARKERS)]
 
 
-def compare(seen: Seen, case: Case, bootstrap: Bootstrap) -> Rows:
+def compare(seen: Seen, case: Case, bootstrap: Bootstrap) -> list[Projected]:
     """For each direction at live decisions: both effects, their paired difference, and the null.
 
     `retained` is the projected direction's effect as a share of the original's, where that one's
@@ -34,25 +33,30 @@ def compare(seen: Seen, case: Case, bootstrap: Bootstrap) -> Rows:
         case: the live decisions.
         bootstrap: resamples and level.
     """
-    rows: Rows = []
+    rows = []
     for original, projected in whole_and_projected(seen) if seen.has(case) else ():
-        effects = [effect_of(seen, arm, case, bootstrap) for arm in (original, projected)]
-        difference = excess((seen, projected), (seen, original), case, bootstrap)
+        whole, rest = (effect_of(seen, arm, case, bootstrap) for arm in (original, projected))
         rows.append(
-            {"target": seen.target, "direction": original.name}
-            | {"cosine": float(seen.measured.values(COSINE, projected))}
-            | {"original": asdict(effects[0].interval), "projected": asdict(effects[1].interval)}
-            | {"difference": asdict(difference)}
-            | {"retained": _retained(seen, original, projected, case, effects[0], bootstrap)}
-            | {"random95": effects[0].bound, "n_random": len(effects[0].random)}
-            | {"p_original": effects[0].p, "p_projected": effects[1].p}
+            Projected(
+                target=seen.target,
+                direction=original.name,
+                cosine=float(seen.measured.values(COSINE, projected)),
+                original=whole.interval,
+                projected=rest.interval,
+                difference=excess((seen, projected), (seen, original), case, bootstrap),
+                retained=_retained(seen, original, projected, case, whole, bootstrap),
+                random95=whole.bound,
+                n_random=len(whole.random),
+                p_original=whole.p,
+                p_projected=rest.p,
+            )
         )
     return rows
 
 
 def judge(
     seen: Seen, original: Arm, projected: Arm, case: Case, bootstrap: Bootstrap
-) -> dict[str, Any]:
+) -> Markerless:
     """The claim that a direction steers by more than its markers' rows.
 
     Untestable where neither it nor the rest of it steers: then there is nothing to keep.
@@ -63,32 +67,24 @@ def judge(
         "projected_steers": rest.exceeds_random(),
     }
     verdict = parts["projected_steers"] if "holds" in parts.values() else "untestable"
-    return {
-        "claim": "steers_without_markers",
-        "pair": f"{original.name} -> {seen.target}",
-        "contrast": f"P(backtrack | {case.name}) steered along the direction without the markers' "
+    return Markerless(
+        claim="steers_without_markers",
+        pair=f"{original.name} -> {seen.target}",
+        contrast=f"P(backtrack | {case.name}) steered along the direction without the markers' "
         "rows, rescaled to dose 1, - baseline",
-        "threshold": "off 0 and beyond 95 % of random directions; untestable where the whole "
+        threshold="off 0 and beyond 95 % of random directions; untestable where the whole "
         "direction is not either",
-        "estimate": rest.interval.value,
-        "low": rest.interval.low,
-        "high": rest.interval.high,
-        "null": rest.bound,
-        "p": rest.p,
-        "n": rest.interval.n,
-        "verdict": verdict,
-        "kind": "emergent",
-        "parts": parts,
-        "must_fail": False,
-    }
+        kind="emergent",
+        finding=Finding.beside(verdict, rest.interval, rest.bound, p=rest.p, parts=parts),
+    )
 
 
 def _retained(
     seen: Seen, original: Arm, projected: Arm, case: Case, effect: Effect, bootstrap: Bootstrap
-) -> dict[str, Any] | None:
+) -> Interval | None:
     if effect.interval.low is None or effect.interval.low <= 0:
         return None
     both = np.stack([seen.change(arm, case) for arm in (original, projected)], axis=1)
     problems = seen.problems(case)
     (share,) = bootstrap.intervals(both, problems, lambda means: means[:, 1:] / means[:, :1])
-    return asdict(share)
+    return share

@@ -1,23 +1,25 @@
 """Is a direction needed: does backtracking stop where it is projected out, and the report stay?"""
 
-from dataclasses import asdict
-from typing import Any
-
 import numpy as np
 
-from backtracking.effects.rates import Rows, effect_of
-from backtracking.effects.seen import Cases, Seen, is_baseline
-from backtracking.records.intervals import Interval, Verdict
+from backtracking.effects.rates import effect_of
+from backtracking.effects.seen import NO_INTERVAL, Cases, Seen, is_baseline
+from backtracking.records.intervals import Interval, Verdict, all_of
 from backtracking.records.measured import LOG_ODDS, RANDOM, Arm
+from backtracking.records.rows.steering import Necessity, Removed, ReportChange
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.statistics.effect import all_of
 from backtracking.statistics.nulls import random_bound
 
 MARGIN = 0.05
 """Largest fall of the share of right reports with which the report counts as staying."""
 
+NOT_ASKED = ReportChange(NO_INTERVAL, NO_INTERVAL, NO_INTERVAL)
+"""Where there is no report."""
 
-def necessity(seen: Seen, asked: Seen | None, cases: Cases, bootstrap: Bootstrap) -> Rows:
+
+def necessity(
+    seen: Seen, asked: Seen | None, cases: Cases, bootstrap: Bootstrap
+) -> list[Necessity]:
     """For each direction, what projecting it out at decisions does to the model under study.
 
     Args:
@@ -27,47 +29,39 @@ def necessity(seen: Seen, asked: Seen | None, cases: Cases, bootstrap: Bootstrap
         bootstrap: resamples and level.
     """
     return [
-        {"target": seen.target, "direction": arm.name} | _row(seen, asked, arm, cases, bootstrap)
+        _row(seen, asked, arm, cases, bootstrap)
         for arm in seen.arms
         if not is_baseline(arm) and arm.group != RANDOM
     ]
 
 
-def _row(
-    seen: Seen, asked: Seen | None, arm: Arm, cases: Cases, bootstrap: Bootstrap
-) -> dict[str, Any]:
-    row: dict[str, Any] = {}
-    falls: Verdict = "untestable"
-    stays: Verdict = "untestable"
-    for case in (cases.dead, cases.live):
-        if not seen.has(case):
-            continue
-        effect = effect_of(seen, arm, case, bootstrap)
-        row |= {f"{case.name}_{key}": value for key, value in asdict(effect.interval).items()}
-        row |= {f"{case.name}_random_bound": effect.bound, f"{case.name}_p": effect.p}
-        row[f"{case.name}_baseline"] = float(seen.p(seen.arms[0], case).mean())
-        if case == cases.dead:
-            falls = effect.exceeds_random()
+def _row(seen: Seen, asked: Seen | None, arm: Arm, cases: Cases, bootstrap: Bootstrap) -> Necessity:
+    effects = {
+        case: effect_of(seen, arm, case, bootstrap)
+        for case in (cases.dead, cases.live)
+        if seen.has(case)
+    }
+    by_kind = {
+        case.name: Removed(one.interval, one.bound, one.p, float(seen.p(seen.arms[0], case).mean()))
+        for case, one in effects.items()
+    }
+    falls = effects[cases.dead].exceeds_random() if cases.dead in effects else "untestable"
+    report, bound = NOT_ASKED, None
     if asked is not None:
         log_odds = asked.measured.values(LOG_ODDS)
-        baseline = log_odds[0]
-        problems = list(asked.decisions.problem)
-        found = report_change(baseline, log_odds[asked.measured.row(arm)], problems, bootstrap)
-        stays = report_stays(found["right_baseline"], found["right_change"])
-        for key, interval in found.items():
-            row |= {f"{key}_{end}": value for end, value in asdict(interval).items()}
+        baseline, own = log_odds[0], log_odds[asked.measured.row(arm)]
+        report = report_change(baseline, own, list(asked.decisions.problem), bootstrap)
         is_random = np.array([one.group == RANDOM for one in asked.arms])
-        shifts = (log_odds[is_random] - baseline).mean(axis=1)
-        row["log_odds_change_random_bound"] = float(random_bound(shifts, -1))
-    return row | {
-        "parts": {"backtracking_falls": falls, "report_stays": stays},
-        "verdict": all_of([falls, stays]),
-    }
+        bound = float(random_bound((log_odds[is_random] - baseline).mean(axis=1), -1))
+    stays = report_stays(report.right_baseline, report.right_change)
+    parts: dict[str, Verdict] = {"backtracking_falls": falls, "report_stays": stays}
+    verdict = all_of([falls, stays])
+    return Necessity(seen.target, arm.name, by_kind, report, bound, parts, verdict)
 
 
 def report_change(
     baseline: np.ndarray, arm: np.ndarray, problems: list[str], bootstrap: Bootstrap
-) -> dict[str, Interval]:
+) -> ReportChange:
     """At dead ends: share of right reports, and how an arm changes it.
 
     Args:
@@ -78,8 +72,7 @@ def report_change(
     """
     right, still = (baseline > 0).astype(float), (arm > 0).astype(float)
     columns = np.stack([right, still - right, arm - baseline], axis=1)
-    intervals = bootstrap.intervals(columns, problems)
-    return dict(zip(("right_baseline", "right_change", "log_odds_change"), intervals, strict=True))
+    return ReportChange(*bootstrap.intervals(columns, problems))
 
 
 def report_stays(baseline: Interval, change: Interval) -> Verdict:

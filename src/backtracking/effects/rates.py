@@ -1,28 +1,17 @@
 """Effects of steering: rates at each kind of decision point, paired, with intervals by problem."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from backtracking.effects.dose_response import DoseResponse, peak_dose, respond
-from backtracking.effects.seen import (
-    NO_INTERVAL,
-    Case,
-    Cases,
-    Seen,
-    columns_of,
-    mean_change,
-)
+from backtracking.effects.dose_response import peak_dose, respond
+from backtracking.effects.seen import NO_INTERVAL, Case, Cases, Seen, key_of, mean_change
 from backtracking.records.intervals import Interval
 from backtracking.records.measured import P_OPENER, Arm
+from backtracking.records.rows.arms import Elsewhere, Forced, Sign
+from backtracking.records.rows.steering import DoseResponse
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect
-
-Rows = list[dict[str, Any]]
-
-MARKER_COLUMNS = {"wait_sentence_end": "p_sentence_end", "wait_mid_sentence": "p_mid_sentence"}
-"""Columns of P(marker) where nothing is decided, and the arrays that they are made of."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +35,7 @@ class Steered:
     lowers: Effect
 
 
-def tabulate(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> Rows:
+def tabulate(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Forced]:
     """One row per arm and case: P(backtrack) and its paired difference to the baseline."""
     rows = []
     for case in cases.listed:
@@ -56,42 +45,44 @@ def tabulate(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> Rows:
         p, problems = seen.measured.values(P_OPENER)[:, chosen].T, seen.problems(case)
         levels = bootstrap.intervals(p, problems)
         effects = bootstrap.intervals(p - p[:, :1], problems)
-        for arm, level, effect in zip(seen.arms, levels, effects, strict=True):
-            rows.append(
-                {"target": seen.target, "kind": case.name}
-                | columns_of(arm)
-                | asdict(level)
-                | {f"effect_{key}": value for key, value in asdict(effect).items() if key != "n"}
-                | {"n_decisions": int(chosen.sum())}
-            )
+        rows += [
+            Forced(key_of(seen.target, arm), case.name, level, effect, int(chosen.sum()))
+            for arm, level, effect in zip(seen.arms, levels, effects, strict=True)
+        ]
     return rows
 
 
-def tabulate_elsewhere(seen: Seen, bootstrap: Bootstrap) -> Rows:
-    """One row per arm: what it changes at the positions that decide nothing.
-
-    `wait_sentence_end` and `wait_mid_sentence` are paired differences of P(marker) to the baseline.
-    """
+def tabulate_elsewhere(seen: Seen, bootstrap: Bootstrap) -> list[Elsewhere]:
+    """One row per arm: what it changes at the positions that decide nothing."""
     problems = list(seen.prefix_problem)
     if not problems:
         return []
     agreement, kl = (
         bootstrap.intervals(seen.measured.values(name).T, problems) for name in ("agreement", "kl")
     )
-    rows = [
-        {"target": seen.target}
-        | columns_of(arm)
-        | {f"agreement_{key}": value for key, value in asdict(a).items()}
-        | {"kl": b.value}
-        for arm, a, b in zip(seen.arms, agreement, kl, strict=True)
+    ends, middles = (
+        _markers(seen, name, bootstrap) for name in ("p_sentence_end", "p_mid_sentence")
+    )
+    return [
+        Elsewhere(key_of(seen.target, arm), kept, nats.value, *end, *middle)
+        for arm, kept, nats, end, middle in zip(
+            seen.arms, agreement, kl, ends, middles, strict=True
+        )
     ]
-    for name, array in MARKER_COLUMNS.items():
-        p = seen.measured.values(array).T
-        changes = bootstrap.intervals(p - p[:, :1], problems)
-        for row, level, change in zip(rows, p.T, changes, strict=True):
-            row[name] = None if np.isnan(level).all() else float(np.nanmean(level))
-            row |= {f"{name}_{key}": value for key, value in asdict(change).items() if key != "n"}
-    return rows
+
+
+Markers = tuple[float | None, float | None, float | None, float | None]
+"""P(marker), and its paired difference to the baseline with both ends."""
+
+
+def _markers(seen: Seen, name: str, bootstrap: Bootstrap) -> list[Markers]:
+    """P(marker) under each arm at positions of one sort."""
+    p = seen.measured.values(name).T
+    changes = bootstrap.intervals(p - p[:, :1], list(seen.prefix_problem))
+    levels = (None if np.isnan(one).all() else float(np.nanmean(one)) for one in p.T)
+    return [
+        (level, one.value, one.low, one.high) for level, one in zip(levels, changes, strict=True)
+    ]
 
 
 def steered(seen: Seen, role: str, cases: Cases, bootstrap: Bootstrap) -> Steered:
@@ -162,7 +153,7 @@ def dose_response(
     return respond(doses, sums, np.bincount(counts).astype(float), peak, bootstrap)
 
 
-def signs(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> Rows:
+def signs(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Sign]:
     """Share of problems whose own mean effect has the claimed sign, by arm at decisions.
 
     At live decisions a positive dose is claimed to raise P(backtrack), at dead ones a negative one
@@ -178,9 +169,7 @@ def signs(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> Rows:
                 continue
             by_problem = np.bincount(number, sign * seen.change(arm, case)) / np.bincount(number)
             (share,) = bootstrap.intervals((by_problem > 0).astype(float), list(problems))
-            rows.append(
-                {"target": seen.target, "kind": case.name} | columns_of(arm) | asdict(share)
-            )
+            rows.append(Sign(key_of(seen.target, arm), case.name, share))
     return rows
 
 

@@ -1,15 +1,13 @@
 """What a model reports after a steered decision: does the same dose move it towards "dead end"?"""
 
-from dataclasses import asdict
-
-from backtracking.effects.rates import Rows
 from backtracking.effects.seen import Case, Seen
 from backtracking.records.measured import LOG_ODDS, RANDOM, Arm
+from backtracking.records.rows.steering import Report
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect
 
 
-def tabulate_reports(asked: Seen, case: Case, sign: int, bootstrap: Bootstrap) -> Rows:
+def tabulate_reports(asked: Seen, case: Case, sign: int, bootstrap: Bootstrap) -> list[Report]:
     """One row per arm: the shift of its log-odds from the baseline's.
 
     Args:
@@ -20,9 +18,8 @@ def tabulate_reports(asked: Seen, case: Case, sign: int, bootstrap: Bootstrap) -
     """
     log_odds = asked.measured.values(LOG_ODDS).T
     shifts = bootstrap.intervals(log_odds - log_odds[:, :1], list(asked.decisions.problem))
-    key = {"target": asked.target, "dose": float(sign), "kind": case.name}
     return [
-        key | {"direction": arm.name} | asdict(shift)
+        Report(asked.target, arm.name, float(sign), case.name, shift)
         for arm, shift in zip(asked.arms, shifts, strict=True)
     ]
 

@@ -1,19 +1,19 @@
 """What is observed of rollouts: one value per rollout, token, sentence or decision."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-from backtracking.effects.rates import Rows
-from backtracking.effects.seen import columns_of
+from backtracking.effects.seen import key_of
 from backtracking.records.decisions import Kind, Sentence, State
 from backtracking.records.grades import Grade
 from backtracking.records.intervals import Interval
 from backtracking.records.measured import baseline
 from backtracking.records.rollouts import Rollouts
+from backtracking.records.rows.arms import ArmKey, Free
 from backtracking.records.traces import Trace
 from backtracking.statistics.bootstrap import Bootstrap
 
@@ -89,7 +89,7 @@ def tabulate_free(
     read: Callable[[Rollouts], list[Written]],
     kinds: Sequence[Kind],
     bootstrap: Bootstrap,
-) -> Rows:
+) -> list[Free]:
     """One row per arm and measure: its mean, and its paired difference to the baseline.
 
     Args:
@@ -99,11 +99,10 @@ def tabulate_free(
         bootstrap: resamples and level.
     """
     seen = [observe(read(one), kinds) for one in rollouts]
-    rows: Rows = []
+    rows = []
     for one, observed in zip(rollouts, seen, strict=True):
-        arm = one.arms[0] if one.arms else baseline()
-        key = {"target": one.target} | columns_of(arm)
-        rows += [key | row for row in _measure(observed, seen[0], bootstrap)]
+        key = key_of(one.target, one.arms[0] if one.arms else baseline())
+        rows += _measure(key, observed, seen[0], bootstrap)
     return rows
 
 
@@ -159,16 +158,11 @@ def _of_sentences(one: Written, kinds: Sequence[Kind]) -> list[tuple[str, float]
 
 
 def _measure(
-    arm: Mapping[str, Observed], first: Mapping[str, Observed], bootstrap: Bootstrap
-) -> Rows:
+    key: ArmKey, arm: Mapping[str, Observed], first: Mapping[str, Observed], bootstrap: Bootstrap
+) -> list[Free]:
     effects = _effects(arm, first, list(arm), bootstrap)
-    rows = []
-    for (name, one), effect in zip(arm.items(), effects, strict=True):
-        (level,) = bootstrap.intervals(np.array(one.values), one.problem_ids)
-        row = {"measure": name} | asdict(level)
-        row |= {f"effect_{key}": value for key, value in asdict(effect).items() if key != "n"}
-        rows.append(row)
-    return rows
+    levels = [bootstrap.intervals(np.array(one.values), one.problem_ids)[0] for one in arm.values()]
+    return [Free(key, *told) for told in zip(arm, levels, effects, strict=True)]
 
 
 def _effects(

@@ -19,6 +19,7 @@ from backtracking.records.measured import (
     Measured,
     Where,
 )
+from backtracking.records.rows.arms import ArmKey
 from backtracking.statistics.bootstrap import Bootstrap
 
 NO_INTERVAL = Interval(None, None, None, 0)
@@ -171,9 +172,9 @@ def mean_change(seen: Seen, arm: Arm, case: Case, bootstrap: Bootstrap) -> Inter
     return bootstrap.intervals(seen.change(arm, case), seen.problems(case))[0]
 
 
-def columns_of(arm: Arm) -> dict[str, str | float]:
-    """What an arm is, as it stands in tables."""
-    return {"direction": arm.name, "dose": arm.dose, "where": arm.where}
+def key_of(target: str, arm: Arm) -> ArmKey:
+    """What an arm of a model is, as it stands in tables."""
+    return ArmKey(target, arm.name, arm.dose, arm.where)
 
 
 def is_baseline(arm: Arm) -> bool:

@@ -1,14 +1,13 @@
 """What regenerated events say together: how many come back, and how many at dead ends."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from backtracking.records.decisions import Kind
 from backtracking.records.events import Event
+from backtracking.records.rows.measures import EventMeasure
 from backtracking.statistics.bootstrap import Bootstrap
 
 GROUPS = ("keyword", "backtracking")
@@ -17,7 +16,7 @@ GROUPS = ("keyword", "backtracking")
 
 def measure_stability(
     events: Sequence[Event], kinds: Sequence[Kind], threshold: float, bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
+) -> list[EventMeasure]:
     """Stability of events by the model that went on, by how they were found, and by kind.
 
     With intervals by problem. `not_reproduced` is the share of events less than `threshold` of
@@ -31,10 +30,11 @@ def measure_stability(
         bootstrap: resamples and level.
     """
     return [
-        {"role": role} | row
+        row
         for role in dict.fromkeys(event.role for event in events)
         for group in GROUPS
         for row in _measure_group(
+            role,
             group,
             [e for e in events if e.role == role and getattr(e, f"is_{group}")],
             kinds,
@@ -45,12 +45,13 @@ def measure_stability(
 
 
 def _measure_group(
+    role: str,
     group: str,
     events: Sequence[Event],
     kinds: Sequence[Kind],
     threshold: float,
     bootstrap: Bootstrap,
-) -> list[dict[str, Any]]:
+) -> list[EventMeasure]:
     found = [event for event in events if event.stability is not None]
     if not found:
         return []
@@ -63,13 +64,13 @@ def _measure_group(
     } | _columns_by_kind(found, stability, kinds)
     intervals = bootstrap.intervals(np.stack(list(columns.values()), axis=1), problems)
     rows = [
-        {"measure": f"{group}_{name}"} | asdict(interval)
+        EventMeasure(role, f"{group}_{name}", interval)
         for name, interval in zip(columns, intervals, strict=True)
     ]
     if "dead" in columns and stability.sum() > 0:
         weighted = np.stack([stability * columns["dead"], stability], axis=1)
         (interval,) = bootstrap.intervals(weighted, problems, _ratio)
-        rows.append({"measure": f"{group}_dead_weighted"} | asdict(interval))
+        rows.append(EventMeasure(role, f"{group}_dead_weighted", interval))
     return rows
 
 

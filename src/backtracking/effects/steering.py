@@ -1,23 +1,29 @@
 """All tables of the stage `steer`: what its runs amount to beside their nulls."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from backtracking.effects.arms import compare_arms, usable_doses
+from backtracking.effects.arms import compare_arms, untested_arms, usable_doses
 from backtracking.effects.markerless import compare, judge, whole_and_projected
 from backtracking.effects.necessity import necessity
-from backtracking.effects.rates import Rows, dose_response, signs, tabulate, tabulate_elsewhere
+from backtracking.effects.rates import dose_response, signs, tabulate, tabulate_elsewhere
 from backtracking.effects.reports import tabulate_reports
 from backtracking.effects.seen import Cases, Seen, cases_of, see
 from backtracking.effects.transfer import transfer_matrix
 from backtracking.records.choices import Choice
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.measured import Measured
+from backtracking.records.places import window_text
+from backtracking.records.rows.choice import Candidate, Magnitude, Selection
+from backtracking.records.rows.steering import Curve
+from backtracking.records.rows.table import Row
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.statistics.spread import spread_of
+from backtracking.statistics.spread import Spread, spread_of
+
+Table = Sequence[Row] | Row | Spread | None
+"""What a file of results holds."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,7 @@ def tabulate_steering(
     min_agreement: float,
     n_samples: int,
     bootstrap: Bootstrap,
-) -> dict[str, Any]:
+) -> dict[str, Table]:
     """All tables but those of free runs and claims, by file name.
 
     Args:
@@ -98,6 +104,7 @@ def tabulate_steering(
         "forced": [row for one in tests for row in tabulate(one, cases, bootstrap)],
         "elsewhere": [row for one in tests for row in tabulate_elsewhere(one, bootstrap)],
         "arms": compare_arms(own.joined(further), cases, bootstrap),
+        "untested": untested_arms(own.target),
         "arms_elsewhere": tabulate_elsewhere(further, bootstrap),
         "necessity": necessity(removed, steering.find("necessity-asked"), cases, bootstrap),
         "transfer": transfer_matrix(tests, asked, steering.bases, cases, bootstrap),
@@ -115,9 +122,9 @@ def tabulate_steering(
     }
 
 
-def tabulate_markerless(steering: Steering, bootstrap: Bootstrap) -> dict[str, Rows]:
+def tabulate_markerless(steering: Steering, bootstrap: Bootstrap) -> dict[str, Table]:
     """Tables of directions without the markers' rows, in every pair's model."""
-    tables: dict[str, Rows] = {"forced": [], "projected": [], "evidence": []}
+    forced, projected, evidence = [], [], []
     live = steering.cases.live
     for target in steering.pairs:
         if ("without-markers", target) not in steering.runs:
@@ -125,34 +132,38 @@ def tabulate_markerless(steering: Steering, bootstrap: Bootstrap) -> dict[str, R
         both = steering.runs["test", target].joined(steering.runs["without-markers", target])
         paired = whole_and_projected(both)
         shown = [both.arms[0], *(arm for pair in paired for arm in pair)]
-        tables["forced"] += tabulate(both.with_only(shown), steering.cases, bootstrap)
-        tables["projected"] += compare(both, live, bootstrap)
-        tables["evidence"] += [
+        forced += tabulate(both.with_only(shown), steering.cases, bootstrap)
+        projected += compare(both, live, bootstrap)
+        evidence += [
             judge(both, whole, rest, live, bootstrap)
             for whole, rest in paired
             if whole.group == "matched"
         ]
-    return tables
+    return {"forced": forced, "projected": projected, "evidence": evidence}
 
 
-def selection_of(choice: Choice) -> dict[str, Any]:
+def selection_of(choice: Choice) -> Selection:
     """What was chosen on dev, and from what."""
-    grid = [asdict(one) | {"window": _shown(one.window)} for one in choice.grid]
-    return {
-        "layer": choice.layer,
-        "window": _shown(choice.window),
-        "norm": choice.norm,
-        "chosen_on": "dev",
-        "grid": grid,
-    }
+    grid = tuple(
+        Candidate(
+            one.layer,
+            window_text(one.window),
+            one.norm,
+            one.effect,
+            one.effect_own,
+            one.excess,
+            one.agreement,
+        )
+        for one in choice.grid
+    )
+    return Selection(choice.layer, window_text(choice.window), choice.norm, "dev", grid)
 
 
-def magnitudes(choice: Choice) -> Rows:
+def magnitudes(choice: Choice) -> list[Magnitude]:
     """Dose 1 in the three units: norm, raw difference-of-means norms, mean residual norms."""
+    norm = choice.norm
     return [
-        {"role": one.role, "norm": choice.norm}
-        | {"raw_difference_norms": choice.norm / one.direction_norm}
-        | {"mean_residual_norms": choice.norm / one.residual_norm}
+        Magnitude(one.role, norm, norm / one.direction_norm, norm / one.residual_norm)
         for one in choice.scales
     ]
 
@@ -164,26 +175,22 @@ def respond_to_doses(
     cases: Cases,
     min_agreement: float,
     bootstrap: Bootstrap,
-) -> Rows:
+) -> list[Curve]:
     """ED50 of every direction in the model under study, in both signs and in three units."""
     residual = {one.role: one.residual_norm for one in choice.scales}[choice.model]
-    rows: Rows = []
+    rows = []
     for arm in test.main:
         for case, sign in cases.claimed:
             if not (test.has(case) and dev.has(case)):
                 continue
             found = dose_response(test, dev, arm, case, sign, min_agreement, bootstrap)
             norm = None if found.ed50 is None else found.ed50 * choice.norm
-            rows.append(
-                {"target": test.target, "direction": arm.name, "kind": case.name, "sign": sign}
-                | asdict(found)
-                | {"ed50_norm": norm}
-                | {"ed50_mean_residual_norms": None if norm is None else norm / residual}
-            )
+            shared = None if norm is None else norm / residual
+            rows.append(Curve(test.target, arm.name, case.name, sign, found, norm, shared))
     return rows
 
 
-def spread(steering: Steering, n_samples: int) -> dict[str, float] | None:
+def spread(steering: Steering, n_samples: int) -> Spread | None:
     """What the primary effect varies by, for the size of further studies; None without any."""
     seen, live = steering.runs["test", steering.studied], steering.cases.live
     arm = seen.along(steering.pairs[steering.studied], 1.0)
@@ -191,9 +198,4 @@ def spread(steering: Steering, n_samples: int) -> dict[str, float] | None:
         return None
     randoms = np.stack([seen.change(one, live) for one in seen.nulls(arm.dose)])
     problems = np.array(seen.problems(live), dtype=object)
-    found = spread_of(seen.change(arm, live), randoms, problems, n_samples)
-    return None if found is None else asdict(found)
-
-
-def _shown(window: tuple[int, int]) -> str:
-    return f"{window[0]}:{window[1]}"
+    return spread_of(seen.change(arm, live), randoms, problems, n_samples)

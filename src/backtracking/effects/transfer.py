@@ -1,17 +1,16 @@
 """Which model's direction steers which model: a matrix whose empty cells say why they are empty."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
-from backtracking.effects.rates import Rows, effect_of
+from backtracking.effects.rates import effect_of
 from backtracking.effects.reports import shift_of
 from backtracking.effects.seen import Cases, Seen
 from backtracking.records.measured import MATCHED
+from backtracking.records.rows.arms import Tested
+from backtracking.records.rows.steering import Cell, Control
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect
-
-NO_TEST = "no test"
 
 
 def transfer_matrix(
@@ -20,7 +19,7 @@ def transfer_matrix(
     bases: Collection[str],
     cases: Cases,
     bootstrap: Bootstrap,
-) -> Rows:
+) -> list[Cell]:
     """A cell for each source and target, at live decisions (dose 1) and at dead ones (dose -1).
 
     A base never backtracks, so that no effect in it is no evidence: its cells need a positive
@@ -34,7 +33,7 @@ def transfer_matrix(
         cases: of decisions.
         bootstrap: resamples and level.
     """
-    rows: Rows = []
+    rows = []
     for seen in tests:
         for arm in (one for one in seen.main if one.group == MATCHED):
             for case, sign in cases.claimed:
@@ -45,30 +44,19 @@ def transfer_matrix(
                 questions = asked.get((seen.target, case.name)) if needs_control else None
                 effect = effect_of(seen, dosed, case, bootstrap)
                 control = shift_of(questions, dosed, bootstrap)
-                rows.append(
-                    {"source": arm.name, "target": seen.target, "kind": case.name}
-                    | {"dose": dosed.dose}
-                    | cell(effect, control, needs_control=needs_control)
-                )
+                told = effect.interval, effect.bound, effect.p
+                verdict = judge(effect, control, needs_control=needs_control)
+                shifted = None if control is None else _control(control)
+                key = arm.name, seen.target, case.name, dosed.dose
+                rows.append(Cell(*key, *told, shifted, verdict))
     return rows
 
 
-def cell(effect: Effect, control: Effect | None, *, needs_control: bool) -> dict[str, Any]:
-    """The effect against random directions, its positive control, and the verdict."""
+def judge(effect: Effect, control: Effect | None, *, needs_control: bool) -> Tested:
+    """The verdict on an effect: `no test` where a positive control is needed and does not pass."""
     passed = control is not None and control.exceeds_random() == "holds"
-    return {
-        **asdict(effect.interval),
-        "random_bound": effect.bound,
-        "p": effect.p,
-        "control": None if control is None else _control(control),
-        "verdict": NO_TEST if needs_control and not passed else effect.exceeds_random(),
-    }
+    return "no test" if needs_control and not passed else effect.exceeds_random()
 
 
-def _control(control: Effect) -> dict[str, Any]:
-    return {
-        **asdict(control.interval),
-        "random_bound": control.bound,
-        "p": control.p,
-        "verdict": control.exceeds_random(),
-    }
+def _control(found: Effect) -> Control:
+    return Control(found.interval, found.bound, found.p, found.exceeds_random())

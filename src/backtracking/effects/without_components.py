@@ -5,16 +5,22 @@ sentences stand beside it, and the same for other components of the same kinds.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
 
 import numpy as np
 
-from backtracking.effects.rates import Rows
 from backtracking.effects.rollouts import Observed
-from backtracking.records.intervals import Interval
+from backtracking.effects.seen import NO_INTERVAL
+from backtracking.records.intervals import Interval, Verdict
 from backtracking.records.measured import BASELINE
 from backtracking.records.rollouts import Rollouts
+from backtracking.records.rows.claims import Evidence, Finding
+from backtracking.records.rows.components import (
+    AblatedFree,
+    Outcome,
+    Specific,
+    SpecificVerdict,
+    TopOutcome,
+)
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.nulls import random_direction_p
 
@@ -24,39 +30,18 @@ Run = tuple[Rollouts, Mapping[str, Observed]]
 JUDGED = ("backtracking_rate", "solve_rate", "conditional_validity")
 """What the verdict is made of: all have to be measured."""
 
-SpecificVerdict = Literal["specific", "unspecific", "no effect", "untestable"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One measure of whole generations without some components.
-
-    Attributes:
-        baseline: of the whole model.
-        level: without the components.
-        change: the one minus the other, paired by problem.
-        excess: change minus the mean change of the random sets, paired by problem.
-        random: change of each random set.
-        excess_by_set: change minus that of each random set.
-    """
-
-    baseline: Interval
-    level: Interval
-    change: Interval
-    excess: Interval
-    random: tuple[Interval, ...]
-    excess_by_set: tuple[Interval, ...]
-
 
 def tabulate_runs(
     runs: Sequence[Run], bootstrap: Bootstrap, kept_share: float
-) -> tuple[Rows, Rows, Rows]:
+) -> tuple[list[AblatedFree], list[TopOutcome], list[Specific]]:
     """Whole generations: every measure of every run; outcomes, and evidence, of every top set."""
     runs = [(run, with_any(observed)) for run, observed in runs]
     free, outcomes, evidence = [], [], []
     for run, observed in runs:
-        names = {"target": run.target, "arm": run.name, "components": _names(run)}
-        free += [names | row for row in tabulate_free(observed, bootstrap)]
+        free += [
+            AblatedFree(run.target, run.name, _names(run), name, _level(one, bootstrap))
+            for name, one in observed.items()
+        ]
     for run, observed in runs:
         if run.group != "top":
             continue
@@ -69,8 +54,7 @@ def tabulate_runs(
         ]
         compared = compare(baseline, observed, randoms, bootstrap)
         outcomes += [
-            {"target": run.target, "k": len(run.arms), "measure": name} | asdict(one)
-            for name, one in compared.items()
+            TopOutcome(run.target, len(run.arms), name, one) for name, one in compared.items()
         ]
         evidence.append(to_claim(run, compared, judge(compared, kept_share)))
     return free, outcomes, evidence
@@ -85,11 +69,6 @@ def with_any(observed: Mapping[str, Observed]) -> dict[str, Observed]:
     for value, problem in zip(one.values, one.problem_ids, strict=True):
         found[problem] = max(value, found.get(problem, 0.0))
     return {**observed, "backtracks_rate": Observed(list(found.values()), list(found))}
-
-
-def tabulate_free(observed: Mapping[str, Observed], bootstrap: Bootstrap) -> Rows:
-    """One row per measure: its mean with an interval by problem."""
-    return [{"measure": name} | asdict(_level(one, bootstrap)) for name, one in observed.items()]
 
 
 def compare(
@@ -143,39 +122,38 @@ def to_claim(
     run: Rollouts,
     outcome_by_measure: Mapping[str, Outcome],
     judged: tuple[SpecificVerdict, dict[str, bool]],
-) -> dict[str, Any]:
+) -> Specific:
     """A row of claims.json: the run's components write backtracking, and not something all needs.
 
     `null` is the largest fall without a random set, and `p` the share of sets, the chosen one
     among them, that fall as far: with few sets it cannot be small.
     """
     outcome, parts = judged
-    verdict = {"specific": "holds", "untestable": "untestable"}.get(outcome, "fails")
+    verdicts: dict[str, Verdict] = {"specific": "holds", "untestable": "untestable"}
     measured = outcome_by_measure.get(JUDGED[0])
-    change = measured.change if measured else Interval(None, None, None, 0)
+    change = measured.change if measured else NO_INTERVAL
     random = [one.value for one in measured.random if one.value is not None] if measured else []
     lowest, p = None, None
     if random and change.value is not None:
         lowest = min(random)
         p = random_direction_p(-change.value, -np.array(random))
-    return {
-        "claim": "ablation_specific",
-        "pair": f"{'+'.join(_names(run))} -> {run.target}",
-        "contrast": "backtracking sentences per sentence, whole generations: ablated - baseline",
-        "threshold": "below 0 and below every random set; solved problems and valid sentences "
+    finding = Finding.beside(
+        verdicts.get(outcome, "fails"),
+        change,
+        lowest,
+        p=p,
+        parts={name: "holds" if part else "fails" for name, part in parts.items()},
+    )
+    evidence = Evidence(
+        claim="ablation_specific",
+        pair=f"{'+'.join(_names(run))} -> {run.target}",
+        contrast="backtracking sentences per sentence, whole generations: ablated - baseline",
+        threshold="below 0 and below every random set; solved problems and valid sentences "
         "kept, and not below the random sets",
-        "estimate": change.value,
-        "low": change.low,
-        "high": change.high,
-        "null": lowest,
-        "p": p,
-        "n": change.n,
-        "verdict": verdict,
-        "kind": "emergent",
-        "parts": {name: "holds" if part else "fails" for name, part in parts.items()},
-        "must_fail": False,
-        "outcome": outcome,
-    }
+        kind="emergent",
+        finding=finding,
+    )
+    return Specific(run.target, _names(run), evidence, outcome)
 
 
 def _outcome(
@@ -201,7 +179,7 @@ def _level(observed: Observed, bootstrap: Bootstrap) -> Interval:
 
 def _difference(first: Observed, second: Observed, bootstrap: Bootstrap) -> Interval:
     if not first.values or not second.values:
-        return Interval(None, None, None, 0)
+        return NO_INTERVAL
     values = [np.array(one.values) for one in (first, second)]
     found = bootstrap.differences(values[0], first.problem_ids, values[1], second.problem_ids)
     return found[0]
@@ -215,5 +193,5 @@ def _is_below(interval: Interval, bound: float) -> bool:
     return interval.high is not None and interval.high < bound
 
 
-def _names(run: Rollouts) -> list[str]:
-    return [arm.name for arm in run.arms]
+def _names(run: Rollouts) -> tuple[str, ...]:
+    return tuple(arm.name for arm in run.arms)

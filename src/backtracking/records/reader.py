@@ -59,7 +59,7 @@ def pass_lines(cls: type[T], path: Path, cure: str = _CURE) -> Iterator[T]:
     Raises:
         UserError: as `read_lines`, but for keys too many.
     """
-    decode, keys = _decoder(cls), [_key(name) for name in _names(cls)]
+    decode, keys = _decoder(cls), _keys(cls)
     for number, row in enumerate(artifacts.read_jsonl(path), start=1):
         own = {key: row[key] for key in keys if key in row}
         yield _told(decode, own, f"{path}, line {number}", cure)
@@ -85,7 +85,7 @@ def read_list(cls: type[T], path: Path, cure: str = _CURE) -> list[T]:
     Raises:
         UserError: as `read_lines`.
     """
-    return _told(_sequence(list, cls), artifacts.read_json(path), str(path), cure)
+    return decode_list(cls, artifacts.read_json(path), str(path), cure)
 
 
 def write_json(path: Path, record: Any) -> None:
@@ -106,6 +106,11 @@ def decode(cls: type[T], value: Any, where: str, cure: str = _CURE) -> T:
         UserError: as `read_lines`.
     """
     return _told(_decoder(cls), value, where, cure)
+
+
+def decode_list(cls: type[T], value: Any, where: str, cure: str = _CURE) -> list[T]:
+    """A value of JSON as a list of records; arguments and raises as of `decode`."""
+    return _told(_sequence(list, cls), value, where, cure)
 
 
 def encode(value: Any) -> Any:
@@ -233,7 +238,7 @@ def _object(cls: Any, names: list[str], lacking: set[str]) -> _Decode:
 def _gathering(cls: Any, decode: _Decode) -> _Decode:
     """Of a dataclass with inlined fields, whose keys it brings together first."""
     hints = typing.get_type_hints(cls)
-    keys_by_field = {name: [_key(inner) for inner in _names(hints[name])] for name in _inlined(cls)}
+    keys_by_field = {name: _keys(hints[name]) for name in _inlined(cls)}
 
     def gather(value: Any) -> Any:
         if type(value) is not dict:
@@ -244,6 +249,16 @@ def _gathering(cls: Any, decode: _Decode) -> _Decode:
         return decode(rest)
 
     return gather
+
+
+def _keys(cls: type) -> list[str]:
+    """Keys of a dataclass's object, those of its inlined fields among them."""
+    hints, inlined = typing.get_type_hints(cls), _inlined(cls)
+    return [
+        key
+        for name in _names(cls)
+        for key in (_keys(hints[name]) if name in inlined else [_key(name)])
+    ]
 
 
 def _require_keys(keys: Iterable[str], known: frozenset[str], needed: frozenset[str]) -> None:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backtracking.records import reader
+from backtracking.records.rows.claims import Claim
 from lifeboat.stage.errors import UserError
 
 Rows = Sequence[Mapping[str, str]]
@@ -31,7 +33,7 @@ class Results:
     """
 
     summary: Mapping[str, Any]
-    claims: Sequence[Mapping[str, Any]]
+    claims: Sequence[Claim]
     table_by_name: Mapping[str, Rows]
 
 
@@ -43,19 +45,23 @@ def read_results(root: Path, revision: str = "HEAD") -> Results | None:
         revision: as git names it, or `STAGED`.
 
     Raises:
-        UserError: where the revision has a summary and lacks claims or a table.
+        UserError: where the revision has a summary and lacks claims or a table, or has others.
     """
     summary = show(root, revision, "results/summary.json")
     if summary is None:
         return None
     return Results(
         summary=json.loads(summary),
-        claims=json.loads(_require(root, revision, "results/claims.json")),
+        claims=_claims(_require(root, revision, "results/claims.json")),
         table_by_name={
             name: read_table(_require(root, revision, f"results/tables/{name}.csv"))
             for name in TABLES
         },
     )
+
+
+def _claims(text: str) -> Sequence[Claim]:
+    return reader.decode_list(Claim, json.loads(text), "results/claims.json")
 
 
 def read_table(text: str) -> Rows:

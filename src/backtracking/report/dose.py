@@ -10,6 +10,9 @@ matplotlib.use("Agg")
 from matplotlib import pyplot
 
 from backtracking.claims.literature.study import Study
+from backtracking.records.measured import BASELINE
+from backtracking.records.rows.arms import Forced
+from backtracking.report.tables import decided, is_random
 
 
 def draw_dose(study: Study) -> bytes:
@@ -22,12 +25,7 @@ def draw_dose(study: Study) -> bytes:
     with pyplot.rc_context({"svg.hashsalt": "mats-backtracking", "font.size": 9}):
         figure, axes = pyplot.subplots(1, 2, figsize=(8, 3), sharey=True)
         for axis, kind in zip(axes, (study.live, study.dead), strict=True):
-            chosen = [
-                row
-                for row in study.rows("effects/steer/forced")
-                if (row["target"], row["kind"], row["where"]) == (study.studied, kind, "decision")
-            ]
-            _draw_lines(axis, chosen, lines)
+            _draw_lines(axis, decided(study, kind), lines)
             axis.set_title(f"decision points: {kind}")
             axis.set_xlabel("dose (norms of the model's own direction)")
         axes[0].set_ylabel("P(backtrack)")
@@ -40,22 +38,19 @@ def draw_dose(study: Study) -> bytes:
     return file.getvalue()
 
 
-def _draw_lines(
-    axis: Any, rows: Sequence[Mapping[str, Any]], lines: Mapping[str, tuple[str, str]]
-) -> None:
-    baseline = [row for row in rows if row["direction"] == "baseline"]
+def _draw_lines(axis: Any, rows: Sequence[Forced], lines: Mapping[str, tuple[str, str]]) -> None:
     for direction, (label, color) in lines.items():
-        line = [row for row in rows if row["direction"] == direction]
-        line = sorted([*line, *baseline], key=lambda row: row["dose"])
-        doses = [row["dose"] for row in line]
-        axis.plot(doses, [row["value"] for row in line], color=color, marker="o", label=label)
-        if all(row["low"] is not None for row in line):
-            low, high = ([row[end] for row in line] for end in ("low", "high"))
+        line = [row for row in rows if row.arm.direction in (direction, BASELINE)]
+        line.sort(key=lambda row: row.arm.dose)
+        doses = [row.arm.dose for row in line]
+        axis.plot(doses, [row.level.value for row in line], color=color, marker="o", label=label)
+        if all(row.level.low is not None for row in line):
+            low, high = ([getattr(row.level, end) for row in line] for end in ("low", "high"))
             axis.fill_between(doses, low, high, color=color, alpha=0.2, linewidth=0)
-    randoms = [row for row in rows if row["direction"].startswith("random_")]
+    randoms = [row for row in rows if is_random(row)]
     axis.plot(
-        [row["dose"] for row in randoms],
-        [row["value"] for row in randoms],
+        [row.arm.dose for row in randoms],
+        [row.level.value for row in randoms],
         color="0.6",
         linestyle="",
         marker="_",

@@ -2,13 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from backtracking.claims.literature.own import STUDY
+from backtracking.records.rows.claims import Claim
 from backtracking.report.committed import Results
 
 NOTHING = "No results are committed yet: `make reproduce` computes them."
 UNDEFINED = "undefined"
+
+Cell = str | float | None
+"""A number, as it is or as a table has it."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,8 @@ GRADES = (
 
 def headline(results: Results) -> str:
     """The primary endpoint in one sentence with its number, its null and its verdict."""
-    primary = next(claim for claim in results.claims if claim["claim"] == "primary")
+    claim = next(one for one in results.claims if one.question.claim == "primary")
+    primary = claim.finding
     summary = results.summary
     before, after = (
         number(summary[f"steer_p_backtrack_{summary['study_live']}_{arm}"])
@@ -55,14 +59,14 @@ def headline(results: Results) -> str:
     return (
         "**The base model's dead-end direction, added to the reasoning model at the full stop "
         f"where the next step is decided, takes P(backtrack | {summary['study_live']}) from "
-        f"{before} to {after}: {signed(primary['estimate'])} "
-        f"({interval(primary)}, {primary['n']} problems).** "
+        f"{before} to {after}: {signed(primary.estimate)} "
+        f"({interval(primary.low, primary.high)}, {primary.n} problems).** "
         f"The same dose along random directions: 95 % of them stay below "
-        f"{signed(primary['null'])} (p = {number(primary['p'])}). "
+        f"{signed(primary.null)} (p = {number(primary.p)}). "
         f"Layer {summary['selection_layer']}, window {summary['selection_window']}, both chosen on "
         "dev problems; elsewhere the most likely token stays the same at a share of "
         f"{agreement} of positions. "
-        f"The primary claim {verdict(primary)}. There is one pair of models, so n = 1 for anything "
+        f"The primary claim {verdict(claim)}. There is one pair of models, so n = 1 for anything "
         "said about training."
     )
 
@@ -83,16 +87,16 @@ def claims_table(results: Results) -> str:
     """This study's claims; failed ones as failed, and a control that holds as an alarm."""
     rows = [
         [
-            claim["claim"],
-            claim["pair"],
-            signed(claim["estimate"]),
-            interval(claim),
-            signed(claim["null"]),
-            number(claim["p"]),
+            claim.question.claim,
+            claim.pair,
+            signed(claim.finding.estimate),
+            interval(claim.finding.low, claim.finding.high),
+            signed(claim.finding.null),
+            number(claim.finding.p),
             verdict(claim),
         ]
         for claim in results.claims
-        if claim["study"] == STUDY
+        if claim.question.study == STUDY
     ]
     columns = ["claim", "direction -> target", "effect", "interval", "95 % of random below"]
     return markdown([*columns, "p", "verdict"], rows)
@@ -118,30 +122,29 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
 """Name of a generated block to what writes it."""
 
 
-def verdict(claim: Mapping[str, Any]) -> str:
+def verdict(claim: Claim) -> str:
     """The verdict in words; a claim that is false of a control pair has to fail there."""
-    found = claim["verdict"]
-    failed = [part for part, one in claim["parts"].items() if one == found != "holds"]
+    found = claim.finding.verdict
+    failed = [part for part, one in claim.finding.parts.items() if one == found != "holds"]
     reasons = f" ({', '.join(failed)})" if failed else ""
-    if not claim["must_fail"]:
+    if not claim.must_fail:
         return f"**{found}**{reasons}"
     if found == "holds":
         return "**HOLDS, AND MUST NOT: this is a control pair**"
     return f"{found}, as it must in a control pair{reasons}" if found == "fails" else found
 
 
-def interval(row: Mapping[str, Any]) -> str:
+def interval(low: Cell, high: Cell) -> str:
     """The ends of an interval; empty where there is none."""
-    low, high = row.get("low"), row.get("high")
     return "" if low in (None, "") or high in (None, "") else f"{number(low)} to {number(high)}"
 
 
-def number(value: Any) -> str:
+def number(value: Cell) -> str:
     """A number with three decimals, also from a table's cell."""
     return UNDEFINED if value in (None, "") else f"{float(value):.3f}"
 
 
-def signed(value: Any) -> str:
+def signed(value: Cell) -> str:
     """A change with its sign."""
     return UNDEFINED if value in (None, "") else f"{float(value):+.3f}"
 
@@ -213,6 +216,5 @@ def _row(results: Results, line: Line) -> list[str]:
 def _cells(row: Mapping[str, str], measure: str) -> list[str]:
     prefix = f"{measure}_" if f"{measure}_value" in row else ""
     value = row[f"{prefix}value"] if prefix else row[measure]
-    ends = {end: row[f"{prefix}{end}"] for end in ("low", "high")}
-    n = row[f"{prefix}n"]
-    return [number(value), interval(ends), "" if n == "0" else n]
+    low, high, n = (row[f"{prefix}{key}"] for key in ("low", "high", "n"))
+    return [number(value), interval(low, high), "" if n == "0" else n]

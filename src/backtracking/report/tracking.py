@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from backtracking import PROJECT_ROOT
-from lifeboat.items import Item
 from lifeboat.secrets import redaction
 
 Mode = Literal["off", "offline", "online"]
@@ -55,18 +54,6 @@ class Run:
         except Exception as error:  # a tracker never ends a stage
             self._recorded = None
             _warn(error)
-
-
-def checks(root: Path, machine: object) -> list[Item]:
-    """What Weights & Biases will do in a run started here."""
-    said = Item(
-        {
-            "off": "W&B tracking is off: no WANDB_API_KEY; nothing needs it.",
-            "offline": "W&B tracking is offline: runs are written to disk, nothing is sent.",
-            "online": "W&B tracking is on (the key was not checked with the server).",
-        }[mode()]
-    )
-    return [said]
 
 
 @contextmanager

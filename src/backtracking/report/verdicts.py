@@ -1,12 +1,10 @@
 """docs/findings.md: every claim with its verdict, its published value and the control pairs'."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from backtracking.records.rows.claims import Beside, Claim, Finding
 from backtracking.report.committed import Results
 from backtracking.report.findings import interval, markdown, number, signed
-
-Claim = Mapping[str, Any]
 
 NONE = "None."
 
@@ -15,7 +13,7 @@ def verdict_table(verdict: str) -> Callable[[Results], str]:
     """The claims of a verdict, the pair under study only."""
 
     def write(results: Results) -> str:
-        rows = [claim for claim in of_pair(results) if claim["verdict"] == verdict]
+        rows = [claim for claim in of_pair(results) if claim.finding.verdict == verdict]
         return _table(rows) if rows else NONE
 
     return write
@@ -25,14 +23,14 @@ def published_table(results: Results) -> str:
     """Published values beside ours, where both are of the same quantity or have a number at all."""
     rows = [
         [
-            claim["claim"],
-            claim["published"]["source"],
-            number(claim["published"]["value"]),
-            _estimate(claim),
-            claim["agreement"],
+            claim.question.claim,
+            claim.question.published.source,
+            number(claim.question.published.value),
+            _estimate(claim.finding),
+            claim.agreement,
         ]
         for claim in of_pair(results)
-        if claim["published"]["value"] is not None
+        if claim.question.published.value is not None
     ]
     return markdown(["claim", "source", "published", "ours", "agreement"], rows)
 
@@ -43,9 +41,9 @@ def controls_table(results: Results) -> str:
     controls = list(claims[0]["by_control"])
     rows = [
         [
-            claim["claim"],
-            f"{signed(claim['estimate'])} {claim['verdict']}",
-            *(_beside(claim["by_control"][control]) for control in controls),
+            claim.question.claim,
+            f"{signed(claim.finding.estimate)} {claim.finding.verdict}",
+            *(_beside(claim.by_control[control]) for control in controls),
         ]
         for claim in claims
     ]
@@ -56,9 +54,9 @@ def open_questions(results: Results) -> str:
     """What the rows themselves leave open, one line each."""
     lines = [line for claim in of_pair(results) for line in _doubts(claim)]
     lines += [
-        f"- **{claim['claim']}, {claim['pair']}: holds in a control pair in which it must fail.**"
-        for claim in results.claims
-        if claim["must_fail"] and claim["verdict"] == "holds"
+        f"- **{one.question.claim}, {one.pair}: holds in a control pair in which it must fail.**"
+        for one in results.claims
+        if one.must_fail and one.finding.verdict == "holds"
     ]
     return "\n".join(lines) if lines else NONE
 
@@ -69,18 +67,18 @@ def of_pair(results: Results) -> list[Claim]:
 
 
 def _is_control(claim: Claim) -> bool:
-    return claim["pair"].split(" -> ")[-1] in claim["by_control"]
+    return claim.pair.split(" -> ")[-1] in claim.by_control
 
 
 def _doubts(claim: Claim) -> Sequence[str]:
-    name = f"- `{claim['claim']}`"
-    if claim["verdict"] == "untestable":
+    name = f"- `{claim.question.claim}`"
+    if claim.finding.verdict == "untestable":
         return [f"{name}: untestable here{_why(claim)}."]
-    if claim["verdict"] != "holds":
+    if claim.finding.verdict != "holds":
         return []
-    if claim["kind"] == "built_in":
+    if claim.question.kind == "built_in":
         return [f"{name}: holds by the organism's design, and so replicates nothing."]
-    also = [role for role, one in claim["by_control"].items() if one["verdict"] == "holds"]
+    also = [role for role, one in claim.by_control.items() if one.verdict == "holds"]
     if also:
         return [
             f"{name}: holds in {', '.join(also)} too, so it is no sign of anything that the pair "
@@ -90,42 +88,41 @@ def _doubts(claim: Claim) -> Sequence[str]:
 
 
 def _why(claim: Claim) -> str:
-    return f" ({claim['why']})" if claim["why"] else ""
+    return f" ({claim.finding.why})" if claim.finding.why else ""
 
 
 def _table(claims: Sequence[Claim]) -> str:
     rows = [
         [
-            claim["claim"],
-            claim["study"],
-            claim["statement"],
-            _estimate(claim),
-            number(claim["null"]) if claim["null"] is not None else "",
-            claim["kind"].replace("_", " "),
-            _reasons(claim),
+            claim.question.claim,
+            claim.question.study,
+            claim.question.statement,
+            _estimate(claim.finding),
+            number(claim.finding.null) if claim.finding.null is not None else "",
+            claim.question.kind.replace("_", " "),
+            _reasons(claim.finding),
         ]
         for claim in claims
     ]
     return markdown(["claim", "study", "statement", "ours", "null", "kind", "because"], rows)
 
 
-def _estimate(claim: Claim) -> str:
-    if claim["estimate"] is None:
+def _estimate(found: Finding) -> str:
+    if found.estimate is None:
         return ""
-    ends = interval(claim)
-    n = f", n = {claim['n']}" if claim["n"] else ""
-    return f"{signed(claim['estimate'])}" + (f" ({ends}{n})" if ends else "")
+    ends = interval(found.low, found.high)
+    n = f", n = {found.n}" if found.n else ""
+    return f"{signed(found.estimate)}" + (f" ({ends}{n})" if ends else "")
 
 
-def _reasons(claim: Claim) -> str:
-    parts = [f"{part}: {one}" for part, one in claim["parts"].items() if one != "holds"]
-    return "; ".join([*parts, *([claim["why"]] if claim["why"] else [])])
+def _reasons(found: Finding) -> str:
+    parts = [f"{part}: {one}" for part, one in found.parts.items() if one != "holds"]
+    return "; ".join([*parts, *([found.why] if found.why else [])])
 
 
-def _beside(finding: Mapping[str, Any]) -> str:
-    if finding["estimate"] is None:
-        return finding["verdict"]
-    return f"{signed(finding['estimate'])} {finding['verdict']}"
+def _beside(found: Beside) -> str:
+    told = [] if found.estimate is None else [signed(found.estimate)]
+    return " ".join([*told, found.verdict])
 
 
 BLOCKS: dict[str, Callable[[Results], str]] = {

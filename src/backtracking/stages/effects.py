@@ -5,8 +5,8 @@ a new claim costs seconds. Each source of measurements has its function here.
 
 Reads: data/{raw/problems,interim/traces,processed/labels}, models/*/tokenizer.json,
     results/{stability,steer,lens,ablate}
-Writes: results/effects/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,arms_elsewhere,
-    necessity,transfer,doses,usable,signs,spread,reports,free}.json,
+Writes: results/effects/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,untested,
+    arms_elsewhere,necessity,transfer,doses,usable,signs,spread,reports,free}.json,
     results/effects/markerless/{forced,projected,evidence}.json,
     results/effects/pairs/{selection,claims,counts}.json,
     results/effects/ablate/{forced,elsewhere,free,outcomes,evidence}.json,
@@ -31,12 +31,14 @@ from backtracking.effects.rollouts import Written, observe, tabulate_free
 from backtracking.effects.stability import measure_stability
 from backtracking.effects.steering import (
     Steering,
+    Table,
     gather,
     selection_of,
     tabulate_markerless,
     tabulate_steering,
 )
 from backtracking.labels.rules import keyword_rate, label_by_rules
+from backtracking.records import reader
 from backtracking.records.choices import read_choice, read_repeats
 from backtracking.records.decisions import Sentence, State
 from backtracking.records.decoded import read_decoded
@@ -44,6 +46,10 @@ from backtracking.records.events import read_events
 from backtracking.records.measured import read_all_measured
 from backtracking.records.places import Place
 from backtracking.records.rollouts import Rollouts, read_rollouts
+from backtracking.records.rows.arms import Free
+from backtracking.records.rows.choice import Repeat
+from backtracking.records.rows.claims import Evidence, Repeated
+from backtracking.records.rows.table import read_rows
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
@@ -52,8 +58,8 @@ from backtracking.stages.study import Study
 from backtracking.statistics.bootstrap import Bootstrap
 from lifeboat.stage import artifacts
 
-Tables = Mapping[str, Any]
-"""Contents of JSON files, by name."""
+Tables = Mapping[str, Table]
+"""Contents of files, by name."""
 
 
 @dataclass(frozen=True)
@@ -141,15 +147,9 @@ def of_pairs(sources: Sources) -> Tables:
     choices = (read_choice(source), *read_repeats(source))
     judged = [judge_steering(sources.steering, {}, bootstrap)[:3]]
     judged += [judge_repeat(sources.steering, one, bootstrap) for one in choices[1:]]
-    claims = [
-        {key: value for key, value in row.items() if key != "must_fail"} | {"number": number}
-        for number, rows in enumerate(judged, start=1)
-        for row in rows
-    ]
-    selection = [
-        {"number": number} | selection_of(one) for number, one in enumerate(choices, start=1)
-    ]
-    counts = count_pairs(claims, bootstrap.level)
+    claims = [Repeated(at, row) for at, rows in enumerate(judged, start=1) for row in rows]
+    selection = [Repeat(at, selection_of(one)) for at, one in enumerate(choices, start=1)]
+    counts = count_pairs([one.evidence for one in claims], bootstrap.level)
     return {"selection": selection, "claims": claims, "counts": counts}
 
 
@@ -219,7 +219,7 @@ def _reading(sources: Sources) -> Reading:
     )
 
 
-def _free(sources: Sources) -> list[dict[str, Any]]:
+def _free(sources: Sources) -> list[Free]:
     """What free runs do, model by model."""
     study, reading = sources.study, _reading(sources)
     found = read_rollouts(study.workspace.results("steer") / "rollouts")
@@ -259,9 +259,9 @@ def _main(workspace: Workspace, _role: str) -> None:
         for name, source in SOURCES.items():
             ran = workspace.results(source.stage).is_dir()
             for file, table in (source.tabulate(sources) if ran else {}).items():
-                artifacts.write_json(folder / name / f"{file}.json", table)
-    for claim in artifacts.read_json(workspace.results("effects") / "steer" / "evidence.json"):
-        print(f"{claim['claim']}, {claim['pair']}: {claim['verdict']}")
+                reader.write_json(folder / name / f"{file}.json", table)
+    for claim in read_rows(Evidence, workspace.root / "results"):
+        print(f"{claim.claim}, {claim.pair}: {claim.finding.verdict}")
 
 
 if __name__ == "__main__":

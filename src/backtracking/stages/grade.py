@@ -8,9 +8,8 @@ Writes: results/grade/measures.json and, for each trace, {sampled,greedy}.jsonl
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from random import Random
-from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -24,6 +23,9 @@ from backtracking.models import loading
 from backtracking.records import traces
 from backtracking.records.decisions import EXACT, Decision, Sentence
 from backtracking.records.grades import Grade, Observation, write_grades
+from backtracking.records.intervals import Interval
+from backtracking.records.rows.measures import Measure
+from backtracking.records.rows.table import write_rows
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
@@ -143,23 +145,22 @@ def _check(sentences: Sequence[Sentence]) -> Iterator[tuple[str, bool]]:
             yield "wrong_value_rate", truth.written != truth.value
 
 
-def measure(seen: Sequence[Observation], bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def measure(seen: Sequence[Observation], bootstrap: Bootstrap) -> list[Measure]:
     """The rate of every measure, with an interval by problem."""
     by_measure: dict[str, list[Observation]] = defaultdict(list)
     for one in seen:
         by_measure[one.measure].append(one)
-    rows: list[dict[str, Any]] = []
+    rows = []
     for name, group in sorted(by_measure.items()):
         values = np.array([float(one.value) for one in group])
         (interval,) = bootstrap.intervals(values, [one.problem_id for one in group])
-        rows.append({"measure": name} | asdict(interval))
+        rows.append(Measure(name, interval))
     return rows
 
 
-def _taught(domain: Domain) -> list[dict[str, Any]]:
+def _taught(domain: Domain) -> list[Measure]:
     return [
-        {"measure": name, "value": rate, "low": None, "high": None, "n": 0}
-        for name, rate in domain.taught_rates.items()
+        Measure(name, Interval(rate, None, None, 0)) for name, rate in domain.taught_rates.items()
     ]
 
 
@@ -186,7 +187,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
     rows = measure([*asked, *sampled.seen, *greedy.seen], bootstrap) + _taught(domain)
     with artifacts.new_folder(workspace.results("grade")) as folder:
-        artifacts.write_json(folder / "measures.json", rows)
+        write_rows(Measure, rows, folder)
         write_grades(folder / "sampled.jsonl", sampled.grades)
         write_grades(folder / "greedy.jsonl", greedy.grades)
 

@@ -5,10 +5,11 @@ Writes: results/power/power.csv
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from itertools import product
-from typing import Any
+from dataclasses import dataclass, field
+from itertools import product, starmap
 
+from backtracking.records import reader
+from backtracking.records.reader import INLINED
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.workspace import Workspace
@@ -42,13 +43,24 @@ class Params:
             raise ValueError("sizes must be 1 or more, and n_problems 2 or more.")
 
 
-def run(params: Params, spread: Spread) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class Sized:
+    """What a study of a size would find; keys of the size stand beside the effect.
+
+    Attributes:
+        size: of the study.
+        minimal_effect: the smallest primary effect that is found with the power wanted; None where
+            no effect is.
+    """
+
+    size: Size = field(metadata=INLINED)
+    minimal_effect: float | None
+
+
+def run(params: Params, spread: Spread) -> list[Sized]:
     """One row per size: the smallest primary effect that is found with that power."""
-    sizes = product(params.n_problems, params.n_samples, params.n_random)
-    return [
-        asdict(size) | {"minimal_effect": minimal_effect(spread, size, params.seed, params.power)}
-        for size in (Size(*one) for one in sizes)
-    ]
+    sizes = starmap(Size, product(params.n_problems, params.n_samples, params.n_random))
+    return [Sized(size, minimal_effect(spread, size, params.seed, params.power)) for size in sizes]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,10 +70,11 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "power", workspace.params)
-    found = artifacts.read_json(workspace.results("effects") / "steer" / "spread.json")
-    rows = run(params_, Spread(**found)) if found else []
+    path = workspace.results("effects") / "steer" / "spread.json"
+    found = artifacts.read_json(path)
+    rows = run(params_, reader.decode(Spread, found, str(path))) if found else []
     with artifacts.new_folder(workspace.results("power")) as folder:
-        artifacts.write_csv(folder / "power.csv", rows, COLUMNS)
+        artifacts.write_csv(folder / "power.csv", reader.encode(rows), COLUMNS)
 
 
 if __name__ == "__main__":

@@ -15,19 +15,39 @@ from typing import Any
 import numpy as np
 
 from backtracking.claims.literature.collect import all_claims
+from backtracking.claims.literature.rows import find_row, untestable
 from backtracking.claims.literature.study import Study
+from backtracking.records import reader
 from backtracking.records.decisions import Classes, read_kinds
-from backtracking.records.rows.table import Tables
+from backtracking.records.measured import BASELINE
+from backtracking.records.rows.arms import (
+    ArmKey,
+    Compared,
+    Elsewhere,
+    Forced,
+    Free,
+    Projected,
+    Sign,
+    Untested,
+)
+from backtracking.records.rows.belief import Benchmark, Beta, Patched
+from backtracking.records.rows.choice import Magnitude
+from backtracking.records.rows.claims import Count, Evidence
+from backtracking.records.rows.components import AblatedForced, TopOutcome
+from backtracking.records.rows.measures import Measure
+from backtracking.records.rows.steering import Cell, Curve, Necessity, Report
+from backtracking.records.rows.table import Row, Tables, first
+from backtracking.records.rows.transitions import Latent, Noise, Representation, Rung, StateModel
 from backtracking.records.tokens import read_tokens
 from backtracking.report import tracking
 from backtracking.report.dose import draw_dose
 from backtracking.report.tables import (
     Rows,
     Table,
+    decided,
     dose_table,
-    find,
-    ladder_rows,
     loss_table,
+    random_levels,
     table_of,
 )
 from backtracking.runtime import params
@@ -38,35 +58,35 @@ from lifeboat.stage import artifacts
 
 PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "dvc")
 
-TABLES = {
-    "grade": "grade/measures",
+TABLES: Mapping[str, type[Row] | str] = {
+    "grade": Measure,
     "directions": "directions/directions",
     "cosines": "directions/cosines",
     "layers": "directions/layers",
     "forms": "directions/forms",
-    "steer": "effects/steer/forced",
-    "elsewhere": "effects/steer/elsewhere",
-    "arms": "effects/steer/arms",
-    "necessity": "effects/steer/necessity",
-    "transfer": "effects/steer/transfer",
-    "ed50": "effects/steer/doses",
-    "signs": "effects/steer/signs",
-    "reports": "effects/steer/reports",
-    "free": "effects/steer/free",
-    "magnitudes": "effects/steer/magnitudes",
-    "pairs": "effects/pairs/counts",
+    "steer": Forced,
+    "elsewhere": Elsewhere,
+    "necessity": Necessity,
+    "transfer": Cell,
+    "ed50": Curve,
+    "signs": Sign,
+    "reports": Report,
+    "free": Free,
+    "magnitudes": Magnitude,
+    "pairs": Count,
     "earliest": "probe/earliest",
     "windows": "probe/windows",
-    "projected": "effects/markerless/projected",
-    "ablate": "effects/ablate/forced",
-    "outcomes": "effects/ablate/outcomes",
-    "ceilings": "belief/ceilings",
-    "betas": "belief/betas",
-    "benchmark": "belief/benchmark",
-    "chains": "transitions/models",
-    "latents": "transitions/latents",
-    "representation": "transitions/representation",
-    "noise": "transitions/noise",
+    "projected": Projected,
+    "ablate": AblatedForced,
+    "outcomes": TopOutcome,
+    "ceilings": Patched,
+    "betas": Beta,
+    "benchmark": Benchmark,
+    "chains": StateModel,
+    "latents": Latent,
+    "representation": Representation,
+    "noise": Noise,
+    "ladder": Rung,
 }
 """Tables that git holds, by name: a file of results, without its random directions."""
 
@@ -79,6 +99,10 @@ GRADES = {
     "base_sum_accuracy": "base_sum_accuracy",
 }
 """Names of summary.json for measures of the stage `grade`."""
+
+
+Summary = dict[str, str | float | None]
+"""Numbers and names by stable names."""
 
 
 @dataclass(frozen=True)
@@ -118,11 +142,11 @@ class Results:
     provenance: Mapping[str, str]
 
 
-def run(params: Params, results: Results) -> dict[str, Any]:
+def run(params: Params, results: Results) -> Summary:
     """summary.json: flat, with stable names; unknown values are null."""
     study = results.study
-    grades = {row["measure"]: row["value"] for row in study.rows("grade/measures")}
-    found = {name: grades.get(measure) for name, measure in GRADES.items()}
+    grades = {row.measure: row.rate.value for row in study.rows(Measure)}
+    found: Summary = {name: grades.get(measure) for name, measure in GRADES.items()}
     found |= {
         "label_kappa": results.label.get("kappa"),
         "label_f1_backtracking": results.label.get("f1"),
@@ -138,14 +162,14 @@ def run(params: Params, results: Results) -> dict[str, Any]:
     return rounded | {f"provenance_{key}": value for key, value in results.provenance.items()}
 
 
-def _directions(study: Study) -> dict[str, Any]:
+def _directions(study: Study) -> Summary:
     """The place that is steered, and what its direction is worth and like."""
     place = {"form": "matched", "window": study.window, "layer": study.layer}
-    own = find(study.rows("directions/directions"), role=study.studied, **place)
-    found: dict[str, Any] = {
+    own = find_row(study.rows("directions/directions"), role=study.studied, **place)
+    found: Summary = {
         "selection_layer": study.layer,
         "selection_window": study.window,
-        "directions_split_half_cosine": own.get("split_half_cosine"),
+        "directions_split_half_cosine": own["split_half_cosine"] if own else None,
     }
     for row in study.rows("directions/cosines"):
         if all(row[key] == place[key] for key in place):
@@ -153,38 +177,33 @@ def _directions(study: Study) -> dict[str, Any]:
     return found
 
 
-def _steering(study: Study) -> dict[str, Any]:
+def _steering(study: Study) -> Summary:
     """The primary endpoint, and the probabilities that it is made of."""
-    forced = study.rows("effects/steer/forced")
-    primary = find(study.rows("effects/steer/evidence"), claim="primary")
-    arm = {"target": study.studied, "direction": study.base, "dose": 1.0, "where": "decision"}
-    found: dict[str, Any] = {}
-    for kind, dose in ((study.live, 1.0), (study.dead, -1.0)):
-        found |= _p_backtrack(study, forced, kind, dose)
-    elsewhere = find(study.rows("effects/steer/elsewhere"), **arm)
-    return found | {
-        "steer_agreement_elsewhere": elsewhere.get("agreement_value"),
-        "steer_primary_effect": primary.get("estimate"),
-        "steer_primary_p": primary.get("p"),
-        "steer_primary_holds": primary.get("verdict") == "holds",
+    primary = first(study.rows(Evidence), claim="primary")
+    found = primary.finding if primary else untestable("nothing was steered")
+    arm = ArmKey(study.studied, study.base, 1.0, "decision")
+    elsewhere = first(study.rows(Elsewhere), arm=arm)
+    return {
+        **_p_backtrack(study, study.live, 1.0),
+        **_p_backtrack(study, study.dead, -1.0),
+        "steer_agreement_elsewhere": elsewhere.agreement.value if elsewhere else None,
+        "steer_primary_effect": found.estimate,
+        "steer_primary_p": found.p,
+        "steer_primary_holds": found.verdict == "holds",
     }
 
 
-def _p_backtrack(study: Study, forced: Rows, kind: str, dose: float) -> dict[str, Any]:
+def _p_backtrack(study: Study, kind: str, dose: float) -> Summary:
     """P(backtrack) at one kind of decision: baseline, both directions, and the random bound."""
-    place = (study.studied, kind, "decision")
-    rows = [row for row in forced if (row["target"], row["kind"], row["where"]) == place]
-    randoms = [
-        row["value"]
-        for row in rows
-        if row["direction"].startswith("random_") and row["dose"] == dose
-    ]
+    rows = [row for row in decided(study, kind) if row.arm.dose in (0, dose)]
+    value = {row.arm.direction: row.level.value for row in rows}
+    randoms = random_levels(rows)
     bound = float(random_bound(np.array(randoms), 1 if dose > 0 else -1)) if randoms else None
     name = f"steer_p_backtrack_{kind.replace(' ', '_')}"
     return {
-        f"{name}_baseline": find(rows, direction="baseline").get("value"),
-        f"{name}_own": find(rows, direction=study.studied, dose=dose).get("value"),
-        f"{name}_base": find(rows, direction=study.base, dose=dose).get("value"),
+        f"{name}_baseline": value.get(BASELINE),
+        f"{name}_own": value.get(study.studied),
+        f"{name}_base": value.get(study.base),
         f"{name}_random95": bound,
     }
 
@@ -198,6 +217,7 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
     return found | {
         "loss": loss_table(results.losses, params.loss_every),
         "dose": dose_table(results.study),
+        "arms": table_of([*results.study.rows(Compared), *results.study.rows(Untested)]),
         "power": table_of(results.power),
         "probe": table_of(
             [
@@ -206,7 +226,6 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
                 if (row["anchor"], row["pairs"]) == ("decision", "all")
             ]
         ),
-        "ladder": table_of(ladder_rows(results.study.part("transitions/ladder"))),
     }
 
 
@@ -275,16 +294,17 @@ def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "summary", workspace.params)
     results = read_results(workspace, params.load(Roles, "models", workspace.params))
     folder = workspace.root / "results"
-    artifacts.write_json(folder / "summary.json", run(params_, results))
-    artifacts.write_json(folder / "claims.json", all_claims(results.study))
+    summary = run(params_, results)
+    artifacts.write_json(folder / "summary.json", summary)
+    reader.write_json(folder / "claims.json", all_claims(results.study))
     for name, (rows, columns) in tables(params_, results).items():
         artifacts.write_csv(folder / "tables" / f"{name}.csv", rows, columns)
     figure = draw_dose(results.study)
     artifacts.write_bytes(workspace.root / "figures" / "dose.svg", figure)
-    track(workspace, results, artifacts.read_json(folder / "summary.json"))
+    track(workspace, results, summary)
 
 
-def track(workspace: Workspace, results: Results, summary: Mapping[str, Any]) -> None:
+def track(workspace: Workspace, results: Results, summary: Summary) -> None:
     """Sends losses and the summary to Weights & Biases, where that is wanted."""
     with tracking.run("summary", params.read(workspace.params), workspace.root) as run:
         for row in loss_table(results.losses, 20)[0]:

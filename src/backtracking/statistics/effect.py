@@ -1,6 +1,5 @@
 """An effect beside what random directions do, and verdicts made of parts."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,10 +43,3 @@ class Effect:
             return "untestable"
         off_zero = low > 0 if self.sign > 0 else high < 0
         return "holds" if off_zero and self.sign * (value - bound) > 0 else "fails"
-
-
-def all_of(parts: Sequence[Verdict]) -> Verdict:
-    """Fails where any part fails; untestable where any part is; else holds."""
-    if "fails" in parts:
-        return "fails"
-    return "untestable" if "untestable" in parts else "holds"

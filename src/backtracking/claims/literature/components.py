@@ -1,9 +1,11 @@
 """The study that ablates components of R1-Distill-Qwen-1.5B: are some of them specific?"""
 
-from typing import Any
+from dataclasses import replace
 
 from backtracking.claims.literature.rows import Finding, Published, Question, answer, untestable
 from backtracking.claims.literature.study import Study
+from backtracking.records.rows.claims import Claim
+from backtracking.records.rows.components import Specific
 
 SPECIFIC = Question(
     claim="components_specific",
@@ -22,18 +24,15 @@ SPECIFIC = Question(
 )
 
 
-def claims(study: Study) -> list[dict[str, Any]]:
+def claims(study: Study) -> list[Claim]:
     """The row of the study's claim."""
     return [answer(study, SPECIFIC, specific)]
 
 
 def specific(study: Study, role: str) -> Finding:
     """The set size that comes nearest to the claim: one that is specific, else the smallest."""
-    rows = [
-        row for row in study.rows("effects/ablate/evidence") if row["pair"].endswith(f" -> {role}")
-    ]
+    rows = [one for one in study.rows(Specific) if one.target == role]
     if not rows:
         return untestable("not ablated")
-    row = next((one for one in rows if one["verdict"] == "holds"), rows[0])
-    numbers = {key: row[key] for key in ("estimate", "low", "high", "n", "null", "p", "verdict")}
-    return Finding(**numbers, parts=row["parts"], why=f"without {row['pair'].split(' -> ')[0]}")
+    row = next((one for one in rows if one.evidence.finding.verdict == "holds"), rows[0])
+    return replace(row.evidence.finding, why=f"without {'+'.join(row.components)}")

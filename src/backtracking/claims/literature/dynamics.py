@@ -1,7 +1,5 @@
 """The SLDS study (arXiv 2506.04374): a few linear regimes describe how a model reasons."""
 
-from typing import Any
-
 from backtracking.claims.literature.rows import (
     Finding,
     Published,
@@ -11,7 +9,8 @@ from backtracking.claims.literature.rows import (
     untestable,
 )
 from backtracking.claims.literature.study import Study
-from backtracking.records.intervals import Verdict
+from backtracking.records.intervals import Verdict, all_of
+from backtracking.records.rows.claims import Claim
 from backtracking.records.rows.table import first
 from backtracking.records.rows.transitions import Density, Selection, StateModel, VarianceShare
 
@@ -59,7 +58,7 @@ FEW_REGIMES = Question(
 )
 
 
-def claims(study: Study) -> list[dict[str, Any]]:
+def claims(study: Study) -> list[Claim]:
     """Rows of the study's claims, on the activations of every model that was fitted."""
     questions = (
         (PREDICTS, predicts), (FITS, fits), (LOW_RANK, low_rank), (FEW_REGIMES, few_regimes),
@@ -78,14 +77,10 @@ def predicts(study: Study, role: str) -> Finding:
         return untestable("not fitted")
     own = gains["slds"]
     others = {name: gain for name, gain in gains.items() if name not in ("slds", "iid")}
-    return Finding.of(
-        {f"beyond_{name}": above(own.low, gain.high) for name, gain in others.items()},
-        estimate=own.value,
-        low=own.low,
-        high=own.high,
-        n=own.n,
-        null=max(gain.value for gain in others.values() if gain.value is not None),
-    )
+    parts: dict[str, Verdict]
+    parts = {f"beyond_{name}": above(own.low, gain.high) for name, gain in others.items()}
+    null = max(gain.value for gain in others.values() if gain.value is not None)
+    return Finding.beside(all_of([*parts.values()]), own, null, parts=parts)
 
 
 def fits(study: Study, role: str) -> Finding:
@@ -95,10 +90,8 @@ def fits(study: Study, role: str) -> Finding:
     if slds is None or linear is None:
         return untestable("not fitted")
     own, other = slds.r2, linear.r2
-    parts: dict[str, Verdict] = {"beyond_var_1": above(own.low, other.high)}
-    return Finding.of(
-        parts, estimate=own.value, low=own.low, high=own.high, n=own.n, null=other.value
-    )
+    beyond = above(own.low, other.high)
+    return Finding.beside(beyond, own, other.value, parts={"beyond_var_1": beyond})
 
 
 def low_rank(study: Study, role: str) -> Finding:

@@ -1,9 +1,6 @@
 """This study's further claims: belief, decoding, and what activations add to the text."""
 
-from dataclasses import replace
-from typing import Any
-
-from backtracking.claims.literature.own import STUDY, finding_of
+from backtracking.claims.literature.own import STUDY
 from backtracking.claims.literature.rows import (
     Finding,
     Published,
@@ -14,6 +11,8 @@ from backtracking.claims.literature.rows import (
     untestable,
 )
 from backtracking.claims.literature.study import Study
+from backtracking.records.rows.belief import BeliefEvidence
+from backtracking.records.rows.claims import Claim, Markerless
 from backtracking.records.rows.table import first
 from backtracking.records.rows.transitions import Rung
 
@@ -86,7 +85,7 @@ def decodable(study: Study, name: str, target: str | None, words: str) -> Questi
     )
 
 
-def claims(study: Study) -> list[dict[str, Any]]:
+def claims(study: Study) -> list[Claim]:
     """Rows of the claims."""
     return [
         answer(study, BELIEF, lambda study, role: belief(study, role, role)),
@@ -108,19 +107,14 @@ def claims(study: Study) -> list[dict[str, Any]]:
 
 def belief(study: Study, source: str, target: str) -> Finding:
     """The verdict of the stage `belief` at the steered layer."""
-    row = find_row(study.rows("belief/evidence"), pair=f"{source} -> {target}")
-    if row is None:
-        return untestable("not measured")
-    place = {"layer": study.layer, "span": "E2", "readout": "b"}
-    beta = find_row(study.rows("belief/betas"), role=target, direction=source, **place)
-    return replace(finding_of(row), why=beta["reason"] if beta else "")
+    row = first(study.rows(BeliefEvidence), pair=f"{source} -> {target}")
+    return untestable("not measured") if row is None else row.finding
 
 
 def without_words(study: Study, role: str) -> Finding:
     """What the stage `lens` says of a model's own direction without the markers' rows."""
-    place = {"claim": "steers_without_markers", "pair": f"{role} -> {role}"}
-    row = find_row(study.rows("effects/markerless/evidence"), **place)
-    return untestable("not measured") if row is None else finding_of(row)
+    row = first(study.rows(Markerless), pair=f"{role} -> {role}")
+    return untestable("not measured") if row is None else row.finding
 
 
 def decoded(study: Study, role: str, target: str | None) -> Finding:
@@ -147,4 +141,4 @@ def ahead(study: Study, role: str) -> Finding:
     if rung is None:
         return untestable("this model's activations are not on the ladder")
     gain = -rung.score.difference
-    return Finding(above(gain.low, 0.0), gain.value, gain.low, gain.high, gain.n, null=0.0)
+    return Finding.beside(above(gain.low, 0.0), gain, 0.0)

@@ -1,20 +1,11 @@
 """This study's own claims, in the same rows as those of others."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
-from typing import Any
 
-from backtracking.claims.literature.rows import (
-    Finding,
-    Published,
-    Row,
-    agreement,
-    find_row,
-    missing,
-    short,
-    untestable,
-)
+from backtracking.claims.literature.rows import complete, untestable
 from backtracking.claims.literature.study import Study
+from backtracking.records.rows.claims import Claim, Evidence, Finding, Published, Question
+from backtracking.records.rows.table import first
 
 STUDY = "this study"
 
@@ -26,8 +17,6 @@ STATEMENTS = {
 }
 """What the claims of the stage `steer` say."""
 
-_NUMBERS = ("verdict", "estimate", "low", "high", "n", "null", "p", "parts")
-
 PUBLISHED = {
     "transfer": Published(
         0.36,
@@ -37,47 +26,33 @@ PUBLISHED = {
 }
 
 
-def claims(study: Study) -> list[dict[str, Any]]:
+def claims(study: Study) -> list[Claim]:
     """The claims of `steer`, in every pair, with the control pairs' values beside the pair's."""
-    evidence = study.rows("effects/steer/evidence") or [unmeasured(study, n) for n in STATEMENTS]
-    return [complete(study, row, evidence) for row in evidence]
+    evidence = study.rows(Evidence) or [unmeasured(study, name) for name in STATEMENTS]
+    return [beside_controls(study, row, evidence) for row in evidence]
 
 
-def unmeasured(study: Study, claim: str) -> Row:
+def unmeasured(study: Study, claim: str) -> Evidence:
     """The row of a claim in a study that could not steer."""
-    nothing = untestable("nothing was steered")
-    numbers = {name: getattr(nothing, name) for name in (*_NUMBERS, "why")}
     source = study.studied if claim == "causal" else study.base
-    row = {"claim": claim, "pair": f"{source} -> {study.studied}", "must_fail": False}
-    return row | {"contrast": "none", "threshold": "none", "kind": "emergent"} | numbers
+    pair, nothing = f"{source} -> {study.studied}", untestable("nothing was steered")
+    return Evidence(claim, pair, "none", "none", "emergent", nothing)
 
 
-def complete(study: Study, row: Row, evidence: Sequence[Row]) -> dict[str, Any]:
+def beside_controls(study: Study, row: Evidence, evidence: Sequence[Evidence]) -> Claim:
     """A row of `steer` with study, statement, published value and control pairs."""
-    name = row["claim"]
-    published = PUBLISHED.get(name, Published(None, "none"))
-    finding = finding_of(row)
-    return {
-        **row,
-        "study": STUDY,
-        "statement": STATEMENTS[name],
-        "published": asdict(published),
-        "agreement": agreement(published, finding),
-        "why": finding.why or missing(finding),
-        "by_control": {
-            control: short(in_control(study, name, control, evidence)) for control in study.controls
-        },
-    }
+    published = PUBLISHED.get(row.claim, Published(None, "none"))
+    statement = STATEMENTS[row.claim]
+    question = Question(
+        row.claim, STUDY, statement, row.contrast, row.threshold, row.kind, published
+    )
+    by_control = {one: in_control(study, row.claim, one, evidence) for one in study.controls}
+    return complete(question, row.pair, row.finding, by_control, row.must_fail)
 
 
-def in_control(study: Study, claim: str, control: str, evidence: Sequence[Row]) -> Finding:
+def in_control(study: Study, claim: str, control: str, evidence: Sequence[Evidence]) -> Finding:
     """The same claim of a control pair; of the primary endpoint its effect, from `transfer`."""
     name = "transfer" if claim == "primary" else claim
     source = control if claim == "causal" else study.base_by_role[control]
-    row = find_row(evidence, claim=name, pair=f"{source} -> {control}")
-    return finding_of(row) if row else untestable("the pair was not steered")
-
-
-def finding_of(row: Row) -> Finding:
-    """The finding in a row of claims.json."""
-    return Finding(**{name: row[name] for name in _NUMBERS}, why=row.get("why", ""))
+    row = first(evidence, claim=name, pair=f"{source} -> {control}")
+    return row.finding if row else untestable("the pair was not steered")

@@ -1,7 +1,5 @@
 """Phua (arXiv 2605.22221): the same state, reached by different histories, looks the same."""
 
-from typing import Any
-
 from backtracking.claims.literature.rows import (
     Finding,
     Published,
@@ -11,7 +9,8 @@ from backtracking.claims.literature.rows import (
     untestable,
 )
 from backtracking.claims.literature.study import Study
-from backtracking.records.intervals import Verdict
+from backtracking.records.intervals import Verdict, all_of
+from backtracking.records.rows.claims import Claim
 from backtracking.records.rows.table import first
 from backtracking.records.rows.transitions import Representation, Selection
 
@@ -31,7 +30,7 @@ SAME_STATE = Question(
 SAME_WORDS = "same_words_other_state"
 
 
-def claims(study: Study) -> list[dict[str, Any]]:
+def claims(study: Study) -> list[Claim]:
     """The row of the study's claim."""
     return [answer(study, SAME_STATE, same_state)]
 
@@ -49,6 +48,4 @@ def same_state(study: Study, role: str) -> Finding:
         "above_chance": above(own.low, 0.5),
         "beyond_tokens": above(own.low, bar.high),
     }
-    return Finding.of(
-        parts, estimate=own.value, low=own.low, high=own.high, n=own.n, null=bar.value
-    )
+    return Finding.beside(all_of([*parts.values()]), own, bar.value, parts=parts)

@@ -1,87 +1,19 @@
 """A claim as a question that is asked of every pair, and the row of claims.json that answers it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any
 
 from backtracking.claims.literature.study import Study
-from backtracking.records.intervals import Verdict
-from backtracking.statistics.effect import all_of
-
-Agreement = Literal["agrees", "differs", "not comparable"]
-
-Row = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Published:
-    """What a study printed.
-
-    Attributes:
-        value: the number, in the unit of our estimate; None where the claim has no number.
-        source: the study, and what to know about the number (a replication, second-hand).
-        low, high: its interval, where it has one.
-        comparable: whether our estimate is of the same quantity, so that the two may agree at all.
-    """
-
-    value: float | None
-    source: str
-    low: float | None = None
-    high: float | None = None
-    comparable: bool = True
-
-
-@dataclass(frozen=True)
-class Question:
-    """A claim, before anything is measured.
-
-    Attributes:
-        claim: short stable name.
-        study: who claims it.
-        statement: the claim in one sentence.
-        contrast: what is estimated.
-        threshold: what has to be true for it to hold.
-        kind: `built_in` where the organism's design makes it true, so that it replicates nothing,
-            else `emergent`.
-        published: what the study found.
-    """
-
-    claim: str
-    study: str
-    statement: str
-    contrast: str
-    threshold: str
-    kind: Literal["built_in", "emergent"]
-    published: Published
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one pair says to a question; None where a number does not exist.
-
-    Attributes:
-        verdict: whether the claim holds of this pair.
-        estimate, low, high, n: the value with its interval and the number of problems.
-        null: what it has to beat.
-        p: of that null.
-        parts: verdicts of its conditions, by name.
-        why: reason, where it is untestable.
-    """
-
-    verdict: Verdict
-    estimate: float | None = None
-    low: float | None = None
-    high: float | None = None
-    n: int | None = None
-    null: float | None = None
-    p: float | None = None
-    parts: Mapping[str, Verdict] = field(default_factory=dict)
-    why: str = ""
-
-    @classmethod
-    def of(cls, parts: Mapping[str, Verdict], **numbers: Any) -> "Finding":
-        """A finding that holds where all of its parts do."""
-        return cls(all_of(list(parts.values())), parts=dict(parts), **numbers)
+from backtracking.records.intervals import above as above
+from backtracking.records.rows.claims import (
+    Agreement,
+    Beside,
+    Claim,
+    Finding,
+    Published,
+    Question,
+)
 
 
 def untestable(why: str) -> Finding:
@@ -89,24 +21,42 @@ def untestable(why: str) -> Finding:
     return Finding("untestable", why=why)
 
 
-def answer(
-    study: Study, question: Question, find: Callable[[Study, str], Finding]
-) -> dict[str, Any]:
-    """The question's row: what the pair under study says, and beside it every control pair.
+Find = Callable[[Study, str], Finding]
+"""The finding of the pair of a role's model."""
 
-    Args:
-        study: what was found.
-        question: the claim.
-        find: the finding of the pair of a role's model.
-    """
-    role, own = study.studied, find(study, study.studied)
-    row = asdict(question) | asdict(own) | {"pair": f"{study.base} -> {role}"}
-    row |= {name: study.words(row[name]) for name in ("statement", "contrast", "threshold")}
-    row["agreement"] = agreement(question.published, own)
-    row["why"] = own.why or missing(own)
-    row["must_fail"] = False
-    row["by_control"] = {control: short(find(study, control)) for control in study.controls}
-    return row
+
+def answer(study: Study, question: Question, find: Find) -> Claim:
+    """The question's row: what the pair under study says, and beside it every control pair."""
+    role = study.studied
+    asked = replace(
+        question,
+        statement=study.words(question.statement),
+        contrast=study.words(question.contrast),
+        threshold=study.words(question.threshold),
+    )
+    by_control = {control: find(study, control) for control in study.controls}
+    return complete(asked, f"{study.base} -> {role}", find(study, role), by_control)
+
+
+def complete(
+    question: Question,
+    pair: str,
+    finding: Finding,
+    by_control: Mapping[str, Finding],
+    must_fail: bool = False,
+) -> Claim:
+    """The row of a claim of which everything is found."""
+    return Claim(
+        question,
+        pair,
+        replace(finding, why=finding.why or missing(finding)),
+        agreement(question.published, finding),
+        must_fail,
+        {
+            control: Beside(one.estimate, one.low, one.high, one.verdict, one.why)
+            for control, one in by_control.items()
+        },
+    )
 
 
 def missing(finding: Finding) -> str:
@@ -115,12 +65,6 @@ def missing(finding: Finding) -> str:
         return ""
     parts = [name for name, verdict in finding.parts.items() if verdict == "untestable"]
     return f"not measured: {', '.join(parts) or 'the effect'}"
-
-
-def short(finding: Finding) -> dict[str, Any]:
-    """A finding as it stands beside another pair's."""
-    kept = ("estimate", "low", "high", "verdict", "why")
-    return {key: getattr(finding, key) for key in kept}
 
 
 def agreement(published: Published, finding: Finding) -> Agreement:
@@ -134,16 +78,9 @@ def agreement(published: Published, finding: Finding) -> Agreement:
     return "agrees" if finding.low <= high and low <= finding.high else "differs"
 
 
-def find_row(rows: Sequence[Row], **match: Any) -> Row | None:
+def find_row(rows: Sequence[Mapping[str, Any]], **match: Any) -> Mapping[str, Any] | None:
     """The first row with these values, or None."""
     for row in rows:
         if all(row.get(key) == value for key, value in match.items()):
             return row
     return None
-
-
-def above(low: float | None, bound: float | None) -> Verdict:
-    """Whether an interval's lower end is above a bound; untestable where either is missing."""
-    if low is None or bound is None:
-        return "untestable"
-    return "holds" if low > bound else "fails"

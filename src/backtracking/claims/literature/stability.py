@@ -1,7 +1,5 @@
 """The stability study (arXiv 2604.02113): do events found by keywords come back?"""
 
-from typing import Any
-
 from backtracking.claims.literature.rows import (
     Finding,
     Published,
@@ -12,6 +10,9 @@ from backtracking.claims.literature.rows import (
     untestable,
 )
 from backtracking.claims.literature.study import Study
+from backtracking.records.rows.claims import Claim
+from backtracking.records.rows.measures import EventMeasure
+from backtracking.records.rows.table import first
 
 STUDY = "stability, arXiv 2604.02113"
 
@@ -36,7 +37,7 @@ HELPS = Question(
 )
 
 
-def claims(study: Study) -> list[dict[str, Any]]:
+def claims(study: Study) -> list[Claim]:
     """Rows of the study's claims; a control pair's model goes on from the same prefixes."""
     return [
         answer(study, UNSTABLE, unstable),
@@ -46,12 +47,10 @@ def claims(study: Study) -> list[dict[str, Any]]:
 
 def unstable(study: Study, role: str) -> Finding:
     """The share of keyword events that do not come back."""
-    rows = study.rows("effects/stability/measures")
-    row = find_row(rows, role=role, measure="keyword_not_reproduced")
+    row = first(study.rows(EventMeasure), role=role, measure="keyword_not_reproduced")
     if row is None:
         return untestable("events were not regenerated")
-    low = row["low"]
-    return Finding(above(low, 0.5), row["value"], low, row["high"], row["n"], null=0.5)
+    return Finding.beside(above(row.share.low, 0.5), row.share, 0.5)
 
 
 def helps(study: Study, role: str) -> Finding:

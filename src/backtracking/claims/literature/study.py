@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, overload
 
 from backtracking.records.decisions import Classes, Kind
+from backtracking.records.rows.choice import Selection
 from backtracking.records.rows.table import Row, Tables
 
 R = TypeVar("R", bound=Row)
@@ -88,12 +89,14 @@ class Study:
     @property
     def layer(self) -> int | None:
         """The layer that is steered, chosen on dev."""
-        return self.part("effects/steer/selection").get("layer")
+        chosen = self.part(Selection)
+        return None if chosen is None else chosen.layer
 
     @property
     def window(self) -> str | None:
         """The window of the matched direction that is steered along, chosen on dev."""
-        return self.part("effects/steer/selection").get("window")
+        chosen = self.part(Selection)
+        return None if chosen is None else chosen.window
 
     def pair(self, role: str) -> str:
         """Name of a role's pair in tables of cosines."""

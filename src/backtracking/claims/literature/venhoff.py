@@ -1,17 +1,14 @@
 """Venhoff: a state's vector brings it about (arXiv 2506.18167), in a base too (2510.07364)."""
 
-from typing import Any
-
 from backtracking.claims.literature.rows import (
     Finding,
     Published,
     Question,
     answer,
-    find_row,
-    untestable,
 )
 from backtracking.claims.literature.study import Study
-from backtracking.claims.literature.ward import cell, of_arm
+from backtracking.claims.literature.ward import along_form, cell
+from backtracking.records.rows.claims import Claim
 
 STEERS = Question(
     claim="venhoff_steers",
@@ -45,7 +42,7 @@ BASE_KNOWS = Question(
 )
 
 
-def claims(study: Study) -> list[dict[str, Any]]:
+def claims(study: Study) -> list[Claim]:
     """Rows of Venhoff's claims."""
     return [
         answer(study, STEERS, lambda study, role: own(study, role, study.live, 1.0)),
@@ -62,6 +59,4 @@ def own(study: Study, role: str, kind: str, dose: float) -> Finding:
     """A model's own direction in itself."""
     if role in study.controls:
         return cell(study, role, role, kind)
-    direction = f"{role}.venhoff"
-    row = find_row(study.rows("effects/steer/arms"), direction=direction, kind=kind, dose=dose)
-    return untestable("the arm was not run") if row is None else of_arm(row)
+    return along_form(study, f"{role}.venhoff", kind, dose)

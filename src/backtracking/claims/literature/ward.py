@@ -1,13 +1,11 @@
 """Ward: fine-tuning repurposes a direction that the base has already (arXiv 2507.12638)."""
 
 from dataclasses import replace
-from typing import Any
 
 from backtracking.claims.literature.rows import (
     Finding,
     Published,
     Question,
-    Row,
     above,
     answer,
     find_row,
@@ -15,6 +13,11 @@ from backtracking.claims.literature.rows import (
 )
 from backtracking.claims.literature.study import Study
 from backtracking.records.intervals import Verdict
+from backtracking.records.rows.arms import ArmKey, Compared
+from backtracking.records.rows.claims import Claim
+from backtracking.records.rows.measures import MarkerRank
+from backtracking.records.rows.steering import Cell
+from backtracking.records.rows.table import first
 
 STUDY = "Ward, arXiv 2507.12638"
 
@@ -63,7 +66,7 @@ NOT_WAIT = Question(
 )
 
 
-def claims(study: Study) -> list[dict[str, Any]]:
+def claims(study: Study) -> list[Claim]:
     """Rows of Ward's claims."""
     return [
         answer(study, ALIKE, alike),
@@ -92,10 +95,7 @@ def alike(study: Study, role: str) -> Finding:
 def transfers(study: Study, role: str) -> Finding:
     """The base's direction in a pair's model: of Ward's form, in control pairs matched."""
     if role not in study.controls:
-        rows = study.rows("effects/steer/arms")
-        direction = f"{study.base_by_role[role]}.ward"
-        row = find_row(rows, direction=direction, kind=study.live, dose=1.0)
-        return untestable("the arm was not run") if row is None else of_arm(row)
+        return along_form(study, f"{study.base_by_role[role]}.ward", study.live, 1.0)
     return cell(study, study.base_by_role[role], role, study.live)
 
 
@@ -110,49 +110,38 @@ def base_unmoved(study: Study, role: str) -> Finding:
 
 def not_the_word(study: Study, role: str) -> Finding:
     """Where the marker stands along the base's direction, read by the pair's model."""
-    row = find_row(
-        study.rows("effects/lens/ranks"),
-        role=study.base_by_role[role],
-        form="ward",
-        layer=study.layer,
-        unembedding=role,
-        marker=study.marker,
-        final_norm=True,
-        variant="whole",
-    )
+    place = {"role": study.base_by_role[role], "form": "ward", "layer": study.layer}
+    read = {"unembedding": role, "final_norm": True, "variant": "whole"}
+    rows = [one for one in study.rows(MarkerRank) if one.rank.marker == study.marker]
+    row = first(rows, **place, **read)
     if row is None:
         return untestable("the direction was not read")
-    stays = row["percentile"] <= row["random95"]
+    percentile = row.rank.percentile
     return Finding(
-        "holds" if stays else "fails",
-        row["percentile"],
-        null=row["random95"],
-        p=row["p"],
-        why=f"rank {row['rank']:g} of the vocabulary",
+        "holds" if percentile <= row.random95 else "fails",
+        percentile,
+        null=row.random95,
+        p=row.p,
+        why=f"rank {row.rank.rank:g} of the vocabulary",
     )
 
 
-def of_arm(row: Row) -> Finding:
-    """A finding from a row of the arms' table."""
-    return Finding(
-        row["beyond_random"],
-        row["effect_value"],
-        low=row["effect_low"],
-        high=row["effect_high"],
-        n=row["n"],
-        null=row["random_bound"],
-        p=row["random_p"],
-    )
+def along_form(study: Study, direction: str, kind: str, dose: float) -> Finding:
+    """A direction of another form in the model under study, from the table of arms."""
+    arm = ArmKey(study.studied, direction, dose, "decision")
+    rows = [one for one in study.rows(Compared) if one.forced.arm == arm]
+    row = next((one for one in rows if one.forced.kind == kind), None)
+    if row is None or row.beyond_random is None:
+        return untestable("the arm was not run")
+    return Finding.beside(row.beyond_random, row.forced.effect, row.random_bound, p=row.random_p)
 
 
 def cell(study: Study, source: str, target: str, kind: str) -> Finding:
     """A cell of the transfer matrix; `no test` is untestable."""
-    row = find_row(study.rows("effects/steer/transfer"), source=source, target=target, kind=kind)
+    row = first(study.rows(Cell), source=source, target=target, kind=kind)
     if row is None:
         return untestable(f"{source} -> {target} was not run")
-    numbers = {"low": row["low"], "high": row["high"], "n": row["n"], "p": row["p"]}
-    numbers |= {"estimate": row["value"], "null": row["random_bound"]}
-    if row["verdict"] == "no test":
-        why = "the same dose does not shift the base's own report: no positive control"
-        return Finding("untestable", why=why, **numbers)
-    return Finding(row["verdict"], **numbers)
+    if row.verdict != "no test":
+        return Finding.beside(row.verdict, row.effect, row.random_bound, p=row.p)
+    why = "the same dose does not shift the base's own report: no positive control"
+    return Finding.beside("untestable", row.effect, row.random_bound, p=row.p, why=why)
