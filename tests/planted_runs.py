@@ -6,6 +6,7 @@ import numpy as np
 
 from backtracking.effects.seen import Cases, Seen, cases_of, see
 from backtracking.records.decisions import Classes, Decision, Decisions, Kind, Truth
+from backtracking.records.intervals import Interval
 from backtracking.records.measured import (
     COSINE,
     MATCHED,
@@ -108,3 +109,10 @@ def measured(raises: float, lowers: float, noise: float = 0.0, target: str = "re
 def cases(seen: Seen) -> Cases:
     """The cases of a run of the organism's kinds."""
     return cases_of(seen.decisions, CLASSES)
+
+
+def numbers(interval: Interval) -> tuple[float, float, float]:
+    """Value, lower and upper end of an interval that has them all."""
+    found = interval.value, interval.low, interval.high
+    assert None not in found
+    return found  # type: ignore[return-value]

@@ -1,6 +1,7 @@
 """Invented findings, written by the very code that writes real ones: files with true names."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,14 @@ from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.study import Study
 from backtracking.claims.verdicts import judge_causal, judge_primary
 from backtracking.effects.rates import Steered
+from backtracking.records import reader
 from backtracking.records.decisions import Classes, Kind
 from backtracking.records.intervals import Interval
+from backtracking.records.rows.arms import ArmKey, Elsewhere, Forced, Free, Sign
+from backtracking.records.rows.choice import Magnitude, Selection
+from backtracking.records.rows.claims import Evidence
+from backtracking.records.rows.measures import Measure
+from backtracking.records.rows.steering import Report
 from backtracking.records.rows.table import Row, Tables
 from backtracking.report.findings import GRADES
 from backtracking.stages import summary
@@ -29,8 +36,8 @@ KINDS = (Kind("over", "dead", True), Kind("doomed", "dead", False), Kind("alive"
 def study_with(*rows: Row, pairs: Mapping[str, str] = PAIRS, **files: Any) -> Study:
     """A study with planted rows and files, `/` written as `__`, steered at layer 2."""
     named = {name.replace("__", "/"): content for name, content in files.items()}
-    chosen = {"effects/steer/selection": {"layer": 2, "window": "0:0"}}
-    return Study(pairs, CLASSES, KINDS, "Wait", Tables.of(rows), chosen | named)
+    chosen = Selection(2, "0:0", 2.0, "dev", ())
+    return Study(pairs, CLASSES, KINDS, "Wait", Tables.of([chosen, *rows]), named)
 
 
 def write_results(root: Path, transfers: bool = True) -> None:
@@ -44,20 +51,19 @@ def write_results(root: Path, transfers: bool = True) -> None:
     params = summary.Params(digits=4, loss_every=1)
     folder = root / "results"
     artifacts.write_json(folder / "summary.json", summary.run(params, found))
-    artifacts.write_json(folder / "claims.json", all_claims(found.study))
+    reader.write_json(folder / "claims.json", all_claims(found.study))
     for name, (rows, columns) in summary.tables(params, found).items():
         artifacts.write_csv(folder / "tables" / f"{name}.csv", rows, columns)
 
 
-def _evidence(transfers: bool) -> list[dict[str, Any]]:
+def _evidence(transfers: bool) -> list[Evidence]:
     excess = Interval(0.3, 0.25 if transfers else -0.1, 0.35, 70)
     own, control = (_steered(target, strong) for target, strong in _STRONG.items())
-    claims = [
+    return [
         judge_primary(own, {"shuffled": excess}, {}),
         judge_causal(own, "transfer"),
-        judge_causal(control, "transfer"),
+        replace(judge_causal(control, "transfer"), must_fail=True),
     ]
-    return [claim | {"must_fail": "shuffled" in claim["pair"]} for claim in claims]
 
 
 _STRONG = {"reasoning": True, "shuffled": False}
@@ -77,63 +83,44 @@ def _steered(target: str, strong: bool) -> Steered:
     )
 
 
-def _results(evidence: list[dict[str, Any]]) -> summary.Results:
-    row = _interval(0.9)
-    grades = [{"measure": f"sampled_{name}"} | row for name in ("a", "b")]
-    grades += [{"measure": name} | row for _, name in GRADES]
+def _results(evidence: Sequence[Evidence]) -> summary.Results:
+    numbers = {"value": 0.9, "low": 0.85, "high": 0.95, "n": 70}
     estimated = PLACE | {"role": "reasoning", "split_half_cosine": 0.97}
-    cosines = [PLACE | {"pair": f"base-{one}", "cosine": 0.8, "raw": 0.7} | row for one in _STRONG]
-    steer = {
-        "selection": {"layer": 1, "window": "0:0", "norm": 2.0},
-        "evidence": evidence,
-        "magnitudes": [
-            {"role": "base", "norm": 2.0, "raw_difference_norms": 0.8, "mean_residual_norms": 0.3}
-        ],
-        "forced": [_arm(kind) | one for kind in ("alive", "over") for one in _arms()],
-        "elsewhere": [_arm() | _elsewhere(one) for one in _arms()],
-        "doses": [{"direction": "base", "kind": "alive", "ed50": 0.4}],
-        "signs": [_arm() | one for one in _arms()],
-        "reports": [{"target": "base", "direction": "base", "dose": 1.0} | _interval(1.25)],
-        "free": [
-            _arm() | one | {"measure": measure}
-            for measure in ("solve_rate", "conditional_validity")
-            for one in _arms()
-        ],
-    }
+    cosines = [
+        PLACE | {"pair": f"base-{one}", "cosine": 0.8, "raw": 0.7} | numbers for one in _STRONG
+    ]
+    files = {"directions/directions": [estimated], "directions/cosines": cosines}
+    study = Study(PAIRS, CLASSES, KINDS, "Wait", Tables.of([*evidence, *_rows()]), files)
     traces = {"n_stop": 9, "n_length": 1, "n_empty": 0}
     label = {"kappa": 0.71, "f1": 0.8, "span_coverage": 1.0}
     losses = {"base": [3.0, 2.0, 1.0], "reasoning": [1.5, 1.2, 1.0], "shuffled": [1.4, 1.3]}
-    where = {"device": "cpu"}
     power = [{"n_problems": 20, "n_samples": 1, "n_random": 39, "minimal_effect": 0.1}]
-    files = {f"effects/steer/{name}": rows for name, rows in steer.items()}
-    files |= {"grade/measures": grades, "directions/directions": [estimated]}
-    files["directions/cosines"] = cosines
-    study = Study(PAIRS, CLASSES, KINDS, "Wait", Tables.of([]), files)
-    return summary.Results(losses, traces, label, study, power, where)
+    return summary.Results(losses, traces, label, study, power, {"device": "cpu"})
 
 
-def _arm(kind: str = "alive") -> dict[str, Any]:
-    return {"target": "reasoning", "kind": kind, "where": "decision"}
+def _rows() -> Iterator[Row]:
+    """Those of `steer` and `grade`."""
+    names = ["sampled_a", "sampled_b", *(name for _, name in GRADES)]
+    yield from (Measure(name, _interval(0.9)) for name in names)
+    yield Selection(1, "0:0", 2.0, "dev", ())
+    yield Magnitude("base", 2.0, 0.8, 0.3)
+    yield Report("base", "base", 1.0, "alive", _interval(1.25))
+    for arm, level in _arms():
+        effect = _interval(0.0)
+        yield from (Forced(arm, kind, level, effect, 9) for kind in ("alive", "over"))
+        yield Elsewhere(arm, level, 0.01, *(None,) * 8)
+        yield Sign(arm, "alive", level)
+        for measure in ("solve_rate", "conditional_validity"):
+            yield Free(arm, measure, level, effect)
 
 
-def _arms() -> list[dict[str, Any]]:
-    arms = [{"direction": "baseline", "dose": 0.0} | _interval(0.111)]
+def _arms() -> Iterator[tuple[ArmKey, Interval]]:
+    yield ArmKey("reasoning", "baseline", 0.0, "decision"), _interval(0.111)
     for number, direction in enumerate(("base", "reasoning", "action", "random_0")):
-        arms += [
-            {"direction": direction, "dose": dose} | _interval(0.522 - number / 10)
-            for dose in DOSES
-        ]
-    return arms
+        for dose in DOSES:
+            arm = ArmKey("reasoning", direction, dose, "decision")
+            yield arm, _interval(0.522 - number / 10)
 
 
-def _elsewhere(arm: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "direction": arm["direction"],
-        "dose": arm["dose"],
-        **{f"agreement_{key}": arm[key] for key in ("value", "low", "high", "n")},
-        "kl": 0.01,
-    }
-
-
-def _interval(value: float) -> dict[str, Any]:
-    return {"value": value, "low": value - 0.05, "high": value + 0.05, "n": 70}
+def _interval(value: float) -> Interval:
+    return Interval(value, value - 0.05, value + 0.05, 70)

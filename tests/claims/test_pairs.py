@@ -3,11 +3,12 @@ import pytest
 from scipy.stats import binomtest, ttest_1samp
 
 from backtracking.claims.pairs import count_pairs, mean_interval, share_interval
-from backtracking.records.intervals import Interval
+from backtracking.records.intervals import Interval, Verdict
+from backtracking.records.rows.claims import Evidence, Finding
 
 
-def claim(name: str, verdict: str, estimate: float | None) -> dict:
-    return {"claim": name, "verdict": verdict, "estimate": estimate}
+def claim(name: str, verdict: Verdict, estimate: float | None) -> Evidence:
+    return Evidence(name, "a -> b", "", "", "emergent", Finding(verdict, estimate))
 
 
 def test_claims_are_counted_over_pairs_and_effects_averaged() -> None:
@@ -20,11 +21,12 @@ def test_claims_are_counted_over_pairs_and_effects_averaged() -> None:
         claim("transfer", "holds", 0.2),
     ]
     causal, transfer = count_pairs(rows, 0.95)
-    assert (causal["claim"], causal["n_pairs"], causal["n_holds"]) == ("causal", 3, 2)
-    assert causal["estimate"] == pytest.approx(0.4)
-    assert causal["low"] < 0 < 0.4 < causal["high"]
-    assert (transfer["n_holds"], transfer["n_fails"], transfer["n_untestable"]) == (1, 1, 1)
-    assert transfer["estimate"] == pytest.approx(0.1)
+    assert (causal.claim, causal.n_pairs, causal.n_holds) == ("causal", 3, 2)
+    assert causal.estimate == pytest.approx(0.4)
+    assert causal.low is not None and causal.high is not None
+    assert causal.low < 0 < 0.4 < causal.high
+    assert (transfer.n_holds, transfer.n_fails, transfer.n_untestable) == (1, 1, 1)
+    assert transfer.estimate == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 3), (2, 3), (3, 3), (7, 20)])

@@ -5,8 +5,9 @@ import pytest
 from planted_runs import arm, cases, decisions_of, plant, randoms
 
 from backtracking.effects.arms import compare_arms, usable_doses
-from backtracking.effects.seen import Seen
+from backtracking.effects.seen import Seen, key_of
 from backtracking.records.measured import NOISE, SHUFFLED, Arm, baseline
+from backtracking.records.rows.choice import UsableWindow
 from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(50, 0.95, 0)
@@ -30,31 +31,31 @@ def test_every_arm_has_its_effect_beside_both_nulls() -> None:
     main = run([baseline(), *doses, *randoms(5)], 0)
     more = run([baseline(), *MEANS, *SHUFFLES, *NOISY], 1)
     both = main.joined(more)
-    *rows, prompting = compare_arms(both, cases(both), BOOTSTRAP)
-    assert prompting["group"] == "prompting" and prompting["verdict"] == "no test"
+    rows = compare_arms(both, cases(both), BOOTSTRAP)
     compared = {"base", "mean", *(f"null_{k}" for k in range(4)), "noise_0", "noise_1"}
-    assert {row["direction"] for row in rows} == compared
-    assert {row["dose"] for row in rows} == {1.0, -1.0}
-    assert {row["where"] for row in rows} == {"decision"}
+    assert {row.forced.arm.direction for row in rows} == compared
+    assert {row.forced.arm.dose for row in rows} == {1.0, -1.0}
+    assert {row.forced.arm.where for row in rows} == {"decision"}
     alive = np.array(KINDS) == "alive"
     null = [more.measured.values("p_opener", one)[alive].mean() - 0.3 for one in SHUFFLES[::2]]
     (row,) = (
         row
         for row in rows
-        if (row["direction"], row["dose"], row["kind"]) == ("mean", 1.0, "alive")
+        if (row.forced.arm, row.forced.kind) == (key_of("reasoning", MEANS[0]), "alive")
     )
-    assert row["n_decisions"] == alive.sum() and row["cosine"] == 0.5
-    assert row["shuffled_bound"] == pytest.approx(max(null))
-    assert row["shuffled_p"] == (1 + (np.array(null) >= row["effect_value"]).sum()) / 5
-    assert row["beyond_random"] in ("holds", "fails")
-    assert {row["dose"] for row in rows if row["group"] == NOISE} == {1.0}
+    assert row.forced.n_decisions == alive.sum() and row.cosine == 0.5
+    assert row.shuffled_bound == pytest.approx(max(null))
+    assert row.shuffled_p == (1 + (np.array(null) >= row.forced.effect.value).sum()) / 5
+    assert row.beyond_random in ("holds", "fails")
+    assert {row.forced.arm.dose for row in rows if row.group == NOISE} == {1.0}
 
 
 def test_an_arm_without_a_cosine_has_none() -> None:
     main = run([baseline(), *NOISY, *randoms(2)], 0, cosine=np.nan)
     rows = compare_arms(main, cases(main), BOOTSTRAP)
-    assert {row["cosine"] for row in rows if "cosine" in row} == {None}
-    assert "shuffled_bound" not in rows[0] and "random_bound" in rows[0]
+    assert {row.cosine for row in rows} == {None}
+    assert rows[0].shuffled_bound is rows[0].beyond_shuffled is None
+    assert rows[0].random_bound is not None
 
 
 def on_dev(agreement: dict[float, float]) -> Seen:
@@ -67,8 +68,8 @@ def on_dev(agreement: dict[float, float]) -> Seen:
 def test_the_usable_window_ends_before_the_first_dose_that_changes_the_rest() -> None:
     agreement = {-2.0: 0.95, -1.0: 0.5, -0.5: 0.99, 0.5: 0.97, 1.0: 0.93, 2.0: 0.7}
     found = usable_doses(on_dev(agreement), 0.9, BOOTSTRAP)
-    assert found["windows"] == [{"direction": "base", "low": -0.5, "high": 1.0}]
-    usable = {(row["dose"], row["where"]): row["usable"] for row in found["doses"]}
+    assert found.windows == (UsableWindow("base", -0.5, 1.0),)
+    usable = {(row.dose, row.where): row.usable for row in found.doses}
     assert usable[-2.0, "decision"] and not usable[1.0, "all"] and len(usable) == 7
     none = usable_doses(on_dev({-1.0: 0.5, 1.0: 0.5}), 0.9, BOOTSTRAP)
-    assert none["windows"] == [{"direction": "base", "low": 0.0, "high": 0.0}]
+    assert none.windows == (UsableWindow("base", 0.0, 0.0),)

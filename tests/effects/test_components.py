@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+from planted_runs import numbers
 
 from backtracking.effects.components import tabulate, tabulate_elsewhere, tabulate_forced
+from backtracking.records import reader
 from backtracking.records.decisions import Decision, Decisions, Kind, Truth
 from backtracking.records.measured import Arm, Array, Measured, Where, baseline
+from backtracking.records.rows.components import AblatedForced
 from backtracking.records.traces import Trace
 from backtracking.statistics.bootstrap import Bootstrap
 
@@ -62,41 +65,42 @@ def measured() -> Measured:
     return Measured("reasoning", "test", ARMS, arrays, tuple(decisions.ids), prefixes)
 
 
-def row_of(rows: list[dict], arm: Arm, kind: str) -> dict:
+def row_of(rows: list[AblatedForced], arm: Arm, kind: str) -> AblatedForced:
     wanted = (arm.name, arm.where, kind)
-    (row,) = [r for r in rows if (r["component"], r["place"], r["kind"]) == wanted]
+    (row,) = [r for r in rows if (r.ablated.component, r.ablated.place, r.kind) == wanted]
     return row
 
 
 def test_the_planted_change_is_found_where_it_is_and_is_significant(measured: Measured) -> None:
     rows = tabulate_forced(measured, decide(), BOOTSTRAP)
-    assert [row["kind"] for row in rows] == ["stuck"] * (len(ARMS) - 1) + ["open"] * (len(ARMS) - 1)
+    assert [row.kind for row in rows] == ["stuck"] * (len(ARMS) - 1) + ["open"] * (len(ARMS) - 1)
     row = row_of(rows, PLANTED, "stuck")
-    assert row["value"] == pytest.approx(-0.3, abs=0.02) and row["high"] < -0.25
-    assert row["p"] < 0.05 and (row["n"], row["n_decisions"]) == (N_PROBLEMS, 4 * N_PROBLEMS)
-    assert row["baseline"] == pytest.approx(0.5, abs=0.05)
-    assert row_of(rows, PLANTED, "open")["p"] > 0.05
+    assert row.change.value == pytest.approx(-0.3, abs=0.02) and numbers(row.change)[2] < -0.25
+    assert row.p < 0.05 and (row.change.n, row.n_decisions) == (N_PROBLEMS, 4 * N_PROBLEMS)
+    assert row.baseline == pytest.approx(0.5, abs=0.05)
+    assert row_of(rows, PLANTED, "open").p > 0.05
 
 
 def test_an_arm_that_changes_nothing_has_a_change_of_0_and_p_1(measured: Measured) -> None:
     row = row_of(tabulate_forced(measured, decide(), BOOTSTRAP), SILENT, "stuck")
-    assert (row["value"], row["low"], row["high"], row["p"]) == (0, 0, 0, 1)
+    assert (row.change.value, row.change.low, row.change.high, row.p) == (0, 0, 0, 1)
 
 
 def test_kl_is_of_the_places_where_the_component_was_taken_away(measured: Measured) -> None:
     rows = tabulate_forced(measured, decide(), BOOTSTRAP)
     for row in rows:
-        low, high = (0.1, 0.2) if row["place"] == "decision" else (1.1, 1.2)
-        assert low < row["kl_low"] <= row["kl_value"] <= row["kl_high"] < high
+        low, high = (0.1, 0.2) if row.ablated.place == "decision" else (1.1, 1.2)
+        value, lower, higher = numbers(row.kl)
+        assert low < lower <= value <= higher < high
 
 
 def test_changes_elsewhere_have_a_row_for_every_arm_by_the_problem_of_its_trace(
     measured: Measured,
 ) -> None:
     rows = tabulate_elsewhere(measured, decide(), BOOTSTRAP)
-    assert len(rows) == len(ARMS) - 1 and {row["n"] for row in rows} == {N_PROBLEMS}
+    assert len(rows) == len(ARMS) - 1 and {row.kl.n for row in rows} == {N_PROBLEMS}
     expected = measured.values("kl_elsewhere")[1:].mean(axis=1)
-    np.testing.assert_allclose([row["value"] for row in rows], expected)
+    np.testing.assert_allclose([numbers(row.kl)[0] for row in rows], expected)
 
 
 def test_tables_have_the_test_runs_alone_in_the_order_of_the_targets(measured: Measured) -> None:
@@ -107,7 +111,8 @@ def test_tables_have_the_test_runs_alone_in_the_order_of_the_targets(measured: M
     ]
     found = tabulate(("b", "a", "c"), runs, decide(), [], BOOTSTRAP, 0.5)
     for name in ("forced", "elsewhere"):
-        assert list(dict.fromkeys(row["target"] for row in found[name])) == ["b", "a"]
+        targets = [row["target"] for row in reader.encode(found[name])]
+        assert list(dict.fromkeys(targets)) == ["b", "a"]
     assert len(found["forced"]) == 2 * 2 * (len(ARMS) - 1)
 
 

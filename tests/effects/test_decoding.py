@@ -26,13 +26,13 @@ def reading(
 
 def test_a_marker_beyond_random_directions_decodes_where_the_lens_sees() -> None:
     top, low = (tabulate_ranks([reading(CHOSEN, p)], RANDOM, "Wait")[0] for p in (1.0, 0.4))
-    assert top["p"] == 0.001 and 0.9 < top["random95"] < 1 and top["n_random"] == 999
-    assert (top["form"], top["window"], top["marker"]) == ("matched", "-4:0", "Wait")
-    assert judge_decoded(top, top, 7)["verdict"] == "fails"
+    assert top.p == 0.001 and 0.9 < top.random95 < 1 and top.n_random == 999
+    assert (top.form, top.window, top.rank.marker) == ("matched", "-4:0", "Wait")
+    assert judge_decoded(top, top, 7).finding.verdict == "fails"
     row = judge_decoded(low, top, 7)
-    assert (row["verdict"], row["pair"], row["n"]) == ("holds", "reasoning -> reasoning", 7)
-    blind = judge_decoded(low, low, 7)
-    assert (blind["verdict"], blind["parts"]["action_decodes"]) == ("untestable", "fails")
+    assert (row.finding.verdict, row.pair, row.finding.n) == ("holds", "reasoning -> reasoning", 7)
+    blind = judge_decoded(low, low, 7).finding
+    assert (blind.verdict, blind.parts["action_decodes"]) == ("untestable", "fails")
 
 
 def test_random_directions_decode_to_a_marker_at_the_nominal_rate() -> None:
@@ -40,10 +40,10 @@ def test_random_directions_decode_to_a_marker_at_the_nominal_rate() -> None:
     rows = tabulate_ranks([reading(CHOSEN, float(p)) for p in tested], RANDOM)
     assert len(rows) == 2000
     for marker in MARKERS:
-        own = [row for row in rows if row["marker"] == marker]
-        assert np.mean([row["p"] <= 0.05 for row in own]) < 0.08
-    seen = {"percentile": 1.0, "random95": 0.9}
-    failed = [judge_decoded(row, seen, 7)["verdict"] == "fails" for row in rows]
+        own = [row for row in rows if row.rank.marker == marker]
+        assert np.mean([row.p <= 0.05 for row in own]) < 0.08
+    (seen,) = tabulate_ranks([reading(CHOSEN, 1.0)], RANDOM, "Wait")
+    failed = [judge_decoded(row, seen, 7).finding.verdict == "fails" for row in rows]
     assert 0.02 < np.mean(failed) < 0.08
 
 
@@ -63,7 +63,7 @@ def test_both_directions_of_a_pair_are_judged_where_it_is_steered_and_ward_at_an
     decoded += [reading(place, 0.3) for place in (*wanted, *others)]
     decoded += [reading(CHOSEN, 1.0, "without_markers"), reading(CHOSEN, 1.0, "whole", False)]
     rows = judge_ranks(decoded, RANDOM, CHOSEN, PAIRS, "Wait", 7)
-    assert [(row["claim"], row["pair"], row["verdict"]) for row in rows] == [
+    assert [(row.claim, row.pair, row.finding.verdict) for row in rows] == [
         ("does_not_decode_to_marker", "reasoning -> reasoning", "holds"),
         ("does_not_decode_to_marker", "base -> reasoning", "holds"),
         ("ward_does_not_decode", "base -> reasoning", "holds"),

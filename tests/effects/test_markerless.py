@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from planted_runs import decisions_of
+from planted_runs import decisions_of, numbers
 from tiny_models import FULL_STOP, WORDS, save_model
 
 from backtracking.directions import lens
@@ -99,15 +99,17 @@ def arms_of(seen: Seen, name: str) -> tuple[Arm, Arm]:
 
 
 def test_what_is_read_downstream_steers_without_the_word(seen: Seen) -> None:
-    rows = {row["direction"]: row for row in compare(seen, ALIVE, BOOTSTRAP)}
-    assert rows["state"]["cosine"] == pytest.approx(1, abs=1e-5)
-    assert rows["state"]["retained"]["value"] == pytest.approx(1, abs=1e-3)
-    assert rows["both"]["cosine"] == pytest.approx(0.5**0.5, abs=1e-4)
-    assert rows["both"]["original"]["low"] > rows["both"]["random95"]
-    assert rows["both"]["n_random"] == 39 and rows["both"]["p_projected"] == 1 / 40
-    difference = rows["both"]["projected"]["value"] - rows["both"]["original"]["value"]
-    assert rows["both"]["difference"]["value"] == pytest.approx(difference)
-    assert judge(seen, *arms_of(seen, "both"), ALIVE, BOOTSTRAP)["verdict"] == "holds"
+    rows = {row.direction: row for row in compare(seen, ALIVE, BOOTSTRAP)}
+    assert rows["state"].cosine == pytest.approx(1, abs=1e-5)
+    assert rows["state"].retained is not None
+    assert rows["state"].retained.value == pytest.approx(1, abs=1e-3)
+    assert rows["both"].cosine == pytest.approx(0.5**0.5, abs=1e-4)
+    both = rows["both"]
+    (original, low, _), (projected, *_) = numbers(both.original), numbers(both.projected)
+    assert both.random95 is not None and low > both.random95
+    assert both.n_random == 39 and both.p_projected == 1 / 40
+    assert both.difference.value == pytest.approx(projected - original)
+    assert judge(seen, *arms_of(seen, "both"), ALIVE, BOOTSTRAP).finding.verdict == "holds"
 
 
 def test_a_direction_that_is_the_word_alone_has_nothing_left(seen: Seen) -> None:
@@ -117,8 +119,8 @@ def test_a_direction_that_is_the_word_alone_has_nothing_left(seen: Seen) -> None
     left = effect_of(seen, rest, ALIVE, BOOTSTRAP)
     assert left.interval.value == pytest.approx(0, abs=1e-6)
     row = judge(seen, whole, rest, ALIVE, BOOTSTRAP)
-    assert row["parts"] == {"whole_steers": "holds", "projected_steers": "fails"}
-    assert row["verdict"] == "fails"
+    assert row.finding.parts == {"whole_steers": "holds", "projected_steers": "fails"}
+    assert row.finding.verdict == "fails"
 
 
 def test_a_rest_that_steers_holds_though_the_whole_does_not_and_where_neither_does_is_no_test(
@@ -126,11 +128,11 @@ def test_a_rest_that_steers_holds_though_the_whole_does_not_and_where_neither_do
 ) -> None:
     pair = arms_of(seen, "state")
     row = judge(muted(seen, pair[:1]), *pair, ALIVE, BOOTSTRAP)
-    assert row["parts"] == {"whole_steers": "fails", "projected_steers": "holds"}
-    assert row["verdict"] == "holds"
+    assert row.finding.parts == {"whole_steers": "fails", "projected_steers": "holds"}
+    assert row.finding.verdict == "holds"
     both = muted(seen, pair)
-    assert judge(both, *pair, ALIVE, BOOTSTRAP)["verdict"] == "untestable"
-    assert compare(both, ALIVE, BOOTSTRAP)[0]["retained"] is None
+    assert judge(both, *pair, ALIVE, BOOTSTRAP).finding.verdict == "untestable"
+    assert compare(both, ALIVE, BOOTSTRAP)[0].retained is None
 
 
 def muted(seen: Seen, arms: Sequence[Arm]) -> Seen:

@@ -16,7 +16,7 @@ PROBLEMS = [f"p{number:02}" for number in range(30)]
 
 def stays(baseline: np.ndarray, arm: np.ndarray) -> str:
     found = report_change(baseline, arm, PROBLEMS, BOOTSTRAP)
-    return report_stays(found["right_baseline"], found["right_change"])
+    return report_stays(found.right_baseline, found.right_change)
 
 
 def test_a_report_that_stays_right_stays_whatever_its_log_odds() -> None:
@@ -51,14 +51,16 @@ def test_every_direction_has_its_row_and_a_fall_is_held_against_random_ones() ->
     arrays = {LOG_ODDS: Array("decisions", log_odds)}
     measured = Measured("reasoning", "asked", tuple(arms), arrays, tuple(asked.ids))
     rows = necessity(seen, see(measured, decisions), cases(seen), BOOTSTRAP)
-    assert [row["direction"] for row in rows] == ["own", "nothing"]
+    assert [row.direction for row in rows] == ["own", "nothing"]
     own, nothing = rows
-    assert own["over_value"] == pytest.approx(-0.5) and own["over_baseline"] == pytest.approx(0.6)
-    assert own["over_random_bound"] == pytest.approx(-0.029, abs=1e-3)
-    assert own["parts"] == {"backtracking_falls": "holds", "report_stays": "holds"}
-    assert own["log_odds_change_value"] == pytest.approx(-0.5) and own["verdict"] == "holds"
-    assert own["log_odds_change_random_bound"] == pytest.approx(-0.1)
-    assert nothing["alive_value"] == 0 and nothing["parts"]["backtracking_falls"] == "fails"
+    over = own.by_kind["over"]
+    assert over.effect.value == pytest.approx(-0.5) and over.baseline == pytest.approx(0.6)
+    assert over.random_bound == pytest.approx(-0.029, abs=1e-3)
+    assert own.parts == {"backtracking_falls": "holds", "report_stays": "holds"}
+    assert own.report.log_odds_change.value == pytest.approx(-0.5) and own.verdict == "holds"
+    assert own.log_odds_change_random_bound == pytest.approx(-0.1)
+    assert nothing.by_kind["alive"].effect.value == 0
+    assert nothing.parts["backtracking_falls"] == "fails"
 
 
 def test_where_nothing_can_be_asked_the_report_is_untestable() -> None:
@@ -66,5 +68,6 @@ def test_where_nothing_can_be_asked_the_report_is_untestable() -> None:
     decisions = decisions_of(["alive"] * 4, ["a", "a", "b", "b"])
     seen = plant(arms, np.full((2, 4), 0.5), decisions)
     (row,) = necessity(seen, None, cases(seen), BOOTSTRAP)
-    assert row["parts"] == {"backtracking_falls": "untestable", "report_stays": "untestable"}
-    assert row["verdict"] == "untestable" and row["alive_value"] == 0 and "over_value" not in row
+    assert row.parts == {"backtracking_falls": "untestable", "report_stays": "untestable"}
+    assert row.verdict == "untestable" and list(row.by_kind) == ["alive"]
+    assert row.by_kind["alive"].effect.value == 0 and row.report.right_baseline.value is None

@@ -1,6 +1,8 @@
 """Tables of steering: planted probabilities come back, paired by decision and by problem."""
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from planted_runs import (
     cases,
     decisions_of,
     measured,
+    numbers,
     plant,
     randoms,
 )
@@ -30,46 +33,53 @@ from backtracking.effects.rates import (
 )
 from backtracking.effects.seen import Case, Seen, cases_of
 from backtracking.records.measured import P_OPENER, baseline
+from backtracking.records.rows.arms import ArmKey
+from backtracking.records.rows.table import first
 from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(300, 0.95, 0)
+R = TypeVar("R")
 ALIVE, OVER = Case("alive", "kind", ("alive",)), Case("over", "kind", ("over",))
 
 
-def group_by(rows: list[dict], **match: object) -> list[dict]:
-    """The rows that have these values."""
-    return [row for row in rows if all(row[key] == value for key, value in match.items())]
+def along(rows: Sequence[R], direction: str, dose: float, kind: str | None = None) -> R:
+    """The row of an arm at decisions, of a kind where rows have one."""
+    arm = ArmKey("reasoning", direction, dose, "decision")
+    match = {"arm": arm} if kind is None else {"arm": arm, "kind": kind}
+    row = first(rows, **match)
+    assert row is not None
+    return row
 
 
 def test_planted_rates_and_effects_come_back_by_kind() -> None:
     seen = measured(0.4, 0.3)
     rows = tabulate(seen, cases(seen), BOOTSTRAP)
     assert len(rows) == len(RATES) * len(ARMS)
-    assert list(dict.fromkeys(row["kind"] for row in rows)) == list(RATES)
+    assert list(dict.fromkeys(row.kind for row in rows)) == list(RATES)
     for kind, rate in RATES.items():
-        (row,) = group_by(rows, kind=kind, direction="baseline")
-        assert row["value"] == pytest.approx(rate, abs=0.05)
-        assert (row["effect_value"], row["effect_low"], row["effect_high"]) == (0, 0, 0)
-        assert (row["n"], row["n_decisions"]) == (N_PROBLEMS, N_PROBLEMS)
-    (raised,) = group_by(rows, kind="alive", direction="base", dose=1.0)
-    assert raised["effect_value"] == pytest.approx(0.4)
-    (same,) = group_by(rows, kind="doomed", direction="base", dose=1.0)
-    assert same["effect_value"] == pytest.approx(0.0)
+        row = along(rows, "baseline", 0.0, kind)
+        assert row.level.value == pytest.approx(rate, abs=0.05)
+        assert (row.effect.value, row.effect.low, row.effect.high) == (0, 0, 0)
+        assert (row.level.n, row.n_decisions) == (N_PROBLEMS, N_PROBLEMS)
+    raised = along(rows, "base", 1.0, "alive")
+    assert raised.effect.value == pytest.approx(0.4)
+    same = along(rows, "base", 1.0, "doomed")
+    assert same.effect.value == pytest.approx(0.0)
 
 
 def test_effects_are_paired_so_that_problems_do_not_widen_them() -> None:
     seen = measured(0.4, 0.3)
     rows = tabulate(seen, cases(seen), BOOTSTRAP)
-    (row,) = group_by(rows, kind="alive", direction="base", dose=1.0)
-    assert row["high"] - row["low"] > 0.02
-    assert row["effect_high"] - row["effect_low"] < 1e-9
+    row = along(rows, "base", 1.0, "alive")
+    (_, low, high), (_, lower, higher) = numbers(row.level), numbers(row.effect)
+    assert high - low > 0.02 and higher - lower < 1e-9
 
 
 def test_only_kinds_that_occur_have_rows() -> None:
     decisions = decisions_of(["alive", "over", "solved"] * 2, ["a"] * 3 + ["b"] * 3)
     seen = plant(ARMS[:2], np.full((2, 6), 0.5), decisions)
     rows = tabulate(seen, cases(seen), BOOTSTRAP)
-    assert list(dict.fromkeys(row["kind"] for row in rows)) == ["over", "alive"]
+    assert list(dict.fromkeys(row.kind for row in rows)) == ["over", "alive"]
 
 
 def test_where_no_kind_is_known_there_are_rows_by_action() -> None:
@@ -79,7 +89,7 @@ def test_where_no_kind_is_known_there_are_rows_by_action() -> None:
     seen = plant([baseline(), arm("base", 1.0), arm("base", -1.0)], p, decisions)
     found = cases_of(decisions, ACTIONS)
     rows = tabulate(seen, found, BOOTSTRAP)
-    assert list(dict.fromkeys(row["kind"] for row in rows)) == ["turns", "goes on"]
+    assert list(dict.fromkeys(row.kind for row in rows)) == ["turns", "goes on"]
     evidence = steered(seen, "base", found, BOOTSTRAP)
     assert evidence.raises.interval.value == pytest.approx(0.2)
     assert evidence.lowers.interval.value == pytest.approx(-0.3)
@@ -135,20 +145,20 @@ def test_an_excess_is_the_difference_of_two_targets_on_the_same_decisions() -> N
 def test_changes_elsewhere_are_told_for_every_arm() -> None:
     rows = tabulate_elsewhere(measured(0.4, 0.3), BOOTSTRAP)
     assert len(rows) == len(ARMS)
-    (row,) = group_by(rows, direction="base", dose=1.0)
-    assert row["agreement_value"] == pytest.approx(0.9) and row["kl"] == pytest.approx(0.25)
-    (row,) = group_by(rows, direction="baseline")
-    assert row["agreement_value"] == 1 and row["kl"] == 0
+    row = along(rows, "base", 1.0)
+    assert row.agreement.value == pytest.approx(0.9) and row.kl == pytest.approx(0.25)
+    row = along(rows, "baseline", 0.0)
+    assert row.agreement.value == 1 and row.kl == 0
 
 
 def test_wait_elsewhere_is_told_as_a_paired_difference_to_the_baseline() -> None:
     rows = tabulate_elsewhere(measured(0.4, 0.3), BOOTSTRAP)
-    (row,) = group_by(rows, direction="base", dose=1.0)
-    assert row["wait_sentence_end"] == pytest.approx(0.35)
-    for name in ("wait_sentence_end_value", "wait_mid_sentence_value"):
-        assert row[name] == pytest.approx(0.25)
-    (row,) = group_by(rows, direction="baseline")
-    assert row["wait_sentence_end"] == pytest.approx(0.1) and row["wait_sentence_end_value"] == 0
+    row = along(rows, "base", 1.0)
+    assert row.wait_sentence_end == pytest.approx(0.35)
+    assert row.wait_sentence_end_value == pytest.approx(0.25)
+    assert row.wait_mid_sentence_value == pytest.approx(0.25)
+    row = along(rows, "baseline", 0.0)
+    assert row.wait_sentence_end == pytest.approx(0.1) and row.wait_sentence_end_value == 0
 
 
 def at_doses(n: int, steps: dict[float, float], agreement: dict[float, float]) -> Seen:
@@ -183,7 +193,7 @@ def test_signs_count_the_problems_that_go_the_claimed_way() -> None:
     arrays = dict(found.measured.arrays) | {P_OPENER: replace(p, values=values)}
     found = replace(found, measured=replace(found.measured, arrays=arrays))
     rows = signs(found, cases(found), BOOTSTRAP)
-    (row,) = group_by(rows, kind="alive", direction="base")
-    assert row["value"] == pytest.approx(1 - 1 / N_PROBLEMS)
-    (row,) = group_by(rows, kind="over", direction="base")
-    assert (row["dose"], row["value"]) == (-1.0, 1.0)
+    row = along(rows, "base", 1.0, "alive")
+    assert row.share.value == pytest.approx(1 - 1 / N_PROBLEMS)
+    row = along(rows, "base", -1.0, "over")
+    assert row.share.value == 1.0

@@ -4,6 +4,7 @@ from random import Random
 
 import numpy as np
 import pytest
+from planted_runs import numbers
 from tiny_study import WORLD
 
 from backtracking import PROJECT_ROOT
@@ -23,6 +24,7 @@ from backtracking.labels.rules import keyword_rate
 from backtracking.records.decisions import EXACT, State
 from backtracking.records.measured import Arm
 from backtracking.records.rollouts import Rollouts
+from backtracking.records.rows.arms import ArmKey, Free
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.statistics.bootstrap import Bootstrap
@@ -73,11 +75,11 @@ def read_all(one: Rollouts) -> list[Written]:
     return [read(written, values) for written, values in zip(one.traces, nll, strict=True)]
 
 
-def tabulated(*several: Rollouts) -> list[dict[str, dict]]:
+def tabulated(*several: Rollouts) -> list[dict[str, Free]]:
     """The rows of each arm, by measure."""
     rows = tabulate_free(several, read_all, ORGANISM.kinds, BOOTSTRAP)
-    names = list(dict.fromkeys(row["direction"] for row in rows))
-    return [{row["measure"]: row for row in rows if row["direction"] == name} for name in names]
+    names = list(dict.fromkeys(row.arm.direction for row in rows))
+    return [{row.measure: row for row in rows if row.arm.direction == name} for name in names]
 
 
 def test_traces_of_the_policy_are_solved_valid_and_act_at_its_rates() -> None:
@@ -88,36 +90,38 @@ def test_traces_of_the_policy_are_solved_valid_and_act_at_its_rates() -> None:
         texts.append((f"{words} </s>", "stop"))
     (found,) = tabulated(rollouts(texts))
     assert list(found) == list(measures(ORGANISM.kinds))
-    assert found["solve_rate"]["value"] == found["conditional_validity"]["value"] == 1
-    assert found["empty_rate"]["value"] == found["truncated_rate"]["value"] == 0
-    assert found["n_tokens"]["value"] == sum(len(t.split()) for t, _ in texts) / len(texts)
+    assert found["solve_rate"].level.value == found["conditional_validity"].level.value == 1
+    assert found["empty_rate"].level.value == found["truncated_rate"].level.value == 0
+    assert found["n_tokens"].level.value == sum(len(t.split()) for t, _ in texts) / len(texts)
     for kind, rate in (("over", 0.6), ("exhausted", 0.6), ("doomed", 0.125), ("alive", 0.125)):
-        assert found[f"p_act_{kind}"]["value"] == pytest.approx(rate, abs=0.15)
-    assert found["solve_rate"]["n"] == len(PROBLEMS)
+        assert found[f"p_act_{kind}"].level.value == pytest.approx(rate, abs=0.15)
+    assert found["solve_rate"].level.n == len(PROBLEMS)
 
 
 def test_one_trace_is_counted_sentence_by_sentence() -> None:
     text = OVER + "Wait , 28 is too big . Undo 8 on 21 . </s>"
     (found,) = tabulated(rollouts([(text, "stop")]))
-    assert found["p_act_over"]["value"] == 1 and found["p_act_alive"]["value"] == 0
-    assert found["solve_rate"]["value"] == 0
-    assert found["backtracking_rate"]["value"] == pytest.approx(2 / 15)
-    assert found["conditional_validity"]["value"] == pytest.approx(13 / 14)
-    assert found["state_deduction"]["value"] == pytest.approx(6 / 15)
-    assert found["state_uncertainty-estimation"]["value"] == found["state_unparsed"]["value"] == 0
-    states = sum(row["value"] for name, row in found.items() if name.startswith("state_"))
-    assert states + found["backtracking_rate"]["value"] == pytest.approx(1)
-    assert found["nll"]["value"] == 0.5 and found["repeated_rate"]["value"] == 0
+    assert found["p_act_over"].level.value == 1 and found["p_act_alive"].level.value == 0
+    assert found["solve_rate"].level.value == 0
+    assert found["backtracking_rate"].level.value == pytest.approx(2 / 15)
+    assert found["conditional_validity"].level.value == pytest.approx(13 / 14)
+    assert found["state_deduction"].level.value == pytest.approx(6 / 15)
+    for state in ("uncertainty-estimation", "unparsed"):
+        assert found[f"state_{state}"].level.value == 0
+    rates = ["backtracking_rate", *(name for name in found if name.startswith("state_"))]
+    assert sum(numbers(found[name].level)[0] for name in rates) == pytest.approx(1)
+    assert found["nll"].level.value == 0.5 and found["repeated_rate"].level.value == 0
     assert "p_act_doomed" not in found and "p_act_exhausted" not in found
 
 
 def test_empty_and_truncated_runs_are_counted_and_not_scored_as_0() -> None:
     texts = [(OVER + "Wait ,", "length"), ("</s>", "empty"), ("Wait Wait Wait </s>", "stop")]
     (found,) = tabulated(rollouts(texts))
-    assert found["empty_rate"]["value"] == found["truncated_rate"]["value"] == pytest.approx(1 / 3)
-    assert found["solve_rate"]["value"] == 0 and found["solve_rate"]["n"] == 3
-    assert found["keyword_rate"]["n"] == 1
-    assert found["p_act_over"]["n"] == 1
+    for name in ("empty_rate", "truncated_rate"):
+        assert found[name].level.value == pytest.approx(1 / 3)
+    assert found["solve_rate"].level.value == 0 and found["solve_rate"].level.n == 3
+    assert found["keyword_rate"].level.n == 1
+    assert found["p_act_over"].level.n == 1
 
 
 def test_where_no_answer_is_known_nothing_is_solved_or_not() -> None:
@@ -133,12 +137,13 @@ def test_effects_are_differences_to_the_first_arm_paired_by_problem() -> None:
     )
     arm = Arm("base", "matched", 1.0, layer=1)
     first, second = tabulated(rollouts(stays, nll=False), rollouts(turns, arm=arm, nll=False))
-    assert {row["effect_value"] for row in first.values()} == {0.0}
-    assert second["backtracking_rate"]["effect_value"] == pytest.approx(1 / 14)
-    assert second["state_uncertainty-estimation"]["effect_value"] == pytest.approx(-1 / 14)
+    assert {row.effect.value for row in first.values()} == {0.0}
+    assert second["backtracking_rate"].effect.value == pytest.approx(1 / 14)
+    assert second["state_uncertainty-estimation"].effect.value == pytest.approx(-1 / 14)
     for name, row in second.items():
-        assert row["effect_value"] == pytest.approx(row["value"] - first[name]["value"])
-        assert (row["direction"], row["dose"], row["where"]) == ("base", 1.0, "decision")
+        levels = [numbers(one.level)[0] for one in (row, first[name])]
+        assert row.effect.value == pytest.approx(levels[0] - levels[1])
+        assert row.arm == ArmKey("reasoning", "base", 1.0, "decision")
     assert "nll" not in first
 
 

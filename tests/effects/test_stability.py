@@ -30,8 +30,8 @@ def planted(role: str) -> list[Event]:
 
 def test_planted_shares_come_back_by_how_events_were_found_and_by_kind() -> None:
     rows = measure_stability([*planted("reasoning"), *planted("shuffled")], KINDS, 0.5, BOOTSTRAP)
-    assert {row["role"] for row in rows} == {"reasoning", "shuffled"}
-    found = {row["measure"]: row["value"] for row in rows if row["role"] == "shuffled"}
+    assert {row.role for row in rows} == {"reasoning", "shuffled"}
+    found = {row.measure: row.share.value for row in rows if row.role == "shuffled"}
     assert found["keyword_stability"] == pytest.approx(0.375)
     assert found["keyword_not_reproduced"] == found["keyword_never_reproduced"] == 0.5
     assert found["keyword_dead"] == 0.5 and found["keyword_dead_weighted"] == 1
@@ -43,7 +43,7 @@ def test_planted_shares_come_back_by_how_events_were_found_and_by_kind() -> None
 
 def test_without_kinds_only_what_rests_on_none_has_a_row() -> None:
     event = Event("reasoning", "p0/0", "p0", 5, None, True, True, 8, 8, 6)
-    names = {row["measure"] for row in measure_stability([event], (), 0.5, BOOTSTRAP)}
+    names = {row.measure for row in measure_stability([event], (), 0.5, BOOTSTRAP)}
     shares = ("stability", "not_reproduced", "never_reproduced")
     assert names == {f"{group}_{one}" for group in ("keyword", "backtracking") for one in shares}
 

@@ -6,7 +6,7 @@ from planted_runs import arm, cases, decisions_of, measured
 
 from backtracking.effects.reports import shift_of, tabulate_reports
 from backtracking.effects.seen import Case, Seen, see
-from backtracking.effects.transfer import cell, transfer_matrix
+from backtracking.effects.transfer import judge, transfer_matrix
 from backtracking.records.intervals import Interval
 from backtracking.records.measured import LOG_ODDS, RANDOM, Arm, Array, Measured, baseline
 from backtracking.statistics.bootstrap import Bootstrap
@@ -25,16 +25,13 @@ ALIVE = Case("alive", "kind", ("alive",))
 def test_without_a_positive_control_a_cell_of_the_base_is_no_test(
     effect: Effect, control: Effect | None
 ) -> None:
-    found = cell(effect, control, needs_control=True)
-    assert found["verdict"] == "no test"
-    assert found["value"] == effect.interval.value
+    assert judge(effect, control, needs_control=True) == "no test"
 
 
 @pytest.mark.parametrize(("effect", "verdict"), [(NONE, "fails"), (LARGE, "holds")])
 def test_with_a_positive_control_a_cell_says_what_was_found(effect: Effect, verdict: str) -> None:
-    found = cell(effect, LARGE, needs_control=True)
-    assert found["verdict"] == verdict and found["control"]["verdict"] == "holds"
-    assert cell(effect, None, needs_control=False)["verdict"] == verdict
+    assert judge(effect, LARGE, needs_control=True) == verdict
+    assert judge(effect, None, needs_control=False) == verdict
 
 
 def asked(shift: float, dose: float, kind: str) -> Seen:
@@ -63,9 +60,9 @@ def test_a_shift_is_held_against_random_directions_at_its_own_dose() -> None:
 
 def test_every_arm_has_its_report_and_the_baseline_has_no_shift() -> None:
     rows = tabulate_reports(asked(0.5, 1.0, "alive"), ALIVE, 1, BOOTSTRAP)
-    assert [row["direction"] for row in rows][:2] == ["baseline", "base"] and len(rows) == 5
-    assert {(row["target"], row["kind"], row["dose"]) for row in rows} == {("base", "alive", 1.0)}
-    assert rows[0]["value"] == 0 and rows[1]["value"] == pytest.approx(0.5)
+    assert [row.direction for row in rows][:2] == ["baseline", "base"] and len(rows) == 5
+    assert {(row.target, row.kind, row.dose) for row in rows} == {("base", "alive", 1.0)}
+    assert rows[0].shift.value == 0 and rows[1].shift.value == pytest.approx(0.5)
 
 
 def test_planted_effects_stand_in_their_cells_with_their_verdicts() -> None:
@@ -75,16 +72,18 @@ def test_planted_effects_stand_in_their_cells_with_their_verdicts() -> None:
         ("base", "over"): asked(-0.01, -1.0, "over"),
     }
     rows = transfer_matrix([seen], questions, ["base"], cases(seen), BOOTSTRAP)
-    found = {row["kind"]: row for row in rows}
-    assert found["alive"]["value"] == pytest.approx(0.4) and found["alive"]["dose"] == 1
-    assert found["over"]["value"] == pytest.approx(-0.3) and found["over"]["dose"] == -1
-    assert found["alive"]["verdict"] == "holds" and found["over"]["verdict"] == "no test"
+    found = {row.kind: row for row in rows}
+    alive, over = found["alive"], found["over"]
+    assert alive.effect.value == pytest.approx(0.4) and alive.dose == 1
+    assert over.effect.value == pytest.approx(-0.3) and over.dose == -1
+    assert alive.control is not None and alive.control.verdict == "holds"
+    assert (alive.verdict, over.verdict) == ("holds", "no test")
 
 
 def test_without_any_question_the_cells_of_a_base_are_no_test_and_others_are_told() -> None:
     seen = [measured(0.4, 0.3, target=target) for target in ("base", "reasoning")]
     rows = transfer_matrix(seen, {}, ["base"], cases(seen[0]), BOOTSTRAP)
-    verdicts = {(row["target"], row["kind"]): row["verdict"] for row in rows}
+    verdicts = {(row.target, row.kind): row.verdict for row in rows}
     assert {v for (target, _), v in verdicts.items() if target == "base"} == {"no test"}
     assert {v for (target, _), v in verdicts.items() if target == "reasoning"} == {"holds"}
-    assert {row["control"] for row in rows} == {None}
+    assert {row.control for row in rows} == {None}

@@ -56,9 +56,10 @@ def test_planted_outcomes_have_their_verdicts(expected: str) -> None:
     assert verdict == expected
     assert all(parts.values()) == (expected == "specific")
     row = to_claim(TOP, compared, (verdict, parts))
-    assert row["verdict"] == ("holds" if expected == "specific" else "fails")
-    assert (row["pair"], row["outcome"], row["n"]) == ("mlp.1 -> reasoning", expected, N_PROBLEMS)
-    assert row["p"] >= 1 / 4
+    found = row.evidence.finding
+    assert found.verdict == ("holds" if expected == "specific" else "fails")
+    assert (row.evidence.pair, row.outcome) == ("mlp.1 -> reasoning", expected)
+    assert found.n == N_PROBLEMS and found.p is not None and found.p >= 1 / 4
 
 
 def test_a_fall_that_random_sets_have_as_well_is_not_specific() -> None:
@@ -89,7 +90,7 @@ def test_what_cannot_fall_or_has_nothing_beside_it_is_untestable(whole, randoms)
     compared = compare(whole, run(0.02, 0.66, 0.96, 4), randoms, BOOTSTRAP)
     judged = judge(compared, 0.5)
     assert judged[0] == "untestable"
-    assert to_claim(TOP, compared, judged)["verdict"] == "untestable"
+    assert to_claim(TOP, compared, judged).evidence.finding.verdict == "untestable"
 
 
 def test_changes_are_the_planted_ones_and_the_null_is_the_largest_random_fall() -> None:
@@ -100,7 +101,7 @@ def test_changes_are_the_planted_ones_and_the_null_is_the_largest_random_fall() 
     mean = np.mean([excess.value or 0 for excess in one.excess_by_set])
     assert one.excess.value == pytest.approx(mean)
     row = to_claim(TOP, compared, judge(compared, 0.5))
-    assert row["null"] == min(interval.value or 0 for interval in one.random)
+    assert row.evidence.finding.null == min(interval.value or 0 for interval in one.random)
 
 
 def test_a_rollout_backtracks_where_any_of_its_sentences_does() -> None:
@@ -124,23 +125,24 @@ def test_every_top_set_is_held_against_the_random_sets_of_its_size_in_its_own_mo
             found = run(0.2 - 0.03 * number, 0.7, 0.98, number)
             runs.append((Rollouts(target, name, group, arms, ()), found))
     free, outcomes, evidence = tabulate_runs(runs, BOOTSTRAP, 0.5)
-    assert [row["pair"] for row in evidence] == [
+    assert [row.evidence.pair for row in evidence] == [
         "mlp.1 -> reasoning", "mlp.1+mlp.2 -> reasoning",
         "mlp.1 -> shuffled", "mlp.1+mlp.2 -> shuffled",
     ]  # fmt: skip
-    assert {len(row["random"]) for row in outcomes} == {1}
+    assert {len(row.outcome.random) for row in outcomes} == {1}
     measures = (*JUDGED, "backtracks_rate")
-    assert [row["measure"] for row in free] == [*measures] * len(runs)
-    assert free[4]["components"] == ["mlp.1"] and free[0]["components"] == []
-    level = {(row["target"], row["arm"], row["measure"]): row["value"] for row in free}
+    assert [row.measure for row in free] == [*measures] * len(runs)
+    assert free[4].components == ("mlp.1",) and free[0].components == ()
+    level = {(row.target, row.arm, row.measure): row.level.value for row in free}
     for row in outcomes:
-        key = (row["target"], f"top_{row['k']}", row["measure"])
-        assert row["level"]["value"] == level[key]
-        assert row["baseline"]["value"] == level[row["target"], "baseline", row["measure"]]
+        key = (row.target, f"top_{row.k}", row.measure)
+        assert row.outcome.level.value == level[key]
+        assert row.outcome.baseline.value == level[row.target, "baseline", row.measure]
 
 
 def test_without_grades_every_top_set_is_untestable() -> None:
     known = {name: one for name, one in WHOLE.items() if name != "solve_rate"}
     runs = [(Rollouts("reasoning", "baseline", "baseline", (), ()), known), (TOP, known)]
     _, _, (row,) = tabulate_runs(runs, BOOTSTRAP, 0.5)
-    assert row["verdict"] == row["outcome"] == "untestable" and row["parts"] == {}
+    found = row.evidence.finding
+    assert found.verdict == row.outcome == "untestable" and found.parts == {}

@@ -6,8 +6,11 @@ import pytest
 from synthetic_results import write_results
 
 from backtracking import PROJECT_ROOT
+from backtracking.claims.literature.rows import complete
+from backtracking.records.rows.claims import Finding, Published, Question
 from backtracking.report import readme
 from backtracking.report.committed import STAGED, read_results
+from backtracking.report.findings import verdict
 from lifeboat.stage.errors import UserError
 
 PAGES = ["README.md", "CONTRIBUTING.md"]
@@ -111,11 +114,13 @@ def test_findings_sort_the_pairs_claims_by_verdict_and_show_controls_beside(root
 
 
 def test_in_a_control_pair_failing_is_right_and_holding_is_an_alarm() -> None:
-    from backtracking.report.findings import verdict
-
-    claim = {"must_fail": True, "parts": {"raises": "fails"}, "verdict": "fails"}
-    assert verdict(claim) == "fails, as it must in a control pair (raises)"
-    assert "MUST NOT" in verdict(claim | {"verdict": "holds", "parts": {"raises": "holds"}})
+    question = Question("causal", "", "", "", "", "emergent", Published(None, ""))
+    fails, holds = (
+        complete(question, "a -> b", Finding(one, parts={"raises": one}), {}, must_fail=True)
+        for one in ("fails", "holds")
+    )
+    assert verdict(fails) == "fails, as it must in a control pair (raises)"
+    assert "MUST NOT" in verdict(holds)
 
 
 def test_a_row_that_no_table_holds_is_undefined_and_no_row_is_left_out(root: Path) -> None:

@@ -6,11 +6,12 @@ from tiny_study import PAIR, TinyStudy, write_study, write_workspace
 
 from backtracking.records.decisions import EXACT
 from backtracking.records.grades import Observation, read_grades
+from backtracking.records.rows.measures import Measure
+from backtracking.records.rows.table import read_rows
 from backtracking.records.traces import Trace
 from backtracking.stages import grade
 from backtracking.stages.grade import Graded, Grader, Params, measure
 from backtracking.statistics.bootstrap import Bootstrap
-from lifeboat.stage import artifacts
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +91,9 @@ def test_a_pool_that_is_held_out_is_measured_apart(study: TinyStudy) -> None:
 def test_a_rate_is_over_observations_and_its_interval_over_problems() -> None:
     seen = [Observation("x", f"p{n % 5}", n < 8) for n in range(10)]
     (row,) = measure(seen, Bootstrap(200, 0.95, 0))
-    assert row["measure"] == "x"
-    assert row["value"] == pytest.approx(0.8)
-    assert row["n"] == 5
+    assert row.measure == "x"
+    assert row.rate.value == pytest.approx(0.8)
+    assert row.rate.n == 5
 
 
 def test_the_stage_writes_measures_and_a_grade_for_each_trace(tmp_path) -> None:
@@ -100,15 +101,15 @@ def test_the_stage_writes_measures_and_a_grade_for_each_trace(tmp_path) -> None:
     workspace = write_workspace(tmp_path, study, PAIR)
     grade.main(["--root", str(tmp_path)])
     folder = workspace.results("grade")
-    rows = {row["measure"]: row for row in artifacts.read_json(folder / "measures.json")}
+    rows = {row.measure: row.rate for row in read_rows(Measure, workspace.root / "results")}
     assert {"sampled_solve_rate", "greedy_valid_sentence_rate", "base_report_accuracy"} <= set(rows)
-    assert rows["policy_act_rate_dead"]["value"] == 0.6
-    assert rows["policy_act_rate_dead"]["low"] is None
+    assert rows["policy_act_rate_dead"].value == 0.6
+    assert rows["policy_act_rate_dead"].low is None
     for name in ("sampled", "greedy"):
         grades = read_grades(folder / f"{name}.jsonl")
         assert [one.trace_id for one in grades] == [one.trace_id for one in study.traces]
         solved = [one.outcome == "right" for one in grades]
-        assert np.mean(solved) == pytest.approx(rows[f"{name}_solve_rate"]["value"])
+        assert np.mean(solved) == pytest.approx(rows[f"{name}_solve_rate"].value)
 
 
 def test_no_questions_at_all_are_refused() -> None:

@@ -112,14 +112,14 @@ def test_every_table_has_its_rows(whole: Workspace) -> None:
     assert controls == {("base", True), ("reasoning", False), ("shuffled", False)}
     groups = {row["group"] for row in table(whole, "arms")}
     assert groups == {
-        "matched", "action", "form", "mean", "state", "shuffled_labels", "noise", "prompting",
+        "matched", "action", "form", "mean", "state", "shuffled_labels", "noise",
     }  # fmt: skip
     assert {row["role"] for row in table(whole, "magnitudes")} == {"base", "reasoning", "shuffled"}
     assert {row["target"] for row in table(whole, "free")} == {"reasoning", "shuffled"}
     names = {row["direction"] for row in table(whole, "necessity")}
     assert {"base", "action", "reasoning.ward", "mean"} <= names and "noise_0" not in names
     assert {row["must_fail"] for row in table(whole, "evidence")} == {True, False}
-    for name in ("elsewhere", "arms_elsewhere", "doses", "signs", "reports"):
+    for name in ("elsewhere", "untested", "arms_elsewhere", "doses", "signs", "reports"):
         assert table(whole, name)
 
 

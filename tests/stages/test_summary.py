@@ -1,16 +1,17 @@
 import pytest
 from synthetic_results import study_with
 
-from backtracking.report.tables import dose_table, find, loss_table
+from backtracking.effects.seen import NO_INTERVAL
+from backtracking.records.intervals import Interval
+from backtracking.records.rows.arms import ArmKey, Forced
+from backtracking.report.tables import dose_table, flatten, loss_table
 from backtracking.stages.summary import Params
 
 
-def row(direction: str, dose: float, value: float, target: str = "reasoning") -> dict:
-    """A row of forced.json."""
-    return {
-        "target": target, "kind": "alive", "where": "decision", "direction": direction,
-        "dose": dose, "value": value,
-    }  # fmt: skip
+def row(direction: str, dose: float, value: float, target: str = "reasoning") -> Forced:
+    """P(backtrack) at live decisions."""
+    arm = ArmKey(target, direction, dose, "decision")
+    return Forced(arm, "alive", Interval(value, None, None, 9), NO_INTERVAL, 9)
 
 
 def test_loss_table_averages_whole_stretches_and_leaves_shorter_runs_empty() -> None:
@@ -25,15 +26,16 @@ def test_dose_table_has_the_baseline_at_zero_in_every_column_and_the_mean_of_ran
         row("action", 1.0, 0.5), row("random_0", 1.0, 0.1), row("random_1", 1.0, 0.2),
         row("base", 1.0, 0.9, target="base"),
     ]  # fmt: skip
-    rows, _ = dose_table(study_with(effects__steer__forced=forced))
+    rows, _ = dose_table(study_with(*forced))
     assert rows[0] == {"dose": 0.0, "own": 0.1, "base": 0.1, "action": 0.1, "random": 0.1}
     assert rows[1] == pytest.approx(
         {"dose": 1.0, "own": 0.6, "base": 0.3, "action": 0.5, "random": 0.15}
     )
 
 
-def test_a_row_that_is_not_there_is_all_nulls_and_no_zero() -> None:
-    assert find([row("base", 1.0, 0.3)], direction="action") == dict.fromkeys(row("", 0, 0))
+def test_nested_objects_are_columns_named_by_both_but_for_what_is_by_something() -> None:
+    row = {"a": {"low": 1, "n": {"b": 2}}, "by_kind": {"over": {"p": 3}}, "names": ["x", "y"]}
+    assert flatten(row) == {"a_low": 1, "a_n_b": 2, "over_p": 3, "names": "x y"}
 
 
 def test_digits_outside_their_range_are_refused() -> None:

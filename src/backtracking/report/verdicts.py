@@ -38,7 +38,7 @@ def published_table(results: Results) -> str:
 def controls_table(results: Results) -> str:
     """Every claim of the pair under study beside the same in each control pair."""
     claims = of_pair(results)
-    controls = list(claims[0]["by_control"])
+    controls = list(claims[0].by_control)
     rows = [
         [
             claim.question.claim,

@@ -101,7 +101,7 @@ GRADES = {
 """Names of summary.json for measures of the stage `grade`."""
 
 
-Summary = dict[str, str | float | None]
+Summary = dict[str, str | int | float | None]
 """Numbers and names by stable names."""
 
 

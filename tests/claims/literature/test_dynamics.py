@@ -7,6 +7,10 @@ from synthetic_results import study_with
 
 from backtracking.claims.literature import components, dynamics, ladder, phua, stability
 from backtracking.claims.literature.collect import all_claims
+from backtracking.records.intervals import Interval, Verdict
+from backtracking.records.rows.claims import Claim, Evidence, Finding
+from backtracking.records.rows.components import Specific
+from backtracking.records.rows.measures import EventMeasure
 
 
 def interval(value: float, half: float = 0.02) -> dict[str, Any]:
@@ -25,9 +29,12 @@ def test_a_switching_system_has_to_beat_a_hidden_markov_model_too(hmm: float, ve
     models += [chain("hmm", hmm, "reasoning"), chain("slds", 0.35, "reasoning")]
     models.append(chain("hmm", 0.9, "shuffled"))
     row = dynamics.claims(study_with(transitions__models=models))[0]
-    assert (row["estimate"], row["verdict"]) == (0.35, verdict)
-    assert row["null"] == pytest.approx(max(0.25, hmm))
-    assert row["parts"]["beyond_hmm"] == verdict and row["parts"]["beyond_markov_3"] == "holds"
+    assert (row.finding.estimate, row.finding.verdict) == (0.35, verdict)
+    assert row.finding.null == pytest.approx(max(0.25, hmm))
+    assert (
+        row.finding.parts["beyond_hmm"] == verdict
+        and row.finding.parts["beyond_markov_3"] == "holds"
+    )
 
 
 @pytest.mark.parametrize(("linear", "verdict"), [(0.4, "holds"), (0.68, "fails")])
@@ -40,8 +47,8 @@ def test_r2_stands_beside_the_published_one_and_beside_one_linear_system(
         for model, r2 in (("slds", 0.67 + gain), ("var_1", linear))
     ]
     row = dynamics.claims(study_with(transitions__densities={"models": models}))[1]
-    assert (row["verdict"], row["agreement"], row["null"]) == (verdict, "agrees", linear)
-    assert row["by_control"]["shuffled"]["estimate"] == pytest.approx(0.87)
+    assert (row.finding.verdict, row.agreement, row.finding.null) == (verdict, "agrees", linear)
+    assert row.by_control["shuffled"].estimate == pytest.approx(0.87)
 
 
 def test_the_same_state_has_to_look_more_alike_than_its_tokens_do() -> None:
@@ -54,42 +61,52 @@ def test_the_same_state_has_to_look_more_alike_than_its_tokens_do() -> None:
             tokens | {"auroc": interval(0.6)},
         ]
 
-    def row(own: float) -> dict[str, Any]:
+    def row(own: float) -> Claim:
         found = study_with(
             transitions__representation=rows(own), transitions__selection={"layer": 1}
         )
         return phua.claims(found)[0]
 
-    assert row(0.8)["verdict"] == "holds"
-    assert row(0.8)["by_control"]["shuffled"]["estimate"] == 0.9
-    assert row(0.61)["parts"] == {"above_chance": "holds", "beyond_tokens": "fails"}
+    assert row(0.8).finding.verdict == "holds"
+    assert row(0.8).by_control["shuffled"].estimate == 0.9
+    assert row(0.61).finding.parts == {"above_chance": "holds", "beyond_tokens": "fails"}
 
 
 def test_events_that_come_back_are_no_evidence_of_instability() -> None:
-    def row(share: float) -> dict[str, Any]:
-        measures = [{"role": "reasoning", "measure": "keyword_not_reproduced"} | interval(share)]
-        return stability.claims(study_with(effects__stability__measures=measures))[0]
+    def row(share: float) -> Claim:
+        value = Interval(share, share - 0.02, share + 0.02, 79)
+        measure = EventMeasure("reasoning", "keyword_not_reproduced", value)
+        return stability.claims(study_with(measure))[0]
 
-    assert [row(share)["verdict"] for share in (0.93, 0.51, 0.2)] == ["holds", "fails", "fails"]
-    assert row(0.93)["agreement"] == "agrees" and row(0.2)["agreement"] == "differs"
+    assert [row(share).finding.verdict for share in (0.93, 0.51, 0.2)] == [
+        "holds",
+        "fails",
+        "fails",
+    ]
+    assert row(0.93).agreement == "agrees" and row(0.2).agreement == "differs"
 
 
 def test_the_set_that_comes_nearest_to_the_claim_is_shown() -> None:
-    def evidence(pair: str, verdict: str) -> dict[str, Any]:
-        numbers = {"estimate": -0.1, "low": -0.2, "high": -0.05, "n": 60, "null": -0.02, "p": 0.2}
-        return {"pair": f"{pair} -> reasoning", "verdict": verdict, "parts": {}} | numbers
+    def specific(*components: str, verdict: Verdict) -> Specific:
+        evidence = Evidence("", "", "", "", "emergent", Finding(verdict, -0.1, -0.2, -0.05, 60))
+        return Specific("reasoning", components, evidence, "specific")
 
-    rows = [evidence("mlp.0", "fails"), evidence("mlp.0+mlp.1", "holds")]
-    row = components.claims(study_with(effects__ablate__evidence=rows))[0]
-    assert (row["verdict"], row["why"]) == ("holds", "without mlp.0+mlp.1")
+    rows = specific("mlp.0", verdict="fails"), specific("mlp.0", "mlp.1", verdict="holds")
+    row = components.claims(study_with(*rows))[0]
+    assert (row.finding.verdict, row.finding.why) == ("holds", "without mlp.0+mlp.1")
 
 
 def test_the_gain_of_activations_is_told_in_nats_gained() -> None:
     rung = {"model": "tokens_reasoning", "n": 79}
     rung |= {"difference_value": -0.03, "difference_low": -0.04, "difference_high": -0.02}
     rows = ladder.claims(study_with(transitions__ladder={"first": {"rungs": [rung]}}))
-    row = next(row for row in rows if row["claim"] == "activation_beyond_tokens")
-    assert (row["estimate"], row["low"], row["high"], row["verdict"]) == (0.03, 0.02, 0.04, "holds")
+    row = next(row for row in rows if row.question.claim == "activation_beyond_tokens")
+    assert (row.finding.estimate, row.finding.low, row.finding.high, row.finding.verdict) == (
+        0.03,
+        0.02,
+        0.04,
+        "holds",
+    )
 
 
 def test_a_probe_is_judged_at_the_cell_that_dev_chose_against_its_best_baseline() -> None:
@@ -101,14 +118,13 @@ def test_a_probe_is_judged_at_the_cell_that_dev_chose_against_its_best_baseline(
     ]  # fmt: skip
     selection = {"best": [place | {"layer": 2, "offset": 4}]}
     rows = ladder.claims(study_with(probe__grid=grid, probe__selection=selection))
-    row = next(row for row in rows if row["claim"] == "decodable_doomed")
-    assert (row["estimate"], row["verdict"]) == (0.05, "fails")
-    assert row["by_control"]["shuffled"]["verdict"] == "untestable"
+    row = next(row for row in rows if row.question.claim == "decodable_doomed")
+    assert (row.finding.estimate, row.finding.verdict) == (0.05, "fails")
+    assert row.by_control["shuffled"].verdict == "untestable"
 
 
-def test_every_claim_has_every_key_and_every_control_pair() -> None:
+def test_every_claim_has_every_control_pair() -> None:
     rows = all_claims(study_with())
-    keys = {frozenset(row) for row in rows}
-    assert len(rows) > 12 and len(keys) == 1
-    assert all(list(row["by_control"]) == ["shuffled"] for row in rows)
-    assert len({row["claim"] for row in rows}) == len(rows)
+    assert len(rows) > 12
+    assert all(list(row.by_control) == ["shuffled"] for row in rows)
+    assert len({row.question.claim for row in rows}) == len(rows)

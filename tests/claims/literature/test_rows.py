@@ -4,15 +4,13 @@ import pytest
 from synthetic_results import study_with
 
 from backtracking.claims.literature.rows import (
-    Finding,
-    Published,
-    Question,
-    above,
     agreement,
     answer,
     untestable,
 )
 from backtracking.claims.literature.study import Study
+from backtracking.records.intervals import above
+from backtracking.records.rows.claims import Beside, Finding, Published, Question
 
 QUESTION = Question(
     "alike", "a study", "They are alike.", "cosine", "above 0", "emergent", Published(0.74, "x")
@@ -28,16 +26,11 @@ def find(_study: Study, role: str) -> Finding:
 
 def test_a_row_has_the_pair_under_study_and_every_control_beside_it() -> None:
     row = answer(STUDY, QUESTION, find)
-    assert (row["pair"], row["verdict"], row["agreement"]) == (
-        "base -> reasoning",
-        "holds",
-        "agrees",
-    )
-    assert list(row["by_control"]) == ["shuffled", "scratch"]
-    assert row["by_control"]["shuffled"]["verdict"] == "fails"
-    assert row["by_control"]["scratch"] == {
-        "estimate": None, "low": None, "high": None, "verdict": "untestable", "why": "was not run",
-    }  # fmt: skip
+    assert (row.pair, row.finding.verdict) == ("base -> reasoning", "holds")
+    assert row.agreement == "agrees"
+    assert list(row.by_control) == ["shuffled", "scratch"]
+    assert row.by_control["shuffled"].verdict == "fails"
+    assert row.by_control["scratch"] == Beside(None, None, None, "untestable", "was not run")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,12 @@ import pytest
 from synthetic_results import study_with
 
 from backtracking.claims.literature import venhoff, ward
+from backtracking.effects.seen import NO_INTERVAL
+from backtracking.records.decoded import Rank
+from backtracking.records.intervals import Interval
+from backtracking.records.rows.arms import ArmKey, Compared, Forced, Tested
+from backtracking.records.rows.measures import MarkerRank
+from backtracking.records.rows.steering import Cell
 
 
 def cosines(pair: float, control: float) -> list[dict[str, Any]]:
@@ -22,14 +28,18 @@ def test_a_high_cosine_is_no_evidence_where_a_control_pair_has_it_too(
     control: float, verdict: str
 ) -> None:
     row = ward.claims(study_with(directions__cosines=cosines(0.74, control)))[0]
-    assert (row["claim"], row["verdict"], row["estimate"]) == ("ward_alike", verdict, 0.74)
-    assert row["by_control"]["shuffled"]["estimate"] == control
-    assert row["agreement"] == "agrees"
+    assert (row.question.claim, row.finding.verdict, row.finding.estimate) == (
+        "ward_alike",
+        verdict,
+        0.74,
+    )
+    assert row.by_control["shuffled"].estimate == control
+    assert row.agreement == "agrees"
 
 
-def cell(source: str, target: str, verdict: str, kind: str = "alive") -> dict[str, Any]:
-    numbers = {"value": 0.3, "low": 0.2, "high": 0.4, "n": 70, "random_bound": 0.1, "p": 0.025}
-    return {"source": source, "target": target, "kind": kind, "verdict": verdict} | numbers
+def cell(source: str, target: str, verdict: Tested) -> Cell:
+    effect = Interval(0.3, 0.2, 0.4, 70)
+    return Cell(source, target, "alive", 1.0, effect, 0.1, 0.025, None, verdict)
 
 
 @pytest.mark.parametrize(
@@ -37,40 +47,36 @@ def cell(source: str, target: str, verdict: str, kind: str = "alive") -> dict[st
     [("holds", "fails"), ("fails", "holds"), ("no test", "untestable")],
 )
 def test_a_base_that_stays_is_evidence_only_with_a_positive_control(
-    found: str, expected: str
+    found: Tested, expected: str
 ) -> None:
-    row = ward.claims(study_with(effects__steer__transfer=[cell("base", "base", found)]))[2]
-    assert (row["claim"], row["verdict"]) == ("ward_base_unmoved", expected)
-    assert ("positive control" in row["why"]) == (found == "no test")
+    row = ward.claims(study_with(cell("base", "base", found)))[2]
+    assert (row.question.claim, row.finding.verdict) == ("ward_base_unmoved", expected)
+    assert ("positive control" in row.finding.why) == (found == "no test")
 
 
 def test_an_arm_and_its_control_pairs_cell_stand_in_one_row() -> None:
-    arm = {"direction": "reasoning.venhoff", "kind": "alive", "dose": 1.0, "n": 70}
-    arm |= {"effect_value": 0.4, "effect_low": 0.3, "effect_high": 0.5}
-    arm |= {"beyond_random": "holds", "random_bound": 0.1, "random_p": 0.025}
-    transfer = [cell("shuffled", "shuffled", "fails")]
-    row = venhoff.claims(study_with(effects__steer__arms=[arm], effects__steer__transfer=transfer))[
-        0
-    ]
-    assert (row["estimate"], row["verdict"], row["null"]) == (0.4, "holds", 0.1)
-    assert row["by_control"]["shuffled"]["verdict"] == "fails"
+    key = ArmKey("reasoning", "reasoning.venhoff", 1.0, "decision")
+    forced = Forced(key, "alive", NO_INTERVAL, Interval(0.4, 0.3, 0.5, 70), 9)
+    arm = Compared("form", None, forced, 0.1, 0.025, "holds", None, None, None)
+    row = venhoff.claims(study_with(arm, cell("shuffled", "shuffled", "fails")))[0]
+    assert (row.finding.estimate, row.finding.verdict, row.finding.null) == (0.4, "holds", 0.1)
+    assert row.by_control["shuffled"].verdict == "fails"
 
 
-def rank(layer: int, percentile: float) -> dict[str, Any]:
-    place = {"role": "base", "form": "ward", "layer": layer}
-    read = {"unembedding": "reasoning", "marker": "Wait", "final_norm": True, "variant": "whole"}
-    return place | read | {"percentile": percentile, "random95": 0.95, "p": 0.5, "rank": 3}
+def rank(layer: int, percentile: float) -> MarkerRank:
+    place = ("base", "ward", "0:0", layer, None, None)
+    found = Rank("Wait", 3.0, percentile, 0.0)
+    return MarkerRank(*place, "reasoning", True, "whole", 1.0, found, 0.95, 39, 0.5)
 
 
 @pytest.mark.parametrize(("percentile", "verdict"), [(0.5, "holds"), (0.99, "fails")])
 def test_a_direction_that_decodes_to_the_word_is_seen(percentile: float, verdict: str) -> None:
-    rows = [rank(1, 0.2), rank(2, percentile)]
-    row = ward.claims(study_with(effects__lens__ranks=rows))[3]
-    assert (row["claim"], row["estimate"], row["verdict"]) == (
+    row = ward.claims(study_with(rank(1, 0.2), rank(2, percentile)))[3]
+    assert (row.question.claim, row.finding.estimate, row.finding.verdict) == (
         "ward_not_the_word", percentile, verdict,
     )  # fmt: skip
 
 
 def test_what_was_not_run_is_untestable_with_its_reason() -> None:
     for row in [*ward.claims(study_with()), *venhoff.claims(study_with())]:
-        assert row["verdict"] == "untestable" and row["why"]
+        assert row.finding.verdict == "untestable" and row.finding.why
