@@ -137,7 +137,7 @@ def run(
     for one, store in store_by_role.items():
         found += study.score_densities(chosen, parts_by_role[one], one, bootstrap)
         found += study.variance_rows(corpus, store, place.layer, one)
-    for position, ladder in ladders.items():
+    for position, ladder in sorted(ladders.items()):
         found += climbing.tabulate(position, ladder, further.get(position, {}), bootstrap)
         found.append(climbing.describe(corpus, position, ladder, bootstrap))
     return Tables.of(found)
