@@ -1,13 +1,16 @@
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from backtracking import PROJECT_ROOT
 from backtracking.report import reliability
+from backtracking.report.reliability import Seen
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
-ROW = {
+ROW: dict[str, Any] = {
     "fault": "a flood",
     "store": "moto",
     "says": "is wet",
@@ -20,17 +23,17 @@ ROW = {
 
 
 def test_the_committed_page_is_what_the_committed_figures_say() -> None:
-    seen = artifacts.read_json(PROJECT_ROOT / reliability.KEPT)
+    seen = reliability.read_seen(PROJECT_ROOT / reliability.KEPT)
     assert (PROJECT_ROOT / reliability.PAGE).read_text() == reliability.render(seen)
 
 
 def test_the_committed_figures_hold_no_loss_and_every_fault_on_both_servers() -> None:
-    seen = artifacts.read_json(PROJECT_ROOT / reliability.KEPT)
-    assert sum(row["lost"] for row in seen) == 0
-    assert sum(row["wrongly"] for row in seen) == 0
-    assert all(row["mended"] == row["runs"] for row in seen)
-    assert sum(row["runs"] for row in seen if row["fault"].startswith("kill -9")) == 30
-    by_store = {store: {row["fault"] for row in seen if row["store"] == store} for store in STORES}
+    seen = reliability.read_seen(PROJECT_ROOT / reliability.KEPT)
+    assert sum(row.lost for row in seen) == 0
+    assert sum(row.wrongly for row in seen) == 0
+    assert all(row.mended == row.runs for row in seen)
+    assert sum(row.runs for row in seen if row.fault.startswith("kill -9")) == 30
+    by_store = {store: {row.fault for row in seen if row.store == store} for store in STORES}
     assert len(by_store["moto"]) == 18
     assert by_store["rclone"] - by_store["moto"] == {"credentials of nobody, refused by the server"}
     assert by_store["folder"] == {"disk full"}
@@ -40,15 +43,20 @@ STORES = ("moto", "rclone", "folder")
 
 
 def test_stores_that_behave_alike_share_a_row_and_a_loss_is_printed() -> None:
-    other = ROW | {"store": "rclone"}
-    page = reliability.render([ROW, other])
+    row = Seen(**ROW)
+    page = reliability.render([row, replace(row, store="rclone")])
     assert "| a flood | moto, rclone | is wet | no | 0 | 0 | mends it |" in page
     assert "**0 objects lost**, 2 of 2 mended" in page
-    page = reliability.render([ROW, other | {"lost": 3, "mended": 0}])
+    page = reliability.render([row, replace(row, store="rclone", lost=3, mended=0)])
     assert "| a flood | rclone | is wet | no | 3 | 0 | DOES NOT MEND IT |" in page
     assert "**3 objects lost**, 1 of 2 mended" in page
-    with pytest.raises(UserError, match="has no 'lost'"):
-        reliability.render([{name: ROW[name] for name in ROW if name != "lost"}])
+
+
+def test_a_row_that_lacks_a_column_is_told(tmp_path: Path) -> None:
+    less = {name: value for name, value in ROW.items() if name != "lost"}
+    artifacts.write_json(tmp_path / "seen.json", [less])
+    with pytest.raises(UserError, match="lost missing"):
+        reliability.read_seen(tmp_path / "seen.json")
 
 
 def test_the_command_takes_in_what_was_seen_and_writes_the_page(tmp_path: Path) -> None:

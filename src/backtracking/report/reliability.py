@@ -6,13 +6,13 @@ takes it into docs/reliability.json, which is committed, and writes the page fro
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from backtracking import PROJECT_ROOT
+from backtracking.records import reader
 from lifeboat.stage import artifacts
-from lifeboat.stage.errors import UserError
 
 SEEN, KEPT, PAGE = "logs/reliability.json", "docs/reliability.json", "docs/reliability.md"
 
@@ -34,22 +34,38 @@ _COLUMNS = (
 )
 
 
-def render(seen: list[dict[str, Any]]) -> str:
+@dataclass(frozen=True)
+class Seen:
+    """What one fault did to backups into one store.
+
+    Attributes:
+        fault, store: which.
+        says: what backup says.
+        saved: whether it calls the work saved.
+        lost, wrongly: objects that were lost, and that verify wrongly calls right.
+        runs, mended: broken runs, and those that the next run mended.
+    """
+
+    fault: str
+    store: str
+    says: str
+    saved: str
+    lost: int
+    wrongly: int
+    runs: int
+    mended: int
+
+
+def render(seen: Sequence[Seen]) -> str:
     """The page.
 
     Args:
         seen: one row a fault and store, in the order of the page.
-
-    Raises:
-        UserError: for a row that lacks a column.
     """
-    try:
-        rows = [_row(list(group)) for _, group in groupby(seen, key=_what)]
-        n_lost = sum(row["lost"] for row in seen)
-        n_runs = sum(row["runs"] for row in seen)
-    except KeyError as error:
-        raise UserError(f"A row of {KEPT} has no {error}.", "Run `make reliability`.") from None
-    n_mended = sum(row["mended"] for row in seen)
+    rows = [_row(list(group)) for _, group in groupby(seen, key=_what)]
+    n_lost, n_runs, n_mended = (
+        sum(getattr(one, name) for one in seen) for name in ("lost", "runs", "mended")
+    )
     summary = (
         f"{len(seen)} faults and stores, {n_runs} broken runs: **{n_lost} objects lost**, "
         f"{n_mended} of {n_runs} mended by the next run.\n\n"
@@ -57,23 +73,31 @@ def render(seen: list[dict[str, Any]]) -> str:
     return _HEAD + summary + _COLUMNS + "".join(rows)
 
 
-def _what(row: dict[str, Any]) -> tuple[Any, ...]:
+def read_seen(path: Path) -> list[Seen]:
+    """What the tests saw.
+
+    Raises:
+        UserError: for a row that lacks a column.
+    """
+    return reader.read_list(Seen, path, "Run `make reliability`.")
+
+
+def _what(row: Seen) -> tuple[object, ...]:
     """What rows of several stores must share to be one row of the page."""
-    return tuple(row[name] for name in ("fault", "says", "saved", "lost", "wrongly", "runs"))
+    return row.fault, row.says, row.saved, row.lost, row.wrongly, row.runs
 
 
-def _row(group: list[dict[str, Any]]) -> str:
+def _row(group: Sequence[Seen]) -> str:
     first = group[0]
-    stores = ", ".join(row["store"] for row in group)
-    n_runs, n_mended = (sum(row[name] for row in group) for name in ("runs", "mended"))
+    stores = ", ".join(row.store for row in group)
+    n_runs, n_mended, lost, wrongly = (
+        sum(getattr(row, name) for row in group) for name in ("runs", "mended", "lost", "wrongly")
+    )
     mended = "mends it" if n_runs == n_mended else "DOES NOT MEND IT"
     if n_runs > len(group):
         mended = f"{mended} ({n_mended} of {n_runs})"
-    lost, wrongly = (sum(row[name] for row in group) for name in ("lost", "wrongly"))
-    return (
-        f"| {first['fault']} | {stores} | {first['says']} | {first['saved']} | {lost} | {wrongly} "
-        f"| {mended} |\n"
-    )
+    told = (first.fault, stores, first.says, first.saved, lost, wrongly, mended)
+    return f"| {' | '.join(map(str, told))} |\n"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -83,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     root = parser.parse_args(argv).root
     if (root / SEEN).is_file():
         artifacts.write_json(root / KEPT, artifacts.read_json(root / SEEN))
-    artifacts.write_text(root / PAGE, render(artifacts.read_json(root / KEPT)))
+    artifacts.write_text(root / PAGE, render(read_seen(root / KEPT)))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ Writes: results/ablate/selection.json and {measured,rollouts}
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 from backtracking.interventions.components import (
     Ablator,
@@ -29,9 +28,11 @@ from backtracking.interventions.prefixes import prefixes_of, prompts_of
 from backtracking.interventions.without_components import Removal, removals, write_without
 from backtracking.models.loading import LoadedModel
 from backtracking.models.sampling import Sampling
+from backtracking.records import reader
 from backtracking.records.decisions import Classes, Decisions, Sentences
 from backtracking.records.measured import Measured, baseline, write_measured
 from backtracking.records.rollouts import Rollouts, write_rollouts
+from backtracking.records.rows.components import RankedComponent, Ranking
 from backtracking.records.traces import Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
@@ -211,13 +212,10 @@ def write_all(
     ]
 
 
-def describe(ranking: Sequence[Ranked]) -> dict[str, Any]:
+def describe(ranking: Sequence[Ranked]) -> Ranking:
     """A ranking as it is written."""
-    rows = [
-        {"component": one.component.name, "fall": one.fall, "fall_other": one.fall_other}
-        for one in ranking
-    ]
-    return {"chosen_on": CHOSEN_ON, "ranking": rows}
+    rows = (RankedComponent(one.component.name, one.fall, one.fall_other) for one in ranking)
+    return Ranking(CHOSEN_ON, tuple(rows))
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -244,7 +242,7 @@ def _main(workspace: Workspace, _role: str) -> None:
             write_measured(folder / "measured" / f"{one.target}.{one.run}.safetensors", one)
         write_rollouts(folder / "rollouts", result.rollouts)
         rankings = {target: describe(one) for target, one in result.ranking_by_target.items()}
-        artifacts.write_json(folder / "selection.json", rankings)
+        reader.write_json(folder / "selection.json", rankings)
     for target, ranking in result.ranking_by_target.items():
         print(f"{target}: {', '.join(one.component.name for one in ranking)}")
 

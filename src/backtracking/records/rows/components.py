@@ -13,6 +13,34 @@ SpecificVerdict = Literal["specific", "unspecific", "no effect", "untestable"]
 
 
 @dataclass(frozen=True)
+class RankedComponent:
+    """A component of a ranking.
+
+    Attributes:
+        component: its name.
+        fall: how far its mean-ablation at decisions lowers P(backtrack | dead end).
+        fall_other: the same where it is taken away at the matched other positions.
+    """
+
+    component: str
+    fall: float
+    fall_other: float
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Components of a model by how far P(an opener) falls without them, the farthest first.
+
+    Attributes:
+        chosen_on: the split.
+        ranking: of all components.
+    """
+
+    chosen_on: str
+    ranking: tuple[RankedComponent, ...]
+
+
+@dataclass(frozen=True)
 class Ablated:
     """A component that was taken away.
 
