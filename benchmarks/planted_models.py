@@ -90,7 +90,7 @@ def recover(
     return Recovery(
         planted,
         {name: float((one - floor).mean()) for name, one in loss.items()},
-        {name: (rows[name]["difference_low"] or 0.0) > 0 for name in others},
+        {name: (rows[name].difference.low or 0.0) > 0 for name in others},
     )
 
 

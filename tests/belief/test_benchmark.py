@@ -22,19 +22,23 @@ from project import write_tiny_params
 from backtracking import cli
 from backtracking.belief.benchmark import measure_beside, score, with_action
 from backtracking.belief.doses import Candidate
-from backtracking.belief.measure import Points, Subject, measure
+from backtracking.belief.measure import Subject, measure
+from backtracking.belief.plan import Points
 from backtracking.belief.scoring import Section
 from backtracking.belief.tables import tabulate_null
 from backtracking.models import loading
+from backtracking.records import reader
 from backtracking.records.directions import Direction, write_directions
 from backtracking.records.pairs import MinimalPair, write_pairs
 from backtracking.records.places import Place
+from backtracking.records.rows.belief import Benchmark, Null, Selection
+from backtracking.records.rows.table import write_rows
 from backtracking.records.sentences import write_kinds
 from backtracking.records.tokens import write_tokens
+from backtracking.report.tables import flatten
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Workspace
 from backtracking.statistics.bootstrap import Bootstrap
-from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
 SHIPPED = torch.randn(D_MODEL, generator=torch.Generator().manual_seed(1))
@@ -70,9 +74,9 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (trial,) = measure(section, [subject], points, do)
     sides = measure_beside(section, subject, points, trial, do, with_random=True)
     scored = score(trial, sides, params.load(Bootstrap, "statistics", workspace.params))
-    artifacts.write_json(outs / "null.json", tabulate_null(scored.null))
-    artifacts.write_json(outs / "benchmark.json", scored.rows)
-    artifacts.write_json(outs / "selection.json", {"layer": 1, "window": "0:0"})
+    write_rows(Null, tabulate_null(scored.null), outs)
+    write_rows(Benchmark, scored.rows, outs)
+    reader.write_json(outs / "selection.json", Selection(1, "0:0", "dev", {}, ()))
     return root
 
 
@@ -103,14 +107,14 @@ def test_a_shipped_direction_scores_in_a_file_as_it_does_in_the_stage(
     keys = [(row["direction"], row["layer"], row["span"]) for row in answer["scores"]]
     assert keys == [("mine", 2, "E1"), ("mine", 2, "E2"), ("other", 1, "E1"), ("other", 1, "E2")]
     shipped = {
-        (row["layer"], row["span"]): row
+        (row["layer"], row["span"]): flatten(row)
         for row in answer["baselines"]
         if row["direction"] == "shipped"
     }
     for row in answer["scores"][:2]:
         expected = shipped[2, row["span"]]
-        for key, value in row.items():
-            if key in ("direction", "b_null", "c_null"):
+        for key, value in flatten(row).items():
+            if key in ("direction", "b_null", "b_p", "c_null", "c_p"):
                 continue
             if isinstance(value, float):
                 assert value == pytest.approx(expected[key], rel=1e-3, abs=1e-4), key

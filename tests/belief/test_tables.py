@@ -1,21 +1,12 @@
 """Planted readouts go through the tables and come out with the verdicts that were planted."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from backtracking.belief.doses import Dose
-from backtracking.belief.measure import (
-    CLEAN,
-    DIRECTION,
-    DONOR,
-    FORCED,
-    PATCH,
-    RANDOM,
-    Trial,
-    clean_arm,
-)
+from backtracking.belief.measure import clean_arm
 from backtracking.belief.necessity import necessity_of
 from backtracking.belief.tables import (
     LEVELS,
@@ -24,8 +15,11 @@ from backtracking.belief.tables import (
     tabulate_ceilings,
     tabulate_levels,
 )
+from backtracking.belief.trial import CLEAN, DIRECTION, DONOR, FORCED, PATCH, RANDOM, Trial
 from backtracking.models.prefixes import SPANS
 from backtracking.records.measured import Arm, Array, Measured
+from backtracking.records.rows.belief import Dose
+from backtracking.records.rows.table import first
 from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
@@ -60,9 +54,7 @@ def plant(patch: float = 1.0, wait: float = 1.5, sign: int = 1, **changed: Any) 
 
 def verdicts(trial: Trial) -> dict[tuple[str, str], str]:
     rows = tabulate_betas(trial, BOOTSTRAP)
-    return {
-        (row["direction"], row["span"]): row["verdict"] for row in rows if row["readout"] == "b"
-    }
+    return {(row.direction, row.span): row.score.verdict for row in rows if row.readout == "b"}
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -74,22 +66,22 @@ def test_a_planted_belief_and_a_planted_action_are_told_apart(sign: int) -> None
 
 
 def test_where_the_patch_is_not_read_every_direction_is_untestable_and_has_no_beta() -> None:
-    rows = [row for row in tabulate_betas(plant(), BOOTSTRAP) if row["span"] == "E1"]
-    assert {row["verdict"] for row in rows} == {"untestable"}
-    assert {row["beta_value"] for row in rows} == {None}
-    assert all(row["change_value"] is not None for row in rows)
+    rows = [row for row in tabulate_betas(plant(), BOOTSTRAP) if row.span == "E1"]
+    assert {row.score.verdict for row in rows} == {"untestable"}
+    assert {row.score.beta.value for row in rows} == {None}
+    assert all(row.change.value is not None for row in rows)
 
 
 @pytest.mark.parametrize(("patch", "wait"), [(0.4, 1.5), (1.0, 0.0)])
 def test_a_weak_ceiling_or_one_without_the_marker_tests_nothing(patch: float, wait: float) -> None:
     assert set(verdicts(plant(patch, wait)).values()) == {"untestable"}
-    assert not any(row["testable"] for row in tabulate_ceilings(plant(patch, wait), BOOTSTRAP))
+    assert not any(row.testable for row in tabulate_ceilings(plant(patch, wait), BOOTSTRAP))
 
 
 def test_directions_without_a_dose_have_a_row_all_the_same() -> None:
     doses = {("none", 2): Dose(0.0, False, 0.0, 1.5, 0.0)}
-    rows = [r for r in tabulate_betas(plant(doses=doses), BOOTSTRAP) if r["direction"] == "none"]
-    assert {row["verdict"] for row in rows} == {"untestable"} and len(rows) == 4
+    rows = [r for r in tabulate_betas(plant(doses=doses), BOOTSTRAP) if r.direction == "none"]
+    assert {row.score.verdict for row in rows} == {"untestable"} and len(rows) == 4
 
 
 def test_a_belief_hangs_on_action_having_a_dose() -> None:
@@ -100,22 +92,24 @@ def test_a_belief_hangs_on_action_having_a_dose() -> None:
 
 def test_beta_null_and_flips_are_those_that_were_planted() -> None:
     rows = tabulate_betas(plant(), BOOTSTRAP)
-    row = next(r for r in rows if (r["direction"], r["span"], r["readout"]) == ("v", "E2", "b"))
-    assert row["beta_value"] == pytest.approx(0.9, abs=0.02)
-    assert row["minus_action_value"] == pytest.approx(0.6, abs=0.02)
-    assert 0.45 < row["null"] < 0.5 and row["p"] == pytest.approx(1 / 3)
-    assert row["flipped"] == 1.0 and row["wait_share"] == pytest.approx(1.0)
+    row = first(rows, direction="v", span="E2", readout="b")
+    assert row is not None
+    assert row.score.beta.value == pytest.approx(0.9, abs=0.02)
+    assert row.score.minus_action.value == pytest.approx(0.6, abs=0.02)
+    assert row.score.null is not None and 0.45 < row.score.null < 0.5
+    assert row.score.p == pytest.approx(1 / 3) and row.score.flipped == 1.0
+    assert row.wait_share == pytest.approx(1.0)
 
 
 def test_the_claim_holds_for_a_belief_beyond_random_directions_only() -> None:
     rows = tabulate_betas(plant(), BOOTSTRAP)
-    assert judge_belief(rows, "v", "reasoning", 2)["verdict"] == "holds"
-    assert judge_belief(rows, "w", "reasoning", 2)["verdict"] == "fails"
-    assert judge_belief(rows, "v", "reasoning", 2, "E1")["verdict"] == "untestable"
-    none = judge_belief([], "v", "reasoning", 2, reason="no pairs")
-    assert (none["verdict"], none["reason"], none["parts"]) == ("untestable", "no pairs", {})
-    as_good = [row | {"null": 0.95} if row["null"] is not None else row for row in rows]
-    assert judge_belief(as_good, "v", "reasoning", 2)["verdict"] == "fails"
+    assert judge_belief(rows, "v", "reasoning", 2).finding.verdict == "holds"
+    assert judge_belief(rows, "w", "reasoning", 2).finding.verdict == "fails"
+    assert judge_belief(rows, "v", "reasoning", 2, "E1").finding.verdict == "untestable"
+    none = judge_belief([], "v", "reasoning", 2, reason="no pairs").finding
+    assert (none.verdict, none.why, none.parts) == ("untestable", "no pairs", {})
+    as_good = [replace(row, score=replace(row.score, null=0.95)) for row in rows]
+    assert judge_belief(as_good, "v", "reasoning", 2).finding.verdict == "fails"
 
 
 @pytest.mark.parametrize(
@@ -129,14 +123,14 @@ def test_necessity_tells_the_fall_of_acting_from_that_of_the_report(
     p = np.stack([np.full(60, 0.55), p_without + 0.01 * rng.normal(size=60)])
     b = np.stack([np.full(60, 10.0), b_without + rng.normal(size=60)])
     row = necessity_of(p, b, [-0.05, 0.0, 0.01], PROBLEMS, BOOTSTRAP)
-    assert (row["falls"], row["report_stays"]) == (falls, stays)
-    assert row["change_value"] == pytest.approx(p_without - 0.55, abs=0.01)
-    assert row["report_kept_value"] == pytest.approx(b_without / 10, abs=0.05)
+    assert (row.falls, row.report_stays) == (falls, stays)
+    assert row.change.value == pytest.approx(p_without - 0.55, abs=0.01)
+    assert row.report_kept.value == pytest.approx(b_without / 10, abs=0.05)
 
 
 def test_levels_are_raw_and_name_the_donors_own_and_the_forced_run_without_a_place() -> None:
-    rows = [row for row in tabulate_levels(plant(), BOOTSTRAP) if row["readout"] == "b"]
-    levels = {(row["name"], row["layer"], row["span"]): row["value"] for row in rows}
+    rows = [row for row in tabulate_levels(plant(), BOOTSTRAP) if row.readout == "b"]
+    levels = {(row.name, row.layer, row.span): row.level.value for row in rows}
     assert levels[CLEAN, 0, "E1"] == pytest.approx(CLEAN_LEVEL, abs=0.5)
     assert levels[DONOR, None, None] == levels[FORCED, None, None] == CLEAN_LEVEL + NATURAL
     assert levels["v", 2, "E2"] == pytest.approx(CLEAN_LEVEL + 0.9 * NATURAL, abs=0.5)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from backtracking.belief.verdicts import Ceiling, betas, judge
+from backtracking.belief.verdicts import betas, judge
 from backtracking.records.intervals import Interval
+from backtracking.records.rows.belief import Ceiling
 from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(300, 0.95, 0)

@@ -224,7 +224,7 @@ def test_fifty_thousand_sentences_take_a_second_or_two_and_no_torch(tmp_path: Pa
 class Cell(Row):
     FILE = "stage/table/cells"
 
-    kind: str
+    class_: str
     level: Interval = field(metadata=reader.INLINED)
     effect: Interval
 
@@ -235,7 +235,7 @@ def test_a_table_holds_intervals_inlined_and_nested_and_is_read_as_it_was_writte
     one = Cell("over", Interval(0.5, 0.25, 0.75, 3), Interval(None, None, None, 0))
     write_rows(Cell, [one], tmp_path / "stage")
     (row,) = json.loads((tmp_path / "stage/table/cells.json").read_text())
-    assert row.keys() == {"kind", "value", "low", "high", "n", "effect"}
+    assert row.keys() == {"class", "value", "low", "high", "n", "effect"}
     assert read_rows(Cell, tmp_path) == [one]
     assert read_rows(Cell, tmp_path / "elsewhere") == []
 

@@ -3,12 +3,13 @@
 import pytest
 from belief_helpers import DOMAIN, TOKENS, make_pairs
 
-from backtracking.belief.measure import Points
+from backtracking.belief.plan import Points
 from backtracking.records.choices import Choice
 from backtracking.records.pairs import MinimalPair
+from backtracking.records.rows.belief import BeliefEvidence, Selection
 from backtracking.runtime.forks import Cores
 from backtracking.runtime.workspace import Role, Roles
-from backtracking.stages.belief import Params, choose, without_points
+from backtracking.stages.belief import TABLES, Params, choose, without_points
 
 SIZES = {
     "n_items": 12, "n_dev_items": 5, "n_dead_ends": 6, "doses": (0.5, 1.0), "n_rounds": 1,
@@ -57,12 +58,15 @@ def test_without_pairs_there_are_no_rows_and_every_claim_is_untestable_with_the_
     choice = Choice("trained", "plain", 2, (0, 0), 1.0)
     result = without_points(ROLES, choice, "there are no minimal pairs")
     assert not result.pairs and not result.measured and not result.baselines
-    claims = [(row["pair"], row["verdict"], row["reason"]) for row in result.tables["evidence"]]
+    found = result.tables
+    claims = [
+        (row.pair, row.finding.verdict, row.finding.why) for row in found.rows(BeliefEvidence)
+    ]
     pairs = ("trained -> trained", "plain -> trained", "control -> control", "plain -> control")
     assert claims == [(pair, "untestable", "there are no minimal pairs") for pair in pairs]
-    assert result.tables["selection"]["window"] == "0:0" and not result.tables["selection"]["doses"]
-    for name in ("ceilings", "betas", "levels", "necessity", "null", "benchmark"):
-        assert result.tables[name] == []
+    selection = found.record(Selection)
+    assert selection is not None and selection.window == "0:0" and not selection.doses
+    assert not any(found.rows(table) for table in TABLES if table is not BeliefEvidence)
 
 
 @pytest.mark.parametrize(

@@ -8,15 +8,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from intervals import known
 from worlds import Planted, policy_traces, random_model, words
 
 from backtracking.models.loading import LoadedModel
 from backtracking.records.columns import Sentences
-from backtracking.stages.transitions import Params, SideBySide, run
+from backtracking.records.rows.table import Tables, first
+from backtracking.records.rows.transitions import (
+    Compared,
+    Cut,
+    Dwell,
+    EntropyRate,
+    Latent,
+    Noise,
+    Representation,
+    Rung,
+    Selection,
+    StateModel,
+    Transition,
+)
+from backtracking.stages.transitions import TABLES, Params, SideBySide, run, write
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import classes
 from backtracking.transitions.corpus import make_corpus
-from lifeboat.stage import artifacts
 from lifeboat.stage.units import Units
 
 PLAN: dict[str, Any] = {
@@ -74,87 +88,84 @@ def work_in(project: Path) -> SideBySide:
 @pytest.fixture(scope="module")
 def result(
     study: SimpleNamespace, stores: dict[str, Planted], loaded: LoadedModel, project: Path
-) -> dict[str, Any]:
+) -> Tables:
     """All results."""
     work = work_in(project)
     return run(Params(**PLAN), Bootstrap(100, 0.95, 0), study.corpus, stores, loaded, words(), work)
 
 
-def rungs_at(result: dict[str, Any], position: str) -> dict[str, dict[str, Any]]:
-    return {row["model"]: row for row in result["ladder"][position]["rungs"]}
+def rungs_at(result: Tables, position: str) -> dict[str, Compared]:
+    return {row.model: row.score for row in result.rows(Rung) if row.position == position}
 
 
-def test_the_layer_is_the_one_that_dev_is_predicted_best_from(result: dict[str, Any]) -> None:
-    selection = result["selection"]
-    assert selection["layer"] == 1
-    scores = {row["layer"]: row["dev_nll"] for row in selection["grid"]}
+def test_the_layer_is_the_one_that_dev_is_predicted_best_from(result: Tables) -> None:
+    selection = result.record(Selection)
+    assert selection is not None and selection.layer == 1
+    scores = {row.layer: row.dev_nll for row in selection.grid}
     assert scores[1] < scores[0]
 
 
-def test_what_is_planted_goes_beyond_tokens_and_noise_does_not(result: dict[str, Any]) -> None:
-    at_end = rungs_at(result, "end")
-    assert at_end["tokens_reasoning"]["difference_high"] < 0
-    assert at_end["tokens_base"]["difference_high"] > 0
-    assert result["ladder"]["end"]["difference_to_controls"]["base"]["high"] < 0
+def test_what_is_planted_goes_beyond_tokens_and_noise_does_not(result: Tables) -> None:
+    at_end, cut = rungs_at(result, "end"), first(result.rows(Cut), position="end")
+    assert known(at_end["tokens_reasoning"].difference).high < 0
+    assert known(at_end["tokens_base"].difference).high > 0
+    assert cut is not None and known(cut.difference_to_controls["base"]).high < 0
     # Planted at sentence ends only: nothing is known of it at first tokens. The token before t* may
     # be the end of the sentence before, so nothing is said of it here.
-    assert rungs_at(result, "first")["tokens_reasoning"]["difference_high"] > 0
+    assert known(rungs_at(result, "first")["tokens_reasoning"].difference).high > 0
 
 
-def test_the_policys_own_law_is_the_floor_on_the_policys_traces(result: dict[str, Any]) -> None:
-    rows = rungs_at(result, "end")
-    assert rows["posterior"]["nll"] < rows["tokens"]["nll"] < rows["labels"]["nll"]
-    assert rows["next_token"]["nll"] > rows["labels"]["nll"]
-    rate = result["order"]["entropy_rate"]
-    assert rows["posterior"]["nll"] == pytest.approx(rate["at_least"]["value"], abs=0.05)
-    assert 0.3 < rate["at_least"]["low"] < rate["at_most"]["high"]
+def test_the_policys_own_law_is_the_floor_on_the_policys_traces(result: Tables) -> None:
+    nll = {name: score.nll or 0.0 for name, score in rungs_at(result, "end").items()}
+    assert nll["posterior"] < nll["tokens"] < nll["labels"] < nll["next_token"]
+    rate = result.record(EntropyRate)
+    assert rate is not None
+    assert nll["posterior"] == pytest.approx(known(rate.at_least).value, abs=0.05)
+    assert 0.3 < known(rate.at_least).low < known(rate.at_most).high
 
 
-def test_every_model_stands_on_the_same_test_sentences(result: dict[str, Any]) -> None:
-    rows = {(row["role"], row["class"]): row for row in result["models"]}
-    assert set(rows) == {
+def test_every_model_stands_on_the_same_test_sentences(result: Tables) -> None:
+    scores = {(row.role, row.class_): row.score for row in result.rows(StateModel)}
+    assert set(scores) == {
         *(("labels", name) for name in ("iid", "markov_1", "markov_2", "markov_3", "semi_markov")),
         ("reasoning", "hmm"), ("reasoning", "slds"), ("base", "hmm"), ("base", "slds"),
     }  # fmt: skip
-    assert len({row["n"] for row in rows.values()}) == 1
-    assert rows["labels", "markov_1"]["difference_value"] == 0
-    assert (
-        rows["labels", "iid"]["difference_low"] > 0 > rows["labels", "markov_2"]["difference_high"]
-    )
+    assert len({score.n for score in scores.values()}) == 1
+    assert scores["labels", "markov_1"].difference.value == 0
+    assert known(scores["labels", "iid"].difference).low > 0
+    assert known(scores["labels", "markov_2"].difference).high < 0
 
 
 def test_dwells_of_the_policy_are_not_geometric_and_noise_hides_it(
-    result: dict[str, Any],
+    result: Tables,
 ) -> None:
-    dwell = {row["label"]: row for row in result["dwell"]}
-    assert dwell["backtracking"]["p"] == 0.05
+    dwell = first(result.rows(Dwell), label="backtracking")
+    assert dwell is not None and dwell.p == 0.05
     # The law has mean 2.05 and deviation 0.58; four standard errors of about 120 runs.
-    assert dwell["backtracking"]["mean_dwell"]["value"] == pytest.approx(2.05, abs=0.21)
-    exact, *heard = result["noise"]
-    assert exact["realised"] == pytest.approx(1.0)
-    for row in heard:
-        assert row["realised"] == pytest.approx(0.5, abs=0.06)
-        assert row["entropy_rate_bound"]["low"] > exact["entropy_rate_bound"]["high"]
-        assert (
-            row["gains"]["markov_1_over_iid"]["high"] < exact["gains"]["markov_1_over_iid"]["low"]
-        )
-        assert row["mean_dwell"]["high"] < exact["mean_dwell"]["low"]
+    assert dwell.mean_dwell.value == pytest.approx(2.05, abs=0.21)
+    exact, *heard = (row.heard for row in result.rows(Noise))
+    assert [row.realised for row in result.rows(Noise)] == pytest.approx([1, 0.5, 0.5], abs=0.06)
+    for one in heard:
+        assert known(one.entropy_rate_bound).low > known(exact.entropy_rate_bound).high
+        gains = one.gains["markov_1_over_iid"], exact.gains["markov_1_over_iid"]
+        assert known(gains[0]).high < known(gains[1]).low
+        assert known(one.mean_dwell).high < known(exact.mean_dwell).low
 
 
-def test_results_have_a_file_each_and_hold_no_nan(result: dict[str, Any], tmp_path: Path) -> None:
-    assert set(result) == {
-        "models", "densities", "ladder", "matrix", "dwell", "order", "noise", "latents",
-        "representation", "selection",
-    }  # fmt: skip
-    for name, value in result.items():
-        artifacts.write_json(tmp_path / f"{name}.json", value)
-    ends = [row["from"] for row in result["matrix"]["entries"] if row["to"] == "END"]
+def test_results_are_read_as_they_were_written(result: Tables, tmp_path: Path) -> None:
+    write(result, tmp_path / "transitions")
+    read = Tables(tmp_path)
+    for table in TABLES:
+        assert read.rows(table) == result.rows(table) != []
+    for record in (EntropyRate, Selection):
+        assert read.record(record) == result.record(record)
+    ends = [row.from_ for row in read.rows(Transition) if row.to == "END"]
     assert "final-answer" in ends
-    assert {row["truth"] for row in result["latents"]} == {"label", "form", "kind"}
+    assert {row.truth for row in read.rows(Latent)} == {"label", "form", "kind"}
 
 
 def test_a_second_run_fits_nothing_and_one_that_lost_a_unit_fits_that_one(
-    result: dict[str, Any],
+    result: Tables,
     study: SimpleNamespace,
     stores: dict[str, Planted],
     loaded: LoadedModel,
@@ -180,7 +191,7 @@ def test_a_second_run_fits_nothing_and_one_that_lost_a_unit_fits_that_one(
 
 
 def test_without_truth_words_or_states_their_rows_are_absent(
-    result: dict[str, Any],
+    result: Tables,
     study: SimpleNamespace,
     stores: dict[str, Planted],
     loaded: LoadedModel,
@@ -194,17 +205,18 @@ def test_without_truth_words_or_states_their_rows_are_absent(
         Params(**PLAN), Bootstrap(100, 0.95, 0), make_corpus(study.traces, mute, None, None),
         stores, loaded, replace(words(), openings=()), work_in(project),
     )  # fmt: skip
-    assert set(found["ladder"]) == {"first", "end"}
+    assert {row.position for row in found.rows(Rung)} == {"first", "end"}
     assert {*rungs_at(result, "end")} - {*rungs_at(found, "end")} == {"posterior", "next_token"}
-    assert found["representation"] == []
-    assert {row["truth"] for row in found["latents"]} == {"label"}
-    assert found["order"]["entropy_rate"]["at_least"] is None
-    at_most = found["order"]["entropy_rate"]["at_most"]
-    assert at_most == result["order"]["entropy_rate"]["at_most"]
-    assert found["selection"]["error_share"] is None
-    assert {key: found[key] for key in ("models", "matrix", "dwell", "noise")} == {
-        key: result[key] for key in ("models", "matrix", "dwell", "noise")
-    }
+    assert found.rows(Representation) == []
+    assert {row.truth for row in found.rows(Latent)} == {"label"}
+    rate, known, selection = (
+        found.record(EntropyRate), result.record(EntropyRate), found.record(Selection),
+    )  # fmt: skip
+    assert rate is not None and known is not None and selection is not None
+    assert rate.at_least is None and rate.at_most == known.at_most
+    assert selection.error_share is None
+    for table in (StateModel, Transition, Dwell, Noise):
+        assert found.rows(table) == result.rows(table)
 
 
 @pytest.mark.parametrize(

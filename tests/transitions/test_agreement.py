@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from intervals import known
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from backtracking.statistics.bootstrap import Bootstrap
@@ -24,8 +25,8 @@ def test_intervals_hold_the_value_and_unrelated_states_come_to_nothing() -> None
     truth = rng.integers(0, 3, 2000)
     problem = np.array([f"p{n // 20:03d}" for n in range(2000)], dtype=object)
     same = agree((truth + 1) % 3, truth, problem, BOOTSTRAP)
-    assert (same["ari"]["value"], same["nmi"]["value"]) == pytest.approx((1.0, 1.0))
+    assert (same.ari.value, same.nmi.value) == pytest.approx((1.0, 1.0))
     other = agree(rng.integers(0, 3, 2000), truth, problem, BOOTSTRAP)
-    assert other["ari"]["low"] < 0.01
-    assert abs(other["ari"]["value"]) < 0.01
-    assert (other["n_latent"], other["n_true"], other["ari"]["n"]) == (3, 3, 100)
+    assert known(other.ari).low < 0.01
+    assert abs(known(other.ari).value) < 0.01
+    assert (other.n_latent, other.n_true, other.ari.n) == (3, 3, 100)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from intervals import known
 from planted import drawn, from_labels
 
 from backtracking.statistics.bootstrap import Bootstrap
@@ -12,11 +13,14 @@ BOOTSTRAP = Bootstrap(200, 0.95, 0)
 def test_entries_are_shares_of_rows_and_sum_to_one_with_end() -> None:
     traces = drawn("markov_2", 40)[1]
     rows = transition_rows(traces, 49, BOOTSTRAP, 0)
-    for start in {row["from"] for row in rows}:
-        assert sum(row["value"] for row in rows if row["from"] == start) == pytest.approx(1.0)
-    assert sum(row["count"] for row in rows) == traces.scored.sum()
-    assert all(row["low"] <= row["value"] <= row["high"] for row in rows)
-    assert "END" in {row["to"] for row in rows}
+    for start in {row.from_ for row in rows}:
+        assert sum(known(row.share).value for row in rows if row.from_ == start) == pytest.approx(
+            1.0
+        )
+    assert sum(row.count for row in rows) == traces.scored.sum()
+    for one in (known(row.share) for row in rows):
+        assert one.low <= one.value <= one.high
+    assert "END" in {row.to for row in rows}
 
 
 def test_a_planted_move_is_found_and_labels_without_order_are_null() -> None:
@@ -25,27 +29,27 @@ def test_a_planted_move_is_found_and_labels_without_order_are_null() -> None:
     planted = [[3 if step and one[step - 1] == 0 else label for step, label in enumerate(one)]
                for one in random]  # fmt: skip
     null, found = (
-        {(row["from"], row["to"]): row for row in
+        {(row.from_, row.to): row for row in
          transition_rows(from_labels(one), 499, BOOTSTRAP, 0)}
         for one in (random, planted)
     )  # fmt: skip
     inner = {key: row for key, row in null.items() if key[1] != "END"}
-    assert min(row["p_holm"] for row in inner.values()) > 0.05
+    assert min(row.p_holm for row in inner.values()) > 0.05
     names = from_labels(random).names
     # A shuffle puts each label after each; only a draw's luck keeps p above its least value.
-    assert found[names[0], names[3]]["p_holm"] < 0.05
-    assert found[names[0], names[3]]["value"] > 0.5 > found[names[0], names[3]]["null"]
+    assert found[names[0], names[3]].p_holm < 0.05
+    assert known(found[names[0], names[3]].share).value > 0.5 > found[names[0], names[3]].null
 
 
 def test_p_values_of_the_shuffle_are_uniform_where_labels_have_no_order() -> None:
     rng = np.random.default_rng(1)
     below = [
-        row["p"] < 0.1
+        row.p < 0.1
         for draw in range(30)
         for row in transition_rows(
             from_labels([list(rng.integers(0, 3, 20)) for _ in range(20)]), 99, BOOTSTRAP, draw
         )
-        if row["to"] != "END"
+        if row.to != "END"
     ]
     assert len(below) == 270
     assert 0.04 < np.mean(below) < 0.17
@@ -69,9 +73,9 @@ def test_steps_to_the_answer_are_those_of_the_chain() -> None:
     # 0 goes on to 1 or stays, evenly; 1 goes to the answer, 2: two steps, then one.
     rng = np.random.default_rng(0)
     labels = [[0] * int(rng.geometric(0.5)) + [1, 2] for _ in range(4000)]
-    found = {row["from"]: row for row in steps_to(from_labels(labels), 2, BOOTSTRAP)}
+    found = {row.from_: row.steps for row in steps_to(from_labels(labels), 2, BOOTSTRAP)}
     names = from_labels(labels).names
-    assert found[names[0]]["value"] == pytest.approx(3.0, abs=0.1)
-    assert found[names[1]]["value"] == pytest.approx(1.0)
-    assert found[names[0]]["low"] < 3.0 < found[names[0]]["high"]
+    assert found[names[0]].value == pytest.approx(3.0, abs=0.1)
+    assert found[names[1]].value == pytest.approx(1.0)
+    assert known(found[names[0]]).low < 3.0 < known(found[names[0]]).high
     assert names[2] not in found

@@ -28,7 +28,7 @@ def test_the_likelihood_ratio_is_that_of_two_fitted_chains() -> None:
 
 def test_order_two_is_seen_and_nothing_beyond_it() -> None:
     traces = drawn("markov_2", 80)[1]
-    p = [order_test(traces, n, 49, np.random.default_rng(0))["p"] for n in range(3)]
+    p = [order_test(traces, n, 49, np.random.default_rng(0)).p for n in range(3)]
     assert p[0] == p[1] == 0.02
     assert p[2] > 0.05
 
@@ -43,7 +43,7 @@ def test_geometric_dwells_are_null_at_the_nominal_rate() -> None:
     for seed in range(60):
         rng = np.random.default_rng(seed)
         rows = dwell_rows(from_labels(geometric(rng, 80)), BOOTSTRAP, 99, seed)
-        rejected += rows[0]["p"] <= 0.05
+        rejected += rows[0].p <= 0.05
     assert rejected <= 8
 
 
@@ -51,12 +51,12 @@ def test_dwells_of_another_law_are_found_with_their_hazards() -> None:
     rng = np.random.default_rng(0)
     lasts = rng.choice([1, 2, 3], p=[0.15, 0.65, 0.2], size=2000)
     (row,) = dwell_rows(from_labels([[0] * n + [1] for n in lasts.tolist()]), BOOTSTRAP, 199, 0)
-    assert row["p"] == row["p_holm"] == 1 / 200
-    assert row["mean_dwell"]["value"] == pytest.approx(lasts.mean())
-    hazards = [one["value"] for one in row["hazards"]]
+    assert row.p == row.p_holm == 1 / 200
+    assert row.mean_dwell.value == pytest.approx(lasts.mean())
+    hazards = [one.share.value for one in row.hazards]
     assert hazards == pytest.approx([(lasts == n).sum() / (lasts >= n).sum() for n in (1, 2, 3)])
     assert hazards == pytest.approx([0.15, 0.65 / 0.85, 1.0], abs=0.04)
-    assert [one["n_runs"] for one in row["hazards"]] == [2000, (lasts > 1).sum(), (lasts > 2).sum()]
+    assert [one.n_runs for one in row.hazards] == [2000, (lasts > 1).sum(), (lasts > 2).sum()]
 
 
 def test_runs_that_a_truncation_cut_count_with_the_time_they_lasted() -> None:
@@ -65,8 +65,8 @@ def test_runs_that_a_truncation_cut_count_with_the_time_they_lasted() -> None:
     cut = [one[: int(rng.integers(1, 4))] for one in labels]
     ended = [len(a) == len(b) for a, b in zip(cut, labels, strict=True)]
     (row, *_) = dwell_rows(from_labels(cut, ended=ended), BOOTSTRAP, 99, 0)
-    assert row["hazard"]["value"] == pytest.approx(0.4, abs=0.05)
-    assert row["p"] > 0.05
+    assert row.hazard.value == pytest.approx(0.4, abs=0.05)
+    assert row.p > 0.05
 
 
 def test_the_null_draws_have_the_hazard_that_was_seen() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from intervals import known
 from planted import drawn, from_labels
 
 from backtracking.statistics.bootstrap import Bootstrap
@@ -95,9 +96,10 @@ def test_models_are_compared_in_pairs_by_problem() -> None:
     hard = np.repeat(rng.normal(1.0, 0.5, 40), 10)
     loss = {"a": hard, "b": hard - 0.05 + 0.01 * rng.standard_normal(400)}
     first, second = compare(loss, problem, "a", BOOTSTRAP).values()
-    assert (first["difference_value"], first["n"]) == (0.0, 40)
-    assert second["high"] - second["low"] > 0.2
-    assert -0.06 < second["difference_low"] < second["difference_high"] < -0.04
+    assert (first.difference.value, first.n) == (0.0, 40)
+    assert second.high is not None and second.low is not None
+    assert second.high - second.low > 0.2
+    assert -0.06 < known(second.difference).low < known(second.difference).high < -0.04
 
 
 def test_the_first_of_equal_choices_is_taken() -> None:

@@ -3,19 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
-from backtracking.belief.doses import Candidate, Dose
-from backtracking.belief.measure import ACTION_ARM, DIRECTION, Plan, Points, Run, Subject, Trial
-from backtracking.belief.necessity import Null, null_of, project, tabulate_necessity
-from backtracking.belief.tables import EDIT_SET, READOUTS, named, tabulate_betas
+from backtracking.belief.doses import Candidate
+from backtracking.belief.measure import Subject
+from backtracking.belief.necessity import Effects, null_of, project, tabulate_necessity
+from backtracking.belief.plan import Plan, Points, Run
+from backtracking.belief.tables import EDIT_SET, READOUTS, tabulate_betas
+from backtracking.belief.trial import ACTION_ARM, DIRECTION, Trial
 from backtracking.models.forced import Arm, Forced, Prefix, teacher_force
 from backtracking.records import measured as record
 from backtracking.records.directions import Direction
+from backtracking.records.intervals import Interval
 from backtracking.records.measured import Array, Measured
 from backtracking.records.pairs import MinimalPair
+from backtracking.records.rows.belief import Benchmark, Beta, Dose, Necessity
 from backtracking.records.tokens import Tokens
 from backtracking.statistics.bootstrap import Bootstrap
 
@@ -48,10 +51,10 @@ class Scored:
         null: random directions' effects there.
     """
 
-    rows: list[dict[str, Any]]
-    betas: list[dict[str, Any]]
-    necessity: list[dict[str, Any]]
-    null: Null
+    rows: list[Benchmark]
+    betas: list[Beta]
+    necessity: list[Necessity]
+    null: Effects
 
 
 def measure_beside(
@@ -70,7 +73,7 @@ def measure_beside(
     )
 
 
-def score(trial: Trial, sides: Sides, bootstrap: Bootstrap, null: Null | None = None) -> Scored:
+def score(trial: Trial, sides: Sides, bootstrap: Bootstrap, null: Effects | None = None) -> Scored:
     """All scores of the directions of a trial, `action` of the same layers being among them.
 
     Args:
@@ -88,57 +91,36 @@ def score(trial: Trial, sides: Sides, bootstrap: Bootstrap, null: Null | None = 
     return Scored(join(trial, betas, necessity, elsewhere), betas, necessity, null)
 
 
-def tabulate_collateral(
-    sides: Sides, bootstrap: Bootstrap
-) -> dict[tuple[str, int | None], dict[str, float | None]]:
-    """Agreement and KL at positions that decide nothing, by direction and layer.
+Elsewhere = Mapping[tuple[str, int | None], tuple[Interval, float]]
+"""Agreement and KL at positions that decide nothing, by direction and layer."""
 
-    `agreement` is the share of most likely tokens that stay.
-    """
-    found: dict[tuple[str, int | None], dict[str, float | None]] = {}
+
+def tabulate_collateral(sides: Sides, bootstrap: Bootstrap) -> Elsewhere:
+    """The share of most likely tokens that stay under each direction, and the mean KL in nats."""
     measured = sides.collateral
     if not measured.arms:
-        return found
+        return {}
     agreement = bootstrap.intervals(measured.values("agreement").T, sides.collateral_problems)
-    for number, arm in enumerate(measured.arms):
-        kl = float(np.nanmean(measured.values("kl")[number]))
-        found[arm.name, arm.layer] = named("agreement", agreement[number]) | {"kl": kl}
-    return found
-
-
-_BETA = (
-    "beta_value", "beta_low", "beta_high", "minus_action_low", "null", "flipped", "verdict",
-    "reason",
-)  # fmt: skip
-_ELSEWHERE = ("agreement_value", "agreement_low", "agreement_high", "kl")
-_NECESSITY = (
-    "change_value", "change_low", "change_high", "null", "falls", "report_kept_value",
-    "report_kept_low", "report_stays",
-)  # fmt: skip
+    kl = [float(np.nanmean(one)) for one in measured.values("kl")]
+    places = [(arm.name, arm.layer) for arm in measured.arms]
+    return dict(zip(places, zip(agreement, kl, strict=True), strict=True))
 
 
 def join(
-    trial: Trial,
-    betas: Sequence[Mapping[str, Any]],
-    necessity: Sequence[Mapping[str, Any]],
-    elsewhere: Mapping[tuple[str, int | None], Mapping[str, float | None]],
-) -> list[dict[str, Any]]:
-    """One row per direction, layer and edit set with all its scores; None is not known."""
-    beta = {(r["direction"], r["layer"], r["span"], r["readout"]): r for r in betas}
-    without = {(r["direction"], r["layer"], r["span"]): r for r in necessity}
+    trial: Trial, betas: Sequence[Beta], necessity: Sequence[Necessity], elsewhere: Elsewhere
+) -> list[Benchmark]:
+    """One row per direction, layer and edit set with all its scores."""
+    beta = {(one.direction, one.layer, one.span, one.readout): one for one in betas}
+    without = {(one.direction, one.layer, one.span): one.without for one in necessity}
     rows = []
-    for (name, layer), dose in trial.doses.items():
-        there = elsewhere.get((name, layer), {})
+    for place, dose in trial.doses.items():
+        stays = elsewhere.get(place, (Interval(None, None, None, 0), None))
+        amount = dose.norm, dose.mean_residual_norms, dose.reached
         for span in EDIT_SET.values():
-            key = (name, layer, span)
+            b, c = (beta[*place, span, one] for one in READOUTS)
+            scores = b.wait_share, b.score, c.score
             rows.append(
-                {"direction": name, "layer": layer, "span": span}
-                | {"dose": dose.norm, "reached": dose.reached}
-                | {"dose_mean_residual_norms": dose.mean_residual_norms}
-                | {"wait_share": beta[*key, READOUTS[0]]["wait_share"]}
-                | {f"{one}_{part}": beta[*key, one][part] for one in READOUTS for part in _BETA}
-                | {part: there.get(part) for part in _ELSEWHERE}
-                | {f"without_{part}": without.get(key, {}).get(part) for part in _NECESSITY}
+                Benchmark(*place, span, *amount, *scores, *stays, without.get((*place, span)))
             )
     return rows
 

@@ -1,11 +1,14 @@
 """`backtracking bench-directions`: its options, its answer. Nothing heavy until it runs."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from backtracking.records import reader
+from backtracking.records.rows.belief import Benchmark
 from lifeboat.cli.verbs import AsJson, state
 from lifeboat.items import Item, as_object
 from lifeboat.stage.errors import UserError
@@ -15,19 +18,19 @@ COLUMNS = {
     "layer": "layer",
     "span": "edits",
     "dose_mean_residual_norms": "dose",
-    "b_beta_value": "beta B",
-    "b_beta_low": "low",
-    "b_beta_high": "high",
-    "b_verdict": "verdict B",
-    "c_beta_value": "beta C",
-    "c_verdict": "verdict C",
-    "agreement_value": "agreement",
+    "b.beta.value": "beta B",
+    "b.beta.low": "low",
+    "b.beta.high": "high",
+    "b.verdict": "verdict B",
+    "c.beta.value": "beta C",
+    "c.verdict": "verdict C",
+    "agreement.value": "agreement",
     "kl": "KL",
-    "without_change_value": "without",
-    "without_null": "random",
-    "without_report_kept_value": "report kept",
+    "without.change.value": "without",
+    "without.null": "random",
+    "without.report_kept.value": "report kept",
 }
-"""Keys of a row of scores that are shown, and their headings."""
+"""Attributes of a row of scores that are shown, and their headings."""
 
 LEGEND = """
 dose: in mean norms of the residual stream. B: the report of a dead end. C: the claim that it is
@@ -63,17 +66,18 @@ def bench_directions(
         typer.echo(json.dumps(found, indent=2))
         raise typer.Exit(1) from None
     if as_json:
-        typer.echo(json.dumps({"ok": True, "command": "bench-directions"} | scores, indent=2))
+        found = {"ok": True, "command": "bench-directions"} | reader.encode(scores)
+        typer.echo(json.dumps(found, indent=2))
         return
-    typer.echo(table(scores["scores"]))
+    typer.echo(table(scores.scores))
     typer.echo("\nBaselines, from the stage `belief`:\n")
-    typer.echo(table(scores["baselines"]))
+    typer.echo(table(scores.baselines))
     typer.echo(LEGEND)
 
 
-def table(rows: list[dict[str, Any]]) -> str:
+def table(rows: Sequence[Benchmark]) -> str:
     """Rows of scores in aligned columns; an unknown number is a dash."""
-    cells = [list(COLUMNS.values()), *([_cell(row[key]) for key in COLUMNS] for row in rows)]
+    cells = [list(COLUMNS.values()), *([_cell(row, path) for path in COLUMNS] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -81,7 +85,10 @@ def table(rows: list[dict[str, Any]]) -> str:
     )
 
 
-def _cell(value: Any) -> str:
+def _cell(row: Benchmark, path: str) -> str:
+    value: Any = row
+    for name in path.split("."):
+        value = None if value is None else getattr(value, name)
     if value is None:
         return "-"
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -18,6 +18,7 @@ from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import Edit, no_edit, read_donor, read_prefix, run_tails
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.places import Place
+from backtracking.records.rows.belief import Dose
 from backtracking.records.sentences import Kind
 
 Curve = Callable[[Float[np.ndarray, "n k"]], Float[np.ndarray, "n k"]]
@@ -48,25 +49,6 @@ class Candidate:
     def unit(self) -> Float[Tensor, " d_model"]:
         """The vector over its norm, in float32."""
         return (self.vector.double() / self.vector.double().norm()).float()
-
-
-@dataclass(frozen=True)
-class Dose:
-    """How much of a direction is added.
-
-    Attributes:
-        norm: norm of what is added; 0 where there is nothing to match.
-        reached: whether its change of log-odds(marker) on dev gets as large as the patch's.
-        change: that change at the dose, on dev.
-        target: the patch's change, on dev.
-        mean_residual_norms: the norm over the mean norm of the residual stream there.
-    """
-
-    norm: float
-    reached: bool
-    change: float
-    target: float
-    mean_residual_norms: float
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from backtracking.belief.doses import Candidate
-from backtracking.belief.measure import ACTION_ARM, CLEAN, DONOR, FORCED, PATCH, RANDOM
+from backtracking.belief.trial import ACTION_ARM, CLEAN, DONOR, FORCED, PATCH, RANDOM
 from lifeboat.stage.errors import UserError
 
 RESERVED = (ACTION_ARM, PATCH, CLEAN, DONOR, FORCED)

@@ -1,120 +1,25 @@
 """The arms of the experiment, run on models: each at its matched dose, beside the patch."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
-from backtracking.belief.doses import Candidate, Dose, match_doses, orientation
-from backtracking.belief.readouts import Asked, Words, ask, join, words_of
+from backtracking.belief.doses import Candidate, match_doses
+from backtracking.belief.plan import Plan, Points, Run
+from backtracking.belief.readouts import Asked, Words, ask, join
+from backtracking.belief.trial import CLEAN, DIRECTION, DONOR, FORCED, PATCH, RANDOM, Trial
 from backtracking.directions.vectors import random_directions
 from backtracking.models.loading import LoadedModel
-from backtracking.models.prefixes import SPANS, Edit, Span, no_edit
+from backtracking.models.prefixes import SPANS, Edit, no_edit
 from backtracking.records.measured import BASELINE, Arm, Array, Measured
 from backtracking.records.pairs import MinimalPair
-from backtracking.records.sentences import Kind
-from backtracking.records.tokens import Tokens
-
-CLEAN, PATCH, DONOR, FORCED = "clean", "patch", "donor", "forced"
-ACTION_ARM = "action"
-RANDOM, DIRECTION = "random", "direction"
-"""Groups of arms; `patch`, `donor` and `forced` are groups of their own."""
+from backtracking.records.rows.belief import Dose
 
 PAIRS_PER_JOB = 20
 """Pairs that one job asks about: what a killed run does again, at most."""
-
-Run = Callable[[Sequence[Callable[[], Any]]], list[Any]]
-"""Does jobs and returns what each gave, in their order; a stage keeps them as units."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much of the experiment is run.
-
-    Attributes:
-        n_items: test points with donors, at most.
-        n_dev_items: the same on dev, on which doses are matched.
-        n_dead_ends: test points at visible dead ends, at most, for necessity.
-        doses: grid of the match, in mean norms of the residual stream; the last is the bound.
-        n_rounds: refinements of a dose.
-        n_random: random directions, in the model under study.
-        regularisations: inverse strengths among which dev chooses that of the logistic baseline.
-        rows_per_batch: edits in one call of the model.
-        seed: of random directions and the pairs of the PCA baseline.
-    """
-
-    n_items: int
-    n_dev_items: int
-    n_dead_ends: int
-    doses: tuple[float, ...]
-    n_rounds: int
-    n_random: int
-    regularisations: tuple[float, ...]
-    rows_per_batch: int
-    seed: int
-
-    def __post_init__(self) -> None:
-        counts = (self.n_items, self.n_dev_items, self.n_dead_ends, self.rows_per_batch)
-        if min(*counts, self.n_random) < 1 or self.n_rounds < 0:
-            raise ValueError("numbers of items, random directions and rows must be 1 or more.")
-        if not self.doses or sorted({0.0, *self.doses}) != [0.0, *self.doses]:
-            raise ValueError(f"doses {list(self.doses)} must ascend from above 0.")
-        if not self.regularisations or min(self.regularisations) <= 0:
-            raise ValueError("regularisations must be above 0, and one at the least.")
-
-
-@dataclass(frozen=True)
-class Points:
-    """The decision points that models are asked at.
-
-    Attributes:
-        pairs: points with donors of dev and test, and test points at visible dead ends.
-        kinds: the domain's kinds.
-        tokens: the words of the study.
-    """
-
-    pairs: Sequence[MinimalPair]
-    kinds: tuple[Kind, ...]
-    tokens: Tokens
-
-    def with_donor(self, split: str) -> list[MinimalPair]:
-        """Points of a split that have a donor."""
-        return [one for one in self.pairs if one.split == split and one.donor_kind is not None]
-
-    @property
-    def dead_ends(self) -> list[MinimalPair]:
-        """Test points at dead ends that a reader of the trace can tell."""
-        dead = {kind.name for kind in self.kinds if kind.standing == "dead" and kind.visible}
-        return [one for one in self.pairs if one.split == "test" and one.kind in dead]
-
-    @cached_property
-    def sign(self) -> int:
-        """See `orientation`."""
-        return orientation(self.pairs, self.kinds)
-
-    @property
-    def reason(self) -> str:
-        """Why nothing can be asked here; empty where it can."""
-        if words_of(self.tokens) is None:
-            return "the study has no marker, or no question `report`"
-        lacking = [split for split in ("dev", "test") if not self.with_donor(split)]
-        return f"there are no minimal pairs of {' and '.join(lacking)}" if lacking else ""
-
-    @property
-    def words(self) -> Words:
-        """The words of the readouts.
-
-        Raises:
-            ValueError: where `reason` says that there are none.
-        """
-        found = words_of(self.tokens)
-        if found is None:
-            raise ValueError(self.reason)
-        return found
 
 
 @dataclass(frozen=True)
@@ -132,58 +37,6 @@ class Subject:
     loaded: LoadedModel
     candidates: Sequence[Candidate]
     reference: str | None = None
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One model's readouts under every arm.
-
-    Attributes:
-        measured: the readouts, the clean run first, the donors' and the forced one last.
-        problems: the problem of each pair.
-        doses: dose of every direction by (name, layer).
-        sign: what a change towards the donor is multiplied by, to be one towards the dead end.
-    """
-
-    measured: Measured
-    problems: Sequence[str]
-    doses: Mapping[tuple[str, int], Dose]
-    sign: int = 1
-
-    @property
-    def role(self) -> str:
-        """The model's."""
-        return self.measured.target
-
-    @cached_property
-    def _arm_by_key(self) -> dict[tuple[str, int | None, str], Arm]:
-        return {(arm.name, arm.layer, arm.where): arm for arm in self.measured.arms}
-
-    def find(self, name: str, layer: int | None, span: str) -> Arm | None:
-        """An arm; None where the direction has no dose."""
-        return self._arm_by_key.get((name, layer, span))
-
-    def change(self, readout: str, arm: Arm) -> Float[np.ndarray, " pairs"]:
-        """Readout under an arm minus that of the clean run, towards the donor."""
-        values = self.measured.values(readout)
-        return self.sign * (values[self.measured.row(arm)] - values[0])
-
-    def patched(self, readout: str, layer: int, span: Span) -> Float[np.ndarray, " pairs"]:
-        """The change under the patch there."""
-        return self.change(readout, self._arm_by_key[PATCH, layer, span])
-
-    def natural(self, readout: str) -> Float[np.ndarray, " pairs"]:
-        """Readout in the donor's own run minus that of the clean run, towards the donor."""
-        (donor,) = self.measured.arms_of(group=DONOR)
-        return self.change(readout, donor)
-
-    def at(self, layer: int, span: Span) -> list[Arm]:
-        """Arms there, the patch apart: directions in their order, then random ones."""
-        return [
-            arm
-            for arm in self.measured.arms_of(where=span)
-            if arm.layer == layer and arm.group in (DIRECTION, RANDOM)
-        ]
 
 
 def measure(plan: Plan, subjects: Sequence[Subject], points: Points, run: Run) -> list[Trial]:

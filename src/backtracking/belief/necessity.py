@@ -5,34 +5,25 @@ more than when random ones are, and does the model go on to report the dead end?
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from backtracking.belief.doses import Candidate
-from backtracking.belief.measure import (
-    DIRECTION,
-    RANDOM,
-    Plan,
-    Points,
-    Run,
-    Subject,
-    ask_in_parts,
-    clean_arm,
-    random_at,
-    record,
-)
-from backtracking.belief.tables import EDIT_SET, named
+from backtracking.belief.measure import Subject, ask_in_parts, clean_arm, random_at, record
+from backtracking.belief.plan import Plan, Points, Run
+from backtracking.belief.tables import EDIT_SET
+from backtracking.belief.trial import DIRECTION, RANDOM
 from backtracking.models.prefixes import SPANS, Edit, Span, no_edit
 from backtracking.records.measured import Arm, Measured
+from backtracking.records.rows.belief import Necessity, Without
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect
 
 REPORT_KEPT = 0.5
 """Share of the clean report's log-odds that has to be left for the report to be said to stay."""
 
-Null = Mapping[int, tuple[float, ...]]
+Effects = Mapping[int, tuple[float, ...]]
 """By layer: what projecting random directions out does to P(backtrack), whatever the edit set."""
 
 
@@ -61,29 +52,30 @@ def project(
     return record(subject.role, "dead_ends", arms, asked, points.dead_ends)
 
 
-def null_of(measured: Measured) -> Null:
+def null_of(measured: Measured) -> Effects:
     """The random directions' effects, by layer."""
     p = measured.values("p_backtrack")
-    null: dict[int, tuple[float, ...]] = {}
+    effects: dict[int, tuple[float, ...]] = {}
     for row, arm in enumerate(measured.arms):
         if arm.group == RANDOM and arm.layer is not None:
             change = float((p[row] - p[0]).mean())
-            null[arm.layer] = (*null.get(arm.layer, ()), change)
-    return null
+            effects[arm.layer] = (*effects.get(arm.layer, ()), change)
+    return effects
 
 
 def tabulate_necessity(
-    measured: Measured, problems: Sequence[str], null: Null, bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
+    measured: Measured, problems: Sequence[str], null: Effects, bootstrap: Bootstrap
+) -> list[Necessity]:
     """One row per direction, layer and edit set, against the null of its layer."""
     p, b = measured.values("p_backtrack"), measured.values("b")
-    return [
-        {"role": measured.target, "direction": arm.name, "layer": arm.layer}
-        | {"span": EDIT_SET[arm.where]}
-        | necessity_of(p[[0, row]], b[[0, row]], null[arm.layer], problems, bootstrap)
-        for row, arm in enumerate(measured.arms)
-        if arm.group == DIRECTION and arm.layer is not None
-    ]
+    found = []
+    for row, arm in enumerate(measured.arms):
+        if arm.group == DIRECTION and arm.layer is not None:
+            own = necessity_of(p[[0, row]], b[[0, row]], null[arm.layer], problems, bootstrap)
+            place = measured.target, arm.name, arm.layer, EDIT_SET[arm.where]
+            clean = float(p[0].mean()), float(b[0].mean())
+            found.append(Necessity(*place, *clean, own, own.change.n))
+    return found
 
 
 def necessity_of(
@@ -92,7 +84,7 @@ def necessity_of(
     null: Sequence[float],
     problems: Sequence[str],
     bootstrap: Bootstrap,
-) -> dict[str, Any]:
+) -> Without:
     """What taking one direction out does to P(backtrack) and B; the first row is the clean run.
 
     *falls*: P(backtrack) falls, by more than under 95 % of random directions. *stays*: the report's
@@ -102,15 +94,8 @@ def necessity_of(
     (change,) = bootstrap.intervals(p[1] - p[0], problems)
     (kept,) = bootstrap.intervals(b.T, problems, _second_over_first)
     effect = Effect(change, tuple(null), sign=-1)
-    falls = effect.exceeds_random()
     stays = "untestable" if kept.low is None else "holds" if kept.low > REPORT_KEPT else "fails"
-    return (
-        {"p_backtrack": float(p[0].mean()), "report": float(b[0].mean())}
-        | named("change", change)
-        | {"null": effect.bound, "p": effect.p}
-        | named("report_kept", kept)
-        | {"falls": falls, "report_stays": stays, "n": change.n}
-    )
+    return Without(change, effect.bound, effect.p, kept, effect.exceeds_random(), stays)
 
 
 def _second_over_first(means: np.ndarray) -> np.ndarray:

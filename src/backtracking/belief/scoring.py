@@ -3,22 +3,24 @@
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from backtracking.belief import files
 from backtracking.belief.benchmark import measure_beside, score, with_action
-from backtracking.belief.measure import Plan, Points, Subject, measure
+from backtracking.belief.measure import Subject, measure
+from backtracking.belief.plan import Plan, Points
 from backtracking.models import loading
+from backtracking.records import reader
 from backtracking.records.directions import Direction, read_directions
 from backtracking.records.pairs import read_pairs
 from backtracking.records.places import Place
+from backtracking.records.rows.belief import Benchmark, Null, Selection
+from backtracking.records.rows.table import read_rows
 from backtracking.records.sentences import read_kinds
 from backtracking.records.tokens import read_tokens
 from backtracking.runtime import params
 from backtracking.runtime.forks import Cores, run_side_by_side
 from backtracking.runtime.workspace import Roles, Workspace
 from backtracking.statistics.bootstrap import Bootstrap
-from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
 
@@ -29,8 +31,16 @@ class Section(Plan):
     cores: Cores
 
 
-def score_file(root: Path, file: Path, layer: int | None) -> dict[str, Any]:
-    """Scores of every vector of a file, and those of the shipped baselines at the same layers.
+@dataclass(frozen=True)
+class Scores:
+    """Scores of every vector of a file, and those of the shipped baselines at the same layers."""
+
+    scores: list[Benchmark]
+    baselines: list[Benchmark]
+
+
+def score_file(root: Path, file: Path, layer: int | None) -> Scores:
+    """Scores of a file.
 
     Args:
         root: the project's folder.
@@ -43,31 +53,28 @@ def score_file(root: Path, file: Path, layer: int | None) -> dict[str, Any]:
             no minimal pairs.
     """
     workspace = Workspace(root)
-    outs = workspace.results("belief")
+    results = workspace.root / "results"
     section = params.load(Section, "belief", workspace.params)
     role = params.load(Roles, "models", workspace.params).studied
     section.cores.begin()
-    chosen = artifacts.read_json(outs / "selection.json")
+    chosen = reader.read_json(Selection, workspace.results("belief") / "selection.json")
     points = _read_points(workspace)
     loaded = loading.load(workspace.model(role), device=section.cores.device)
-    candidates = files.read_candidates(
-        file, loaded.d_model, loaded.n_layers, chosen["layer"], layer
-    )
+    candidates = files.read_candidates(file, loaded.d_model, loaded.n_layers, chosen.layer, layer)
     place = Place(role, "action")
     action = Direction(place, read_directions(workspace.results("directions")).get(place))
     subject = Subject(role, loaded, with_action(candidates, action))
-    null = {row["layer"]: tuple(row["effects"]) for row in artifacts.read_json(outs / "null.json")}
+    null = {row.layer: row.effects for row in read_rows(Null, results)}
     run = partial(run_side_by_side, n_at_once=1, description="scoring")
     (trial,) = measure(section, [subject], points, run)
     sides = measure_beside(section, subject, points, trial, run, with_random=False)
     scored = score(trial, sides, params.load(Bootstrap, "statistics", workspace.params), null)
     names = {(one.name, one.layer) for one in candidates}
     layers = {one.layer for one in candidates}
-    baselines = artifacts.read_json(outs / "benchmark.json")
-    return {
-        "scores": [row for row in scored.rows if (row["direction"], row["layer"]) in names],
-        "baselines": [row for row in baselines if row["layer"] in layers],
-    }
+    return Scores(
+        [row for row in scored.rows if (row.direction, row.layer) in names],
+        [row for row in read_rows(Benchmark, results) if row.layer in layers],
+    )
 
 
 def _read_points(workspace: Workspace) -> Points:

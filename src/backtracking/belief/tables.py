@@ -1,15 +1,25 @@
 """The tables of the experiment: ceilings, levels, betas with their verdicts, doses."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
-from backtracking.belief.measure import ACTION_ARM, PATCH, RANDOM, Trial
-from backtracking.belief.verdicts import Ceiling, betas, judge
+from backtracking.belief.trial import ACTION_ARM, PATCH, RANDOM, Trial
+from backtracking.belief.verdicts import betas, hindrance, judge
 from backtracking.models.prefixes import SPANS, Span
 from backtracking.records.intervals import Interval
+from backtracking.records.rows.belief import (
+    BeliefEvidence,
+    Beta,
+    Ceiling,
+    Level,
+    Matched,
+    Null,
+    Patched,
+    Score,
+)
+from backtracking.records.rows.claims import Finding
+from backtracking.records.rows.table import first
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.nulls import random_bound, random_direction_p
 
@@ -36,25 +46,20 @@ def ceiling_of(trial: Trial, layer: int, span: Span, readout: str, bootstrap: Bo
     return Ceiling(*bootstrap.intervals(columns, trial.problems))
 
 
-def tabulate_ceilings(trial: Trial, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def tabulate_ceilings(trial: Trial, bootstrap: Bootstrap) -> list[Patched]:
     """One row per layer, edit set and readout: natural difference, the patch's, and testable."""
     rows = []
     for layer in layers_of(trial):
         for span in SPANS:
             for readout in READOUTS:
+                place = trial.role, layer, EDIT_SET[span], readout
                 ceiling = ceiling_of(trial, layer, span, readout, bootstrap)
-                rows.append(
-                    {"role": trial.role, "layer": layer, "span": EDIT_SET[span], "readout": readout}
-                    | named("natural", ceiling.natural)
-                    | named("patch", ceiling.patch)
-                    | named("wait", ceiling.wait)
-                    | {"testable": not ceiling.reason, "reason": ceiling.reason}
-                    | {"n": ceiling.patch.n, "n_items": len(trial.problems)}
-                )
+                reason, n = hindrance(ceiling), (ceiling.patch.n, len(trial.problems))
+                rows.append(Patched(*place, ceiling, not reason, reason, *n))
     return rows
 
 
-def tabulate_betas(trial: Trial, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def tabulate_betas(trial: Trial, bootstrap: Bootstrap) -> list[Beta]:
     """One row per direction, layer, edit set and readout: change, beta, null and verdict.
 
     Where a layer and edit set is untestable, no beta is given: it would divide by what the patch
@@ -73,7 +78,7 @@ def tabulate_betas(trial: Trial, bootstrap: Bootstrap) -> list[dict[str, Any]]:
 
 def _betas_at(
     trial: Trial, layer: int, span: Span, readout: str, bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
+) -> list[Beta]:
     ceiling = ceiling_of(trial, layer, span, readout, bootstrap)
     changes = {arm.name: trial.change(readout, arm) for arm in trial.at(layer, span)}
     reached = {name: dose.reached for (name, at), dose in trial.doses.items() if at == layer}
@@ -84,18 +89,13 @@ def _betas_at(
     for name in reached:
         change, beta, minus_action = found.get(name, (undefined,) * 3)
         verdict, reason = judge(ceiling, beta, minus_action, reached[name])
-        if ceiling.reason:
+        if hindrance(ceiling):
             beta = minus_action = undefined
-        rows.append(
-            {"role": trial.role, "layer": layer, "span": EDIT_SET[span], "readout": readout}
-            | {"direction": name}
-            | named("change", change)
-            | named("beta", beta)
-            | named("minus_action", minus_action)
-            | _against_random(beta, null)
-            | _beside(trial, name, layer, span, readout)
-            | {"verdict": verdict, "reason": reason, "n": beta.n}
-        )
+        wait_share, flipped = _beside(trial, name, layer, span, readout)
+        random = _against_random(beta, null)
+        score = Score(beta, minus_action, *random, flipped, verdict, reason)
+        place = trial.role, name, layer, EDIT_SET[span], readout
+        rows.append(Beta(*place, change, score, wait_share, beta.n))
     return rows
 
 
@@ -118,7 +118,7 @@ def _betas_of(
     return {name: (level, *ratios[name]) for name, level in zip(changes, levels, strict=True)}
 
 
-def tabulate_levels(trial: Trial, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def tabulate_levels(trial: Trial, bootstrap: Bootstrap) -> list[Level]:
     """One row per arm and readout: its mean, random arms left out, donor and forced beside."""
     shown = [n for n, arm in enumerate(trial.measured.arms) if arm.group != RANDOM]
     rows = []
@@ -127,40 +127,36 @@ def tabulate_levels(trial: Trial, bootstrap: Bootstrap) -> list[dict[str, Any]]:
         for number, level in zip(shown, bootstrap.intervals(values, trial.problems), strict=True):
             arm = trial.measured.arms[number]
             span = None if arm.layer is None else EDIT_SET[arm.where]
-            label = {"name": arm.name, "layer": arm.layer, "span": span}
             if level.value is not None:
-                rows.append({"role": trial.role, "readout": readout} | label | asdict(level))
+                rows.append(Level(trial.role, readout, arm.name, arm.layer, span, level))
     return rows
 
 
-def tabulate_doses(trial: Trial) -> list[dict[str, Any]]:
+def tabulate_doses(trial: Trial) -> list[Matched]:
     """One row per direction and layer: its dose, matched on dev."""
-    return [
-        {"role": trial.role, "direction": name, "layer": layer} | asdict(dose)
-        for (name, layer), dose in trial.doses.items()
-    ]
+    return [Matched(trial.role, *place, dose) for place, dose in trial.doses.items()]
 
 
-def tabulate_null(null: Mapping[int, Sequence[float]]) -> list[dict[str, Any]]:
+def tabulate_null(null: Mapping[int, Sequence[float]]) -> list[Null]:
     """One row per layer and edit set: effects of projecting random directions out, alike in both.
 
     P(backtrack) is read at the deciding token, where both edit sets are the same edit.
     """
     return [
-        {"layer": layer, "span": span, "effects": list(effects)}
+        Null(layer, span, tuple(effects))
         for layer, effects in null.items()
         for span in EDIT_SET.values()
     ]
 
 
 def judge_belief(
-    rows: Sequence[Mapping[str, Any]],
+    rows: Sequence[Beta],
     direction: str,
     role: str,
     layer: int,
     span: str = "E2",
     reason: str = "",
-) -> dict[str, Any]:
+) -> BeliefEvidence:
     """The claim that a direction is a belief, on the report, as a row of claims.json.
 
     It stands on one layer, that which `steer` chose on dev, and on the edit set that reaches the
@@ -168,61 +164,50 @@ def judge_belief(
     (where these were run); the verdicts everywhere else are among its parts. Without rows it is
     untestable, for the reason that is given.
     """
-    own = [row for row in rows if row["direction"] == direction]
-    at = {(row["layer"], row["span"], row["readout"]): row for row in own}
-    main = at.get((layer, span, "b"), _UNTESTED | {"reason": reason})
-    judged = {"belief": "holds", "untestable": "untestable"}.get(main["verdict"], "fails")
-    chance = main["null"] is not None and (main["beta_value"] or 0) <= main["null"]
-    return {
-        "claim": "belief",
-        "pair": f"{direction} -> {role}",
-        "contrast": "change of log-odds(yes : no) of `report`, arm / patch, equal marker",
-        "threshold": "beta > 0.5 and > beta(action) by their intervals; beyond 95 % of random",
-        "estimate": main["beta_value"],
-        "low": main["beta_low"],
-        "high": main["beta_high"],
-        "null": main["null"],
-        "p": main["p"],
-        "n": main["n"],
-        "verdict": "fails" if judged == "holds" and chance else judged,
-        "kind": "emergent",
-        "must_fail": False,
-        "parts": {f"{s}, layer {k}, {r}": row["verdict"] for (k, s, r), row in at.items()},
-        "reason": main["reason"],
-    }
+    own = [row for row in rows if row.direction == direction]
+    main = first(own, layer=layer, span=span, readout="b")
+    finding = Finding("untestable", n=0, why=reason)
+    if main is not None:
+        score, verdict = main.score, "fails"
+        if score.verdict == "untestable":
+            verdict = "untestable"
+        elif score.verdict == "belief" and not _within(score):
+            verdict = "holds"
+        parts = {f"{one.span}, layer {one.layer}, {one.readout}": one.score.verdict for one in own}
+        finding = Finding.beside(
+            verdict, score.beta, score.null, p=score.p, parts=parts, why=score.reason
+        )
+    return BeliefEvidence(
+        claim="belief",
+        pair=f"{direction} -> {role}",
+        contrast="change of log-odds(yes : no) of `report`, arm / patch, equal marker",
+        threshold="beta > 0.5 and > beta(action) by their intervals; beyond 95 % of random",
+        kind="emergent",
+        finding=finding,
+    )
 
 
-_UNTESTED = dict.fromkeys(("beta_value", "beta_low", "beta_high", "null", "p")) | {
-    "verdict": "untestable",
-    "n": 0,
-}
-
-
-def named(prefix: str, interval: Interval) -> dict[str, float | None]:
-    """Value and ends of an interval under keys with a prefix."""
-    return {f"{prefix}_{key}": getattr(interval, key) for key in ("value", "low", "high")}
+def _within(score: Score) -> bool:
+    """Whether random directions' betas are known, and this one is no larger than 95 % of them."""
+    return score.null is not None and (score.beta.value or 0) <= score.null
 
 
 def _beside(
     trial: Trial, name: str, layer: int, span: Span, readout: str
-) -> dict[str, float | None]:
+) -> tuple[float | None, float | None]:
     """How well the marker is matched on test, and how often the answer comes out otherwise."""
     arm = trial.find(name, layer, span)
     if arm is None:
-        return {"wait_share": None, "flipped": None}
+        return None, None
     patched = trial.patched("a", layer, span).mean()
     values = trial.sign * trial.measured.values(readout, arm)
-    return {
-        "wait_share": float(trial.change("a", arm).mean() / patched) if patched else None,
-        "flipped": float((values > 0).mean()),
-    }
+    wait_share = float(trial.change("a", arm).mean() / patched) if patched else None
+    return wait_share, float((values > 0).mean())
 
 
-def _against_random(beta: Interval, null: list[float | None]) -> dict[str, float | None]:
+def _against_random(beta: Interval, null: list[float | None]) -> tuple[float | None, float | None]:
+    """What 95 % of random betas stay below, and p of this one among them."""
     known = np.array([value for value in null if value is not None])
     if beta.value is None or not len(known):
-        return {"null": None, "p": None}
-    return {
-        "null": float(random_bound(known)),
-        "p": random_direction_p(beta.value, known),
-    }
+        return None, None
+    return float(random_bound(known)), random_direction_p(beta.value, known)

@@ -5,16 +5,13 @@ interval by problem. The rules are those of the docstrings here, and no others.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from backtracking.records.intervals import Interval
+from backtracking.records.rows.belief import Ceiling, Judged
 from backtracking.statistics.bootstrap import Bootstrap
-
-Verdict = Literal["belief", "action", "mixed", "untestable"]
 
 BELIEF, ACTION = 0.5, 0.2
 """Above the first lies the whole interval of a belief's beta, below the second an action's."""
@@ -23,38 +20,23 @@ CEILING = 0.5
 """The patch has to change the readout by this share of the natural difference, at the least."""
 
 
-@dataclass(frozen=True)
-class Ceiling:
-    """What the patch can do to a readout at a layer, for an edit set.
-
-    Attributes:
-        natural: the readout in the donor's own run minus that in the clean one.
-        patch: its change under the patch.
-        wait: change of log-odds(marker) under the patch, which the arms are matched to.
-    """
-
-    natural: Interval
-    patch: Interval
-    wait: Interval
-
-    @property
-    def reason(self) -> str:
-        """Why nothing can be tested here; empty where it can."""
-        if not _positive(self.natural):
-            return "the readout does not tell the donor from the clean prefix"
-        if not _positive(self.patch):
-            return "the patch does not move the readout"
-        assert self.patch.value is not None and self.natural.value is not None
-        if self.patch.value < CEILING * self.natural.value:
-            return "the patch moves the readout by less than half of the natural difference"
-        if not _positive(self.wait):
-            return "the patch does not raise the marker, so no arm has a dose"
-        return ""
+def hindrance(ceiling: Ceiling) -> str:
+    """Why nothing can be tested here; empty where it can."""
+    if not _positive(ceiling.natural):
+        return "the readout does not tell the donor from the clean prefix"
+    if not _positive(ceiling.patch):
+        return "the patch does not move the readout"
+    assert ceiling.patch.value is not None and ceiling.natural.value is not None
+    if ceiling.patch.value < CEILING * ceiling.natural.value:
+        return "the patch moves the readout by less than half of the natural difference"
+    if not _positive(ceiling.wait):
+        return "the patch does not raise the marker, so no arm has a dose"
+    return ""
 
 
 def judge(
     ceiling: Ceiling, beta: Interval, minus_action: Interval, reached: bool
-) -> tuple[Verdict, str]:
+) -> tuple[Judged, str]:
     """The verdict on a direction at a layer, for an edit set and a readout, and why.
 
     *Untestable* where the ceiling is, where the direction does not reach the patch's effect on
@@ -68,8 +50,8 @@ def judge(
         minus_action: beta minus that of `action`, paired; undefined where `action` has no dose.
         reached: whether the direction's dose matches the patch.
     """
-    if ceiling.reason:
-        return "untestable", ceiling.reason
+    if reason := hindrance(ceiling):
+        return "untestable", reason
     if not reached:
         return "untestable", "the direction never raises the marker as much as the patch does"
     if beta.low is None or beta.high is None:

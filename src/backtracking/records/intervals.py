@@ -23,6 +23,12 @@ class Interval:
     high: float | None
     n: int
 
+    def __neg__(self) -> "Interval":
+        value, low, high = (
+            None if one is None else -one for one in (self.value, self.high, self.low)
+        )
+        return Interval(value, low, high, self.n)
+
 
 def above(low: float | None, bound: float | None) -> Verdict:
     """Whether an interval's lower end is above a bound; untestable where either is missing."""

@@ -1,8 +1,9 @@
 """The one strict reader and writer of records: JSON Lines and JSON for frozen dataclasses.
 
 A record's type hints are its format: every key has to be there, no other may be, and each value has
-to be of its type. A NamedTuple is an object with its fields' names, a frozenset an ascending array.
-A decoder is built once a type, so that a hundred thousand records are read in seconds.
+to be of its type. A key is the name of a field, but for the `_` behind a word of Python. A
+NamedTuple is an object with its fields' names, a frozenset an ascending array. A decoder is built
+once a type, so that a hundred thousand records are read in seconds.
 """
 
 import dataclasses
@@ -58,9 +59,9 @@ def pass_lines(cls: type[T], path: Path, cure: str = _CURE) -> Iterator[T]:
     Raises:
         UserError: as `read_lines`, but for keys too many.
     """
-    decode, names = _decoder(cls), _names(cls)
+    decode, keys = _decoder(cls), _keys(cls)
     for number, row in enumerate(artifacts.read_jsonl(path), start=1):
-        own = {name: row[name] for name in names if name in row}
+        own = {key: row[key] for key in keys if key in row}
         yield _told(decode, own, f"{path}, line {number}", cure)
 
 
@@ -133,7 +134,7 @@ def _keys_of(record: Any) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name in _names(type(record)):
         one = encode(getattr(record, name))
-        found |= one if name in _inlined(type(record)) else {name: one}
+        found |= one if name in _inlined(type(record)) else {_key(name): one}
     return found
 
 
@@ -162,6 +163,10 @@ def _told(decode: _Decode, value: Any, where: str, cure: str) -> Any:
 @functools.cache
 def _names(cls: type) -> tuple[str, ...]:
     return tuple(field.name for field in dataclasses.fields(cls) if field.init)
+
+
+def _key(name: str) -> str:
+    return name.removesuffix("_")
 
 
 @functools.cache
@@ -206,8 +211,8 @@ def _container(hint: Any, origin: Any, arguments: tuple[Any, ...]) -> _Decode:
 def _object(cls: Any, names: list[str], lacking: set[str]) -> _Decode:
     """Of a dataclass or a NamedTuple."""
     hints = typing.get_type_hints(cls)
-    decoders = [(name, _decoder(hints[name])) for name in names]
-    known, needed = frozenset(names), frozenset(names) - lacking
+    decoders = [(_key(name), name, _decoder(hints[name])) for name in names]
+    known, needed = frozenset(map(_key, names)), frozenset(map(_key, {*names} - lacking))
 
     def decode(value: Any) -> Any:
         if type(value) is not dict:
@@ -215,12 +220,12 @@ def _object(cls: Any, names: list[str], lacking: set[str]) -> _Decode:
         if value.keys() != known:
             _require_keys(value.keys(), known, needed)
         found = {}
-        for name, of_field in decoders:
-            if name in value:
+        for key, name, of_field in decoders:
+            if key in value:
                 try:
-                    found[name] = of_field(value[name])
+                    found[name] = of_field(value[key])
                 except _Mismatch as error:
-                    error.keys.append(f".{name}")
+                    error.keys.append(f".{key}")
                     raise
         try:
             return cls(**found)
@@ -250,7 +255,9 @@ def _keys(cls: type) -> list[str]:
     """Keys of a dataclass's object, those of its inlined fields among them."""
     hints, inlined = typing.get_type_hints(cls), _inlined(cls)
     return [
-        key for name in _names(cls) for key in (_keys(hints[name]) if name in inlined else [name])
+        key
+        for name in _names(cls)
+        for key in (_keys(hints[name]) if name in inlined else [_key(name)])
     ]
 
 

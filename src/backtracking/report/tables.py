@@ -98,12 +98,3 @@ def dose_table(study: Study) -> Table:
             columns["random"] = float(np.mean(randoms)) if randoms else None
         found.append({"dose": dose} | columns)
     return found, ["dose", *names, "random"]
-
-
-def ladder_rows(ladder: Mapping[str, Any]) -> Rows:
-    """One row per position and rung."""
-    return [
-        {"position": position} | rung
-        for position, found in ladder.items()
-        for rung in found["rungs"]
-    ]

@@ -22,7 +22,8 @@ from torch import Tensor
 from backtracking.activations.reader import ActivationStore
 from backtracking.belief.benchmark import measure_beside, score, with_action
 from backtracking.belief.doses import Candidate
-from backtracking.belief.measure import Plan, Points, Run, Subject, measure
+from backtracking.belief.measure import Subject, measure
+from backtracking.belief.plan import Plan, Points, Run
 from backtracking.belief.tables import (
     judge_belief,
     tabulate_betas,
@@ -33,12 +34,25 @@ from backtracking.belief.tables import (
 )
 from backtracking.directions import others
 from backtracking.models.loading import LoadedModel
+from backtracking.records import reader
 from backtracking.records.choices import Choice, read_choice
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.directions import Direction, Directions
 from backtracking.records.measured import Measured, write_measured
 from backtracking.records.pairs import MinimalPair, distinct, spread, write_pairs
 from backtracking.records.places import Place
+from backtracking.records.rows.belief import (
+    BeliefEvidence,
+    Benchmark,
+    Beta,
+    Level,
+    Matched,
+    Necessity,
+    Null,
+    Patched,
+    Selection,
+)
+from backtracking.records.rows.table import Row, Tables, write_rows
 from backtracking.records.sentences import Kind
 from backtracking.records.tokens import Tokens
 from backtracking.runtime import params
@@ -51,6 +65,7 @@ from lifeboat.stage import artifacts
 from lifeboat.stage.units import Units, kept
 
 OUT = "results/belief"
+TABLES = (Patched, Beta, Level, Necessity, Null, Benchmark, BeliefEvidence)
 DECIDING = (0, 0)
 """The window of the shipped baselines: the deciding token."""
 
@@ -91,9 +106,9 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Result:
-    """JSON by file name, the pairs, what was measured, and the shipped baselines."""
+    """The tables, the pairs, what was measured, and the shipped baselines."""
 
-    tables: dict[str, Any]
+    tables: Tables
     pairs: list[MinimalPair] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)
     baselines: list[Candidate] = field(default_factory=list)
@@ -112,45 +127,36 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, do: Run) -> Result
     trials = measure(params, subjects, points, do)
     sides = measure_beside(params, subjects[0], points, trials[0], do, with_random=True)
     scored = score(trials[0], sides, bootstrap)
-    betas = [scored.betas, *(tabulate_betas(one, bootstrap) for one in trials[1:])]
-    place = select(inputs.choice)
-    tables = {
-        "selection": place
-        | {"regularisation_by_layer": chosen}
-        | {"doses": [row for one in trials for row in tabulate_doses(one)]},
-        "ceilings": [row for one in trials for row in tabulate_ceilings(one, bootstrap)],
-        "betas": [row for rows in betas for row in rows],
-        "levels": [row for one in trials for row in tabulate_levels(one, bootstrap)],
-        "necessity": scored.necessity,
-        "null": tabulate_null(scored.null),
-        "benchmark": scored.rows,
-        "evidence": [
-            judge_belief(rows, direction, one.role, inputs.choice.layer)
-            for one, rows in zip(trials, betas, strict=True)
-            for direction in (one.role, roles.base_by_role[one.role])
-        ],
-    }
+    place = inputs.choice.layer
+    doses = [row for one in trials for row in tabulate_doses(one)]
+    found: list[Row] = [*scored.necessity, *tabulate_null(scored.null), *scored.rows]
+    found.append(select(inputs.choice, chosen, doses))
+    for one in trials:
+        betas = scored.betas if one is trials[0] else tabulate_betas(one, bootstrap)
+        found += [*tabulate_ceilings(one, bootstrap), *betas, *tabulate_levels(one, bootstrap)]
+        for direction in (one.role, roles.base_by_role[one.role]):
+            found.append(judge_belief(betas, direction, one.role, place))
     measured = [*(one.measured for one in trials), sides.dead_ends, sides.collateral]
-    return Result(tables, list(points.pairs), measured, shipped)
+    return Result(Tables.of(found), list(points.pairs), measured, shipped)
 
 
 def without_points(roles: Roles, choice: Choice, reason: str) -> Result:
     """The results where nothing can be asked: empty tables, and claims that are untestable."""
-    empty = ("ceilings", "betas", "levels", "necessity", "null", "benchmark")
-    tables: dict[str, Any] = {name: [] for name in empty}
-    tables["selection"] = select(choice) | {"regularisation_by_layer": {}, "doses": []}
-    tables["evidence"] = [
+    evidence = [
         judge_belief([], direction, role, choice.layer, reason=reason)
         for role in asked_roles(roles)
         for direction in (role, roles.base_by_role[role])
     ]
-    return Result(tables)
+    return Result(Tables.of([select(choice, {}, ()), *evidence]))
 
 
-def select(choice: Choice) -> dict[str, Any]:
-    """Layer and window that the claims stand on."""
+def select(
+    choice: Choice, regularisation_by_layer: Mapping[str, float], doses: Sequence[Matched]
+) -> Selection:
+    """Layer and window that the claims stand on, and what dev chose there."""
     first, last = choice.window
-    return {"layer": choice.layer, "window": f"{first}:{last}", "chosen_on": "dev"}
+    window = f"{first}:{last}"
+    return Selection(choice.layer, window, "dev", regularisation_by_layer, tuple(doses))
 
 
 def asked_roles(roles: Roles) -> list[str]:
@@ -241,16 +247,17 @@ def _main(workspace: Workspace, _role: str) -> None:
         inputs = read_inputs(study, points, choice)
         result = run(params_, bootstrap, inputs, partial(do_kept, units, n_at_once))
     with artifacts.new_folder(workspace.results("belief")) as folder:
-        for name, value in result.tables.items():
-            artifacts.write_json(folder / f"{name}.json", value)
+        for table in TABLES:
+            write_rows(table, result.tables.rows(table), folder)
+        reader.write_json(folder / "selection.json", result.tables.record(Selection))
         write_pairs(folder / "pairs.jsonl", result.pairs)
         tensors = {f"{one.name}.{one.layer}": one.vector.contiguous() for one in result.baselines}
         tensors = dict(sorted(tensors.items()))
         artifacts.write_bytes(folder / "baselines.safetensors", safetensors.torch.save(tensors))
         for one in result.measured:
             write_measured(folder / "measured" / f"{one.target}.{one.run}.safetensors", one)
-    for row in result.tables["evidence"]:
-        print(f"belief, {row['pair']}: {row['verdict']}")
+    for row in result.tables.rows(BeliefEvidence):
+        print(f"belief, {row.pair}: {row.finding.verdict}")
 
 
 def read_inputs(study: Study, points: Points, choice: Choice) -> Inputs:

@@ -31,6 +31,7 @@ from backtracking.records.rows.arms import (
     Sign,
     Untested,
 )
+from backtracking.records.rows.belief import Benchmark, Beta, Patched
 from backtracking.records.rows.choice import Magnitude
 from backtracking.records.rows.claims import Count, Evidence
 from backtracking.records.rows.components import AblatedForced, TopOutcome
@@ -39,6 +40,7 @@ from backtracking.records.rows.measures import Measure
 from backtracking.records.rows.probe import Earliest, GridCell, Ordered
 from backtracking.records.rows.steering import Cell, Curve, Necessity, Report
 from backtracking.records.rows.table import Row, Tables, first
+from backtracking.records.rows.transitions import Latent, Noise, Representation, Rung, StateModel
 from backtracking.records.sentences import read_kinds
 from backtracking.records.tokens import read_tokens
 from backtracking.report import tracking
@@ -48,7 +50,6 @@ from backtracking.report.tables import (
     Table,
     decided,
     dose_table,
-    ladder_rows,
     loss_table,
     random_levels,
     table_of,
@@ -82,13 +83,14 @@ TABLES: Mapping[str, type[Row] | str] = {
     "projected": Projected,
     "ablate": AblatedForced,
     "outcomes": TopOutcome,
-    "ceilings": "belief/ceilings",
-    "betas": "belief/betas",
-    "benchmark": "belief/benchmark",
-    "chains": "transitions/models",
-    "latents": "transitions/latents",
-    "representation": "transitions/representation",
-    "noise": "transitions/noise",
+    "ceilings": Patched,
+    "betas": Beta,
+    "benchmark": Benchmark,
+    "chains": StateModel,
+    "latents": Latent,
+    "representation": Representation,
+    "noise": Noise,
+    "ladder": Rung,
 }
 """Tables that git holds, by name: a file of results, without its random directions."""
 
@@ -228,7 +230,6 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
                 if (row.anchor, row.pairs) == ("decision", "all")
             ]
         ),
-        "ladder": table_of(ladder_rows(results.study.part("transitions/ladder"))),
     }
 
 

@@ -6,18 +6,36 @@ units.
 
 Reads: models/<the one under study>, data/{interim/traces,processed/labels},
     data/interim/activations/* of the pair under study and of the control pairs' models
-Writes: results/transitions/{models,densities,ladder,matrix,dwell,order,noise,latents,
-    representation,selection}.json
+Writes: results/transitions/{models,densities,variance,ladder,positions,matrix,steps,dwell,order,
+    entropy_rate,noise,latents,representation,selection}.json
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
 from backtracking.activations.reader import ActivationStore
 from backtracking.models.loading import LoadedModel
+from backtracking.records import reader
+from backtracking.records.rows.table import Row, Tables, write_rows
+from backtracking.records.rows.transitions import (
+    Cut,
+    Density,
+    Dwell,
+    EntropyRate,
+    Latent,
+    Noise,
+    Order,
+    Representation,
+    Rung,
+    Selection,
+    StateModel,
+    Steps,
+    Transition,
+    VarianceShare,
+)
 from backtracking.records.tokens import Tokens
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
@@ -27,6 +45,7 @@ from backtracking.runtime.workspace import Workspace
 from backtracking.stages.study import Study
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import climbing, dial, memory, order_tests, study
+from backtracking.transitions.classes import Chosen, Fit
 from backtracking.transitions.climbing import Ladder
 from backtracking.transitions.corpus import Corpus, make_corpus
 from backtracking.transitions.matrix import steps_to, transition_rows
@@ -37,6 +56,10 @@ from lifeboat.stage import artifacts
 from lifeboat.stage.units import Units, kept
 
 OUT = "results/transitions"
+TABLES = (
+    StateModel, Density, VarianceShare, Rung, Cut, Transition, Steps, Dwell, Order, Noise, Latent,
+    Representation,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -76,8 +99,8 @@ def run(
     loaded: LoadedModel,
     tokens: Tokens,
     work: Work,
-) -> dict[str, Any]:
-    """All results of the stage by file name.
+) -> Tables:
+    """All results of the stage.
 
     Args:
         params: the plan.
@@ -96,59 +119,58 @@ def run(
     loss_by_model = study.losses_on_test(chosen, parts_by_role)
     ladders = climbing.climb_everywhere(params, corpus, store_by_role, place.layer, work)
     floor = climbing.floor(params, corpus, ladders["end"].rows)
+    further = {"end": _further(corpus, ladders["end"], floor, loaded, tokens, work)}
     laws = None if corpus.laws is None else corpus.laws[corpus.scored_rows("test")]
     seed, n_draws = params.seed, params.n_draws
-    return {
-        "models": study.score_models(loss_by_model, parts.test, bootstrap),
-        "densities": {
-            "models": [
-                row
-                for one, its in parts_by_role.items()
-                for row in study.score_densities(chosen, its, one, bootstrap)
-            ],
-            "variance_share": [
-                row
-                for one, store in store_by_role.items()
-                for row in study.variance_rows(corpus, store, place.layer, one)
-            ],
-        },
-        "ladder": {
-            position: climbing.tabulate(
-                corpus,
-                ladder,
-                _further(corpus, ladder, floor, loaded, tokens, work) if position == "end" else {},
-                bootstrap,
-            )
+    found: list[Row] = [
+        *study.score_models(loss_by_model, parts.test, bootstrap),
+        *transition_rows(parts.test, params.n_shuffles, bootstrap, seed),
+        *steps_to(parts.test, LABELS.index("final-answer"), bootstrap),
+        *order_tests.dwell_rows(parts.test, bootstrap, n_draws, seed),
+        *memory.order_rows(parts.test, loss_by_model, bootstrap, n_draws, seed),
+        memory.entropy_rate(laws, loss_by_model, parts.test, bootstrap),
+        *dial.turn(params, (parts.train, parts.dev, parts.test), bootstrap, work),
+        *study.compare_latents(chosen, parts, corpus, role, bootstrap),
+        *representation_rows(corpus, store_by_role, bootstrap),
+        select(params, place, chosen, ladders, floor[1] if floor else None),
+    ]
+    for one, store in store_by_role.items():
+        found += study.score_densities(chosen, parts_by_role[one], one, bootstrap)
+        found += study.variance_rows(corpus, store, place.layer, one)
+    for position, ladder in sorted(ladders.items()):
+        found += climbing.tabulate(position, ladder, further.get(position, {}), bootstrap)
+        found.append(climbing.describe(corpus, position, ladder, bootstrap))
+    return Tables.of(found)
+
+
+def select(
+    params: Params,
+    place: study.Place,
+    chosen: Mapping[Fit, Chosen],
+    ladders: Mapping[str, Ladder],
+    error_share: float | None,
+) -> Selection:
+    """What dev problems chose."""
+    return Selection(
+        "dev",
+        place.layer,
+        params.rank,
+        place.grid,
+        {f"{fit.role or 'labels'}/{fit.name}": one.setting for fit, one in chosen.items()},
+        {
+            position: {name: one.ridge for name, one in ladder.rungs.items()}
             for position, ladder in ladders.items()
         },
-        "matrix": {
-            "entries": transition_rows(parts.test, params.n_shuffles, bootstrap, seed),
-            "steps_to_answer": steps_to(parts.test, LABELS.index("final-answer"), bootstrap),
-        },
-        "dwell": order_tests.dwell_rows(parts.test, bootstrap, n_draws, seed),
-        "order": {
-            "tests": memory.order_rows(parts.test, loss_by_model, bootstrap, n_draws, seed),
-            "entropy_rate": memory.entropy_rate(laws, loss_by_model, parts.test, bootstrap),
-        },
-        "noise": dial.turn(params, (parts.train, parts.dev, parts.test), bootstrap, work),
-        "latents": study.compare_latents(chosen, parts, corpus, role, bootstrap),
-        "representation": representation_rows(corpus, store_by_role, bootstrap),
-        "selection": {
-            "chosen_on": "dev",
-            "layer": place.layer,
-            "rank": params.rank,
-            "grid": place.grid,
-            "models": {
-                f"{fit.role or 'labels'}/{fit.name}": one.setting | {"dev_nll": one.dev_nll}
-                for fit, one in chosen.items()
-            },
-            "ladder": {
-                position: {name: one.ridge for name, one in ladder.rungs.items()}
-                for position, ladder in ladders.items()
-            },
-            "error_share": floor[1] if floor else None,
-        },
-    }
+        error_share,
+    )
+
+
+def write(result: Tables, out: Path) -> None:
+    """Writes all results, a file each."""
+    for table in TABLES:
+        write_rows(table, result.rows(table), out)
+    reader.write_json(out / "entropy_rate.json", result.record(EntropyRate))
+    reader.write_json(out / "selection.json", result.record(Selection))
 
 
 def _further(
@@ -188,10 +210,9 @@ def _main(workspace: Workspace, _role: str) -> None:
             work,
         )
     with artifacts.new_folder(workspace.results("transitions")) as folder:
-        for name, value in result.items():
-            artifacts.write_json(folder / f"{name}.json", value)
-    for row in result["models"]:
-        print(f"{row['role']}/{row['class']}: {row['nll']:.4f} nats a sentence")
+        write(result, folder)
+    for row in result.rows(StateModel):
+        print(f"{row.role}/{row.class_}: {row.score.nll:.4f} nats a sentence")
 
 
 if __name__ == "__main__":

@@ -6,12 +6,11 @@ the mean entropy; ARI is 0 in expectation for unrelated states of the same sizes
 """
 
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from backtracking.records.rows.transitions import Agreement
 from backtracking.statistics.bootstrap import Bootstrap
 
 
@@ -20,7 +19,7 @@ def agree(
     truth: Shaped[np.ndarray, " n"],
     problem: Shaped[np.ndarray, " n"],
     bootstrap: Bootstrap,
-) -> dict[str, Any]:
+) -> Agreement:
     """NMI and ARI of two labellings of the same sentences, with intervals by problem."""
     first, a = np.unique(latent, return_inverse=True)
     second, b = np.unique(truth, return_inverse=True)
@@ -28,7 +27,7 @@ def agree(
     # ARI depends on the number of sentences, which means over problems do not carry.
     scale = float(len(latent))
     nmi, ari = bootstrap.intervals(cells, list(problem), measures((len(first), len(second)), scale))
-    return {"nmi": asdict(nmi), "ari": asdict(ari), "n_latent": len(first), "n_true": len(second)}
+    return Agreement(nmi, ari, len(first), len(second))
 
 
 def measures(

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from backtracking.records.rows.transitions import Setting
 from backtracking.transitions import em, markov, semi_markov, variational
 from backtracking.transitions.em import Learning
 from backtracking.transitions.scoring import best, nll
@@ -68,13 +69,11 @@ class Chosen:
 
     Attributes:
         model: fitted on train.
-        setting: what was chosen.
-        dev_nll: its NLL on dev, in nats a sentence.
+        setting: what was chosen, and how well it predicts dev.
     """
 
     model: Any
-    setting: dict[str, Any]
-    dev_nll: float
+    setting: Setting
 
 
 def choose(name: str, train: Sequences, dev: Sequences, grid: Grid) -> Chosen:
@@ -101,7 +100,7 @@ def choose_chain(name: str, train: Sequences, dev: Sequences) -> Chosen:
         model = semi_markov.select(train, dev)
     else:
         model = markov.select(train, dev, ORDERS.index(name))
-    return Chosen(model, {"strengths": list(model.strengths)}, nll(model.predict(dev), dev))
+    return Chosen(model, Setting(nll(model.predict(dev), dev), strengths=tuple(model.strengths)))
 
 
 def fit_hidden(
@@ -110,12 +109,12 @@ def fit_hidden(
     """A model of a class with a number of hidden states."""
     fit = em.fit if name == "hmm" else variational.fit
     model = fit(train, n_states, learning)
-    return Chosen(model, {"n_states": n_states}, nll(model.predict(dev), dev))
+    return Chosen(model, Setting(nll(model.predict(dev), dev), n_states=n_states))
 
 
 def best_of(fitted: Mapping[int, Chosen]) -> Chosen:
     """The one of models with different numbers of hidden states that predicts dev best."""
-    tried = {n: one.dev_nll for n, one in fitted.items()}
+    tried = {n: one.setting.dev_nll for n, one in fitted.items()}
     chosen = fitted[best(tried)]
     by_n = {str(n): value for n, value in tried.items()}
-    return replace(chosen, setting=chosen.setting | {"dev_nll_by_n_states": by_n})
+    return replace(chosen, setting=replace(chosen.setting, dev_nll_by_n_states=by_n))

@@ -1,15 +1,15 @@
 """The ladder on the study's traces, from labels to the generator's own law, with its controls."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 
 from backtracking.activations.reader import ActivationStore
 from backtracking.models.loading import LoadedModel
+from backtracking.records.rows.transitions import Cut, Rung
 from backtracking.records.tokens import Tokens
 from backtracking.records.traces import SPLITS
 from backtracking.statistics.bootstrap import Bootstrap
@@ -42,6 +42,11 @@ class Ladder:
     def rungs(self) -> dict[str, Climbed]:
         """All of them by the name of their row."""
         return self.on_text | {f"tokens_{role}": one for role, one in self.on_role.items()}
+
+    @property
+    def problems(self) -> Shaped[np.ndarray, " test"]:
+        """The problem of each test row."""
+        return self.rows.problem[self.rows.split == "test"]
 
 
 def climb_everywhere(
@@ -82,33 +87,29 @@ def climb_everywhere(
 
 
 def tabulate(
-    corpus: Corpus, ladder: Ladder, further: Mapping[str, Losses], bootstrap: Bootstrap
-) -> dict[str, Any]:
-    """One position: every rung beside `tokens`, and the first role's gain beyond the others'.
-
-    Args:
-        corpus: the study's traces.
-        ladder: its rungs.
-        further: losses of other rungs on the same test rows.
-        bootstrap: intervals by problem.
-    """
-    rows = ladder.rows
-    test = rows.split == "test"
-    problem = rows.problem[test]
-    ahead = corpus.sentences.end[rows.sentence[test]] - 1 - rows.position[test]
-    own, *others = ladder.on_role.values()
-    beyond = [own.loss - other.loss for other in others]
-    intervals = bootstrap.intervals(np.stack(beyond, axis=1), list(problem)) if beyond else []
+    position: str, ladder: Ladder, further: Mapping[str, Losses], bootstrap: Bootstrap
+) -> list[Rung]:
+    """Every rung of a position beside `tokens`; `further` are losses on the same test rows."""
     loss_by_rung = {name: one.loss for name, one in ladder.rungs.items()} | dict(further)
-    found = compare(loss_by_rung, problem, "tokens", bootstrap)
-    return {
-        "rungs": [{"model": name} | row for name, row in found.items()],
-        "difference_to_controls": {
-            role: asdict(one) for role, one in zip([*ladder.on_role][1:], intervals, strict=True)
-        },
-        "n_rows": int(test.sum()),
-        "tokens_before_the_sentences_end": float(ahead.mean()),
-    }
+    found = compare(loss_by_rung, ladder.problems, "tokens", bootstrap)
+    return [Rung(position, name, score) for name, score in found.items()]
+
+
+def describe(corpus: Corpus, position: str, ladder: Ladder, bootstrap: Bootstrap) -> Cut:
+    """How far ahead a position is, and the first role's gain there beyond the others'."""
+    rows, (own, *others) = ladder.rows, ladder.on_role.values()
+    test = rows.split == "test"
+    ahead = corpus.sentences.end[rows.sentence[test]] - 1 - rows.position[test]
+    beyond = [own.loss - other.loss for other in others]
+    intervals = (
+        bootstrap.intervals(np.stack(beyond, axis=1), list(ladder.problems)) if beyond else []
+    )
+    return Cut(
+        position,
+        int(test.sum()),
+        float(ahead.mean()),
+        dict(zip([*ladder.on_role][1:], intervals, strict=True)),
+    )
 
 
 def floor(plan: Plan, corpus: Corpus, rows: Rows) -> tuple[Losses, float] | None:

@@ -1,12 +1,12 @@
 """Models on the same sentences: their NLL, and paired differences, with intervals by problem."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from backtracking.records.rows.transitions import Compared
 from backtracking.statistics.bootstrap import Bootstrap
 
 K = TypeVar("K")
@@ -17,7 +17,7 @@ def compare(
     problem: Shaped[np.ndarray, " rows"],
     reference: K,
     bootstrap: Bootstrap,
-) -> dict[K, dict[str, Any]]:
+) -> dict[K, Compared]:
     """By model: NLL, and its paired difference to the reference model's.
 
     Args:
@@ -31,7 +31,6 @@ def compare(
     gaps = values - loss_by_model[reference][:, None]
     found = bootstrap.intervals(np.concatenate([values, gaps], axis=1), list(problem))
     return {
-        name: {"nll": own.value, "low": own.low, "high": own.high, "n": own.n}
-        | {f"difference_{key}": value for key, value in asdict(gap).items() if key != "n"}
+        name: Compared(own.value, own.low, own.high, own.n, gap)
         for name, own, gap in zip(names, found[: len(names)], found[len(names) :], strict=True)
     }

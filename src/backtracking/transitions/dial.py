@@ -1,14 +1,15 @@
 """The numbers of the study as functions of the labels alone, for the label-noise dial."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
-from typing import Any
 
 import numpy as np
 from jaxtyping import Int
 from scipy import sparse
 
+from backtracking.records.intervals import Interval
+from backtracking.records.rows.table import first
+from backtracking.records.rows.transitions import Heard, Noise
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import ladder, noise, order_tests
 from backtracking.transitions.classes import OF_LABELS, choose_chain
@@ -21,7 +22,7 @@ EVENT = "backtracking"
 
 def turn(
     plan: Plan, parts: tuple[Sequences, Sequences, Sequences], bootstrap: Bootstrap, work: Work
-) -> list[dict[str, Any]]:
+) -> list[Noise]:
     """One row per setting of the dial, the exact labels first: what the study would have said.
 
     Args:
@@ -34,25 +35,22 @@ def turn(
     for kappa in plan.kappas:
         settings.append((kappa, "evenly"))
         settings.append((kappa, "at_events"))
-    rows, jobs, exact = [], {}, parts[2]
+    event, exact = LABELS.index(EVENT), parts[2]
+    realised, jobs = [], {}
     for number, (kappa, where) in enumerate(settings):
         rng = np.random.default_rng([plan.seed, number])
-        heard = (
-            parts
-            if kappa == 1
-            else tuple(
-                noise.corrupt(part, kappa, where, LABELS.index(EVENT), rng) for part in parts
-            )
-        )
-        realised = noise.kappa_of(
-            exact.label[exact.present], heard[2].label[exact.present], exact.n_labels
-        )
-        rows.append(
-            {"kappa": kappa, "where": where if kappa < 1 else "nowhere", "realised": realised}
-        )
+        heard = parts
+        if kappa < 1:
+            heard = tuple(noise.corrupt(part, kappa, where, event, rng) for part in parts)
+        present = exact.present
+        both = exact.label[present], heard[2].label[present]
+        realised.append(noise.kappa_of(*both, exact.n_labels))
         jobs[number] = partial(numbers, heard, plan.ridges, bootstrap, plan.n_draws, plan.seed)
     found = work(jobs, "settings of the label-noise dial")
-    return [row | found[number] for number, row in enumerate(rows)]
+    return [
+        Noise(kappa, realised[number], where if kappa < 1 else "nowhere", found[number])
+        for number, (kappa, where) in enumerate(settings)
+    ]
 
 
 def numbers(
@@ -61,7 +59,7 @@ def numbers(
     bootstrap: Bootstrap,
     n_draws: int,
     seed: int,
-) -> dict[str, Any]:
+) -> Heard:
     """NLL gains, the bound on the entropy rate, entries of the matrix, dwell, activation's gain.
 
     Args:
@@ -89,25 +87,25 @@ def numbers(
     *found, bound = bootstrap.intervals(columns, problem)
     event = LABELS.index(EVENT)
     dwells = order_tests.dwell_rows(test, bootstrap, n_draws, seed)
-    dwell = next((row for row in dwells if row["label"] == EVENT), None)
-    return {
-        "gains": {name: asdict(one) for name, one in zip(gains, found, strict=True)},
-        "entropy_rate_bound": asdict(bound),
-        "stays_in_event": _share(test, event, event, bootstrap),
-        "deduction_to_event": _share(test, LABELS.index("deduction"), event, bootstrap),
-        "mean_dwell": dwell["mean_dwell"] if dwell else None,
-        "dwell_p_geometric": dwell["p"] if dwell else None,
-    }
+    dwell = first(dwells, label=EVENT)
+    return Heard(
+        dict(zip(gains, found, strict=True)),
+        entropy_rate_bound=bound,
+        stays_in_event=_share(test, event, event, bootstrap),
+        deduction_to_event=_share(test, LABELS.index("deduction"), event, bootstrap),
+        mean_dwell=dwell.mean_dwell if dwell else None,
+        dwell_p_geometric=dwell.p if dwell else None,
+    )
 
 
-def _share(test: Sequences, start: int, end: int, bootstrap: Bootstrap) -> dict[str, Any]:
+def _share(test: Sequences, start: int, end: int, bootstrap: Bootstrap) -> Interval:
     """p(end | start), with its interval."""
     chosen = test.scored & (test.label == start)
     if not chosen.any():
-        return {"value": None, "low": None, "high": None, "n": 0}
+        return Interval(None, None, None, 0)
     problem = np.broadcast_to(test.problem[:, None], chosen.shape)[chosen]
     hits = (test.target[chosen] == end).astype(float)
-    return asdict(bootstrap.intervals(hits, list(problem))[0])
+    return bootstrap.intervals(hits, list(problem))[0]
 
 
 def _regressions(

@@ -1,11 +1,9 @@
 """The matrix of transitions: shares with intervals, entries against a shuffle, and absorption."""
 
-from dataclasses import asdict
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float
 
+from backtracking.records.rows.transitions import Steps, Transition
 from backtracking.statistics.bootstrap import Bootstrap, Statistic
 from backtracking.statistics.multiplicity import holm
 from backtracking.transitions.sequences import Sequences
@@ -13,7 +11,7 @@ from backtracking.transitions.sequences import Sequences
 
 def transition_rows(
     sequences: Sequences, n_shuffles: int, bootstrap: Bootstrap, seed: int
-) -> list[dict[str, Any]]:
+) -> list[Transition]:
     """One row per entry whose label occurs: p(to | from), and its test against shuffled labels.
 
     The null shuffles labels within each trace, so that how often each occurs there stays as it is;
@@ -32,10 +30,15 @@ def transition_rows(
     totals = null.reshape(-1, n, k).sum(axis=2).clip(min=1)
     null_share = (null.reshape(-1, n, k) / totals[..., None]).mean(axis=0).ravel()
     return [
-        {"from": names[entry // k], "to": names[entry % k]}
-        | asdict(shares[entry])
-        | {"count": int(counts[entry]), "null": float(null_share[entry])}
-        | {"p": float(p[entry]), "p_holm": float(corrected)}
+        Transition(
+            names[entry // k],
+            names[entry % k],
+            shares[entry],
+            int(counts[entry]),
+            float(null_share[entry]),
+            float(p[entry]),
+            float(corrected),
+        )
         for entry, corrected in zip(entries, adjusted, strict=True)
     ]
 
@@ -60,7 +63,7 @@ def shuffled_counts(
     return found
 
 
-def steps_to(sequences: Sequences, absorbing: int, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+def steps_to(sequences: Sequences, absorbing: int, bootstrap: Bootstrap) -> list[Steps]:
     """Expected sentences from each label until one of the `absorbing` label, or END, is written.
 
     By the fundamental matrix of the chain of order 1: (I - Q)^-1 1, with Q the moves between the
@@ -83,8 +86,7 @@ def steps_to(sequences: Sequences, absorbing: int, bootstrap: Bootstrap) -> list
 
     intervals = bootstrap.intervals(cells, list(sequences.row_problem), expected)
     return [
-        {"from": sequences.names[label]} | asdict(one)
-        for label, one in zip(moving, intervals, strict=True)
+        Steps(sequences.names[label], one) for label, one in zip(moving, intervals, strict=True)
     ]
 
 

@@ -1,12 +1,11 @@
 """Order, dwell and entropy rate: how much of the past the labels remember."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from backtracking.records.rows.transitions import EntropyRate, Order
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions.classes import OF_LABELS, ORDERS, Fit
 from backtracking.transitions.order_tests import order_test
@@ -19,7 +18,7 @@ def order_rows(
     bootstrap: Bootstrap,
     n_draws: int,
     seed: int,
-) -> list[dict[str, Any]]:
+) -> list[Order]:
     """Each order against the next: likelihood ratio on test traces, and held-out gain in NLL."""
     rng = np.random.default_rng(seed)
     gains = np.stack([
@@ -28,8 +27,7 @@ def order_rows(
     ], axis=1)  # fmt: skip
     held_out = bootstrap.intervals(gains, list(test.row_problem))
     return [
-        order_test(test, order, n_draws, rng) | {"held_out_gain": asdict(gain)}
-        for order, gain in enumerate(held_out)
+        Order(order_test(test, order, n_draws, rng), gain) for order, gain in enumerate(held_out)
     ]
 
 
@@ -38,7 +36,7 @@ def entropy_rate(
     loss_by_model: Mapping[Fit, Float[np.ndarray, " rows"]],
     test: Sequences,
     bootstrap: Bootstrap,
-) -> dict[str, Any]:
+) -> EntropyRate:
     """Bounds on the entropy of the next symbol given the history of labels, in nats a sentence.
 
     From below by the entropy of the writer's law, which knows more than labels (it is exact where
@@ -57,6 +55,6 @@ def entropy_rate(
     lower = None
     if laws is not None:
         entropy = -(laws * np.log(np.where(laws > 0, laws, 1.0))).sum(axis=1)
-        lower = asdict(bootstrap.intervals(entropy, problem)[0])
-    upper = bootstrap.intervals(of_labels[best], problem)[0]
-    return {"at_least": lower, "at_most": asdict(upper), "by": best}
+        (lower,) = bootstrap.intervals(entropy, problem)
+    (upper,) = bootstrap.intervals(of_labels[best], problem)
+    return EntropyRate(lower, upper, best)

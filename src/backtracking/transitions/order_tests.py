@@ -6,12 +6,11 @@ Dwell: the same for dwells in a label against the geometric law of the same haza
 end of a truncated trace cuts are censored and count with the time they lasted.
 """
 
-from dataclasses import asdict
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float
 
+from backtracking.records.intervals import Interval
+from backtracking.records.rows.transitions import Dwell, Hazard, LikelihoodRatio
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.multiplicity import holm
 from backtracking.transitions import markov, simulate
@@ -24,7 +23,7 @@ LONGEST = 6
 
 def order_test(
     sequences: Sequences, order: int, n_draws: int, rng: np.random.Generator
-) -> dict[str, Any]:
+) -> LikelihoodRatio:
     """Likelihood ratio of order + 1 to order, and its p against draws from the lower order.
 
     Args:
@@ -38,14 +37,14 @@ def order_test(
     drawn = np.array(
         [likelihood_ratio(one, order) for one in _redraw(sequences, null, n_draws, rng)]
     )
-    return {
-        "order": order,
-        "against": order + 1,
-        "statistic": statistic,
-        "null_mean": float(drawn.mean()),
-        "null_95": float(np.quantile(drawn, 0.95)),
-        "p": float((1 + (drawn >= statistic).sum()) / (1 + n_draws)),
-    }
+    return LikelihoodRatio(
+        order,
+        order + 1,
+        statistic,
+        null_mean=float(drawn.mean()),
+        null_95=float(np.quantile(drawn, 0.95)),
+        p=_p_of(statistic, drawn),
+    )
 
 
 def likelihood_ratio(sequences: Sequences, order: int) -> float:
@@ -56,9 +55,7 @@ def likelihood_ratio(sequences: Sequences, order: int) -> float:
     return 2 * (_log_likelihood(longer) - _log_likelihood(shorter))
 
 
-def dwell_rows(
-    sequences: Sequences, bootstrap: Bootstrap, n_draws: int, seed: int
-) -> list[dict[str, Any]]:
+def dwell_rows(sequences: Sequences, bootstrap: Bootstrap, n_draws: int, seed: int) -> list[Dwell]:
     """One row per label that ever stays: mean dwell, hazards by dwell, and the geometric test.
 
     p is against dwells drawn from the geometric law with the label's hazard, Holm-corrected over
@@ -66,17 +63,22 @@ def dwell_rows(
     """
     rng = np.random.default_rng(seed)
     at_risk, left = _risk_sets(sequences)
-    rows = []
-    for label in np.flatnonzero((at_risk - left).sum(axis=1) > 0):
-        statistic, null = geometric_test(at_risk[label], left[label], n_draws, rng)
-        rows.append(
-            {"label": sequences.names[label]}
-            | _hazards(sequences, int(label), bootstrap)
-            | {"statistic": statistic, "null_95": float(np.quantile(null, 0.95))}
-            | {"p": float((1 + (null >= statistic).sum()) / (1 + n_draws))}
+    labels = np.flatnonzero((at_risk - left).sum(axis=1) > 0)
+    tested = [geometric_test(at_risk[label], left[label], n_draws, rng) for label in labels]
+    p = [_p_of(statistic, null) for statistic, null in tested]
+    return [
+        Dwell(
+            sequences.names[label],
+            *_hazards(sequences, int(label), bootstrap),
+            statistic=statistic,
+            null_95=float(np.quantile(null, 0.95)),
+            p=own,
+            p_holm=float(corrected),
         )
-    adjusted = holm(np.array([row["p"] for row in rows]))
-    return [row | {"p_holm": float(p)} for row, p in zip(rows, adjusted, strict=True)]
+        for label, (statistic, null), own, corrected in zip(
+            labels, tested, p, holm(np.array(p)), strict=True
+        )
+    ]
 
 
 def geometric_test(
@@ -126,22 +128,24 @@ def _risk_sets(
     return at_risk, left
 
 
-def _hazards(sequences: Sequences, label: int, bootstrap: Bootstrap) -> dict[str, Any]:
-    """Hazard by dwell with intervals, and the mean dwell, 1 / hazard over all dwells."""
+def _p_of(statistic: float, drawn: Float[np.ndarray, " n_draws"]) -> float:
+    return float((1 + (drawn >= statistic).sum()) / (1 + len(drawn)))
+
+
+def _hazards(
+    sequences: Sequences, label: int, bootstrap: Bootstrap
+) -> tuple[Interval, Interval, tuple[Hazard, ...]]:
+    """The mean dwell, which is 1 / hazard; the hazard over all dwells; and that by dwell."""
     scored = sequences.scored & (sequences.label == label)
     dwell = dwell_so_far(sequences.label)[scored].clip(max=LONGEST)
     leaves = (sequences.target[scored] != label).astype(float)
     at = dwell[:, None] == np.arange(1, LONGEST + 1)
     problem = list(np.broadcast_to(sequences.problem[:, None], scored.shape)[scored])
     values = np.column_stack([np.where(at, leaves[:, None], np.nan), leaves])
-    intervals = bootstrap.intervals(values, problem)
-    mean = bootstrap.intervals(leaves, problem, _inverse)[0]
-    hazards = [
-        {"dwell": place, "n_runs": int(at[:, place - 1].sum())} | asdict(one)
-        for place, one in enumerate(intervals[:-1], start=1)
-        if at[:, place - 1].any()
-    ]
-    return {"mean_dwell": asdict(mean), "hazard": asdict(intervals[-1]), "hazards": hazards}
+    *by_dwell, hazard = bootstrap.intervals(values, problem)
+    (mean,) = bootstrap.intervals(leaves, problem, _inverse)
+    found = zip(range(1, LONGEST + 1), at.sum(axis=0).tolist(), by_dwell, strict=True)
+    return mean, hazard, tuple(Hazard(*one) for one in found if one[1])
 
 
 def _inverse(means: np.ndarray) -> np.ndarray:

@@ -7,12 +7,14 @@ so the test that means something is against pairs with the **same words** and an
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from backtracking.records.intervals import Interval
+from backtracking.records.rows.transitions import Representation
 from backtracking.statistics.auroc import auroc
 from backtracking.statistics.bootstrap import Bootstrap
 
@@ -68,11 +70,16 @@ def make_pairs(
 
 
 def agreement_rows(
-    x: Float[np.ndarray, "decisions d"], pairs: Pairs, bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
+    role: str,
+    layer: int | None,
+    x: Float[np.ndarray, "decisions d"],
+    pairs: Pairs,
+    bootstrap: Bootstrap,
+) -> list[Representation]:
     """AUROC and mean cosines, against all pairs at different states and those of the same words.
 
     Args:
+        role, layer: what the rows are of.
         x: one row per decision, centred.
         pairs: as from `make_pairs`.
         bootstrap: intervals by problem.
@@ -85,10 +92,10 @@ def agreement_rows(
         ("same_words_other_state", pairs.same_words),
     ):
         rows = np.flatnonzero(pairs.same_state | chosen)
-        found.append(
-            {"against": against}
-            | _measures(cosine[rows], pairs.same_state[rows], pairs.problem[rows], bootstrap)
-        )
+        same = pairs.same_state[rows]
+        measured = _measures(cosine[rows], same, pairs.problem[rows], bootstrap)
+        counts = int(same.sum()), int((~same).sum())
+        found.append(Representation(role, layer, against, *measured, *counts))
     return found
 
 
@@ -97,26 +104,22 @@ def _measures(
     same: Bool[np.ndarray, " pairs"],
     problem: Shaped[np.ndarray, " pairs"],
     bootstrap: Bootstrap,
-) -> dict[str, Any]:
-    counts = {"n_same": int(same.sum()), "n_different": int((~same).sum())}
+) -> tuple[Interval | None, Interval | None, Interval | None]:
+    """AUROC, and mean cosines of pairs at the same state and at different ones."""
     names = [one for one in np.unique(problem) if len(set(same[problem == one])) == 2]
     if not names:
-        return counts | {"auroc": None, "cosine_same": None, "cosine_different": None}
+        return None, None, None
     wins = np.zeros((len(names), 2))
     for number, name in enumerate(names):
         rows = problem == name
         n, positive = rows.sum(), same[rows].sum()
         weight = 2 * positive * (n - positive) / n
         wins[number] = (auroc(cosine[rows], same[rows]) or 0.0) * weight, weight
-    interval = bootstrap.intervals(wins, names, lambda m: m[:, :1] / m[:, 1:])[0]
+    (area,) = bootstrap.intervals(wins, names, lambda m: m[:, :1] / m[:, 1:])
     kept = np.isin(problem, names)
     by_kind = np.where(np.stack([same, ~same], axis=1), cosine[:, None], np.nan)[kept]
-    means = bootstrap.intervals(by_kind, list(problem[kept]))
-    return counts | {
-        "auroc": asdict(interval),
-        "cosine_same": asdict(means[0]),
-        "cosine_different": asdict(means[1]),
-    }
+    same_state, different = bootstrap.intervals(by_kind, list(problem[kept]))
+    return area, same_state, different
 
 
 def _codes(values: Sequence[Any]) -> Int[np.ndarray, " n"]:

@@ -1,11 +1,11 @@
 """Whether models share a representation between the histories that lead to one search state."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from backtracking.activations.reader import ActivationStore
+from backtracking.records.rows.transitions import Representation
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions.corpus import Corpus, read_at
 from backtracking.transitions.representation import agreement_rows, make_pairs
@@ -16,7 +16,7 @@ N_RECENT = 24
 
 def representation_rows(
     corpus: Corpus, store_by_role: Mapping[str, ActivationStore], bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
+) -> list[Representation]:
     """Same test search states by different histories: every model and layer, and the tokens alone.
 
     Activations are taken at the last token of deciding sentences, minus their mean over train
@@ -37,14 +37,11 @@ def representation_rows(
     recent = [corpus.token_ids[trace][max(0, end - N_RECENT) : end] for trace, _, end in spans]
     largest = max(max(ids) for ids in recent)
     counts = np.stack([np.bincount(ids, minlength=largest + 1) for ids in recent]).astype(float)
-    found = [
-        {"role": "tokens", "layer": None} | row
-        for row in agreement_rows(counts - counts.mean(axis=0), pairs, bootstrap)
-    ]
+    found = agreement_rows("tokens", None, counts - counts.mean(axis=0), pairs, bootstrap)
     for role, store in store_by_role.items():
         for layer in store.layers:
             values, _ = read_at(store, layer, deciding.trace, deciding.end - 1)
             mean = values[deciding.split == "train"].mean(axis=0)
-            rows = agreement_rows(values[deciding.split == "test"] - mean, pairs, bootstrap)
-            found += [{"role": role, "layer": layer} | row for row in rows]
+            centred = values[deciding.split == "test"] - mean
+            found += agreement_rows(role, layer, centred, pairs, bootstrap)
     return found

@@ -1,14 +1,20 @@
 """The study of state models on one corpus: place on dev, models, densities, latent states."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from backtracking.activations.reader import ActivationStore
+from backtracking.records.rows.transitions import (
+    Density,
+    Latent,
+    LayerTried,
+    StateModel,
+    VarianceShare,
+)
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import agreement, density
 from backtracking.transitions.classes import (
@@ -52,7 +58,7 @@ class Place:
     """
 
     layer: int
-    grid: list[dict[str, Any]]
+    grid: tuple[LayerTried, ...]
 
 
 def choose_place(plan: Plan, corpus: Corpus, store: ActivationStore, work: Work) -> Place:
@@ -64,8 +70,8 @@ def choose_place(plan: Plan, corpus: Corpus, store: ActivationStore, work: Work)
         jobs[layer] = partial(
             fit_hidden, "hmm", parts.train, parts.dev, plan.place_states, learning
         )
-    tried = {layer: one.dev_nll for layer, one in work(jobs, "layers").items()}
-    return Place(best(tried), [{"layer": n, "dev_nll": value} for n, value in tried.items()])
+    tried = {layer: one.setting.dev_nll for layer, one in work(jobs, "layers").items()}
+    return Place(best(tried), tuple(LayerTried(*one) for one in tried.items()))
 
 
 def split(corpus: Corpus, x: Float[np.ndarray, "traces steps rank"]) -> Parts:
@@ -94,7 +100,8 @@ def fit_all(plan: Plan, parts_by_role: Mapping[str, Parts], work: Work) -> dict[
     chains = {Fit(None, name): choose_chain(name, parts.train, parts.dev) for name in OF_LABELS}
     slds = [Fit(role, "slds") for role in parts_by_role]
     first = _fit_hidden(plan, parts_by_role, [Fit(own, "hmm"), *slds], work)
-    n_states = first[Fit(own, "hmm")].setting["n_states"]
+    n_states = first[Fit(own, "hmm")].setting.n_states
+    assert n_states is not None
     alike = replace(plan, hmm_states=(n_states,))
     later = _fit_hidden(alike, parts_by_role, [Fit(role, "hmm") for role, _ in others], work)
     hidden = first | later
@@ -129,18 +136,18 @@ def losses_on_test(
 
 def score_models(
     loss_by_model: Mapping[Fit, Float[np.ndarray, " rows"]], test: Sequences, bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
+) -> list[StateModel]:
     """One row per model: NLL on test, and the paired difference to the chain of order 1.
 
     The role of those that read labels alone is `labels`.
     """
-    rows = compare(loss_by_model, test.row_problem, REFERENCE, bootstrap)
-    return [{"role": fit.role or "labels", "class": fit.name} | row for fit, row in rows.items()]
+    scores = compare(loss_by_model, test.row_problem, REFERENCE, bootstrap)
+    return [StateModel(fit.role or "labels", fit.name, score) for fit, score in scores.items()]
 
 
 def score_densities(
     chosen: Mapping[Fit, Chosen], parts: Parts, role: str, bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
+) -> list[Density]:
     """One row per model of x: log density one sentence ahead, beside the iid Gaussian's, and R2."""
     test = parts.test
     forecasts = {
@@ -157,30 +164,25 @@ def score_densities(
         own, gain = bootstrap.intervals(np.stack([forecast.log_density, gap], axis=1), problem)
         squares = density.r_squared(test.x[rows], forecast.mean)
         r2 = bootstrap.intervals(squares, problem, lambda m: 1 - m[:, :1] / m[:, 1:])[0]
-        found.append(
-            {"role": role, "model": name}
-            | {"log_density": asdict(own), "over_iid": asdict(gain), "r2": asdict(r2)}
-        )
+        found.append(Density(role, name, own, gain, r2))
     return found
 
 
 def variance_rows(
     corpus: Corpus, store: ActivationStore, layer: int, role: str
-) -> list[dict[str, Any]]:
+) -> list[VarianceShare]:
     """Share of the variance of train activations at sentence ends, by number of components."""
     train = corpus.sentences[corpus.sentences.split == "train"]
     values, present = read_at(store, layer, train.trace, train.end - 1)
     share = density.variance_share(values[present])
     return [
-        {"role": role, "rank": rank, "share": float(share[rank - 1])}
-        for rank in RANKS
-        if rank <= len(share)
+        VarianceShare(role, rank, float(share[rank - 1])) for rank in RANKS if rank <= len(share)
     ]
 
 
 def compare_latents(
     chosen: Mapping[Fit, Chosen], parts: Parts, corpus: Corpus, role: str, bootstrap: Bootstrap
-) -> list[dict[str, Any]]:
+) -> list[Latent]:
     """Most probable hidden state given the past, against the true label, form and kind.
 
     Rows of what is known of any test sentence; what is not known of one is a value of its own.
@@ -194,5 +196,5 @@ def compare_latents(
             values, words = sentences.codes(column)
             if words:
                 measured = agreement.agree(latent, values, sentences.problem, bootstrap)
-                found.append({"role": role, "model": name, "truth": truth} | measured)
+                found.append(Latent(role, name, truth, measured))
     return found

@@ -1,27 +1,37 @@
 """Claims about state models and about representations of states, on planted tables."""
 
-from typing import Any
-
 import pytest
 from synthetic_results import study_with
 
 from backtracking.claims.literature import components, dynamics, ladder, phua, stability
 from backtracking.claims.literature.collect import all_claims
 from backtracking.records.intervals import Interval, Verdict
+from backtracking.records.rows.belief import BeliefEvidence
 from backtracking.records.rows.claims import Claim, Evidence, Finding
 from backtracking.records.rows.components import Specific
 from backtracking.records.rows.measures import EventMeasure
 from backtracking.records.rows.probe import Choice, GridCell, Pairs, ProbeSelection
+from backtracking.records.rows.table import Row
+from backtracking.records.rows.transitions import (
+    Compared,
+    Density,
+    Representation,
+    Rung,
+    Selection,
+    StateModel,
+)
 
 
-def interval(value: float, half: float = 0.02) -> dict[str, Any]:
-    return {"value": value, "low": value - half, "high": value + half, "n": 79}
+def interval(value: float, half: float = 0.02) -> Interval:
+    return Interval(value, value - half, value + half, 79)
 
 
-def chain(name: str, gain: float, role: str = "labels") -> dict[str, Any]:
-    numbers = interval(-gain)
-    ends = {f"difference_{key}": numbers[key] for key in ("value", "low", "high")}
-    return {"class": name, "role": role, "n": 79} | ends
+def compared(gain: float, half: float = 0.02) -> Compared:
+    return Compared(None, None, None, 79, interval(-gain, half))
+
+
+def chain(name: str, gain: float, role: str = "labels") -> StateModel:
+    return StateModel(role, name, compared(gain))
 
 
 @pytest.mark.parametrize(("hmm", "verdict"), [(0.2, "holds"), (0.5, "fails")])
@@ -29,7 +39,7 @@ def test_a_switching_system_has_to_beat_a_hidden_markov_model_too(hmm: float, ve
     models = [chain("markov_1", 0.0), chain("markov_3", 0.25), chain("iid", -0.7)]
     models += [chain("hmm", hmm, "reasoning"), chain("slds", 0.35, "reasoning")]
     models.append(chain("hmm", 0.9, "shuffled"))
-    row = dynamics.claims(study_with(transitions__models=models))[0]
+    row = dynamics.claims(study_with(*models))[0]
     assert (row.finding.estimate, row.finding.verdict) == (0.35, verdict)
     assert row.finding.null == pytest.approx(max(0.25, hmm))
     assert (
@@ -43,30 +53,23 @@ def test_r2_stands_beside_the_published_one_and_beside_one_linear_system(
     linear: float, verdict: str
 ) -> None:
     models = [
-        {"role": role, "model": model, "r2": interval(r2)}
+        Density(role, model, interval(0.0), interval(0.0), interval(r2))
         for role, gain in (("reasoning", 0.0), ("shuffled", 0.2))
         for model, r2 in (("slds", 0.67 + gain), ("var_1", linear))
     ]
-    row = dynamics.claims(study_with(transitions__densities={"models": models}))[1]
+    row = dynamics.claims(study_with(*models))[1]
     assert (row.finding.verdict, row.agreement, row.finding.null) == (verdict, "agrees", linear)
     assert row.by_control["shuffled"].estimate == pytest.approx(0.87)
 
 
 def test_the_same_state_has_to_look_more_alike_than_its_tokens_do() -> None:
-    def rows(own: float) -> list[dict[str, Any]]:
-        place = {"layer": 1, "against": "same_words_other_state"}
-        tokens = {"role": "tokens", "layer": None, "against": "same_words_other_state"}
-        return [
-            {"role": "reasoning"} | place | {"auroc": interval(own)},
-            {"role": "shuffled"} | place | {"auroc": interval(0.9)},
-            tokens | {"auroc": interval(0.6)},
-        ]
+    def alike(role: str, layer: int | None, auroc: float) -> Row:
+        numbers = interval(auroc), None, None, 20, 20
+        return Representation(role, layer, "same_words_other_state", *numbers)
 
     def row(own: float) -> Claim:
-        found = study_with(
-            transitions__representation=rows(own), transitions__selection={"layer": 1}
-        )
-        return phua.claims(found)[0]
+        rows = alike("reasoning", 1, own), alike("shuffled", 1, 0.9), alike("tokens", None, 0.6)
+        return phua.claims(study_with(Selection("dev", 1, 4, (), {}, {}, None), *rows))[0]
 
     assert row(0.8).finding.verdict == "holds"
     assert row(0.8).by_control["shuffled"].estimate == 0.9
@@ -98,16 +101,14 @@ def test_the_set_that_comes_nearest_to_the_claim_is_shown() -> None:
 
 
 def test_the_gain_of_activations_is_told_in_nats_gained() -> None:
-    rung = {"model": "tokens_reasoning", "n": 79}
-    rung |= {"difference_value": -0.03, "difference_low": -0.04, "difference_high": -0.02}
-    rows = ladder.claims(study_with(transitions__ladder={"first": {"rungs": [rung]}}))
-    row = next(row for row in rows if row.question.claim == "activation_beyond_tokens")
-    assert (row.finding.estimate, row.finding.low, row.finding.high, row.finding.verdict) == (
-        0.03,
-        0.02,
-        0.04,
-        "holds",
+    end, first = (
+        Rung(position, "tokens_reasoning", compared(gain, 0.01))
+        for position, gain in (("end", 0.5), ("first", 0.03))
     )
+    rows = ladder.claims(study_with(end, first))
+    row = next(row for row in rows if row.question.claim == "activation_beyond_tokens")
+    numbers = row.finding.estimate, row.finding.low, row.finding.high
+    assert numbers == pytest.approx((0.03, 0.02, 0.04)) and row.finding.verdict == "holds"
 
 
 def cell(layer: int, pairs: Pairs, gain: float) -> GridCell:
@@ -133,3 +134,10 @@ def test_every_claim_has_every_control_pair() -> None:
     assert len(rows) > 12
     assert all(list(row.by_control) == ["shuffled"] for row in rows)
     assert len({row.question.claim for row in rows}) == len(rows)
+
+
+def test_a_belief_is_that_of_the_stage_with_its_reason() -> None:
+    found = Finding("untestable", n=0, why="there are no minimal pairs")
+    row = BeliefEvidence("belief", "base -> reasoning", "", "", "emergent", found)
+    own, base = ladder.claims(study_with(row))[:2]
+    assert own.finding.why == "not measured" and base.finding == found

@@ -6,12 +6,13 @@ from backtracking.claims.literature.rows import (
     Question,
     above,
     answer,
-    find_row,
     untestable,
 )
 from backtracking.claims.literature.study import Study
-from backtracking.records.intervals import Verdict
+from backtracking.records.intervals import Verdict, all_of
 from backtracking.records.rows.claims import Claim
+from backtracking.records.rows.table import first
+from backtracking.records.rows.transitions import Density, Selection, StateModel, VarianceShare
 
 STUDY = "SLDS, arXiv 2506.04374"
 SECOND_HAND = f"{STUDY}, second-hand"
@@ -67,55 +68,45 @@ def claims(study: Study) -> list[Claim]:
 
 def predicts(study: Study, role: str) -> Finding:
     """The gain of the SLDS over a first-order chain, beside that of the others."""
-    rows = {
-        row["class"]: row
-        for row in study.rows("transitions/models")
-        if row["role"] in ("labels", role)
+    gains = {
+        row.class_: -row.score.difference
+        for row in study.rows(StateModel)
+        if row.role in ("labels", role)
     }
-    if "slds" not in rows:
+    if "slds" not in gains:
         return untestable("not fitted")
-    own = rows["slds"]
-    gain = {name: -row["difference_value"] for name, row in rows.items()}
-    low, high = -own["difference_high"], -own["difference_low"]
-    others = [name for name in rows if name not in ("slds", "iid")]
-    return Finding.of(
-        {f"beyond_{name}": above(low, -rows[name]["difference_low"]) for name in others},
-        estimate=gain["slds"],
-        low=low,
-        high=high,
-        n=own["n"],
-        null=max(gain[name] for name in others),
-    )
+    own = gains["slds"]
+    others = {name: gain for name, gain in gains.items() if name not in ("slds", "iid")}
+    parts: dict[str, Verdict]
+    parts = {f"beyond_{name}": above(own.low, gain.high) for name, gain in others.items()}
+    null = max(gain.value for gain in others.values() if gain.value is not None)
+    return Finding.beside(all_of([*parts.values()]), own, null, parts=parts)
 
 
 def fits(study: Study, role: str) -> Finding:
     """R2 of the SLDS beside that of VAR(1)."""
-    densities = study.part("transitions/densities")
-    slds, linear = (
-        find_row(densities.get("models", ()), role=role, model=name) for name in ("slds", "var_1")
-    )
+    rows = study.rows(Density)
+    slds, linear = (first(rows, role=role, model=name) for name in ("slds", "var_1"))
     if slds is None or linear is None:
         return untestable("not fitted")
-    own, other = slds["r2"], linear["r2"]
-    parts: dict[str, Verdict] = {"beyond_var_1": above(own["low"], other["high"])}
-    ends = {key: own[key] for key in ("low", "high", "n")}
-    return Finding.of(parts, estimate=own["value"], null=other["value"], **ends)
+    own, other = slds.r2, linear.r2
+    beyond = above(own.low, other.high)
+    return Finding.beside(beyond, own, other.value, parts={"beyond_var_1": beyond})
 
 
 def low_rank(study: Study, role: str) -> Finding:
     """The variance of the first 40 components."""
-    densities = study.part("transitions/densities")
-    row = find_row(densities.get("variance_share", ()), role=role, rank=40)
+    row = first(study.rows(VarianceShare), role=role, rank=40)
     if row is None:
         return untestable("not fitted, or the model has fewer than 40 dimensions")
-    return Finding("holds" if row["share"] >= 0.5 else "fails", row["share"], null=0.5)
+    return Finding("holds" if row.share >= 0.5 else "fails", row.share, null=0.5)
 
 
 def few_regimes(study: Study, role: str) -> Finding:
     """The number of regimes that dev problems choose on a model's activations."""
-    selection = study.part("transitions/selection")
-    chosen = selection.get("models", {}).get(f"{role}/slds")
-    if chosen is None:
+    selection = study.part(Selection)
+    chosen = selection.models.get(f"{role}/slds") if selection else None
+    if chosen is None or chosen.n_states is None:
         return untestable("not fitted")
-    n = chosen["n_states"]
+    n = chosen.n_states
     return Finding("holds" if n <= 4 else "fails", float(n), null=4.0)

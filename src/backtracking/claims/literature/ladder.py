@@ -7,13 +7,14 @@ from backtracking.claims.literature.rows import (
     Question,
     above,
     answer,
-    find_row,
     untestable,
 )
 from backtracking.claims.literature.study import Study
+from backtracking.records.rows.belief import BeliefEvidence
 from backtracking.records.rows.claims import Claim, Markerless
 from backtracking.records.rows.probe import GridCell, ProbeSelection
 from backtracking.records.rows.table import first
+from backtracking.records.rows.transitions import Rung
 
 NONE = Published(None, "none")
 
@@ -106,14 +107,8 @@ def claims(study: Study) -> list[Claim]:
 
 def belief(study: Study, source: str, target: str) -> Finding:
     """The verdict of the stage `belief` at the steered layer."""
-    row = find_row(study.rows("belief/evidence"), pair=f"{source} -> {target}")
-    if row is None:
-        return untestable("not measured")
-    place = {"layer": study.layer, "span": "E2", "readout": "b"}
-    beta = find_row(study.rows("belief/betas"), role=target, direction=source, **place)
-    numbers = {key: row[key] for key in ("estimate", "low", "high", "n", "null", "p")}
-    why = beta["reason"] if beta else ""
-    return Finding(row["verdict"], **numbers, parts=row["parts"], why=why)
+    row = first(study.rows(BeliefEvidence), pair=f"{source} -> {target}")
+    return untestable("not measured") if row is None else row.finding
 
 
 def without_words(study: Study, role: str) -> Finding:
@@ -142,9 +137,8 @@ def decoded(study: Study, role: str, target: str | None) -> Finding:
 
 def ahead(study: Study, role: str) -> Finding:
     """What a model's activation adds to the tokens at a sentence's first one."""
-    rungs = study.part("transitions/ladder").get("first", {}).get("rungs", ())
-    row = find_row(rungs, model=f"tokens_{role}")
-    if row is None:
+    rung = first(study.rows(Rung), position="first", model=f"tokens_{role}")
+    if rung is None:
         return untestable("this model's activations are not on the ladder")
-    value, low, high = (-row[f"difference_{key}"] for key in ("value", "high", "low"))
-    return Finding(above(low, 0.0), value, low, high, row["n"], null=0.0)
+    gain = -rung.score.difference
+    return Finding.beside(above(gain.low, 0.0), gain, 0.0)

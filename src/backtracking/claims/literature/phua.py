@@ -6,12 +6,13 @@ from backtracking.claims.literature.rows import (
     Question,
     above,
     answer,
-    find_row,
     untestable,
 )
 from backtracking.claims.literature.study import Study
-from backtracking.records.intervals import Verdict
+from backtracking.records.intervals import Verdict, all_of
 from backtracking.records.rows.claims import Claim
+from backtracking.records.rows.table import first
+from backtracking.records.rows.transitions import Representation, Selection
 
 STUDY = "Phua, arXiv 2605.22221"
 
@@ -36,16 +37,15 @@ def claims(study: Study) -> list[Claim]:
 
 def same_state(study: Study, role: str) -> Finding:
     """The AUROC of a model at the layer that dev chose for the state models."""
-    rows = study.rows("transitions/representation")
-    layer = study.part("transitions/selection").get("layer")
-    row = find_row(rows, role=role, layer=layer, against=SAME_WORDS)
-    tokens = find_row(rows, role="tokens", against=SAME_WORDS)
-    if row is None or tokens is None or row["auroc"] is None or tokens["auroc"] is None:
+    rows, selection = study.rows(Representation), study.part(Selection)
+    layer = selection.layer if selection else None
+    row = first(rows, role=role, layer=layer, against=SAME_WORDS)
+    tokens = first(rows, role="tokens", against=SAME_WORDS)
+    if row is None or tokens is None or row.auroc is None or tokens.auroc is None:
         return untestable("no such pairs were compared")
-    own, bar = row["auroc"], tokens["auroc"]
+    own, bar = row.auroc, tokens.auroc
     parts: dict[str, Verdict] = {
-        "above_chance": above(own["low"], 0.5),
-        "beyond_tokens": above(own["low"], bar["high"]),
+        "above_chance": above(own.low, 0.5),
+        "beyond_tokens": above(own.low, bar.high),
     }
-    ends = {key: own[key] for key in ("low", "high", "n")}
-    return Finding.of(parts, estimate=own["value"], null=bar["value"], **ends)
+    return Finding.beside(all_of([*parts.values()]), own, bar.value, parts=parts)
