@@ -37,21 +37,15 @@ def refusals(root: Path, paths: list[str]) -> list[Item]:
 
 def refused(root: Path, paths: list[str]) -> dict[str, list[Item]]:
     """The paths that must not be committed as they are in the working tree, and why not."""
-    return _told(refusing.reasons(refusing.in_tree(root, paths)))
-
-
-def refused_as_staged(root: Path, paths: list[str]) -> dict[str, list[Item]]:
-    """The same of what is staged; a path that is not is looked at in the working tree."""
-    with blobs.of_index(root, paths, refusing.MAX_BYTES) as staged:
-        there = {each.path for each in staged}
-        rest = refusing.in_tree(root, [path for path in paths if path not in there])
-        return _told(refusing.reasons([*staged, *rest]))
+    items_by_path: dict[str, list[Item]] = {}
+    for each in refusing.reasons(refusing.in_tree(root, path) for path in paths):
+        items_by_path.setdefault(each.file.path, []).append(_told(each))
+    return items_by_path
 
 
 def outgoing(root: Path, name: str, tip: str) -> list[Item]:
     """Why commits must not go to a remote that does not have them: hands made them, not we."""
-    with blobs.of_commits(root, tip, name, refusing.MAX_BYTES) as found:
-        why = refusing.reasons(found)
+    why = refusing.reasons(blobs.of_commits(root, tip, name))
     told = blobs.messages_of(root, tip, name)
     cure = (
         f"Undo the commits that {name} does not have, keeping every change (`git reset --soft "
@@ -166,20 +160,21 @@ def landed(root: Path, url: str, branch: str, commit: str, shown: str) -> Item:
 
 
 def main(paths: list[str] | None = None) -> int:
-    """Prints why staged files of the project at hand must not be committed; exit 1 where any is."""
-    wanted = sys.argv[1:] if paths is None else paths
-    found = [item for items in refused_as_staged(Path.cwd(), wanted).values() for item in items]
-    for item in found:
+    """Prints why files of the project at hand must not be committed; exit 1 where any is.
+
+    What is staged is looked at; where a path is not, the working tree.
+    """
+    root, wanted = Path.cwd(), sys.argv[1:] if paths is None else paths
+    staged = list(blobs.of_index(root, wanted))
+    rest = set(wanted) - {each.path for each in staged}
+    found = refusing.reasons([*staged, *(refusing.in_tree(root, path) for path in sorted(rest))])
+    for item in map(_told, found):
         print(item.fact, item.cure)
     return 1 if found else 0
 
 
-def _told(why: list[refusing.Reason]) -> dict[str, list[Item]]:
-    items_by_path: dict[str, list[Item]] = {}
-    for each in why:
-        item = Item(f"Not committed: {each.fact}.", "wrong", each.cure)
-        items_by_path.setdefault(each.file.path, []).append(item)
-    return items_by_path
+def _told(why: refusing.Reason) -> Item:
+    return Item(f"Not committed: {why.fact}.", "wrong", why.cure)
 
 
 def _maker(root: Path, oid: str, tip: str) -> str:
