@@ -19,15 +19,17 @@ NO_REMOTE = Item(
     "Run `git remote add origin URL`, then push again.",
 )
 
-_ATTEMPTS = 5
+
+def status(root: Path) -> list[tuple[str, str]]:
+    """Git's two marks (of index and file) and the path of what differs and is not ignored."""
+    options = ["--porcelain", "-z", "--no-renames", "--untracked-files=all"]
+    rows = processes.git(root, "status", *options).stdout.split("\0")
+    return [(row[:2], row[3:]) for row in rows if row]
 
 
 def changed(root: Path) -> list[str]:
     """Paths that differ from HEAD or are untracked and not ignored, relative to `root`."""
-    finished = processes.git(
-        root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all"
-    )
-    return sorted({entry[3:] for entry in finished.stdout.split("\0") if entry})
+    return sorted({path for _marks, path in status(root)})
 
 
 def refusals(root: Path, paths: list[str]) -> list[Item]:
@@ -85,7 +87,7 @@ def commit(root: Path, message: str) -> list[Item]:
 def _stage(root: Path, paths: list[str]) -> Item | None:
     """Stages paths, and says why that could not be done."""
     options = ["add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"]
-    for _ in lock_file.patiently(_ATTEMPTS):
+    for _ in lock_file.patiently():
         added = processes.git(root, "--literal-pathspecs", *options, given="\0".join(paths))
         if added.returncode != 0:
             return _not_committed("add", added)

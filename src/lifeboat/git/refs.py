@@ -43,7 +43,7 @@ def push(root: Path, saved: wip.Saved, deadline: Deadline) -> Pushed:
     if not name or not saved.commit:
         return Pushed(saved.commit, saved.branch, "", [] if name else [commit.NO_REMOTE])
     url, items = commit.push_url(root, name), []
-    places = {branch: id_ for branch, id_ in ((here.branch, here.commit),) if branch and id_}
+    places = {here.branch: here.commit} if here.branch and here.commit else {}
     places[saved.branch] = saved.commit
     taken: dict[str, str] = {}
     while places:
@@ -63,11 +63,10 @@ def push(root: Path, saved: wip.Saved, deadline: Deadline) -> Pushed:
 def _elsewhere(root: Path, here: wip.Head, saved: wip.Saved) -> wip.Saved | None:
     """The next branch for a commit that was refused: the wip branch, then this machine's own."""
     if saved.branch == here.branch:
-        made = wip.chain(root, here, wip.tree_of(root, saved.commit), here.wip)
-        return wip.Saved(made, here.wip, [])
+        tree = processes.git_id(root, f"{saved.commit}^{{tree}}")
+        return wip.Saved(wip.chain(root, here, tree, here.wip), here.wip, [])
     if saved.branch == here.wip:
-        own = f"{here.wip}.{project.machine_name(root)}"
-        return wip.Saved(saved.commit, own, [])
+        return wip.Saved(saved.commit, f"{here.wip}.{project.machine_name(root)}", [])
     return None
 
 

@@ -8,11 +8,12 @@ taking left is no change of the user's, and the next one goes on from it.
 import re
 import time
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.git import commit, wip
 from lifeboat.items import Item, counted
+from lifeboat.secrets import refusing
 from lifeboat.stage.errors import UserError
 
 _HAVE_A_LOOK = "Look at it with `git diff HEAD {ref}`."
@@ -67,13 +68,13 @@ def take(root: Path) -> list[Item]:
     refs = _refs(root, here)
     if not refs:
         return [Item(f"There is no unfinished work ({here.wip}) of this branch on git's remote.")]
-    offer = _offer(root, next((r for r in refs if _is_before(root, here.commit, r)), refs[0]))
-    others = [ref for ref in refs if not _is_before(root, ref, offer.ref)]
+    offer = _offer(root, next((r for r in refs if wip.has(root, r, here.commit)), refs[0]))
+    others = [ref for ref in refs if not wip.has(root, offer.ref, ref)]
     return [*_take(root, here, offer), *(_also(root, ref) for ref in others)]
 
 
 def _take(root: Path, here: wip.Head, offer: _Offer) -> list[Item]:
-    if not _is_before(root, here.commit, offer.ref):
+    if not wip.has(root, offer.ref, here.commit):
         return [_aside(root, here, offer)]
     if not offer.paths:
         return [Item(f"HEAD has all of {offer.name} ({offer.when}).")]
@@ -125,20 +126,13 @@ def _forward(root: Path, upstream: str) -> list[Item]:
 def _offer(root: Path, ref: str) -> _Offer:
     stamp = processes.git_line(root, "log", "-1", "--format=%ct", ref)
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(int(stamp)))
-    paths = [path for path in _differing(root, "HEAD", ref) if not _stays_away(path)]
+    paths = [path for path in _differing(root, "HEAD", ref) if not refusing.by_name(path)]
     return _Offer(ref, ref.split("/", 3)[3], when, paths)
-
-
-def _stays_away(path: str) -> bool:
-    """Whether a file is one of accounts and keys, which belongs to one machine."""
-    name = PurePosixPath(path).name
-    is_env = name == ".env" or name.startswith(".env.")
-    return (is_env and name != ".env.example") or name == "config.local"
 
 
 def _aside(root: Path, here: wip.Head, offer: _Offer) -> Item:
     """What is said of unfinished work that HEAD has left behind, or that never was on its line."""
-    if not offer.paths or _is_before(root, offer.ref, here.commit):
+    if not offer.paths or wip.has(root, here.commit, offer.ref):
         return Item(f"HEAD has all of {offer.name} ({offer.when}).")
     ages = [processes.git_line(root, "log", "-1", "--format=%ct", r) for r in ("HEAD", offer.ref)]
     fact = f"{offer.name} ({offer.when}) was not taken: it starts from an earlier commit than HEAD"
@@ -192,7 +186,3 @@ def _differing(root: Path, one: str, other: str) -> list[str]:
 
 def _split(listed: str) -> list[str]:
     return [path for path in listed.split("\0") if path]
-
-
-def _is_before(root: Path, one: str, other: str) -> bool:
-    return processes.git(root, "merge-base", "--is-ancestor", one, other).returncode == 0

@@ -91,16 +91,17 @@ def _reasons(each: Candidate) -> list[Reason]:
 
 
 def _by_name(each: Candidate) -> str:
-    if why := _name(each.path):
+    if why := by_name(each.path):
         return why
     if kind := scanning.in_name(each.path):
         return f"its name looks like a secret ({kind})"
-    if each.link and (why := _name(each.link)):
+    if each.link and (why := by_name(each.link)):
         return f"it is a link, and where it leads {why.removeprefix('it ')}"
     return ""
 
 
-def _name(path: str) -> str:
+def by_name(path: str) -> str:
+    """Why a file is one of accounts and keys, by its name; empty where it is none."""
     place = PurePosixPath(path)
     if _ACCOUNTS.fullmatch(place.name) and place.name not in _OPEN:
         return "it holds accounts and keys"
