@@ -41,12 +41,7 @@ def pipeline_item(root: Path) -> Item:
 
 def push_url(root: Path) -> str:
     """Address that the branch at hand is pushed to, empty where there is none."""
-    name = _push_remote(root)
-    return commit.push_url(root, name) if name else ""
-
-
-def _push_remote(root: Path) -> str:
-    return commit.remote_name(root, processes.git_line(root, "branch", "--show-current"))
+    return commit.push_url(root, commit.remote_name(root))
 
 
 def _identity(root: Path) -> Item:
@@ -59,7 +54,7 @@ def _identity(root: Path) -> Item:
 
 
 def _remote_items(root: Path, deadline: Deadline) -> list[Item]:
-    name, url = _push_remote(root), push_url(root)
+    name, url = commit.remote_name(root), push_url(root)
     if not url:
         cure = "Run `git remote add origin URL`, then `lifeboat push`."
         fact = "git has no remote: the code and its history are ONLY ON THIS MACHINE."

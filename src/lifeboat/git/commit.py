@@ -104,31 +104,33 @@ def _not_committed(command: str, done: processes.Finished) -> Item:
 
 def push(root: Path) -> list[Item]:
     """Pushes the branch at hand, then asks the remote whether it has the commit."""
-    branch = processes.git_line(root, "branch", "--show-current")
-    head = processes.git_line(root, "rev-parse", "HEAD")
-    name = remote_name(root, branch)
+    here, head, name = branch(root), processes.git_id(root, "HEAD"), remote_name(root)
     if not head:
         return [Item("There is no commit yet, so git has nothing to push.", "wrong")]
-    if not branch:
+    if not here:
         fact = "HEAD is detached: the code was not pushed."
         return [Item(fact, "wrong", "Run `git switch -c NAME`, then push again.")]
     if not name:
         return [NO_REMOTE]
     if found := outgoing(root, name, head):
         return [*found, Item("THE CODE WAS NOT PUSHED.", "wrong", "Mend that, then push again.")]
-    sent = processes.git(root, "push", "--quiet", name, f"HEAD:refs/heads/{branch}")
+    sent = processes.git(root, "push", "--quiet", name, f"HEAD:refs/heads/{here}")
     if sent.returncode != 0:
         fact = f"`git push` to {name} failed: {processes.last_lines(sent)}."
         return [Item(fact, "wrong", "The code is not saved there. Mend it and push again.")]
-    url = push_url(root, name)
-    listed = processes.git_line(root, "ls-remote", name, f"refs/heads/{branch}")
-    return [landed(root, url, branch, head, listed.split("\t")[0])]
+    listed = processes.git_line(root, "ls-remote", name, f"refs/heads/{here}")
+    return [landed(root, push_url(root, name), here, head, listed.split("\t")[0])]
 
 
-def remote_name(root: Path, branch: str) -> str:
-    """The git remote that a branch is pushed to, empty where there is none."""
+def branch(root: Path) -> str:
+    """The branch that is checked out, empty where HEAD is detached."""
+    return processes.git_line(root, "branch", "--show-current")
+
+
+def remote_name(root: Path) -> str:
+    """The git remote that the branch at hand is pushed to, empty where there is none."""
     names = processes.git_line(root, "remote").split()
-    own = processes.git_line(root, "config", f"branch.{branch}.remote") if branch else ""
+    own = processes.git_line(root, "config", f"branch.{branch(root)}.remote")
     return own or ("origin" if "origin" in names else "".join(names[:1]))
 
 
@@ -137,20 +139,12 @@ def push_url(root: Path, name: str) -> str:
     return processes.git_line(root, "remote", "get-url", "--push", name)
 
 
-def landed(root: Path, url: str, branch: str, commit: str, shown: str) -> Item:
-    """Whether a branch at `url` shows the commit that was pushed, and on which disk that is.
-
-    Args:
-        root: the project.
-        url: where it was pushed to.
-        branch: its name there.
-        commit: what was pushed.
-        shown: the commit that the remote has on it.
-    """
+def landed(root: Path, url: str, name: str, commit: str, shown: str) -> Item:
+    """Whether a branch at `url` shows the commit that was pushed, and on which disk that is."""
     if shown != commit:
-        fact = f"{url} does not show commit {commit[:7]} on {branch} after the push."
+        fact = f"{url} does not show commit {commit[:7]} on {name} after the push."
         return Item(fact, "wrong", "Push again, and look at the remote.")
-    fact = f"Commit {commit[:7]} is on {branch} of {url}"
+    fact = f"Commit {commit[:7]} is on {name} of {url}"
     folder = remote.git_folder(url, root)
     if folder is None:
         return Item(f"{fact} (asked after the push).")

@@ -39,7 +39,7 @@ def push(root: Path, saved: wip.Saved, deadline: Deadline) -> Pushed:
     that one; ours then has this machine's name at its end.
     """
     here = wip.head(root)
-    name = commit.remote_name(root, here.branch)
+    name = commit.remote_name(root)
     if not name or not saved.commit:
         return Pushed(saved.commit, saved.branch, "", [] if name else [commit.NO_REMOTE])
     url, items = commit.push_url(root, name), []
@@ -137,12 +137,11 @@ def only_here(root: Path) -> list[Item]:
 
 def _branches(root: Path) -> list[str]:
     """Local branches with commits that no remote is known to have, but for the one at hand."""
-    here = processes.git_line(root, "branch", "--show-current")
-    names = [name for name in _refs(root, "refs/heads") if name != here]
     return [
         name
-        for name in names
-        if not name.startswith("wip")
+        for name in _refs(root, "refs/heads")
+        if name != commit.branch(root)
+        and not name.startswith("wip")
         and processes.git_line(root, "rev-list", "-1", f"refs/heads/{name}", "--not", "--remotes")
     ]
 

@@ -44,7 +44,7 @@ def update(root: Path) -> list[Item]:
         UserError: where `root` is not a git repository.
     """
     here = wip.head(root)
-    name = commit.remote_name(root, here.branch)
+    name = commit.remote_name(root)
     if not name:
         return [Item("git has no remote, so there is nothing to fetch.", "warning")]
     # Also where the clone has one branch only, wip branches come along.
@@ -93,7 +93,7 @@ def _take(root: Path, here: wip.Head, offer: _Offer) -> list[Item]:
 
 def _refs(root: Path, here: wip.Head) -> list[str]:
     """The wip branches of a branch, the newest first: the common one, and machines' own."""
-    common = f"refs/remotes/{commit.remote_name(root, here.branch)}/{here.wip}"
+    common = f"refs/remotes/{commit.remote_name(root)}/{here.wip}"
     asked = ["--sort=-committerdate", "--format=%(refname)", common, f"{common}.*"]
     listed = processes.git_line(root, "for-each-ref", *asked).splitlines()
     return [ref for ref in listed if _MACHINE.fullmatch(ref.removeprefix(common))]

@@ -64,8 +64,7 @@ def head(root: Path) -> Head:
     """
     if not processes.git_line(root, "rev-parse", "--git-dir"):
         raise UserError(f"{root} is not a git repository.", "Clone it with git.")
-    branch = processes.git_line(root, "symbolic-ref", "--short", "--quiet", "HEAD")
-    return Head(processes.git_id(root, "HEAD"), branch)
+    return Head(processes.git_id(root, "HEAD"), commit.branch(root))
 
 
 def save(root: Path, message: str = "", *, aside: bool = False) -> Saved:
@@ -139,7 +138,7 @@ def chain(root: Path, here: Head, tree_: str, branch: str) -> str:
     said = ""
     for _ in range(lock_file.ATTEMPTS):  # another backup may have moved it
         local = processes.git_id(root, f"refs/heads/{branch}")
-        new = _next(root, here, tree_, local or _upstream(root, here, branch))
+        new = _next(root, here, tree_, local or _upstream(root, branch))
         if new == local:
             return new
         update = ["update-ref", "-m", "backup", f"refs/heads/{branch}", new, local or "0" * 40]
@@ -214,7 +213,7 @@ def _tree_with_whole_lock(root: Path, here: Head, paths: list[str]) -> tuple[str
     """
     if lock_file.NAME not in paths:
         return tree(root, paths), []
-    last = processes.git_id(root, f"refs/heads/{here.wip}") or _upstream(root, here, here.wip)
+    last = processes.git_id(root, f"refs/heads/{here.wip}") or _upstream(root, here.wip)
     if not last or not has(root, last, here.commit):
         last = here.commit
     for _ in lock_file.patiently():
@@ -227,10 +226,9 @@ def _tree_with_whole_lock(root: Path, here: Head, paths: list[str]) -> tuple[str
     return tree(root, kept, oid), [Item(fact, "warning", lock_file.CURE)]
 
 
-def _upstream(root: Path, here: Head, branch: str) -> str:
+def _upstream(root: Path, branch: str) -> str:
     """The commit that the remote was last seen to have on a branch."""
-    name = commit.remote_name(root, here.branch)
-    return processes.git_id(root, f"refs/remotes/{name}/{branch}")
+    return processes.git_id(root, f"refs/remotes/{commit.remote_name(root)}/{branch}")
 
 
 def _update(root: Path, paths: list[str], own: dict[str, str]) -> None:
