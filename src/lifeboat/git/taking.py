@@ -12,29 +12,34 @@ from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.git import commit, wip
-from lifeboat.items import Item, counted
+from lifeboat.items import Item, Verdict, counted
 from lifeboat.secrets import refusing
 from lifeboat.stage.errors import UserError
 
-_HAVE_A_LOOK = "Look at it with `git diff HEAD {ref}`."
 _MACHINE = re.compile(r"(\.[0-9a-f]{16}-[0-9a-f]{8})?")
 
 
 @dataclass(frozen=True)
 class _Offer:
-    """What the remote has beyond HEAD.
+    """A wip branch of the remote, by its remote-tracking ref.
 
     Attributes:
-        ref: the remote-tracking ref of the wip branch.
-        name: the branch.
-        when: the time of its commit, readable.
+        ref: that.
+        seconds: the time of its commit.
         paths: files in which it differs from HEAD, but for those that no commit of ours has.
     """
 
     ref: str
-    name: str
-    when: str
+    seconds: int
     paths: list[str]
+
+    def __str__(self) -> str:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.seconds))
+        return f"{self.ref.split('/', 3)[3]} ({when})"
+
+    def said(self, fact: str, verdict: Verdict = "warning") -> Item:
+        """A fact that one may want to look into."""
+        return Item(f"{fact}.", verdict, f"Look at it with `git diff HEAD {self.ref}`.")
 
 
 def update(root: Path) -> list[Item]:
@@ -69,26 +74,25 @@ def take(root: Path) -> list[Item]:
     if not refs:
         return [Item(f"There is no unfinished work ({here.wip}) of this branch on git's remote.")]
     offer = _offer(root, next((r for r in refs if wip.has(root, r, here.commit)), refs[0]))
-    others = [ref for ref in refs if not wip.has(root, offer.ref, ref)]
-    return [*_take(root, here, offer), *(_also(root, ref) for ref in others)]
+    others = [_offer(root, ref) for ref in refs if not wip.has(root, offer.ref, ref)]
+    fact = "There is other unfinished work of this branch, which was not taken"
+    return [_take(root, here, offer), *(other.said(f"{fact}: {other}") for other in others)]
 
 
-def _take(root: Path, here: wip.Head, offer: _Offer) -> list[Item]:
+def _take(root: Path, here: wip.Head, offer: _Offer) -> Item:
+    if not offer.paths or wip.has(root, here.commit, offer.ref):
+        return Item(f"HEAD has all of {offer}.")
     if not wip.has(root, offer.ref, here.commit):
-        return [_aside(root, here, offer)]
-    if not offer.paths:
-        return [Item(f"HEAD has all of {offer.name} ({offer.when}).")]
-    mine = _own_changes(root, offer)
-    if mine:
+        fact = f"{offer} was not taken: it starts from an earlier commit than HEAD"
+        is_older = offer.seconds <= _seconds(root, "HEAD")
+        return Item(f"{fact}, and is older.") if is_older else offer.said(fact)
+    if mine := _own_changes(root, offer):
         named = ", ".join(mine[:3]) + (", ..." if len(mine) > 3 else "")
-        fact = f"{offer.name} ({offer.when}) was not taken: there are changes here ({named})."
-        cure = (
-            "Yours stay as they are. To have both: commit yours on the branch, then "
-            f"`git merge {offer.ref}`."
-        )
-        return [Item(fact, "warning", cure)]
+        cure = "Yours stay as they are. To have both: commit yours on the branch, then"
+        fact = f"{offer} was not taken: there are changes here ({named})."
+        return Item(fact, "warning", f"{cure} `git merge {offer.ref}`.")
     _write(root, offer)
-    return [_proven(root, offer)]
+    return _proven(root, offer)
 
 
 def _refs(root: Path, here: wip.Head) -> list[str]:
@@ -99,13 +103,6 @@ def _refs(root: Path, here: wip.Head) -> list[str]:
     return [ref for ref in listed if _MACHINE.fullmatch(ref.removeprefix(common))]
 
 
-def _also(root: Path, ref: str) -> Item:
-    """What is said of the unfinished work of a further machine."""
-    other = _offer(root, ref)
-    fact = f"There is other unfinished work of this branch, which was not taken: {other.name}"
-    return Item(f"{fact} ({other.when}).", "warning", _HAVE_A_LOOK.format(ref=ref))
-
-
 def _forward(root: Path, upstream: str) -> list[Item]:
     """Moves the branch up to what the remote has, where that changes nothing of the user's."""
     behind = processes.git_line(root, "rev-list", "--count", f"HEAD..{upstream}")
@@ -114,31 +111,22 @@ def _forward(root: Path, upstream: str) -> list[Item]:
     n_commits = counted(int(behind), "commit")
     cure = "Run `git pull`, then `lifeboat restore` again."
     if commit.changed(root):
-        fact = f"The remote is ahead by {n_commits}, and there are changes here."
-        return [Item(fact, "warning", cure)]
-    done = processes.git(root, "merge", "--ff-only", "--quiet", upstream)
-    if done.returncode != 0:
-        fact = f"The remote is ahead by {n_commits}: {processes.last_lines(done)}."
-        return [Item(fact, "warning", cure)]
-    return [Item(f"Moved up by {n_commits}, to what the remote has.")]
+        why = ", and there are changes here"
+    else:
+        done = processes.git(root, "merge", "--ff-only", "--quiet", upstream)
+        if done.returncode == 0:
+            return [Item(f"Moved up by {n_commits}, to what the remote has.")]
+        why = f": {processes.last_lines(done)}"
+    return [Item(f"The remote is ahead by {n_commits}{why}.", "warning", cure)]
 
 
 def _offer(root: Path, ref: str) -> _Offer:
-    stamp = processes.git_line(root, "log", "-1", "--format=%ct", ref)
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(int(stamp)))
     paths = [path for path in _differing(root, "HEAD", ref) if not refusing.by_name(path)]
-    return _Offer(ref, ref.split("/", 3)[3], when, paths)
+    return _Offer(ref, _seconds(root, ref), paths)
 
 
-def _aside(root: Path, here: wip.Head, offer: _Offer) -> Item:
-    """What is said of unfinished work that HEAD has left behind, or that never was on its line."""
-    if not offer.paths or wip.has(root, here.commit, offer.ref):
-        return Item(f"HEAD has all of {offer.name} ({offer.when}).")
-    ages = [processes.git_line(root, "log", "-1", "--format=%ct", r) for r in ("HEAD", offer.ref)]
-    fact = f"{offer.name} ({offer.when}) was not taken: it starts from an earlier commit than HEAD"
-    if int(ages[1]) <= int(ages[0]):
-        return Item(f"{fact}, and is older.")
-    return Item(f"{fact}.", "warning", _HAVE_A_LOOK.format(ref=offer.ref))
+def _seconds(root: Path, name: str) -> int:
+    return int(processes.git_line(root, "log", "-1", "--format=%ct", name))
 
 
 def _own_changes(root: Path, offer: _Offer) -> list[str]:
@@ -171,10 +159,10 @@ def _write(root: Path, offer: _Offer) -> None:
 def _proven(root: Path, offer: _Offer) -> Item:
     left = set(_differing(root, offer.ref, wip.tree(root, offer.paths))) & set(offer.paths)
     if left:
-        fact = f"{len(left)} files are not as in {offer.name}: {', '.join(sorted(left)[:3])}."
-        return Item(fact, "wrong", _HAVE_A_LOOK.format(ref=offer.ref))
-    fact = f"{len(offer.paths)} files are as the newest unfinished work has them"
-    return Item(f"{fact}: {offer.name}, {offer.when}. They are changes of the working tree now.")
+        fact = f"{len(left)} files are not as in {offer}: {', '.join(sorted(left)[:3])}"
+        return offer.said(fact, "wrong")
+    fact = f"{len(offer.paths)} files are as the newest unfinished work has them: {offer}"
+    return Item(f"{fact}. They are changes of the working tree now.")
 
 
 def _differing(root: Path, one: str, other: str) -> list[str]:

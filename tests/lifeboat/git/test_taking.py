@@ -67,7 +67,7 @@ def test_a_fresh_clone_gets_the_unfinished_work_as_changes_of_its_tree(
     root = clone(origin, *options)
     head = git(root, "rev-parse", "HEAD")
     (item,) = restored(root)
-    assert item.fact.startswith("4 files are as the newest unfinished work has them: wip/main, 20")
+    assert item.fact.startswith("4 files are as the newest unfinished work has them: wip/main (20")
     assert same_files(repository, root)
     assert git(root, "rev-parse", "HEAD") == head
     assert git(root, "diff", "--cached", "--name-only") == ""
@@ -210,7 +210,7 @@ def test_of_several_machines_the_newest_work_is_taken_and_the_others_are_named(
     root = elsewhere.rename(origin.parent / "aside").parent / "clone"
     clone(origin)
     first, second = restored(root)
-    assert f"1 files are as the newest unfinished work has them: {own}, 2090" in first.fact
+    assert f"1 files are as the newest unfinished work has them: {own} (2090" in first.fact
     assert second.verdict == "warning"
     assert "other unfinished work of this branch, which was not taken: wip/main (" in second.fact
     assert "other-branch" not in second.fact
