@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifeboat.secrets import redaction, tokens
+from lifeboat.secrets import redaction
 
 _PLUGINS = [
     {"name": "ArtifactoryDetector"},
@@ -61,7 +61,7 @@ def find(name: str, data: bytes) -> list[Finding]:
     text = _text(data)
     if text is None:
         parts = {*_READABLE.findall(data), *_READABLE.findall(data.replace(b"\0", b""))}
-        kinds = {kind for part in parts for kind in _known(part.decode(), tokens.PREFIXED)}
+        kinds = {kind for part in parts for kind in _known(part.decode(), redaction.PREFIXED)}
         return [Finding(1, kind) for kind in sorted(kinds)]
     path = Path(name)
     if path.suffix == ".ipynb":
@@ -69,30 +69,30 @@ def find(name: str, data: bytes) -> list[Finding]:
     lines = text.splitlines()
     found = {finding for finding, _value in _detect(path.name, lines)}
     for number, line in enumerate(lines, 1):
-        found |= {Finding(number, kind) for kind in _known(line, tokens.KINDS)}
-        if tokens.assigned(line) and not _ALLOWED.search(line):
+        found |= {Finding(number, kind) for kind in _known(line, redaction.KINDS)}
+        if redaction.assigned(line) and not _ALLOWED.search(line):
             found.add(Finding(number, "value of a secret's name"))
     return sorted(found)
 
 
 def in_name(path: str) -> str:
     """What a path's own name gives away, empty where it is no secret."""
-    return next((kind for kind, pattern in tokens.PREFIXED.items() if pattern.search(path)), "")
+    return next((kind for kind, pattern in redaction.PREFIXED.items() if pattern.search(path)), "")
 
 
 def in_line(text: str) -> str:
     """What a message gives away, empty where it is no secret."""
-    found = [kind for kind, pattern in tokens.KINDS.items() if pattern.search(text)]
-    return found[0] if found else "value of a secret's name" if tokens.assigned(text) else ""
+    found = [kind for kind, pattern in redaction.KINDS.items() if pattern.search(text)]
+    return found[0] if found else "value of a secret's name" if redaction.assigned(text) else ""
 
 
 def blot_out(text: str) -> str:
     """`text` without anything that `find` or `redaction.redact` takes for a secret."""
-    text = redaction.redact(tokens.PRIVATE_KEY.sub(redaction.REDACTED, text))
-    for pattern in tokens.KINDS.values():
+    text = redaction.redact(redaction.PRIVATE_KEY.sub(redaction.REDACTED, text))
+    for pattern in redaction.KINDS.values():
         text = pattern.sub(redaction.REDACTED, text)
     lines = text.splitlines()
-    values = {value for line in lines for value in tokens.assigned(line)}
+    values = {value for line in lines for value in redaction.assigned(line)}
     values |= {value for _finding, value in _detect("text.txt", lines)}
     for value in sorted(values, key=len, reverse=True):
         text = text.replace(value, redaction.REDACTED)
