@@ -14,6 +14,9 @@ from lifeboat.items import Item, ending
 from lifeboat.stage.errors import UserError
 
 Message = Annotated[str, typer.Option("--message", "-m", help="Message of the commit.")]
+RemoteName = Annotated[
+    str | None, typer.Option("--remote", "-r", help="Name of a DVC remote; else the default.")
+]
 
 
 def verify(
@@ -21,9 +24,7 @@ def verify(
         list[str] | None,
         typer.Argument(metavar="TARGET", help="A stage, an out, or a path inside one; else all."),
     ] = None,
-    remote: Annotated[
-        str | None, typer.Option("--remote", "-r", help="Name of a DVC remote; else the default.")
-    ] = None,
+    remote: RemoteName = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read and hash every object.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -38,9 +39,7 @@ def verify(
 
 
 def restore(
-    remote: Annotated[
-        str | None, typer.Option("--remote", "-r", help="Name of a DVC remote; else the default.")
-    ] = None,
+    remote: RemoteName = None,
     no_wip: Annotated[
         bool, typer.Option("--no-wip", help="Leave unfinished work of the wip/ branch there.")
     ] = False,

@@ -10,20 +10,14 @@ from lifeboat.items import Item, counted, proven
 
 
 @dataclass(frozen=True)
-class Pushed:
+class Pushed(wip.Saved):
     """What the git remote has after a push.
 
     Attributes:
-        commit: the commit that holds the working tree.
-        branch: the branch there that has it.
         url: the remote, empty where there is none.
-        items: what was found.
     """
 
-    commit: str
-    branch: str
     url: str
-    items: list[Item]
 
     @property
     def proven(self) -> bool:
@@ -41,7 +35,7 @@ def push(root: Path, saved: wip.Saved, deadline: Deadline) -> Pushed:
     here = wip.head(root)
     name = commit.remote_name(root)
     if not name or not saved.commit:
-        return Pushed(saved.commit, saved.branch, "", [] if name else [commit.NO_REMOTE])
+        return Pushed(saved.commit, saved.branch, [] if name else [commit.NO_REMOTE], "")
     url, items = commit.push_url(root, name), []
     places = {here.branch: here.commit} if here.branch and here.commit else {}
     places[saved.branch] = saved.commit
@@ -49,7 +43,7 @@ def push(root: Path, saved: wip.Saved, deadline: Deadline) -> Pushed:
     while places:
         refused, failure = _send(root, name, places, deadline)
         if failure:
-            return Pushed(saved.commit, saved.branch, url, [*items, _failed(name, failure)])
+            return Pushed(saved.commit, saved.branch, [*items, _failed(name, failure)], url)
         taken |= {branch: id_ for branch, id_ in places.items() if branch not in refused}
         items += [_refused(branch, url, reason, here) for branch, reason in refused.items()]
         places = {}
@@ -57,7 +51,7 @@ def push(root: Path, saved: wip.Saved, deadline: Deadline) -> Pushed:
             saved = elsewhere
             places = {saved.branch: saved.commit}
     items += _landed(root, name, url, taken | {saved.branch: saved.commit}, deadline)
-    return Pushed(saved.commit, saved.branch, url, items)
+    return Pushed(saved.commit, saved.branch, items, url)
 
 
 def _elsewhere(root: Path, here: wip.Head, saved: wip.Saved) -> wip.Saved | None:

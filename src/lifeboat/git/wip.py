@@ -113,7 +113,7 @@ def tree(root: Path, paths: list[str], lock: str = "") -> str:
     """
     with tempfile.TemporaryDirectory() as folder:
         own = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        start = ["HEAD"] if head(root).commit else ["--empty"]
+        start = ["HEAD"] if processes.git_id(root, "HEAD") else ["--empty"]
         _require(processes.git(root, "read-tree", *start, extra=own))
         _update(root, paths, own)
         if lock:
