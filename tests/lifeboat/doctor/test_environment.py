@@ -56,4 +56,3 @@ def test_an_env_file_that_others_can_read_is_a_warning(tmp_path: Path) -> None:
     assert environment.dotenv_item(tmp_path).verdict == "warning"
     (tmp_path / ".env").chmod(0o600)
     assert environment.dotenv_item(tmp_path).verdict == "ok"
-

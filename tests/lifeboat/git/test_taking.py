@@ -1,28 +1,19 @@
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from repositories import git, remote_of
 
-from lifeboat import processes
 from lifeboat.git import taking, wip
 from lifeboat.items import Item, proven
 
 
-def git(root: Path, *arguments: str) -> str:
-    done = processes.git(root, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 @pytest.fixture
-def origin(repository: Path, tmp_path: Path) -> Path:
+def origin(repository: Path) -> Path:
     """A bare remote to which `repository` has pushed its branch."""
-    bare = tmp_path / "origin.git"
-    subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", bare], check=True)
-    git(repository, "remote", "add", "origin", str(bare))
+    there = remote_of(repository)
     git(repository, "push", "--quiet", "-u", "origin", "main")
-    return bare
+    return there
 
 
 def leave_work(repository: Path) -> str:
@@ -39,7 +30,7 @@ def leave_work(repository: Path) -> str:
 
 def clone(origin: Path, *options: str) -> Path:
     root = origin.parent / "clone"
-    subprocess.run(["git", "clone", "--quiet", *options, f"file://{origin}", root], check=True)
+    git(origin.parent, "clone", "--quiet", *options, f"file://{origin}", str(root))
     return root
 
 

@@ -1,13 +1,10 @@
 import json
-import subprocess
 from pathlib import Path
+
+from repositories import git
 
 from lifeboat.proof import expected
 from lifeboat.remotes.bucket import open_bucket
-
-
-def git(root: Path, *arguments: str) -> None:
-    subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True)
 
 
 def test_outs_of_head_and_of_the_workspace_are_each_expected_once(project: Path) -> None:
