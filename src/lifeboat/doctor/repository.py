@@ -16,8 +16,8 @@ _QUIET = {
 }
 """Nobody is asked for a password, and no unknown host is trusted."""
 
-REQUIRED = ("dvc.yaml", "params.yaml", ".dvc/config")
-"""What DVC reads; of these a project may have no params.yaml."""
+REQUIRED = ("dvc.yaml", ".dvc/config")
+"""What DVC reads of every project; most have a params.yaml, too."""
 
 
 def items(root: Path, deadline: Deadline) -> list[Item]:
@@ -30,10 +30,8 @@ def items(root: Path, deadline: Deadline) -> list[Item]:
 
 def pipeline_item(root: Path) -> Item:
     """Whether this folder has what `dvc repro` needs."""
-    missing = [name for name in REQUIRED if not (root / name).is_file()]
-    if not processes.git_line(root, "ls-files", "--", "params.yaml") and "params.yaml" in missing:
-        missing.remove("params.yaml")
-    if missing:
+    wanted = [*REQUIRED, *processes.git_line(root, "ls-files", "--", "params.yaml").split()]
+    if missing := [name for name in wanted if not (root / name).is_file()]:
         cure = "Run `git checkout -- " + " ".join(missing) + "`."
         return Item(f"{', '.join(missing)} missing: the pipeline cannot run.", "wrong", cure)
     return Item("The pipeline and DVC's configuration are there.")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from repositories import facts, git, remote_of
-from servers import CREDENTIALS, free_port
+from servers import CREDENTIALS
 
 from backtracking import PROJECT_ROOT, cli
 from lifeboat import items
@@ -129,20 +129,6 @@ def test_remotes_that_never_answer_cost_ten_seconds_at_most_and_are_wrong(
         assert item["cure"]
     assert any(fact.startswith("The clock was not compared: 127.0.0.1") for fact in by_fact)
     assert took < 10, f"{took:.1f} s"
-
-
-@pytest.mark.usefixtures("_no_gpu", "_patient")
-def test_remotes_that_are_not_there_are_wrong_at_once(
-    study: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    port = free_port()
-    send_data_to(study, f"http://127.0.0.1:{port}")
-    git(study, "remote", "set-url", "origin", f"http://127.0.0.1:{port}/x.git")
-    wrong = facts(doctor.examine(study), "wrong")
-    assert "git's remote `origin` does not let us in" in wrong
-    assert "DVC's remote" in wrong
 
 
 @pytest.mark.usefixtures("_no_gpu", "_patient")

@@ -39,17 +39,6 @@ def test_nothing_to_commit_is_said(repository: Path) -> None:
     assert "Nothing to commit" in found[0].fact
 
 
-def test_a_failing_hook_is_reported_and_not_skipped(repository: Path) -> None:
-    hook = repository / ".git" / "hooks" / "pre-commit"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\necho 'house rule 7' >&2\nexit 1\n")
-    hook.chmod(0o755)
-    (repository / "code.py").write_text("x = 2\n")
-    found = commit.commit(repository, "Work")
-    assert not items.proven(found)
-    assert "house rule 7" in found[0].fact
-
-
 def test_a_push_is_believed_when_the_remote_shows_it(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
