@@ -71,7 +71,7 @@ def test_a_machine_on_which_the_study_runs_is_proven_with_its_warnings(study: Pa
     ):
         assert fact in said
     assert all(item.cure for item in found if item.verdict != "ok")
-    assert not list(study.glob(".doctor.*"))
+    assert not list(study.glob("*.tmp"))
     assert not list((study.parent / "remote").iterdir())
 
 
