@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Generic, TypeVar, cast
 
 from lifeboat import processes
 from lifeboat.stage.errors import UserError
@@ -160,9 +160,8 @@ def call(
         errors="replace",
         start_new_session=True,
     )
-    limit: dict[str, Any] = {} if deadline.is_never else {"timeout": deadline.left}
     try:
-        out, err = child.communicate(**limit)
+        out, err = child.communicate(timeout=None if deadline.is_never else deadline.left)
     except subprocess.TimeoutExpired:
         said = _kill(child)
         return subprocess.CompletedProcess(command, TIMED_OUT, said, "it did not end in time")

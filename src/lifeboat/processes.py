@@ -80,6 +80,11 @@ def git_line(root: Path, *arguments: str) -> str:
     return finished.stdout.strip() if finished.returncode == 0 else ""
 
 
+def git_id(root: Path, name: str) -> str:
+    """The full id of what has a name in git, such as `HEAD^{tree}`; empty where nothing has it."""
+    return git_line(root, "rev-parse", "--verify", "--quiet", name)
+
+
 def dvc(root: Path, *arguments: str, shown: bool = False) -> Finished:
     """A finished `dvc` of this very environment in `root`."""
     return run([*DVC, *arguments], root, shown=shown)

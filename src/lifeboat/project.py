@@ -40,18 +40,7 @@ _ID = re.compile(r"[0-9a-f]{16}")
 
 @dataclass(frozen=True)
 class Contract:
-    """What a project tells of itself, as above.
-
-    Attributes:
-        products: as above; `runs/` is always one.
-        order: as above.
-        snapshot: as above.
-        checks: as above.
-        log_setup: as above; empty for none.
-        log_results: as above; empty for none.
-        lock: as above; empty where nothing is pinned.
-        install: as above.
-    """
+    """What a project tells of itself: the keys above, empty where they are left out."""
 
     products: tuple[str, ...] = ()
     order: tuple[str, ...] = ()
@@ -94,15 +83,14 @@ def contract(root: Path) -> Contract:
     if unknown := set(table) - {field.name for field in fields(Contract)}:
         known = ", ".join(field.name for field in fields(Contract))
         raise UserError(f"{where}: unknown keys {sorted(unknown)}.", f"Valid keys: {known}.")
-    values: dict[str, Any] = {
-        key: tuple(v) if isinstance(v, list) else v for key, v in table.items()
-    }
-    empty = Contract()
-    for key, value in values.items():
-        is_text = all(isinstance(one, str) for one in (value if type(value) is tuple else [value]))
-        if type(value) is not type(getattr(empty, key)) or not is_text:
-            kind = "a list of texts" if type(getattr(empty, key)) is tuple else "a text"
-            raise UserError(f"{where}: `{key}` expects {kind}, found {table[key]!r:.60}.")
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        is_list = isinstance(getattr(Contract, key), tuple)
+        texts = value if isinstance(value, list) else [value]
+        if is_list != isinstance(value, list) or not all(isinstance(text, str) for text in texts):
+            kind = "a list of texts" if is_list else "a text"
+            raise UserError(f"{where}: `{key}` expects {kind}, found {value!r:.60}.")
+        values[key] = tuple(texts) if is_list else value
     return Contract(**values)
 
 

@@ -1,10 +1,11 @@
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from lifeboat.deadlines import Deadline, call, seconds_of, within
+from lifeboat.deadlines import Deadline, Later, call, seconds_of, within
 from lifeboat.stage.errors import UserError
 
 
@@ -48,3 +49,19 @@ def test_deadlines_leave_time_for_what_comes_after() -> None:
     assert Deadline.after(5).sooner(10).passed
     assert 9 < Deadline.after(100).at_most(10).left <= 10
     assert 4 < Deadline.after(5).at_most(10).left <= 5
+
+
+def test_an_answer_is_waited_for_until_the_deadline_and_no_longer() -> None:
+    assert Later(lambda: 3).before(Deadline.after(10)) == 3
+    slow = Later(lambda: time.sleep(0.5))
+    begin = time.monotonic()
+    assert slow.before(Deadline.after(0.05)) is None
+    assert time.monotonic() - begin < 0.4
+
+
+def test_an_error_is_raised_where_the_answer_is_asked_for() -> None:
+    def fail() -> int:
+        raise ValueError("three")
+
+    with pytest.raises(ValueError, match="three"):
+        Later(fail).before(Deadline.after(10))

@@ -12,11 +12,13 @@ import pytest
 from servers import Place
 
 from lifeboat.items import Item, proven
-from lifeboat.proof import verify
+from lifeboat.proof import manifests, verify
 from lifeboat.remotes import remote
 
 DVC = (sys.executable, "-m", "dvc")
 pytestmark = pytest.mark.slow
+of_two_kinds = pytest.mark.parametrize("place", ["folder", "moto"], indirect=True)
+"""What DVC says is the same of both servers, and test_verify looks at what we say of each."""
 
 
 def dvc(root: Path, *arguments: str) -> str:
@@ -41,10 +43,7 @@ def oid_of(root: Path, path: str) -> str:
     return (root / "dvc.lock").read_text().split(f"path: {path}\n")[1].split("md5: ")[1].split()[0]
 
 
-def key_of(oid: str) -> str:
-    return f"files/md5/{oid[:2]}/{oid[2:]}"
-
-
+@of_two_kinds
 def test_with_everything_there_both_say_yes(placed: Path) -> None:
     assert "5 files pushed" in dvc(placed, "push")
     assert "Everything is up to date" in dvc(placed, "push")
@@ -54,6 +53,7 @@ def test_with_everything_there_both_say_yes(placed: Path) -> None:
         assert found[0].fact.startswith("All 5 objects")
 
 
+@of_two_kinds
 def test_row_1_a_file_is_gone_whose_folder_s_list_stands(placed: Path, place: Place) -> None:
     dvc(placed, "push")
     gone = [key for key in sorted(place.sizes()) if not key.endswith(".dir")][0]
@@ -66,11 +66,12 @@ def test_row_1_a_file_is_gone_whose_folder_s_list_stands(placed: Path, place: Pl
     assert gone.removeprefix("files/md5/").replace("/", "") in said
 
 
+@of_two_kinds
 def test_row_2_data_is_in_neither_place(placed: Path, place: Place) -> None:
     dvc(placed, "push")
     oid = oid_of(placed, "results/sum")
-    place.remove(key_of(oid))
-    (placed / ".dvc" / "cache" / key_of(oid)).unlink()
+    place.remove(manifests.key(oid))
+    (placed / ".dvc" / "cache" / manifests.key(oid)).unlink()
     said = dvc(placed, "push")
     assert "Everything is up to date" in said
     (told,) = wrong(verify.verify(placed, ["sum"]))
@@ -78,6 +79,7 @@ def test_row_2_data_is_in_neither_place(placed: Path, place: Place) -> None:
     assert "its 1 files are unknown" in told
 
 
+@of_two_kinds
 def test_row_2_nothing_is_tracked_at_all(placed: Path) -> None:
     (placed / "dvc.yaml").unlink()
     (placed / "dvc.lock").unlink()
@@ -87,6 +89,7 @@ def test_row_2_nothing_is_tracked_at_all(placed: Path) -> None:
     assert "no data at all" in told
 
 
+@of_two_kinds
 def test_row_3_a_killed_stage_leaves_the_run_before_as_the_saved_one(placed: Path) -> None:
     dvc(placed, "push")
     command = "mkdir -p results/sum && cat data/raw/numbers/* > results/sum/sum.txt"
@@ -116,9 +119,10 @@ def test_row_3_a_killed_stage_leaves_the_run_before_as_the_saved_one(placed: Pat
     assert "NOT SAVED: sum did not finish" in said
 
 
+@of_two_kinds
 def test_row_20_wrong_bytes_are_pushed_under_the_old_name(placed: Path, place: Place) -> None:
     out = placed / "results" / "sum" / "sum.txt"
-    cached = placed / ".dvc" / "cache" / key_of(hashlib.md5(out.read_bytes()).hexdigest())
+    cached = placed / ".dvc" / "cache" / manifests.key(hashlib.md5(out.read_bytes()).hexdigest())
     out.unlink()
     out.hardlink_to(cached)  # as DVC leaves it
     out.chmod(0o644)  # root needs no permission
@@ -127,7 +131,7 @@ def test_row_20_wrong_bytes_are_pushed_under_the_old_name(placed: Path, place: P
     out.chmod(0o444)
     dvc(placed, "checkout", "--force")
     assert "5 files pushed" in dvc(placed, "push")
-    assert place.get(key_of(hashlib.md5(b"1\n2\n").hexdigest())) == b"9\n2\n"
+    assert place.get(manifests.key(hashlib.md5(b"1\n2\n").hexdigest())) == b"9\n2\n"
     found = verify.verify(placed, deep=place.kind == "folder")
     (told,) = [fact for fact in wrong(found) if fact.startswith("WRONG")]
     assert "`results/sum/sum.txt` of stage `sum`" in told

@@ -4,17 +4,19 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from lifeboat.cli.verbs import AsJson, report, show, state
+from lifeboat.cli.verbs import AsJson, report, show, state, tell
 from lifeboat.items import Item, ending
 from lifeboat.stage.errors import UserError
 
 Message = Annotated[str, typer.Option("--message", "-m", help="Message of the commit.")]
+RemoteName = Annotated[
+    str | None, typer.Option("--remote", "-r", help="Name of a DVC remote; else the default.")
+]
 
 
 def verify(
@@ -22,9 +24,7 @@ def verify(
         list[str] | None,
         typer.Argument(metavar="TARGET", help="A stage, an out, or a path inside one; else all."),
     ] = None,
-    remote: Annotated[
-        str | None, typer.Option("--remote", "-r", help="Name of a DVC remote; else the default.")
-    ] = None,
+    remote: RemoteName = None,
     deep: Annotated[bool, typer.Option("--deep", help="Read and hash every object.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -33,19 +33,13 @@ def verify(
     Every object that is missing or wrong is named, with stage and path. Exit 0 only if something is
     expected and all of it is there.
     """
+    from lifeboat.proof import verify
 
-    def look() -> list[Item]:
-        from lifeboat.proof import verify
-
-        return verify.verify(state.root, targets, remote, deep=deep)
-
-    report("verify", as_json, look)
+    report("verify", as_json, lambda: verify.verify(state.root, targets, remote, deep=deep))
 
 
 def restore(
-    remote: Annotated[
-        str | None, typer.Option("--remote", "-r", help="Name of a DVC remote; else the default.")
-    ] = None,
+    remote: RemoteName = None,
     no_wip: Annotated[
         bool, typer.Option("--no-wip", help="Leave unfinished work of the wip/ branch there.")
     ] = False,
@@ -56,13 +50,11 @@ def restore(
     For a fresh clone on a new machine, and harmless anywhere else: no change of yours is
     overwritten. Exit 0 only if all that was looked for came back whole.
     """
+    from lifeboat.restoring import restore
 
-    def bring() -> list[Item]:
-        from lifeboat.restoring import restore
-
-        return restore.restore(state.root, take_wip=not no_wip, remote=remote)
-
-    report("restore", as_json, bring)
+    report(
+        "restore", as_json, lambda: restore.restore(state.root, take_wip=not no_wip, remote=remote)
+    )
 
 
 def backup(
@@ -90,31 +82,19 @@ def backup(
     found: list[Item] = []
 
     def save() -> list[Item]:
-        from lifeboat.saving import backup
+        from lifeboat.saving import backup  # here, so that a slow disk is within the time, too
 
         own = None if ends.is_never else max(ends.left - 1.5, ends.left / 2)
         saved = backup.backup(state.root, message, own, stop=stop, items=found)
         return [*saved, ending(saved)]
 
     if ends.is_never:
-        report("backup", as_json, save)
-    else:
-        _by(ends.left, found, as_json, save)
-
-
-def _by(seconds: float, found: list[Item], as_json: bool, save: Callable[[], list[Item]]) -> None:
-    """Reports what a backup found, and ends the process in time whatever hangs."""
-    guard = threading.Timer(max(0.0, seconds - 0.3), _give_up, (found, as_json))
+        return report("backup", as_json, save)
+    # In a hurry the process ends in time, whatever hangs.
+    guard = threading.Timer(max(0.0, ends.left - 0.3), _give_up, (found, as_json))
     guard.daemon = True
     guard.start()
-    code = 0
-    try:
-        report("backup", as_json, save)
-    except typer.Exit as ending:
-        code = ending.exit_code
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        code = 1
+    code = tell("backup", as_json, save)
     guard.cancel()
     _leave(code)
 
@@ -132,12 +112,12 @@ def _give_up(found: list[Item], as_json: bool) -> None:
     known = [*found, Item(fact, "wrong", "Run it again: what arrived stays.")]
     known.append(ending(known))
     try:
-        report("backup", as_json, lambda: known)
+        tell("backup", as_json, lambda: known)
     finally:
         _leave(1)
 
 
-def _leave(code: int) -> None:
+def _leave(code: int) -> NoReturn:
     """Ends the process whatever its threads hang on."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -167,10 +147,10 @@ def watch(
     ends it without a backup and says what is not sent. Exit 0 only if all is saved.
     """
 
-    def look() -> list[Item]:
-        from lifeboat import deadlines
-        from lifeboat.watching import notices, watch
+    from lifeboat import deadlines
+    from lifeboat.watching import notices, watch
 
+    def look() -> list[Item]:
         sources: list[notices.Source] = [notices.AwsSpot(metadata_url)] if aws else []
         sources += [notices.TouchedFile(notice_file)] if notice_file else []
         sources += [notices.EndOfCommand(notice_command)] if notice_command else []
@@ -182,34 +162,21 @@ def watch(
         )
         return watch.watch(state.root, options)
 
-    code = 0
-    try:
-        report("watch", as_json, look)
-    except typer.Exit as ending:
-        code = ending.exit_code
-    _leave(code)
+    _leave(tell("watch", as_json, look))
 
 
 def doctor(as_json: AsJson = False) -> None:
     """Check this machine: fact, verdict, cure. Exit 0 only if the project can run and be saved."""
+    from lifeboat.doctor import doctor
 
-    def examine() -> list[Item]:
-        from lifeboat.doctor import doctor
-
-        return doctor.examine(state.root)
-
-    report("doctor", as_json, examine)
+    report("doctor", as_json, lambda: doctor.examine(state.root))
 
 
 def snapshot(as_json: AsJson = False) -> None:
     """Record the state of this checkout in runs/YYYYMMDD_HHMMSS/."""
+    from lifeboat.saving import snapshot
 
-    def take() -> list[Item]:
-        from lifeboat.saving import snapshot
-
-        return [*snapshot.take(state.root), snapshot.HERE_ONLY]
-
-    report("snapshot", as_json, take)
+    report("snapshot", as_json, lambda: [*snapshot.take(state.root), snapshot.HERE_ONLY])
 
 
 def log_entry(
@@ -217,13 +184,9 @@ def log_entry(
     as_json: AsJson = False,
 ) -> None:
     """Put a new entry into reports/experiment_log.md, with commit, models and metrics filled in."""
+    from lifeboat.saving import experiment_log
 
-    def add() -> list[Item]:
-        from lifeboat.saving import experiment_log
-
-        return experiment_log.add(state.root, title)
-
-    report("log", as_json, add)
+    report("log", as_json, lambda: experiment_log.add(state.root, title))
 
 
 def push(message: Message = "", as_json: AsJson = False) -> None:
@@ -232,13 +195,9 @@ def push(message: Message = "", as_json: AsJson = False) -> None:
     Every change that git does not ignore goes into the commit. Exit 0 only if code and data are
     somewhere else than on this machine.
     """
+    from lifeboat.saving import push
 
-    def send() -> list[Item]:
-        from lifeboat.saving import push
-
-        return push.push(state.root, message)
-
-    report("push", as_json, send)
+    report("push", as_json, lambda: push.push(state.root, message))
 
 
 def reproduce(
@@ -260,13 +219,9 @@ def remote_set(
     as_json: AsJson = False,
 ) -> None:
     """Make URL the default remote in .dvc/config; keys never go there, the old remote stays."""
+    from lifeboat.remotes import remote
 
-    def store() -> list[Item]:
-        from lifeboat.remotes import remote
-
-        return remote.set_default(state.root, url, endpoint)
-
-    report("remote set", as_json, store)
+    report("remote set", as_json, lambda: remote.set_default(state.root, url, endpoint))
 
 
 def store_prune(
@@ -280,11 +235,10 @@ def store_prune(
     as_json: AsJson = False,
 ) -> None:
     """Remove kept pieces of outs that are finished, and of outs that are no more."""
+    from lifeboat.remotes import remote_store
+    from lifeboat.saving import store
 
     def prune() -> list[Item]:
-        from lifeboat.remotes import remote_store
-        from lifeboat.saving import store
-
         if remote:
             return remote_store.prune(state.root, forget=forget, dry_run=dry_run)
         if forget:

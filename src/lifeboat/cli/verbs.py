@@ -44,8 +44,7 @@ def readable(verb: Callable[P, None]) -> Callable[P, None]:
         try:
             verb(*arguments, **options)
         except UserError as error:
-            print(f"error: {_called(str(error))}", file=sys.stderr)
-            raise typer.Exit(1) from None
+            raise typer.Exit(_failed(error)) from None
         except KeyboardInterrupt:
             print("Interrupted. Run the same command again to go on.", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
@@ -55,19 +54,29 @@ def readable(verb: Callable[P, None]) -> Callable[P, None]:
 
 def report(command: str, as_json: bool, act: Callable[[], list[Item]]) -> None:
     """Prints what a verb found, without its secrets; exit code 1 unless all of it is proven."""
+    if code := tell(command, as_json, act):
+        raise typer.Exit(code)
+
+
+def tell(command: str, as_json: bool, act: Callable[[], list[Item]]) -> int:
+    """As `report`; the exit code."""
     try:
         found = act()
     except UserError as error:
         if not as_json:
-            raise
+            return _failed(error)
         found = [Item(str(error), "wrong")]
     found = [_redacted(item) for item in found]
     if as_json:
         print(json.dumps(reports.as_object(command, found), indent=2))
     else:
         show(found)
-    if not reports.proven(found):
-        raise typer.Exit(1)
+    return 0 if reports.proven(found) else 1
+
+
+def _failed(error: UserError) -> int:
+    print(f"error: {_called(str(error))}", file=sys.stderr)
+    return 1
 
 
 def _redacted(item: Item) -> Item:

@@ -2,7 +2,6 @@
 
 import ssl
 import time
-import urllib.error
 import urllib.request
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -61,23 +60,19 @@ def _date(address: str, seconds: float) -> float:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
-    opener = urllib.request.build_opener(_Stay, urllib.request.HTTPSHandler(context=context))
+    opener = urllib.request.build_opener(_AsItIs, urllib.request.HTTPSHandler(context=context))
     request = urllib.request.Request(address, method="HEAD")
-    try:
-        with opener.open(request, timeout=seconds) as answer:
-            date = answer.headers["Date"]
-    except urllib.error.HTTPError as error:
-        with error:
-            date = error.headers["Date"]
+    with opener.open(request, timeout=seconds) as answer:
+        date = answer.headers["Date"]
     if not date:
         raise ValueError("no Date header")
     return parsedate_to_datetime(date).timestamp()
 
 
-class _Stay(urllib.request.HTTPRedirectHandler):
-    """Follows nothing: the answer of the very server is asked for."""
+class _AsItIs(urllib.request.HTTPErrorProcessor):
+    """Takes an error for an answer, and follows nothing: this very server is asked."""
 
-    def redirect_request(
-        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> None:
-        return None
+    def http_response(self, request: Any, response: Any) -> Any:
+        return response
+
+    https_response = http_response

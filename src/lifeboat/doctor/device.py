@@ -5,12 +5,11 @@ import importlib.util
 import json
 import os
 import platform
-import re
+import runpy
 import subprocess
 import sys
 import warnings
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 from lifeboat import deadlines
@@ -50,21 +49,21 @@ def describe() -> Device:
     """Asks torch and the driver; takes seconds, because it imports torch."""
     import torch
 
-    gpus: tuple[str, ...] = ()
-    memory: tuple[int, ...] = ()
-    free: tuple[int, ...] = ()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the verdict on an old driver is ours to give
-        usable = torch.cuda.is_available()
-    if usable:
-        numbers = range(torch.cuda.device_count())
-        found = [torch.cuda.get_device_properties(i) for i in numbers]
-        gpus = tuple(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in found)
-        memory = tuple(gpu.total_memory for gpu in found)
-        free = tuple(torch.cuda.mem_get_info(i)[0] for i in numbers)
+        numbers = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    found = [torch.cuda.get_device_properties(i) for i in numbers]
     driver, seen = _driver()
-    build = torch.version.cuda or ""
-    return Device(torch.__version__, build, driver, _driver_cuda(), gpus, seen, memory, free)
+    return Device(
+        torch=torch.__version__,
+        cuda_build=torch.version.cuda or "",
+        driver=driver,
+        driver_cuda=_driver_cuda(),
+        gpus=tuple(f"{gpu.name}, {gpu.total_memory / 2**30:.0f} GiB" for gpu in found),
+        seen=seen,
+        memory=tuple(gpu.total_memory for gpu in found),
+        free=tuple(torch.cuda.mem_get_info(i)[0] for i in numbers),
+    )
 
 
 def ask(root: Path, deadline: Deadline) -> Device | None:
@@ -173,17 +172,12 @@ def _driver_cuda() -> str:
 
 
 def _torch_files() -> tuple[str, str]:
-    """Version and CUDA build of the installed torch, as its files state them."""
-    try:
-        version = metadata.version("torch")
-    except metadata.PackageNotFoundError:
-        return "", ""
+    """Version and CUDA build of the installed torch, as a file of it states them."""
     spec = importlib.util.find_spec("torch")
-    file = Path(spec.origin).parent / "version.py" if spec and spec.origin else None
-    text = file.read_text() if file and file.is_file() else ""
-    stated = re.search(r"(?m)^__version__ = '([^']+)'", text)
-    build = re.search(r"(?m)^cuda\b.*= '([\d.]+)'", text)
-    return stated[1] if stated else version, build[1] if build else ""
+    if spec is None or spec.origin is None:
+        return "", ""
+    stated = runpy.run_path(str(Path(spec.origin).parent / "version.py"))
+    return stated["__version__"], stated.get("cuda") or ""
 
 
 def _major(version: str) -> int:

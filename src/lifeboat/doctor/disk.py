@@ -1,7 +1,8 @@
 """Free space against what the next run will write."""
 
+import functools
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,28 +104,27 @@ def recorded(root: Path) -> list[Recorded]:
     """
     if not (root / "dvc.lock").is_file():
         return []
-    stages = project.read_yaml(root / "dvc.lock").get("stages")
-    now: dict[str, dict[str, Any]] = {}
-    return [out for stage in _dicts(stages) for out in _outs(root, stage, now)]
+    parameters = functools.cache(_parameters)
+    return [
+        Recorded(str(out.get("path")), out["size"], _is_same(root, stage, parameters))
+        for stage in _dicts(project.read_yaml(root / "dvc.lock").get("stages"))
+        for out in _dicts(stage.get("outs"))
+        if isinstance(out.get("size"), int)
+    ]
 
 
-def _outs(root: Path, stage: dict[str, Any], now: dict[str, dict[str, Any]]) -> Iterator[Recorded]:
-    same = all(
-        _equal(_value(_parameters(root / str(file), now), str(name)), value)
+def _is_same(root: Path, stage: dict[str, Any], parameters: Callable[[Path], Any]) -> bool:
+    """Whether the parameters of a stage of dvc.lock are what they were then."""
+    return all(
+        _value(parameters(root / file), name) == value
         for file, then in (stage.get("params") or {}).items()
         for name, value in then.items()
     )
-    for out in stage.get("outs") or []:
-        if isinstance(out, dict) and isinstance(out.get("size"), int):
-            yield Recorded(str(out.get("path")), out["size"], same)
 
 
-def _parameters(path: Path, now: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _parameters(path: Path) -> dict[str, Any]:
     """The values of a parameter file of YAML; one of another format counts as changed."""
-    if path.name not in now:
-        is_yaml = path.suffix in (".yaml", ".yml")
-        now[path.name] = project.read_yaml(path) if is_yaml else {}
-    return now[path.name]
+    return project.read_yaml(path) if path.suffix in (".yaml", ".yml") else {}
 
 
 def _value(values: Any, name: str) -> Any:
@@ -133,20 +133,9 @@ def _value(values: Any, name: str) -> Any:
     return values
 
 
-def _equal(now: Any, then: Any) -> bool:
-    """Whether two values are one; DVC writes 1e-05 where a parameter file has 1.0e-5."""
-    if isinstance(now, dict) and isinstance(then, dict):
-        return now.keys() == then.keys() and all(_equal(now[key], then[key]) for key in now)
-    if isinstance(now, list) and isinstance(then, list):
-        return len(now) == len(then) and all(map(_equal, now, then))
-    if isinstance(now, float) and isinstance(then, str | int | float):
-        try:
-            return now == float(then)
-        except ValueError:
-            return False
-    return now == then
-
-
-def _dicts(value: object) -> Iterable[dict[str, Any]]:
-    found = list(value.values()) if isinstance(value, dict) else []
-    return [each for each in found if isinstance(each, dict)]
+def _dicts(value: object) -> list[dict[str, Any]]:
+    """Those of some values that are dicts."""
+    values = value.values() if isinstance(value, dict) else value
+    return (
+        [each for each in values if isinstance(each, dict)] if isinstance(values, Iterable) else []
+    )

@@ -72,17 +72,18 @@ def examine(root: Path) -> list[Item]:
         "Python and its packages": lambda: environment.items(root),
         "torch and the GPU": lambda: device_items(machine),
         "the disk": lambda: [*disk.items(root, machine.links), links.item(machine.links)],
-        **{f"`{name}`": partial(_own, name, root, machine) for name in _names(root)},
+        **{f"`{name}`": partial(_own, name, root, machine) for name in _own_names(root)},
         "accounts": lambda: [environment.dotenv_item(root)],
         "git": lambda: repository.items(root, network),
         "DVC's remote": lambda: probing.items(root, loaded),
         "the clock": lambda: clock_items(root, network),
     }
     later = {about: Later(_readable(check)) for about, check in checks.items()}
-    found = [(about, answer.before(end)) for about, answer in later.items()]
-    return [
-        item for about, answer in found for item in ([_silent(about)] if answer is None else answer)
-    ]
+    found: list[Item] = []
+    for about, answer in later.items():
+        told = answer.before(end)
+        found += [_silent(about)] if told is None else told
+    return found
 
 
 def device_items(machine: Machine) -> list[Item]:
@@ -103,7 +104,7 @@ def clock_items(root: Path, deadline: Deadline) -> list[Item]:
     return [clock.item(address, deadline)]
 
 
-def _names(root: Path) -> tuple[str, ...]:
+def _own_names(root: Path) -> tuple[str, ...]:
     """Checks of the project itself; none where its contract cannot be read, which is told."""
     with contextlib.suppress(UserError):
         return project.contract(root).checks
@@ -124,11 +125,10 @@ def _readable(check: Callable[[], list[Item]]) -> Callable[[], list[Item]]:
     def look() -> list[Item]:
         try:
             return check()
-        except UserError as error:
-            return [Item(str(error), "wrong", "Mend that, then run it again.")]
         except ImportError as error:
             return [Item(f"{error}.", "wrong", "Install it.")]
-        except OSError as error:
-            return [Item(f"{error}.", "wrong", "Mend that, then run it again.")]
+        except (UserError, OSError) as error:
+            fact = f"{str(error).rstrip('.')}."
+            return [Item(fact, "wrong", "Mend that, then run it again.")]
 
     return look

@@ -1,9 +1,8 @@
 """The Python environment against the pinned set of packages."""
 
 import os
+import platform
 import re
-import shutil
-import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -33,26 +32,11 @@ def pinned(lock: Path) -> dict[str, str]:
 
 
 def items(root: Path) -> list[Item]:
-    """Python and the virtual environment; where the project pins packages, uv and those."""
+    """Python and the virtual environment, and the packages that the project pins, if any."""
     told = project.contract(root)
-    pinned_items = [uv_item(root), packages_item(root, told.lock, told.install)]
-    return [python_item(), venv_item(root), *(pinned_items if told.lock else [])]
-
-
-def python_item() -> Item:
-    """Which Python this is; one older than 3.11 could not have imported the package."""
-    return Item(f"Python {'.'.join(str(n) for n in sys.version_info[:3])} ({sys.executable})")
-
-
-def uv_item(root: Path) -> Item:
-    """Which uv there is to install with: the one on the path, else the project's own."""
-    own = root / ".cache" / "uv" / "bin" / "uv"
-    places = [shutil.which("uv"), str(own) if own.is_file() else None]
-    for place in filter(None, places):
-        version = _version(place)
-        if version:
-            return Item(f"{version} ({place})")
-    return Item("uv is not there; the environment that is installed does not need it.")
+    python = Item(f"Python {platform.python_version()} ({sys.executable})")
+    pinned_items = [packages_item(root, told.lock, told.install)] if told.lock else []
+    return [python, venv_item(root), *pinned_items]
 
 
 def venv_item(root: Path) -> Item:
@@ -75,9 +59,9 @@ def packages_item(root: Path, lock: str, install: str) -> Item:
     missing = [name for name in wanted if name not in found]
     other = [f"{n} {found[n]}, not {v}" for n, v in wanted.items() if found.get(n, v) != v]
     if missing:
-        return Item(f"{_count(missing, 'pinned packages are missing')}", "wrong", cure)
+        return Item(_count(missing, "pinned packages are missing"), "wrong", cure)
     if other:
-        return Item(f"{_count(other, 'packages differ from the pinned set')}", "warning", cure)
+        return Item(_count(other, "packages differ from the pinned set"), "warning", cure)
     return Item(f"All {len(wanted)} pinned packages are installed in their pinned versions.")
 
 
@@ -94,16 +78,6 @@ def dotenv_item(root: Path) -> Item:
 def _count(names: list[str], what: str) -> str:
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return f"{len(names)} {what}: {', '.join(names[:5])}{more}."
-
-
-def _version(program: str) -> str:
-    try:
-        said = subprocess.run(
-            [program, "--version"], check=False, capture_output=True, text=True, timeout=3
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return said.stdout.strip() if said.returncode == 0 else ""
 
 
 def _normalised(name: str) -> str:

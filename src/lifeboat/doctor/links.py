@@ -1,15 +1,11 @@
 """Whether a file in DVC's cache and the same file in the workspace are one copy; really tried."""
 
-import os
-import tempfile
-from collections.abc import Callable
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
 from lifeboat.items import Item
 from lifeboat.stage.errors import UserError
-
-_WRITE: dict[str, Callable[[Path, Path], None]] = {"hardlink": os.link, "symlink": os.symlink}
 
 
 @dataclass(frozen=True)
@@ -48,12 +44,14 @@ class Links:
 
 
 def look(root: Path) -> Links:
-    """The links of a project, after trying each kind.
+    """The links of a project, after trying each kind as DVC does.
 
     Raises:
         UserError: where DVC's configuration cannot be read.
     """
     from dvc.config import Config, ConfigError
+    from dvc_objects.fs.generic import test_links
+    from dvc_objects.fs.local import localfs
 
     try:
         config = Config(str(root / ".dvc"))["cache"]
@@ -61,7 +59,11 @@ def look(root: Path) -> Links:
         raise UserError(f"DVC's configuration cannot be read: {error}") from None
     cache = Path(config.get("dir") or root / ".dvc" / "cache")
     kinds = tuple(config.get("type") or ("reflink", "copy"))
-    return Links(cache, kinds, frozenset(kind for kind in _WRITE if _works(kind, cache, root)))
+    works: list[str] = []
+    with contextlib.suppress(OSError):
+        target = str(root / "probe")  # beside which it is tried
+        works = test_links(["hardlink", "symlink"], localfs, str(existing(cache)), localfs, target)
+    return Links(cache, kinds, frozenset(works))
 
 
 def item(links: Links) -> Item:
@@ -79,17 +81,3 @@ def item(links: Links) -> Item:
 def existing(folder: Path) -> Path:
     """The folder, or the nearest one above it that is there."""
     return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
-
-
-def _works(kind: str, cache: Path, root: Path) -> bool:
-    try:
-        with (
-            tempfile.TemporaryDirectory(dir=existing(cache), prefix=".doctor.") as there,
-            tempfile.TemporaryDirectory(dir=root, prefix=".doctor.") as here,
-        ):
-            source, target = Path(there) / "probe", Path(here) / "probe"
-            source.write_text("probe")
-            _WRITE[kind](source, target)
-            return target.read_text() == "probe"
-    except OSError:
-        return False

@@ -16,8 +16,8 @@ _QUIET = {
 }
 """Nobody is asked for a password, and no unknown host is trusted."""
 
-REQUIRED = ("dvc.yaml", "params.yaml", ".dvc/config")
-"""What DVC reads; of these a project may have no params.yaml."""
+REQUIRED = ("dvc.yaml", ".dvc/config")
+"""What DVC reads of every project; most have a params.yaml, too."""
 
 
 def items(root: Path, deadline: Deadline) -> list[Item]:
@@ -30,10 +30,8 @@ def items(root: Path, deadline: Deadline) -> list[Item]:
 
 def pipeline_item(root: Path) -> Item:
     """Whether this folder has what `dvc repro` needs."""
-    missing = [name for name in REQUIRED if not (root / name).is_file()]
-    if not processes.git_line(root, "ls-files", "--", "params.yaml") and "params.yaml" in missing:
-        missing.remove("params.yaml")
-    if missing:
+    wanted = [*REQUIRED, *processes.git_line(root, "ls-files", "--", "params.yaml").split()]
+    if missing := [name for name in wanted if not (root / name).is_file()]:
         cure = "Run `git checkout -- " + " ".join(missing) + "`."
         return Item(f"{', '.join(missing)} missing: the pipeline cannot run.", "wrong", cure)
     return Item("The pipeline and DVC's configuration are there.")
@@ -41,12 +39,7 @@ def pipeline_item(root: Path) -> Item:
 
 def push_url(root: Path) -> str:
     """Address that the branch at hand is pushed to, empty where there is none."""
-    name = _push_remote(root)
-    return commit.push_url(root, name) if name else ""
-
-
-def _push_remote(root: Path) -> str:
-    return commit.remote_name(root, processes.git_line(root, "branch", "--show-current"))
+    return commit.push_url(root, commit.remote_name(root))
 
 
 def _identity(root: Path) -> Item:
@@ -59,7 +52,7 @@ def _identity(root: Path) -> Item:
 
 
 def _remote_items(root: Path, deadline: Deadline) -> list[Item]:
-    name, url = _push_remote(root), push_url(root)
+    name, url = commit.remote_name(root), push_url(root)
     if not url:
         cure = "Run `git remote add origin URL`, then `lifeboat push`."
         fact = "git has no remote: the code and its history are ONLY ON THIS MACHINE."

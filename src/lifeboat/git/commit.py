@@ -19,15 +19,17 @@ NO_REMOTE = Item(
     "Run `git remote add origin URL`, then push again.",
 )
 
-_ATTEMPTS = 5
+
+def status(root: Path) -> list[tuple[str, str]]:
+    """Git's two marks (of index and file) and the path of what differs and is not ignored."""
+    options = ["--porcelain", "-z", "--no-renames", "--untracked-files=all"]
+    rows = processes.git(root, "status", *options).stdout.split("\0")
+    return [(row[:2], row[3:]) for row in rows if row]
 
 
 def changed(root: Path) -> list[str]:
     """Paths that differ from HEAD or are untracked and not ignored, relative to `root`."""
-    finished = processes.git(
-        root, "status", "--porcelain", "-z", "--no-renames", "--untracked-files=all"
-    )
-    return sorted({entry[3:] for entry in finished.stdout.split("\0") if entry})
+    return sorted({path for _marks, path in status(root)})
 
 
 def refusals(root: Path, paths: list[str]) -> list[Item]:
@@ -37,21 +39,15 @@ def refusals(root: Path, paths: list[str]) -> list[Item]:
 
 def refused(root: Path, paths: list[str]) -> dict[str, list[Item]]:
     """The paths that must not be committed as they are in the working tree, and why not."""
-    return _told(refusing.reasons(refusing.in_tree(root, paths)))
-
-
-def refused_as_staged(root: Path, paths: list[str]) -> dict[str, list[Item]]:
-    """The same of what is staged; a path that is not is looked at in the working tree."""
-    with blobs.of_index(root, paths, refusing.MAX_BYTES) as staged:
-        there = {each.path for each in staged}
-        rest = refusing.in_tree(root, [path for path in paths if path not in there])
-        return _told(refusing.reasons([*staged, *rest]))
+    items_by_path: dict[str, list[Item]] = {}
+    for each in refusing.reasons(refusing.in_tree(root, path) for path in paths):
+        items_by_path.setdefault(each.file.path, []).append(_told(each))
+    return items_by_path
 
 
 def outgoing(root: Path, name: str, tip: str) -> list[Item]:
     """Why commits must not go to a remote that does not have them: hands made them, not we."""
-    with blobs.of_commits(root, tip, name, refusing.MAX_BYTES) as found:
-        why = refusing.reasons(found)
+    why = refusing.reasons(blobs.of_commits(root, tip, name))
     told = blobs.messages_of(root, tip, name)
     cure = (
         f"Undo the commits that {name} does not have, keeping every change (`git reset --soft "
@@ -91,7 +87,7 @@ def commit(root: Path, message: str) -> list[Item]:
 def _stage(root: Path, paths: list[str]) -> Item | None:
     """Stages paths, and says why that could not be done."""
     options = ["add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"]
-    for _ in lock_file.patiently(_ATTEMPTS):
+    for _ in lock_file.patiently():
         added = processes.git(root, "--literal-pathspecs", *options, given="\0".join(paths))
         if added.returncode != 0:
             return _not_committed("add", added)
@@ -108,31 +104,33 @@ def _not_committed(command: str, done: processes.Finished) -> Item:
 
 def push(root: Path) -> list[Item]:
     """Pushes the branch at hand, then asks the remote whether it has the commit."""
-    branch = processes.git_line(root, "branch", "--show-current")
-    head = processes.git_line(root, "rev-parse", "HEAD")
-    name = remote_name(root, branch)
+    here, head, name = branch(root), processes.git_id(root, "HEAD"), remote_name(root)
     if not head:
         return [Item("There is no commit yet, so git has nothing to push.", "wrong")]
-    if not branch:
+    if not here:
         fact = "HEAD is detached: the code was not pushed."
         return [Item(fact, "wrong", "Run `git switch -c NAME`, then push again.")]
     if not name:
         return [NO_REMOTE]
     if found := outgoing(root, name, head):
         return [*found, Item("THE CODE WAS NOT PUSHED.", "wrong", "Mend that, then push again.")]
-    sent = processes.git(root, "push", "--quiet", name, f"HEAD:refs/heads/{branch}")
+    sent = processes.git(root, "push", "--quiet", name, f"HEAD:refs/heads/{here}")
     if sent.returncode != 0:
         fact = f"`git push` to {name} failed: {processes.last_lines(sent)}."
         return [Item(fact, "wrong", "The code is not saved there. Mend it and push again.")]
-    url = push_url(root, name)
-    listed = processes.git_line(root, "ls-remote", name, f"refs/heads/{branch}")
-    return [landed(root, url, branch, head, listed.split("\t")[0])]
+    listed = processes.git_line(root, "ls-remote", name, f"refs/heads/{here}")
+    return [landed(root, push_url(root, name), here, head, listed.split("\t")[0])]
 
 
-def remote_name(root: Path, branch: str) -> str:
-    """The git remote that a branch is pushed to, empty where there is none."""
+def branch(root: Path) -> str:
+    """The branch that is checked out, empty where HEAD is detached."""
+    return processes.git_line(root, "branch", "--show-current")
+
+
+def remote_name(root: Path) -> str:
+    """The git remote that the branch at hand is pushed to, empty where there is none."""
     names = processes.git_line(root, "remote").split()
-    own = processes.git_line(root, "config", f"branch.{branch}.remote") if branch else ""
+    own = processes.git_line(root, "config", f"branch.{branch(root)}.remote")
     return own or ("origin" if "origin" in names else "".join(names[:1]))
 
 
@@ -141,20 +139,12 @@ def push_url(root: Path, name: str) -> str:
     return processes.git_line(root, "remote", "get-url", "--push", name)
 
 
-def landed(root: Path, url: str, branch: str, commit: str, shown: str) -> Item:
-    """Whether a branch at `url` shows the commit that was pushed, and on which disk that is.
-
-    Args:
-        root: the project.
-        url: where it was pushed to.
-        branch: its name there.
-        commit: what was pushed.
-        shown: the commit that the remote has on it.
-    """
+def landed(root: Path, url: str, name: str, commit: str, shown: str) -> Item:
+    """Whether a branch at `url` shows the commit that was pushed, and on which disk that is."""
     if shown != commit:
-        fact = f"{url} does not show commit {commit[:7]} on {branch} after the push."
+        fact = f"{url} does not show commit {commit[:7]} on {name} after the push."
         return Item(fact, "wrong", "Push again, and look at the remote.")
-    fact = f"Commit {commit[:7]} is on {branch} of {url}"
+    fact = f"Commit {commit[:7]} is on {name} of {url}"
     folder = remote.git_folder(url, root)
     if folder is None:
         return Item(f"{fact} (asked after the push).")
@@ -166,20 +156,21 @@ def landed(root: Path, url: str, branch: str, commit: str, shown: str) -> Item:
 
 
 def main(paths: list[str] | None = None) -> int:
-    """Prints why staged files of the project at hand must not be committed; exit 1 where any is."""
-    wanted = sys.argv[1:] if paths is None else paths
-    found = [item for items in refused_as_staged(Path.cwd(), wanted).values() for item in items]
-    for item in found:
+    """Prints why files of the project at hand must not be committed; exit 1 where any is.
+
+    What is staged is looked at; where a path is not, the working tree.
+    """
+    root, wanted = Path.cwd(), sys.argv[1:] if paths is None else paths
+    staged = list(blobs.of_index(root, wanted))
+    rest = set(wanted) - {each.path for each in staged}
+    found = refusing.reasons([*staged, *(refusing.in_tree(root, path) for path in sorted(rest))])
+    for item in map(_told, found):
         print(item.fact, item.cure)
     return 1 if found else 0
 
 
-def _told(why: list[refusing.Reason]) -> dict[str, list[Item]]:
-    items_by_path: dict[str, list[Item]] = {}
-    for each in why:
-        item = Item(f"Not committed: {each.fact}.", "wrong", each.cure)
-        items_by_path.setdefault(each.file.path, []).append(item)
-    return items_by_path
+def _told(why: refusing.Reason) -> Item:
+    return Item(f"Not committed: {why.fact}.", "wrong", why.cure)
 
 
 def _maker(root: Path, oid: str, tip: str) -> str:

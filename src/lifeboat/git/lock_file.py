@@ -13,7 +13,7 @@ from lifeboat import processes
 from lifeboat.stage.errors import UserError
 
 NAME = "dvc.lock"
-_ATTEMPTS = 5
+ATTEMPTS = 5
 
 CURE = (
     "Run it again when no stage is ending. If that does not help, DVC was killed while it wrote: "
@@ -24,9 +24,9 @@ CURE = (
 _STAGE = re.compile(r"^  ['\"]?([^\s'\":][^'\":]*)['\"]?:", re.MULTILINE)
 
 
-def patiently(n_attempts: int) -> Iterator[None]:
+def patiently() -> Iterator[None]:
     """Attempts at reading what may be being written, with pauses between them that grow."""
-    for attempt in range(n_attempts):
+    for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(0.05 * 2**attempt)
         yield
@@ -39,7 +39,7 @@ def require_whole(root: Path) -> None:
         UserError: where it is the beginning of a longer one, with what brings the whole one back.
     """
     path = root / NAME
-    for _ in patiently(_ATTEMPTS):
+    for _ in patiently():
         if not path.exists() or path.read_bytes().endswith(b"\n"):
             return
     raise UserError(

@@ -10,20 +10,14 @@ from lifeboat.items import Item, counted, proven
 
 
 @dataclass(frozen=True)
-class Pushed:
+class Pushed(wip.Saved):
     """What the git remote has after a push.
 
     Attributes:
-        commit: the commit that holds the working tree.
-        branch: the branch there that has it.
         url: the remote, empty where there is none.
-        items: what was found.
     """
 
-    commit: str
-    branch: str
     url: str
-    items: list[Item]
 
     @property
     def proven(self) -> bool:
@@ -39,17 +33,17 @@ def push(root: Path, saved: wip.Saved, deadline: Deadline) -> Pushed:
     that one; ours then has this machine's name at its end.
     """
     here = wip.head(root)
-    name = commit.remote_name(root, here.branch)
+    name = commit.remote_name(root)
     if not name or not saved.commit:
-        return Pushed(saved.commit, saved.branch, "", [] if name else [commit.NO_REMOTE])
+        return Pushed(saved.commit, saved.branch, [] if name else [commit.NO_REMOTE], "")
     url, items = commit.push_url(root, name), []
-    places = {branch: id_ for branch, id_ in ((here.branch, here.commit),) if branch and id_}
+    places = {here.branch: here.commit} if here.branch and here.commit else {}
     places[saved.branch] = saved.commit
     taken: dict[str, str] = {}
     while places:
         refused, failure = _send(root, name, places, deadline)
         if failure:
-            return Pushed(saved.commit, saved.branch, url, [*items, _failed(name, failure)])
+            return Pushed(saved.commit, saved.branch, [*items, _failed(name, failure)], url)
         taken |= {branch: id_ for branch, id_ in places.items() if branch not in refused}
         items += [_refused(branch, url, reason, here) for branch, reason in refused.items()]
         places = {}
@@ -57,17 +51,16 @@ def push(root: Path, saved: wip.Saved, deadline: Deadline) -> Pushed:
             saved = elsewhere
             places = {saved.branch: saved.commit}
     items += _landed(root, name, url, taken | {saved.branch: saved.commit}, deadline)
-    return Pushed(saved.commit, saved.branch, url, items)
+    return Pushed(saved.commit, saved.branch, items, url)
 
 
 def _elsewhere(root: Path, here: wip.Head, saved: wip.Saved) -> wip.Saved | None:
     """The next branch for a commit that was refused: the wip branch, then this machine's own."""
     if saved.branch == here.branch:
-        made = wip.chain(root, here, wip.tree_of(root, saved.commit), here.wip)
-        return wip.Saved(made, here.wip, [])
+        tree = processes.git_id(root, f"{saved.commit}^{{tree}}")
+        return wip.Saved(wip.chain(root, here, tree, here.wip), here.wip, [])
     if saved.branch == here.wip:
-        own = f"{here.wip}.{project.machine_name(root)}"
-        return wip.Saved(saved.commit, own, [])
+        return wip.Saved(saved.commit, f"{here.wip}.{project.machine_name(root)}", [])
     return None
 
 
@@ -138,12 +131,11 @@ def only_here(root: Path) -> list[Item]:
 
 def _branches(root: Path) -> list[str]:
     """Local branches with commits that no remote is known to have, but for the one at hand."""
-    here = processes.git_line(root, "branch", "--show-current")
-    names = [name for name in _refs(root, "refs/heads") if name != here]
     return [
         name
-        for name in names
-        if not name.startswith("wip")
+        for name in _refs(root, "refs/heads")
+        if name != commit.branch(root)
+        and not name.startswith("wip")
         and processes.git_line(root, "rev-list", "-1", f"refs/heads/{name}", "--not", "--remotes")
     ]
 

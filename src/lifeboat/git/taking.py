@@ -8,32 +8,38 @@ taking left is no change of the user's, and the next one goes on from it.
 import re
 import time
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.git import commit, wip
-from lifeboat.items import Item, counted
+from lifeboat.items import Item, Verdict, counted
+from lifeboat.secrets import refusing
 from lifeboat.stage.errors import UserError
 
-_HAVE_A_LOOK = "Look at it with `git diff HEAD {ref}`."
 _MACHINE = re.compile(r"(\.[0-9a-f]{16}-[0-9a-f]{8})?")
 
 
 @dataclass(frozen=True)
 class _Offer:
-    """What the remote has beyond HEAD.
+    """A wip branch of the remote, by its remote-tracking ref.
 
     Attributes:
-        ref: the remote-tracking ref of the wip branch.
-        name: the branch.
-        when: the time of its commit, readable.
+        ref: that.
+        seconds: the time of its commit.
         paths: files in which it differs from HEAD, but for those that no commit of ours has.
     """
 
     ref: str
-    name: str
-    when: str
+    seconds: int
     paths: list[str]
+
+    def __str__(self) -> str:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(self.seconds))
+        return f"{self.ref.split('/', 3)[3]} ({when})"
+
+    def said(self, fact: str, verdict: Verdict = "warning") -> Item:
+        """A fact that one may want to look into."""
+        return Item(f"{fact}.", verdict, f"Look at it with `git diff HEAD {self.ref}`.")
 
 
 def update(root: Path) -> list[Item]:
@@ -43,7 +49,7 @@ def update(root: Path) -> list[Item]:
         UserError: where `root` is not a git repository.
     """
     here = wip.head(root)
-    name = commit.remote_name(root, here.branch)
+    name = commit.remote_name(root)
     if not name:
         return [Item("git has no remote, so there is nothing to fetch.", "warning")]
     # Also where the clone has one branch only, wip branches come along.
@@ -67,42 +73,34 @@ def take(root: Path) -> list[Item]:
     refs = _refs(root, here)
     if not refs:
         return [Item(f"There is no unfinished work ({here.wip}) of this branch on git's remote.")]
-    offer = _offer(root, next((r for r in refs if _is_before(root, here.commit, r)), refs[0]))
-    others = [ref for ref in refs if not _is_before(root, ref, offer.ref)]
-    return [*_take(root, here, offer), *(_also(root, ref) for ref in others)]
+    offer = _offer(root, next((r for r in refs if wip.has(root, r, here.commit)), refs[0]))
+    others = [_offer(root, ref) for ref in refs if not wip.has(root, offer.ref, ref)]
+    fact = "There is other unfinished work of this branch, which was not taken"
+    return [_take(root, here, offer), *(other.said(f"{fact}: {other}") for other in others)]
 
 
-def _take(root: Path, here: wip.Head, offer: _Offer) -> list[Item]:
-    if not _is_before(root, here.commit, offer.ref):
-        return [_aside(root, here, offer)]
-    if not offer.paths:
-        return [Item(f"HEAD has all of {offer.name} ({offer.when}).")]
-    mine = _own_changes(root, offer)
-    if mine:
+def _take(root: Path, here: wip.Head, offer: _Offer) -> Item:
+    if not offer.paths or wip.has(root, here.commit, offer.ref):
+        return Item(f"HEAD has all of {offer}.")
+    if not wip.has(root, offer.ref, here.commit):
+        fact = f"{offer} was not taken: it starts from an earlier commit than HEAD"
+        is_older = offer.seconds <= _seconds(root, "HEAD")
+        return Item(f"{fact}, and is older.") if is_older else offer.said(fact)
+    if mine := _own_changes(root, offer):
         named = ", ".join(mine[:3]) + (", ..." if len(mine) > 3 else "")
-        fact = f"{offer.name} ({offer.when}) was not taken: there are changes here ({named})."
-        cure = (
-            "Yours stay as they are. To have both: commit yours on the branch, then "
-            f"`git merge {offer.ref}`."
-        )
-        return [Item(fact, "warning", cure)]
+        cure = "Yours stay as they are. To have both: commit yours on the branch, then"
+        fact = f"{offer} was not taken: there are changes here ({named})."
+        return Item(fact, "warning", f"{cure} `git merge {offer.ref}`.")
     _write(root, offer)
-    return [_proven(root, offer)]
+    return _proven(root, offer)
 
 
 def _refs(root: Path, here: wip.Head) -> list[str]:
     """The wip branches of a branch, the newest first: the common one, and machines' own."""
-    common = f"refs/remotes/{commit.remote_name(root, here.branch)}/{here.wip}"
+    common = f"refs/remotes/{commit.remote_name(root)}/{here.wip}"
     asked = ["--sort=-committerdate", "--format=%(refname)", common, f"{common}.*"]
     listed = processes.git_line(root, "for-each-ref", *asked).splitlines()
     return [ref for ref in listed if _MACHINE.fullmatch(ref.removeprefix(common))]
-
-
-def _also(root: Path, ref: str) -> Item:
-    """What is said of the unfinished work of a further machine."""
-    other = _offer(root, ref)
-    fact = f"There is other unfinished work of this branch, which was not taken: {other.name}"
-    return Item(f"{fact} ({other.when}).", "warning", _HAVE_A_LOOK.format(ref=ref))
 
 
 def _forward(root: Path, upstream: str) -> list[Item]:
@@ -113,38 +111,22 @@ def _forward(root: Path, upstream: str) -> list[Item]:
     n_commits = counted(int(behind), "commit")
     cure = "Run `git pull`, then `lifeboat restore` again."
     if commit.changed(root):
-        fact = f"The remote is ahead by {n_commits}, and there are changes here."
-        return [Item(fact, "warning", cure)]
-    done = processes.git(root, "merge", "--ff-only", "--quiet", upstream)
-    if done.returncode != 0:
-        fact = f"The remote is ahead by {n_commits}: {processes.last_lines(done)}."
-        return [Item(fact, "warning", cure)]
-    return [Item(f"Moved up by {n_commits}, to what the remote has.")]
+        why = ", and there are changes here"
+    else:
+        done = processes.git(root, "merge", "--ff-only", "--quiet", upstream)
+        if done.returncode == 0:
+            return [Item(f"Moved up by {n_commits}, to what the remote has.")]
+        why = f": {processes.last_lines(done)}"
+    return [Item(f"The remote is ahead by {n_commits}{why}.", "warning", cure)]
 
 
 def _offer(root: Path, ref: str) -> _Offer:
-    stamp = processes.git_line(root, "log", "-1", "--format=%ct", ref)
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(int(stamp)))
-    paths = [path for path in _differing(root, "HEAD", ref) if not _stays_away(path)]
-    return _Offer(ref, ref.split("/", 3)[3], when, paths)
+    paths = [path for path in _differing(root, "HEAD", ref) if not refusing.by_name(path)]
+    return _Offer(ref, _seconds(root, ref), paths)
 
 
-def _stays_away(path: str) -> bool:
-    """Whether a file is one of accounts and keys, which belongs to one machine."""
-    name = PurePosixPath(path).name
-    is_env = name == ".env" or name.startswith(".env.")
-    return (is_env and name != ".env.example") or name == "config.local"
-
-
-def _aside(root: Path, here: wip.Head, offer: _Offer) -> Item:
-    """What is said of unfinished work that HEAD has left behind, or that never was on its line."""
-    if not offer.paths or _is_before(root, offer.ref, here.commit):
-        return Item(f"HEAD has all of {offer.name} ({offer.when}).")
-    ages = [processes.git_line(root, "log", "-1", "--format=%ct", r) for r in ("HEAD", offer.ref)]
-    fact = f"{offer.name} ({offer.when}) was not taken: it starts from an earlier commit than HEAD"
-    if int(ages[1]) <= int(ages[0]):
-        return Item(f"{fact}, and is older.")
-    return Item(f"{fact}.", "warning", _HAVE_A_LOOK.format(ref=offer.ref))
+def _seconds(root: Path, name: str) -> int:
+    return int(processes.git_line(root, "log", "-1", "--format=%ct", name))
 
 
 def _own_changes(root: Path, offer: _Offer) -> list[str]:
@@ -177,10 +159,10 @@ def _write(root: Path, offer: _Offer) -> None:
 def _proven(root: Path, offer: _Offer) -> Item:
     left = set(_differing(root, offer.ref, wip.tree(root, offer.paths))) & set(offer.paths)
     if left:
-        fact = f"{len(left)} files are not as in {offer.name}: {', '.join(sorted(left)[:3])}."
-        return Item(fact, "wrong", _HAVE_A_LOOK.format(ref=offer.ref))
-    fact = f"{len(offer.paths)} files are as the newest unfinished work has them"
-    return Item(f"{fact}: {offer.name}, {offer.when}. They are changes of the working tree now.")
+        fact = f"{len(left)} files are not as in {offer}: {', '.join(sorted(left)[:3])}"
+        return offer.said(fact, "wrong")
+    fact = f"{len(offer.paths)} files are as the newest unfinished work has them: {offer}"
+    return Item(f"{fact}. They are changes of the working tree now.")
 
 
 def _differing(root: Path, one: str, other: str) -> list[str]:
@@ -192,7 +174,3 @@ def _differing(root: Path, one: str, other: str) -> list[str]:
 
 def _split(listed: str) -> list[str]:
     return [path for path in listed.split("\0") if path]
-
-
-def _is_before(root: Path, one: str, other: str) -> bool:
-    return processes.git(root, "merge-base", "--is-ancestor", one, other).returncode == 0

@@ -18,7 +18,6 @@ from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
 _UNDERWAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
-_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,7 @@ def head(root: Path) -> Head:
     """
     if not processes.git_line(root, "rev-parse", "--git-dir"):
         raise UserError(f"{root} is not a git repository.", "Clone it with git.")
-    commit_ = processes.git_line(root, "rev-parse", "--verify", "--quiet", "HEAD")
-    return Head(commit_, processes.git_line(root, "symbolic-ref", "--short", "--quiet", "HEAD"))
+    return Head(processes.git_id(root, "HEAD"), commit.branch(root))
 
 
 def save(root: Path, message: str = "", *, aside: bool = False) -> Saved:
@@ -80,16 +78,15 @@ def save(root: Path, message: str = "", *, aside: bool = False) -> Saved:
     Raises:
         UserError: where git cannot write.
     """
-    here = head(root)
-    paths = commit.changed(root)
+    here, paths = head(root), commit.changed(root)
     if not paths:
         return _as_committed(here)
     left_out = _left_out(root, paths)
     items = [item for found in left_out.values() for item in found]
     if not aside and _may_commit(root, here, paths, message):
-        done = [_not_here(here.branch)] if items else _commit_here(root, here, message)
-        here, items, is_saved = head(root), items + done, not items and _has_committed(done)
-        if is_saved:
+        items += [_not_here(here.branch)] if items else _commit_here(root, here, message)
+        here = head(root)
+        if _has_committed(items):
             return Saved(here.commit, here.branch, items)
     return _aside(root, here, paths, set(left_out), items)
 
@@ -116,7 +113,7 @@ def tree(root: Path, paths: list[str], lock: str = "") -> str:
     """
     with tempfile.TemporaryDirectory() as folder:
         own = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        start = ["HEAD"] if head(root).commit else ["--empty"]
+        start = ["HEAD"] if processes.git_id(root, "HEAD") else ["--empty"]
         _require(processes.git(root, "read-tree", *start, extra=own))
         _update(root, paths, own)
         if lock:
@@ -125,9 +122,11 @@ def tree(root: Path, paths: list[str], lock: str = "") -> str:
         return _require(processes.git(root, "write-tree", extra=own))
 
 
-def tree_of(root: Path, commit_: str) -> str:
-    """The id of a commit's tree, empty where there is no such commit."""
-    return processes.git_line(root, "rev-parse", "--verify", "--quiet", f"{commit_}^{{tree}}")
+def has(root: Path, commit_: str, past: str) -> bool:
+    """Whether a commit has another one in its past; each has nothing in it."""
+    if not past or not commit_:
+        return not past
+    return processes.git(root, "merge-base", "--is-ancestor", past, commit_).returncode == 0
 
 
 def chain(root: Path, here: Head, tree_: str, branch: str) -> str:
@@ -137,9 +136,9 @@ def chain(root: Path, here: Head, tree_: str, branch: str) -> str:
         UserError: where git cannot write it.
     """
     said = ""
-    for _ in range(_ATTEMPTS):  # another backup may have moved it
-        local = _commit_of(root, f"refs/heads/{branch}")
-        new = _next(root, here, tree_, local or _upstream(root, here, branch))
+    for _ in range(lock_file.ATTEMPTS):  # another backup may have moved it
+        local = processes.git_id(root, f"refs/heads/{branch}")
+        new = _next(root, here, tree_, local or _upstream(root, branch))
         if new == local:
             return new
         update = ["update-ref", "-m", "backup", f"refs/heads/{branch}", new, local or "0" * 40]
@@ -196,7 +195,7 @@ def _aside(
     taken = [path for path in paths if path not in left_out]
     tree_, lock_items = _tree_with_whole_lock(root, here, taken)
     items = [*items, *lock_items]
-    if here.commit and tree_ == tree_of(root, here.commit):
+    if here.commit and tree_ == _tree_of(root, here.commit):
         saved = _as_committed(here)
         return Saved(saved.commit, saved.branch, [*items, *saved.items])
     made = chain(root, here, tree_, here.wip)
@@ -214,34 +213,33 @@ def _tree_with_whole_lock(root: Path, here: Head, paths: list[str]) -> tuple[str
     """
     if lock_file.NAME not in paths:
         return tree(root, paths), []
-    last = _commit_of(root, f"refs/heads/{here.wip}") or _upstream(root, here, here.wip)
-    if not last or not _has(root, last, here.commit):
+    last = processes.git_id(root, f"refs/heads/{here.wip}") or _upstream(root, here.wip)
+    if not last or not has(root, last, here.commit):
         last = here.commit
-    for _ in lock_file.patiently(_ATTEMPTS):
+    for _ in lock_file.patiently():
         made = tree(root, paths)
         if not lock_file.is_cut(root, made, last):
             return made, []
-    oid = processes.git_line(root, "rev-parse", "--verify", "--quiet", f"{last}:{lock_file.NAME}")
+    oid = processes.git_id(root, f"{last}:{lock_file.NAME}")
     fact = f"{lock_file.NAME} is cut off in the middle: its last whole version is saved instead."
     kept = [path for path in paths if path != lock_file.NAME]
     return tree(root, kept, oid), [Item(fact, "warning", lock_file.CURE)]
 
 
-def _upstream(root: Path, here: Head, branch: str) -> str:
+def _upstream(root: Path, branch: str) -> str:
     """The commit that the remote was last seen to have on a branch."""
-    name = commit.remote_name(root, here.branch)
-    return _commit_of(root, f"refs/remotes/{name}/{branch}")
+    return processes.git_id(root, f"refs/remotes/{commit.remote_name(root)}/{branch}")
 
 
 def _update(root: Path, paths: list[str], own: dict[str, str]) -> None:
     """Takes paths as they are into an index of our own."""
-    update = ["update-index", "--add", "--remove", "--replace", "-z", "--stdin"]
-    for attempt in range(1, _ATTEMPTS + 1):
+    update, said = ["update-index", "--add", "--remove", "--replace", "-z", "--stdin"], ""
+    for _ in lock_file.patiently():  # a file that is being written soon is not any more
         done = processes.git(root, *update, given="\0".join(paths), extra=own)
-        if done.returncode == 0 or attempt == _ATTEMPTS:
-            _require(done)
+        if done.returncode == 0:
             return
-        time.sleep(0.1 * attempt)  # a file that is being written soon is not any more
+        said = processes.last_lines(done)
+    raise UserError(f"git cannot write a commit: {said}.")
 
 
 def _left_out(root: Path, paths: list[str]) -> dict[str, list[Item]]:
@@ -257,11 +255,7 @@ def _foreign(path: str) -> Item:
 
 def _staged(root: Path) -> list[Item]:
     """A warning where the index has versions of files that are neither in HEAD nor on the disk."""
-    names = [
-        set(processes.git_diff(root, "--name-only", "-z", *cached).stdout.split("\0")) - {""}
-        for cached in ([], ["--cached"])
-    ]
-    both = sorted(names[0] & names[1])
+    both = [path for marks, path in commit.status(root) if marks != "??" and " " not in marks]
     if not both:
         return []
     fact = f"Staged versions that differ from the files are only here: {', '.join(both)}."
@@ -270,16 +264,20 @@ def _staged(root: Path) -> list[Item]:
 
 def _next(root: Path, here: Head, tree_: str, before: str) -> str:
     """What follows `before` on a wip branch: itself, HEAD, or a new commit."""
-    if before and _has(root, before, here.commit) and tree_of(root, before) == tree_:
+    if before and has(root, before, here.commit) and _tree_of(root, before) == tree_:
         return before
-    follows = not before or _has(root, here.commit, before)
-    if here.commit and follows and tree_of(root, here.commit) == tree_:
+    follows = not before or has(root, here.commit, before)
+    if here.commit and follows and _tree_of(root, here.commit) == tree_:
         return here.commit
     parents = [p for p in dict.fromkeys((here.commit, before)) if p]
     title = f"Backup of {here.branch or 'a detached HEAD'}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
     options = [word for parent in parents for word in ("-p", parent)]
     made = processes.git(root, "commit-tree", *options, "-m", title, tree_, extra=_identity(root))
     return _require(made)
+
+
+def _tree_of(root: Path, commit_: str) -> str:
+    return processes.git_id(root, f"{commit_}^{{tree}}")
 
 
 def _identity(root: Path) -> dict[str, str]:
@@ -293,17 +291,6 @@ def _identity(root: Path) -> dict[str, str]:
         "GIT_COMMITTER_NAME": name,
         "GIT_COMMITTER_EMAIL": address,
     }
-
-
-def _has(root: Path, commit_: str, past: str) -> bool:
-    """Whether a commit has another one in its past."""
-    if not past or not commit_:
-        return not past
-    return processes.git(root, "merge-base", "--is-ancestor", past, commit_).returncode == 0
-
-
-def _commit_of(root: Path, ref: str) -> str:
-    return processes.git_line(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
 
 
 def _require(finished: processes.Finished) -> str:

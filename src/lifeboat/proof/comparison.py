@@ -67,7 +67,7 @@ class Judge:
             return Judgement("hash") if verdict else self._appeal(oid, stored)
         if oid.endswith(".dir"):
             return self.read(oid, stored)
-        size = expected if expected is not None else _size(cached)
+        size = expected if expected is not None else size_of(cached)
         if size is None:
             return Judgement("presence")
         return Judgement("size") if size == stored.bytes else self.read(oid, stored)
@@ -97,7 +97,7 @@ def _by_hash(oid: str, stored: Stored, cached: Path) -> bool | None:
     n_parts = math.ceil(stored.bytes / PART)
     if stored.etag is None or not stored.etag.endswith(f"-{n_parts}"):
         return None
-    if _size(cached) != stored.bytes:
+    if size_of(cached) != stored.bytes:
         return None
     try:
         md5, composite = composite_etag(cached)
@@ -122,7 +122,8 @@ def composite_etag(path: Path) -> tuple[str, str]:
     return whole.hexdigest(), f"{parts.hexdigest()}-{n_parts}"
 
 
-def _size(path: Path) -> int | None:
+def size_of(path: Path) -> int | None:
+    """Bytes of a file, None where there is none."""
     try:
         return path.stat().st_size
     except OSError:

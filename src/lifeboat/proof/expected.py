@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from lifeboat import processes
 from lifeboat.proof import manifests
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 HEAD, WORKSPACE = "HEAD", "workspace"
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Expected:
         stage_by_out: the cached outs of the same, recorded or not, and whose they are.
     """
 
-    outs: tuple[Out, ...]
+    outs: tuple[Out, ...] = ()
     unfinished: tuple[str, ...] = ()
     kept_back: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
@@ -95,17 +94,6 @@ class Expected:
     def cached(self, oid: str) -> Path:
         """Where the local cache keeps an object, if it has it."""
         return self.cache / manifests.key(oid)
-
-
-@dataclass
-class _Found:
-    """What is collected from one place."""
-
-    outs: list[Out] = field(default_factory=list)
-    unfinished: set[str] = field(default_factory=set)
-    kept_back: set[str] = field(default_factory=set)
-    problems: list[str] = field(default_factory=list)
-    stage_by_out: dict[str, str] = field(default_factory=dict)
 
 
 def read(root: Path) -> Expected:
@@ -122,23 +110,11 @@ def read(root: Path) -> Expected:
     return Expected(
         outs=tuple(_merged([*head.outs, *workspace.outs])),
         unfinished=tuple(sorted(pipeline.unfinished)),
-        kept_back=tuple(sorted(workspace.kept_back | head.kept_back)),
+        kept_back=tuple(sorted({*workspace.kept_back, *head.kept_back})),
         problems=(*workspace.problems, *head.problems),
         cache=cache,
         stage_by_out=pipeline.stage_by_out,
     )
-
-
-def unfinished(root: Path) -> list[str]:
-    """Stages of the workspace's dvc.yaml without a complete entry in dvc.lock.
-
-    Raises:
-        UserError: where the pipeline cannot be read.
-    """
-    found = read(root)
-    if found.problems:
-        raise UserError(found.problems[0])
-    return list(found.unfinished)
 
 
 def paths(root: Path) -> list[str]:
@@ -187,43 +163,51 @@ def _listed(oid: str, expected: Expected, bucket: Bucket) -> bytes | None:
     return data if manifests.is_whole(oid, data) else None
 
 
-def _of_head(root: Path, repo: "Repo") -> _Found:
+def _of_head(root: Path, repo: "Repo") -> Expected:
     from dvc.repo.brancher import switch
 
-    if not processes.git_line(root, "rev-parse", "--verify", "--quiet", "HEAD"):
-        return _Found()
+    if not processes.git_id(root, "HEAD"):
+        return Expected()
     with switch(repo, "HEAD"):
         return _collect(repo, HEAD)
 
 
-def _collect(repo: "Repo", place: str) -> _Found:
-    found = _Found()
+def _collect(repo: "Repo", place: str) -> Expected:
+    outs, problems, stage_by_out = list[Out](), list[str](), dict[str, str]()
+    unfinished, kept_back = set[str](), set[str]()
     repo._reset()
     for out in cast("list[Any]", list(repo.index.outs)):
         path = os.path.relpath(out.fs_path, repo.root_dir)
         stage = stage_name(out.stage, repo.root_dir)
         value = out.hash_info.value if out.hash_info else None
         if value is None:
-            found.unfinished.add(stage)
+            unfinished.add(stage)
         if not out.use_cache:
             continue
-        found.stage_by_out[path] = stage
+        stage_by_out[path] = stage
         if not out.can_push:
-            found.kept_back.add(path)
-        elif value is not None:
-            _add(found, out, Out(stage, path, value, out.meta.size, out.meta.nfiles, (place,)))
-    return found
+            kept_back.add(path)
+        elif value is None:
+            continue
+        elif wrong := _wrong(out.hash_info):
+            problems.append(f"`{path}` of `{stage}` ({place}) is recorded {wrong}.")
+        else:
+            outs.append(Out(stage, path, value, out.meta.size, out.meta.nfiles, (place,)))
+    return Expected(
+        outs=tuple(outs),
+        unfinished=tuple(unfinished),
+        kept_back=tuple(kept_back),
+        problems=tuple(problems),
+        stage_by_out=stage_by_out,
+    )
 
 
-def _add(found: _Found, out: Any, recorded: Out) -> None:
-    where = f"`{recorded.path}` of `{recorded.stage}` ({recorded.places[0]})"
-    if out.hash_info.name != "md5":
-        cure = "Run `dvc cache migrate --dvc-files`"
-        found.problems.append(f"{where} is recorded by {out.hash_info.name}, of DVC 2. {cure}.")
-    elif not manifests.is_oid(recorded.oid):
-        found.problems.append(f"{where} is recorded with {recorded.oid!r:.60}, which is no MD5.")
-    else:
-        found.outs.append(recorded)
+def _wrong(recorded: Any) -> str:
+    if recorded.name != "md5":
+        return f"by {recorded.name}, of DVC 2. Run `dvc cache migrate --dvc-files`"
+    if not manifests.is_oid(recorded.value):
+        return f"with {recorded.value!r:.60}, which is no MD5"
+    return ""
 
 
 def _merged(outs: list[Out]) -> list[Out]:
@@ -237,7 +221,7 @@ def _merged(outs: list[Out]) -> list[Out]:
     return sorted(by_content.values(), key=lambda out: (out.path, out.places))
 
 
-def _settled(root: Path, collect: Callable[[], T]) -> T:
+def _settled(root: Path, collect: Callable[[], Expected]) -> Expected:
     """What is read while dvc.lock did not change: DVC writes it in place."""
     for _ in range(4):
         before = _stamp(root / "dvc.lock")
@@ -256,12 +240,12 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-def _attempt(place: str, collect: Callable[[], _Found]) -> _Found:
+def _attempt(place: str, collect: Callable[[], Expected]) -> Expected:
     try:
         with readable(f"The pipeline of {place}"):
             return collect()
     except UserError as error:
-        return _Found(problems=[str(error)])
+        return Expected(problems=(str(error),))
 
 
 @contextlib.contextmanager

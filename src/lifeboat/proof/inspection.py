@@ -7,12 +7,16 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
+from typing import TypeAlias
 
 from lifeboat.deadlines import in_threads
-from lifeboat.proof import expected, manifests, targets
+from lifeboat.proof import comparison, expected, manifests, targets
 from lifeboat.proof.comparison import Evidence, Judge
 from lifeboat.proof.expected import Expected, Object, Out
 from lifeboat.remotes.bucket import Bucket, Stored
+
+_Wanted: TypeAlias = tuple[Object, Out]
+"""An object, and an out that it is expected for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,36 +78,6 @@ class Verified:
         return self.n_expected > 0 and is_there
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """An object and the number of the out that it is expected for."""
-
-    object: Object
-    out: int
-
-
-@dataclass
-class _Tally:
-    n_expected: int = 0
-    n_bytes: int = 0
-    by_evidence: Counter[Evidence] = field(default_factory=Counter)
-    missing: list[Finding] = field(default_factory=list)
-    wrong: list[Finding] = field(default_factory=list)
-    bytes_by_out: Counter[int] = field(default_factory=Counter)
-    unsized_by_out: Counter[int] = field(default_factory=Counter)
-    incomplete_outs: set[int] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """One object, all that it is expected for, and what the remote has of it."""
-
-    entries: list[_Entry]
-    stored: Stored | None
-    evidence: Evidence = "presence"
-    wrong: str = ""
-
-
 def inspect(
     root: Path, found: Expected, bucket: Bucket, wanted: list[str], *, deep: bool = False
 ) -> Verified:
@@ -121,158 +95,154 @@ def inspect(
         StoreError: where the remote cannot be asked.
     """
     is_meant = targets.select(root, found.outs, wanted)
+    look = _Inspection(found, bucket, Judge(bucket, deep))
+    by_oid: dict[str, list[_Wanted]] = defaultdict(list)
     outs = [out for out in found.outs if targets.touches(out, root, wanted)]
-    inspector = _Inspector(found, outs, bucket, Judge(bucket, deep))
-    by_oid: dict[str, list[_Entry]] = defaultdict(list)
-    for number, out in enumerate(outs):
+    for out in outs:
         try:
-            for wanted_ in filter(is_meant, expected.objects([out], found, bucket)):
-                by_oid[wanted_.oid].append(_Entry(wanted_, number))
+            for object_ in filter(is_meant, expected.objects([out], found, bucket)):
+                by_oid[object_.oid].append((object_, out))
         except manifests.DamagedListError as error:
-            inspector.damaged[number] = str(error)
-    tally = inspector.everything(by_oid)
-    for number, out in enumerate(outs):
+            look.damaged[out] = str(error)
+    look.everything(by_oid)
+    for out in outs:
         if is_meant(Object(out.oid, out.path, None, out.stage)):
-            inspector.total(number, by_oid, tally)
+            look.total(out, by_oid)
     return Verified(
         url=bucket.url,
-        n_expected=tally.n_expected,
-        n_bytes=tally.n_bytes,
-        by_evidence=dict(+tally.by_evidence),
-        missing=tuple(tally.missing),
-        wrong=tuple(tally.wrong),
+        n_expected=len(by_oid),
+        n_bytes=look.n_bytes,
+        by_evidence=dict(+look.by_evidence),
+        missing=tuple(look.missing),
+        wrong=tuple(look.wrong),
         expected=found,
-        hashes_are_content=inspector.judge.hashes_are_content,
+        hashes_are_content=look.judge.hashes_are_content,
     )
 
 
-@dataclass(frozen=True)
-class _Inspector:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """One object, all that it is expected for, and what the remote has of it."""
+
+    wanted: list[_Wanted]
+    stored: Stored | None
+    evidence: Evidence = "presence"
+    wrong: str = ""
+
+
+@dataclass
+class _Inspection:
+    """What is known while a remote is being looked through."""
+
     expected: Expected
-    outs: list[Out]
     bucket: Bucket
     judge: Judge
-    damaged: dict[int, str] = field(default_factory=dict)
+    damaged: dict[Out, str] = field(default_factory=dict)
+    n_bytes: int = 0
+    by_evidence: Counter[Evidence] = field(default_factory=Counter)
+    missing: list[Finding] = field(default_factory=list)
+    wrong: list[Finding] = field(default_factory=list)
+    bytes_by_out: Counter[Out] = field(default_factory=Counter)
+    unsized_by_out: Counter[Out] = field(default_factory=Counter)
+    incomplete_outs: set[Out] = field(default_factory=set)
 
-    def everything(self, by_oid: dict[str, list[_Entry]]) -> _Tally:
-        """Every object that is expected, those of one prefix with one listing."""
-        tally = _Tally()
+    def everything(self, by_oid: dict[str, list[_Wanted]]) -> None:
+        """Looks at every object that is expected, those of one prefix with one listing."""
         by_prefix = groupby(sorted(by_oid), key=lambda oid: oid[:2])
-        groups = ([_by_path(by_oid[oid]) for oid in oids] for _, oids in by_prefix)
+        groups = ({oid: _by_path(by_oid[oid]) for oid in oids} for _, oids in by_prefix)
         for seen in in_threads(self._prefix, groups):
             for one in seen:
-                self._count(one, tally)
-        return tally
+                self._count(one)
 
-    def total(self, number: int, by_oid: dict[str, list[_Entry]], tally: _Tally) -> None:
+    def total(self, out: Out, by_oid: dict[str, list[_Wanted]]) -> None:
         """Compares a folder's size altogether, where the sizes of its files are recorded nowhere.
 
         Where it differs, those files are read and hashed.
         """
-        out, n_unsized = self.outs[number], tally.unsized_by_out[number]
-        if not n_unsized or out.bytes is None or number in tally.incomplete_outs:
+        n_unsized = self.unsized_by_out[out]
+        if not n_unsized or out.bytes is None or out in self.incomplete_outs:
             return
-        tally.by_evidence["presence"] -= n_unsized
-        if tally.bytes_by_out[number] == out.bytes:
-            tally.by_evidence["size"] += n_unsized
+        self.by_evidence["presence"] -= n_unsized
+        if self.bytes_by_out[out] == out.bytes:
+            self.by_evidence["size"] += n_unsized
             return
         files = (
-            [entry for entry in _by_path(by_oid[oid]) if entry.out == number]
+            [pair for pair in _by_path(by_oid[oid]) if pair[1] == out]
             for oid in sorted(by_oid)
             if oid != out.oid
         )
         for one in in_threads(self._reread, filter(None, files)):
             if one is not None:
-                self._count(one, tally, is_new=False)
+                self._count(one, is_new=False)
 
-    def _prefix(self, groups: list[list[_Entry]]) -> list[_Seen]:
-        """What the remote has of the objects of one prefix."""
-        stored_by_key = self._stored({entries[0].object.oid for entries in groups})
-        return [self._judged(entries, stored_by_key) for entries in groups]
+    def _prefix(self, wanted_by_oid: dict[str, list[_Wanted]]) -> list[_Seen]:
+        """What the remote has of the objects of one prefix, from one listing."""
+        keys = {manifests.key(oid) for oid in wanted_by_oid}
+        if self.bucket.can_list:
+            listed = self.bucket.list(f"files/md5/{next(iter(wanted_by_oid))[:2]}/")
+            there = {stored.key: stored for stored in listed if stored.key in keys}
+        else:
+            there = {key: stored for key in keys if (stored := self.bucket.find(key))}
+        return [
+            self._judged(wanted, there.get(manifests.key(oid)))
+            for oid, wanted in wanted_by_oid.items()
+        ]
 
-    def _stored(self, oids: set[str]) -> dict[str, Stored]:
-        """Those of some keys of one prefix that the remote has, from one listing."""
-        wanted = {manifests.key(oid) for oid in oids}
-        if not self.bucket.can_list:
-            found = (self.bucket.find(key) for key in wanted)
-            return {stored.key: stored for stored in found if stored}
-        prefix = f"files/md5/{next(iter(oids))[:2]}/"
-        return {o.key: o for o in self.bucket.list(prefix) if o.key in wanted}
-
-    def _judged(self, entries: list[_Entry], stored_by_key: dict[str, Stored]) -> _Seen:
-        oid = entries[0].object.oid
-        stored = stored_by_key.get(manifests.key(oid))
+    def _judged(self, wanted: list[_Wanted], stored: Stored | None) -> _Seen:
+        oid = wanted[0][0].oid
         if stored is None:
-            return _Seen(entries, None)
-        size = next((e.object.bytes for e in entries if e.object.bytes is not None), None)
+            return _Seen(wanted, None)
+        size = next((o.bytes for o, _out in wanted if o.bytes is not None), None)
         verdict = self.judge.judge(oid, stored, size, self.expected.cached(oid))
-        return _Seen(entries, stored, verdict.evidence, verdict.wrong or self._problem(entries))
+        return _Seen(wanted, stored, verdict.evidence, verdict.wrong or self._problem(wanted))
 
-    def _reread(self, entries: list[_Entry]) -> _Seen | None:
+    def _reread(self, wanted: list[_Wanted]) -> _Seen | None:
         """An object by its content, if only its presence was compared."""
-        oid = entries[0].object.oid
+        oid = wanted[0][0].oid
         stored = self.bucket.find(manifests.key(oid))
         if stored is None:
-            return _Seen(entries, None)
+            return _Seen(wanted, None)
         known = self.judge.judge(oid, stored, None, self.expected.cached(oid))
         if known.evidence != "presence":
             return None
         verdict = self.judge.read(oid, stored)
-        return _Seen(entries, stored, verdict.evidence, verdict.wrong)
+        return _Seen(wanted, stored, verdict.evidence, verdict.wrong)
 
-    def _count(self, seen: _Seen, tally: _Tally, *, is_new: bool = True) -> None:
-        numbers = [entry.out for entry in seen.entries]
-        tally.n_expected += is_new
+    def _count(self, seen: _Seen, *, is_new: bool = True) -> None:
         if seen.stored is None or seen.wrong:
-            tally.incomplete_outs.update(numbers)
-            findings = tally.missing if seen.stored is None else tally.wrong
-            findings.append(self._finding(seen))
+            self.incomplete_outs.update(out for _object, out in seen.wanted)
+            (self.missing if seen.stored is None else self.wrong).append(self._finding(seen))
             if not is_new and seen.stored is not None:
-                tally.n_bytes -= seen.stored.bytes
+                self.n_bytes -= seen.stored.bytes
             return
-        tally.by_evidence[seen.evidence] += 1
+        self.by_evidence[seen.evidence] += 1
         if is_new:
-            tally.n_bytes += seen.stored.bytes
-            for entry in seen.entries:
-                is_list = entry.object.path == self.outs[entry.out].path
-                tally.bytes_by_out[entry.out] += 0 if is_list else seen.stored.bytes
-            tally.unsized_by_out[numbers[0]] += seen.evidence == "presence"
+            self.n_bytes += seen.stored.bytes
+            for object_, out in seen.wanted:
+                self.bytes_by_out[out] += 0 if object_.path == out.path else seen.stored.bytes
+            self.unsized_by_out[seen.wanted[0][1]] += seen.evidence == "presence"
 
-    def _problem(self, entries: list[_Entry]) -> str:
+    def _problem(self, wanted: list[_Wanted]) -> str:
         """Why a folder's list does not tell its files, where this is one that does not."""
-        for entry in entries:
-            out = self.outs[entry.out]
-            if entry.object.path != out.path:
-                continue
-            if entry.out in self.damaged:
-                return self.damaged[entry.out]
-            if not entry.object.is_known:
+        for object_, out in wanted:
+            if object_.path == out.path and out in self.damaged:
+                return self.damaged[out]
+            if object_.path == out.path and not object_.is_known:
                 return f"it is not here either, so its {out.n_files or 0} files are unknown"
         return ""
 
     def _finding(self, seen: _Seen) -> Finding:
-        first = seen.entries[0].object
-        places = {place for entry in seen.entries for place in self.outs[entry.out].places}
-        reason = seen.wrong or self._problem(seen.entries)
-        paths = {entry.object.path for entry in seen.entries}
-        size = _size(self.expected.cached(first.oid))
+        first = seen.wanted[0][0]
         return Finding(
             oid=first.oid,
             path=first.path,
             stage=first.stage,
-            reason=reason,
-            places=tuple(sorted(places)),
-            bytes=size,
-            n_more=len(paths) - 1,
+            reason=seen.wrong or self._problem(seen.wanted),
+            places=tuple(sorted({place for _object, out in seen.wanted for place in out.places})),
+            bytes=comparison.size_of(self.expected.cached(first.oid)),
+            n_more=len({object_.path for object_, _out in seen.wanted}) - 1,
         )
 
 
-def _by_path(entries: list[_Entry]) -> list[_Entry]:
-    return sorted(entries, key=lambda entry: entry.object.path)
-
-
-def _size(path: Path) -> int | None:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return None
+def _by_path(wanted: list[_Wanted]) -> list[_Wanted]:
+    return sorted(wanted, key=lambda pair: pair[0].path)

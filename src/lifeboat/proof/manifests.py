@@ -3,13 +3,11 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from lifeboat.stage.errors import UserError
 
-_OID = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
@@ -17,7 +15,7 @@ class DamagedListError(UserError):
     """A folder's list that is none, or names a path outside its folder."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One file of a folder.
 
@@ -32,7 +30,7 @@ class Entry:
 
 def is_oid(value: object) -> bool:
     """Whether a value is an MD5 as DVC writes it, with `.dir` behind it for a folder."""
-    return isinstance(value, str) and _OID.fullmatch(value) is not None
+    return isinstance(value, str) and _MD5.fullmatch(value.removesuffix(".dir")) is not None
 
 
 def key(oid: str) -> str:
@@ -45,44 +43,22 @@ def is_whole(oid: str, data: bytes) -> bool:
     return hashlib.md5(data, usedforsecurity=False).hexdigest() == oid.removesuffix(".dir")
 
 
-def entries(oid: str, data: bytes) -> Iterator[Entry]:
-    """The files of a folder, one at a time: the list is never held as objects as a whole.
+def entries(oid: str, data: bytes) -> list[Entry]:
+    """The files of a folder.
 
     Raises:
         DamagedListError: for a list that is none, or names a path outside its folder.
     """
     try:
-        for value in _values(data.decode()):
-            yield _entry(value)
-    except (ValueError, KeyError, TypeError) as error:
+        found = json.loads(data, object_hook=_entry)
+        if not isinstance(found, list) or not all(isinstance(each, Entry) for each in found):
+            raise ValueError("it is no list of files")
+    except (ValueError, RecursionError) as error:
         raise DamagedListError(f"the list of files {oid} is damaged: {error}.") from None
+    return found
 
 
-def _values(text: str) -> Iterator[object]:
-    """The members of a JSON array, decoded one by one."""
-    decoder, blank = json.JSONDecoder(), re.compile(r"[ \t\r\n]*")
-
-    def skip(at: int) -> int:
-        found = blank.match(text, at)
-        return found.end() if found else at
-
-    at = skip(0)
-    if text[at : at + 1] != "[":
-        raise ValueError("it is no list")
-    at = skip(at + 1)
-    separator = "," if text[at : at + 1] != "]" else "]"
-    while separator == ",":
-        value, at = decoder.raw_decode(text, skip(at))
-        yield value
-        at = skip(at)
-        separator, at = text[at : at + 1], at + 1
-    if separator != "]":
-        raise ValueError("it ends in the middle")
-
-
-def _entry(value: object) -> Entry:
-    if not isinstance(value, dict):
-        raise TypeError(f"it holds {value!r:.60}")
+def _entry(value: dict[str, object]) -> Entry:
     oid, path = value.get("md5"), value.get("relpath")
     if not isinstance(oid, str) or not _MD5.fullmatch(oid):
         raise ValueError(f"it holds the MD5 {oid!r:.60}")

@@ -15,12 +15,13 @@ def select(root: Path, outs: tuple[Out, ...], targets: list[str]) -> Callable[[O
     Raises:
         UserError: for a target that is none, naming the nearest that is.
     """
+    for target in targets:
+        if not any(touches(out, root, [target]) for out in outs):
+            raise _unknown(target, outs)
     wanted = [_plain(root, target) for target in targets]
-    for target, path in zip(targets, wanted, strict=True):
-        _require(target, path, outs)
-    if not wanted:
-        return lambda _object: True
-    return lambda object_: any(_belongs(object_.stage, object_.path, path) for path in wanted)
+    return lambda object_: (
+        not wanted or any(_belongs(object_.stage, object_.path, path) for path in wanted)
+    )
 
 
 def touches(out: Out, root: Path, targets: list[str]) -> bool:
@@ -31,13 +32,11 @@ def touches(out: Out, root: Path, targets: list[str]) -> bool:
     )
 
 
-def _require(target: str, path: str, outs: tuple[Out, ...]) -> None:
-    if any(_belongs(out.stage, out.path, path) or is_in(path, out.path) for out in outs):
-        return
+def _unknown(target: str, outs: tuple[Out, ...]) -> UserError:
     names = sorted({out.stage for out in outs} | {out.path for out in outs})
-    near = difflib.get_close_matches(path, names, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(target, names, n=1, cutoff=0.6)
     hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names)}."
-    raise UserError(f"{target!r} is no stage and no out of the pipeline;", hint)
+    return UserError(f"{target!r} is no stage and no out of the pipeline;", hint)
 
 
 def _belongs(stage: str, path: str, wanted: str) -> bool:

@@ -22,6 +22,7 @@ _COMPARED: dict[Evidence, str] = {
     "size": "by size",
     "presence": "by presence alone",
 }
+_DEEP = "`lifeboat verify --deep` reads and hashes them."
 
 
 def verify(
@@ -66,21 +67,19 @@ def told(verified: Verified) -> list[Item]:
     if not verified.n_expected:
         fact = "dvc.lock and .dvc files name no data at all, so there is nothing to prove."
         return [*problems, Item(fact, "wrong", "Run `lifeboat reproduce`.")]
-    return [*problems, _summary(verified), *_weak(verified), *_findings(verified)]
+    found = [("MISSING", each) for each in verified.missing]
+    found += [("WRONG", each) for each in verified.wrong]
+    lost = [Item(_sentence(word, each, verified.url), "wrong", _cure(each)) for word, each in found]
+    return [*problems, _summary(verified), *_weak(verified), *lost]
 
 
 def _summary(verified: Verified) -> Item:
-    n, total = verified.n_present, verified.n_expected
+    n, total, by = verified.n_present, verified.n_expected, verified.by_evidence
     share = f"All {total}" if n == total else f"{n} of {total}"
-    compared = [
-        f"{verified.by_evidence[evidence]} {words}"
-        for evidence, words in _COMPARED.items()
-        if verified.by_evidence.get(evidence)
-    ]
-    how = f" (compared: {', '.join(compared)})" if compared else ""
-    size = megabytes(verified.n_bytes)
+    how = ", ".join(f"{by[each]} {words}" for each, words in _COMPARED.items() if by.get(each))
+    size = megabytes(verified.n_bytes) + (f" (compared: {how})" if how else "")
     verdict = "ok" if n == total else "warning"
-    return Item(f"{share} objects that dvc.lock names are in {verified.url}, {size}{how}.", verdict)
+    return Item(f"{share} objects that dvc.lock names are in {verified.url}, {size}.", verdict)
 
 
 def _weak(verified: Verified) -> Iterator[Item]:
@@ -93,15 +92,6 @@ def _weak(verified: Verified) -> Iterator[Item]:
     if n := verified.by_evidence.get("presence", 0):
         fact = f"Of {n} objects ONLY PRESENCE WAS COMPARED: neither their size nor a hash is known"
         yield Item(f"{fact} here.", "warning", _DEEP)
-
-
-_DEEP = "`lifeboat verify --deep` reads and hashes them."
-
-
-def _findings(verified: Verified) -> Iterator[Item]:
-    for word, findings in (("MISSING", verified.missing), ("WRONG", verified.wrong)):
-        for finding in findings:
-            yield Item(_sentence(word, finding, verified.url), "wrong", _cure(finding))
 
 
 def _sentence(word: str, finding: Finding, url: str) -> str:
@@ -123,14 +113,12 @@ def _cure(finding: Finding) -> str:
             "It is not on this machine either, and dvc.lock here names another version: "
             "`lifeboat push` commits that one. Or bring this one from where it is."
         )
-    return (
-        "It is not on this machine either: run `lifeboat reproduce`, or bring it from where it is."
-    )
+    cure = "run `lifeboat reproduce`, or bring it from where it is."
+    return f"It is not on this machine either: {cure}"
 
 
 def _place(root: Path, bucket: Bucket) -> list[Item]:
-    here = remote.Remote("", bucket.url)
-    if not remote.on_this_disk(here, root):
+    if not remote.on_this_disk(remote.Remote("", bucket.url), root):
         return []
     fact = f"{bucket.url} IS ON THIS MACHINE, and goes when the machine goes."
     return [Item(fact, "warning", "Run `lifeboat remote set s3://BUCKET/PATH`.")]

@@ -1,10 +1,10 @@
 """What must not go into git: by its name, its size or its content."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from lifeboat.git.blobs import Candidate
 from lifeboat.items import megabytes
 from lifeboat.secrets import redaction, scanning
 
@@ -28,6 +28,25 @@ _MARK = "Take it out (or end the line with `# pragma: allowlist secret` if it is
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A file that is in git, or may come to be.
+
+    Attributes:
+        path: relative to the project.
+        size: in bytes.
+        content: its bytes; None for a large one and for a link.
+        link: where it points, for a symbolic link.
+        oid: git's name of it, where it has one.
+    """
+
+    path: str
+    size: int
+    content: bytes | None
+    link: str = ""
+    oid: str = ""
+
+
+@dataclass(frozen=True)
 class Reason:
     """Why a file must stay out.
 
@@ -42,29 +61,8 @@ class Reason:
     cure: str
 
 
-def in_tree(root: Path, paths: list[str]) -> list[Candidate]:
-    """The files of the working tree under these paths; what is gone by now is left out."""
-    return [found for path in paths if (found := _in_tree(root, path))]
-
-
-def reasons(candidates: list[Candidate]) -> list[Reason]:
-    """Why files must not go into git, for each that must not."""
-    found = [
-        Reason(each, f"{redaction.redact(each.path)}, because {why}", "Ignore it or move it.")
-        for each in candidates
-        if (why := _by_name(each) or _by_size(each))
-    ]
-    named = {reason.file for reason in found}
-    by_content = {each.content: each for each in candidates if each.content and each not in named}
-    for finding in scanning.find(list(by_content)):
-        each = by_content[finding.path]
-        where = f"{redaction.redact(each.path)}, line {finding.line}"
-        found.append(Reason(each, f"{where} looks like a secret ({finding.kind})", _MARK))
-    return found
-
-
-def _in_tree(root: Path, path: str) -> Candidate | None:
-    """One file; None where there is none: a running stage may just have renamed it."""
+def in_tree(root: Path, path: str) -> Candidate | None:
+    """A file of the working tree; None where there is none: a stage may just have renamed it."""
     file = root / path
     try:
         if file.is_symlink():
@@ -72,22 +70,38 @@ def _in_tree(root: Path, path: str) -> Candidate | None:
         if not file.is_file():
             return None
         size = file.stat().st_size
+        return Candidate(path, size, file.read_bytes() if size <= MAX_BYTES else None)
     except OSError:
         return None
-    return Candidate(path, size, file if size <= MAX_BYTES else None)
+
+
+def reasons(candidates: Iterable[Candidate | None]) -> list[Reason]:
+    """Why files must not go into git, for each that must not; of one at a time the content."""
+    return [reason for each in filter(None, candidates) for reason in _reasons(each)]
+
+
+def _reasons(each: Candidate) -> list[Reason]:
+    path = redaction.redact(each.path)
+    if why := _by_name(each) or _by_size(each):
+        return [Reason(each, f"{path}, because {why}", "Ignore it or move it.")]
+    return [
+        Reason(each, f"{path}, line {found.line} looks like a secret ({found.kind})", _MARK)
+        for found in scanning.find(each.path, each.content or b"")
+    ]
 
 
 def _by_name(each: Candidate) -> str:
-    if why := _name(each.path):
+    if why := by_name(each.path):
         return why
     if kind := scanning.in_name(each.path):
         return f"its name looks like a secret ({kind})"
-    if each.link and (why := _name(each.link)):
+    if each.link and (why := by_name(each.link)):
         return f"it is a link, and where it leads {why.removeprefix('it ')}"
     return ""
 
 
-def _name(path: str) -> str:
+def by_name(path: str) -> str:
+    """Why a file is one of accounts and keys, by its name; empty where it is none."""
     place = PurePosixPath(path)
     if _ACCOUNTS.fullmatch(place.name) and place.name not in _OPEN:
         return "it holds accounts and keys"
@@ -97,6 +111,6 @@ def _name(path: str) -> str:
 
 
 def _by_size(each: Candidate) -> str:
-    if each.bytes <= MAX_BYTES:
+    if each.size <= MAX_BYTES:
         return ""
-    return f"it has {megabytes(each.bytes)}, and data belongs to DVC (`dvc add`)"
+    return f"it has {megabytes(each.size)}, and data belongs to DVC (`dvc add`)"

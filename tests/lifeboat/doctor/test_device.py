@@ -17,12 +17,6 @@ BARE = Device("2.15.0", "13.2", "", "", (), ())
 GPU = dataclasses.replace(BARE, driver="570.1", driver_cuda="13.0", seen=("NVIDIA H100",))
 
 
-def test_what_is_described_is_what_torch_says() -> None:
-    found = device.describe()
-    assert found.torch == torch.__version__
-    assert bool(found.gpus) == torch.cuda.is_available()
-
-
 def test_no_gpu_is_said_and_is_fine() -> None:
     found = device.items(BARE)
     assert items.proven(found)
@@ -70,8 +64,13 @@ def test_the_lines_of_a_snapshot_name_torch_and_the_gpus_and_load_nothing() -> N
     subprocess.run([sys.executable, "-c", code], check=True, cwd=PROJECT_ROOT / "src")
 
 
-def test_what_a_process_of_its_own_describes_is_the_same(tmp_path: Path) -> None:
-    assert device.ask(tmp_path, Deadline.after(120.0)) == device.describe()
+def test_what_is_described_is_what_torch_says_and_so_in_a_process_of_its_own(
+    tmp_path: Path,
+) -> None:
+    found = device.describe()
+    assert found.torch == torch.__version__
+    assert bool(found.gpus) == torch.cuda.is_available()
+    assert device.ask(tmp_path, Deadline.after(120.0)) == found
 
 
 def test_a_driver_that_never_answers_costs_its_time_limit(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@ import json
 import re
 import shutil
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -10,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from servers import CREDENTIALS, free_port
+from repositories import facts, git, remote_of
+from servers import CREDENTIALS
 
 from backtracking import PROJECT_ROOT, cli
 from lifeboat import items
@@ -24,19 +24,13 @@ from lifeboat.stage.errors import UserError
 BARE = Device("2.15.0", "13.2", "", "", (), ())
 
 
-def facts(found: list[Item], verdict: str) -> str:
-    return "\n".join(item.fact for item in found if item.verdict == verdict)
-
-
 @pytest.fixture
 def study(project: Path) -> Path:
     """A finished project with the study's parameters, a git remote beside it and a DVC remote."""
     (project / "requirements.lock").write_text("pytest==" + pytest.__version__ + "\n")
     for name in ("params.yaml", "pyproject.toml"):
         shutil.copyfile(PROJECT_ROOT / name, project / name)
-    there = project.parent / "there.git"
-    subprocess.run(["git", "init", "-q", "--bare", there], check=True)
-    subprocess.run(["git", "remote", "add", "origin", there], cwd=project, check=True)
+    remote_of(project)
     return project
 
 
@@ -77,7 +71,7 @@ def test_a_machine_on_which_the_study_runs_is_proven_with_its_warnings(study: Pa
     ):
         assert fact in said
     assert all(item.cure for item in found if item.verdict != "ok")
-    assert not list(study.glob(".doctor.*"))
+    assert not list(study.glob("*.tmp"))
     assert not list((study.parent / "remote").iterdir())
 
 
@@ -111,10 +105,6 @@ def send_data_to(study: Path, endpoint: str) -> None:
     (study / ".dvc" / "config").write_text(config)
 
 
-def send_code_to(study: Path, url: str) -> None:
-    subprocess.run(["git", "remote", "set-url", "origin", url], cwd=study, check=True)
-
-
 @pytest.mark.usefixtures("_no_gpu")
 def test_remotes_that_never_answer_cost_ten_seconds_at_most_and_are_wrong(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -123,7 +113,7 @@ def test_remotes_that_never_answer_cost_ten_seconds_at_most_and_are_wrong(
         monkeypatch.setenv(name, value)
     with black_hole() as port:
         send_data_to(study, f"http://127.0.0.1:{port}")
-        send_code_to(study, f"http://127.0.0.1:{port}/x.git")
+        git(study, "remote", "set-url", "origin", f"http://127.0.0.1:{port}/x.git")
         begin = time.monotonic()
         with pytest.raises(SystemExit) as ended:
             cli.main(["--root", str(study), "doctor", "--json"])
@@ -139,20 +129,6 @@ def test_remotes_that_never_answer_cost_ten_seconds_at_most_and_are_wrong(
         assert item["cure"]
     assert any(fact.startswith("The clock was not compared: 127.0.0.1") for fact in by_fact)
     assert took < 10, f"{took:.1f} s"
-
-
-@pytest.mark.usefixtures("_no_gpu", "_patient")
-def test_remotes_that_are_not_there_are_wrong_at_once(
-    study: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in CREDENTIALS.items():
-        monkeypatch.setenv(name, value)
-    port = free_port()
-    send_data_to(study, f"http://127.0.0.1:{port}")
-    send_code_to(study, f"http://127.0.0.1:{port}/x.git")
-    wrong = facts(doctor.examine(study), "wrong")
-    assert "git's remote `origin` does not let us in" in wrong
-    assert "DVC's remote" in wrong
 
 
 @pytest.mark.usefixtures("_no_gpu", "_patient")

@@ -56,23 +56,3 @@ def test_an_env_file_that_others_can_read_is_a_warning(tmp_path: Path) -> None:
     assert environment.dotenv_item(tmp_path).verdict == "warning"
     (tmp_path / ".env").chmod(0o600)
     assert environment.dotenv_item(tmp_path).verdict == "ok"
-
-
-def program(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{text}\n")
-    path.chmod(0o755)
-
-
-def test_the_uv_of_make_install_is_shown_with_its_place(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
-    assert "uv is not there" in environment.uv_item(tmp_path).fact
-    own = tmp_path / ".cache" / "uv" / "bin" / "uv"
-    program(own, "echo uv 0.9.1")
-    assert environment.uv_item(tmp_path).fact == f"uv 0.9.1 ({own})"
-    program(tmp_path / "bin" / "uv", "echo uv 0.9.2")
-    assert environment.uv_item(tmp_path).fact == f"uv 0.9.2 ({tmp_path}/bin/uv)"
-    program(tmp_path / "bin" / "uv", "exit 1")
-    assert environment.uv_item(tmp_path).fact == f"uv 0.9.1 ({own})"

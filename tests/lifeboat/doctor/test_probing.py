@@ -41,10 +41,6 @@ def test_a_probe_is_written_read_and_deleted(bucket: Path, endpoint: str) -> Non
     assert servers.keys(endpoint) == {}
 
 
-def test_the_same_is_said_from_a_process_of_its_own(bucket: Path) -> None:
-    assert probing.items(bucket, Deadline.after(60.0))[1].verdict == "ok"
-
-
 def test_wrong_keys_are_wrong(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another" * 6)
     item = probing.probe(bucket)

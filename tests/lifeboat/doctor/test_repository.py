@@ -1,20 +1,12 @@
-import subprocess
 from pathlib import Path
 
 import pytest
+from repositories import facts, git, remote_of
 from servers import free_port
 
 from lifeboat.deadlines import Deadline
 from lifeboat.doctor import repository
 from lifeboat.items import Item
-
-
-def git(root: Path, *arguments: str) -> None:
-    subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True)
-
-
-def facts(found: list[Item], verdict: str) -> str:
-    return "\n".join(item.fact for item in found if item.verdict == verdict)
 
 
 def look(root: Path) -> list[Item]:
@@ -23,8 +15,7 @@ def look(root: Path) -> list[Item]:
 
 @pytest.fixture
 def pushed(repository: Path) -> Path:
-    git(repository.parent, "init", "--bare", "there.git")
-    git(repository, "remote", "add", "origin", str(repository.parent / "there.git"))
+    remote_of(repository)
     return repository
 
 

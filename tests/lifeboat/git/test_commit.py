@@ -6,17 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from repositories import git, remote_of
 
 from backtracking import PROJECT_ROOT
 from lifeboat import items
 from lifeboat.git import commit
 from lifeboat.remotes import remote
 from lifeboat.secrets import refusing
-
-
-def git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def test_everything_that_is_not_ignored_is_committed(repository: Path) -> None:
@@ -43,68 +39,23 @@ def test_nothing_to_commit_is_said(repository: Path) -> None:
     assert "Nothing to commit" in found[0].fact
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "reason"),
-    [
-        (".env.local", b"A=b\n", "accounts and keys"),
-        ("config.local", b"x\n", "keys that stay on this machine"),
-        ("weights.safetensors", b"0" * (refusing.MAX_BYTES + 1), "10.0 MB"),
-        ("notes.md", b"the token is hf_" + b"aB3" * 11 + b"\n", "notes.md, line 1"),
-        ("sub/.env", b"A=b\n", "accounts and keys"),
-    ],
-)
-def test_one_refused_file_stops_the_whole_commit(
-    repository: Path, name: str, content: bytes, reason: str
-) -> None:
-    (repository / ".gitignore").unlink()
-    path = repository / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(content)
-    before = git(repository, "rev-parse", "HEAD")
-    found = commit.commit(repository, "Work")
-    assert not items.proven(found)
-    assert any(reason in item.fact for item in found)
-    assert found[-1].fact == "NOTHING WAS COMMITTED."
-    assert git(repository, "rev-parse", "HEAD") == before
-    assert git(repository, "diff", "--cached", "--name-only") == ""
-
-
-def test_a_refused_secret_is_not_repeated(repository: Path) -> None:
-    planted = "hf_" + "aB3" * 11
-    (repository / "notes.md").write_text(f"{planted}\n")
-    assert planted not in str(commit.commit(repository, "Work"))
-
-
-def test_a_failing_hook_is_reported_and_not_skipped(repository: Path) -> None:
-    hook = repository / ".git" / "hooks" / "pre-commit"
-    hook.parent.mkdir(exist_ok=True)
-    hook.write_text("#!/bin/sh\necho 'house rule 7' >&2\nexit 1\n")
-    hook.chmod(0o755)
-    (repository / "code.py").write_text("x = 2\n")
-    found = commit.commit(repository, "Work")
-    assert not items.proven(found)
-    assert "house rule 7" in found[0].fact
-
-
 def test_a_push_is_believed_when_the_remote_shows_it(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    git(tmp_path, "init", "--quiet", "--bare", "there.git")
-    git(repository, "remote", "add", "origin", str(tmp_path / "there.git"))
+    there = remote_of(repository)
     found = commit.push(repository)
     head = git(repository, "rev-parse", "HEAD")
     assert head[:7] in found[0].fact
     assert "main" in found[0].fact
-    assert git(tmp_path / "there.git", "rev-parse", "main") == head
+    assert git(there, "rev-parse", "main") == head
     assert found[0].verdict == "wrong"
     assert "ONLY ON THIS MACHINE" in found[0].fact
     monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
     assert commit.push(repository)[0].verdict == "warning"
 
 
-def test_a_remote_that_moved_on_is_a_failed_push(repository: Path, tmp_path: Path) -> None:
-    git(tmp_path, "init", "--quiet", "--bare", "there.git")
-    git(repository, "remote", "add", "origin", str(tmp_path / "there.git"))
+def test_a_remote_that_moved_on_is_a_failed_push(repository: Path) -> None:
+    remote_of(repository)
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "Ahead")
     commit.push(repository)
     git(repository, "reset", "--quiet", "--hard", "HEAD~1")
@@ -126,16 +77,6 @@ def test_code_that_cannot_be_pushed_is_said_to_be_unsaved(
     found = commit.push(repository)
     assert found[0].verdict == "wrong"
     assert expected in found[0].fact
-
-
-def test_the_hook_names_what_must_not_be_committed(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(repository)
-    (repository / ".env").write_text("A=b\n")
-    assert commit.main(["code.py"]) == 0
-    assert commit.main(["code.py", ".env"]) == 1
-    assert ".env, because it holds accounts and keys" in capsys.readouterr().out
 
 
 HF = "hf_" + "aB3" * 11
@@ -204,7 +145,15 @@ def assert_each_is_named_and_none_told(said: str) -> None:
 def test_a_push_refuses_each_kind_of_secret_and_names_it(planted: Path) -> None:
     before = git(planted, "rev-parse", "HEAD")
     found = commit.commit(planted, "Work")
-    assert_each_is_named_and_none_told("\n".join(item.fact for item in found))
+    said = "\n".join(item.fact for item in found)
+    assert_each_is_named_and_none_told(said)
+    for fact in (
+        ".env.local, because it holds accounts and keys",
+        ".dvc/config.local, because it is the place for keys that stay on this machine",
+        "large.npz, because it has 10.0 MB",
+        "hf.md, line 1 looks like a secret",
+    ):
+        assert fact in said
     assert found[-1].fact == "NOTHING WAS COMMITTED."
     assert git(planted, "rev-parse", "HEAD") == before
     assert git(planted, "diff", "--cached", "--name-only") == ""
@@ -254,16 +203,17 @@ def test_the_hook_looks_at_what_is_staged_and_not_at_the_file(
     assert "hf.md, line 1 looks like a secret (Hugging Face token)" in capsys.readouterr().out
     git(planted, "add", "hf.md")
     (planted / "hf.md").write_bytes(PLANTED["hf.md"])
-    assert commit.main(["hf.md"]) == 0
+    assert commit.main(["hf.md", "code.py"]) == 0
+    assert commit.main(["code.py", "prod.env"]) == 1  # which is not staged
+    assert "prod.env, because it holds accounts and keys" in capsys.readouterr().out
 
 
 def test_a_secret_in_a_commit_by_hand_is_not_pushed_even_when_a_later_one_takes_it_out(
-    repository: Path, tmp_path: Path
+    repository: Path,
 ) -> None:
-    git(tmp_path, "init", "--quiet", "--bare", "there.git")
-    git(repository, "remote", "add", "origin", str(tmp_path / "there.git"))
+    there = remote_of(repository)
     commit.push(repository)
-    pushed = git(tmp_path / "there.git", "rev-parse", "main")
+    pushed = git(there, "rev-parse", "main")
     (repository / "notes.md").write_bytes(PLANTED["hf.md"])
     git(repository, "add", "notes.md")
     git(repository, "commit", "--quiet", "--message", "By hand")
@@ -274,20 +224,19 @@ def test_a_secret_in_a_commit_by_hand_is_not_pushed_even_when_a_later_one_takes_
     assert not items.proven(found)
     assert f"Not pushed: commit {culprit}, notes.md, line 1 looks like" in found[0].fact
     assert "git reset --soft origin/" in found[0].cure
-    assert git(tmp_path / "there.git", "rev-parse", "main") == pushed
+    assert git(there, "rev-parse", "main") == pushed
     git(repository, "reset", "--quiet", "--soft", "origin/main")
     git(repository, "commit", "--quiet", "--message", "Anew")
     commit.push(repository)
-    assert git(tmp_path / "there.git", "rev-parse", "main") == git(repository, "rev-parse", "HEAD")
+    assert git(there, "rev-parse", "main") == git(repository, "rev-parse", "HEAD")
 
 
-def test_a_secret_in_a_message_is_refused_in_both_places(repository: Path, tmp_path: Path) -> None:
+def test_a_secret_in_a_message_is_refused_in_both_places(repository: Path) -> None:
     (repository / "code.py").write_text("x = 2\n")
     found = commit.commit(repository, f"Use {HF}")
     assert "The message of the commit looks like" in found[0].fact
     assert found[-1].fact == "NOTHING WAS COMMITTED."
-    git(tmp_path, "init", "--quiet", "--bare", "there.git")
-    git(repository, "remote", "add", "origin", str(tmp_path / "there.git"))
+    remote_of(repository)
     commit.push(repository)
     git(repository, "commit", "--quiet", "--all", "--message", f"By hand\n\nkey {HF}")
     git(repository, "commit", "--quiet", "--allow-empty", "--message", "Fine")
@@ -296,15 +245,12 @@ def test_a_secret_in_a_message_is_refused_in_both_places(repository: Path, tmp_p
     assert HF not in str(found)
 
 
-def test_before_the_first_push_the_files_of_the_commit_are_looked_at(
-    planted: Path, tmp_path: Path
-) -> None:
-    git(tmp_path, "init", "--quiet", "--bare", "there.git")
-    git(planted, "remote", "add", "origin", str(tmp_path / "there.git"))
+def test_before_the_first_push_the_files_of_the_commit_are_looked_at(planted: Path) -> None:
+    there = remote_of(planted)
     git(planted, "add", "--all", "--force", "--", *ALL)
     git(planted, "commit", "--quiet", "--message", "By hand")
     found = commit.push(planted)
     said = "\n".join(item.fact for item in found)
     assert all(f", {shown(name)}, " in said for name in PLANTED), said
     assert found[-1].fact == "THE CODE WAS NOT PUSHED."
-    assert git(tmp_path / "there.git", "branch") == ""
+    assert git(there, "branch") == ""

@@ -26,8 +26,7 @@ def lock(project: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wip, "_ATTEMPTS", 2)
-    monkeypatch.setattr(commit, "_ATTEMPTS", 2)
+    monkeypatch.setattr(lock_file, "ATTEMPTS", 2)
 
 
 def tree_with(root: Path, text: str) -> str:
@@ -92,7 +91,7 @@ def test_a_cut_lock_is_not_committed_on_the_branch(project: Path, lock: str) -> 
 def test_a_lock_that_is_being_written_is_waited_for(
     project: Path, lock: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wip, "_ATTEMPTS", 6)
+    monkeypatch.setattr(lock_file, "ATTEMPTS", 6)
     newer = lock.replace("size: 4", "size: 5")
     pieces = [newer[at : at + 64] for at in range(0, len(newer), 64)]
     begun = threading.Event()
@@ -117,7 +116,7 @@ def test_a_lock_that_is_being_written_is_waited_for(
 def test_the_study_does_not_go_on_from_a_cut_lock(
     project: Path, lock: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock_file, "_ATTEMPTS", 1)
+    monkeypatch.setattr(lock_file, "ATTEMPTS", 1)
     lock_file.require_whole(project)
     (project / "dvc.lock").write_text(lock[:-3])
     with pytest.raises(UserError, match="dvc.lock is cut off.*git restore dvc.lock"):

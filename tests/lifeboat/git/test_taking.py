@@ -1,28 +1,19 @@
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from repositories import git, remote_of
 
-from lifeboat import processes
 from lifeboat.git import taking, wip
 from lifeboat.items import Item, proven
 
 
-def git(root: Path, *arguments: str) -> str:
-    done = processes.git(root, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
 @pytest.fixture
-def origin(repository: Path, tmp_path: Path) -> Path:
+def origin(repository: Path) -> Path:
     """A bare remote to which `repository` has pushed its branch."""
-    bare = tmp_path / "origin.git"
-    subprocess.run(["git", "init", "--quiet", "--bare", "-b", "main", bare], check=True)
-    git(repository, "remote", "add", "origin", str(bare))
+    there = remote_of(repository)
     git(repository, "push", "--quiet", "-u", "origin", "main")
-    return bare
+    return there
 
 
 def leave_work(repository: Path) -> str:
@@ -39,7 +30,7 @@ def leave_work(repository: Path) -> str:
 
 def clone(origin: Path, *options: str) -> Path:
     root = origin.parent / "clone"
-    subprocess.run(["git", "clone", "--quiet", *options, f"file://{origin}", root], check=True)
+    git(origin.parent, "clone", "--quiet", *options, f"file://{origin}", str(root))
     return root
 
 
@@ -67,7 +58,7 @@ def test_a_fresh_clone_gets_the_unfinished_work_as_changes_of_its_tree(
     root = clone(origin, *options)
     head = git(root, "rev-parse", "HEAD")
     (item,) = restored(root)
-    assert item.fact.startswith("4 files are as the newest unfinished work has them: wip/main, 20")
+    assert item.fact.startswith("4 files are as the newest unfinished work has them: wip/main (20")
     assert same_files(repository, root)
     assert git(root, "rev-parse", "HEAD") == head
     assert git(root, "diff", "--cached", "--name-only") == ""
@@ -210,7 +201,7 @@ def test_of_several_machines_the_newest_work_is_taken_and_the_others_are_named(
     root = elsewhere.rename(origin.parent / "aside").parent / "clone"
     clone(origin)
     first, second = restored(root)
-    assert f"1 files are as the newest unfinished work has them: {own}, 2090" in first.fact
+    assert f"1 files are as the newest unfinished work has them: {own} (2090" in first.fact
     assert second.verdict == "warning"
     assert "other unfinished work of this branch, which was not taken: wip/main (" in second.fact
     assert "other-branch" not in second.fact

@@ -3,6 +3,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from repositories import facts, git, remote_of
 
 from lifeboat import items
 from lifeboat.deadlines import Deadline
@@ -12,27 +13,16 @@ from lifeboat.remotes import remote
 TOKEN = "hf_" + "aB3" * 11
 
 
-def git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def facts(found: list[items.Item], verdict: str) -> str:
-    return "\n".join(item.fact for item in found if item.verdict == verdict)
-
-
 def files(root: Path, commit: str) -> dict[str, str]:
     names = git(root, "ls-tree", "-r", "--name-only", "-z", commit).split("\0")
     return {name: git(root, "show", f"{commit}:{name}") for name in names if name}
 
 
 @pytest.fixture
-def there(repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def there(repository: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A bare repository on what passes for another machine, the remote of `repository`."""
     monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
-    git(tmp_path, "init", "--quiet", "--bare", "there.git")
-    git(repository, "remote", "add", "origin", str(tmp_path / "there.git"))
-    return tmp_path / "there.git"
+    return remote_of(repository)
 
 
 def state(root: Path) -> tuple[object, ...]:
@@ -302,3 +292,27 @@ def test_two_backups_at_once_both_end_in_the_wip_branch(repository: Path) -> Non
     first, second = (wip.chain(repository, here, tree, "wip/main") for tree in trees)
     git(repository, "merge-base", "--is-ancestor", first, second)
     assert git(repository, "rev-parse", "wip/main") == second
+
+
+def test_stashes_branches_and_experiments_that_no_remote_has_are_told(
+    repository: Path,
+) -> None:
+    remote_of(repository)
+    git(repository, "push", "--quiet", "origin", "main")
+    git(repository, "branch", "same")
+    assert refs.only_here(repository) == []
+    git(repository, "switch", "--quiet", "--create", "idea")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Idea")
+    git(repository, "update-ref", "refs/exps/ab/abcd/bold-wolf", "HEAD")
+    git(repository, "branch", "wip/main")
+    git(repository, "switch", "--quiet", "main")
+    (repository / "code.py").write_text("x = 2\n")
+    git(repository, "stash")
+    found = refs.only_here(repository)
+    assert [item.verdict for item in found] == ["warning"] * 3
+    assert [item.fact.partition(": ")[2] for item in found] == [
+        "1 stash.",
+        "1 other branch.",
+        "1 DVC experiment.",
+    ]
+    assert "git push origin idea" in found[1].cure

@@ -1,16 +1,10 @@
 import json
-import subprocess
 from pathlib import Path
 
-import pytest
+from repositories import git
 
 from lifeboat.proof import expected
 from lifeboat.remotes.bucket import open_bucket
-from lifeboat.stage.errors import UserError
-
-
-def git(root: Path, *arguments: str) -> None:
-    subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True)
 
 
 def test_outs_of_head_and_of_the_workspace_are_each_expected_once(project: Path) -> None:
@@ -48,7 +42,6 @@ def test_what_git_keeps_and_what_is_never_pushed_are_left_out(project: Path) -> 
 def test_a_stage_that_never_ran_is_unfinished_though_head_has_another(project: Path) -> None:
     lock = (project / "dvc.lock").read_text()
     (project / "dvc.lock").write_text(lock[: lock.index("  sum:")])
-    assert expected.unfinished(project) == ["sum"]
     found = expected.read(project)
     assert found.unfinished == ("sum",)
     assert [(o.path, o.places) for o in found.outs if o.stage == "sum"] == [
@@ -62,8 +55,6 @@ def test_a_half_edited_pipeline_is_a_problem_and_head_still_counts(project: Path
     assert len(found.problems) == 1
     assert found.problems[0].startswith("The pipeline of workspace cannot be read: ")
     assert [out.places for out in found.outs] == [("HEAD",), ("HEAD",)]
-    with pytest.raises(UserError, match="workspace cannot be read"):
-        expected.unfinished(project)
 
 
 def test_before_the_first_commit_the_workspace_counts(project: Path) -> None:

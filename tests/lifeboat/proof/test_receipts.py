@@ -50,7 +50,7 @@ def test_it_says_the_same_whenever_and_by_whichever_commit_it_is_said() -> None:
 def test_nothing_in_it_looks_like_a_secret(tmp_path: Path) -> None:
     path = tmp_path / receipts.NAME
     receipts.write(path, RECEIPT)
-    assert scanning.find([path]) == []
+    assert scanning.find(path.name, path.read_bytes()) == []
 
 
 @pytest.mark.parametrize(

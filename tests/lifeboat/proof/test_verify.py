@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from project import call
+from repositories import facts
 from servers import Place
 
 from backtracking import cli
-from lifeboat.items import Item, proven
-from lifeboat.proof import verify
+from lifeboat.items import proven
+from lifeboat.proof import manifests, verify
 from lifeboat.proof.inspection import Verified
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import Folder, Stored, open_bucket
@@ -29,16 +30,8 @@ def oid_of(root: Path, path: str) -> str:
     return (root / "dvc.lock").read_text().split(f"path: {path}\n")[1].split("md5: ")[1].split()[0]
 
 
-def key_of(oid: str) -> str:
-    return f"files/md5/{oid[:2]}/{oid[2:]}"
-
-
 def look(root: Path, *targets: str, deep: bool = False) -> Verified:
     return verify.check(root, list(targets), open_bucket(root), deep=deep)
-
-
-def facts(found: list[Item], verdict: str) -> list[str]:
-    return [item.fact for item in found if item.verdict == verdict]
 
 
 @pytest.fixture(scope="session")
@@ -95,14 +88,14 @@ def test_it_names_exactly_what_is_missing_or_wrong_in_every_kind_of_remote(
     for key in altered:
         place.put(key, place.get(key)[:-1] + b"?")
     found = look(many, deep=True)
-    assert {key_of(finding.oid) for finding in found.missing} == set(gone)
-    assert {key_of(finding.oid) for finding in found.wrong} == {*cut, *altered}
+    assert {manifests.key(finding.oid) for finding in found.missing} == set(gone)
+    assert {manifests.key(finding.oid) for finding in found.wrong} == {*cut, *altered}
     assert found.n_present == 44 - 12
     assert {finding.path for finding in found.missing} <= set(paths(many))
     assert not proven(verify.told(found))
     shallow = look(many)
     expected = set(cut) if place.kind == "folder" else {*cut, *altered}
-    assert {key_of(finding.oid) for finding in shallow.wrong} == expected
+    assert {manifests.key(finding.oid) for finding in shallow.wrong} == expected
 
 
 def paths(root: Path) -> list[str]:
@@ -119,25 +112,26 @@ def test_without_a_local_cache_sizes_are_compared_altogether_and_then_read(
     key = next(key for key in sorted(place.sizes()) if not key.endswith(".dir"))
     place.put(key, place.get(key) + b"more")
     found = look(many)
-    assert [key_of(finding.oid) for finding in found.wrong] == [key]
+    assert [manifests.key(finding.oid) for finding in found.wrong] == [key]
     assert "bytes hash to" in found.wrong[0].reason
     assert found.wrong[0].bytes is None
     assert found.n_present == 43
 
 
+@pytest.mark.parametrize("place", ["folder", "rclone"], indirect=True)
 def test_a_list_of_files_that_is_missing_or_wrong_is_named_itself(
     placed: Path, place: Place
 ) -> None:
     place.fill(cache(placed))
     oid = oid_of(placed, "data/raw/numbers")
-    place.remove(key_of(oid))
+    place.remove(manifests.key(oid))
     (finding,) = look(placed).missing
     assert (finding.oid, finding.path, finding.stage) == (oid, "data/raw/numbers", "numbers")
     assert finding.reason == ""
-    (cache(placed) / key_of(oid)).unlink()
+    (cache(placed) / manifests.key(oid)).unlink()
     (finding,) = look(placed).missing
     assert finding.reason == "it is not here either, so its 2 files are unknown"
-    place.put(key_of(oid), b'[{"md5": "00", "relpath": "../../x"}]')
+    place.put(manifests.key(oid), b'[{"md5": "00", "relpath": "../../x"}]')
     found = look(placed)
     assert found.missing == ()
     assert [finding.oid for finding in found.wrong] == [oid]
@@ -156,7 +150,7 @@ def test_a_target_is_a_stage_an_out_or_a_path_in_one(here: tuple[Path, Place]) -
         look(many, "numers")
     with pytest.raises(UserError, match="known are .*data/raw/many"):
         look(many, "/elsewhere")
-    place.remove(key_of(oid_of(many, "results/sum")))
+    place.remove(manifests.key(oid_of(many, "results/sum")))
     assert look(many, "numbers").is_whole
     assert [finding.path for finding in look(many, "sum").missing] == ["results/sum"]
 
@@ -165,7 +159,7 @@ def test_a_path_that_no_file_of_an_out_has_proves_nothing(here: tuple[Path, Plac
     many, _ = here
     found = verify.verify(many, ["data/raw/many/nope"])
     assert not proven(found)
-    assert any("nothing to prove" in fact for fact in facts(found, "wrong"))
+    assert "nothing to prove" in facts(found, "wrong")
 
 
 def test_what_head_alone_expects_and_what_the_workspace_alone_does_are_told_apart(
@@ -177,13 +171,13 @@ def test_what_head_alone_expects_and_what_the_workspace_alone_does_are_told_apar
     before, fresh = oid_of(project, "results/sum"), "0" * 32 + ".dir"
     (project / "dvc.lock").write_text(lock.replace(before, fresh))
     assert [finding.places for finding in look(project).missing] == [("workspace",)]
-    place.remove(key_of(before))
+    place.remove(manifests.key(before))
     found = look(project)
     assert {finding.oid: finding.places for finding in found.missing} == {
         before: ("HEAD",),
         fresh: ("workspace",),
     }
-    said = "\n".join(facts(verify.told(found), "wrong"))
+    said = facts(verify.told(found), "wrong")
     assert "expected by HEAD" in said
     assert f"object {fresh}, expected by workspace" in said
 
@@ -192,7 +186,7 @@ def test_files_of_the_same_content_are_one_object_with_all_its_paths(
     here: tuple[Path, Place],
 ) -> None:
     root, place = here
-    place.remove(key_of(hashlib.md5(b"the same\n").hexdigest()))
+    place.remove(manifests.key(hashlib.md5(b"the same\n").hexdigest()))
     (finding,) = look(root).missing
     assert (finding.path, finding.n_more) == ("data/raw/many/a", 2)
     (item,) = [item for item in verify.told(look(root)) if item.verdict == "wrong"]
@@ -209,7 +203,7 @@ def test_what_was_only_compared_by_presence_is_said(project: Path) -> None:
     subprocess.run(["git", "commit", "--quiet", "-am", "no sizes"], cwd=project, check=True)
     found = verify.verify(project)
     assert proven(found)
-    assert "Of 3 objects ONLY PRESENCE WAS COMPARED" in "\n".join(facts(found, "warning"))
+    assert "Of 3 objects ONLY PRESENCE WAS COMPARED" in facts(found, "warning")
     assert proven(verify.verify(project, deep=True))
     assert "PRESENCE" not in str(verify.verify(project, deep=True))
 
@@ -221,7 +215,7 @@ def test_a_list_with_paths_that_lead_out_of_its_folder_is_refused(project: Path)
     oid = hashlib.md5(hostile).hexdigest() + ".dir"
     lock = project / "dvc.lock"
     lock.write_text(lock.read_text().replace(oid_of(project, "results/sum"), oid))
-    place.put(key_of(oid), hostile)
+    place.put(manifests.key(oid), hostile)
     found = look(project)
     assert [finding.oid for finding in found.wrong] == [oid]
     assert "../../.bashrc" in found.wrong[0].reason
@@ -245,7 +239,7 @@ def test_a_store_whose_hashes_are_not_of_content_is_found_out_and_not_believed(
     assert found.by_evidence.get("size", 0) > 0
     key = next(key for key in sorted(place.sizes()) if not key.endswith(".dir"))
     place.put(key, b"something else")
-    assert [key_of(finding.oid) for finding in look(many).wrong] == [key]
+    assert [manifests.key(finding.oid) for finding in look(many).wrong] == [key]
 
 
 def test_the_verb_exits_with_its_verdict_and_prints_one_object(
@@ -259,7 +253,7 @@ def test_the_verb_exits_with_its_verdict_and_prints_one_object(
         assert caught.value.code == code
         told = json.loads(capsys.readouterr().out)
         assert (told["ok"], told["command"]) == (True, "verify")
-    place.remove(key_of(oid_of(project, "results/sum")))
+    place.remove(manifests.key(oid_of(project, "results/sum")))
     with pytest.raises(SystemExit) as caught:
         cli.main(["--root", str(project), "verify"])
     assert caught.value.code == 1

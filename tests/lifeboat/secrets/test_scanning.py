@@ -1,9 +1,9 @@
 import json
-from pathlib import Path
 
 import pytest
 
 from lifeboat.secrets import scanning
+from lifeboat.secrets.scanning import Finding
 
 HF = "hf_" + "aB3" * 11
 AWS_SECRET = "wJalrXUtnFEMI" + "/K7MDENG/bPxRfiCYzQ9aB3dE7f"  # pragma: allowlist secret
@@ -42,55 +42,49 @@ HARMLESS = {
 }
 
 
+def find(name: str, text: str) -> list[Finding]:
+    return scanning.find(name, text.encode())
+
+
 @pytest.mark.parametrize("name", ["planted.py", "planted.txt", "planted", "planted.yaml"])
 @pytest.mark.parametrize("kind", PLANTED)
-def test_a_planted_secret_is_found_in_its_line(kind: str, name: str, tmp_path: Path) -> None:
-    path = tmp_path / name
-    path.write_text("import os\n" + PLANTED[kind])
-    found = scanning.find([path])
+def test_a_planted_secret_is_found_in_its_line(kind: str, name: str) -> None:
+    found = find(name, "import os\n" + PLANTED[kind])
     n_lines = PLANTED[kind].rstrip().count("\n") + 2
     assert found
-    assert all(f.path == path and 2 <= f.line <= n_lines for f in found)
+    assert all(2 <= f.line <= n_lines for f in found)
     assert not any(secret in str(found) for secret in (HF, AWS_SECRET, WANDB, RANDOM))
 
 
 @pytest.mark.parametrize("kind", HARMLESS)
-def test_what_only_resembles_a_secret_is_none(kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "harmless.yaml"
-    path.write_text(HARMLESS[kind])
-    assert scanning.find([path]) == []
+def test_what_only_resembles_a_secret_is_none(kind: str) -> None:
+    assert find("harmless.yaml", HARMLESS[kind]) == []
 
 
-def test_a_line_with_the_allowlist_mark_passes(tmp_path: Path) -> None:
-    path = tmp_path / "fine.py"
-    path.write_text(f"x = '{HF}'  # pragma: allowlist secret\n")
-    assert scanning.find([path]) == []
+def test_a_line_with_the_allowlist_mark_passes() -> None:
+    assert find("fine.py", f"x = '{HF}'  # pragma: allowlist secret\n") == []
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
 @pytest.mark.parametrize("kind", ["hugging face", "aws secret, unquoted", "entropy"])
-def test_other_encodings_are_read_as_text(kind: str, encoding: str, tmp_path: Path) -> None:
-    path = tmp_path / "notes.txt"
-    path.write_bytes(("first line\n" + PLANTED[kind]).encode(encoding))
-    found = scanning.find([path])
+def test_other_encodings_are_read_as_text(kind: str, encoding: str) -> None:
+    found = scanning.find("notes.txt", ("first line\n" + PLANTED[kind]).encode(encoding))
     assert found
-    assert {finding.path for finding in found} == {path}
     assert all(finding.line >= 2 for finding in found)
+
+
+def test_a_letter_that_is_not_utf_8_makes_no_text_a_binary_file() -> None:
+    data = "// naïve, and many more words of plain text\n".encode("latin-1")
+    assert scanning.find("notes.txt", data + PLANTED["entropy"].encode())[0].line == 2
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "utf-16-le"])
 @pytest.mark.parametrize("kind", ["hugging face", "aws", "github", "openai", "private key"])
-def test_tokens_are_found_between_binary_bytes(kind: str, encoding: str, tmp_path: Path) -> None:
-    path = tmp_path / "weights.bin"
+def test_tokens_are_found_between_binary_bytes(kind: str, encoding: str) -> None:
     noise = bytes(range(256)) * 4
-    path.write_bytes(noise + PLANTED[kind].encode(encoding) + noise)
-    assert [finding.line for finding in scanning.find([path])] == [1]
-
-
-def test_a_binary_file_without_tokens_is_passed_over(tmp_path: Path) -> None:
-    path = tmp_path / "weights.bin"
-    path.write_bytes(bytes(range(256)))
-    assert scanning.find([path]) == []
+    data = noise + PLANTED[kind].encode(encoding) + noise
+    assert [finding.line for finding in scanning.find("weights.bin", data)] == [1]
+    assert scanning.find("weights.bin", noise) == []
 
 
 def notebook(source: str, output: str) -> str:
@@ -111,31 +105,26 @@ def notebook(source: str, output: str) -> str:
         f"export AWS_SECRET_ACCESS_KEY={AWS_SECRET}",
     ],
 )
-def test_a_secret_in_a_notebook_is_found_behind_the_escapes(planted: str, tmp_path: Path) -> None:
-    path = tmp_path / "01_look.ipynb"
+def test_a_secret_in_a_notebook_is_found_behind_the_escapes(planted: str) -> None:
+    name = "01_look.ipynb"
     for text in (notebook(f"x = 1\n{planted}\n", "fine\n"), notebook("x\n", f"ok\n{planted}\n")):
-        path.write_text(text)
         wanted = next(n for n, line in enumerate(text.splitlines(), 1) if planted[-12:-2] in line)
-        assert wanted in {finding.line for finding in scanning.find([path])}
-    path.write_text(notebook("x = 1\n", "2\n"))
-    assert scanning.find([path]) == []
+        assert wanted in {finding.line for finding in find(name, text)}
+        assert find(name, json.dumps(json.loads(text)))  # all of it in one line
+    assert find(name, notebook("x = 1\n", "2\n")) == []
 
 
-def test_a_picture_in_a_notebook_is_no_secret(tmp_path: Path) -> None:
-    path = tmp_path / "01_look.ipynb"
+def test_a_picture_in_a_notebook_is_no_secret() -> None:
     data = {"image/png": "iVBORw0KGgoAAAANSUhEUg" + "aB3dE6" * 40 + "\n"}
     cell = {"cell_type": "code", "source": [], "outputs": [{"data": data}]}
-    path.write_text(json.dumps({"cells": [cell]}))
-    assert scanning.find([path]) == []
+    assert find("01_look.ipynb", json.dumps({"cells": [cell]})) == []
 
 
-def test_a_name_can_be_a_secret(tmp_path: Path) -> None:
+def test_a_name_can_be_a_secret() -> None:
     assert scanning.in_name(f"notes/{HF}.txt") == "Hugging Face token"
     assert scanning.in_name("notes/hf_models.txt") == ""
 
 
 @pytest.mark.parametrize("kind", PLANTED)
-def test_what_is_found_is_what_is_blotted_out(kind: str, tmp_path: Path) -> None:
-    path = tmp_path / "blotted.txt"
-    path.write_text(scanning.blot_out(PLANTED[kind]))
-    assert scanning.find([path]) == []
+def test_what_is_found_is_what_is_blotted_out(kind: str) -> None:
+    assert find("blotted.txt", scanning.blot_out(PLANTED[kind])) == []
