@@ -37,19 +37,25 @@ def new_file(path: Path) -> Iterator[Path]:
     Raises:
         UserError: as `write_bytes`.
     """
-    with _readable_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(descriptor)
-        try:
-            yield Path(name)
-            with open(name, "rb") as file:
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+    with _readable_errors(path), replaced(path) as fresh:
+        yield fresh
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """As `new_file`, with the errors of the operating system as they are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    try:
+        yield Path(name)
+        with open(name, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
