@@ -3,7 +3,6 @@
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,22 +10,18 @@ from pathlib import Path
 from lifeboat.remotes import store_errors
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.remotes.store_errors import StoreError
+from lifeboat.stage import artifacts
 
 N_THREADS = 8
 """Files on their way at the same time."""
 
 NOT_THERE, ALTERED = "is not there", "has other bytes than its name says"
 
-_STALE_S = 3600
-
 
 @contextmanager
 def gate(folder: Path) -> Iterator[None]:
     """A folder for what is on its way, without what a killed process left there an hour ago."""
-    for path in folder.glob("*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.lstat().st_mtime > _STALE_S:
-                path.unlink()
+    artifacts.sweep(folder.glob("*"))
     try:
         yield
     finally:

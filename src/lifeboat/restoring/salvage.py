@@ -6,7 +6,7 @@ by a larger one of its name: a cut one by the whole one.
 """
 
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,9 +16,8 @@ from lifeboat.remotes.bucket import Bucket
 from lifeboat.remotes.store_errors import StoreError
 from lifeboat.restoring import arriving
 from lifeboat.saving import partial
-from lifeboat.saving.partial import Index, Part
+from lifeboat.saving.partial import Part
 from lifeboat.stage import artifacts, progress
-from lifeboat.stage.errors import UserError
 
 _KEPT = "it is here already"
 
@@ -53,7 +52,7 @@ def salvage(store: Path, bucket: Bucket, branch: str, stages: Collection[str]) -
     """
     found = Salvaged()
     try:
-        indexes = list(_indexes(bucket, found))
+        indexes = list(partial.read_indexes(bucket, found.problems))
     except StoreError as error:
         found.problems.append(str(error))
         return found
@@ -88,18 +87,6 @@ def told(found: Salvaged) -> list[Item]:
         items.append(Item(fact, "ok", "Run `git switch BRANCH`, then `lifeboat restore`."))
     cure = "Run `lifeboat restore` again before `dvc repro`: what has come stays."
     return items + [Item(problem, "wrong", cure) for problem in found.problems]
-
-
-def _indexes(bucket: Bucket, found: Salvaged) -> Iterator[Index]:
-    for stored in bucket.list(partial.INDEXES):
-        if not stored.key.endswith(".json"):
-            continue
-        try:
-            yield partial.parse_index(bucket.read(stored.key), stored.key)
-        except StoreError:
-            raise
-        except UserError as error:
-            found.problems.append(str(error))
 
 
 def _chosen(parts: list[Part], stages: Collection[str]) -> list[Part]:

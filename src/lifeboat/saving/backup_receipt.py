@@ -3,18 +3,17 @@
 from lifeboat import project
 from lifeboat.deadlines import within
 from lifeboat.git import refs, wip
-from lifeboat.git.refs import Pushed
 from lifeboat.items import Item, proven
 from lifeboat.proof import receipts
 from lifeboat.proof.inspection import Verified
 from lifeboat.proof.receipts import Receipt
 from lifeboat.saving import finished
-from lifeboat.saving.backup_run import Code, Data, Run
+from lifeboat.saving.backup_run import Run
 
 
-def leave(run: Run, code: Code, data: Data | None) -> None:
+def leave(run: Run) -> None:
     """A receipt for what is proven, unless the last one says the same."""
-    receipt = _receipt(run, code, data)
+    receipt = _receipt(run)
     if not (receipt.branch or receipt.n_objects or receipt.n_parts):
         return
     last = receipts.newest(run.root)
@@ -23,24 +22,23 @@ def leave(run: Run, code: Code, data: Data | None) -> None:
         fact = f"The receipt runs/{last[0].parent.name}/{receipts.NAME} {says}"
         run.items.append(Item(f"{fact}, at {receipt.created}."))
         return
-    run.attempt(lambda: _file(run, code, data, receipt))
+    run.attempt(lambda: _file(run, receipt))
 
 
-def _receipt(run: Run, code: Code, data: Data | None) -> Receipt:
-    proof = data.proof if data else None
-    parts = data.kept.parts if data and data.kept else ()
-    pushed = code.pushed if code.pushed and code.pushed.proven else None
-    verified = proof.verified if proof else None
+def _receipt(run: Run) -> Receipt:
+    parts = run.kept.parts if run.kept else ()
+    pushed = run.pushed if run.pushed and run.pushed.proven else None
+    verified = run.proof.verified if run.proof else None
     return Receipt(
         created=receipts.now(),
         machine=project.machine_name(run.root),
         proven=proven(run.items),
-        content_sha256=code.content,
+        content_sha256=run.content,
         commit=pushed.commit if pushed else "",
         branch=pushed.branch if pushed else "",
         git=pushed.url if pushed else "",
-        remote=data.bucket.url if data else "",
-        comparison=proof.comparison if proof else "",
+        remote=run.bucket.url if run.bucket else "",
+        comparison=run.proof.comparison if run.proof else "",
         n_objects=verified.n_expected if verified else 0,
         missing=_missing(verified),
         outs_sha256=_outs_hash(verified),
@@ -51,26 +49,22 @@ def _receipt(run: Run, code: Code, data: Data | None) -> Receipt:
     )
 
 
-def _file(run: Run, code: Code, data: Data | None, receipt: Receipt) -> None:
+def _file(run: Run, receipt: Receipt) -> None:
     """Puts a receipt into the snapshot, into the remote and, with a commit more, into git."""
     said = []
-    if data:
-        key = within(run.deadline, "The receipt", lambda: receipts.send(data.bucket, receipt))
-        said.append(f"{data.bucket.url.rstrip('/')}/{key}")
-    if code.folder:
-        receipts.write(code.folder / receipts.NAME, receipt)
-        said.append(f"runs/{code.folder.name}/{receipts.NAME}")
+    if bucket := run.bucket:
+        key = within(run.deadline, "The receipt", lambda: receipts.send(bucket, receipt))
+        said.append(f"{bucket.url.rstrip('/')}/{key}")
+    if run.folder:
+        receipts.write(run.folder / receipts.NAME, receipt)
+        said.append(f"runs/{run.folder.name}/{receipts.NAME}")
     run.items.append(Item(f"Receipt: {', '.join(said)}."))
-    if code.pushed:
-        _commit_receipt(run, code.pushed)
-
-
-def _commit_receipt(run: Run, before: Pushed) -> None:
-    saved = within(run.deadline, "git commit", lambda: wip.save(run.root))
-    again = refs.push(run.root, saved, run.deadline) if before.url else before
-    if before.proven and not again.proven:
-        fact = "The receipt itself is not in git yet; the next backup takes it along."
-        run.items.append(Item(fact, "warning"))
+    if before := run.pushed:
+        saved = within(run.deadline, "git commit", lambda: wip.save(run.root))
+        again = refs.push(run.root, saved, run.deadline) if before.url else before
+        if before.proven and not again.proven:
+            fact = "The receipt itself is not in git yet; the next backup takes it along."
+            run.items.append(Item(fact, "warning"))
 
 
 def _missing(verified: Verified | None) -> tuple[str, ...]:

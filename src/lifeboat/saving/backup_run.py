@@ -27,11 +27,23 @@ class Run:
         root: the project.
         deadline: when it has to end.
         items: what is known so far.
+        content: hash of what git holds of the working tree; empty where it is not known.
+        folder: the snapshot.
+        pushed: what the git remote has, None where nothing could be pushed.
+        bucket: the DVC remote, None where there is none.
+        proof: what it has of finished data, None where it did not tell.
+        kept: what it has of unfinished work, None where that is not known.
     """
 
     root: Path
     deadline: Deadline
     items: list[Item] = field(default_factory=list)
+    content: str = ""
+    folder: Path | None = None
+    pushed: Pushed | None = None
+    bucket: Bucket | None = None
+    proof: Proof | None = None
+    kept: Kept | None = None
 
     @property
     def reserved(self) -> Deadline:
@@ -49,33 +61,3 @@ class Run:
     def share(self, part: float) -> Deadline:
         """A part of the time that is left."""
         return self.reserved.at_most(self.reserved.left * part)
-
-
-@dataclass(frozen=True)
-class Code:
-    """The git side of a backup.
-
-    Attributes:
-        content: hash of what git holds of the working tree; empty where it is not known.
-        folder: the snapshot.
-        pushed: what the git remote has, None where nothing could be pushed.
-    """
-
-    content: str
-    folder: Path | None
-    pushed: Pushed | None
-
-
-@dataclass(frozen=True)
-class Data:
-    """The data side of a backup.
-
-    Attributes:
-        bucket: the DVC remote.
-        proof: what it has of finished data, None where it did not tell.
-        kept: what it has of unfinished work, None where that is not known.
-    """
-
-    bucket: Bucket
-    proof: Proof | None
-    kept: Kept | None

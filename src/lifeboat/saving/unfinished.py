@@ -23,8 +23,6 @@ from lifeboat.stage.errors import UserError
 INTERIM_S = 2.0
 """Seconds between two writings of the index while parts arrive."""
 
-_CURE = "Run `lifeboat reproduce`, then `lifeboat backup`."
-
 
 @dataclass(frozen=True)
 class Kept:
@@ -208,13 +206,7 @@ def items(root: Path, expected: Expected, kept: Kept | None, bucket: Bucket) -> 
         outs = [out for out, whose in expected.stage_by_out.items() if whose == stage]
         outs = [out for out in outs if stage in there.unfinished and (root / out).exists()]
         found.append(_stage_item(stage, own, outs, stage in running, bucket))
-    if there.changed:
-        fact = f"NOT SAVED, because it is not what dvc.lock records: {', '.join(there.changed)}."
-        found.append(Item(fact, "wrong", _CURE))
-    if there.outdated:
-        fact = f"Out of date: {', '.join(there.outdated)}; only the last finished run can be saved."
-        found.append(Item(fact, "warning", _CURE))
-    return found
+    return [*found, *unsaved.differing(there)]
 
 
 def _late(path: str, stage: str, reason: str) -> Item:
@@ -227,16 +219,14 @@ def _stage_item(
 ) -> Item:
     if outs:
         fact = f"NOT SAVED: {', '.join(outs)}, which dvc.lock does not record: stage `{stage}` has"
-        return Item(f"{fact} not finished.", "wrong", _CURE)
+        return Item(f"{fact} not finished.", "wrong", unsaved.CURE)
     if not parts:
         fact = f"Stage `{stage}` has not finished, and it has no parts that could be saved."
         if is_running:
-            cure = "Wait for its end before the machine goes."
-            return Item(
-                f"{fact} WHAT IT HAS DONE SO FAR IS NOT SAVED: it is running.", "wrong", cure
-            )
-        return Item(fact, "warning", _CURE)
+            fact = f"{fact} WHAT IT HAS DONE SO FAR IS NOT SAVED: it is running."
+            return Item(fact, "wrong", "Wait for its end before the machine goes.")
+        return Item(fact, "warning", unsaved.CURE)
     n_bytes = sum(part.bytes for part in parts)
     fact = f"Stage `{stage}` has not finished: NOT SAVED but for its parts, {len(parts)} files"
     fact = f"{fact} ({megabytes(n_bytes)}) in {bucket.url.rstrip('/')}/partial."
-    return Item(fact, "warning", _CURE)
+    return Item(fact, "warning", unsaved.CURE)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dvc.repo import Repo
 
 State = Literal["same", "changed", "absent"]
-_CURE = "Run `lifeboat reproduce`, then `lifeboat backup`."
+CURE = "Run `lifeboat reproduce`, then `lifeboat backup`."
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,22 @@ def items(root: Path, wanted: list[str]) -> list[Item]:
     told = []
     if found.unfinished:
         fact = f"Never finished: {', '.join(found.unfinished)}; nothing of them is in dvc.lock, so"
-        told.append(Item(f"{fact} NOT SAVED as an out.", "wrong", _CURE))
+        told.append(Item(f"{fact} NOT SAVED as an out.", "wrong", CURE))
     if found.killed:
         fact = f"NOT SAVED: {', '.join(found.killed)} did not finish; what the remote has is of the"
-        told.append(Item(f"{fact} run before.", "wrong", _CURE))
+        told.append(Item(f"{fact} run before.", "wrong", CURE))
+    return [*told, *differing(found)]
+
+
+def differing(found: Unsaved) -> list[Item]:
+    """What is said of outs and stages that differ from their last finished run."""
+    told = []
     if found.changed:
-        fact = "NOT SAVED, because it is not what dvc.lock records: "
-        told.append(Item(f"{fact}{', '.join(found.changed)}.", "wrong", _CURE))
+        fact = f"NOT SAVED, because it is not what dvc.lock records: {', '.join(found.changed)}."
+        told.append(Item(fact, "wrong", CURE))
     if found.outdated:
         fact = f"Out of date: {', '.join(found.outdated)}; only the last finished run can be saved."
-        told.append(Item(fact, "warning", _CURE))
+        told.append(Item(fact, "warning", CURE))
     return told
 
 

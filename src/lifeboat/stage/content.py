@@ -10,20 +10,16 @@ import hashlib
 import sys
 from collections import namedtuple
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import fields, is_dataclass, make_dataclass
+from dataclasses import is_dataclass, make_dataclass
 from enum import Enum
 from pathlib import PurePath
-from types import FunctionType, MappingProxyType
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from lifeboat.stage.fingerprint import Code
 from lifeboat.stage.names import is_record, module_of, name_of, names_in
-
-_MARK = "lifeboat.not_in_key"
-NOT_IN_KEY = MappingProxyType({_MARK: True})
-"""`field(metadata=NOT_IN_KEY)`: a field of a dataclass that no result depends on."""
 
 _PLAIN = {bool, bytes, float, int, str, type(None)}
 _EMPTY = (
@@ -163,11 +159,7 @@ def _is_tensor(value: object) -> bool:
 
 
 def _named_values(value: Any) -> Iterator[tuple[str, Any]]:
-    left_out = set[str]()
-    if is_dataclass(value):
-        left_out = {one.name for one in fields(value) if one.metadata.get(_MARK)}
-    names = (name for name in names_in(type(value)) if name not in left_out)
-    return ((f".{name}", getattr(value, name)) for name in names)
+    return ((f".{name}", getattr(value, name)) for name in names_in(type(value)))
 
 
 @functools.cache

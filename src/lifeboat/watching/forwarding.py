@@ -18,7 +18,7 @@ from lifeboat.git import refs, wip
 from lifeboat.items import counted, megabytes
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import inspection, targets
-from lifeboat.proof.expected import WORKSPACE, Expected, Object, Out
+from lifeboat.proof.expected import WORKSPACE, Expected, Out
 from lifeboat.proof.inspection import Finding
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import sending, unfinished
@@ -140,10 +140,7 @@ class Forwarder:
         broken = {out.path for out in outs if any(_holds(out, one.path) for one in lost)}
         whole = [out for out in outs if out.path not in broken]
         here = [one for one in lacking if any(_holds(out, one.path) for out in whole)]
-        sent = sending.send(
-            [Object(one.oid, one.path, one.bytes, one.stage) for one in here],
-            self._expected, self._root, self._open(), self._deadline,
-        )  # fmt: skip
+        sent = sending.send(here, self._expected, self._root, self._open(), self._deadline)
         for out in whole:
             if not any(_holds(out, job.path) for job, _reason in sent.left):
                 self._note_out(out)

@@ -369,7 +369,10 @@ def test_killed_at_any_point_nothing_is_half_there_and_the_next_backup_completes
 @pytest.mark.slow
 def test_a_backup_beside_a_running_repro_disturbs_neither(project: Path, there: Path) -> None:
     text = (project / "dvc.yaml").read_text()
-    command = "touch running && until test -e end; do sleep 0.1; done && mkdir -p results/long && echo 1 > results/long/one"
+    # Not in the stage's own shell, which counts as no process of it.
+    waiting = "timeout 600 sh -c 'until test -e end; do sleep 0.1; done'"
+    made = "mkdir -p results/long && echo 1 > results/long/one"
+    command = f"touch running && {waiting} && {made}"
     text += f"  long:\n    cmd: {command}\n    outs: [results/long]\n"
     (project / "dvc.yaml").write_text(text)
     repro = subprocess.Popen([sys.executable, "-m", "dvc", "repro"], cwd=project)
