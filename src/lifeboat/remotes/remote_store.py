@@ -7,7 +7,7 @@ it is asked for by name.
 import time
 from pathlib import Path
 
-from lifeboat.items import Item
+from lifeboat.items import Item, megabytes
 from lifeboat.remotes.bucket import Bucket, Stored, open_bucket
 from lifeboat.saving import partial
 from lifeboat.saving.partial import Index
@@ -39,8 +39,9 @@ def prune(root: Path, *, forget: str = "", dry_run: bool = False) -> list[Item]:
         )
     left = [index for index in indexes if index not in forgotten]
     named = {part.key for index in left for part in index.parts}
+    freed = {part.key for index in forgotten for part in index.parts}
     unnamed = [stored for stored in bucket.list(partial.OBJECTS) if stored.key not in named]
-    gone = [stored for stored in unnamed if _is_old(stored) or _was_of(stored, forgotten)]
+    gone = [stored for stored in unnamed if _is_old(stored) or stored.key in freed]
     if not dry_run:
         for key in (*(index.key for index in forgotten), *(stored.key for stored in gone)):
             bucket.remove(key)
@@ -54,20 +55,16 @@ def _is_old(stored: Stored) -> bool:
     return stored.modified is not None and time.time() - stored.modified > FRESH_S
 
 
-def _was_of(stored: Stored, forgotten: list[Index]) -> bool:
-    return any(stored.key == part.key for index in forgotten for part in index.parts)
-
-
 def _said(gone: list[Stored], bucket: Bucket, dry_run: bool) -> Item:
     listed = "".join(f"\n  {stored.key}" for stored in gone) if dry_run else ""
     verb = "Would remove" if dry_run else "Removed"
-    size = sum(stored.bytes for stored in gone) / 1e6
-    return Item(f"{verb} {len(gone)} parts, {size:.1f} MB, from {bucket.url}.{listed}")
+    size = megabytes(sum(stored.bytes for stored in gone))
+    return Item(f"{verb} {len(gone)} parts, {size}, from {bucket.url}.{listed}")
 
 
 def _told(index: Index) -> Item:
-    size = sum(part.bytes for part in index.parts) / 1e6
+    size = megabytes(sum(part.bytes for part in index.parts))
     where = index.branch or f"a detached HEAD, {index.commit[:7]}"
-    fact = f"Machine {index.machine} keeps {len(index.parts)} parts of {where}, {size:.1f} MB."
+    fact = f"Machine {index.machine} keeps {len(index.parts)} parts of {where}, {size}."
     cure = f"If it is done for: `lifeboat store prune --remote --forget {index.machine}`."
     return Item(fact, "ok", cure)

@@ -42,7 +42,7 @@ class Derived:
         self.twice = 2 * self.a
 
 
-TYPES = Types((__name__,))
+TYPES = Types((__name__.split(".")[0],))
 
 
 def packed(value: object, types: Types = TYPES) -> bytes:
