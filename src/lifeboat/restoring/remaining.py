@@ -5,6 +5,7 @@ to make. So DVC is asked what has changed (`dvc status`), and its graph what han
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,7 +115,8 @@ def _pipeline(root: Path) -> dict[str, _Stage]:
     from dvc.stage import PipelineStage
 
     found: dict[str, _Stage] = {}
-    with opened(root) as repo, readable("The pipeline"):
+    with opened(root) as repo, readable("The pipeline"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a library of DVC's
         graph = repo.index.graph
         for one in networkx.dfs_postorder_nodes(graph):
             if isinstance(one, PipelineStage):

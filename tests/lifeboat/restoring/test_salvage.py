@@ -2,7 +2,6 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -103,24 +102,10 @@ def test_an_altered_and_a_missing_part_are_named_and_the_others_come(
     assert "is not there" in said[1]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"path": "../x"},
-        {"path": "/x"},
-        {"path": "models/../../x"},
-        {"path": "machine"},
-        {"path": "models/.claims"},
-        {"sha256": "../../x"},
-        {"bytes": "5"},
-        {"stage": None},
-    ],
-)
-def test_an_index_that_lies_is_refused_and_the_others_count(
-    store: Path, bucket: Bucket, change: dict[str, Any]
-) -> None:
+def test_an_index_that_lies_is_refused_and_the_others_count(store: Path, bucket: Bucket) -> None:
     part = send(bucket, SHARD, b"shard")
-    lie = {"machine": "bad", "commit": "0", "branch": "main", "parts": [asdict(part) | change]}
+    parts = [asdict(part) | {"path": "../x"}]
+    lie = {"machine": "bad", "commit": "0", "branch": "main", "parts": parts}
     data = json.dumps({"format": 2, **lie}).encode()
     bucket.write(f"{partial.INDEXES}bad.json", data)
     bucket.write(f"{partial.INDEXES}cut.json", data[: len(data) // 2])

@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from lifeboat import items
-from lifeboat.proof import manifests, receipts
+from lifeboat.proof import expected, manifests, receipts
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import open_bucket
-from lifeboat.saving import backup, partial, stopping
+from lifeboat.saving import backup, partial, stopping, unfinished
+from lifeboat.saving.unfinished import Kept
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
@@ -177,33 +178,26 @@ def test_parts_of_an_unfinished_stage_are_saved_and_told(project: Path) -> None:
     assert {part.stage for part in index.parts} == {"extract"}
     assert index.branch == "main"
     shard(project, b"cc")
-    backup.backup(project)
-    (index,) = partial.read_indexes(open_bucket(project))
-    assert len(index.parts) == 3
-
-
-@pytest.mark.usefixtures("elsewhere", "there")
-def test_a_shard_that_was_altered_is_named_and_not_called_saved(project: Path) -> None:
-    begin_extraction(project)
-    (project / ".cache" / "store" / path_of(b"aa")).write_bytes(b"xx")
+    shard(project, b"dd")
+    (project / ".cache" / "store" / path_of(b"dd")).write_bytes(b"altered")
     found = backup.backup(project)
-    assert f"NOT SAVED: {path_of(b'aa')}" in facts(found, "wrong")
+    assert f"NOT SAVED: {path_of(b'dd')}" in facts(found, "wrong")
     (index,) = partial.read_indexes(open_bucket(project))
-    assert path_of(b"bb") in {part.path for part in index.parts}
+    assert {part.path for part in index.parts} == {path_of(b"aa"), path_of(b"bb"), path_of(b"cc")}
 
 
-@pytest.mark.usefixtures("elsewhere", "there")
 def test_a_running_stage_without_parts_is_work_that_would_be_lost(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begin_extraction(project)
-    for path in (project / ".cache" / "store" / BASE).iterdir():
-        path.unlink()
-    found = backup.backup(project)
-    assert "Stage `extract` has not finished, and it has no parts" in facts(found, "warning")
+    wanted, bucket = expected.read(project), open_bucket(project)
+    (item,) = unfinished.items(project, wanted, Kept(), bucket)
+    assert "Stage `extract` has not finished, and it has no parts" in item.fact
+    assert item.verdict == "warning"
     monkeypatch.setattr(stopping, "stages", lambda _root: [(None, "extract")])
-    found = backup.backup(project)
-    assert "WHAT IT HAS DONE SO FAR IS NOT SAVED" in facts(found, "wrong")
+    (item,) = unfinished.items(project, wanted, Kept(), bucket)
+    assert "WHAT IT HAS DONE SO FAR IS NOT SAVED" in item.fact
+    assert item.verdict == "wrong"
 
 
 @pytest.mark.usefixtures("elsewhere", "there")

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from lifeboat.stage import units as units_module
 from lifeboat.stage.content import Contents
-from lifeboat.stage.fingerprint import Code
+from lifeboat.stage.fingerprint import code_of
 from lifeboat.stage.units import Units, kept
 
 PACKAGE = """\
@@ -105,7 +105,7 @@ def units(planted: ModuleType, tmp_path: Path) -> Units:
 
 
 def digest(value: object) -> bytes:
-    return Contents(Code(["lifeboat"])).digest(value, "inputs")
+    return Contents(code_of(("lifeboat",))).digest(value, "inputs")
 
 
 ALL_DIFFERENT = [
@@ -189,7 +189,7 @@ def test_what_has_no_content_is_refused_with_its_type_and_place(
 
 
 def test_a_frozen_dataclass_is_read_once() -> None:
-    contents, value = Contents(Code(["lifeboat"])), Frozen(np.ones(3))
+    contents, value = Contents(code_of(("lifeboat",))), Frozen(np.ones(3))
     first = contents.digest([value], "a")
     value.a[0] = 2
     assert contents.digest([value], "a") == first
