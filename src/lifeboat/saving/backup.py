@@ -18,9 +18,9 @@ from lifeboat.proof import receipts
 from lifeboat.proof.expected import Expected
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import Bucket, open_bucket
-from lifeboat.saving import backup_receipt, finished, sending, snapshot, unfinished
+from lifeboat.saving import finished, sending, snapshot, unfinished
 from lifeboat.saving import stopping as stops
-from lifeboat.saving.backup_run import Run
+from lifeboat.saving.backup_run import Run, leave_receipt
 from lifeboat.saving.finished import Proof
 from lifeboat.saving.unfinished import Kept
 from lifeboat.stage.errors import UserError
@@ -53,7 +53,7 @@ def backup(
     if stopping:
         run.items += stopping.wait(run.share(0.4))
     run.attempt(lambda: _save_data(run))
-    backup_receipt.leave(run)
+    leave_receipt(run)
     return run.items
 
 

@@ -7,7 +7,6 @@ is not asked for every single thing.
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 from lifeboat.deadlines import Deadline
@@ -86,8 +85,9 @@ class _Line:
 
     def __init__(self, jobs: Sequence[Job], deadline: Deadline) -> None:
         self._to_do, self._deadline = _ordered(jobs), deadline
-        self._lock = threading.Lock()
-        self._reasons: dict[str, Future[str]] = {job.name: Future() for job in jobs}
+        self._changed = threading.Condition()
+        self._begun: set[str] = set()
+        self._reasons: dict[str, str] = {}
         self._rate = 0.0
         self._n_failed_in_a_row = 0
         self._stop = ""
@@ -95,33 +95,36 @@ class _Line:
     def work(self) -> None:
         """Does jobs until there is none, or no time, to begin another."""
         while not self._deadline.passed:
-            with self._lock:
+            with self._changed:
                 if not self._to_do:
                     return
                 job = self._to_do.pop()
-                reason = self._reasons[job.name]
-                reason.set_running_or_notify_cancel()
+                self._begun.add(job.name)
             try:
-                reason.set_result(self._do(job))
+                self._end(job, self._do(job))
             except BaseException as error:
-                reason.set_result(f"{type(error).__name__}: {error}")
+                self._end(job, f"{type(error).__name__}: {error}")
                 raise
 
     def reason(self, job: Job) -> str:
         """Why a job is not done by now, empty where it is."""
-        found = self._reasons[job.name]
-        if found.done():
-            return found.result()
-        is_begun = found.running()
-        return "it was on its way when the time was up" if is_begun else _NO_TIME
+        is_begun = job.name in self._begun
+        late = "it was on its way when the time was up" if is_begun else _NO_TIME
+        return self._reasons.get(job.name, late)
+
+    def _end(self, job: Job, reason: str) -> None:
+        with self._changed:
+            self._reasons[job.name] = reason
+            self._changed.notify_all()
 
     def _do(self, job: Job) -> str:
         """Does a job; why it could not be done, empty where it was."""
         needed, left = job.bytes / self._rate if self._rate else 0.0, self._deadline.left
         if self._stop or needed > left:
             return self._stop or f"it takes about {needed:.0f} s, and {left:.0f} s were left"
-        # All of these were begun before.
-        if lacking := sum(bool(self._reasons[name].result()) for name in job.after):
+        with self._changed:  # all that it waits for was begun before
+            self._changed.wait_for(lambda: job.after <= self._reasons.keys())
+        if lacking := sum(bool(self._reasons[name]) for name in job.after):
             return f"{lacking} of its files are not there"
         start = time.monotonic()
         try:
@@ -138,7 +141,7 @@ class _Line:
 
     def _stumble(self, error: StoreError) -> None:
         """Stops it all where the remote will not take anything else either."""
-        with self._lock:
+        with self._changed:
             self._n_failed_in_a_row += 1
             if error.kind in HOPELESS or self._n_failed_in_a_row >= _IN_A_ROW:
                 self._stop = self._stop or f"not tried, after another failed: {error}"

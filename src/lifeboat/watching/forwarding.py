@@ -172,7 +172,7 @@ class Forwarder:
             what = own[0].path if len(own) == 1 else counted(len(own), "file")
             self._say(f"saved {what} of {stage}, {megabytes(sum(part.bytes for part in own))}")
         self._saved_parts = {part.path: part.sha256 for part in kept.parts}
-        self._note_failures(kept.sent.left)
+        self._note_failures(kept.left)
 
     def _open(self) -> Bucket:
         if self._bucket is None:

@@ -180,5 +180,5 @@ def test_a_step_that_is_gone_when_its_turn_comes_is_no_loss_and_the_one_before_s
         store_parts, "waiting", lambda *_: [Unsent(later, "weights-base"), Unsent(SHARD, "extract")]
     )
     kept = unfinished.save(study, expected.read(study), open_bucket(study), Deadline())
-    assert kept.sent.left == ()
+    assert kept.left == ()
     assert {part.path for part in kept.parts} == {STEP, SHARD}
