@@ -72,7 +72,10 @@ def test_an_empty_expectation_is_an_error(project: Path) -> None:
     assert "name no data at all" in facts(found, "wrong")
 
 
-def test_a_push_that_dvc_refuses_is_reported_with_its_reason(project: Path) -> None:
+def test_a_push_that_dvc_refuses_is_reported_with_its_reason(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     remote.set_default(project, "s3://study", "http://127.0.0.1:9")
     found = push.push_data(project)
     assert "`dvc push` to s3://study failed" in facts(found, "warning")
