@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import servers
 
 from lifeboat import items
 from lifeboat.proof import expected, manifests, receipts
@@ -387,7 +388,8 @@ def test_a_backup_beside_a_running_repro_disturbs_neither(project: Path, there: 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("elsewhere", "there")
-def test_in_remotes_of_every_kind_all_is_proven_once_and_mended_after(placed: Path) -> None:
+@pytest.mark.parametrize("place", servers.KINDS, indirect=True)
+def test_in_buckets_of_every_kind_all_is_proven_once_and_mended_after(placed: Path) -> None:
     begin_extraction(placed)
     found = backup.backup(placed)
     assert items.proven(found), facts(found, "wrong")

@@ -55,16 +55,6 @@ def test_outs_of_a_stage_that_did_not_finish_are_not_called_saved(project: Path)
     assert "NOT SAVED, because it is not what dvc.lock records: data/raw/numbers" in said
 
 
-def test_data_in_neither_place_is_missing_whatever_dvc_says(project: Path) -> None:
-    lock = (project / "dvc.lock").read_text()
-    oid = lock.split("path: results/sum")[1].split("md5: ")[1].split(".dir")[0]
-    for path in (project / ".dvc" / "cache").rglob(f"{oid[2:]}*"):
-        path.unlink()
-    found = push.push_data(project)
-    assert "the list of files of `results/sum` of stage `sum`" in facts(found, "wrong")
-    assert "its 1 files are unknown" in facts(found, "wrong")
-
-
 def test_an_empty_expectation_is_an_error(project: Path) -> None:
     (project / "dvc.lock").unlink()
     subprocess.run(["git", "commit", "--quiet", "--all", "-m", "x"], cwd=project, check=True)
