@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -127,11 +128,9 @@ class Bucket:
         Raises:
             StoreError: where there is none, or it cannot be read.
         """
-        digest = hashlib.md5(usedforsecurity=False)
+        md5 = partial(hashlib.md5, usedforsecurity=False)
         with store_errors.readable(self._told(key)), self._open(key) as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-        return digest.hexdigest()
+            return hashlib.file_digest(file, md5).hexdigest()
 
     def remove(self, key: str) -> None:
         """Removes an object, if it is there.
@@ -144,10 +143,10 @@ class Bucket:
 
     def _send(self, source: Path, key: str) -> None:
         """Under another name first: not every file system shows an object only when it is whole."""
-        partial = f"{key}.arriving.{os.getpid()}"
+        unfinished = f"{key}.arriving.{os.getpid()}"
         self._fs.makedirs(self._fs.parent(self._at(key)))
-        self._fs.put_file(str(source), self._at(partial))
-        self._fs.mv(self._at(partial), self._at(key))
+        self._fs.put_file(str(source), self._at(unfinished))
+        self._fs.mv(self._at(unfinished), self._at(key))
 
     def _open(self, key: str) -> Any:
         return self._inner.open(self._at(key), "rb")
