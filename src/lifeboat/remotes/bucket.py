@@ -224,10 +224,11 @@ class Folder(Bucket):
         """As `Bucket.list`; a folder that is not there holds nothing."""
         start = self._at(prefix.rstrip("/"))
         with store_errors.readable(self._told(prefix)):
-            for folder, _folders, names in os.walk(start, onerror=_unless_absent):
+            for folder, _, names in os.walk(start, onerror=_unless_absent, followlinks=True):
                 for path in (Path(folder) / name for name in names if name[0] != "."):
-                    status, key = path.stat(), path.relative_to(self._path).as_posix()
-                    yield Stored(key, status.st_size, modified=status.st_mtime)
+                    if path.is_file():
+                        status, key = path.stat(), path.relative_to(self._path).as_posix()
+                        yield Stored(key, status.st_size, modified=status.st_mtime)
 
     def _send(self, source: Path, key: str) -> None:
         with artifacts.replaced(Path(self._at(key))) as fresh:

@@ -60,11 +60,11 @@ def salvage(store: Path, bucket: Bucket, branch: str, stages: Collection[str]) -
     here = {part.sha256 for part in parts}
     others = {part.sha256 for index in indexes for part in index.parts}
     found.n_elsewhere = len(others - here)
-    chosen = _chosen(parts, stages)
+    chosen, failed = _chosen(parts, stages), threading.Event()
     # A record makes its shard count, so records come when all else is there.
     for are_records in (False, True):
         those = [part for part in chosen if part.path.endswith(".json") == are_records]
-        _bring(those, store, bucket, found)
+        _bring(those, store, bucket, failed, found)
     return found
 
 
@@ -98,9 +98,11 @@ def _chosen(parts: list[Part], stages: Collection[str]) -> list[Part]:
     return sorted(best.values(), key=lambda part: part.path)
 
 
-def _bring(parts: list[Part], store: Path, bucket: Bucket, found: Salvaged) -> None:
+def _bring(
+    parts: list[Part], store: Path, bucket: Bucket, failed: threading.Event, found: Salvaged
+) -> None:
     """Brings parts into the store, several at a time, until the remote fails."""
-    failed, folder = threading.Event(), store / ".arriving"
+    folder = store / ".arriving"
 
     def bring(part: Part) -> str:
         place = store / part.path

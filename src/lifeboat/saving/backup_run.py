@@ -11,7 +11,6 @@ from lifeboat.git import refs, wip
 from lifeboat.git.refs import Pushed
 from lifeboat.items import Item, proven
 from lifeboat.proof import receipts
-from lifeboat.proof.inspection import Verified
 from lifeboat.proof.receipts import Receipt
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.saving import finished
@@ -87,6 +86,8 @@ def _receipt(run: Run) -> Receipt:
     parts = run.kept.parts if run.kept else ()
     pushed = run.pushed if run.pushed and run.pushed.proven else None
     verified = run.proof.verified if run.proof else None
+    outs = verified.expected.outs if verified else ()
+    lost = finished.lost(verified) if verified else []
     return Receipt(
         created=receipts.now(),
         machine=project.machine_name(run.root),
@@ -98,8 +99,8 @@ def _receipt(run: Run) -> Receipt:
         remote=run.bucket.url if run.bucket else "",
         comparison=run.proof.comparison if run.proof else "",
         n_objects=verified.n_expected if verified else 0,
-        missing=_missing(verified),
-        outs_sha256=_outs_hash(verified),
+        missing=tuple(f"{f.path} of {f.stage} ({f.oid}, a hash): {f.reason}" for f in lost),
+        outs_sha256=receipts.hash_of((out.path, out.oid) for out in outs),
         n_parts=len(parts),
         parts_bytes=sum(part.bytes for part in parts),
         parts_sha256=receipts.hash_of((part.path, part.sha256) for part in parts),
@@ -123,13 +124,3 @@ def _file(run: Run, receipt: Receipt) -> None:
         if before.proven and not again.proven:
             fact = "The receipt itself is not in git yet; the next backup takes it along."
             run.items.append(Item(fact, "warning"))
-
-
-def _missing(verified: Verified | None) -> tuple[str, ...]:
-    found = finished.lost(verified) if verified else []
-    return tuple(f"{f.path} of {f.stage} ({f.oid}, a hash): {f.reason}" for f in found)
-
-
-def _outs_hash(verified: Verified | None) -> str:
-    outs = verified.expected.outs if verified else ()
-    return receipts.hash_of((out.path, out.oid) for out in outs)

@@ -13,7 +13,7 @@ from pathlib import Path
 from lifeboat import project
 from lifeboat.items import Item, megabytes
 from lifeboat.proof import expected
-from lifeboat.remotes.bucket import Stored, open_bucket
+from lifeboat.remotes.bucket import open_bucket
 from lifeboat.saving import partial
 from lifeboat.saving.partial import Index
 from lifeboat.stage.errors import UserError
@@ -81,7 +81,9 @@ def prune_remote(root: Path, *, forget: str = "", dry_run: bool = False) -> list
     named = {part.key for index in left for part in index.parts}
     freed = {part.key for index in forgotten for part in index.parts}
     unnamed = [stored for stored in bucket.list(partial.OBJECTS) if stored.key not in named]
-    gone = [stored for stored in unnamed if _is_old(stored) or stored.key in freed]
+    then = time.time() - FRESH_PARTS_S
+    freed |= {one.key for one in unnamed if one.modified is not None and one.modified < then}
+    gone = [one for one in unnamed if one.key in freed]
     if not dry_run:
         for key in (*(index.key for index in forgotten), *(stored.key for stored in gone)):
             bucket.remove(key)
@@ -91,10 +93,6 @@ def prune_remote(root: Path, *, forget: str = "", dry_run: bool = False) -> list
     if young := len(unnamed) - len(gone):
         items.append(Item(f"{young} unnamed parts are younger than three days and stay."))
     return items + [_kept(index) for index in left if index.parts]
-
-
-def _is_old(stored: Stored) -> bool:
-    return stored.modified is not None and time.time() - stored.modified > FRESH_PARTS_S
 
 
 def _by_out(store: Path, outs: list[str]) -> dict[str, list[Path]]:

@@ -74,10 +74,12 @@ def read(root: Path, wanted: list[str]) -> Unsaved:
     """
     unfinished, killed, changed, outdated = set[str](), set[str](), set[str](), set[str]()
     with opened(root) as repo, readable("The pipeline of the workspace"):
+        here = Path(repo.root_dir)
         recorded = {out.fs_path: out for out in cast("list[Any]", list(repo.index.outs))}
         for stage in cast("list[Any]", list(repo.index.stages)):
             name = stage_name(stage, repo.root_dir)
-            outs = [out for out in stage.outs if _is_meant(repo, name, out, wanted)]
+            paths = {out: Out(name, _relative(repo, out), "") for out in stage.outs}
+            outs = [out for out, meant in paths.items() if targets.touches(meant, here, wanted)]
             if not outs:
                 continue
             if any(not out.hash_info for out in outs):
@@ -91,10 +93,6 @@ def read(root: Path, wanted: list[str]) -> Unsaved:
                 (killed if was_begun else outdated).add(name)
     found = (unfinished, killed, changed, outdated)
     return Unsaved(*(tuple(sorted(names)) for names in found))
-
-
-def _is_meant(repo: "Repo", name: str, out: Any, wanted: list[str]) -> bool:
-    return targets.touches(Out(name, _relative(repo, out), ""), Path(repo.root_dir), wanted)
 
 
 def _is_outdated(stage: Any, recorded: dict[str, Any]) -> bool:

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import sys
 from collections import namedtuple
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import is_dataclass, make_dataclass
 from enum import Enum
 from pathlib import PurePath
@@ -84,8 +84,8 @@ class Contents:
         is_frozen = is_dataclass(value) and type(value).__dataclass_params__.frozen  # type: ignore[attr-defined]
         if is_frozen and id(value) in self._remembered:
             return self._remembered[id(value)][1]
-        name = self._class_name(type(value))
-        found = _hash("record", name, *self._children(_named_values(value)))
+        named = ((f".{name}", getattr(value, name)) for name in names_in(type(value)))
+        found = _hash("record", self._class_name(type(value)), *self._children(named))
         if is_frozen:
             self._remembered[id(value)] = value, found
         return found
@@ -156,10 +156,6 @@ def tensor_bytes(tensor: Any) -> "np.ndarray[Any, np.dtype[np.uint8]]":
 def _is_tensor(value: object) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
-
-
-def _named_values(value: Any) -> Iterator[tuple[str, Any]]:
-    return ((f".{name}", getattr(value, name)) for name in names_in(type(value)))
 
 
 @functools.cache

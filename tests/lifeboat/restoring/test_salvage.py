@@ -128,9 +128,10 @@ class Broken(Bucket):
 
 
 def test_a_remote_that_fails_is_not_asked_for_every_part(store: Path, bucket: Bucket) -> None:
-    write(bucket, *(send(bucket, f"models/base/{n}.safetensors", b"x") for n in range(40)))
+    parts = [send(bucket, f"models/base/{n}.safetensors", b"x") for n in range(40)]
+    write(bucket, *parts, send(bucket, RECORD, b"{}"))
     broken = Broken(bucket)
     found = brought(store, broken)
-    assert len(found.lost) == 40
+    assert len(found.lost) == 41
     assert broken.n_asked <= salvage.arriving.N_THREADS
     assert any("cable" in reason for _, reason in found.lost)
