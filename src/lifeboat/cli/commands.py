@@ -235,12 +235,11 @@ def store_prune(
     as_json: AsJson = False,
 ) -> None:
     """Remove kept pieces of outs that are finished, and of outs that are no more."""
-    from lifeboat.remotes import remote_store
     from lifeboat.saving import store
 
     def prune() -> list[Item]:
         if remote:
-            return remote_store.prune(state.root, forget=forget, dry_run=dry_run)
+            return store.prune_remote(state.root, forget=forget, dry_run=dry_run)
         if forget:
             raise UserError("`--forget` goes with `--remote`.")
         return store.prune(state.root, dry_run=dry_run)

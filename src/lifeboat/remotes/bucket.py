@@ -12,15 +12,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from lifeboat.remotes import store_errors
+from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
 CHUNK = 16 * 2**20
 _MD5 = re.compile(r"[0-9a-f]{32}")
-_TEMPORARY = ".arriving."
 
 RETRIES = 3
 """Attempts of the S3 client at a broken request; botocore's own (AWS_MAX_ATTEMPTS) come on top."""
@@ -55,8 +56,6 @@ class Bucket:
         fs: DVC's file system.
     """
 
-    is_folder = False
-
     def __init__(self, url: str, path: str, fs: Any) -> None:
         self.url = url
         self.can_list = bool(fs.CAN_TRAVERSE)
@@ -71,13 +70,8 @@ class Bucket:
         Raises:
             StoreError: where the store cannot be listed.
         """
-        with store_errors.readable(self._told(prefix)):
-            try:
-                found = self._inner.find(self._at(prefix.rstrip("/")), detail=True)
-            except FileNotFoundError as error:
-                if store_errors.kind(error) == "no bucket":
-                    raise
-                return
+        with store_errors.readable(self._told(prefix)), _absent_allowed():
+            found = self._inner.find(self._at(prefix.rstrip("/")), detail=True)
             for name, info in found.items():
                 yield self._stored(self._key(name), info)
 
@@ -87,14 +81,10 @@ class Bucket:
         Raises:
             StoreError: where the store cannot be asked.
         """
-        with store_errors.readable(self._told(key)):
-            try:
-                info = self._info(key)
-            except FileNotFoundError as error:
-                if store_errors.kind(error) == "no bucket":
-                    raise
-                return None
-        return self._stored(key, info) if info.get("type") == "file" else None
+        with store_errors.readable(self._told(key)), _absent_allowed():
+            info = self._info(key)
+            return self._stored(key, info) if info.get("type") == "file" else None
+        return None
 
     def put(self, source: Path, key: str) -> Stored:
         """Sends a file, which appears whole or not at all; what the store says of it afterwards.
@@ -107,13 +97,14 @@ class Bucket:
         return self._arrived(key)
 
     def get(self, key: str, target: Path) -> None:
-        """Brings an object to `target`, by a temporary file beside it and a rename.
+        """Writes an object into `target`, a file that nobody else knows until it is whole.
 
         Raises:
-            StoreError: where it could not be read, or written here.
+            StoreError: where it could not be read, or written here; there may be a part of it.
         """
-        with store_errors.readable(self._told(key)), _arriving(target) as fresh:
-            self._fs.get_file(self._at(key), str(fresh))
+        with store_errors.readable(self._told(key)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._fs.get_file(self._at(key), str(target))
 
     def read(self, key: str) -> bytes:
         """The bytes of an object; for small ones.
@@ -137,11 +128,9 @@ class Bucket:
         Raises:
             StoreError: where there is none, or it cannot be read.
         """
-        digest = hashlib.md5(usedforsecurity=False)
+        md5 = partial(hashlib.md5, usedforsecurity=False)
         with store_errors.readable(self._told(key)), self._open(key) as file:
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-        return digest.hexdigest()
+            return hashlib.file_digest(file, md5).hexdigest()
 
     def remove(self, key: str) -> None:
         """Removes an object, if it is there.
@@ -149,19 +138,15 @@ class Bucket:
         Raises:
             StoreError: where it could not be.
         """
-        with store_errors.readable(self._told(key)):
-            try:
-                self._inner.rm_file(self._at(key))
-            except FileNotFoundError as error:
-                if store_errors.kind(error) == "no bucket":
-                    raise
+        with store_errors.readable(self._told(key)), _absent_allowed():
+            self._inner.rm_file(self._at(key))
 
     def _send(self, source: Path, key: str) -> None:
         """Under another name first: not every file system shows an object only when it is whole."""
-        partial = f"{key}{_TEMPORARY}{os.getpid()}"
+        unfinished = f"{key}.arriving.{os.getpid()}"
         self._fs.makedirs(self._fs.parent(self._at(key)))
-        self._fs.put_file(str(source), self._at(partial))
-        self._fs.mv(self._at(partial), self._at(key))
+        self._fs.put_file(str(source), self._at(unfinished))
+        self._fs.mv(self._at(unfinished), self._at(key))
 
     def _open(self, key: str) -> Any:
         return self._inner.open(self._at(key), "rb")
@@ -235,36 +220,19 @@ class S3(ObjectStore):
 class Folder(Bucket):
     """A folder of this machine, or one mounted on it."""
 
-    is_folder = True
-
     def list(self, prefix: str) -> Iterator[Stored]:
         """As `Bucket.list`; a folder that is not there holds nothing."""
+        start = self._at(prefix.rstrip("/"))
         with store_errors.readable(self._told(prefix)):
-            yield from self._walk(Path(self._at(prefix.rstrip("/"))))
-
-    def _walk(self, folder: Path) -> Iterator[Stored]:
-        try:
-            entries = os.scandir(folder)
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        with entries:
-            for entry in entries:
-                if entry.is_dir():
-                    yield from self._walk(Path(entry.path))
-                elif entry.is_file() and _TEMPORARY not in entry.name:
-                    key = Path(entry.path).relative_to(self._path).as_posix()
-                    yield Stored(key, entry.stat().st_size, modified=entry.stat().st_mtime)
-
-    def _info(self, key: str) -> dict[str, Any]:
-        path = Path(self._at(key))
-        return {"size": path.stat().st_size, "type": "file" if path.is_file() else "directory"}
+            for folder, _, names in os.walk(start, onerror=_unless_absent, followlinks=True):
+                for path in (Path(folder) / name for name in names if name[0] != "."):
+                    if path.is_file():
+                        status, key = path.stat(), path.relative_to(self._path).as_posix()
+                        yield Stored(key, status.st_size, modified=status.st_mtime)
 
     def _send(self, source: Path, key: str) -> None:
-        with _arriving(Path(self._at(key))) as fresh:
+        with artifacts.replaced(Path(self._at(key))) as fresh:
             self._fs.get_file(str(source), str(fresh))
-
-    def _open(self, key: str) -> Any:
-        return open(self._at(key), "rb")
 
 
 def open_bucket(root: Path, name: str | None = None) -> Bucket:
@@ -280,7 +248,11 @@ def open_bucket(root: Path, name: str | None = None) -> Bucket:
     try:
         config = Config(str(root / ".dvc"))
         name = name or str(config["core"].get("remote", ""))
-        _require_remote(config["remote"], name)
+        if not name:
+            raise UserError("DVC has no default remote.", "Run `lifeboat remote set URL`.")
+        if name not in config["remote"]:
+            known = ", ".join(sorted(config["remote"])) or "none"
+            raise UserError(f"There is no DVC remote {name!r}; known: {known}.")
         opened = get_cloud_fs(config, name=name)
     except ConfigError as error:
         raise UserError(f"DVC's configuration cannot be read: {error}") from None
@@ -312,14 +284,6 @@ def _time(info: dict[str, Any]) -> float | None:
     return None
 
 
-def _require_remote(remotes: dict[str, Any], name: str) -> None:
-    if not name:
-        raise UserError("DVC has no default remote.", "Run `lifeboat remote set URL`.")
-    if name not in remotes:
-        known = ", ".join(sorted(remotes)) or "none"
-        raise UserError(f"There is no DVC remote {name!r}; known: {known}.")
-
-
 def _require_key(key: str) -> None:
     if key.startswith("/") or ".." in key.split("/"):
         raise UserError(f"{key!r} is no key of a remote: it leads out of it.")
@@ -336,17 +300,15 @@ def _without_memory(fs: Any) -> Any:
 
 
 @contextmanager
-def _arriving(target: Path) -> Iterator[Path]:
-    """A file to write beside `target`, which takes its place, with its bytes on the disk."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=_TEMPORARY)
-    os.close(descriptor)
+def _absent_allowed() -> Iterator[None]:
+    """What is not there ends the context in peace, unless the bucket is what is not there."""
     try:
-        yield Path(name)
-        with open(name, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        yield
+    except FileNotFoundError as error:
+        if store_errors.kind(error) == "no bucket":
+            raise
+
+
+def _unless_absent(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error

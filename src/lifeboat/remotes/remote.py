@@ -86,33 +86,24 @@ def item(root: Path) -> Item:
     """What the default remote is, and whether it survives the machine; it is not contacted."""
     remote = default(root)
     if remote is None:
-        return Item(
-            "DVC has no default remote: `dvc push` has nowhere to send data.", "warning", SET
-        )
+        fact = "DVC has no default remote: `dvc push` has nowhere to send data."
+        return Item(fact, "warning", SET)
     if not remote.is_folder:
         return _network_item(remote)
     if on_this_disk(remote, root):
-        return Item(
-            f"DVC's REMOTE `{remote.name}` IS ON THIS MACHINE, {remote.folder}: IT DOES NOT "
-            "SURVIVE THE MACHINE.",
-            "warning",
-            "Run `lifeboat remote set s3://BUCKET/PATH` before anything is worth keeping.",
-        )
-    return Item(
-        f"DVC's remote `{remote.name}` is a folder on another file system, {remote.folder}; "
-        "whether that outlives this machine cannot be seen from here.",
-        "warning",
-        "Make sure that it is a network volume.",
-    )
+        fact = f"DVC's REMOTE `{remote.name}` IS ON THIS MACHINE, {remote.folder}: IT DOES NOT"
+        cure = "Run `lifeboat remote set s3://BUCKET/PATH` before anything is worth keeping."
+        return Item(f"{fact} SURVIVE THE MACHINE.", "warning", cure)
+    fact = f"DVC's remote `{remote.name}` is a folder on another file system, {remote.folder};"
+    fact = f"{fact} whether that outlives this machine cannot be seen from here."
+    return Item(fact, "warning", "Make sure that it is a network volume.")
 
 
 def _network_item(remote: Remote) -> Item:
     host = urlsplit(remote.endpoint or remote.url).hostname or ""
-    if host == "localhost" or host.startswith("127.") or host == "::1":
-        fact = (
-            f"DVC's REMOTE `{remote.name}` IS A SERVER ON THIS MACHINE, {host}: it may go with it."
-        )
-        return Item(fact, "warning", "Run `lifeboat remote set URL` with one elsewhere.")
+    if host in ("localhost", "::1") or host.startswith("127."):
+        fact = f"DVC's REMOTE `{remote.name}` IS A SERVER ON THIS MACHINE, {host}: it may go with"
+        return Item(f"{fact} it.", "warning", "Run `lifeboat remote set URL` with one elsewhere.")
     return Item(f"DVC's remote `{remote.name}` is {remote.url}, on other machines than this one.")
 
 
@@ -121,11 +112,8 @@ def survival(root: Path, where: Remote) -> list[Item]:
     if not on_this_disk(where, root):
         said = item(root)
         return [said] if said.verdict != "ok" else []
-    fact = (
-        f"THE DATA IS ONLY ON THIS MACHINE: the DVC remote `{where.name}` is {where.folder}, and "
-        "goes when the machine goes."
-    )
-    return [Item(fact, "wrong", f"{SET[:-1]}, then push again.")]
+    fact = f"THE DATA IS ONLY ON THIS MACHINE: the DVC remote `{where.name}` is {where.folder}, and"
+    return [Item(f"{fact} goes when the machine goes.", "wrong", f"{SET[:-1]}, then push again.")]
 
 
 def set_default(root: Path, url: str, endpoint: str = "") -> list[Item]:
@@ -158,11 +146,9 @@ def _require_address(root: Path, url: str, endpoint: str) -> None:
     if not url or (endpoint and not url.startswith("s3://")):
         raise UserError(f"Expected an address such as s3://bucket/path, found {url!r}.")
     remote = Remote("", url)
-    if not remote.is_folder:
-        return
-    if not remote.folder.is_absolute():
+    if remote.is_folder and not remote.folder.is_absolute():
         raise UserError(f"Expected a URL or an absolute path, found {url!r}.")
-    if remote.folder.resolve().is_relative_to(root.resolve()):
+    if remote.is_folder and remote.folder.resolve().is_relative_to(root.resolve()):
         raise UserError(
             f"{url} lies inside the project: a clone would look for it inside itself.",
             "Choose a folder outside, or a bucket.",

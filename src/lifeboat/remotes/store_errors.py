@@ -3,7 +3,6 @@
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Literal
 
 from lifeboat.stage.errors import UserError
@@ -23,69 +22,28 @@ Kind = Literal[
     "other",
 ]
 
-_KIND_BY_CODE: dict[str, Kind] = {
-    "AccessDenied": "denied",
-    "AccountProblem": "denied",
-    "AllAccessDisabled": "denied",
-    "MethodNotAllowed": "denied",
-    "403": "denied",
-    "405": "denied",
-    "InvalidAccessKeyId": "credentials",
-    "SignatureDoesNotMatch": "credentials",
-    "AuthFailure": "credentials",
-    "401": "credentials",
-    "ExpiredToken": "expired",
-    "ExpiredTokenException": "expired",
-    "InvalidToken": "expired",
-    "TokenRefreshRequired": "expired",
-    "RequestExpired": "expired",
-    "NoSuchBucket": "no bucket",
-    "NoSuchKey": "missing object",
-    "404": "missing object",
-    "RequestTimeTooSkewed": "clock",
-    "AuthorizationHeaderMalformed": "region",
-    "IllegalLocationConstraintException": "region",
-    "PermanentRedirect": "region",
-    "301": "region",
-    "SlowDown": "throttled",
-    "ServiceUnavailable": "throttled",
-    "RequestLimitExceeded": "throttled",
-    "Throttling": "throttled",
-    "TooManyRequests": "throttled",
-    "429": "throttled",
-    "503": "throttled",
-    "InternalError": "throttled",
-    "500": "throttled",
-    "502": "throttled",
-    "504": "throttled",
-    "RequestTimeout": "unreachable",
+_WORDS: dict[Kind, str] = {
+    "credentials": "InvalidAccessKeyId SignatureDoesNotMatch AuthFailure 401 NoCredentialsError "
+    "PartialCredentialsError CredentialRetrievalError ProfileNotFound NoAuthInRequest",
+    "expired": "ExpiredToken ExpiredTokenException InvalidToken TokenRefreshRequired "
+    "RequestExpired TokenRetrievalError UnauthorizedSSOTokenError SSOTokenLoadError",
+    "denied": "AccessDenied AccountProblem AllAccessDisabled MethodNotAllowed 403 405 "
+    "PermissionError",
+    "no bucket": "NoSuchBucket",
+    "clock": "RequestTimeTooSkewed",
+    "region": "AuthorizationHeaderMalformed IllegalLocationConstraintException PermanentRedirect "
+    "301",
+    "throttled": "SlowDown ServiceUnavailable RequestLimitExceeded Throttling TooManyRequests 429 "
+    "503 InternalError 500 502 504",
+    "unreachable": "RequestTimeout EndpointConnectionError ConnectTimeoutError ReadTimeoutError "
+    "ConnectionClosedError HTTPClientError SSLError ProxyConnectionError ClientPayloadError "
+    "FSTimeoutError IncompleteRead ResponseStreamingError TimeoutError ConnectionError",
+    "missing object": "NoSuchKey 404 FileNotFoundError",
+    "support": "RemoteMissingDepsError",
 }
-_KIND_BY_CLASS: dict[str, Kind] = {
-    "NoCredentialsError": "credentials",
-    "PartialCredentialsError": "credentials",
-    "CredentialRetrievalError": "credentials",
-    "ProfileNotFound": "credentials",
-    "NoAuthInRequest": "credentials",
-    "TokenRetrievalError": "expired",
-    "UnauthorizedSSOTokenError": "expired",
-    "SSOTokenLoadError": "expired",
-    "EndpointConnectionError": "unreachable",
-    "ConnectTimeoutError": "unreachable",
-    "ReadTimeoutError": "unreachable",
-    "ConnectionClosedError": "unreachable",
-    "HTTPClientError": "unreachable",
-    "SSLError": "unreachable",
-    "ProxyConnectionError": "unreachable",
-    "ClientPayloadError": "unreachable",
-    "FSTimeoutError": "unreachable",
-    "IncompleteRead": "unreachable",
-    "ResponseStreamingError": "unreachable",
-    "RemoteMissingDepsError": "support",
-    "TimeoutError": "unreachable",
-    "ConnectionError": "unreachable",
-    "PermissionError": "denied",
-    "FileNotFoundError": "missing object",
-}
+"""What S3 servers answer, and names of classes of errors: no store's library is imported."""
+
+_KIND_BY_WORD: dict[str, Kind] = {w: kind for kind, words in _WORDS.items() for w in words.split()}
 _KIND_BY_NUMBER: dict[int, Kind] = {
     errno.ENOSPC: "disk full",
     errno.EDQUOT: "disk full",
@@ -145,12 +103,6 @@ class StoreError(UserError):
         self.kind: Kind = kind
 
 
-@dataclass(frozen=True)
-class _Cause:
-    kind: Kind
-    said: str
-
-
 @contextmanager
 def readable(url: str) -> Iterator[None]:
     """Whatever a store raises inside comes out as a `StoreError` about `url`.
@@ -163,40 +115,37 @@ def readable(url: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # every kind of store has its own
-        cause = _cause(error)
-        raise StoreError(cause.kind, url, cause.said) from error
+        raise StoreError(*_cause(error, url)) from error
 
 
 def kind(error: BaseException) -> Kind:
     """What an error of a store means."""
-    return _cause(error).kind
+    return _cause(error)[0]
 
 
-def _cause(error: BaseException) -> _Cause:
-    """What the first error of the chain that tells anything tells."""
+def _cause(error: BaseException, url: str = "") -> tuple[Kind, str, str]:
+    """What the first error of the chain that tells anything tells: its kind, `url`, its words."""
     chain = list(_chain(error))
     told = [_by_code(link) for link in chain] + [_by_class(link) for link in chain]
-    return next((cause for cause in told if cause), _Cause("other", _words(_plain(error))))
+    kind, said = next(filter(None, told), ("other", _plain(error)))
+    line = " ".join(said.split()).rstrip(".")
+    return kind, url, line if len(line) <= 200 else f"{line[:199]}…"
 
 
-def _by_code(error: BaseException) -> _Cause | None:
-    """By what an S3 server answered."""
+def _by_code(error: BaseException) -> tuple[Kind, str] | None:
     response = getattr(error, "response", None)
     if not isinstance(response, dict):
         return None
     details = response.get("Error", {})
-    said = _words(f"{details.get('Code')}: {details.get('Message')}")
-    known: Kind = _KIND_BY_CODE.get(str(details.get("Code")), "other")
-    return _Cause(known, said)
+    said = f"{details.get('Code')}: {details.get('Message')}"
+    return _KIND_BY_WORD.get(str(details.get("Code")), "other"), said
 
 
-def _by_class(error: BaseException) -> _Cause | None:
-    """By the names of its classes, so that no store's library is imported for it."""
-    kinds: list[Kind | None] = [_KIND_BY_CLASS.get(base.__name__) for base in type(error).__mro__]
-    number = getattr(error, "errno", None)
-    kinds.append(_KIND_BY_NUMBER.get(number) if isinstance(number, int) else None)
+def _by_class(error: BaseException) -> tuple[Kind, str] | None:
+    kinds: list[Kind | None] = [_KIND_BY_WORD.get(base.__name__) for base in type(error).__mro__]
+    kinds.append(_KIND_BY_NUMBER.get(getattr(error, "errno", None) or 0))
     found: Kind | None = next((known for known in kinds if known), None)
-    return _Cause(found, _words(_plain(error))) if found else None
+    return (found, _plain(error)) if found else None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -209,11 +158,4 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _plain(error: BaseException) -> str:
-    strerror = getattr(error, "strerror", None)
-    return str(strerror or error) or type(error).__name__
-
-
-def _words(text: str) -> str:
-    """One line of at most 200 characters, without a full stop."""
-    line = " ".join(text.split()).rstrip(".")
-    return line if len(line) <= 200 else line[:199] + "…"
+    return str(getattr(error, "strerror", None) or error) or type(error).__name__

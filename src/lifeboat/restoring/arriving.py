@@ -3,24 +3,25 @@
 import contextlib
 import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lifeboat.remotes import store_errors
 from lifeboat.remotes.bucket import Bucket
+from lifeboat.remotes.store_errors import StoreError
+from lifeboat.stage import artifacts
 
-_STALE_S = 3600
+N_THREADS = 8
+"""Files on their way at the same time."""
+
+NOT_THERE, ALTERED = "is not there", "has other bytes than its name says"
 
 
 @contextmanager
 def gate(folder: Path) -> Iterator[None]:
     """A folder for what is on its way, without what a killed process left there an hour ago."""
-    for path in folder.glob("*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.lstat().st_mtime > _STALE_S:
-                path.unlink()
+    artifacts.sweep(folder.glob("*"))
     try:
         yield
     finally:
@@ -35,8 +36,8 @@ def bring(
     folder: Path,
     is_right: Callable[[Path], bool],
     mode: int = 0o644,
-) -> int | None:
-    """Brings an object to its place, where its bytes are right; their number, None where not.
+) -> str:
+    """Brings an object to its place; why it did not come, empty where it did.
 
     Args:
         bucket: the remote.
@@ -47,18 +48,22 @@ def bring(
         mode: of the file.
 
     Raises:
-        StoreError: where it is not there, or could not be read or written.
+        StoreError: where it could not be read or written, for another reason than that the remote
+            does not have it.
     """
     fresh = folder / f"{key.replace('/', '-')}.{os.getpid()}.{threading.get_ident()}"
     try:
         bucket.get(key, fresh)
         if not is_right(fresh):
-            return None
-        n_bytes = fresh.stat().st_size
+            return ALTERED
         with store_errors.readable(str(place)):
             place.parent.mkdir(parents=True, exist_ok=True)
             fresh.chmod(mode)
             fresh.replace(place)
-        return n_bytes
+        return ""
+    except StoreError as error:
+        if error.kind != "missing object":
+            raise
+        return NOT_THERE
     finally:
         fresh.unlink(missing_ok=True)

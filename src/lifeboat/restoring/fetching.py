@@ -8,7 +8,6 @@ cache stays, so a fetch that was interrupted goes on where it stopped.
 import hashlib
 import stat
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,9 +21,6 @@ from lifeboat.remotes.store_errors import StoreError
 from lifeboat.restoring import arriving
 from lifeboat.stage import progress
 
-N_THREADS = 8
-_ARRIVING = "arriving"
-
 
 @dataclass(frozen=True)
 class Loss:
@@ -33,12 +29,15 @@ class Loss:
     Attributes:
         object: the object.
         reason: why, as the end of a sentence about it.
-        altered: whether the remote has other bytes under its name.
     """
 
     object: Object
     reason: str
-    altered: bool = False
+
+    @property
+    def altered(self) -> bool:
+        """Whether the remote has other bytes under its name."""
+        return not self.reason.startswith(arriving.NOT_THERE)
 
 
 @dataclass
@@ -68,14 +67,19 @@ def fetch(wanted: Expected, bucket: Bucket) -> Fetched:
     """
     outs = [out for out in wanted.outs if WORKSPACE in out.places]
     n_objects = sum((out.n_files or 0) + 1 for out in outs)
+    found, folder = Fetched(), wanted.cache / "arriving"
     with (
         progress.bar("bringing data back", n_objects, "objects", shown=bool(outs)) as advance,
-        arriving.gate(wanted.cache / _ARRIVING),
+        arriving.gate(folder),
     ):
-        fetcher = _Fetcher(wanted, bucket, advance)
+        fetcher = _Fetcher(wanted, bucket, folder, advance, found)
         for out in sorted(outs, key=lambda out: (out.bytes or 0, out.path)):
-            fetcher.bring(out)
-        return fetcher.fetched
+            losses = [] if found.stopped else fetcher.bring(out)
+            if losses or found.stopped:
+                found.losses[out] = losses
+            else:
+                found.whole.append(out)
+    return found
 
 
 def told(fetched: Fetched, url: str) -> list[Item]:
@@ -93,72 +97,49 @@ def told(fetched: Fetched, url: str) -> list[Item]:
     return items
 
 
+@dataclass(frozen=True)
 class _Fetcher:
     """Objects into the cache, several at a time."""
 
-    def __init__(self, wanted: Expected, bucket: Bucket, advance: progress.Advance) -> None:
-        self.fetched = Fetched()
-        self._wanted, self._bucket, self._advance = wanted, bucket, advance
-        self._arriving = wanted.cache / _ARRIVING
-        self._lock = threading.Lock()
+    wanted: Expected
+    bucket: Bucket
+    folder: Path
+    advance: progress.Advance
+    found: Fetched
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def bring(self, out: Out) -> None:
-        """Brings an out, unless the remote has failed before."""
-        losses: list[Loss] = []
-        if not self.fetched.stopped:
-            try:
-                losses = self._bring_all(out)
-            except StoreError as error:
-                self.fetched.stopped = _told_of(error, self._arriving)
-            except manifests.DamagedListError as error:
-                losses = [Loss(Object(out.oid, out.path, None, out.stage), str(error), True)]
-        if losses or self.fetched.stopped:
-            self.fetched.losses[out] = losses
-        else:
-            self.fetched.whole.append(out)
-
-    def _bring_all(self, out: Out) -> list[Loss]:
-        """A folder's files, then its list; or the one file."""
-        own: list[Object] = []
-
-        def files() -> Iterator[Object]:
-            for wanted in expectation.objects([out], self._wanted, self._bucket):
-                if wanted.oid == out.oid:
-                    own.append(wanted)
-                else:
-                    yield wanted
-
-        losses = [loss for loss in in_threads(self._fetch, files(), N_THREADS) if loss]
-        if not own[0].is_known:
-            is_there = self._bucket.find(manifests.key(out.oid)) is not None
-            reason = "is no sound list of its files" if is_there else "is not there"
-            losses.append(Loss(own[0], f"{reason}, so its files are unknown", is_there))
-        return losses or [loss for loss in map(self._fetch, own) if loss]
+    def bring(self, out: Out) -> list[Loss]:
+        """Brings a folder's files, then its list; or the one file. What did not come."""
+        try:
+            files = expectation.objects([out], self.wanted, self.bucket)
+            own = next(files)
+            losses = [loss for loss in in_threads(self._fetch, files, arriving.N_THREADS) if loss]
+            if not own.is_known:
+                is_there = self.bucket.find(manifests.key(out.oid)) is not None
+                reason = "is no sound list of its files" if is_there else arriving.NOT_THERE
+                return [Loss(own, f"{reason}, so its files are unknown")]
+            return losses or [loss for loss in [self._fetch(own)] if loss]
+        except StoreError as error:
+            is_full = error.kind == "disk full"  # the one that is written to
+            disk = f"The disk of {self.wanted.cache} is full."
+            self.found.stopped = disk if is_full else str(error)
+        except manifests.DamagedListError as error:
+            return [Loss(Object(out.oid, out.path, None, out.stage), str(error))]
+        return []
 
     def _fetch(self, wanted: Object) -> Loss | None:
-        place = self._wanted.cached(wanted.oid)
-        if not _is_here(place, wanted.oid) and (loss := self._arrive(wanted, place)):
-            return loss
-        with self._lock:
-            self._advance(1)
-        return None
-
-    def _arrive(self, wanted: Object, place: Path) -> Loss | None:
-        def is_right(path: Path) -> bool:
-            return _md5(path) == wanted.oid.removesuffix(".dir")
-
-        key, folder = manifests.key(wanted.oid), self._arriving
-        try:
-            n_bytes = arriving.bring(self._bucket, key, place, folder, is_right, 0o444)
-        except StoreError as error:
-            if error.kind == "missing object":
-                return Loss(wanted, "is not there")
-            raise
-        if n_bytes is None:
-            return Loss(wanted, "has other bytes than its name says", True)
-        with self._lock:
-            self.fetched.n_objects += 1
-            self.fetched.n_bytes += n_bytes
+        place, oid = self.wanted.cached(wanted.oid), wanted.oid.removesuffix(".dir")
+        if is_new := not _is_here(place, oid):
+            key = manifests.key(wanted.oid)
+            reason = arriving.bring(
+                self.bucket, key, place, self.folder, lambda path: _md5(path) == oid, 0o444
+            )
+            if reason:
+                return Loss(wanted, reason)
+        with self.lock:
+            self.advance(1)
+            self.found.n_objects += is_new
+            self.found.n_bytes += place.stat().st_size if is_new else 0
         return None
 
 
@@ -166,7 +147,7 @@ def _is_here(place: Path, oid: str) -> bool:
     """Whether the cache has an object; one that may be written to is hashed, as DVC does."""
     try:
         is_writable = place.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH)
-        return not is_writable or _md5(place) == oid.removesuffix(".dir")
+        return not is_writable or _md5(place) == oid
     except OSError:
         return False
 
@@ -174,11 +155,6 @@ def _is_here(place: Path, oid: str) -> bool:
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def _told_of(error: StoreError, arriving: Path) -> str:
-    """Why a fetch ended; where a disk is full, it is the one that is written to."""
-    return f"The disk of {arriving.parent} is full." if error.kind == "disk full" else str(error)
 
 
 def _lost(out: Out, losses: list[Loss], url: str) -> Item:
@@ -189,7 +165,9 @@ def _lost(out: Out, losses: list[Loss], url: str) -> Item:
     said = [f"{loss.object.path} ({loss.object.oid}) {loss.reason}" for loss in named]
     more = f"; {len(missing) - 3} more are not there" if len(missing) > 3 else ""
     fact = f"`{out.path}` of `{out.stage}` cannot be brought back from {url}: "
-    if out.stage.endswith(".dvc"):
-        return Item(f"{fact}{'; '.join(said)}{more}.", "wrong", "No stage makes it.")
-    cure = "Its stage runs again; `lifeboat push` then saves what it makes."
-    return Item(f"{fact}{'; '.join(said)}{more}.", "wrong" if altered else "warning", cure)
+    is_made = not out.stage.endswith(".dvc")
+    again = "Its stage runs again; `lifeboat push` then saves what it makes."
+    verdict = "warning" if is_made and not altered else "wrong"
+    return Item(
+        f"{fact}{'; '.join(said)}{more}.", verdict, again if is_made else "No stage makes it."
+    )

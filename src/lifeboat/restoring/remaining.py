@@ -5,14 +5,15 @@ to make. So DVC is asked what has changed (`dvc status`), and its graph what han
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 from lifeboat import processes
 from lifeboat.items import Item, counted
+from lifeboat.proof.expected import opened, readable
 from lifeboat.stage.errors import UserError
 
 _NO_MAKER = "It is no stage's out and cannot be made again: add it again with `dvc add`."
@@ -39,26 +40,24 @@ def remaining(root: Path) -> Remaining:
     Raises:
         UserError: where DVC cannot say it.
     """
-    changes = _changes(root)
-    reads, makes = _pipeline(root)
-    direct = {stage: _makers(paths, makes) - {stage} for stage, paths in reads.items()}
-    upstream = _closure(direct)
-    certain: set[str] = set()
+    changes, pipeline = _changes(root), _pipeline(root)
+    certain: list[str] = []
 
     def is_remade(path: str) -> bool:
-        return bool(certain & _makers([root.resolve() / path], makes))
+        place = root.resolve() / path
+        outs = [out for stage in certain for out in pipeline[stage].outs]
+        return any(place.is_relative_to(out) or out.is_relative_to(place) for out in outs)
 
-    for stage, above in upstream.items():
+    for name, stage in pipeline.items():
         # Inputs that another stage will make again are no reason to run, unless they change.
-        own = _must_run(changes.get(stage, []), is_remade)
-        if own or (stage in changes and not certain & above):
-            certain.add(stage)
-    possible = [stage for stage, above in upstream.items() if certain & above]
-    lost = [name for name in changes if name not in upstream]
+        own = _must_run(changes.get(name, []), is_remade)
+        if own or (name in changes and stage.above.isdisjoint(certain)):
+            certain.append(name)
+    possible = [name for name, stage in pipeline.items() if not stage.above.isdisjoint(certain)]
     return Remaining(
-        tuple(stage for stage in upstream if stage in certain),
-        tuple(stage for stage in possible if stage not in certain),
-        tuple(lost),
+        tuple(certain),
+        tuple(name for name in possible if name not in certain),
+        tuple(name for name in changes if name not in pipeline),
     )
 
 
@@ -102,45 +101,30 @@ def _changes(root: Path) -> dict[str, list[Any]]:
     return {str(name): list(found) for name, found in value.items()}
 
 
-def _pipeline(root: Path) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-    """What each stage reads, and what it makes, but for those of .dvc files, which run nothing."""
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
+@dataclass(frozen=True)
+class _Stage:
+    """A stage: all those that it hangs on, and what it makes."""
+
+    above: frozenset[str]
+    outs: tuple[Path, ...]
+
+
+def _pipeline(root: Path) -> dict[str, _Stage]:
+    """The stages, each behind all that it hangs on, without .dvc files, which run nothing."""
+    import networkx
     from dvc.stage import PipelineStage
 
-    try:
-        with Repo(str(root)) as repo:
-            stages = [stage for stage in repo.index.stages if isinstance(stage, PipelineStage)]
-            reads = {str(s.name): [Path(dep.fs_path) for dep in s.deps] for s in stages}
-            makes = {str(s.name): [Path(out.fs_path) for out in s.outs] for s in stages}
-    except DvcException as error:
-        raise UserError(f"DVC cannot read the pipeline: {error}") from error
-    return reads, makes
-
-
-def _closure(direct: dict[str, set[str]]) -> dict[str, set[str]]:
-    """All that each stage hangs on, from what it reads; a stage stands behind what it hangs on."""
-    above: dict[str, set[str]] = {}
-
-    def visit(stage: str) -> set[str]:
-        if stage not in above:
-            inputs = [other for other in direct if other in direct[stage]]
-            above[stage] = set(inputs).union(*map(visit, inputs))
-        return above[stage]
-
-    for stage in direct:
-        visit(stage)
-    return above
-
-
-def _makers(paths: list[Path], makes: dict[str, list[Path]]) -> set[str]:
-    """The stages whose outs hold any of the paths, or lie in them."""
-    return {
-        stage
-        for stage, outs in makes.items()
-        for out, path in product(outs, paths)
-        if path.is_relative_to(out) or out.is_relative_to(path)
-    }
+    found: dict[str, _Stage] = {}
+    with opened(root) as repo, readable("The pipeline"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of a library of DVC's
+        graph = repo.index.graph
+        for one in networkx.dfs_postorder_nodes(graph):
+            if isinstance(one, PipelineStage):
+                above = networkx.descendants(graph, one)
+                names = {str(other.name) for other in above if isinstance(other, PipelineStage)}
+                outs = tuple(Path(out.fs_path) for out in one.outs)
+                found[str(one.name)] = _Stage(frozenset(names), outs)
+    return found
 
 
 def _must_run(changes: list[Any], is_remade: Callable[[str], bool]) -> bool:

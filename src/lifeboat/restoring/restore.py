@@ -11,7 +11,6 @@ from lifeboat.proof import expected
 from lifeboat.proof.expected import Out
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.restoring import fetching, remaining, salvage
-from lifeboat.restoring.remaining import Remaining
 from lifeboat.running import stage_seconds
 from lifeboat.stage.errors import UserError
 
@@ -46,7 +45,8 @@ def restore(root: Path, *, take_wip: bool = True, remote: str | None = None) -> 
     except UserError as error:
         return [*items, Item(str(error), "wrong", "Mend that, then restore again.")]
     if bucket is not None:
-        items += _bring_parts(root, bucket, found)
+        stages, branch = {*found.certain, *found.possible}, wip.head(root).branch
+        items += salvage.told(salvage.salvage(project.store(root), bucket, branch, stages))
     items += remaining.told(found, stage_seconds.known(root))
     return [*items, Item("Next: `lifeboat reproduce`, which is `dvc --wait-for-lock repro`.")]
 
@@ -73,12 +73,6 @@ def _bring_data(root: Path, bucket: Bucket) -> list[Item]:
     fetched = fetching.fetch(wanted, bucket)
     items += fetching.told(fetched, bucket.url)
     return items + check_out(root, fetched.whole)
-
-
-def _bring_parts(root: Path, bucket: Bucket, found: Remaining) -> list[Item]:
-    stages = {*found.certain, *found.possible}
-    store, here = project.store(root), wip.head(root)
-    return salvage.told(salvage.salvage(store, bucket, here.branch, stages))
 
 
 def check_out(root: Path, outs: Iterable[Out]) -> list[Item]:

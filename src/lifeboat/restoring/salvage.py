@@ -6,22 +6,19 @@ by a larger one of its name: a cut one by the whole one.
 """
 
 import threading
-from collections.abc import Collection, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lifeboat.deadlines import in_threads
 from lifeboat.items import Item, counted, megabytes
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.remotes.store_errors import StoreError
 from lifeboat.restoring import arriving
 from lifeboat.saving import partial
-from lifeboat.saving.partial import Index, Part
+from lifeboat.saving.partial import Part
 from lifeboat.stage import artifacts, progress
-from lifeboat.stage.errors import UserError
 
-N_THREADS = 8
-_ARRIVING = ".arriving"
 _KEPT = "it is here already"
 
 
@@ -34,7 +31,6 @@ class Salvaged:
         kept: parts that the store had already.
         lost: parts that could not be brought back, and why.
         n_elsewhere: parts of other branches, which were left there.
-        n_useless: parts of stages that will not run, which were left there.
         problems: indexes that could not be read, and a remote that failed, in sentences.
     """
 
@@ -42,7 +38,6 @@ class Salvaged:
     kept: list[Part] = field(default_factory=list)
     lost: list[tuple[Part, str]] = field(default_factory=list)
     n_elsewhere: int = 0
-    n_useless: int = 0
     problems: list[str] = field(default_factory=list)
 
 
@@ -57,16 +52,19 @@ def salvage(store: Path, bucket: Bucket, branch: str, stages: Collection[str]) -
     """
     found = Salvaged()
     try:
-        indexes = list(_indexes(bucket, found))
+        indexes = list(partial.read_indexes(bucket, found.problems))
     except StoreError as error:
         found.problems.append(str(error))
         return found
-    chosen = _chosen(indexes, branch, stages, found)
-    with arriving.gate(store / _ARRIVING):
-        bringer = _Bringer(store, bucket, found)
-        # A record makes its shard count, so records come when all else is there.
-        for are_records in (False, True):
-            bringer.bring_all([p for p in chosen if p.path.endswith(".json") == are_records])
+    parts = [part for index in indexes if index.branch == branch for part in index.parts]
+    here = {part.sha256 for part in parts}
+    others = {part.sha256 for index in indexes for part in index.parts}
+    found.n_elsewhere = len(others - here)
+    chosen, failed = _chosen(parts, stages), threading.Event()
+    # A record makes its shard count, so records come when all else is there.
+    for are_records in (False, True):
+        those = [part for part in chosen if part.path.endswith(".json") == are_records]
+        _bring(those, store, bucket, failed, found)
     return found
 
 
@@ -91,77 +89,47 @@ def told(found: Salvaged) -> list[Item]:
     return items + [Item(problem, "wrong", cure) for problem in found.problems]
 
 
-def _indexes(bucket: Bucket, found: Salvaged) -> Iterator[Index]:
-    for stored in bucket.list(partial.INDEXES):
-        if not stored.key.endswith(".json"):
-            continue
-        try:
-            yield partial.parse_index(bucket.read(stored.key), stored.key)
-        except StoreError:
-            raise
-        except UserError as error:
-            found.problems.append(str(error))
-
-
-def _chosen(
-    indexes: list[Index], branch: str, stages: Collection[str], found: Salvaged
-) -> list[Part]:
-    """Each file once, the largest that any machine of the branch has."""
+def _chosen(parts: list[Part], stages: Collection[str]) -> list[Part]:
+    """Each file that some stages can use once, the largest that any machine has."""
     best: dict[str, Part] = {}
-    useless: set[str] = set()
-    elsewhere: set[str] = set()
-    for index in indexes:
-        for part in index.parts:
-            if index.branch != branch:
-                elsewhere.add(part.sha256)
-            elif part.stage not in stages:
-                useless.add(part.sha256)
-            elif part.path not in best or part.bytes > best[part.path].bytes:
-                best[part.path] = part
-    chosen = {part.sha256 for part in best.values()}
-    found.n_useless = len(useless)
-    found.n_elsewhere = len(elsewhere - chosen - useless)
+    for part in parts:
+        if part.stage in stages and (part.path not in best or part.bytes > best[part.path].bytes):
+            best[part.path] = part
     return sorted(best.values(), key=lambda part: part.path)
 
 
-class _Bringer:
-    """Parts into the store, several at a time, until the remote fails."""
+def _bring(
+    parts: list[Part], store: Path, bucket: Bucket, failed: threading.Event, found: Salvaged
+) -> None:
+    """Brings parts into the store, several at a time, until the remote fails."""
+    folder = store / ".arriving"
 
-    def __init__(self, store: Path, bucket: Bucket, found: Salvaged) -> None:
-        self._store, self._bucket, self._found = store, bucket, found
-        self._failed = threading.Event()
-
-    def bring_all(self, parts: list[Part]) -> None:
-        """Brings parts, and notes what came of each."""
-        with (
-            progress.bar("bringing parts back", len(parts), "files", shown=bool(parts)) as advance,
-            ThreadPoolExecutor(N_THREADS, "salvage") as pool,
-        ):
-            for part, reason in zip(parts, pool.map(self._bring, parts), strict=True):
-                advance(1)
-                if reason == _KEPT:
-                    self._found.kept.append(part)
-                elif reason:
-                    self._found.lost.append((part, reason))
-                else:
-                    self._found.brought.append(part)
-
-    def _bring(self, part: Part) -> str:
-        """Why a part did not enter the store, empty where it did."""
-        place = self._store / part.path
+    def bring(part: Part) -> str:
+        place = store / part.path
         if place.is_file() and place.stat().st_size >= part.bytes:
             return _KEPT
-        if self._failed.is_set():
+        if failed.is_set():
             return "the remote failed before its turn"
-
-        def is_right(path: Path) -> bool:
-            return artifacts.sha256_file(path) == part.sha256
-
+        sha256 = artifacts.sha256_file
         try:
-            folder = self._store / _ARRIVING
-            came = arriving.bring(self._bucket, part.key, place, folder, is_right)
-            return "the remote has other bytes under its name" if came is None else ""
+            reason = arriving.bring(
+                bucket, part.key, place, folder, lambda path: sha256(path) == part.sha256
+            )
+            return f"it {reason}" if reason else ""
         except StoreError as error:
-            if error.kind != "missing object":
-                self._failed.set()
+            failed.set()
             return str(error).rstrip(".")
+
+    with (
+        progress.bar("bringing parts back", len(parts), "files", shown=bool(parts)) as advance,
+        arriving.gate(folder),
+    ):
+        reasons = in_threads(bring, parts, arriving.N_THREADS)
+        for part, reason in zip(parts, reasons, strict=True):
+            advance(1)
+            if reason == _KEPT:
+                found.kept.append(part)
+            elif reason:
+                found.lost.append((part, reason))
+            else:
+                found.brought.append(part)

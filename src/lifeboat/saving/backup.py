@@ -16,14 +16,12 @@ from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import receipts
 from lifeboat.proof.expected import Expected
-from lifeboat.proof.inspection import Verified
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import Bucket, open_bucket
-from lifeboat.saving import backup_receipt, finished, snapshot, unfinished
+from lifeboat.saving import finished, sending, snapshot, unfinished
 from lifeboat.saving import stopping as stops
-from lifeboat.saving.backup_run import Code, Data, Run
+from lifeboat.saving.backup_run import Run, leave_receipt
 from lifeboat.saving.finished import Proof
-from lifeboat.saving.jobs import Sent
 from lifeboat.saving.unfinished import Kept
 from lifeboat.stage.errors import UserError
 
@@ -51,31 +49,29 @@ def backup(
     run = Run(root, Deadline.after(seconds), [] if items is None else items)
     wip.head(root)
     stopping = stops.ask(root) if stop else None
-    code = _save_code(run, message)
+    _save_code(run, message)
     if stopping:
         run.items += stopping.wait(run.share(0.4))
-    data = run.attempt(lambda: _save_data(run))
-    backup_receipt.leave(run, code, data)
+    run.attempt(lambda: _save_data(run))
+    leave_receipt(run)
     return run.items
 
 
-def _save_code(run: Run, message: str) -> Code:
-    content = run.attempt(lambda: within(run.share(0.25), "git", lambda: wip.content(run.root)))
-    folder = run.attempt(lambda: _take_snapshot(run, content or ""))
-    saved = run.attempt(lambda: _commit(run, message))
-    if saved is None:
-        return Code(content or "", folder, None)
-    run.items += saved.items
-    pushed = run.attempt(lambda: refs.push(run.root, saved, run.share(0.5)))
-    run.items += pushed.items if pushed else []
-    run.items += refs.only_here(run.root)
-    return Code(content or "", folder, pushed)
+def _save_code(run: Run, message: str) -> None:
+    root, quarter = run.root, run.share(0.25)
+    run.content = run.attempt(lambda: within(quarter, "git", lambda: wip.content(root))) or ""
+    run.folder = run.attempt(lambda: _take_snapshot(run))
+    if saved := run.attempt(lambda: _commit(run, message)):
+        run.items += saved.items
+        run.pushed = run.attempt(lambda: refs.push(root, saved, run.share(0.5)))
+        run.items += run.pushed.items if run.pushed else []
+        run.items += refs.only_here(root)
 
 
-def _take_snapshot(run: Run, content: str) -> Path | None:
+def _take_snapshot(run: Run) -> Path | None:
     """The folder of a new snapshot, or of the last one where nothing has changed since."""
     last = receipts.newest(run.root)
-    if last and content and last[1].content_sha256 == content:
+    if last and run.content and last[1].content_sha256 == run.content:
         folder = last[0].parent
         fact = f"Nothing that git holds has changed since snapshot runs/{folder.name}/."
         run.items.append(Item(fact))
@@ -96,33 +92,27 @@ def _commit(run: Run, message: str) -> wip.Saved:
         return wip.save(run.root, aside=True)
 
 
-def _save_data(run: Run) -> Data:
+def _save_data(run: Run) -> None:
     """Finished data and unfinished work, what is small and rare first."""
-    where = remote.default(run.root)
+    root, where = run.root, remote.default(run.root)
     if where is None:
         raise UserError("DVC has no default remote: NO DATA IS SAVED.", remote.SET)
-    expected = expectations.read(run.root)
-    bucket = open_bucket(run.root)
-    before = run.attempt(lambda: finished.look(run.root, expected, bucket, run.share(0.5)))
+    expected = expectations.read(root)
+    run.bucket = bucket = open_bucket(root)
+    before = run.attempt(lambda: finished.look(root, expected, bucket, run.share(0.5)))
     wanted = finished.lost(before) if before else []
-    told = project.contract(run.root)
+    told = project.contract(root)
     rare = [found for found in wanted if told.rank(found.path) < told.bulk]
     bulk = [found for found in wanted if told.rank(found.path) >= told.bulk]
-    sent = [finished.send(run.root, rare, expected, bucket, run.reserved)]
-    kept = run.attempt(lambda: _save_parts(run, expected, bucket))
-    sent.append(finished.send(run.root, bulk, expected, bucket, run.reserved))
-    proof = run.attempt(lambda: _prove(run, before, sent, bucket))
-    run.items += _finished_items(proof) if proof else finished.unknown(expected)
-    run.items += unfinished.late_items(run.root, expected, kept)
-    run.items += run.attempt(lambda: _unfinished_items(run, expected, kept, bucket)) or []
-    run.items += remote.survival(run.root, where)
-    return Data(bucket, proof, kept)
-
-
-def _prove(run: Run, before: Verified | None, sent: list[Sent], bucket: Bucket) -> Proof | None:
-    if before is None:
-        return None
-    return finished.prove(run.root, before, sent, bucket, run.deadline)
+    sent = [sending.send(rare, expected, root, bucket, run.reserved)]
+    run.kept = run.attempt(lambda: _save_parts(run, expected, bucket))
+    sent.append(sending.send(bulk, expected, root, bucket, run.reserved))
+    if before:
+        run.proof = run.attempt(lambda: finished.prove(root, before, sent, bucket, run.deadline))
+    run.items += _finished_items(run.proof) if run.proof else finished.unknown(expected)
+    run.items += unfinished.late_items(root, expected, run.kept)
+    run.items += run.attempt(lambda: _unfinished_items(run, expected, bucket)) or []
+    run.items += remote.survival(root, where)
 
 
 def _finished_items(proof: Proof) -> list[Item]:
@@ -133,11 +123,10 @@ def _finished_items(proof: Proof) -> list[Item]:
     return finished.items(proof)
 
 
-def _unfinished_items(
-    run: Run, expected: Expected, kept: Kept | None, bucket: Bucket
-) -> list[Item]:
+def _unfinished_items(run: Run, expected: Expected, bucket: Bucket) -> list[Item]:
     """What is said of unfinished stages: outs of the workspace may have to be hashed for it."""
     what = "Comparing the workspace with dvc.lock"
+    kept = run.kept
     return within(run.reserved, what, lambda: unfinished.items(run.root, expected, kept, bucket))
 
 

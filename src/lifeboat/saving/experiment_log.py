@@ -33,27 +33,22 @@ def add(root: Path, title: str, today: date | None = None) -> list[Item]:
         raise UserError(f"Expected a title in one line, found {title!r}.")
     path = root / LOG
     text = path.read_bytes() if path.is_file() else b""
-    heading = _heading(text)
+    heading = _ENTRIES.search(text)
+    if heading is None:
+        raise UserError(
+            f"{LOG} has no heading `## Log Entries`, above which nothing is touched.",
+            f"`git checkout {LOG}` brings the template back.",
+        )
     first = f"## {(today or date.today()).isoformat()}: {title}"
     if any(line.rstrip() == first.encode() for line in text.splitlines()):
         raise UserError(
             f"{LOG} has an entry `{first}` already.", "Edit that one, or choose another title."
         )
-    newline = "\r\n" if text[heading.start() : heading.end()].endswith(b"\r\n") else "\n"
+    newline = "\r\n" if heading[0].endswith(b"\r\n") else "\n"
     entry = newline.join(["", *_entry(root, first)]) + newline
     at = heading.end()
     artifacts.write_bytes(path, text[:at] + entry.encode() + text[at:])
     return _said(root, first)
-
-
-def _heading(text: bytes) -> re.Match[bytes]:
-    found = _ENTRIES.search(text)
-    if found is None:
-        raise UserError(
-            f"{LOG} has no heading `## Log Entries`, above which nothing is touched.",
-            f"`git checkout {LOG}` brings the template back.",
-        )
-    return found
 
 
 def _entry(root: Path, first: str) -> list[str]:
@@ -78,7 +73,7 @@ def _entry(root: Path, first: str) -> list[str]:
 
 def _lines(root: Path, name: str) -> list[str]:
     """What a function of the project tells; what a person has to write where there is nothing."""
-    return [f"- {line}" for line in _told(root, name) or [BLANK]]
+    return [f"- {line}" for line in (_told(root, name) or [BLANK])]
 
 
 def _told(root: Path, name: str) -> list[str]:

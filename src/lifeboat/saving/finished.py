@@ -1,6 +1,6 @@
 """Finished data on its way: what a remote lacks is sent, and what it has then is proven."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from lifeboat.proof import inspection, verify
 from lifeboat.proof.expected import Expected
 from lifeboat.proof.inspection import Finding, Verified
 from lifeboat.remotes.bucket import Bucket
-from lifeboat.saving import sending
 from lifeboat.saving.jobs import Sent
 
 
@@ -46,13 +45,6 @@ def look(root: Path, expected: Expected, bucket: Bucket, deadline: Deadline) -> 
 def lost(verified: Verified) -> list[Finding]:
     """What is missing or wrong."""
     return [*verified.missing, *verified.wrong]
-
-
-def send(
-    root: Path, found: Sequence[Finding], expected: Expected, bucket: Bucket, deadline: Deadline
-) -> Sent:
-    """Sends objects that were found missing or wrong."""
-    return sending.send(found, expected, root, bucket, deadline)
 
 
 def prove(

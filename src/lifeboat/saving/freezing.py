@@ -1,18 +1,15 @@
 """Files that are hashed and sent while others may replace them."""
 
-import contextlib
 import hashlib
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 _CHUNK = 2**20
-_STALE_S = 3600
 
 
 @dataclass(frozen=True)
@@ -72,11 +69,3 @@ def hash_file(path: Path) -> Hashed:
             sha256.update(chunk)
             n_bytes += len(chunk)
     return Hashed(path, n_bytes, md5.hexdigest(), sha256.hexdigest())
-
-
-def sweep(folder: Path) -> None:
-    """Removes links that a killed sending left in a folder an hour ago or earlier."""
-    for path in folder.glob("sending.*"):
-        with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _STALE_S:
-                shutil.rmtree(path, ignore_errors=True)

@@ -21,6 +21,7 @@ HOPELESS = ("credentials", "expired", "denied", "no bucket", "clock", "region", 
 
 _IN_A_ROW = 8
 _TELLING = 2**20
+_NO_TIME = "there was no time left for it"
 
 
 @dataclass(frozen=True)
@@ -65,86 +66,78 @@ def run(jobs: Sequence[Job], deadline: Deadline, n_threads: int = N_THREADS) -> 
     The threads do not keep the process alive: what hangs at the deadline is left behind and named.
     """
     line = _Line(jobs, deadline)
-    for _ in range(min(n_threads, len(jobs))):
-        threading.Thread(target=line.work, name="sending", daemon=True).start()
-    return line.wait()
+    threads = [
+        threading.Thread(target=line.work, name="sending", daemon=True)
+        for _ in range(min(n_threads, len(jobs)))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive() and not deadline.passed:
+            thread.join(min(deadline.left, 0.5))
+    reasons = [(job, line.reason(job)) for job in jobs]
+    done = tuple(job for job, reason in reasons if not reason)
+    return Sent(done, tuple((job, reason) for job, reason in reasons if reason))
 
 
 class _Line:
     """Jobs in one line; what waits for others stands behind the last of them."""
 
     def __init__(self, jobs: Sequence[Job], deadline: Deadline) -> None:
-        self._jobs, self._deadline = jobs, deadline
-        self._to_do = _ordered(jobs)
+        self._to_do, self._deadline = _ordered(jobs), deadline
         self._changed = threading.Condition()
         self._begun: set[str] = set()
-        self._done: set[str] = set()
         self._reasons: dict[str, str] = {}
         self._rate = 0.0
         self._n_failed_in_a_row = 0
         self._stop = ""
 
     def work(self) -> None:
-        """Does jobs until there is none to begin."""
-        while (job := self._take()) is not None:
-            start = time.monotonic()
+        """Does jobs until there is none, or no time, to begin another."""
+        while not self._deadline.passed:
+            with self._changed:
+                if not self._to_do:
+                    return
+                job = self._to_do.pop()
+                self._begun.add(job.name)
             try:
-                self._require_before(job)
-                job.send()
-            except StoreError as error:
-                self._stumble(error)
-                self._end(job, str(error))
-            except (UserError, OSError) as error:
-                self._end(job, str(error))
+                self._end(job, self._do(job))
             except BaseException as error:
                 self._end(job, f"{type(error).__name__}: {error}")
                 raise
-            else:
-                self._note_rate(job, time.monotonic() - start)
-                self._end(job)
 
-    def wait(self) -> Sent:
-        """Waits for all jobs or for the deadline."""
+    def reason(self, job: Job) -> str:
+        """Why a job is not done by now, empty where it is."""
+        is_begun = job.name in self._begun
+        late = "it was on its way when the time was up" if is_begun else _NO_TIME
+        return self._reasons.get(job.name, late)
+
+    def _end(self, job: Job, reason: str) -> None:
         with self._changed:
-            while not self._is_over() and not self._deadline.passed:
-                self._changed.wait(min(self._deadline.left, 0.5))
-            self._stop = self._stop or "there was no time left for it"
-            left = [(job, self._reason(job)) for job in self._jobs if job.name not in self._done]
-            return Sent(tuple(job for job in self._jobs if job.name in self._done), tuple(left))
+            self._reasons[job.name] = reason
+            self._changed.notify_all()
 
-    def _take(self) -> Job | None:
-        with self._changed:
-            while self._to_do and not self._stop:
-                job = self._to_do.pop()
-                needed, left = job.bytes / self._rate if self._rate else 0.0, self._deadline.left
-                self._begun.add(job.name)
-                if needed <= left and left > 0:
-                    return job
-                self._reasons[job.name] = (
-                    f"it takes about {needed:.0f} s, and {left:.0f} s were left"
-                )
-                self._changed.notify_all()
-        return None
-
-    def _require_before(self, job: Job) -> None:
-        """Waits for what has to be there before a job; all of it was begun before."""
-        with self._changed:
-            self._changed.wait_for(lambda: job.after <= self._done | self._reasons.keys())
-            if lacking := job.after - self._done:
-                raise UserError(f"{len(lacking)} of its files are not there")
-
-    def _note_rate(self, job: Job, seconds: float) -> None:
+    def _do(self, job: Job) -> str:
+        """Does a job; why it could not be done, empty where it was."""
+        needed, left = job.bytes / self._rate if self._rate else 0.0, self._deadline.left
+        if self._stop or needed > left:
+            return self._stop or f"it takes about {needed:.0f} s, and {left:.0f} s were left"
+        with self._changed:  # all that it waits for was begun before
+            self._changed.wait_for(lambda: job.after <= self._reasons.keys())
+        if lacking := sum(bool(self._reasons[name]) for name in job.after):
+            return f"{lacking} of its files are not there"
+        start = time.monotonic()
+        try:
+            job.send()
+        except StoreError as error:
+            self._stumble(error)
+            return str(error)
+        except (UserError, OSError) as error:
+            return str(error)
         self._n_failed_in_a_row = 0
         if job.bytes >= _TELLING:
-            self._rate = job.bytes / max(seconds, 1e-3)
-
-    def _end(self, job: Job, reason: str = "") -> None:
-        with self._changed:
-            if reason:
-                self._reasons[job.name] = reason
-            else:
-                self._done.add(job.name)
-            self._changed.notify_all()
+            self._rate = job.bytes / max(time.monotonic() - start, 1e-3)
+        return ""
 
     def _stumble(self, error: StoreError) -> None:
         """Stops it all where the remote will not take anything else either."""
@@ -152,17 +145,6 @@ class _Line:
             self._n_failed_in_a_row += 1
             if error.kind in HOPELESS or self._n_failed_in_a_row >= _IN_A_ROW:
                 self._stop = self._stop or f"not tried, after another failed: {error}"
-
-    def _is_over(self) -> bool:
-        is_idle = self._begun == self._done | self._reasons.keys()
-        return is_idle and (not self._to_do or bool(self._stop))
-
-    def _reason(self, job: Job) -> str:
-        if job.name in self._begun:
-            return self._reasons.get(job.name, "it was on its way when the time was up")
-        if lacking := job.after - self._done:
-            return f"{len(lacking)} of its files are not there"
-        return self._stop
 
 
 def _ordered(jobs: Sequence[Job]) -> list[Job]:

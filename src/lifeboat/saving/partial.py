@@ -84,14 +84,26 @@ def write_index(bucket: Bucket, index: Index) -> None:
     bucket.write(index.key, data)
 
 
-def read_indexes(bucket: Bucket) -> Iterator[Index]:
+def read_indexes(bucket: Bucket, problems: list[str] | None = None) -> Iterator[Index]:
     """The indexes of all machines.
 
+    Args:
+        bucket: the remote.
+        problems: takes what is said of those that are none; without it the first one raises.
+
     Raises:
+        StoreError: where the remote cannot be asked.
         UserError: for one that is none, or names a path outside the store.
     """
     for stored in bucket.list(INDEXES):
-        yield parse_index(bucket.read(stored.key), stored.key)
+        try:
+            yield parse_index(bucket.read(stored.key), stored.key)
+        except StoreError:
+            raise
+        except UserError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
 
 
 def parse_index(data: bytes, where: str) -> Index:
@@ -157,14 +169,10 @@ def _agrees(stored: Stored | None, part: Part) -> bool:
 
 def _part(value: Any) -> Part:
     part = Part(**{"md5": "", **value})
-    if not isinstance(part.path, str) or not _PATH.fullmatch(part.path):
+    if not _PATH.fullmatch(part.path):
         raise ValueError(f"it names the path {part.path!r:.60}")
-    if not _is_sha256(part.sha256) or (part.md5 and not _MD5.fullmatch(part.md5)):
+    if not _SHA256.fullmatch(part.sha256) or (part.md5 and not _MD5.fullmatch(part.md5)):
         raise ValueError(f"it names the hash {part.sha256!r:.70}")
     if type(part.bytes) is not int or part.bytes < 0 or not isinstance(part.stage, str):
         raise ValueError(f"{part.path} has no size or no stage")
     return part
-
-
-def _is_sha256(value: object) -> bool:
-    return isinstance(value, str) and _SHA256.fullmatch(value) is not None

@@ -11,7 +11,7 @@ from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import open_bucket
-from lifeboat.saving import finished, unsaved
+from lifeboat.saving import finished, sending, unsaved
 from lifeboat.stage.errors import UserError
 
 
@@ -55,7 +55,7 @@ def push_data(root: Path) -> list[Item]:
 def _send_the_rest(root: Path) -> list[Item]:
     bucket, expected, deadline = open_bucket(root), expectations.read(root), Deadline()
     before = finished.look(root, expected, bucket, deadline)
-    sent = finished.send(root, finished.lost(before), expected, bucket, deadline)
+    sent = sending.send(finished.lost(before), expected, root, bucket, deadline)
     proof = finished.prove(root, before, [sent], bucket, deadline)
     return finished.items(proof)
 

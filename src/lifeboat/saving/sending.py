@@ -9,58 +9,49 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 from lifeboat import project
 from lifeboat.deadlines import Deadline
 from lifeboat.proof import manifests
 from lifeboat.proof.expected import Expected
+from lifeboat.proof.inspection import Finding
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.remotes.store_errors import StoreError
 from lifeboat.saving import jobs
-from lifeboat.saving.freezing import Hashed, frozen, hash_file, sweep
+from lifeboat.saving.freezing import Hashed, frozen, hash_file
 from lifeboat.saving.jobs import Job, Sent
+from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
 _PAUSES = (1.0, 4.0)
 
 
-@runtime_checkable
-class Lost(Protocol):
-    """An object that a remote should have: its key, its file and its stage."""
-
-    @property
-    def oid(self) -> str: ...
-    @property
-    def path(self) -> str: ...
-    @property
-    def stage(self) -> str: ...
-
-
 def send(
-    objects: Iterable[Lost], expected: Expected, root: Path, bucket: Bucket, deadline: Deadline
+    objects: Iterable[Finding], expected: Expected, root: Path, bucket: Bucket, deadline: Deadline
 ) -> Sent:
-    """Sends objects that verify found missing or wrong, from DVC's cache or the workspace."""
-    sweep(root / ".dvc" / "tmp")
-    return jobs.run(object_jobs(objects, expected, root, bucket), deadline)
+    """Sends objects that were found missing or wrong, each once, from DVC's cache or the workspace.
 
-
-def object_jobs(
-    objects: Iterable[Lost], expected: Expected, root: Path, bucket: Bucket
-) -> list[Job]:
-    """What sends these objects, each once; a folder's list waits for those of its files."""
+    A folder's list waits for those of its files that are sent as well.
+    """
+    artifacts.sweep((root / ".dvc" / "tmp").glob("sending.*"))
     rank = project.contract(root).rank
-    path_by_oid: dict[str, Lost] = {}
+    by_oid: dict[str, Finding] = {}
     for found in objects:
-        path_by_oid.setdefault(found.oid, found)
-    files = [found for oid, found in path_by_oid.items() if not oid.endswith(".dir")]
-    lists = [found for oid, found in path_by_oid.items() if oid.endswith(".dir")]
-    made = [_object_job(found, expected, root, bucket, rank(found.path)) for found in files]
-    for found in lists:
-        members = _members(found, expected) & path_by_oid.keys()
-        own = rank(found.path)
-        made.append(_object_job(found, expected, root, bucket, own, frozenset(members)))
-    return made
+        by_oid.setdefault(found.oid, found)
+    files = {oid for oid in by_oid if not oid.endswith(".dir")}
+
+    def job(found: Finding) -> Job:
+        cached, file = expected.cached(found.oid), root / found.path
+
+        def act() -> None:
+            with _intact(found, cached, file, root / ".dvc" / "tmp") as hashed:
+                require_arrived(hashed, bucket, manifests.key(found.oid))
+
+        n_bytes = next((path.stat().st_size for path in (cached, file) if path.is_file()), 0)
+        after = frozenset() if found.oid in files else frozenset(_members(found, cached) & files)
+        return Job(found.oid, found.path, found.stage, rank(found.path), n_bytes, act, after)
+
+    return jobs.run([job(found) for found in by_oid.values()], deadline)
 
 
 def require_arrived(hashed: Hashed, bucket: Bucket, key: str) -> None:
@@ -83,26 +74,8 @@ def require_arrived(hashed: Hashed, bucket: Bucket, key: str) -> None:
         raise UserError(f"{bucket.url} has something else than what was sent.")
 
 
-def _object_job(
-    found: Lost,
-    expected: Expected,
-    root: Path,
-    bucket: Bucket,
-    rank: int,
-    after: frozenset[str] = frozenset(),
-) -> Job:
-    cached, file = expected.cached(found.oid), root / found.path
-
-    def act() -> None:
-        with _intact(found, cached, file, root / ".dvc" / "tmp") as hashed:
-            require_arrived(hashed, bucket, manifests.key(found.oid))
-
-    n_bytes = next((path.stat().st_size for path in (cached, file) if path.is_file()), 0)
-    return Job(found.oid, found.path, found.stage, rank, n_bytes, act, after)
-
-
 @contextmanager
-def _intact(found: Lost, cached: Path, file: Path, folder: Path) -> Iterator[Hashed]:
+def _intact(found: Finding, cached: Path, file: Path, folder: Path) -> Iterator[Hashed]:
     """What has the bytes that an object's key promises: DVC's cache, or the workspace."""
     hashed, oid = None, found.oid.removesuffix(".dir")
     with contextlib.suppress(OSError):
@@ -125,8 +98,8 @@ def _intact(found: Lost, cached: Path, file: Path, folder: Path) -> Iterator[Has
     )
 
 
-def _members(found: Lost, expected: Expected) -> set[str]:
+def _members(found: Finding, cached: Path) -> set[str]:
+    """The files of a folder's list, none where it is not here or damaged."""
     with contextlib.suppress(OSError, UserError):
-        data = expected.cached(found.oid).read_bytes()
-        return {entry.oid for entry in manifests.entries(found.oid, data)}
+        return {entry.oid for entry in manifests.entries(found.oid, cached.read_bytes())}
     return set()

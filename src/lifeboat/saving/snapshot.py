@@ -10,6 +10,7 @@ from lifeboat import processes, project
 from lifeboat.doctor import device, environment
 from lifeboat.items import Item
 from lifeboat.proof import receipts
+from lifeboat.proof.receipts import Receipt
 from lifeboat.remotes import remote
 from lifeboat.running import stage_seconds
 from lifeboat.secrets import scanning
@@ -82,10 +83,6 @@ class _State:
         return [line for line in self.status.splitlines() if not line.startswith("##")]
 
     @property
-    def n_untracked(self) -> int:
-        return sum(line.startswith("??") for line in self.changes)
-
-    @property
     def is_cut(self) -> bool:
         return len(self.diff) > MAX_DIFF_BYTES
 
@@ -99,7 +96,7 @@ def _state(root: Path) -> _State:
 
 
 def _metadata(root: Path, name: str, absent: list[str], state: _State) -> list[str]:
-    where = remote.default(root)
+    where, last = remote.default(root), receipts.newest(root)
     differs = "differs from the commit, see git_status.txt and git_diff.patch"
     return [
         f"snapshot: {name}",
@@ -111,29 +108,27 @@ def _metadata(root: Path, name: str, absent: list[str], state: _State) -> list[s
         f"diff: {f'cut after {MAX_DIFF_BYTES} bytes' if state.is_cut else 'whole'}, redacted",
         f"git remote: {processes.git_line(root, 'remote', 'get-url', 'origin') or 'no origin'}",
         f"dvc remote: {where.url if where else 'none'}",
-        f"last receipt: {_last_receipt(root)}",
+        f"last receipt: {_last_receipt(last, root) if last else NO_RECEIPT}",
         f"not there to copy: {', '.join(absent) or 'nothing'}",
         f"python: {platform.python_version()}",
         *device.lines(),
     ]
 
 
-def _last_receipt(root: Path) -> str:
-    last = receipts.newest(root)
-    if last is None:
-        return NO_RECEIPT
+def _last_receipt(last: tuple[Path, Receipt], root: Path) -> str:
     path, receipt = last
     what = "all was proven saved" if receipt.proven else "NOT ALL was proven saved"
     return f"{path.relative_to(root)}, {receipt.created}: {what}"
 
 
 def _said(where: Path, present: list[str], state: _State) -> list[Item]:
-    items = [Item(f"Snapshot {where}/ written: git state, environment, device, {_list(present)}.")]
+    copied = ", ".join(present) or "and nothing of the study, because none of it is there"
+    items = [Item(f"Snapshot {where}/ written: git state, environment, device, {copied}.")]
     if state.is_cut:
         cure = "Commit the change; then the commit has all of it."
         items.append(Item(f"The diff is cut after {MAX_DIFF_BYTES} bytes.", "warning", cure))
-    if state.n_untracked:
-        fact = f"{state.n_untracked} untracked files are named in it, not copied."
+    if n_untracked := sum(line.startswith("??") for line in state.changes):
+        fact = f"{n_untracked} untracked files are named in it, not copied."
         items.append(Item(fact, "warning", "Commit them, or `lifeboat push` does."))
     return items
 
@@ -154,7 +149,3 @@ def _new_folder(runs: Path) -> Path:
 
 def _write(path: Path, text: str) -> None:
     artifacts.write_text(path, scanning.blot_out(text))
-
-
-def _list(names: list[str]) -> str:
-    return ", ".join(names) or "and nothing of the study, because none of it is there"

@@ -1,19 +1,28 @@
 """`lifeboat store prune`: units of what is finished go, and of outs that no pipeline has any more.
 
-While an out of the pipeline is missing, its units stay: they may be its parts.
+While an out of the pipeline is missing, its units stay: they may be its parts. In the remote
+(`--remote`), parts go that no index names any more. An index is the only word that a machine may
+have left of its unfinished work, so none goes unless it is asked for by name.
 """
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from lifeboat import project
 from lifeboat.items import Item, megabytes
 from lifeboat.proof import expected
+from lifeboat.remotes.bucket import open_bucket
+from lifeboat.saving import partial
+from lifeboat.saving.partial import Index
 from lifeboat.stage.errors import UserError
 
 FRESH_S = 3600
 """Files younger than this stay: a run may be writing them now."""
+
+FRESH_PARTS_S = 3 * 24 * 3600
+"""Younger parts stay: a backup sends them before the index that names them."""
 
 
 def prune(root: Path, *, dry_run: bool = False) -> list[Item]:
@@ -48,6 +57,44 @@ def prune(root: Path, *, dry_run: bool = False) -> list[Item]:
     return items
 
 
+def prune_remote(root: Path, *, forget: str = "", dry_run: bool = False) -> list[Item]:
+    """Removes old parts that no index names, or says what would go.
+
+    Args:
+        root: the project.
+        forget: a machine whose indexes go first.
+        dry_run: whether nothing is removed.
+
+    Raises:
+        UserError: where the remote cannot be asked, an index cannot be read, because it may name
+            any part, or nobody knows the machine.
+    """
+    bucket = open_bucket(root)
+    indexes = list(partial.read_indexes(bucket))
+    forgotten = [index for index in indexes if index.machine == forget]
+    if forget and not forgotten:
+        known = ", ".join(sorted({index.machine for index in indexes})) or "none"
+        raise UserError(
+            f"No machine {forget!r} has unfinished work in {bucket.url}; known: {known}."
+        )
+    left = [index for index in indexes if index not in forgotten]
+    named = {part.key for index in left for part in index.parts}
+    freed = {part.key for index in forgotten for part in index.parts}
+    unnamed = [stored for stored in bucket.list(partial.OBJECTS) if stored.key not in named]
+    then = time.time() - FRESH_PARTS_S
+    freed |= {one.key for one in unnamed if one.modified is not None and one.modified < then}
+    gone = [one for one in unnamed if one.key in freed]
+    if not dry_run:
+        for key in (*(index.key for index in forgotten), *(stored.key for stored in gone)):
+            bucket.remove(key)
+    size = megabytes(sum(stored.bytes for stored in gone))
+    said = f"{len(gone)} parts, {size}, from {bucket.url}"
+    items = [_gone(said, [stored.key for stored in gone], dry_run)]
+    if young := len(unnamed) - len(gone):
+        items.append(Item(f"{young} unnamed parts are younger than three days and stay."))
+    return items + [_kept(index) for index in left if index.parts]
+
+
 def _by_out(store: Path, outs: list[str]) -> dict[str, list[Path]]:
     """The files of the store's folders by the out that they are of; "" for those of none."""
     found: dict[str, list[Path]] = {}
@@ -62,10 +109,13 @@ def _by_out(store: Path, outs: list[str]) -> dict[str, list[Path]]:
 def _said(gone: list[Path], dry_run: bool) -> Item:
     n_bytes = sum(path.lstat().st_size for path in gone)
     linked = sum(path.lstat().st_size for path in gone if path.lstat().st_nlink > 1)
-    listed = "".join(f"\n  {path}" for path in sorted(gone)) if dry_run else ""
-    verb = "Would remove" if dry_run else "Removed"
     also = f"; {megabytes(linked)} of it stay, linked from DVC's cache or an out" if linked else ""
-    return Item(f"{verb} {len(gone)} files, {megabytes(n_bytes)}{also}.{listed}")
+    return _gone(f"{len(gone)} files, {megabytes(n_bytes)}{also}", sorted(gone), dry_run)
+
+
+def _gone(what: str, names: Sequence[object], dry_run: bool) -> Item:
+    listed = "".join(f"\n  {name}" for name in names) if dry_run else ""
+    return Item(f"{'Would remove' if dry_run else 'Removed'} {what}.{listed}")
 
 
 def _remove(paths: list[Path]) -> None:
@@ -74,3 +124,11 @@ def _remove(paths: list[Path]) -> None:
             path.unlink(missing_ok=True)
         except OSError as error:
             raise UserError(f"{path} could not be removed: {error.strerror}.") from error
+
+
+def _kept(index: Index) -> Item:
+    size = megabytes(sum(part.bytes for part in index.parts))
+    where = index.branch or f"a detached HEAD, {index.commit[:7]}"
+    fact = f"Machine {index.machine} keeps {len(index.parts)} parts of {where}, {size}."
+    cure = f"If it is done for: `lifeboat store prune --remote --forget {index.machine}`."
+    return Item(fact, "ok", cure)

@@ -46,13 +46,6 @@ class Unsent:
         return named[1] if named else None
 
 
-def pieces(store: Path, out: str) -> list[Path]:
-    """The files of an out's units, in order."""
-    folder = store / out
-    found = sorted(folder.glob("[!.]*")) if folder.is_dir() else []
-    return [path for path in found if path.is_file()]
-
-
 def waiting(
     store: Path, held: set[str], stage_by_out: Mapping[str, str], rank: Callable[[str], int]
 ) -> list[Unsent]:
@@ -67,8 +60,8 @@ def waiting(
     found = [
         Unsent(f"{out}/{path.name}", stage, rank(out))
         for out, stage in stage_by_out.items()
-        for path in pieces(store, out)
-        if path.name not in held
+        for path in (store / out).glob("[!.]*")
+        if path.is_file() and path.name not in held
     ]
     return sorted(found, key=lambda part: (part.rank, part.path))
 
@@ -97,7 +90,7 @@ def send(
         The parts that are there now, and how the sending ended.
     """
     folder = store / ".sending"
-    freezing.sweep(folder)
+    artifacts.sweep(folder.glob("sending.*"))
     parts: list[Part] = []
     telling = threading.Lock()
     md5_by_sha256 = {part.sha256: part.md5 for part in before}
@@ -135,12 +128,11 @@ def alone(store: Path, deadline: Deadline) -> Iterator[None]:
 
 
 def _locked(descriptor: int) -> bool:
+    """Whether this process has the file, or the file system has no locks."""
     try:
         fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, BlockingIOError)
     return True
 
 

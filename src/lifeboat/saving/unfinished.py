@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,15 +15,13 @@ from lifeboat.proof import manifests
 from lifeboat.proof.expected import WORKSPACE, Expected, Out
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.saving import partial, stopping, store_parts, unsaved
-from lifeboat.saving.jobs import Sent
+from lifeboat.saving.jobs import Job
 from lifeboat.saving.partial import Index, Part
 from lifeboat.saving.store_parts import Unsent
 from lifeboat.stage.errors import UserError
 
 INTERIM_S = 2.0
 """Seconds between two writings of the index while parts arrive."""
-
-_CURE = "Run `lifeboat reproduce`, then `lifeboat backup`."
 
 
 @dataclass(frozen=True)
@@ -32,24 +30,11 @@ class Kept:
 
     Attributes:
         parts: what is there.
-        sent: what of it came now or was there, and what did not make it.
+        left: what should be and is not, and why.
     """
 
     parts: tuple[Part, ...] = ()
-    sent: Sent = Sent((), ())
-
-
-def stage_by_out(root: Path, expected: Expected) -> dict[str, str]:
-    """The outs that are still to be made, and whose they are.
-
-    A stage counts until dvc.lock records all of its outs, and again while an out is not there: DVC
-    deletes outs before it runs a stage.
-    """
-    return {
-        out: stage
-        for out, stage in expected.stage_by_out.items()
-        if stage in expected.unfinished or not (root / out).exists()
-    }
+    left: tuple[tuple[Job, str], ...] = ()
 
 
 def save(
@@ -82,13 +67,16 @@ def save(
         interim = _Interim(bucket, Index(name, here.commit, here.branch, known))
         parts, sent = store_parts.send(store, wanted, bucket, deadline, known, interim.tell)
         interim.is_over = True
-        kept = _kept(known, parts, sent, {out.stage for out in late})
-        # What is gone meanwhile was a step before a later one, or its unit is made.
-        left = tuple((job, why) for job, why in sent.left if (store / job.path).exists())
-        index = Index(name, here.commit, here.branch, (*parts, *kept))
+        # An old step is better than none where the new one did not make it. And a unit's steps go
+        # when it is made, which may be before its out is in the remote.
+        needed = {out.stage for out in late} | {job.stage for job, _reason in sent.left}
+        fresh = {part.path for part in parts}
+        old = [part for part in known if part.path not in fresh and part.stage in needed]
+        index = Index(name, here.commit, here.branch, (*parts, *old))
         if index != (interim.written or before) and (index.parts or before):
             partial.write_index(bucket, index)
-    return Kept(index.parts, Sent(sent.done, left))
+    # What is gone meanwhile was a step before a later one, or its unit is made.
+    return Kept(index.parts, tuple(one for one in sent.left if (store / one[0].path).exists()))
 
 
 @dataclass
@@ -146,7 +134,14 @@ def waiting(
     Raises:
         UserError: where the remote cannot be asked.
     """
-    stages = stage_by_out(root, expected) | {out.path: out.stage for out in late}
+    # A stage counts until dvc.lock records all of its outs, and again while an out is not there:
+    # DVC deletes outs before it runs a stage.
+    stages = {
+        out: stage
+        for out, stage in expected.stage_by_out.items()
+        if stage in expected.unfinished or not (root / out).exists()
+    }
+    stages |= {out.path: out.stage for out in late}
     store, names = project.store(root), set[str]()
     if bucket:
         there = [out for out in expected.outs if out not in late]
@@ -154,19 +149,6 @@ def waiting(
         found = expectations.objects(recorded, expected, bucket)
         names = {Path(entry.path).name for entry in found}
     return store_parts.waiting(store, names, stages, project.contract(root).rank)
-
-
-def _kept(
-    before: Iterable[Part], parts: Iterable[Part], sent: Sent, late_stages: set[str]
-) -> list[Part]:
-    """Earlier parts that are still needed, and are not among those of now.
-
-    An old step is better than none where the new one did not make it. And a unit's steps go when it
-    is made, which may be before its out is in the remote.
-    """
-    fresh, late = {part.path for part in parts}, {job.stage for job, _reason in sent.left}
-    needed = late_stages | late
-    return [part for part in before if part.path not in fresh and part.stage in needed]
 
 
 def require_all(kept: Kept, bucket: Bucket) -> None:
@@ -187,7 +169,7 @@ def late_items(root: Path, expected: Expected, kept: Kept | None) -> list[Item]:
             _late(part.path, part.stage, "nothing is known of it")
             for part in waiting(root, expected, None)
         ]
-    return [_late(job.path, job.stage, reason) for job, reason in kept.sent.left]
+    return [_late(job.path, job.stage, reason) for job, reason in kept.left]
 
 
 def items(root: Path, expected: Expected, kept: Kept | None, bucket: Bucket) -> list[Item]:
@@ -208,13 +190,7 @@ def items(root: Path, expected: Expected, kept: Kept | None, bucket: Bucket) -> 
         outs = [out for out, whose in expected.stage_by_out.items() if whose == stage]
         outs = [out for out in outs if stage in there.unfinished and (root / out).exists()]
         found.append(_stage_item(stage, own, outs, stage in running, bucket))
-    if there.changed:
-        fact = f"NOT SAVED, because it is not what dvc.lock records: {', '.join(there.changed)}."
-        found.append(Item(fact, "wrong", _CURE))
-    if there.outdated:
-        fact = f"Out of date: {', '.join(there.outdated)}; only the last finished run can be saved."
-        found.append(Item(fact, "warning", _CURE))
-    return found
+    return [*found, *unsaved.differing(there)]
 
 
 def _late(path: str, stage: str, reason: str) -> Item:
@@ -227,16 +203,14 @@ def _stage_item(
 ) -> Item:
     if outs:
         fact = f"NOT SAVED: {', '.join(outs)}, which dvc.lock does not record: stage `{stage}` has"
-        return Item(f"{fact} not finished.", "wrong", _CURE)
+        return Item(f"{fact} not finished.", "wrong", unsaved.CURE)
     if not parts:
         fact = f"Stage `{stage}` has not finished, and it has no parts that could be saved."
         if is_running:
-            cure = "Wait for its end before the machine goes."
-            return Item(
-                f"{fact} WHAT IT HAS DONE SO FAR IS NOT SAVED: it is running.", "wrong", cure
-            )
-        return Item(fact, "warning", _CURE)
+            fact = f"{fact} WHAT IT HAS DONE SO FAR IS NOT SAVED: it is running."
+            return Item(fact, "wrong", "Wait for its end before the machine goes.")
+        return Item(fact, "warning", unsaved.CURE)
     n_bytes = sum(part.bytes for part in parts)
     fact = f"Stage `{stage}` has not finished: NOT SAVED but for its parts, {len(parts)} files"
     fact = f"{fact} ({megabytes(n_bytes)}) in {bucket.url.rstrip('/')}/partial."
-    return Item(fact, "warning", _CURE)
+    return Item(fact, "warning", unsaved.CURE)

@@ -4,21 +4,19 @@ DVC pushes what dvc.lock records: the last finished run. Of a stage that was kil
 was changed since, that is yesterday's version. No lock of DVC is taken.
 """
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from lifeboat.items import Item
-from lifeboat.proof import manifests, targets
+from lifeboat.proof import targets
 from lifeboat.proof.expected import Out, opened, readable, stage_name
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
 
-State = Literal["same", "changed", "absent"]
-_CURE = "Run `lifeboat reproduce`, then `lifeboat backup`."
+CURE = "Run `lifeboat reproduce`, then `lifeboat backup`."
 
 
 @dataclass(frozen=True)
@@ -49,16 +47,22 @@ def items(root: Path, wanted: list[str]) -> list[Item]:
     told = []
     if found.unfinished:
         fact = f"Never finished: {', '.join(found.unfinished)}; nothing of them is in dvc.lock, so"
-        told.append(Item(f"{fact} NOT SAVED as an out.", "wrong", _CURE))
+        told.append(Item(f"{fact} NOT SAVED as an out.", "wrong", CURE))
     if found.killed:
         fact = f"NOT SAVED: {', '.join(found.killed)} did not finish; what the remote has is of the"
-        told.append(Item(f"{fact} run before.", "wrong", _CURE))
+        told.append(Item(f"{fact} run before.", "wrong", CURE))
+    return [*told, *differing(found)]
+
+
+def differing(found: Unsaved) -> list[Item]:
+    """What is said of outs and stages that differ from their last finished run."""
+    told = []
     if found.changed:
-        fact = "NOT SAVED, because it is not what dvc.lock records: "
-        told.append(Item(f"{fact}{', '.join(found.changed)}.", "wrong", _CURE))
+        fact = f"NOT SAVED, because it is not what dvc.lock records: {', '.join(found.changed)}."
+        told.append(Item(fact, "wrong", CURE))
     if found.outdated:
         fact = f"Out of date: {', '.join(found.outdated)}; only the last finished run can be saved."
-        told.append(Item(fact, "warning", _CURE))
+        told.append(Item(fact, "warning", CURE))
     return told
 
 
@@ -70,26 +74,25 @@ def read(root: Path, wanted: list[str]) -> Unsaved:
     """
     unfinished, killed, changed, outdated = set[str](), set[str](), set[str](), set[str]()
     with opened(root) as repo, readable("The pipeline of the workspace"):
+        here = Path(repo.root_dir)
         recorded = {out.fs_path: out for out in cast("list[Any]", list(repo.index.outs))}
         for stage in cast("list[Any]", list(repo.index.stages)):
             name = stage_name(stage, repo.root_dir)
-            outs = [out for out in stage.outs if _is_meant(repo, name, out, wanted)]
+            paths = {out: Out(name, _relative(repo, out), "") for out in stage.outs}
+            outs = [out for out, meant in paths.items() if targets.touches(meant, here, wanted)]
             if not outs:
                 continue
             if any(not out.hash_info for out in outs):
                 unfinished.add(name)
                 continue
-            states = {out: _state(repo, out) for out in outs if out.use_cache}
-            changed |= {_relative(repo, out) for out, state in states.items() if state == "changed"}
+            cached = [out for out in outs if out.use_cache]
+            there = [out for out in cached if os.path.exists(out.fs_path)]
+            changed |= {_relative(repo, out) for out in there if out.workspace_status()}
             if _is_outdated(stage, recorded):
-                was_begun = any(s == "absent" and _is_cached(repo, o) for o, s in states.items())
+                was_begun = any(_is_cached(repo, out) for out in cached if out not in there)
                 (killed if was_begun else outdated).add(name)
     found = (unfinished, killed, changed, outdated)
     return Unsaved(*(tuple(sorted(names)) for names in found))
-
-
-def _is_meant(repo: "Repo", name: str, out: Any, wanted: list[str]) -> bool:
-    return targets.touches(Out(name, _relative(repo, out), ""), Path(repo.root_dir), wanted)
 
 
 def _is_outdated(stage: Any, recorded: dict[str, Any]) -> bool:
@@ -109,47 +112,9 @@ def _is_outdated(stage: Any, recorded: dict[str, Any]) -> bool:
     return False
 
 
-def _state(repo: "Repo", out: Any) -> State:
-    """Whether an out of the workspace is what dvc.lock records."""
-    path, oid = Path(out.fs_path), out.hash_info.value
-    if not path.exists():
-        return "absent"
-    if not out.hash_info.isdir:
-        return "same" if _is_same(path, _cached(repo, oid), oid) else "changed"
-    try:
-        listed = _cached(repo, oid).read_bytes()
-    except OSError:
-        return "changed" if out.workspace_status() else "same"
-    n_entries = 0
-    for entry in manifests.entries(oid, listed):
-        n_entries += 1
-        if not _is_same(path / entry.path, _cached(repo, entry.oid), entry.oid):
-            return "changed"
-    n_files = sum(len(names) for _, _, names in repo.dvcignore.walk(out.fs, out.fs_path))
-    return "same" if n_files == n_entries else "changed"
-
-
-def _is_same(path: Path, cached: Path, oid: str) -> bool:
-    """Whether a file is the object: the same inode, or else the same content."""
-    try:
-        if cached.exists():
-            if os.path.samefile(path, cached):
-                return True
-            if path.stat().st_size != cached.stat().st_size:
-                return False
-        with path.open("rb") as file:
-            md5 = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    except OSError:
-        return False
-    return md5 == oid
-
-
 def _is_cached(repo: "Repo", out: Any) -> bool:
-    return _cached(repo, out.hash_info.value).exists()
-
-
-def _cached(repo: "Repo", oid: str) -> Path:
-    return Path(repo.cache.local.path) / oid[:2] / oid[2:]
+    oid = out.hash_info.value
+    return (Path(repo.cache.local.path) / oid[:2] / oid[2:]).exists()
 
 
 def _relative(repo: "Repo", out: Any) -> str:

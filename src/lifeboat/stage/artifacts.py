@@ -4,6 +4,7 @@ A file in an out is a hard link into DVC's cache and into the store, so nothing 
 existing file for writing: each file is written beside its place and renamed onto it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -37,19 +38,25 @@ def new_file(path: Path) -> Iterator[Path]:
     Raises:
         UserError: as `write_bytes`.
     """
-    with _readable_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(descriptor)
-        try:
-            yield Path(name)
-            with open(name, "rb") as file:
-                os.fsync(file.fileno())
-            os.chmod(name, 0o644)
-            os.replace(name, path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+    with _readable_errors(path), replaced(path) as fresh:
+        yield fresh
+
+
+@contextmanager
+def replaced(path: Path) -> Iterator[Path]:
+    """As `new_file`, with the errors of the operating system as they are."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(descriptor)
+    try:
+        yield Path(name)
+        with open(name, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
 
 
 def write_text(path: Path, text: str) -> None:
@@ -100,16 +107,12 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     with path.open() as file:
         for number, line in enumerate(file, start=1):
             try:
-                value = json.loads(line)
+                value, said = json.loads(line), ""
             except ValueError as error:
-                raise UserError(
-                    f"{path}, line {number}: expected a JSON object, found {line[:60]!r} "
-                    f"({error}).",
-                    _CURE_MISSING,
-                ) from None
+                value, said = None, f" ({error})"
             if not isinstance(value, dict):
                 raise UserError(
-                    f"{path}, line {number}: expected a JSON object, found {line[:60]!r}.",
+                    f"{path}, line {number}: expected a JSON object, found {line[:60]!r}{said}.",
                     _CURE_MISSING,
                 )
             yield value
@@ -154,7 +157,8 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     with _readable_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep_beside(path)
+        sweep(path.parent.glob(f".{path.name}.new.*"))
+        sweep(path.parent.glob(f".{path.name}.old.*"))
         fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.new."))
     aside = path.parent / f".{path.name}.old.{os.getpid()}"
     try:
@@ -179,14 +183,12 @@ def _take_place(fresh: Path, path: Path, aside: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _sweep_beside(path: Path) -> None:
-    """Removes what a killed process left beside `path`; only folders of more than an hour."""
-    for left in (
-        *path.parent.glob(f".{path.name}.new.*"),
-        *path.parent.glob(f".{path.name}.old.*"),
-    ):
-        if time.time() - left.stat().st_mtime > 3600:
-            shutil.rmtree(left, ignore_errors=True)
+def sweep(paths: Iterable[Path], older_than_s: float = 3600) -> None:
+    """Removes what killed processes left, if it is old enough; what will not go stays."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if time.time() - path.lstat().st_mtime > older_than_s:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def require_free_space(path: Path, n_bytes: int, what: str) -> None:

@@ -28,7 +28,7 @@ def claimed(folder: Path, name: str) -> Iterator[None]:
     Raises:
         SystemExit: with code 75, where the process is asked to stop while it waits.
     """
-    descriptor, byte = _open(folder), _byte(name)
+    descriptor, byte = _open(folder), int(hashlib.sha256(name.encode()).hexdigest()[:15], 16)
     seconds = _FIRST_WAIT_S
     while not _lock(descriptor, byte):
         if interruption.requested():
@@ -57,8 +57,3 @@ def _lock(descriptor: int, byte: int) -> bool:
         # Where a file system has no locks, two processes may do the same work; no harm else.
         return error.errno in (errno.ENOLCK, errno.EOPNOTSUPP)
     return True
-
-
-def _byte(name: str) -> int:
-    """The byte whose lock stands for a name."""
-    return int(hashlib.sha256(name.encode()).hexdigest()[:15], 16)

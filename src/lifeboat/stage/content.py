@@ -9,21 +9,17 @@ import functools
 import hashlib
 import sys
 from collections import namedtuple
-from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import fields, is_dataclass, make_dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import is_dataclass, make_dataclass
 from enum import Enum
 from pathlib import PurePath
-from types import FunctionType, MappingProxyType
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 
 from lifeboat.stage.fingerprint import Code
 from lifeboat.stage.names import is_record, module_of, name_of, names_in
-
-_MARK = "lifeboat.not_in_key"
-NOT_IN_KEY = MappingProxyType({_MARK: True})
-"""`field(metadata=NOT_IN_KEY)`: a field of a dataclass that no result depends on."""
 
 _PLAIN = {bool, bytes, float, int, str, type(None)}
 _EMPTY = (
@@ -88,8 +84,8 @@ class Contents:
         is_frozen = is_dataclass(value) and type(value).__dataclass_params__.frozen  # type: ignore[attr-defined]
         if is_frozen and id(value) in self._remembered:
             return self._remembered[id(value)][1]
-        name = self._class_name(type(value))
-        found = _hash("record", name, *self._children(_named_values(value)))
+        named = ((f".{name}", getattr(value, name)) for name in names_in(type(value)))
+        found = _hash("record", self._class_name(type(value)), *self._children(named))
         if is_frozen:
             self._remembered[id(value)] = value, found
         return found
@@ -160,14 +156,6 @@ def tensor_bytes(tensor: Any) -> "np.ndarray[Any, np.dtype[np.uint8]]":
 def _is_tensor(value: object) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
-
-
-def _named_values(value: Any) -> Iterator[tuple[str, Any]]:
-    left_out = set[str]()
-    if is_dataclass(value):
-        left_out = {one.name for one in fields(value) if one.metadata.get(_MARK)}
-    names = (name for name in names_in(type(value)) if name not in left_out)
-    return ((f".{name}", getattr(value, name)) for name in names)
 
 
 @functools.cache

@@ -41,11 +41,9 @@ class Types:
     Attributes:
         packages: top-level packages of ours, of whose modules every dataclass and named tuple is
             one.
-        listed: further ones.
     """
 
-    packages: tuple[str, ...] = ()
-    listed: tuple[type, ...] = ()
+    packages: tuple[str, ...]
 
     def find(self, name: str) -> type:
         """The class of a name as `name_of` gives it.
@@ -53,12 +51,9 @@ class Types:
         Raises:
             ValueError: for a class that may not be restored, or is not there.
         """
-        for kind in self.listed:
-            if name_of(kind) == name:
-                return kind
         match = _NAME.fullmatch(name)
         if not match or match[1].split(".")[0] not in self.packages or "__" in match[1]:
-            raise ValueError(f"{name!r:.80} is no class of {', '.join(self.packages) or 'ours'}")
+            raise ValueError(f"{name!r:.80} is no class of {', '.join(self.packages)}")
         found = _inside(_import(match[1]), match[2])
         if not (isinstance(found, type) and is_record(found) and name_of(found) == name):
             raise ValueError(f"{name!r:.80} is neither a dataclass nor a named tuple of ours")

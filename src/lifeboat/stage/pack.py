@@ -37,9 +37,6 @@ _NAME_BY_TORCH = {f"torch.{dtype}": name for name, dtype in _TORCH_BY_NAME.items
 _OTHER_DTYPE = re.compile(r"[<>|][biufcSUmM]\d{1,9}(\[\w{1,9}\])?")
 
 
-SUFFIX = ".safetensors"
-
-
 class _Stored(NamedTuple):
     """A tensor of the file; `width` is the bytes of one number."""
 

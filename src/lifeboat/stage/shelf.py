@@ -1,7 +1,7 @@
 """The files of one out's units. A name says what a file is and the hash of its bytes.
 
-So one rename makes a whole unit, `<name>.<sha256><suffix>`, and any reader can tell whether it is
-what it was.
+So one rename makes a whole unit, `<name>.<sha256>.safetensors`, and any reader can tell whether it
+is what it was.
 """
 
 import contextlib
@@ -9,13 +9,14 @@ import os
 import re
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from lifeboat.stage import artifacts, claims
 
+SUFFIX = ".safetensors"
 _STALE_S = 24 * 3600
+"""After which a temporary file is of no run that goes on."""
 
 
 def store(root: Path) -> Path:
@@ -35,7 +36,8 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._sweep()
+        files = (path for path in folder.glob(".*") if path.is_file() and path.name != claims.FILE)
+        artifacts.sweep(files, _STALE_S)
 
     def numbers(self, name: str) -> list[int]:
         """The numbers n, in order, of which there is a file `<name>.<n>`, whole or not."""
@@ -50,7 +52,7 @@ class Shelf:
                     return path
         return None
 
-    def add(self, name: str, suffix: str, fill: Callable[[Path], object]) -> Path:
+    def add(self, name: str, fill: Callable[[Path], object]) -> Path:
         """The file that `fill` writes, under its name.
 
         Raises:
@@ -59,7 +61,7 @@ class Shelf:
         staged = self.folder / f".{name}.{os.getpid()}.{threading.get_ident()}"
         with artifacts.new_file(staged) as fresh:
             fill(fresh)
-        path = self.folder / f"{name}.{artifacts.sha256_file(staged)}{suffix}"
+        path = self.folder / f"{name}.{artifacts.sha256_file(staged)}{SUFFIX}"
         os.replace(staged, path)
         return path
 
@@ -82,11 +84,3 @@ class Shelf:
     def _matching(self, pattern: str) -> list[tuple[str, re.Match[str]]]:
         listed = sorted(os.listdir(self.folder)) if self.folder.is_dir() else []
         return [(one, match) for one in listed if (match := re.fullmatch(pattern, one))]
-
-    def _sweep(self) -> None:
-        """Removes temporary files that a killed run left a day ago or earlier."""
-        for path in self.folder.glob(".*"):
-            if path.name == claims.FILE or not path.is_file():
-                continue
-            if time.time() - path.lstat().st_mtime > _STALE_S:
-                path.unlink(missing_ok=True)

@@ -38,9 +38,7 @@ class Steps:
         """
         if step < 0:
             raise ValueError(f"step {step} is below 0.")
-        self._shelf.add(
-            self._name(step), pack.SUFFIX, lambda path: pack.write(path, state, self._types)
-        )
+        self._shelf.add(self._name(step), lambda path: pack.write(path, state, self._types))
         for old in self._shelf.numbers(self._key)[:-_N_KEPT]:
             self._shelf.remove(self._name(old))
 

@@ -25,7 +25,7 @@ from lifeboat.stage.content import Contents
 from lifeboat.stage.errors import UserError
 from lifeboat.stage.fingerprint import code_of
 from lifeboat.stage.names import Types, module_of, name_of
-from lifeboat.stage.pack import FORMAT, SUFFIX, read, write
+from lifeboat.stage.pack import FORMAT, read, write
 from lifeboat.stage.shelf import Shelf, store
 from lifeboat.stage.steps import Steps
 
@@ -45,17 +45,16 @@ class Units:
         root: the project.
         packages: top-level packages of ours: their code is part of keys, and their dataclasses and
             named tuples may stand in units.
-        types: further classes that may.
     """
 
-    def __init__(self, root: Path, packages: Sequence[str], types: Sequence[type] = ()) -> None:
+    def __init__(self, root: Path, packages: Sequence[str]) -> None:
         self.store = store(root)
-        self.types = Types(tuple(packages), tuple(types))
+        self.types = Types(tuple(packages))
         self._code = code_of(tuple(packages))
         self._contents = Contents(self._code)
         self._shelves: dict[str, Shelf] = {}
 
-    def key(self, make: Callable[..., Any], *inputs: Any, ignoring: Sequence[str] = ()) -> str:
+    def key(self, make: Callable[..., Any], *inputs: Any) -> str:
         """The key of what a function makes of its inputs.
 
         Args:
@@ -63,8 +62,6 @@ class Units:
                 arguments are inputs. It may not be nested in a function, where it could see more
                 than it is given.
             inputs: what else the result depends on.
-            ignoring: names of arguments of `make` on which no result depends, such as callbacks of
-                progress. A field of a dataclass is left out by `content.NOT_IN_KEY`.
 
         Raises:
             TypeError: for another `make`, and for an input without content of its own.
@@ -74,10 +71,7 @@ class Units:
         if module not in self._code:
             ours = ", ".join(self._code.packages)
             raise TypeError(f"{name_of(function)} is not defined in a module of {ours}.")
-        if unknown := set(ignoring) - set(inspect.signature(function).parameters):
-            raise TypeError(f"{name_of(function)} has no arguments {sorted(unknown)} to ignore.")
-        decisive = {name: one for name, one in arguments.items() if name not in ignoring}
-        named = sorted(decisive.items()) + [("inputs", inputs)]
+        named = sorted(arguments.items()) + [("inputs", inputs)]
         digests = [f"{name} {self._contents.digest(one, name).hex()}" for name, one in named]
         code = self._code.fingerprint(module)
         lines = [FORMAT, name_of(function), code, *_versions(), *digests]
@@ -99,44 +93,30 @@ class Units:
                 and where a file of the store holds what no unit may.
             TypeError: where the value is of another type.
         """
-
-        def add(shelf: Shelf) -> Path:
-            value = make()
-            return shelf.add(key, SUFFIX, lambda fresh: write(fresh, value, self.types))
-
-        return read(self._obtain(out, key, add), self.types)
-
-    def file(
-        self, out: str, key: str, make: Callable[[Path], object], suffix: str = SUFFIX
-    ) -> Path:
-        """As `get`, a file that `make` writes where it is told to: to be linked into an out.
-
-        Raises:
-            UserError: as `get`.
-        """
-        return self._obtain(out, key, lambda shelf: shelf.add(key, suffix, make))
+        if not _KEY.fullmatch(key):
+            raise UserError(f"{key!r:.80} is not the key of a unit.", "Take it from `Units.key`.")
+        shelf = self._shelf(out)
+        path = shelf.find(key)
+        if path is None:
+            with claimed(shelf.folder, key):
+                # Another process may have made it while this one waited.
+                path = shelf.find(key) or self._made(shelf, key, make)
+        return read(path, self.types)
 
     def resume(self, out: str, key: str, make: Callable[[Steps], R]) -> R:
         """As `get`, for long work that keeps its state now and then, and goes on from there.
 
         The steps are removed once the unit stands.
         """
-        _require_key(key)
         steps = Steps(self._shelf(out), key, self.types)
         found = self.get(out, key, lambda: make(steps))
         steps.clear()
         return found
 
-    def _obtain(self, out: str, key: str, add: Callable[[Shelf], Path]) -> Path:
-        _require_key(key)
-        shelf = self._shelf(out)
-        if found := shelf.find(key):
-            return found
-        with claimed(shelf.folder, key):
-            if found := shelf.find(key):  # another process made it while this one waited
-                return found
-            shelf.discard(key)
-            return add(shelf)
+    def _made(self, shelf: Shelf, key: str, make: Callable[[], object]) -> Path:
+        shelf.discard(key)
+        value = make()
+        return shelf.add(key, lambda fresh: write(fresh, value, self.types))
 
     def _shelf(self, out: str) -> Shelf:
         if not _OUT.fullmatch(out):
@@ -149,9 +129,7 @@ class Units:
         return self._shelves[out]
 
 
-def kept(
-    units: Units, out: str, job: Callable[[], R], ignoring: Sequence[str] = ()
-) -> Callable[[], R]:
+def kept(units: Units, out: str, job: Callable[[], R]) -> Callable[[], R]:
     """A job that is loaded where a unit of an out has what it returns, and is done otherwise.
 
     Its key is computed at once, so that an input that no key can be made of is refused before any
@@ -161,12 +139,11 @@ def kept(
         units: the store.
         out: path of the out that the job works for, relative to the project.
         job: as `make` of `Units.key`.
-        ignoring: names of its arguments that no result depends on.
 
     Raises:
         TypeError: as `Units.key`.
     """
-    return partial(units.get, out, units.key(job, ignoring=ignoring), job)
+    return partial(units.get, out, units.key(job), job)
 
 
 def _taken_apart(make: Callable[..., Any]) -> tuple[FunctionType, dict[str, Any]]:
@@ -193,8 +170,3 @@ def _versions() -> tuple[str, ...]:
         with contextlib.suppress(PackageNotFoundError):
             found.append(f"{name} {version(name)}")
     return tuple(found)
-
-
-def _require_key(key: str) -> None:
-    if not _KEY.fullmatch(key):
-        raise UserError(f"{key!r:.80} is not the key of a unit.", "Take it from `Units.key`.")

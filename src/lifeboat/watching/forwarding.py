@@ -18,7 +18,7 @@ from lifeboat.git import refs, wip
 from lifeboat.items import counted, megabytes
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import inspection, targets
-from lifeboat.proof.expected import WORKSPACE, Expected, Object, Out
+from lifeboat.proof.expected import WORKSPACE, Expected, Out
 from lifeboat.proof.inspection import Finding
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import sending, unfinished
@@ -104,23 +104,17 @@ class Forwarder:
 
     def unsent(self) -> list[str]:
         """What has changed since all that there was had been sent."""
-        pairs = (
-            (_recorded(self._root), self._recorded),
-            (_files(self._store), self._files),
-        )
-        return [
-            name for now, then in pairs for name, stamp in now.items() if then.get(name) != stamp
-        ]
+        now = _recorded(self._root) | _files(self._store)
+        then = self._recorded | self._files
+        return [name for name, stamp in now.items() if then.get(name) != stamp]
 
     def _attempt(self, step: Callable[[], None]) -> None:
         """Takes a step; one that fails, however it does, keeps neither the others nor the next."""
         try:
             step()
-        except UserError as error:
-            self._failures.append(str(error))
-            self._bucket = None
         except Exception as error:  # a thread that ended would end the watch without a word
-            self._failures.append(f"{type(error).__name__}: {error}")
+            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            self._failures.append(f"{kind}{error}")
             self._bucket = None
 
     def _send_outs(self) -> None:
@@ -140,13 +134,12 @@ class Forwarder:
         broken = {out.path for out in outs if any(_holds(out, one.path) for one in lost)}
         whole = [out for out in outs if out.path not in broken]
         here = [one for one in lacking if any(_holds(out, one.path) for out in whole)]
-        sent = sending.send(
-            [Object(one.oid, one.path, one.bytes, one.stage) for one in here],
-            self._expected, self._root, self._open(), self._deadline,
-        )  # fmt: skip
+        sent = sending.send(here, self._expected, self._root, self._open(), self._deadline)
         for out in whole:
             if not any(_holds(out, job.path) for job, _reason in sent.left):
-                self._note_out(out)
+                self._saved_outs.add((out.path, out.oid))
+                size = f", {megabytes(out.bytes)}" if out.bytes is not None else ""
+                self._say(f"saved {out.path} of {out.stage}{size}")
         self._note_failures(sent.left)
         stages = dict.fromkeys(one.stage for one in lost)
         reasons = [f"{', '.join(stages)}: recorded, and neither here nor there"] if stages else []
@@ -156,11 +149,6 @@ class Forwarder:
         """Whether there is anything on this machine that could be sent."""
         assert self._expected is not None
         return self._expected.cached(finding.oid).is_file() or (self._root / finding.path).is_file()
-
-    def _note_out(self, out: Out) -> None:
-        self._saved_outs.add((out.path, out.oid))
-        size = f", {megabytes(out.bytes)}" if out.bytes is not None else ""
-        self._say(f"saved {out.path} of {out.stage}{size}")
 
     def _send_code(self) -> None:
         """Pushes a commit of the working tree, dvc.lock with it, beside the branch."""
@@ -184,7 +172,7 @@ class Forwarder:
             what = own[0].path if len(own) == 1 else counted(len(own), "file")
             self._say(f"saved {what} of {stage}, {megabytes(sum(part.bytes for part in own))}")
         self._saved_parts = {part.path: part.sha256 for part in kept.parts}
-        self._note_failures(kept.sent.left)
+        self._note_failures(kept.left)
 
     def _open(self) -> Bucket:
         if self._bucket is None:
@@ -218,21 +206,10 @@ def _recorded(root: Path) -> dict[str, _Stamp]:
 def _files(store: Path) -> dict[str, _Stamp]:
     """Stamps of the files in the store's folders, but for hidden ones."""
     found: dict[str, _Stamp] = {}
-    folders = [store]
-    while folders:
-        folder = folders.pop()
-        try:
-            entries = list(os.scandir(folder))
-        except OSError:
-            continue
-        for entry in entries:
-            path = Path(entry.path)
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                folders.append(path)
-            elif folder != store and (stamp := _stamp(path)):
-                found[path.relative_to(store).as_posix()] = stamp
+    for folder, folders, names in os.walk(store):
+        folders[:] = [name for name in folders if name[0] != "."]
+        paths = [Path(folder) / name for name in names if name[0] != "." and folder != str(store)]
+        found |= {str(path.relative_to(store)): stamp for path in paths if (stamp := _stamp(path))}
     return found
 
 

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
@@ -42,14 +41,11 @@ class Notice:
     seconds: float | None = None
 
 
-@runtime_checkable
-class Source(Protocol):
-    """Something that may give a notice."""
+class Source:
+    """Something that may give a notice; this one never does."""
 
-    @property
-    def name(self) -> str:
-        """What it is, as the start of a sentence."""
-        ...
+    name = ""
+    """What it is, as the start of a sentence."""
 
     def ask(self) -> Notice | None:
         """The notice, once there is one.
@@ -57,18 +53,17 @@ class Source(Protocol):
         Raises:
             SourceError: where it could not be asked.
         """
-        ...
+        return None
 
     def close(self) -> None:
         """Ends what it has started."""
-        ...
 
 
 class SourceError(Exception):
     """A source of notices that could not be asked, and why; asking again may help."""
 
 
-class AwsSpot:
+class AwsSpot(Source):
     """The notice of an AWS spot instance, from its metadata service (IMDSv2).
 
     A token is fetched by PUT and renewed before it ends or when it is refused; then
@@ -88,11 +83,7 @@ class AwsSpot:
         self._opener = build_opener(ProxyHandler({}), _NoRedirect())
 
     def ask(self) -> Notice | None:
-        """The notice, once there is one.
-
-        Raises:
-            SourceError: where the service is out of reach or answers anything unforeseen.
-        """
+        """As `Source.ask`: the service is out of reach, or answers anything unforeseen."""
         code, body, date = self._get()
         if code == 401:
             self._renew_at = 0.0
@@ -102,9 +93,6 @@ class AwsSpot:
         if code != 200:
             raise SourceError(f"it answers {code}")
         return _notice(body, date)
-
-    def close(self) -> None:
-        """Nothing was started."""
 
     def _get(self) -> tuple[int, bytes, str]:
         if self._now() >= self._renew_at:
@@ -129,7 +117,7 @@ class AwsSpot:
             raise SourceError(f"it is out of reach ({error})") from error
 
 
-class TouchedFile:
+class TouchedFile(Source):
     """A file that is touched when the machine goes: made, or given a new time.
 
     Args:
@@ -137,25 +125,16 @@ class TouchedFile:
     """
 
     def __init__(self, path: Path) -> None:
+        self.name = f"The file {path}"
         self._path, self._before = path, _modified(path)
 
-    @property
-    def name(self) -> str:
-        """The file."""
-        return f"The file {self._path}"
-
     def ask(self) -> Notice | None:
-        """The notice, once the file was touched."""
-        found = _modified(self._path)
-        if found is None or found == self._before:
-            return None
-        return Notice(f"{self._path} was touched")
-
-    def close(self) -> None:
-        """Nothing was started."""
+        """As `Source.ask`, and never an error."""
+        is_touched = _modified(self._path) not in (None, self._before)
+        return Notice(f"{self._path} was touched") if is_touched else None
 
 
-class EndOfCommand:
+class EndOfCommand(Source):
     """A command of the user's that ends with exit code 0 when the notice comes.
 
     One that ends otherwise gave no notice, and is started again when it is asked next.
@@ -165,20 +144,12 @@ class EndOfCommand:
     """
 
     def __init__(self, command: str) -> None:
+        self.name = f"`{command}`"
         self._command = command
         self._process: subprocess.Popen[bytes] | None = None
 
-    @property
-    def name(self) -> str:
-        """The command."""
-        return f"`{self._command}`"
-
     def ask(self) -> Notice | None:
-        """The notice, once the command has ended well.
-
-        Raises:
-            SourceError: where it ended with another exit code or cannot be started.
-        """
+        """As `Source.ask`: it ended with another exit code, or cannot be started."""
         if self._process is None:
             self._process = _started(self._command)
         code = self._process.poll()
@@ -187,7 +158,7 @@ class EndOfCommand:
         self.close()
         if code != 0:
             raise SourceError(f"it ended with code {code}, which is no notice; it is started again")
-        return Notice(f"`{self._command}` ended")
+        return Notice(f"{self.name} ended")
 
     def close(self) -> None:
         """Ends the command and what it started."""

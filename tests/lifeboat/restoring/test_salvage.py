@@ -2,7 +2,6 @@ import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -81,7 +80,7 @@ def test_parts_that_no_stage_here_can_use_stay_in_the_remote(store: Path, bucket
     write(bucket, send(bucket, SHARD, b"shard", "extract@base"))
     write(bucket, send(bucket, CHECKPOINT, b"c", "weights@base"), machine="two", branch="other")
     found = brought(store, bucket, ("probe",))
-    assert (files(store), found.n_useless, found.n_elsewhere) == ({}, 1, 1)
+    assert (files(store), found.n_elsewhere) == ({}, 1)
     assert "1 file of unfinished stages are of other branches" in salvage.told(found)[0].fact
     assert len(brought(store, bucket, ("extract@base",)).brought) == 1
 
@@ -99,28 +98,14 @@ def test_an_altered_and_a_missing_part_are_named_and_the_others_come(
     said = [item.fact for item in salvage.told(found) if item.verdict == "wrong"]
     said.sort()
     assert f"{SHARD} of unfinished extract@base did not come back" in said[0]
-    assert "other bytes under its name" in said[0]
-    assert "does not have what was asked for" in said[1]
+    assert "has other bytes than its name says" in said[0]
+    assert "is not there" in said[1]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"path": "../x"},
-        {"path": "/x"},
-        {"path": "models/../../x"},
-        {"path": "machine"},
-        {"path": "models/.claims"},
-        {"sha256": "../../x"},
-        {"bytes": "5"},
-        {"stage": None},
-    ],
-)
-def test_an_index_that_lies_is_refused_and_the_others_count(
-    store: Path, bucket: Bucket, change: dict[str, Any]
-) -> None:
+def test_an_index_that_lies_is_refused_and_the_others_count(store: Path, bucket: Bucket) -> None:
     part = send(bucket, SHARD, b"shard")
-    lie = {"machine": "bad", "commit": "0", "branch": "main", "parts": [asdict(part) | change]}
+    parts = [asdict(part) | {"path": "../x"}]
+    lie = {"machine": "bad", "commit": "0", "branch": "main", "parts": parts}
     data = json.dumps({"format": 2, **lie}).encode()
     bucket.write(f"{partial.INDEXES}bad.json", data)
     bucket.write(f"{partial.INDEXES}cut.json", data[: len(data) // 2])
@@ -143,9 +128,10 @@ class Broken(Bucket):
 
 
 def test_a_remote_that_fails_is_not_asked_for_every_part(store: Path, bucket: Bucket) -> None:
-    write(bucket, *(send(bucket, f"models/base/{n}.safetensors", b"x") for n in range(40)))
+    parts = [send(bucket, f"models/base/{n}.safetensors", b"x") for n in range(40)]
+    write(bucket, *parts, send(bucket, RECORD, b"{}"))
     broken = Broken(bucket)
     found = brought(store, broken)
-    assert len(found.lost) == 40
-    assert broken.n_asked <= salvage.N_THREADS
+    assert len(found.lost) == 41
+    assert broken.n_asked <= salvage.arriving.N_THREADS
     assert any("cable" in reason for _, reason in found.lost)

@@ -1,5 +1,4 @@
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -7,19 +6,16 @@ import pytest
 from lifeboat.deadlines import Deadline
 from lifeboat.proof import manifests
 from lifeboat.proof.expected import Expected
+from lifeboat.proof.inspection import Finding
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.remotes.store_errors import StoreError
 from lifeboat.saving import sending
 from lifeboat.saving.jobs import Sent
 
 
-@dataclass(frozen=True)
-class Lost:
+def lost(oid: str, path: str) -> Finding:
     """An object that a remote lacks."""
-
-    oid: str
-    path: str
-    stage: str
+    return Finding(oid, path, "sum", "", ())
 
 
 def names(sent: Sent) -> list[str]:
@@ -41,27 +37,27 @@ def remote_folder(project: Path, tmp_path: Path) -> Path:
     return tmp_path / "remote"
 
 
-def lost_of(project: Path) -> list[Lost]:
+def lost_of(project: Path) -> list[Finding]:
     """All objects in the project's cache."""
     found = []
     for path in sorted((project / ".dvc" / "cache" / "files" / "md5").rglob("*")):
         if path.is_file():
-            found.append(Lost(path.parent.name + path.name, f"results/{path.name}", "sum"))
+            found.append(lost(path.parent.name + path.name, f"results/{path.name}"))
     return found
 
 
-def send(project: Path, lost: list[Lost], bucket: Bucket | None = None) -> Sent:
+def send(project: Path, objects: list[Finding], bucket: Bucket | None = None) -> Sent:
     expected = Expected((), cache=project / ".dvc" / "cache")
     where = bucket or open_bucket(project)
-    return sending.send(lost, expected, project, where, Deadline())
+    return sending.send(objects, expected, project, where, Deadline())
 
 
 def test_every_object_arrives_under_its_key(project: Path, remote_folder: Path) -> None:
-    lost = lost_of(project)
-    sent = send(project, lost)
-    assert len(sent.done) == len(lost) == 5
+    objects = lost_of(project)
+    sent = send(project, objects)
+    assert len(sent.done) == len(objects) == 5
     assert sent.left == ()
-    for one in lost:
+    for one in objects:
         data = (remote_folder / manifests.key(one.oid)).read_bytes()
         assert hashlib.md5(data).hexdigest() == one.oid.removesuffix(".dir")
     assert not list((project / ".dvc" / "tmp").glob("sending.*"))
@@ -70,16 +66,16 @@ def test_every_object_arrives_under_its_key(project: Path, remote_folder: Path) 
 def test_a_damaged_cache_object_is_never_sent_and_its_list_stays_back(
     project: Path, remote_folder: Path
 ) -> None:
-    lost = lost_of(project)
-    bad = next(one for one in lost if not one.oid.endswith(".dir"))
+    objects = lost_of(project)
+    bad = next(one for one in objects if not one.oid.endswith(".dir"))
     path = project / ".dvc" / "cache" / manifests.key(bad.oid)
     path.chmod(0o644)
     path.write_bytes(b"other bytes")
-    sent = send(project, lost)
+    sent = send(project, objects)
     assert "does not hash to its name" in reasons(sent)[bad.oid]
     assert "dvc --wait-for-lock repro sum" in reasons(sent)[bad.oid]
     assert not (remote_folder / manifests.key(bad.oid)).exists()
-    for one in lost:
+    for one in objects:
         if (
             one.oid.endswith(".dir")
             and bad.oid in (project / ".dvc" / "cache" / manifests.key(one.oid)).read_text()
@@ -94,13 +90,13 @@ def test_an_object_that_the_cache_lost_comes_from_the_workspace(
     oid = hashlib.md5(file.read_bytes()).hexdigest()
     path = project / ".dvc" / "cache" / manifests.key(oid)
     path.unlink()
-    sent = send(project, [Lost(oid, "results/sum/sum.txt", "sum")])
+    sent = send(project, [lost(oid, "results/sum/sum.txt")])
     assert names(sent) == [oid]
     assert (remote_folder / manifests.key(oid)).read_bytes() == file.read_bytes()
     file.unlink()
     file.write_text("other\n")
     (remote_folder / manifests.key(oid)).unlink()
-    sent = send(project, [Lost(oid, "results/sum/sum.txt", "sum")])
+    sent = send(project, [lost(oid, "results/sum/sum.txt")])
     assert "neither DVC's cache nor the workspace" in reasons(sent)[oid]
     assert not (remote_folder / manifests.key(oid)).exists()
 
@@ -120,13 +116,13 @@ class Moody(Bucket):
 
 
 def test_a_connection_that_breaks_twice_is_tried_a_third_time(project: Path) -> None:
-    lost = lost_of(project)[:1]
-    assert send(project, lost, Moody(open_bucket(project), 2)).left == ()
-    sent = send(project, lost, Moody(open_bucket(project), 3))
-    assert "reset" in reasons(sent)[lost[0].oid]
+    objects = lost_of(project)[:1]
+    assert send(project, objects, Moody(open_bucket(project), 2)).left == ()
+    sent = send(project, objects, Moody(open_bucket(project), 3))
+    assert "reset" in reasons(sent)[objects[0].oid]
 
 
 def test_what_the_store_says_it_has_is_compared_with_what_was_sent(project: Path) -> None:
-    lost = lost_of(project)[:1]
-    sent = send(project, lost, Moody(open_bucket(project), 0, "0" * 32))
-    assert "something else than what was sent" in reasons(sent)[lost[0].oid]
+    objects = lost_of(project)[:1]
+    sent = send(project, objects, Moody(open_bucket(project), 0, "0" * 32))
+    assert "something else than what was sent" in reasons(sent)[objects[0].oid]

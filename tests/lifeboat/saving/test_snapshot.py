@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from lifeboat.doctor import environment
-from lifeboat.git import commit
 from lifeboat.proof import receipts
 from lifeboat.proof.receipts import Receipt
 from lifeboat.running import stage_seconds
@@ -145,11 +144,6 @@ def test_a_snapshot_has_the_newest_receipt_and_how_long_stages_take(repository: 
     assert stage_seconds.known(repository) == {"extract@base": 61.5}
 
 
-def test_a_receipt_is_no_secret(repository: Path) -> None:
-    leave_receipt(repository, "20260101_000000", proven=True)
-    assert commit.refusals(repository, ["runs/20260101_000000/receipt.json"]) == []
-
-
 def test_a_long_receipt_is_named_and_not_copied(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -160,22 +154,3 @@ def test_a_long_receipt_is_named_and_not_copied(
     assert not (folder / "last_receipt.json").exists()
     said = "last receipt: runs/20260101_000000/receipt.json, 2026-01-02T03:04:05+00:00: all was"
     assert said in (folder / "metadata.txt").read_text()
-
-
-def test_what_is_no_receipt_is_none(repository: Path) -> None:
-    leave_receipt(repository, "20260101_000000", proven=True)
-    (repository / "runs" / "20260101_000000" / "receipt.json").write_text('{"format": 1}')
-    snapshot.take(repository)
-    folder = max((repository / "runs").iterdir())
-    assert "last receipt: none: nothing was ever" in (folder / "metadata.txt").read_text()
-
-
-def test_a_private_key_in_a_diff_is_blotted_out_with_its_body(repository: Path) -> None:
-    body = "MIIEowIBAAKCAQEAx" + "7Yq" * 15
-    key = "-----BEGIN RSA " + f"PRIVATE KEY-----\n{body}\n{body}\n-----END RSA PRIVATE KEY-----\n"
-    (repository / "code.py").write_text(f"x = 1\n{key}")
-    snapshot.take(repository)
-    (folder,) = (repository / "runs").iterdir()
-    text = (folder / "git_diff.patch").read_text()
-    assert "[redacted]" in text
-    assert body[:20] not in text

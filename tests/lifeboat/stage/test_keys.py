@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
 from importlib.metadata import version
@@ -21,8 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lifeboat.stage import units as units_module
-from lifeboat.stage.content import NOT_IN_KEY, Contents
-from lifeboat.stage.fingerprint import Code
+from lifeboat.stage.content import Contents
+from lifeboat.stage.fingerprint import code_of
 from lifeboat.stage.units import Units, kept
 
 PACKAGE = """\
@@ -70,12 +70,6 @@ class Loose:
     b: Any = 0
 
 
-@dataclass(frozen=True)
-class Cores:
-    n_threads: int
-    n_processes: int = field(default=1, metadata=NOT_IN_KEY)
-
-
 class Pair(NamedTuple):
     a: Any
     b: Any = 0
@@ -111,7 +105,7 @@ def units(planted: ModuleType, tmp_path: Path) -> Units:
 
 
 def digest(value: object) -> bytes:
-    return Contents(Code(["lifeboat"])).digest(value, "inputs")
+    return Contents(code_of(("lifeboat",))).digest(value, "inputs")
 
 
 ALL_DIFFERENT = [
@@ -119,7 +113,7 @@ ALL_DIFFERENT = [
     [1], (1,), {1}, [[1]], [1, 2], [12], [[1], 2], [1, [2]], ["1"], [True], [1.0], "[1]", [None],
     {"a": 1, "b": 2}, {"b": 2, "a": 1}, {"a": 2, "b": 1}, {1: 1}, {"1": 1}, {(1, 2): 1},
     Frozen(1), Frozen(1, 1), Frozen(1.0), Frozen((1, 0)), Frozen(None), Loose(1), Pair(1),
-    Colour.RED, Colour.BLUE, Model("a"), Model("b"), Cores(1), Cores(2),
+    Colour.RED, Colour.BLUE, Model("a"), Model("b"),
     np.float64(1), np.float32(1), np.int64(1), np.int32(1), np.bool_(True), np.str_("1"),
     np.ones(1), np.ones(2), np.ones((1, 1)), np.ones(()), np.ones(2, np.float32), np.zeros(2),
     np.ones(2, ">f8"), np.array(["a"]), np.array(["a"], dtype=object), np.array(["ab"]),
@@ -147,7 +141,6 @@ def test_other_values_and_other_types_have_other_digests() -> None:
         (torch.ones(3, 2).T, torch.ones(2, 3)),
         (torch.ones(2), torch.nn.Parameter(torch.ones(2))),
         (np.array(["a", "b"], dtype=object), np.array(["b", "a"], dtype=object)[::-1]),
-        (Cores(1, n_processes=1), Cores(1, n_processes=8)),
         (Frozen([1, Frozen(2)]), Frozen([1, Frozen(2)])),
     ],
 )
@@ -196,7 +189,7 @@ def test_what_has_no_content_is_refused_with_its_type_and_place(
 
 
 def test_a_frozen_dataclass_is_read_once() -> None:
-    contents, value = Contents(Code(["lifeboat"])), Frozen(np.ones(3))
+    contents, value = Contents(code_of(("lifeboat",))), Frozen(np.ones(3))
     first = contents.digest([value], "a")
     value.a[0] = 2
     assert contents.digest([value], "a") == first
@@ -219,19 +212,6 @@ def test_a_method_is_keyed_with_its_object_and_a_decorated_function_as_itself(
 ) -> None:
     keys = {units.key(partial(planted.Maker(name).make, 1)) for name in ("a", "b")}
     assert len(keys | {units.key(partial(planted.decorated, 1))}) == 3
-
-
-def test_arguments_on_which_nothing_depends_are_left_out_by_name(
-    units: Units, planted: ModuleType
-) -> None:
-    jobs = [partial(planted.make, 1, second=print), partial(planted.make, 1, len)]
-    assert len({units.key(job, ignoring=["second"]) for job in jobs}) == 1
-    with pytest.raises(TypeError, match="second is of the type builtins:builtin_function"):
-        units.key(jobs[0])
-    with pytest.raises(
-        TypeError, match=r"planted_keys:make has no arguments \['thrid'\] to ignore"
-    ):
-        units.key(jobs[0], ignoring=["thrid"])
 
 
 def test_a_job_that_has_no_key_is_refused_before_it_begins(

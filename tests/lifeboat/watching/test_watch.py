@@ -14,7 +14,7 @@ from metadata_service import MetadataService
 
 from backtracking import PROJECT_ROOT
 from lifeboat.watching import watch
-from lifeboat.watching.notices import Notice, SourceError
+from lifeboat.watching.notices import Notice, Source, SourceError
 
 PART = f"models/base/{'ab' * 32}.{hashlib.sha256(b'one').hexdigest()}.safetensors"
 UNFINISHED = """\
@@ -139,7 +139,7 @@ def test_ctrl_c_makes_no_backup_and_says_what_is_not_sent(training: Path) -> Non
     assert PART in watched.text
 
 
-class Scripted:
+class Scripted(Source):
     """A source that answers one thing after the other."""
 
     name = "The source"
