@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.study import Study
@@ -35,11 +34,10 @@ PAIRS = {"reasoning": "base", "shuffled": "base"}
 KINDS = (Kind("over", "dead", True), Kind("doomed", "dead", False), Kind("alive", "live", True))
 
 
-def study_with(*rows: Row, pairs: Mapping[str, str] = PAIRS, **files: Any) -> Study:
-    """A study with planted rows and files, `/` written as `__`, steered at layer 2."""
-    named = {name.replace("__", "/"): content for name, content in files.items()}
+def study_with(*rows: Row, pairs: Mapping[str, str] = PAIRS) -> Study:
+    """A study with planted rows, steered at layer 2."""
     chosen = Selection(2, "0:0", 2.0, "dev", ())
-    return Study(pairs, CLASSES, KINDS, "Wait", Tables.of([chosen, *rows]), named)
+    return Study(pairs, CLASSES, KINDS, "Wait", Tables.of([chosen, *rows]))
 
 
 def write_results(root: Path, transfers: bool = True) -> None:

@@ -25,7 +25,7 @@ from backtracking.domains.organism.world import World, make_problem
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
 from backtracking.models.training import Architecture, build_model
-from backtracking.records import traces as records
+from backtracking.records import reader
 from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Decisions
 from backtracking.records.sentences import EXACT
@@ -163,9 +163,9 @@ def write_workspace(
     workspace = Workspace(root)
     write_tiny_params(workspace.params, only_roles(roles), overlay or {})
     make_models(root / "models", list(roles), scale)
-    records.write(workspace.problems / "problems.jsonl", study.problems)
-    records.write(workspace.traces / "traces.jsonl", study.traces)
-    records.write(workspace.traces / "greedy.jsonl", study.traces)
+    reader.write_lines(workspace.problems / "problems.jsonl", study.problems)
+    reader.write_lines(workspace.traces / "traces.jsonl", study.traces)
+    reader.write_lines(workspace.traces / "greedy.jsonl", study.traces)
     study.labelled.write(workspace.labels)
     return workspace
 

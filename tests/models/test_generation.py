@@ -20,7 +20,8 @@ from tiny_models import (
 from torch import Tensor
 
 from backtracking.models import generation, hooks, loading
-from backtracking.models.generation import Generation, Steering, Where, compare_greedy, generate
+from backtracking.models.batching import compare_greedy
+from backtracking.models.generation import Generation, Steering, Where, generate
 from backtracking.models.loading import LoadedModel
 from backtracking.models.sampling import Sampling
 from lifeboat.stage.errors import UserError

@@ -24,8 +24,6 @@ def test_readings_are_read_as_they_were_written(tmp_path: Path) -> None:
         read_decoded(tmp_path)
 
 
-def test_a_places_columns_are_what_it_has() -> None:
-    row = Place("base", "matched", (-4, 0), 2).row()
-    assert row == {"role": "base", "form": "matched", "window": "-4:0", "layer": 2}
-    assert Place("base", "null", (0, 0), 1, number=0).row()["number"] == 0
-    assert Place("base", "action").row()["window"] is None
+def test_a_window_is_told_as_it_is_counted_from_the_deciding_token() -> None:
+    assert Place("base", "matched", (-4, 0), 2).window_text == "-4:0"
+    assert Place("base", "action").window_text is None

@@ -11,7 +11,8 @@ from typing import Any, Literal, NamedTuple
 
 import pytest
 
-from backtracking.records import reader, traces
+from backtracking.records import reader
+from backtracking.records.decoding import INLINED, may_be_absent
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.table import Row, read_rows, write_rows
 from backtracking.records.sentences import Sentence, Truth
@@ -50,8 +51,8 @@ class Outer:
 @dataclass(frozen=True)
 class ByHand:
     text: str
-    note: str | None = reader.may_be_absent()
-    n: int = reader.may_be_absent(3)
+    note: str | None = may_be_absent()
+    n: int = may_be_absent(3)
 
 
 @dataclass(frozen=True)
@@ -185,14 +186,6 @@ def test_a_type_that_no_record_may_have_is_an_error_of_the_program() -> None:
         reader.decode(Odd, {"by_number": {}}, "here")
 
 
-def test_traces_are_read_as_the_old_reader_reads_them(tmp_path: Path) -> None:
-    trace = traces.Trace("a/0", "a", "dev", 0, [1], [2, 3], "x", "stop", {"seed": 1, "t": 0.5})
-    traces.write(tmp_path / "old.jsonl", [trace])
-    reader.write_lines(tmp_path / "new.jsonl", [trace])
-    assert (tmp_path / "old.jsonl").read_bytes() == (tmp_path / "new.jsonl").read_bytes()
-    assert reader.read_lines(traces.Trace, tmp_path / "old.jsonl") == [trace]
-
-
 SPEED = """
 import sys, time
 from pathlib import Path
@@ -225,7 +218,7 @@ class Cell(Row):
     FILE = "stage/table/cells"
 
     class_: str
-    level: Interval = field(metadata=reader.INLINED)
+    level: Interval = field(metadata=INLINED)
     effect: Interval
 
 

@@ -18,7 +18,7 @@ from backtracking.activations.reader import ActivationStore
 from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.extraction.store import CLAIMS
 from backtracking.models.training import Architecture, build_model
-from backtracking.records import traces
+from backtracking.records import reader
 from backtracking.records.sentences import Sentence, State, write_sentences
 from backtracking.records.traces import Trace
 from backtracking.runtime.workspace import Workspace
@@ -65,7 +65,7 @@ def workspace(tmp_path: Path) -> Workspace:
         for index, (start, end) in enumerate(pairwise(range(5, len(ids), 7))):
             labels: dict[str, State] = {"exact": "deduction"}
             sentences.append(Sentence(name, index, start, end, "", False, labels))
-    traces.write(workspace.traces / "traces.jsonl", written)
+    reader.write_lines(workspace.traces / "traces.jsonl", written)
     write_sentences(workspace.labels / "sentences.jsonl", sentences)
     write_params(workspace, PARAMS)
     return workspace

@@ -6,7 +6,7 @@ from backtracking.domains.organism.organism import Organism
 from backtracking.domains.organism.policy import BasePolicy, Policy
 from backtracking.domains.organism.solver import solutions
 from backtracking.domains.organism.world import World, make_problem, read_prompt, split_of
-from backtracking.records import traces
+from backtracking.records import reader
 from backtracking.records.traces import Problem
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages import problems
@@ -26,7 +26,7 @@ def test_the_stage_writes_the_domains_problems(tmp_path) -> None:
     workspace = Workspace(tmp_path)
     write_tiny_params(workspace.params)
     problems.main(["--root", str(tmp_path)])
-    found = traces.read(Problem, workspace.problems / "problems.jsonl")
+    found = reader.read_lines(Problem, workspace.problems / "problems.jsonl")
     assert len(found) == 34
     assert {one.split for one in found} == {"train", "dev", "test"}
 

@@ -11,7 +11,7 @@ from tiny_study import PAIR, PAIR_AND_CONTROL, TinyStudy, write_study
 
 from backtracking.domains.sets.lines import Line, Lines
 from backtracking.interventions import measure
-from backtracking.records import traces as records
+from backtracking.records import reader
 from backtracking.records.choices import read_choice, read_repeats
 from backtracking.records.measured import read_all_measured
 from backtracking.records.rollouts import read_rollouts
@@ -228,7 +228,7 @@ def test_without_kinds_and_questions_rows_are_by_action_and_bases_are_no_test(
     with artifacts.new_folder(workspace.labels) as folder:
         found.write(folder)
     with artifacts.new_folder(workspace.problems) as folder:
-        records.write(folder / "problems.jsonl", problems)
+        reader.write_lines(folder / "problems.jsonl", problems)
     run(workspace)
     forced = table(workspace, "forced")
     assert {row["kind"] for row in forced} <= {"turns", "goes on"} and forced

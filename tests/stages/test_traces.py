@@ -12,7 +12,7 @@ from tiny_study import PAIR, write_study, write_workspace
 
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
-from backtracking.records import traces
+from backtracking.records import reader
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages import traces as stage
@@ -139,22 +139,13 @@ def test_traces_that_come_with_their_problems_are_taken_and_only_the_others_are_
 
     problems.main(["--root", str(tmp_path)])
     stage.main(["--root", str(tmp_path)])
-    sampled = traces.read(Trace, workspace.traces / "traces.jsonl")
+    sampled = reader.read_lines(Trace, workspace.traces / "traces.jsonl")
     assert [one.trace_id for one in sampled] == ["a/0", "a/1", "c/0", "b/0", "b/1"]
     assert [one.text for one in sampled[:3]] == ["Total 3.", "Total 4.", "Total 3."]
-    greedy = traces.read(Trace, workspace.traces / "greedy.jsonl")
+    greedy = reader.read_lines(Trace, workspace.traces / "greedy.jsonl")
     assert [one.trace_id for one in greedy] == ["b/0"]
 
 
 def test_temperature_zero_for_sampled_rollouts_is_refused() -> None:
     with pytest.raises(ValueError, match="temperature 0.0 must be above 0"):
         Params(2, 0.0, 12, 4, 2, 0, 1, "cpu", "float32")
-
-
-def test_a_broken_trace_file_is_named_with_its_line(tmp_path: Path) -> None:
-    from lifeboat.stage.errors import UserError
-
-    path = tmp_path / "traces.jsonl"
-    path.write_text('{"a": 1\n')
-    with pytest.raises(UserError, match=r"traces.jsonl, line 1: expected a JSON object"):
-        traces.read(traces.Trace, path)

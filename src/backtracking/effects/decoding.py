@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from backtracking.records.decoded import Decoded, Random, Rank
 from backtracking.records.intervals import Verdict
-from backtracking.records.places import Place, window_text
+from backtracking.records.places import Place
 from backtracking.records.rows.claims import Evidence, Finding
 from backtracking.records.rows.measures import MarkerRank
 from backtracking.statistics.nulls import random_direction_p
@@ -43,7 +43,7 @@ def _row(one: Decoded, rank: Rank, null: Float[np.ndarray, " _"], bound: float) 
     return MarkerRank(
         role=place.role,
         form=place.form,
-        window=None if place.window is None else window_text(place.window),
+        window=place.window_text,
         layer=place.layer,
         state=place.state,
         number=place.number,

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from backtracking.labels.states import STATES
-from backtracking.records.reader import INLINED
+from backtracking.records.decoding import INLINED
 
 AGREEMENT_MEASURES = ("kappa", "kappa_positive", "f1")
 """Columns of `agreement_measures`."""

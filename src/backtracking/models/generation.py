@@ -5,7 +5,7 @@ every row takes one token a call, its own prompt's next token as long as there i
 token after that. So all rows stand at the same position, and no mask is needed. Prompts of very
 different lengths are padded on the left instead, with a mask and with positions that count from
 each prompt's own first token. What a row writes does not depend on the others in its batch, up to
-the rounding of its logits (`compare_greedy` counts that).
+the rounding of its logits (`batching.compare_greedy` counts that).
 """
 
 import inspect
@@ -29,7 +29,6 @@ from lifeboat.stage.errors import UserError
 FinishReason = Literal["stop", "length", "empty"]
 Where = Literal["decision", "generated", "all"]
 
-NEAR_TIE = 1e-4
 DROPPED_SHARE = 1 / 8
 PADDED = 8
 """Tokens by which the prompts of a batch may differ without padding: that costs as many calls, and
@@ -132,31 +131,6 @@ def batches_of(prompts: Sequence[Sequence[int]], batch_size: int) -> list[list[i
     """Numbers of the prompts that share calls of the model: those of like length."""
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
-
-
-@torch.inference_mode()
-def compare_greedy(
-    loaded: LoadedModel, prompts: Sequence[Sequence[int]], max_new_tokens: int
-) -> dict[str, int]:
-    """Counts of prompts whose greedy tokens are the same alone and in one batch of all.
-
-    `n` = `identical` + `near_ties` + `different`, where a near tie is a first difference at which
-    the two largest logits, computed without cache or batch, are less than `NEAR_TIE` apart.
-    """
-    sampling, keys = Sampling(0, 0.0, max_new_tokens), [""] * len(prompts)
-    together = generate(loaded, prompts, keys, sampling, batch_size=max(1, len(prompts)))
-    alone = generate(loaded, prompts, keys, sampling, batch_size=1)
-    counts = {"n": len(prompts), "identical": 0, "near_ties": 0, "different": 0}
-    for prompt, one, other in zip(prompts, alone, together, strict=True):
-        pairs = zip(one.token_ids, other.token_ids, strict=False)
-        first = next((i for i, (a, b) in enumerate(pairs) if a != b), None)
-        if first is None:
-            counts["identical"] += 1
-            continue
-        ids = torch.tensor([[*prompt, *one.token_ids[:first]]], device=loaded.device)
-        largest = loaded.model(ids).logits[0, -1].float().topk(2).values
-        counts["near_ties" if largest[0] - largest[1] < NEAR_TIE else "different"] += 1
-    return counts
 
 
 @dataclass

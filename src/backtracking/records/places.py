@@ -32,13 +32,6 @@ class Place(NamedTuple):
         """The window as it stands in tables; None for what is read from weights."""
         return None if self.window is None else window_text(self.window)
 
-    def row(self) -> dict[str, str | int | None]:
-        """The place as columns of a table; `state` and `number` where it has them."""
-        found = {"role": self.role, "form": self.form, "window": self.window_text}
-        found |= {"layer": self.layer}
-        extra = {"state": self.state, "number": self.number}
-        return found | {name: value for name, value in extra.items() if value is not None}
-
 
 def window_text(window: Window) -> str:
     """A window as it stands in tables, which nobody parses."""

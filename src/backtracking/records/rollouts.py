@@ -8,7 +8,7 @@ import numpy as np
 import safetensors.numpy
 from jaxtyping import Float
 
-from backtracking.records import reader, traces
+from backtracking.records import reader
 from backtracking.records.measured import Arm
 from backtracking.records.traces import Trace
 from lifeboat.stage import artifacts
@@ -68,7 +68,7 @@ def write_rollouts(folder: Path, rollouts: Sequence[Rollouts]) -> None:
     """Writes one file of JSON Lines each, and an index of them."""
     entries = tuple(_entry(one) for one in rollouts)
     for entry, one in zip(entries, rollouts, strict=True):
-        traces.write(folder / entry.file, one.traces)
+        reader.write_lines(folder / entry.file, one.traces)
         if entry.nll is not None and one.nll is not None:
             values = np.concatenate([np.zeros(0), *one.nll])
             artifacts.write_bytes(folder / entry.nll, safetensors.numpy.save({"nll": values}))
@@ -92,7 +92,7 @@ def _entry(one: Rollouts) -> Entry:
 
 
 def _read(folder: Path, entry: Entry) -> Rollouts:
-    written = tuple(traces.read(Trace, folder / entry.file))
+    written = tuple(reader.read_lines(Trace, folder / entry.file))
     nll = None
     if entry.nll is not None:
         values = safetensors.numpy.load_file(folder / entry.nll)["nll"]

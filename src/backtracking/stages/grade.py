@@ -21,7 +21,7 @@ from backtracking.labels.rules import with_rules
 from backtracking.labels.states import UNPARSED
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
-from backtracking.records import traces
+from backtracking.records import reader
 from backtracking.records.grades import Grade, Observation, write_grades
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.measures import Measure
@@ -189,11 +189,11 @@ def _main(workspace: Workspace, _role: str) -> None:
     domain = open_domain(workspace.params)
     prepare_torch(params_.n_threads)
     tokenizer = Tokenizer.from_file(str(workspace.model(roles.studied) / "tokenizer.json"))
-    problems = traces.read(Problem, workspace.problems / "problems.jsonl")
+    problems = reader.read_lines(Problem, workspace.problems / "problems.jsonl")
     primary = params.load_value(str, "label.primary", workspace.params)
     grader = Grader(domain, problems, tokenizer, primary)
     sampled, greedy = (
-        grader.grade(traces.read(Trace, workspace.traces / name), prefix)
+        grader.grade(reader.read_lines(Trace, workspace.traces / name), prefix)
         for name, prefix in (("traces.jsonl", "sampled"), ("greedy.jsonl", "greedy"))
     )
     base = loading.load(workspace.model(roles.base), device=params_.device)

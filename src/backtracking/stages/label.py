@@ -23,7 +23,7 @@ from backtracking.labels.agreement import NOT_COMPARED, Metrics, agreement
 from backtracking.labels.deciding import decisions_of
 from backtracking.labels.rules import RULES, with_rules
 from backtracking.labels.states import UNPARSED
-from backtracking.records import reader, traces
+from backtracking.records import reader
 from backtracking.records.pairs import MinimalPair, distinct, write_pairs
 from backtracking.records.posteriors import Laws, Posteriors, write_laws, write_posteriors
 from backtracking.records.sentences import (
@@ -190,9 +190,9 @@ def _main(workspace: Workspace, _role: str) -> None:
     result = run(
         params.load(Params, "label", workspace.params),
         open_domain(workspace.params),
-        traces.read(Trace, workspace.traces / "traces.jsonl"),
-        traces.read(Trace, workspace.traces / "greedy.jsonl"),
-        traces.read(Problem, workspace.problems / "problems.jsonl"),
+        reader.read_lines(Trace, workspace.traces / "traces.jsonl"),
+        reader.read_lines(Trace, workspace.traces / "greedy.jsonl"),
+        reader.read_lines(Problem, workspace.problems / "problems.jsonl"),
         Tokenizer.from_file(str(workspace.model(studied) / "tokenizer.json")),
     )
     with artifacts.new_folder(workspace.labels) as folder:

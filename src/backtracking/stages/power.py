@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import product, starmap
 
 from backtracking.records import reader
-from backtracking.records.reader import INLINED
+from backtracking.records.decoding import INLINED
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.workspace import Workspace

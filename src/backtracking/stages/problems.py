@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from backtracking.domains.domain import ProblemPlan
 from backtracking.domains.registry import open_domain
-from backtracking.records import traces
+from backtracking.records import reader
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.workspace import Workspace
@@ -24,7 +24,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     plan = params.load(ProblemPlan, "problems", workspace.params)
     problems = open_domain(workspace.params).problems(plan)
     with artifacts.new_folder(workspace.problems) as folder:
-        traces.write(folder / "problems.jsonl", problems)
+        reader.write_lines(folder / "problems.jsonl", problems)
     print(f"{len(problems)} problems")
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from backtracking.records import traces
+from backtracking.records import reader
 from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.pairs import MinimalPair, read_pairs
@@ -58,12 +58,12 @@ class Study:
     @cached_property
     def problems(self) -> list[Problem]:
         """The problems."""
-        return traces.read(Problem, self.workspace.problems / "problems.jsonl")
+        return reader.read_lines(Problem, self.workspace.problems / "problems.jsonl")
 
     @cached_property
     def traces(self) -> list[Trace]:
         """The sampled traces of the model under study."""
-        return traces.read(Trace, self.workspace.traces / "traces.jsonl")
+        return reader.read_lines(Trace, self.workspace.traces / "traces.jsonl")
 
     @cached_property
     def kinds(self) -> tuple[Kind, ...]:

@@ -62,7 +62,7 @@ from lifeboat.stage import artifacts
 
 PACKAGES = ("torch", "transformers", "numpy", "scikit-learn", "dvc")
 
-TABLES: Mapping[str, type[Row] | str] = {
+TABLES: Mapping[str, type[Row]] = {
     "grade": Measure,
     "directions": Strength,
     "cosines": PairCosine,
@@ -260,7 +260,6 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
             kinds=read_kinds(workspace.labels / "kinds.json"),
             marker=marker.name if marker else "none",
             tables=Tables(workspace.root / "results"),
-            files=read_files(workspace.root / "results"),
         ),
         power=read_csv(workspace.results("power") / "power.csv"),
         provenance={"params_sha256": artifacts.sha256_json(params.read(workspace.params))}
@@ -268,14 +267,6 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
         | {"device": manifests[roles.studied]["check"]["device"]}
         | {f"version_{name}": version(name) for name in PACKAGES},
     )
-
-
-def read_files(results: Path) -> dict[str, Any]:
-    """Content of every JSON file of the stages' results, by its path without the ending."""
-    return {
-        path.relative_to(results).with_suffix("").as_posix(): artifacts.read_json(path)
-        for path in sorted(results.glob("*/**/*.json"))
-    }
 
 
 def read_losses(path: Path) -> list[float]:

@@ -16,15 +16,15 @@ from tokenizers import Tokenizer
 from backtracking.domains.domain import Domain
 from backtracking.domains.registry import open_domain
 from backtracking.models import loading
+from backtracking.models.batching import compare_greedy
 from backtracking.models.generation import (
     Generation,
     Sampling,
     batches_of,
-    compare_greedy,
     generate,
 )
 from backtracking.models.loading import LoadedModel
-from backtracking.records import traces
+from backtracking.records import reader
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
@@ -179,7 +179,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     units, domain = Units(workspace.root, ("backtracking",)), open_domain(workspace.params)
     prepare_torch(params_.n_threads)
     tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
-    problems = traces.read(Problem, workspace.problems / "problems.jsonl")
+    problems = reader.read_lines(Problem, workspace.problems / "problems.jsonl")
     given = take(domain, problems, tokenizer)
     named = {trace.problem_id for trace in given}
     asked = [problem for problem in problems if problem.problem_id not in named]
@@ -191,8 +191,8 @@ def _main(workspace: Workspace, _role: str) -> None:
     sampled = given + result.sampled
     metrics = result.metrics | _count(sampled)
     with artifacts.new_folder(workspace.traces) as folder:
-        traces.write(folder / "traces.jsonl", sampled)
-        traces.write(folder / "greedy.jsonl", result.greedy)
+        reader.write_lines(folder / "traces.jsonl", sampled)
+        reader.write_lines(folder / "greedy.jsonl", result.greedy)
         artifacts.write_json(folder / "metrics.json", metrics)
     print(metrics)
 

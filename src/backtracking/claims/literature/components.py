@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from backtracking.claims.literature.rows import Finding, Published, Question, answer, untestable
+from backtracking.claims.literature.rows import answer, untestable
 from backtracking.claims.literature.study import Study
-from backtracking.records.rows.claims import Claim
+from backtracking.records.rows.claims import Claim, Finding, Published, Question
 from backtracking.records.rows.components import Specific
 
 SPECIFIC = Question(

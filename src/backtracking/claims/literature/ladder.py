@@ -1,17 +1,11 @@
 """This study's further claims: belief, decoding, and what activations add to the text."""
 
 from backtracking.claims.literature.own import STUDY
-from backtracking.claims.literature.rows import (
-    Finding,
-    Published,
-    Question,
-    above,
-    answer,
-    untestable,
-)
+from backtracking.claims.literature.rows import answer, untestable
 from backtracking.claims.literature.study import Study
+from backtracking.records.intervals import above
 from backtracking.records.rows.belief import BeliefEvidence
-from backtracking.records.rows.claims import Claim, Markerless
+from backtracking.records.rows.claims import Claim, Finding, Markerless, Published, Question
 from backtracking.records.rows.probe import GridCell, ProbeSelection
 from backtracking.records.rows.table import first
 from backtracking.records.rows.transitions import Rung

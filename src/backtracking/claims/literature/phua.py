@@ -1,16 +1,9 @@
 """Phua (arXiv 2605.22221): the same state, reached by different histories, looks the same."""
 
-from backtracking.claims.literature.rows import (
-    Finding,
-    Published,
-    Question,
-    above,
-    answer,
-    untestable,
-)
+from backtracking.claims.literature.rows import answer, untestable
 from backtracking.claims.literature.study import Study
-from backtracking.records.intervals import Verdict, all_of
-from backtracking.records.rows.claims import Claim
+from backtracking.records.intervals import Verdict, above, all_of
+from backtracking.records.rows.claims import Claim, Finding, Published, Question
 from backtracking.records.rows.table import first
 from backtracking.records.rows.transitions import Representation, Selection
 

@@ -1,11 +1,9 @@
 """A claim as a question that is asked of every pair, and the row of claims.json that answers it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
 
 from backtracking.claims.literature.study import Study
-from backtracking.records.intervals import above as above
 from backtracking.records.rows.claims import (
     Agreement,
     Beside,
@@ -76,11 +74,3 @@ def agreement(published: Published, finding: Finding) -> Agreement:
     low = published.value if published.low is None else published.low
     high = published.value if published.high is None else published.high
     return "agrees" if finding.low <= high and low <= finding.high else "differs"
-
-
-def find_row(rows: Sequence[Mapping[str, Any]], **match: Any) -> Mapping[str, Any] | None:
-    """The first row with these values, or None."""
-    for row in rows:
-        if all(row.get(key) == value for key, value in match.items()):
-            return row
-    return None

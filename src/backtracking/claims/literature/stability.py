@@ -1,15 +1,9 @@
 """The stability study (arXiv 2604.02113): do events found by keywords come back?"""
 
-from backtracking.claims.literature.rows import (
-    Finding,
-    Published,
-    Question,
-    above,
-    answer,
-    untestable,
-)
+from backtracking.claims.literature.rows import answer, untestable
 from backtracking.claims.literature.study import Study
-from backtracking.records.rows.claims import Claim
+from backtracking.records.intervals import above
+from backtracking.records.rows.claims import Claim, Finding, Published, Question
 from backtracking.records.rows.directions import FormCosine
 from backtracking.records.rows.measures import EventMeasure
 from backtracking.records.rows.table import first

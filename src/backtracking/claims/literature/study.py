@@ -1,8 +1,8 @@
 """What the stages found, as the claims read it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar, overload
+from dataclasses import dataclass
+from typing import TypeVar
 
 from backtracking.records.decisions import Classes
 from backtracking.records.rows.choice import Selection
@@ -23,7 +23,6 @@ class Study:
         kinds: the domain's kinds of decisions; empty where none is known.
         marker: the word that stands for all that open backtracking.
         tables: what the stages found.
-        files: content of results/<file>.json by name, for those that are there.
     """
 
     base_by_role: Mapping[str, str]
@@ -31,30 +30,13 @@ class Study:
     kinds: tuple[Kind, ...]
     marker: str
     tables: Tables
-    files: Mapping[str, Any] = field(default_factory=dict)
 
-    @overload
-    def rows(self, table: type[R]) -> list[R]: ...
-
-    @overload
-    def rows(self, table: str) -> list[Mapping[str, Any]]: ...
-
-    def rows(self, table: Any) -> Any:
-        """The rows of a table, by their class; none where the study has no such table."""
-        if isinstance(table, str):
-            return self.files.get(table) or []
+    def rows(self, table: type[R]) -> list[R]:
+        """The rows of a table; none where the study has no such table."""
         return self.tables.rows(table)
 
-    @overload
-    def part(self, file: type[R]) -> R | None: ...
-
-    @overload
-    def part(self, file: str) -> Mapping[str, Any]: ...
-
-    def part(self, file: Any) -> Any:
-        """A file that is one record, by its class; None where the study has no such file."""
-        if isinstance(file, str):
-            return self.files.get(file) or {}
+    def part(self, file: type[R]) -> R | None:
+        """A file that is one record; None where the study has no such file."""
         return self.tables.record(file)
 
     @property

@@ -1,14 +1,9 @@
 """Venhoff: a state's vector brings it about (arXiv 2506.18167), in a base too (2510.07364)."""
 
-from backtracking.claims.literature.rows import (
-    Finding,
-    Published,
-    Question,
-    answer,
-)
+from backtracking.claims.literature.rows import answer
 from backtracking.claims.literature.study import Study
 from backtracking.claims.literature.ward import along_form, cell
-from backtracking.records.rows.claims import Claim
+from backtracking.records.rows.claims import Claim, Finding, Published, Question
 
 STEERS = Question(
     claim="venhoff_steers",

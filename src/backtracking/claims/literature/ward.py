@@ -2,18 +2,11 @@
 
 from dataclasses import replace
 
-from backtracking.claims.literature.rows import (
-    Finding,
-    Published,
-    Question,
-    above,
-    answer,
-    untestable,
-)
+from backtracking.claims.literature.rows import answer, untestable
 from backtracking.claims.literature.study import Study
-from backtracking.records.intervals import Verdict
+from backtracking.records.intervals import Verdict, above
 from backtracking.records.rows.arms import ArmKey, Compared
-from backtracking.records.rows.claims import Claim
+from backtracking.records.rows.claims import Claim, Finding, Published, Question
 from backtracking.records.rows.directions import PairCosine
 from backtracking.records.rows.measures import MarkerRank
 from backtracking.records.rows.steering import Cell

@@ -21,6 +21,7 @@ from backtracking.labels.deciding import decide_in_prose
 from backtracking.labels.rules import RULES, label_by_rules
 from backtracking.models.tokens import token_ids
 from backtracking.records import reader
+from backtracking.records.decoding import may_be_absent
 from backtracking.records.grades import Grade, Observation, Outcome
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.sentences import Kind, Sentence, State
@@ -75,13 +76,13 @@ class Line:
         finish_reason: whether its writer ended it.
     """
 
-    problem_id: str | None = reader.may_be_absent()
-    split: Literal["train", "dev", "test"] | None = reader.may_be_absent()
-    prompt: str | None = reader.may_be_absent()
-    prompt_ids: list[int] | None = reader.may_be_absent()
-    text: str | None = reader.may_be_absent()
-    token_ids: list[int] | None = reader.may_be_absent()
-    finish_reason: Literal["stop", "length"] = reader.may_be_absent("stop")
+    problem_id: str | None = may_be_absent()
+    split: Literal["train", "dev", "test"] | None = may_be_absent()
+    prompt: str | None = may_be_absent()
+    prompt_ids: list[int] | None = may_be_absent()
+    text: str | None = may_be_absent()
+    token_ids: list[int] | None = may_be_absent()
+    finish_reason: Literal["stop", "length"] = may_be_absent("stop")
 
     def __post_init__(self) -> None:
         if self.prompt is None and self.prompt_ids is None:

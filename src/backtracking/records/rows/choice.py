@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from backtracking.records.decoding import INLINED
 from backtracking.records.intervals import Interval
 from backtracking.records.measured import Where
-from backtracking.records.reader import INLINED
 from backtracking.records.rows.table import Row
 
 

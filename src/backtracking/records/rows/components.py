@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
+from backtracking.records.decoding import INLINED
 from backtracking.records.intervals import Interval
 from backtracking.records.measured import Where
-from backtracking.records.reader import INLINED
 from backtracking.records.rows.claims import Evidence
 from backtracking.records.rows.table import Row
 

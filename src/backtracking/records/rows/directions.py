@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from backtracking.records.decoding import INLINED
 from backtracking.records.intervals import Interval
-from backtracking.records.reader import INLINED
 from backtracking.records.rows.table import Row
 
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from backtracking.records.decoded import Rank, Variant
+from backtracking.records.decoding import INLINED
 from backtracking.records.intervals import Interval
-from backtracking.records.reader import INLINED
 from backtracking.records.rows.table import Row
 
 

@@ -8,8 +8,8 @@ An AUROC is None where it is undefined.
 from dataclasses import dataclass, field
 from typing import Literal
 
+from backtracking.records.decoding import INLINED
 from backtracking.records.intervals import Interval
-from backtracking.records.reader import INLINED
 from backtracking.records.rows.table import Row
 
 Pairs = Literal["all", "absent"]
