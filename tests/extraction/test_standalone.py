@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from extraction_helpers import contents, write_traces
 
-from backtracking import PROJECT_ROOT
+from backtracking import PROJECT_ROOT, cli
 from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import standalone
 from backtracking.extraction.items import Item
@@ -112,12 +112,20 @@ def test_asked_to_stop_it_ends_with_75_and_goes_on_later(folder: Path) -> None:
     ],
 )
 def test_a_wrong_option_is_one_readable_paragraph(
-    folder: Path, options: tuple[str, ...], message: str
+    folder: Path,
+    options: tuple[str, ...],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    done = extract(folder, *options)
-    assert done.returncode not in (0, 75)
-    assert message in " ".join(done.stderr.split())
-    assert "Traceback" not in done.stderr
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["backtracking", *EXTRACT, *options])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code not in (0, 75)
+    said = capsys.readouterr().err
+    assert message in " ".join(said.split())
+    assert "Traceback" not in said
     assert not (folder / "out").exists()
 
 

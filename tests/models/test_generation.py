@@ -19,7 +19,7 @@ from tiny_models import (
 )
 from torch import Tensor
 
-from backtracking.models import generation, hooks, loading
+from backtracking.models import batching, generation, hooks, loading
 from backtracking.models.batching import compare_greedy
 from backtracking.models.generation import Generation, Steering, Where, generate
 from backtracking.models.loading import LoadedModel
@@ -297,8 +297,8 @@ def test_a_difference_is_a_near_tie_only_where_the_logits_are_close(
     llama: LoadedModel, monkeypatch: pytest.MonkeyPatch, tie: float, kind: str
 ) -> None:
     written = iter([[Generation([6, 7], "length")], [Generation([6, 8], "length")]])
-    monkeypatch.setattr(generation, "generate", lambda *args, **kwargs: next(written))
-    monkeypatch.setattr(generation, "NEAR_TIE", tie)
+    monkeypatch.setattr(batching, "generate", lambda *args, **kwargs: next(written))
+    monkeypatch.setattr(batching, "NEAR_TIE", tie)
     counts = compare_greedy(llama, [[1, 5]], 2)
     assert counts == {"n": 1, "identical": 0, "near_ties": 0, "different": 0} | {kind: 1}
 

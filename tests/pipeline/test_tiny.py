@@ -1,43 +1,18 @@
-"""The whole pipeline in process, on tiny parameters."""
+"""What the tiny study ends in."""
 
-import hashlib
 from pathlib import Path
 
 import pytest
-from project import write_tiny_params
-from whole_study import run_all
+
+from lifeboat.stage import artifacts
+
+pytestmark = pytest.mark.slow
 
 CONTROLS = {"shuffled": "base", "nostatement": "nostatement-base", "scratch": "base"}
 
 
-def hashes(root: Path) -> dict[str, str]:
-    """Hash of every file outside the store and the logs."""
-    return {
-        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(root.rglob("*"))
-        if path.is_file() and path.relative_to(root).parts[0] not in (".cache", "logs")
-    }
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which everything ran once."""
-    root = tmp_path_factory.mktemp("tiny")
-    write_tiny_params(root / "params.yaml")
-    run_all(root)
-    return root
-
-
-def test_two_runs_from_nothing_give_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
-    write_tiny_params(tmp_path / "params.yaml")
-    run_all(tmp_path)
-    assert hashes(tmp_path) == hashes(tiny)
-
-
-def test_summary_has_the_names_that_branches_are_compared_by(tiny: Path) -> None:
-    from lifeboat.stage import artifacts
-
-    summary = artifacts.read_json(tiny / "results" / "summary.json")
+def test_summary_has_the_names_that_branches_are_compared_by(project: Path) -> None:
+    summary = artifacts.read_json(project / "results" / "summary.json")
     names = {
         "grade_solve_rate", "grade_valid_sentence_rate", "base_report_accuracy",
         "label_kappa", "span_coverage", "selection_layer", "directions_split_half_cosine",
@@ -53,10 +28,8 @@ def test_summary_has_the_names_that_branches_are_compared_by(tiny: Path) -> None
     assert not any(isinstance(value, dict | list) for value in summary.values())
 
 
-def test_claims_give_every_pair_its_verdict(tiny: Path) -> None:
-    from lifeboat.stage import artifacts
-
-    claims = artifacts.read_json(tiny / "results" / "claims.json")
+def test_claims_give_every_pair_its_verdict(project: Path) -> None:
+    claims = artifacts.read_json(project / "results" / "claims.json")
     named = {(row["claim"], row["pair"]) for row in claims}
     assert len(named) == len(claims)
     assert named >= {

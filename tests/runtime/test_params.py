@@ -117,3 +117,12 @@ def test_a_file_that_is_missing_or_no_yaml_or_no_mapping_is_told_in_one_line(
         with pytest.raises(UserError, match=message) as error:
             params.read(path)
         assert "\n" not in str(error.value)
+
+
+def test_a_file_that_changed_is_read_anew_and_what_was_read_can_be_changed(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("a: {b: 1}\n")
+    params.read(path)["a"]["b"] = 2
+    assert params.read(path) == {"a": {"b": 1}}
+    path.write_text("a: {b: 3}\n")
+    assert params.read(path) == {"a": {"b": 3}}

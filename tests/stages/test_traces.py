@@ -95,7 +95,7 @@ def test_a_batch_is_a_unit_and_is_found_again_unless_what_it_depends_on_changes(
 def test_ended_in_the_middle_it_goes_on_from_the_batch_in_hand(
     tmp_path: Path, how: signal.Signals
 ) -> None:
-    overlay = {"traces": {"batch_size": 2, "n_samples": 6, "max_new_tokens": 200}}
+    overlay = {"traces": {"batch_size": 2, "n_samples": 4, "max_new_tokens": 80}}
     study = write_study(12)
     whole = write_workspace(tmp_path / "whole", study, PAIR, overlay=overlay)
     stage.main(["--root", str(whole.root)])

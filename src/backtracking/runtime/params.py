@@ -1,7 +1,9 @@
 """params.yaml, read strictly: every key known, every key present, every value of its type."""
 
+import copy
 import dataclasses
 import difflib
+import functools
 import types
 import typing
 from pathlib import Path
@@ -47,7 +49,7 @@ def read(path: Path) -> dict[str, Any]:
         UserError: where the file is missing or is not YAML.
     """
     try:
-        value = YAML(typ="safe", pure=True).load(path.read_text())
+        value = copy.deepcopy(_parsed(path.read_text()))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.", "Restore it with `git checkout`.") from None
     except YAMLError as error:
@@ -55,6 +57,12 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected sections with keys, found {value!r}.")
     return value
+
+
+@functools.lru_cache(maxsize=4)
+def _parsed(text: str) -> Any:
+    """A text of YAML as values; a stage asks for a dozen sections of one file."""
+    return YAML(typ="safe", pure=True).load(text)
 
 
 def _find(section: str, path: Path) -> Any:
