@@ -18,6 +18,7 @@ from transformers import PreTrainedTokenizerFast
 
 from backtracking import PROJECT_ROOT
 from backtracking.activations.reader import ActivationStore
+from backtracking.domains.lexicon import spell
 from backtracking.domains.organism.organism import Organism
 from backtracking.domains.organism.policy import BasePolicy, Policy, Writer
 from backtracking.domains.organism.tokenizer import EOS, build_tokenizer
@@ -28,13 +29,17 @@ from backtracking.models.training import Architecture, build_model
 from backtracking.records import reader
 from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Decisions
+from backtracking.records.posteriors import Laws, Posteriors
 from backtracking.records.sentences import EXACT
+from backtracking.records.tokens import Tokens
 from backtracking.records.traces import SPLITS, Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Role, Workspace
 from backtracking.stages import label
+from backtracking.transitions.corpus import Corpus, make_corpus
 
 WORLD = World((4, 5), 6, 12, 2, 0.2, 0.05)
+ORGANISM = Organism(WORLD, Policy(), BasePolicy())
 SMALL_WORLD = World((3,), 4, 9, 1, 0.2, 0.05)
 D_MODEL, N_LAYERS = 16, 2
 START = "data/raw/problems"
@@ -61,6 +66,21 @@ class TinyStudy:
     def decisions(self) -> Decisions:
         """All decisions."""
         return Decisions.gather(self.labelled.decisions, self.traces, self.domain.kinds)
+
+    @property
+    def posteriors(self) -> dict[str, Posteriors]:
+        """What each prefix tells of the decision ahead, by trace."""
+        return self.labelled.posteriors or {}
+
+    @property
+    def laws(self) -> dict[str, Laws]:
+        """P(next state) after each sentence under the policy, by trace."""
+        return self.labelled.laws or {}
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The traces as sequences."""
+        return make_corpus(self.traces, self.sentences, self.posteriors, self.laws)
 
 
 def write_study(
@@ -93,7 +113,7 @@ def write_study(
             for sample in range(n_samples):
                 sentences = Writer(numbers, target, Policy(), random).write()
                 traces.append(_trace(problem, sentences, sample, wrapped, longest))
-    domain = Organism(world, Policy(), BasePolicy())
+    domain = ORGANISM if world == WORLD else Organism(world, Policy(), BasePolicy())
     found = list(problems.values())
     tokenizer = wrapped.backend_tokenizer
     asked = label.Params(EXACT, "backtracking", 0)
@@ -122,6 +142,11 @@ def _trace(
         finish_reason="length" if is_cut else "stop",
         sampling={},
     )
+
+
+def words() -> Tokens:
+    """The world's words as ids."""
+    return spell(ORGANISM.lexicon, build_tokenizer().backend_tokenizer)
 
 
 def make_model(folder: Path, seed: int = 0, scale: float = 1.0) -> LoadedModel:

@@ -1,7 +1,7 @@
 """Features without activations: right values, and nothing learnt from other rows than train."""
 
 import numpy as np
-from searches import write_searches
+from tiny_study import write_study
 
 from backtracking.probing.features import (
     N_LAST,
@@ -36,7 +36,7 @@ def test_position_is_itself_and_one_bin() -> None:
 
 
 def test_history_counts_the_labels_before_within_the_trace_and_names_the_last() -> None:
-    sentences = write_searches(5).sentences
+    sentences = write_study(5).sentences
     chosen = np.arange(len(sentences))
     found = label_history(sentences, chosen)
     labels = sorted(set(sentences.state))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from searches import Searches, write_searches
+from tiny_study import TinyStudy, write_study
 
 from backtracking.probing.points import N_WORDS, DecisionPoints, gather_points
 from backtracking.probing.targets import ACTION, targets_of
@@ -20,13 +20,13 @@ CLASSES = Classes("kind", ("over",), ("alive",), ())
 
 
 @pytest.fixture(scope="module")
-def searches() -> Searches:
+def searches() -> TinyStudy:
     """Forty-five searches."""
-    return write_searches(45)
+    return write_study(45)
 
 
 @pytest.fixture(scope="module")
-def points(searches: Searches) -> DecisionPoints:
+def points(searches: TinyStudy) -> DecisionPoints:
     """Their decisions."""
     return gather_points(
         searches.traces,
@@ -39,7 +39,7 @@ def points(searches: Searches) -> DecisionPoints:
 
 
 def test_tokens_and_words_are_those_of_the_comparisons(
-    points: DecisionPoints, searches: Searches
+    points: DecisionPoints, searches: TinyStudy
 ) -> None:
     words = searches.tokenizer.get_vocab()
     assert (points.words[:, 0] == words["Compare"]).all()
@@ -103,7 +103,7 @@ def test_absent_comparisons_are_in_no_train_trace(points: DecisionPoints) -> Non
     assert 0 < points.is_absent.sum() < (points.decisions.split != "train").sum()
 
 
-def test_sentences_and_posteriors_of_other_decisions_are_refused(searches: Searches) -> None:
+def test_sentences_and_posteriors_of_other_decisions_are_refused(searches: TinyStudy) -> None:
     its, known = searches.decisions, searches.posteriors
     moved = replace(searches.sentences, start=searches.sentences.start + 1)
     with pytest.raises(UserError, match="a deciding sentence for each of"):
@@ -117,7 +117,7 @@ def test_sentences_and_posteriors_of_other_decisions_are_refused(searches: Searc
 
 
 def test_targets_are_the_contrasted_and_the_hidden_dead_ends_or_all_of_them(
-    searches: Searches,
+    searches: TinyStudy,
 ) -> None:
     names = [one.name for one in targets_of(searches.decisions, CLASSES)]
     assert names == [ACTION, "over", "doomed"]

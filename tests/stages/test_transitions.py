@@ -2,14 +2,13 @@
 
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from intervals import known
-from worlds import Planted, policy_traces, random_model, words
+from tiny_study import Planted, TinyStudy, make_model, words, write_study
 
 from backtracking.models.loading import LoadedModel
 from backtracking.records.columns import Sentences
@@ -56,12 +55,12 @@ def noise(sentences: Sentences) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def study() -> SimpleNamespace:
-    return policy_traces(60)
+def study() -> TinyStudy:
+    return write_study(60, 2, splits=("train", "train", "dev", "test", "test"), longest=240)
 
 
 @pytest.fixture(scope="module")
-def stores(study: SimpleNamespace) -> dict[str, Planted]:
+def stores(study: TinyStudy) -> dict[str, Planted]:
     """`reasoning` holds the next action at layer 1, and `base` nothing."""
     return {
         "reasoning": Planted(study.sentences, next_action),
@@ -72,7 +71,7 @@ def stores(study: SimpleNamespace) -> dict[str, Planted]:
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     torch.set_num_threads(1)
-    return random_model(tmp_path_factory.mktemp("model"))
+    return make_model(tmp_path_factory.mktemp("model"), scale=20.0)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +86,7 @@ def work_in(project: Path) -> SideBySide:
 
 @pytest.fixture(scope="module")
 def result(
-    study: SimpleNamespace, stores: dict[str, Planted], loaded: LoadedModel, project: Path
+    study: TinyStudy, stores: dict[str, Planted], loaded: LoadedModel, project: Path
 ) -> Tables:
     """All results."""
     work = work_in(project)
@@ -166,7 +165,7 @@ def test_results_are_read_as_they_were_written(result: Tables, tmp_path: Path) -
 
 def test_a_second_run_fits_nothing_and_one_that_lost_a_unit_fits_that_one(
     result: Tables,
-    study: SimpleNamespace,
+    study: TinyStudy,
     stores: dict[str, Planted],
     loaded: LoadedModel,
     project: Path,
@@ -192,7 +191,7 @@ def test_a_second_run_fits_nothing_and_one_that_lost_a_unit_fits_that_one(
 
 def test_without_truth_words_or_states_their_rows_are_absent(
     result: Tables,
-    study: SimpleNamespace,
+    study: TinyStudy,
     stores: dict[str, Planted],
     loaded: LoadedModel,
     project: Path,

@@ -1,11 +1,10 @@
 """The study's traces as sequences, against the records that they come from."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from worlds import LONGEST, Planted, policy_traces
+from tiny_study import Planted, TinyStudy, write_study
 
 from backtracking.records.posteriors import Laws
 from backtracking.transitions import rungs
@@ -14,12 +13,12 @@ from backtracking.transitions.sequences import END, LABELS
 
 
 @pytest.fixture(scope="module")
-def study() -> SimpleNamespace:
-    return policy_traces(30)
+def study() -> TinyStudy:
+    return write_study(30, 2, splits=("train", "train", "dev", "test", "test"), longest=240)
 
 
 def test_every_whole_sentence_of_every_trace_has_its_label_and_the_cut_one_is_left_out(
-    study: SimpleNamespace,
+    study: TinyStudy,
 ) -> None:
     corpus, sentences = study.corpus, study.sentences
     for row, trace in zip(corpus.rows, study.traces, strict=True):
@@ -31,10 +30,9 @@ def test_every_whole_sentence_of_every_trace_has_its_label_and_the_cut_one_is_le
         labels = corpus.sequences.label[np.flatnonzero((corpus.rows == row).all(axis=1))[0]]
         assert [LABELS[code] for code in labels[: len(own)]] == list(sentences.state[own])
     assert any(trace.finish_reason == "length" for trace in study.traces)
-    assert LONGEST < 320
 
 
-def test_end_follows_the_answer_of_finished_traces_only(study: SimpleNamespace) -> None:
+def test_end_follows_the_answer_of_finished_traces_only(study: TinyStudy) -> None:
     sequences = study.corpus.sequences
     before_end = sequences.label[sequences.target == sequences.n_labels]
     assert {LABELS[code] for code in before_end} == {"final-answer"}
@@ -42,7 +40,7 @@ def test_end_follows_the_answer_of_finished_traces_only(study: SimpleNamespace) 
     assert sequences.ended.tolist() == finished
 
 
-def test_t_star_is_the_first_token_from_which_the_posterior_stays(study: SimpleNamespace) -> None:
+def test_t_star_is_the_first_token_from_which_the_posterior_stays(study: TinyStudy) -> None:
     corpus, sentences = study.corpus, study.sentences
     decided = np.flatnonzero(corpus.t_star >= 0)
     assert decided.tolist() == np.flatnonzero(sentences.decides).tolist()
@@ -57,7 +55,7 @@ def test_t_star_is_the_first_token_from_which_the_posterior_stays(study: SimpleN
     assert 0.05 < np.mean([p is not None and 0 < p < 1 for p in words]) < 0.9
 
 
-def test_laws_are_rows_of_the_sentences_in_the_order_of_the_labels(study: SimpleNamespace) -> None:
+def test_laws_are_rows_of_the_sentences_in_the_order_of_the_labels(study: TinyStudy) -> None:
     corpus, sentences = study.corpus, study.sentences
     assert corpus.laws is not None
     for row in (0, 7, len(sentences) - 1):
@@ -70,7 +68,7 @@ def test_laws_are_rows_of_the_sentences_in_the_order_of_the_labels(study: Simple
     assert np.array_equal(corpus.laws, laws_of(sentences, turned), equal_nan=True)
 
 
-def test_activations_at_sentence_ends_are_white_on_train(study: SimpleNamespace) -> None:
+def test_activations_at_sentence_ends_are_white_on_train(study: TinyStudy) -> None:
     store = Planted(
         study.sentences, lambda m: np.eye(len(LABELS))[[LABELS.index(x) for x in m.state]]
     )
@@ -82,9 +80,7 @@ def test_activations_at_sentence_ends_are_white_on_train(study: SimpleNamespace)
 
 
 @pytest.mark.parametrize("position", rungs.POSITIONS)
-def test_no_feature_of_the_text_reads_behind_the_position(
-    position: str, study: SimpleNamespace
-) -> None:
+def test_no_feature_of_the_text_reads_behind_the_position(position: str, study: TinyStudy) -> None:
     """Tokens behind the position, and labels of sentences that end behind it, are altered."""
     corpus = study.corpus
     rows = rungs.rows_at(corpus, position)
@@ -106,7 +102,7 @@ def test_no_feature_of_the_text_reads_behind_the_position(
     assert abs(before - after).sum() > 0
 
 
-def test_the_prompts_target_is_among_the_features(study: SimpleNamespace) -> None:
+def test_the_prompts_target_is_among_the_features(study: TinyStudy) -> None:
     corpus = study.corpus
     rows = rungs.rows_at(corpus, "end")
     text = rungs.text_at(corpus, rows)

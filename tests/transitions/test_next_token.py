@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from worlds import random_model, words
+from tiny_study import make_model, words
 
 from backtracking.models.loading import LoadedModel
 from backtracking.transitions.next_token import knows, label_log_p
@@ -20,7 +20,7 @@ def plain(loaded: LoadedModel, ids: list[int]) -> np.ndarray:
 
 
 def test_wait_is_shared_out_by_the_words_behind_it(tmp_path: Path) -> None:
-    loaded = random_model(tmp_path)
+    loaded = make_model(tmp_path, scale=20.0)
     ids = loaded.tokenizer.get_vocab()
     said = ["Compare", "9", "with", "12", ".", "Check", ":", "under", ".", "Hmm", "."]
     written = [ids[word] for word in said]

@@ -7,7 +7,7 @@ from random import Random
 
 import numpy as np
 import pytest
-from searches import ORGANISM, write_searches
+from tiny_study import ORGANISM, write_study
 from written import Written
 
 from backtracking import PROJECT_ROOT
@@ -66,7 +66,7 @@ class Study:
 
 @pytest.fixture(scope="module")
 def study() -> Study:
-    written, random = write_searches(24), Random(0)
+    written, random = write_study(24), Random(0)
     traces = []
     for number, trace in enumerate(written.traces):
         ids = list(trace.token_ids)

@@ -4,7 +4,7 @@ from dataclasses import replace
 from random import Random
 
 import numpy as np
-from worlds import ORGANISM, policy_traces, words
+from tiny_study import ORGANISM, words, write_study
 from written import write
 
 from backtracking.domains.organism.grammar import parse_sentence
@@ -29,9 +29,10 @@ def spoilt(trace: Trace, random: Random) -> Trace:
 
 
 def test_laws_and_search_states_are_those_of_the_grammar() -> None:
-    study, random = policy_traces(12), Random(0)
+    study, random = write_study(12, 2), Random(0)
+    problems = {one.problem_id: one for one in study.problems}
     for trace in [*study.traces, *(spoilt(trace, random) for trace in study.traces)]:
-        problem = study.problems[trace.problem_id]
+        problem = problems[trace.problem_id]
         target = read_prompt(problem.prompt)[1]
         reading = ORGANISM.read(trace, problem, TOKENIZER, with_laws=True)
         forms = [
