@@ -12,10 +12,10 @@ import numpy as np
 from jaxtyping import Int
 
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.transitions.classes import CLASSES, CONTAINED_IN, Grid, choose
 from backtracking.transitions.comparing import compare
 from backtracking.transitions.hmm import Hmm
 from backtracking.transitions.markov import Markov
+from backtracking.transitions.registry import CLASSES, CONTAINED_IN, Grid, choose
 from backtracking.transitions.scoring import losses
 from backtracking.transitions.semi_markov import SemiMarkov
 from backtracking.transitions.sequences import Sequences

@@ -13,8 +13,8 @@ import numpy as np
 from planted_models import PLANTED, Recovery, Size, recover
 
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.transitions.classes import CLASSES, Grid
 from backtracking.transitions.em import Learning
+from backtracking.transitions.registry import CLASSES, Grid
 
 SIZE = Size(n_problems=240, n_samples=2, max_steps=90)
 GRID = Grid((2, 3, 4), (2, 3), Learning(40, 2), Learning(15, 1))

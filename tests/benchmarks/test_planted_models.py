@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.transitions.classes import CLASSES, CONTAINED_IN, Grid
 from backtracking.transitions.em import Learning
+from backtracking.transitions.registry import CLASSES, CONTAINED_IN, Grid
 from benchmarks.planted_models import PLANTED, Size, recover
 
 GRID = Grid((3, 4), (3,), Learning(30, 2), Learning(12, 1))

@@ -28,7 +28,7 @@ from backtracking.records.rows.transitions import (
 )
 from backtracking.stages.transitions import TABLES, Params, SideBySide, run, write
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.transitions import classes
+from backtracking.transitions import registry
 from backtracking.transitions.corpus import make_corpus
 from lifeboat.stage.units import Units
 
@@ -172,9 +172,9 @@ def test_a_second_run_fits_nothing_and_one_that_lost_a_unit_fits_that_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     fitted: list[int] = []
-    fit = classes.em.fit
+    fit = registry.em.fit
     monkeypatch.setattr(
-        classes.em, "fit", lambda train, n, how: fitted.append(n) or fit(train, n, how)
+        registry.em, "fit", lambda train, n, how: fitted.append(n) or fit(train, n, how)
     )
     given = (Params(**PLAN), Bootstrap(100, 0.95, 0), study.corpus, stores, loaded, words())
     assert run(*given, work_in(project)) == result

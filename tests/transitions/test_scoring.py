@@ -9,10 +9,10 @@ from intervals import known
 from planted import drawn, from_labels
 
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.transitions.classes import CLASSES, Grid, choose
 from backtracking.transitions.comparing import compare
 from backtracking.transitions.em import Learning
 from backtracking.transitions.hmm import Hmm
+from backtracking.transitions.registry import CLASSES, Grid, choose
 from backtracking.transitions.scoring import best, losses, nll
 from backtracking.transitions.sequences import Sequences
 

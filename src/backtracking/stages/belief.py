@@ -32,7 +32,7 @@ from backtracking.belief.tables import (
     tabulate_levels,
     tabulate_null,
 )
-from backtracking.directions import others
+from backtracking.directions import other_estimators
 from backtracking.models.loading import LoadedModel
 from backtracking.records import reader
 from backtracking.records.choices import Choice, read_choice
@@ -196,14 +196,16 @@ def estimate_baselines(
     """The shipped directions at every layer, and the C that dev chose for the logistic one."""
     role, words = inputs.roles.studied, inputs.points.words
     prefixes = [one.clean_ids for one in spread(inputs.train, params.n_dev_items)]
-    (by_layer,) = do([partial(others.gradients, loaded, prefixes, words.marker, words.report)])
+    (by_layer,) = do(
+        [partial(other_estimators.gradients, loaded, prefixes, words.marker, words.report)]
+    )
     found, chosen = [], {}
     for layer in range(loaded.n_layers):
         (train, is_positive), (dev, dev_is_positive) = (
             rows_at(inputs, layer, split) for split in ("train", "dev")
         )
         generator = torch.Generator().manual_seed(params.seed)
-        vectors, chosen[str(layer)] = others.estimate(
+        vectors, chosen[str(layer)] = other_estimators.estimate(
             train, is_positive, dev, dev_is_positive, params.regularisations, generator
         )
         vectors |= {name: by_one[layer] for name, by_one in by_layer.items()}

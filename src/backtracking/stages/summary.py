@@ -44,7 +44,7 @@ from backtracking.records.rows.transitions import Latent, Noise, Representation,
 from backtracking.records.sentences import read_kinds
 from backtracking.records.tokens import read_tokens
 from backtracking.report import tracking
-from backtracking.report.dose import draw_dose
+from backtracking.report.figures import draw_dose
 from backtracking.report.tables import (
     Rows,
     Table,

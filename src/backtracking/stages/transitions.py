@@ -45,11 +45,11 @@ from backtracking.runtime.workspace import Workspace
 from backtracking.stages.study import Study
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import climbing, dial, memory, order_tests, study
-from backtracking.transitions.classes import Chosen, Fit
 from backtracking.transitions.climbing import Ladder
 from backtracking.transitions.corpus import Corpus, make_corpus
 from backtracking.transitions.matrix import steps_to, transition_rows
 from backtracking.transitions.plan import K, Plan, R, Work
+from backtracking.transitions.registry import Chosen, Fit
 from backtracking.transitions.sequences import LABELS
 from backtracking.transitions.sharing import representation_rows
 from lifeboat.stage import artifacts

@@ -12,8 +12,8 @@ from backtracking.records.rows.table import first
 from backtracking.records.rows.transitions import Heard, Noise
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import ladder, noise, order_tests
-from backtracking.transitions.classes import OF_LABELS, choose_chain
 from backtracking.transitions.plan import Plan, Work
+from backtracking.transitions.registry import OF_LABELS, choose_chain
 from backtracking.transitions.scoring import losses
 from backtracking.transitions.sequences import LABELS, Sequences
 

@@ -7,8 +7,8 @@ from jaxtyping import Float
 
 from backtracking.records.rows.transitions import EntropyRate, Order
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.transitions.classes import OF_LABELS, ORDERS, Fit
 from backtracking.transitions.order_tests import order_test
+from backtracking.transitions.registry import OF_LABELS, ORDERS, Fit
 from backtracking.transitions.sequences import Sequences
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
-from backtracking.transitions.classes import Grid
 from backtracking.transitions.em import Learning
+from backtracking.transitions.registry import Grid
 
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")

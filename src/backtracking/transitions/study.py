@@ -17,7 +17,10 @@ from backtracking.records.rows.transitions import (
 )
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import agreement, density
-from backtracking.transitions.classes import (
+from backtracking.transitions.comparing import compare
+from backtracking.transitions.corpus import Corpus, read_at, sentence_ends
+from backtracking.transitions.plan import Plan, Work
+from backtracking.transitions.registry import (
     HIDDEN,
     OF_LABELS,
     Chosen,
@@ -26,9 +29,6 @@ from backtracking.transitions.classes import (
     choose_chain,
     fit_hidden,
 )
-from backtracking.transitions.comparing import compare
-from backtracking.transitions.corpus import Corpus, read_at, sentence_ends
-from backtracking.transitions.plan import Plan, Work
 from backtracking.transitions.scoring import best, losses
 from backtracking.transitions.sequences import Sequences
 

@@ -7,7 +7,7 @@ from belief_helpers import D_MODEL, N_LAYERS, make_pairs, make_words, save_world
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from backtracking.belief.readouts import ask
-from backtracking.directions import others
+from backtracking.directions import other_estimators
 from backtracking.models import loading
 from backtracking.models.prefixes import Edit
 
@@ -32,7 +32,7 @@ def cosine(a: torch.Tensor, b: torch.Tensor) -> float:
 
 def test_every_estimate_finds_the_planted_difference_with_its_sign() -> None:
     rows, is_positive, delta = planted()
-    found, c = others.estimate(
+    found, c = other_estimators.estimate(
         rows, is_positive, *planted(1)[:2], (0.01, 1.0), torch.Generator().manual_seed(0)
     )
     assert c in (0.01, 1.0)
@@ -48,7 +48,7 @@ def test_whitened_is_the_discriminant_of_scikit_learn_up_to_shrinkage() -> None:
     theirs = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=0.0).fit(
         rows.numpy(), is_positive.numpy()
     )
-    ours = others.whitened(rows, is_positive)
+    ours = other_estimators.whitened(rows, is_positive)
     assert cosine(ours, torch.from_numpy(theirs.coef_[0])) > 0.999
 
 
@@ -59,7 +59,7 @@ def test_gradients_are_the_slopes_of_the_readouts(
     loaded = loading.load(save_world_model(tmp_path_factory.mktemp("model")), dtype="float64")
     pairs, words = [pair for pair in make_pairs(4) if pair.donor_ids][:4], make_words()
     prefixes = [pair.clean_ids for pair in pairs]
-    found = others.gradients(loaded, prefixes, words.marker, words.report)
+    found = other_estimators.gradients(loaded, prefixes, words.marker, words.report)
     generator = torch.Generator().manual_seed(0)
     step = 1e-2
     for layer in range(N_LAYERS):
