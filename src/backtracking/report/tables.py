@@ -22,7 +22,7 @@ def table_of(rows: Sequence[object], leave_out: str | None = None) -> Table:
 
     Args:
         rows: records; cells may be numbers, texts, objects (a column for each key) or lists
-            (joined by spaces).
+            (joined by spaces; of intervals their estimates).
         leave_out: rows whose `direction` holds this text are left out.
     """
     found = reader.encode(list(rows))
@@ -43,10 +43,15 @@ def flatten(row: Mapping[str, Any]) -> dict[str, Any]:
             prefix = "" if key.startswith("by_") else f"{key}_"
             found |= {f"{prefix}{inner}": cell for inner, cell in flatten(value).items()}
         elif isinstance(value, list | tuple):
-            found[key] = " ".join(map(str, value))
+            found[key] = " ".join(map(_cell, value))
         else:
             found[key] = value
     return found
+
+
+def _cell(value: Any) -> str:
+    """A value of a list; of an interval only its estimate."""
+    return str(value["value"] if isinstance(value, Mapping) else value)
 
 
 def loss_table(losses: Mapping[str, Sequence[float]], every: int) -> Table:
