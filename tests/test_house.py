@@ -162,6 +162,7 @@ def test_no_tracked_file_holds_the_address_of_a_package_registry() -> None:
     assert found == []
 
 
+@pytest.mark.slow
 def test_nothing_tracked_would_be_refused_by_our_own_push() -> None:
     paths = [str(path.relative_to(PROJECT_ROOT)) for path in tracked()]
     assert [item.fact for item in commit.refusals(PROJECT_ROOT, paths)] == []

@@ -58,6 +58,7 @@ def test_it_writes_a_store_and_says_what_it_did(folder: Path, items: list[Item])
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_later_runs_keep_the_portions_and_add_only_what_is_missing(folder: Path) -> None:
     assert extract(folder, *WINDOWS, "--unit-traces", "5", "--layers", "0").returncode == 0
     n_shards = len(list((folder / "out").glob("*.safetensors")))
@@ -69,6 +70,7 @@ def test_later_runs_keep_the_portions_and_add_only_what_is_missing(folder: Path)
     assert ActivationStore(folder / "out").layers == (0, 1)
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_bytes_of_one(folder: Path) -> None:
     portions = ("--unit-traces", "3", "--threads", "1")
     assert extract(folder, *WINDOWS, *portions).returncode == 0
@@ -79,6 +81,7 @@ def test_two_workers_give_the_bytes_of_one(folder: Path) -> None:
     assert contents(folder / "out") == one
 
 
+@pytest.mark.slow
 def test_asked_to_stop_it_ends_with_75_and_goes_on_later(folder: Path) -> None:
     options = (*WINDOWS, "--unit-traces", "1", "--threads", "1")
     process = subprocess.Popen(

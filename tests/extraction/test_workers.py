@@ -48,6 +48,7 @@ def left_to_others(job: workers.Job, n: int, seconds: float = 60) -> engine.Help
     return at_work
 
 
+@pytest.mark.slow
 def test_a_worker_computes_the_same_bytes_as_one_process_alone(
     model: LoadedModel,
     job: workers.Job,

@@ -89,6 +89,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_work_that_was_cut_off_goes_on_elsewhere_from_what_was_saved(
     root: Path, tmp_path: Path
 ) -> None:

@@ -41,6 +41,7 @@ def test_text_of_a_sentence_is_what_its_own_tokens_decode_to(study: TinyStudy) -
         assert sentence.text == study.tokenizer.decode(ids)
 
 
+@pytest.mark.slow
 def test_the_world_makes_the_labellers_disagree_within_bounds() -> None:
     found = write_study(150).labelled.metrics.agreement
     assert found.kappa is not None and 0.5 <= found.kappa <= 0.9

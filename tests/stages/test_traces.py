@@ -91,6 +91,7 @@ def test_a_batch_is_a_unit_and_is_found_again_unless_what_it_depends_on_changes(
     assert len(units_of(tmp_path)) == 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_ended_in_the_middle_it_goes_on_from_the_batch_in_hand(
     tmp_path: Path, how: signal.Signals

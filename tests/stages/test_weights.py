@@ -72,6 +72,7 @@ def test_trained_once_it_is_found_again_and_another_seed_is_another_model(
     assert model_in(root, "base") != model_in(trained, "base")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_ended_in_the_middle_it_goes_on_to_the_same_bytes(
     trained: Path, tmp_path: Path, how: signal.Signals

@@ -19,6 +19,7 @@ def decisions_of(trace: Written) -> Posteriors:
     return posteriors_of(trace.words, trace.numbers, trace.target)
 
 
+@pytest.mark.slow
 def test_posteriors_of_kinds_are_shares_of_sampled_continuations(rewritten: list[Written]) -> None:
     """Prefixes that many traces of one problem share, and the kind that came next in each."""
     outcomes: dict[tuple[str, ...], list[str]] = defaultdict(list)

@@ -105,6 +105,7 @@ def send_data_to(study: Path, endpoint: str) -> None:
     (study / ".dvc" / "config").write_text(config)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_no_gpu")
 def test_remotes_that_never_answer_cost_ten_seconds_at_most_and_are_wrong(
     study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
