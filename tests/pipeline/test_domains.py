@@ -3,16 +3,13 @@
 import json
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import pytest
 from bpe import train
-from project import ROOT
-from ruamel.yaml import YAML
+from project import ROOT, write_tiny_params
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
 from whole_study import run_all
 
-from backtracking.runtime import profile
 from lifeboat.stage import artifacts
 
 pytestmark = pytest.mark.slow
@@ -62,16 +59,6 @@ def write_models(folder: Path, lines: list[str]) -> None:
         tokenizer.save_pretrained(folder / role)
 
 
-def write_params(root: Path, *overlays: dict[str, Any]) -> None:
-    """params.yaml with one overlay after the other."""
-    text = (ROOT / "params.yaml").read_text()
-    read = YAML(typ="safe", pure=True).load
-    for overlay in (read((ROOT / "configs" / "tiny.yaml").read_text()), *overlays):
-        text, _ = profile.merged(text, overlay, "overlay")
-    root.mkdir(parents=True, exist_ok=True)
-    (root / "params.yaml").write_text(text)
-
-
 ALONE = dict.fromkeys(("shuffled", "nostatement-base", "nostatement", "scratch"))
 
 
@@ -87,8 +74,8 @@ def mute(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "negative": ["goes on"],
         "strata": ["position"],
     }
-    write_params(
-        root,
+    write_tiny_params(
+        root / "params.yaml",
         {"domain": {"name": "mute", "file": "traces.jsonl"}, "contrast": classes},
         {"models": {"roles": ALONE}, "weights": taken, "label": {"primary": "rules"}},
     )
@@ -120,7 +107,7 @@ def test_what_is_not_known_is_a_file_that_is_absent(mute: Path) -> None:
 
 
 def test_a_study_of_base_and_reasoning_alone_runs_whole(tmp_path: Path) -> None:
-    write_params(tmp_path, {"models": {"roles": ALONE}})
+    write_tiny_params(tmp_path / "params.yaml", {"models": {"roles": ALONE}})
     run_all(tmp_path)
     claims = artifacts.read_json(tmp_path / "results" / "claims.json")
     assert {row["pair"].split(" -> ")[-1] for row in claims} == {"reasoning"}
