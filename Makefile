@@ -15,6 +15,8 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 # Stages say `python`, and mean the one of the environment.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 unexport VIRTUAL_ENV PYTHONPATH PYTHONHOME
+# Every stage and most tests are processes of their own: compiled once, not in each of them.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help install doctor smoke notebook lint format test test-slow test-all snapshot push backup restore reproduce readme reliability lock
 

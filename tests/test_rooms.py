@@ -77,6 +77,16 @@ def test_a_room_imports_only_what_the_table_allows(room: str) -> None:
     assert wrong == set()
 
 
+def test_every_shape_in_a_signature_is_checked_when_the_tests_run(
+    request: pytest.FixtureRequest,
+) -> None:
+    checked = tuple(request.config.getoption("jaxtyping_packages").split(",")[:-1])
+    for path in sorted(SOURCE.rglob("*.py")):
+        if "from jaxtyping import" in path.read_text():
+            module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
+            assert any(f"{module}.".startswith(f"{name}.") for name in checked), module
+
+
 def test_nothing_imports_a_stage_but_a_stage() -> None:
     stages = [path for room in MAY_IMPORT for path in files_of(room) if "stages" in rooms_of(path)]
     assert stages == []

@@ -23,6 +23,7 @@ from benchmarks.coverage_studies import (
     draw_problems,
 )
 
+pytestmark = pytest.mark.slow
 N = 200
 LIMITS = range(183, 197)
 """Hits of 200 that an interval which covers at 95 % has: 190, more or less 2.2 binomial errors."""
@@ -138,7 +139,6 @@ def test_in_round_noise_a_direction_of_shuffled_labels_is_one_random_direction_o
     assert N - rejected in LIMITS
 
 
-@pytest.mark.slow
 def test_in_long_noise_random_directions_are_too_easy_to_beat_and_shuffled_ones_are_not() -> None:
     model = Pair(n_problems=30)
     by_null = {

@@ -21,6 +21,7 @@ def n_passes(planted: str, n_problems: int, runs: range) -> int:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("planted", PLANTED)
 def test_the_planted_class_is_found_at_half_the_organisms_size(planted: str) -> None:
     assert n_passes(planted, 150, range(1)) == 1

@@ -329,6 +329,7 @@ def test_a_store_in_place_of_which_there_is_a_file_is_a_readable_error(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_bytes_of_an_undisturbed_run(
     run: Run, tmp_path: Path
 ) -> None:

@@ -63,20 +63,20 @@ def plain(model: LoadedModel, item: Item) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("family_model", CONFIGS, indirect=True)
-@pytest.mark.parametrize("tokens_per_batch", [1, 150, 10_000])
 def test_resid_post_equals_a_plain_forward_pass_of_one_trace(
-    family_model: LoadedModel, tokens_per_batch: int, tmp_path: Path
+    family_model: LoadedModel, tmp_path: Path
 ) -> None:
-    request = dataclasses.replace(REQUEST, tokens_per_batch=tokens_per_batch)
-    store = extracted(family_model, request, tmp_path)
-    for item in ITEMS:
-        expected = plain(family_model, item)
-        for layer in range(N_LAYERS):
-            found = tokens_of(store, layer, item)
-            assert selfcheck.relative(found, expected[layer + 1]) < FLOOR
+    expected = [plain(family_model, item) for item in ITEMS]
+    for tokens_per_batch in (1, 150, 10_000):
+        request = dataclasses.replace(REQUEST, tokens_per_batch=tokens_per_batch)
+        store = extracted(family_model, request, tmp_path / str(tokens_per_batch))
+        for item, states in zip(ITEMS, expected, strict=True):
+            for layer in range(N_LAYERS):
+                found = tokens_of(store, layer, item)
+                assert selfcheck.relative(found, states[layer + 1]) < FLOOR
 
 
-@pytest.mark.parametrize("family_model", CONFIGS, indirect=True)
+@pytest.mark.parametrize("family_model", ["gemma3", "gpt2", "llama"], indirect=True)
 @pytest.mark.parametrize(
     "positions", [Positions((-3, 2), True), Positions((0, 0)), Positions((-100, -90), True)]
 )

@@ -64,6 +64,7 @@ def test_a_worker_computes_the_same_bytes_as_one_process_alone(
     assert contents(tmp_path / "out") == contents(tmp_path / "outalone")
 
 
+@pytest.mark.slow
 def test_a_killed_worker_costs_only_its_unit(
     model: LoadedModel,
     job: workers.Job,
@@ -89,6 +90,7 @@ def test_a_killed_worker_costs_only_its_unit(
     assert contents(tmp_path / "out") == contents(tmp_path / "outalone")
 
 
+@pytest.mark.slow
 def test_a_worker_that_cannot_start_is_told_of_and_missed_by_nobody(
     model: LoadedModel, job: workers.Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

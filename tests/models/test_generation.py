@@ -105,8 +105,7 @@ def test_greedy_is_what_transformers_generates(loaded: LoadedModel) -> None:
         assert one.token_ids == theirs[0, len(prompt) :].tolist()
 
 
-@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
-@pytest.mark.parametrize("padded", [0, 99])
+@pytest.mark.parametrize(("sampling", "padded"), [(GREEDY, 0), (SAMPLED, 99)])
 def test_a_row_does_not_depend_on_its_batch(
     loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, sampling: Sampling, padded: int
 ) -> None:

@@ -55,6 +55,7 @@ def test_rows_are_paired_differences_on_the_same_test_decisions() -> None:
     assert {row.n_rows for row in rows if row.pairs == "absent"} == {absent}
 
 
+@pytest.mark.slow
 def test_a_label_that_depends_on_position_only_earns_the_probe_nothing() -> None:
     """Activations tell the position well, and so the label; the position tells it as well."""
     contains, aurocs = 0, []

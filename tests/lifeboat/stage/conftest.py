@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
+UNCACHED = {"PYTHONDONTWRITEBYTECODE": "1"}
+"""Two edits within one second, of one size, are one to Python's own cache; people are slower."""
 
 FILES = {
     "__init__.py": '"""A study."""\n',
@@ -95,7 +97,12 @@ class Study:
         return subprocess.Popen(
             [sys.executable, "-W", "error", "-m", module, *map(str, arguments)],
             cwd=self.root,
-            env={**os.environ, "PYTHONPATH": f"{SOURCE}:{self.root / 'code'}", **environment},
+            env={
+                **os.environ,
+                **UNCACHED,
+                "PYTHONPATH": f"{SOURCE}:{self.root / 'code'}",
+                **environment,
+            },
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

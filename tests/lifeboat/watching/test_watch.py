@@ -128,6 +128,7 @@ def test_parts_leave_as_they_are_made_and_a_notice_ends_in_a_backup(
     assert watched.text.count(f"saved {PART}") == 1
 
 
+@pytest.mark.slow
 def test_ctrl_c_makes_no_backup_and_says_what_is_not_sent(training: Path) -> None:
     (training.parent / "remote").touch()
     with watching(training) as watched:
