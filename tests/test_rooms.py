@@ -80,7 +80,7 @@ def test_a_room_imports_only_what_the_table_allows(room: str) -> None:
 def test_every_shape_in_a_signature_is_checked_when_the_tests_run(
     request: pytest.FixtureRequest,
 ) -> None:
-    checked = tuple(request.config.getoption("jaxtyping_packages").split(",")[:-1])
+    checked = str(request.config.getoption("jaxtyping_packages")).split(",")[:-1]
     for path in sorted(SOURCE.rglob("*.py")):
         if "from jaxtyping import" in path.read_text():
             module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
