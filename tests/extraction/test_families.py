@@ -21,6 +21,10 @@ FLOOR = 1e-5
 ITEMS = make_items(9, len(WORDS))
 EVERY = Positions(None)
 REQUEST = Request(tuple(range(N_LAYERS)), EVERY, "float32", 5, 150, 1)
+FAST = ("gemma3", "gpt2", "llama")
+FEW_ARE_FAST = [
+    family if family in FAST else pytest.param(family, marks=pytest.mark.slow) for family in CONFIGS
+]
 ADDING = [family for family in CONFIGS if family != "granite"]
 WRITERS = {
     "gemma2": ("post_attention_layernorm", "post_feedforward_layernorm"),
@@ -76,7 +80,7 @@ def test_resid_post_equals_a_plain_forward_pass_of_one_trace(
                 assert selfcheck.relative(found, states[layer + 1]) < FLOOR
 
 
-@pytest.mark.parametrize("family_model", ["gemma3", "gpt2", "llama"], indirect=True)
+@pytest.mark.parametrize("family_model", FEW_ARE_FAST, indirect=True)
 @pytest.mark.parametrize(
     "positions", [Positions((-3, 2), True), Positions((0, 0)), Positions((-100, -90), True)]
 )

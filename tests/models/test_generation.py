@@ -105,7 +105,15 @@ def test_greedy_is_what_transformers_generates(loaded: LoadedModel) -> None:
         assert one.token_ids == theirs[0, len(prompt) :].tolist()
 
 
-@pytest.mark.parametrize(("sampling", "padded"), [(GREEDY, 0), (SAMPLED, 99)])
+@pytest.mark.parametrize(
+    ("sampling", "padded"),
+    [
+        (GREEDY, 0),
+        (SAMPLED, 99),
+        pytest.param(GREEDY, 99, marks=pytest.mark.slow),
+        pytest.param(SAMPLED, 0, marks=pytest.mark.slow),
+    ],
+)
 def test_a_row_does_not_depend_on_its_batch(
     loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, sampling: Sampling, padded: int
 ) -> None:
