@@ -38,10 +38,10 @@ def ids_of(study: TinyStudy, text: str) -> list[int]:
         ("Wait , 18 is too big . Undo 4 on 14 .", Turn(True, True)),
         ("No , that is over .", Turn(True, True)),
         ("Undo 4 on 14 . Left 7 .", Turn(False, True)),
-        ("Wait , fine . Hmm .", Turn(True, False)),
+        ("Wait for 7 . Hmm .", Turn(True, False)),
         ("Check : over . Wait , 18 is too big .", Turn(True, True)),
         ("Check : under . Try 7 on 14 .", Turn(False, False)),
-        ("Hmm . Wait , fine .", Turn(False, False)),
+        ("Hmm . Wait for 7 .", Turn(False, False)),
         ("Wait , 18", Turn(True, True)),
         ("</s>", Turn(False, False)),
         ("", None),
@@ -57,7 +57,7 @@ def test_a_turn_is_read_exactly_from_the_first_sentence_that_is_no_aside(
 @pytest.mark.parametrize(
     ("text", "whole"),
     [
-        ("Wait , fine", False), ("Wait , fine .", True), ("Check : over .", False),
+        ("Wait for 7", False), ("Wait for 7 .", True), ("Check : over .", False),
         ("Check : over", False), ("Check : over . Hmm .", True), ("</s>", True),
     ],
 )  # fmt: skip
