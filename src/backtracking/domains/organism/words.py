@@ -35,9 +35,7 @@ OPENINGS: dict[State, tuple[str, ...]] = {
     "final-answer": ("Found", "Give", "Stop"),
 }
 LEXICON = Lexicon(
-    openers=tuple(
-        Spelled(word, " for" if word == MARKER else "") for word in BACKTRACKING_OPENERS
-    ),
+    openers=tuple(Spelled(word, " for" if word == MARKER else "") for word in BACKTRACKING_OPENERS),
     marker=MARKER,
     alternative=ALTERNATIVE,
     asides=("Check",),
