@@ -7,6 +7,7 @@ a prefix is read once, and what follows its full stop is computed for thousands 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from backtracking.domains.domain import ProblemPlan
 from backtracking.domains.organism.donors import find_pairs
 from backtracking.domains.organism.organism import Organism
 from backtracking.domains.organism.states import Reading, Replay, is_solved, words_of
+from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.domains.organism.world import read_prompt
 from backtracking.models.generation import generate
 from backtracking.models.hooks import capture
@@ -40,10 +42,11 @@ class Stop:
     """
 
     def __init__(self, loaded: LoadedModel, ids: Sequence[int]) -> None:
-        self._loaded, self._position = loaded, len(ids) - 1
-        model, layers = loaded.model, range(loaded.n_layers)
+        self._model: Any = loaded.model
+        self._blocks: list[Any] = list(loaded.blocks)
+        self._position, layers = len(ids) - 1, range(loaded.n_layers)
         with torch.inference_mode(), capture(loaded.blocks, layers) as resid:
-            past = model(torch.tensor([ids]), use_cache=True).past_key_values
+            past = self._model(torch.tensor([ids]), use_cache=True).past_key_values
         self.resid = [resid[layer][0, -1] for layer in layers]
         self._past = [(one.keys[0], one.values[0]) for one in past.layers]
         words = loaded.tokenizer.get_vocab()
@@ -57,29 +60,29 @@ class Stop:
     ) -> tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]:
         """P_back and P_legal of every state: P(openers), less "Wait" that "for" takes back."""
         rows, own, x = len(states), {}, states
-        for number in range(layer + 1, self._loaded.n_layers):
+        for number in range(layer + 1, len(self._blocks)):
             x, own[number] = self._block(number, x, self._position, None)
         p = self._next(x)
         for number in range(layer + 1):
             own[number] = tuple(one[:, -1].expand(rows, -1, -1) for one in self._past[number])
-        x = self._loaded.model.get_input_embeddings().weight[self._wait].expand(rows, -1)
-        for number in range(self._loaded.n_layers):
+        x = self._model.get_input_embeddings().weight[self._wait].expand(rows, -1)
+        for number in range(len(self._blocks)):
             x, _ = self._block(number, x, self._position + 1, own[number])
         taken_back = p[:, self._wait] * self._next(x)[:, self._for]
         p_back = p[:, self._openers].sum(dim=1) - taken_back
         return p_back.numpy(), p[:, self._legal].sum(dim=1).numpy()
 
     def _next(self, x: Tensor) -> Tensor:
-        return self._loaded.model.lm_head(self._loaded.final_norm(x)).softmax(dim=-1)
+        return self._model.lm_head(self._model.model.norm(x)).softmax(dim=-1)
 
     def _block(
         self, number: int, x: Tensor, position: int, before: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """A decoder block on one token a row, which attends to the prefix, `before` and itself."""
-        block = self._loaded.blocks[number]
+        block = self._blocks[number]
         attention, h = block.self_attn, block.input_layernorm(x)
         heads = (len(x), -1, attention.head_dim)
-        cos, sin = self._loaded.model.model.rotary_emb(x[None], torch.tensor([[position]]))
+        cos, sin = self._model.model.rotary_emb(x[None], torch.tensor([[position]]))
         query, key = (
             _rotated(project(h).view(heads), cos[0], sin[0])
             for project in (attention.q_proj, attention.k_proj)
@@ -134,7 +137,7 @@ class Study:
 
     def __post_init__(self) -> None:
         organism = Organism.load(PROJECT_ROOT / "params.yaml")
-        words = self.target.tokenizer.backend_tokenizer
+        words = build_tokenizer().backend_tokenizer
         problems = organism.problems(ProblemPlan(256, 1, (0.5, 0.2, 0.3), 1))[:256]
         prompts = [organism.prompt(problem, words) for problem in problems]
         sampling = Sampling(self.seed, 1.0, 360)

@@ -54,10 +54,17 @@ def test_what_follows_an_edited_stop_is_what_the_whole_model_says(
         assert (p_back[row], p_legal[row]) == pytest.approx(expected, abs=1e-6)
 
 
-def test_the_affine_edit_sets_the_projection_and_nulls_move_as_far(loaded: LoadedModel) -> None:
+def test_the_affine_edit_sets_the_projection_and_nulls_move_as_far(
+    monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel
+) -> None:
     stop, v = Stop(loaded, make_pairs(3)[0].clean_ids), np.eye(loaded.d_model)[3]
     seen = []
-    stop.read = lambda _layer, states: (seen.append(states), np.ones((2, len(states))))[1]
+
+    def read(_layer: int, states: torch.Tensor) -> np.ndarray:
+        seen.append(states)
+        return np.ones((2, len(states)))
+
+    monkeypatch.setattr(stop, "read", read)
     points = np.random.default_rng(0).normal(size=(60, loaded.d_model))
     nulls = Nulls.draw(points, np.arange(60) < 30, v, 0)
     set_projection([stop], 1, v, 2.0, nulls)
