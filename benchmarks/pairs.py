@@ -168,7 +168,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--others", type=int, nargs="*", default=[], help="seeds of other bases")
-    parser.add_argument("--kinds", nargs="+", default=["reasoning"], choices=PAIRS)
+    parser.add_argument("--kinds", nargs="+", default=["reasoning"], choices=ROLES + ("alien",))
     for field in fields(Setup):
         kind = type(field.default)
         parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, default=field.default)
@@ -178,8 +178,7 @@ def main() -> None:
     for seed in options.seeds:
         for kind in options.kinds:
             if options.verb == "train":
-                for role in PAIRS[kind]:
-                    train(setup, role, seed, options.folder)
+                train(setup, kind, seed, options.folder)
             else:
                 row = measure(setup, kind, seed, options.others, options.folder)
                 write(row)
