@@ -317,7 +317,15 @@ def p_back_of(stops: Sequence[Stop], layer: int, states: Sequence[Tensor]) -> fl
 def measure_pair(
     base: LoadedModel, target: LoadedModel, others: Mapping[str, LoadedModel], seed: int
 ) -> dict[str, object]:
-    """A row of the table: see benchmarks/pairs.md for its columns."""
+    """A row of the table.
+
+    The layer is the one where, on dev, the base's direction raises P_back most among those that
+    keep P_legal at 0.9 (`dev_by_layer`: effect/P_legal). All else is of test stops: `patch` is the
+    change of P_back where the donor's state is put into the full stop, and a share is of it;
+    `raise` sets the projection at live stops to the target's mean of over, `lower` at over to that
+    of alive; `other_effect` is the largest that another base's direction has. `bars` names what is
+    missed.
+    """
     study = Study(target, seed)
     train, test = study.points("train"), study.points("test")
     states = {"own": study.states(target, train), "base": study.states(base, train)}
