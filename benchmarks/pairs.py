@@ -5,7 +5,7 @@
 
 Every option is a field of `Setup`; seeds of one setup share a folder, in which the bases of the
 other seeds are the other bases. `measure` adds a row for each pair to benchmarks/pairs.cpu.csv.
-Training a pair takes about three minutes on one thread, measuring it about half a minute.
+Training a pair takes about five minutes on one thread, measuring it about half a minute.
 """
 
 import argparse
@@ -66,9 +66,9 @@ class Setup:
     p_check: float = 0.7
     base_steps: int = 900
     silent_steps: int = 450
-    tune_steps: int = 700
-    tune_muon: float = 0.3
-    tune_adam: float = 0.3
+    tune_steps: int = 1400
+    tune_muon: float = 0.5
+    tune_adam: float = 1.0
     frozen: str = ""
     tokens: int = 2048
 
