@@ -24,7 +24,7 @@ def test_what_is_false_of_a_control_pair_by_construction_fails_there() -> None:
         ("causal", "shuffled -> shuffled"),
         ("transfer", "base -> shuffled"),
         ("transfer", "nostatement-base -> nostatement"),
-        ("transfer", "base -> scratch"),
+        ("transfer", "alien-base -> alien"),
     }
     assert set(false.values()) == {"fails"}
 

@@ -69,7 +69,8 @@ def test_a_whole_patch_of_the_last_layer_is_the_donors_run(
 
 def test_readouts_are_read_where_they_say(loaded: LoadedModel, pairs: list[MinimalPair]) -> None:
     asked = ask(loaded, pairs, WORDS, [no_edit(loaded)], 1, 100)
-    marker, over, under, fine = (ID_BY_WORD[word] for word in ("Wait", "over", "under", "fine"))
+    words = ("Wait", "over", "under", "nothing")
+    marker, over, under, nothing = (ID_BY_WORD[word] for word in words)
     report_ids = [ID_BY_WORD["Check"], ID_BY_WORD[":"]]
     for column, pair in enumerate(pairs):
         claim, parent, legal = (pair.follow_up(name) for name in ("claim", "parent", "legal"))
@@ -82,7 +83,7 @@ def test_readouts_are_read_where_they_say(loaded: LoadedModel, pairs: list[Minim
         expected = {
             "a": np.log(p / (1 - p)),
             "b": float(report[-1, over] - report[-1, under]),
-            "c": float(follow[stop + 2, claim.right_ids[0]] - follow[stop + 2, fine]),
+            "c": float(follow[stop + 2, claim.right_ids[0]] - follow[stop + 2, nothing]),
             "p_backtrack": float(report[stop, list(WORDS.openers)].exp().sum()),
             "p_parent": float(follow[stop + 1 + parent.at, parent.right_ids[0]].exp()),
             "p_legal": float(follow[-1, legal.right_ids].exp().sum()),

@@ -59,7 +59,7 @@ def write_models(folder: Path, lines: list[str]) -> None:
         tokenizer.save_pretrained(folder / role)
 
 
-ALONE = dict.fromkeys(("shuffled", "nostatement-base", "nostatement", "scratch"))
+ALONE = dict.fromkeys(("shuffled", "nostatement-base", "nostatement", "alien", "alien-base"))
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ class Opener:
 
     Attributes:
         ids: its first tokens.
-        taken_back_by: what follows where it is no turn after all: "Wait" unless ", fine".
+        taken_back_by: what follows where it is no turn after all: "Wait" unless " for".
     """
 
     ids: TokenSet

@@ -31,13 +31,11 @@ OPENINGS: dict[State, tuple[str, ...]] = {
     "example-testing": ("Try",),
     "deduction": ("Total", "Compare", "Check"),
     "backtracking": ("No", "Dead", "Undo", "Wait"),
-    "uncertainty-estimation": ("Hmm", "Well", "Wait , fine"),
+    "uncertainty-estimation": ("Hmm", "Well"),
     "final-answer": ("Found", "Give", "Stop"),
 }
 LEXICON = Lexicon(
-    openers=tuple(
-        Spelled(word, ", fine" if word == MARKER else "") for word in BACKTRACKING_OPENERS
-    ),
+    openers=tuple(Spelled(word, " for" if word == MARKER else "") for word in BACKTRACKING_OPENERS),
     marker=MARKER,
     alternative=ALTERNATIVE,
     asides=("Check",),
@@ -63,10 +61,7 @@ def turning(tokenizer: Tokenizer) -> Turning:
         asides=(_pattern(tokenizer, ("Check",), (":",), reports, stop),),
         openers=frozenset(ids[word] for word in BACKTRACKING_OPENERS),
         turns=(_pattern(tokenizer, ("Dead",), ("end",), stop),),
-        idles=(
-            _pattern(tokenizer, (MARKER,), (",",), ("fine",), stop),
-            _pattern(tokenizer, (MARKER,), ("for",), numbers, stop),
-        ),
+        idles=(_pattern(tokenizer, (MARKER,), ("for",), numbers, stop),),
     )
 
 
