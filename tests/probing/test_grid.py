@@ -80,9 +80,7 @@ def test_embeddings_are_those_of_the_tokens_and_one_hot_tells_no_less(planted: P
     found = baseline_features(points, "embedding", rows, embed())
     assert (found[2, 7] == embed()[points.tokens[7, 2]]).all()
     features = {
-        name: baseline_features(points, name, rows)
-        for name in BASELINES
-        if name != "embedding"
+        name: baseline_features(points, name, rows) for name in BASELINES if name != "embedding"
     }
     assert [len(features[name]) for name in ("position", "words", "token")] == [1, 1, 8]
     widths = {name: one.shape[2] for name, one in features.items()}

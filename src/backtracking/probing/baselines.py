@@ -83,9 +83,7 @@ def _at_once(points: DecisionPoints, name: str) -> Float[np.ndarray, "n columns"
     return one_hot(points.words, points.is_train) if name == "words" else points.history
 
 
-def _token(
-    points: DecisionPoints, rows: np.ndarray
-) -> Float[np.ndarray, "offsets rows columns"]:
+def _token(points: DecisionPoints, rows: np.ndarray) -> Float[np.ndarray, "offsets rows columns"]:
     """One-hot token at each offset, with as many columns as the offset with the most."""
     slots = points.tokens.T
     columns = [one_hot(slot[:, None], points.is_train)[rows] for slot in slots]
@@ -104,7 +102,5 @@ def best_baselines(
     fitted: Mapping[Series, Probes], role: str, target: str
 ) -> Shaped[np.ndarray, " offsets"]:
     """Name of the baseline with the largest AUROC on dev, at every offset."""
-    aurocs = [
-        fitted[Series(owner_of(role, name), target, name)].dev_auroc for name in BASELINES
-    ]
+    aurocs = [fitted[Series(owner_of(role, name), target, name)].dev_auroc for name in BASELINES]
     return np.array(BASELINES)[np.nan_to_num(np.array(aurocs), nan=0.0).argmax(axis=0)]

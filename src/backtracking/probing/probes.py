@@ -18,7 +18,6 @@ from backtracking.probing.targets import Task
 from backtracking.statistics.auroc import auroc
 from lifeboat.stage.errors import UserError
 
-
 MAX_PASSES = 5000
 """Passes over the rows after which a fit counts as one that does not converge."""
 

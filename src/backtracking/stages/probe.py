@@ -168,7 +168,9 @@ def _main(workspace: Workspace, _role: str) -> None:
         reader.write_json(folder / "ceiling.json", result.ceiling)
     for row in result.cells:
         choice, auroc = row.choice, row.auroc.value
-        print(f"{choice.role}, {choice.target}: layer {choice.layer}, offset {choice.offset}: {auroc}")
+        print(
+            f"{choice.role}, {choice.target}: layer {choice.layer}, offset {choice.offset}: {auroc}"
+        )
 
 
 def _gather(study: Study, params_: Params) -> Inputs:

@@ -166,9 +166,13 @@ def ahead(study: Study, role: str) -> Finding:
     rung = first(study.rows(Rung), model=f"tokens_{role}")
     if rung is None:
         return untestable("this model's activations are not on the ladder")
-    gain = -rung.difference
+    gain = -rung.score.difference
     base = first(study.rows(Rung), model=f"tokens_{study.base_by_role.get(role)}")
-    beside = "" if base is None else f" Its base's activations add {in_words(-base.difference)}."
+    beside = (
+        "" if base is None else f" Its base's activations add {in_words(-base.score.difference)}."
+    )
     edge = f" The penalty is the {rung.edge} of the grid." if rung.edge != "inside" else ""
-    why = f"A regression on tokens and activations has {in_words(rung.nll)} nats.{beside}{edge}"
+    why = (
+        f"A regression on tokens and activations has {in_words(rung.score.nll)} nats.{beside}{edge}"
+    )
     return Finding.beside(above(gain.low, 0.0), gain, 0.0, why=why)
