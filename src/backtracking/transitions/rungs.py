@@ -146,7 +146,7 @@ def climb(
     work: Work,
     bootstrap: Bootstrap,
 ) -> list[Rung]:
-    """Every rung beside `tokens`: the labels, the tokens, and these with each role's activations."""
+    """Every rung beside `tokens`: labels, tokens, and these with the activations of each role."""
     rows = rows_of(corpus)
     text = text_at(corpus, rows)
     found = work({"text": partial(climb_text, rows, text, plan.ridges)}, "rungs of text")["text"]
