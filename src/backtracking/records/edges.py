@@ -10,7 +10,7 @@ A choice on an edge says that something beyond the grid may have been better.
 """
 
 
-def edge_of(chosen: float, grid: Sequence[float]) -> Edge:
+def edge_of(chosen: float | int, grid: Sequence[float | int]) -> Edge:
     """Where a choice lies in its grid.
 
     Raises:
@@ -20,5 +20,5 @@ def edge_of(chosen: float, grid: Sequence[float]) -> Edge:
         raise ValueError(f"Expected one of {sorted(grid)}, found {chosen}.")
     if len({*grid}) == 1:
         return "only"
-    ends: dict[float, Edge] = {min(grid): "smallest", max(grid): "largest"}
+    ends: dict[float | int, Edge] = {min(grid): "smallest", max(grid): "largest"}
     return ends.get(chosen, "inside")
