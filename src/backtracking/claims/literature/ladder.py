@@ -140,18 +140,19 @@ def _place(cell: Probed) -> str:
 
 def _beside_the_kind(study: Study, cell: Probed) -> str:
     """What a probe of the action knows beyond the kind of the decision."""
-    if cell.kind_auroc is None or cell.kind_auroc.value is None:
+    kind, beyond = cell.kind_auroc, cell.beyond_kind
+    if kind is None or beyond is None or kind.value is None:
         return ""
     rows = [one for one in study.rows(Within) if one.role == cell.choice.role]
-    known = [one for one in rows if one.auroc.value is not None]
-    within = ", ".join(f"{in_words(one.auroc)} among {one.kind}" for one in known)
-    nothing = all((one.auroc.low or 0.0) <= 0.5 for one in known)
-    also = "It knows the kind of the decision and nothing else" if nothing else (
-        "It knows more than the kind of the decision"
-    )  # fmt: skip
+    within = ", ".join(
+        f"{in_words(one.auroc)} among {one.kind} ({one.n_turns} of {one.n_rows} turn)"
+        for one in rows
+        if one.auroc.value is not None
+    )
+    more = "more" if (beyond.low or 0.0) > 0 else "no more"
     return (
-        f"{also}: the true kind alone has {in_words(cell.kind_auroc)}, and within a kind the probe "
-        f"has {within}."
+        f"The true kind alone has {in_words(kind)}, so the probe knows {more} than the kind of the "
+        f"decision, by {in_words(beyond)}; within a kind it has {within}."
     )
 
 
