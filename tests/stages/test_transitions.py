@@ -29,7 +29,7 @@ from backtracking.transitions.corpus import make_corpus
 from lifeboat.stage.units import Units
 
 PLAN: dict[str, Any] = {
-    "rank": 4, "place_states": 6, "hmm_states": (6, 8), "slds_states": (2,), "n_starts": 1,
+    "rank": 4, "place_states": 8, "hmm_states": (6, 8), "slds_states": (2,), "n_starts": 1,
     "tolerance": 1e-4, "max_rounds": 500, "ladder_rank": 8, "ridges": (1e-1, 1e-2, 1e-3), "seed": 0,
     "n_processes": 1,
 }  # fmt: skip

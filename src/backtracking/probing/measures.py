@@ -176,8 +176,8 @@ def _aurocs(
 
 def _interval(found: Replicates, level: float, scale: Scale = PLAIN) -> Interval:
     low, high = found.ends(level, scale)
-    ends = (or_none(one[0]) for one in (found.value, low, high))
-    return Interval(*ends, int(found.n[0]))
+    value, first, last = (or_none(one[0]) for one in (found.value, low, high))
+    return Interval(value, first, last, int(found.n[0]))
 
 
 def require_no_leak(measured: Sequence[Measured], level: float) -> Ceiling:

@@ -111,10 +111,8 @@ def test_the_set_that_comes_nearest_to_the_claim_is_shown() -> None:
 
 
 def test_the_gain_of_activations_is_told_in_nats_gained() -> None:
-    own, base = (
-        Rung(f"tokens_{role}", compared(gain, 0.01), 0.001, edge)
-        for role, gain, edge in (("reasoning", 0.03, "smallest"), ("base", 0.002, "inside"))
-    )
+    own = Rung("tokens_reasoning", compared(0.03, 0.01), 0.001, "smallest")
+    base = Rung("tokens_base", compared(0.002, 0.01), 0.001, "inside")
     rows = ladder.claims(study_with(own, base))
     row = next(row for row in rows if row.question.claim == "activation_beyond_tokens")
     numbers = row.finding.estimate, row.finding.low, row.finding.high
