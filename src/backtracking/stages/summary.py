@@ -37,10 +37,15 @@ from backtracking.records.rows.claims import Count, Evidence
 from backtracking.records.rows.components import AblatedForced, TopOutcome
 from backtracking.records.rows.directions import FormCosine, LayerCosine, PairCosine, Strength
 from backtracking.records.rows.measures import Measure
-from backtracking.records.rows.probe import Earliest, GridCell, Ordered
+from backtracking.records.rows.probe import Probed, Within
 from backtracking.records.rows.steering import Cell, Curve, Necessity, Report
 from backtracking.records.rows.table import Row, Tables, first
-from backtracking.records.rows.transitions import Latent, Noise, Representation, Rung, StateModel
+from backtracking.records.rows.transitions import (
+    Forecast,
+    Representation,
+    Rung,
+    StateModel,
+)
 from backtracking.records.sentences import read_kinds
 from backtracking.records.tokens import read_tokens
 from backtracking.report import tracking
@@ -78,8 +83,8 @@ TABLES: Mapping[str, type[Row]] = {
     "free": Free,
     "magnitudes": Magnitude,
     "pairs": Count,
-    "earliest": Earliest,
-    "windows": Ordered,
+    "probe": Probed,
+    "within": Within,
     "projected": Projected,
     "ablate": AblatedForced,
     "outcomes": TopOutcome,
@@ -87,9 +92,8 @@ TABLES: Mapping[str, type[Row]] = {
     "betas": Beta,
     "benchmark": Benchmark,
     "chains": StateModel,
-    "latents": Latent,
+    "forecasts": Forecast,
     "representation": Representation,
-    "noise": Noise,
     "ladder": Rung,
 }
 """Tables that git holds, by name: a file of results, without its random directions."""
@@ -223,13 +227,6 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
         "dose": dose_table(results.study),
         "arms": table_of([*results.study.rows(Compared), *results.study.rows(Untested)]),
         "power": table_of(results.power),
-        "probe": table_of(
-            [
-                row
-                for row in results.study.rows(GridCell)
-                if (row.anchor, row.pairs) == ("decision", "all")
-            ]
-        ),
     }
 
 

@@ -28,6 +28,7 @@ class Moments:
         mean: E[y_t].
         yy, yu, uu: E[y_t y_t'], E[y_t u_t'], E[u_t u_t']; the latter two are 0 at the first.
         error: E[(x_t - y_t)^2], by coordinate.
+        log_det: log determinant of the covariance of all y of a trace.
     """
 
     mean: Float[np.ndarray, "traces steps d"]
@@ -35,26 +36,53 @@ class Moments:
     yu: Float[np.ndarray, "traces steps d d_and_1"]
     uu: Float[np.ndarray, "traces steps d_and_1 d_and_1"]
     error: Float[np.ndarray, "traces steps d"]
+    log_det: Float[np.ndarray, " traces"]
 
 
 def fit(train: Sequences, n_states: int, learning: Learning) -> Slds:
-    """The system after `learning.n_iterations` rounds from one start by k-means.
+    """The system to which variational EM converges from one start by k-means.
 
     Regimes start as clusters of sentences by activation and label, and y as x.
+
+    Raises:
+        UserError: where the lower bound of the likelihood has not converged.
     """
     posterior = start(train, n_states, learning.seed, label_weight=2.0)
     variance = train.x[train.present].var(axis=0) + 1e-12
     nothing = np.zeros((*train.x.shape, train.x.shape[2]))
-    moments = moments_of(train, train.x, nothing, nothing[:, 1:])
+    moments = moments_of(train, train.x, nothing, nothing[:, 1:], np.zeros(len(train)))
     model = maximise(train, posterior, moments, 0.1 * variance)
-    for _ in range(learning.n_iterations):
+
+    def improve() -> float:
+        nonlocal model, posterior
         moments = smooth(model, train, posterior.state)
         posterior = forward_backward(
             model.initial, model.transition, expected_log_emission(model, train, moments), train
         )
+        reached = bound(model, train, posterior, moments)
         seen = moments.error[train.present].mean(axis=0)
         model = maximise(train, posterior, moments, np.maximum(seen, FLOOR * variance))
+        return reached
+
+    learning.until_converged(improve, f"a switching system of {n_states} regimes")
     return model
+
+
+def bound(model: Slds, train: Sequences, posterior: Posterior, moments: Moments) -> float:
+    """The lower bound of the log-likelihood in nats a sentence, up to a constant of the data.
+
+    E[log p(labels, z, y_2.. | y_1)] and the entropy of q(z) are what forward-backward sums up; to
+    it come E[log p(x | y)], E[log p(y_1)] and the entropy of q(y).
+    """
+    noise, first = np.diag(model.observation), moments.mean[:, 0]
+    seen = (moments.error[train.present] / noise + np.log(noise)).sum()
+    cross = first[:, :, None] * model.start_mean
+    apart = moments.yy[:, 0] - cross - cross.transpose(0, 2, 1)
+    apart = (apart + np.outer(model.start_mean, model.start_mean)).sum(axis=0)
+    started = np.trace(np.linalg.solve(model.start_covariance, apart))
+    started += len(first) * np.linalg.slogdet(model.start_covariance)[1]
+    total = posterior.log_likelihood.sum() - (seen + started - moments.log_det.sum()) / 2
+    return float(total / train.present.sum())
 
 
 def maximise(
@@ -131,7 +159,8 @@ def smooth(
         step = back @ covariance[:, t + 1]
         covariance[:, t] = inverse[:, t] + step @ back.transpose(0, 2, 1)
         across[:, t] = step.transpose(0, 2, 1)
-    return moments_of(train, mean, covariance, across)
+    log_det = np.linalg.slogdet(inverse)[1].sum(axis=1)
+    return moments_of(train, mean, covariance, across, log_det)
 
 
 def moments_of(
@@ -139,6 +168,7 @@ def moments_of(
     mean: Float[np.ndarray, "traces steps d"],
     covariance: Float[np.ndarray, "traces steps d d"],
     across: Float[np.ndarray, "traces links d d"],
+    log_det: Float[np.ndarray, " traces"],
 ) -> Moments:
     """Second moments from means and covariances; `across` is Cov(y_t, y_{t-1})."""
     present = train.present[..., None]
@@ -156,7 +186,7 @@ def moments_of(
     yu[:, 1:, :, :d] += np.where(present[:, 1:, None], across, 0.0)
     error = np.where(present, (train.x - mean) ** 2, 0.0)
     error = error + np.einsum("btdd->btd", covariance)
-    return Moments(mean, yy, yu, uu, error)
+    return Moments(mean, yy, yu, uu, error, log_det)
 
 
 def _information(

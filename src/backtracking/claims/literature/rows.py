@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from backtracking.claims.literature.study import Study
+from backtracking.records.intervals import Interval
 from backtracking.records.rows.claims import (
     Agreement,
     Beside,
@@ -17,6 +18,14 @@ from backtracking.records.rows.claims import (
 def untestable(why: str) -> Finding:
     """A finding without a number, and the reason."""
     return Finding("untestable", why=why)
+
+
+def in_words(value: Interval) -> str:
+    """A value with its interval, as a sentence has it."""
+    own = "nothing known" if value.value is None else f"{value.value:.3f}"
+    if value.low is None or value.high is None:
+        return own
+    return f"{own} ({value.low:.3f} to {value.high:.3f})"
 
 
 Find = Callable[[Study, str], Finding]
