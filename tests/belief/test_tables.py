@@ -169,10 +169,11 @@ def test_answers_that_were_the_donors_before_are_not_flipped() -> None:
 def test_the_claim_holds_for_a_belief_on_both_readouts_and_its_reason_is_a_sentence() -> None:
     found = claim(plant()).finding
     assert found.verdict == "holds" and not found.parts
-    assert found.why.startswith("at layer 2, the report moves by 90.")
+    assert found.why.startswith("at layer 2, where the donor's state moves the marker by 93.7 %")
     assert claim(plant(), "w").finding.verdict == "fails"
-    on_one = claim(plant(c=0.05)).finding
-    assert on_one.verdict == "fails" and "the claim that follows by" in on_one.why
+    assert "the report moves by 90." in found.why
+    on_one = claim(plant(c=0.02)).finding
+    assert on_one.verdict == "fails" and "the claim that follows does not read" in on_one.why
     assert claim(plant(c=np.nan)).finding.verdict == "holds"
 
 

@@ -52,7 +52,7 @@ def judge_belief(
     if both:
         score = both[0][0].score
         verdict = all_of([HOLDS.get(row.score.verdict, "fails") for row, _ in both])
-        why = f"at layer {layer}, " + "; ".join(tell(row, place) for row, place in both)
+        why = f"{_where(both[0][1])}, " + "; ".join(tell(row, place) for row, place in both)
         finding = Finding.beside(verdict, score.share, score.null, p=score.p, why=why)
     return BeliefEvidence(
         claim="belief",
@@ -67,17 +67,22 @@ def judge_belief(
 
 def tell(row: Beta, place: Patched) -> str:
     """What was found of one readout, in words."""
-    name, score, ceiling = NAMES[row.readout], row.score, place.ceiling
+    name, score = NAMES[row.readout], row.score
     if score.verdict == "untestable":
         return f"nothing can be said of {name}, since {score.reason}"
     if score.verdict == "not read by the report":
-        return (
-            f"{name} does not read the donor's state, which moves it by {percent(ceiling.patch)} "
-            f"of its natural difference and the marker by {percent(ceiling.marker)}"
-        )
-    told = f"{name} moves by {percent(score.beta)} of what the donor's state moves it"
+        return f"{name} does not read that state and moves by {percent(place.ceiling.patch)}"
+    told = f"{name} moves by {percent(score.beta)} of what that state moves it"
     flips = f"{percent(score.flipped)} of its answers flip"
     return f"{told}, and {flips}: {score.verdict}" + (f", as {score.reason}" * bool(score.reason))
+
+
+def _where(place: Patched) -> str:
+    marker, at = place.ceiling.marker, f"at layer {place.layer}"
+    if marker.value is None:
+        return at
+    moved = f"moves the marker by {percent(marker)} of its natural difference"
+    return f"{at}, where the donor's state {moved}"
 
 
 def percent(share: Interval) -> str:
