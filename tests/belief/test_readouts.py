@@ -98,8 +98,12 @@ def test_what_no_attention_carries_moves_no_readout(
 def test_at_the_last_layer_the_marker_is_the_donors_and_no_readout_moves(
     loaded: LoadedModel, pairs: list[MinimalPair]
 ) -> None:
-    rows = [no_edit(loaded), *(Edit("patch", N_LAYERS - 1, None, span) for span in SPANS)]
-    asked = ask(loaded, pairs, WORDS, rows, 100)
+    """Below it both readouts do: attention carries the patch to them."""
+    layers = [N_LAYERS - 1] * 2 + [0] * 2
+    rows = [Edit("patch", at, None, span) for at, span in zip(layers, SPANS * 2, strict=True)]
+    asked = ask(loaded, pairs, WORDS, [no_edit(loaded), *rows], 100)
+    for found in (3, 4):
+        assert min(np.abs(one[found] - one[0]).max() for one in (asked.b, asked.c)) > 1e-3
     for found in (1, 2):
         np.testing.assert_allclose(asked.a[found], asked.a[-1], atol=1e-4)
         np.testing.assert_allclose(asked.b[found], asked.b[0], atol=1e-5)
@@ -109,7 +113,7 @@ def test_at_the_last_layer_the_marker_is_the_donors_and_no_readout_moves(
 
 def test_readouts_are_read_where_they_say(loaded: LoadedModel, pairs: list[MinimalPair]) -> None:
     asked = ask(loaded, pairs, WORDS, [no_edit(loaded)], 100)
-    marker, over, under, fine = (ID_BY_WORD[word] for word in ("Wait", "over", "under", "fine"))
+    marker, over, under = (ID_BY_WORD[word] for word in ("Wait", "over", "under"))
     report_ids = [ID_BY_WORD["Check"], ID_BY_WORD[":"]]
     for column, pair in enumerate(pairs):
         claim = pair.follow_up(CLAIM)
@@ -122,7 +126,9 @@ def test_readouts_are_read_where_they_say(loaded: LoadedModel, pairs: list[Minim
             expected = {
                 "a": np.log(p / (1 - p)),
                 "b": float(report[-1, over] - report[-1, under]),
-                "c": float(follow[stop + 2, claim.right_ids[0]] - follow[stop + 2, fine]),
+                "c": float(
+                    follow[stop + 2, claim.right_ids[0]] - follow[stop + 2, claim.wrong_ids[0]]
+                ),
             }
             for name, value in expected.items():
                 assert asked.by_name[name][row, column] == pytest.approx(value, abs=2e-4)

@@ -136,10 +136,10 @@ def test_a_file_is_held_against_the_random_directions_of_the_stage(
     dosed = [row for row in rows if row["dose"] > 0]
     assert dosed
     for row in dosed:
-        has_null = [row["score"][key] is not None for key in ("null", "p", "flipped_null")]
+        has_null = [row[key] is not None for key in ("null", "p", "flipped_null")]
         assert has_null == [row["layer"] < N_LAYERS - 1] * 3
         if row["layer"] == N_LAYERS - 1:
-            assert row["score"]["verdict"] == "untestable"
+            assert row["verdict"] == "untestable"
 
 
 def test_the_table_names_every_direction_and_the_baselines_beside(
