@@ -153,7 +153,7 @@ def test_a_large_beta_is_no_belief_where_random_ones_are_as_large_or_flip_as_muc
     saturated = plant(shares=SHARES | {"v": 0.58})
     row = first(betas(saturated), direction="v", span="E2", readout="b")
     assert row is not None and row.score.beta.low is not None and row.score.null is not None
-    assert row.score.beta.low > 0.5 and row.score.share.value > row.score.null
+    assert row.score.beta.low > 0.5 and (row.score.share.value or 0) > row.score.null
     assert row.score.flipped.low == 0 and row.score.verdict == "mixed"
     assert "flip as many" in row.score.reason
 

@@ -86,8 +86,8 @@ def _betas_at(
     bootstrap: Bootstrap,
 ) -> list[Beta]:
     patched = patched_at(trial, layer, span, readout, bootstrap)
-    place = {"layer": layer, "span": EDIT_SET[span], "readout": readout}
-    random = first(null, role=trial.role, **place)
+    edits = EDIT_SET[span]
+    random = first(null, role=trial.role, layer=layer, span=edits, readout=readout)
     measured = _measured_at(trial, layer, span, readout, bootstrap)
     undefined = Interval(None, None, None, len(set(trial.problems)))
     rows = []
@@ -98,9 +98,9 @@ def _betas_at(
         marker, fluent = _at_the_edit(trial, name, layer, span)
         chance = share, beta, minus_action, *_against(random, share), flipped, _flipped(random)
         verdict = judge(patched, Doing(*chance, dose.reached, fluent))
+        place = trial.role, name, layer, edits, readout
         amount = dose.mean_residual_norms, dose.reached
-        score = Score(*chance, *verdict)
-        rows.append(Beta(trial.role, name, *place.values(), *amount, marker, fluent, score))
+        rows.append(Beta(*place, *amount, marker, fluent, Score(*chance, *verdict)))
     return rows
 
 
