@@ -20,7 +20,7 @@ from backtracking.models.batches import log_probabilities, pad
 from backtracking.models.loading import LoadedModel
 
 Span = Literal["decision", "onwards"]
-"""Positions of an edit of a tail: its first, the deciding token, or all of it."""
+"""Positions of an edit of a tail: its first, the deciding token, or all but its last."""
 
 SPANS: tuple[Span, ...] = ("decision", "onwards")
 
@@ -140,6 +140,15 @@ def read_prefix(loaded: LoadedModel, ids: Sequence[int]) -> DynamicCache:
     return kv_cache.read(loaded, ids[:-1])
 
 
+def edited_positions(span: Span, n: int) -> range:
+    """Positions of a tail of n tokens that an edit changes; never the last, where it is read.
+
+    What is written over the position that is read is the answer itself, and shows of no state that
+    anything reads it. Of the deciding token alone, what it says next is what the edit makes it say.
+    """
+    return range(1 if span == "decision" else max(1, n - 1))
+
+
 @torch.inference_mode()
 def run_tails(
     loaded: LoadedModel,
@@ -151,24 +160,34 @@ def run_tails(
 ) -> Float[Tensor, "rows pos d_vocab"]:
     """Log-probabilities of the next token at every position of one tail, under every edit.
 
+    Up to the layer of an edit all rows are the same and are read once.
+
     Args:
         loaded: the model that reads.
         past: what `read_prefix` returned; it is not changed.
-        tail_ids: the last token of the prefix, and what is appended to it.
+        tail_ids: the deciding token, the last of the prefix, and what is appended to it, up to the
+            token behind which is read: that one is edited by no row.
         rows: the edits.
         rows_per_batch: edits in one call of the model.
         donor: `resid_post` of the donor's tail by layer, where an edit patches it in.
     """
     patched = {layer: values[None, : len(tail_ids)] for layer, values in (donor or {}).items()}
-    found = []
-    for first in range(0, len(rows), rows_per_batch):
-        chunk = rows[first : first + rows_per_batch]
-        where = torch.tensor([[row.span == "onwards"] * len(tail_ids) for row in chunk])
-        where[:, 0] = True
-        ids = torch.tensor([list(tail_ids)] * len(chunk), device=loaded.device)
-        with editing(loaded, chunk, where, patched):
-            found.append(log_probabilities(loaded, ids, past))
-    return torch.cat(found)
+    by_layer: dict[int, list[int]] = {}
+    for number, row in enumerate(rows):
+        by_layer.setdefault(row.layer, []).append(number)
+    clean = read_clean(loaded, [tail_ids], by_layer, past)
+    found = clean.log_probabilities.repeat(len(rows), 1, 1)
+    for layer, numbers in by_layer.items():
+        for first in range(0, len(numbers), rows_per_batch):
+            some = numbers[first : first + rows_per_batch]
+            chunk = [rows[number] for number in some]
+            where = torch.zeros(len(chunk), len(tail_ids), dtype=torch.bool)
+            for span in SPANS:
+                of_span = torch.tensor([row.span == span for row in chunk])
+                where[of_span, : len(edited_positions(span, len(tail_ids)))] = True
+            with editing(loaded, chunk, where, patched):
+                found[some] = read_again(loaded, clean, layer, len(chunk))
+    return found
 
 
 @torch.inference_mode()
@@ -177,7 +196,7 @@ def read_donor(
 ) -> tuple[Float[Tensor, "pos d_vocab"], dict[int, Float[Tensor, "pos d_model"]]]:
     """Log-probabilities of a donor's own tail, and its `resid_post` by layer."""
     with hooks.capture(loaded.blocks, range(loaded.n_layers)) as resid_post_by_layer:
-        log_p = run_tails(loaded, past, tail_ids, [no_edit(loaded)], 1)[0]
+        log_p = log_probabilities(loaded, torch.tensor([list(tail_ids)]), past)[0]
     return log_p, {layer: values[0] for layer, values in resid_post_by_layer.items()}
 
 

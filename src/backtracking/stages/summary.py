@@ -31,7 +31,7 @@ from backtracking.records.rows.arms import (
     Sign,
     Untested,
 )
-from backtracking.records.rows.belief import Benchmark, Beta, Patched
+from backtracking.records.rows.belief import Beta, Patched
 from backtracking.records.rows.choice import Magnitude
 from backtracking.records.rows.claims import Count, Evidence
 from backtracking.records.rows.components import AblatedForced, TopOutcome
@@ -90,7 +90,6 @@ TABLES: Mapping[str, type[Row]] = {
     "outcomes": TopOutcome,
     "ceilings": Patched,
     "betas": Beta,
-    "benchmark": Benchmark,
     "chains": StateModel,
     "forecasts": Forecast,
     "representation": Representation,

@@ -16,9 +16,10 @@ BELIEF = Question(
     claim="belief",
     study=STUDY,
     statement="The model's direction is a belief: it makes the model report a dead end.",
-    contrast="change of the log-odds of the report's answers, dead end against going on, "
-    "direction / patch from the donor, at equal change of log-odds({marker})",
-    threshold="beta above 0.5, and above that of `action`, both by their intervals",
+    contrast="change of the log-odds of the report's answers, dead end against going on, over the "
+    "donor's own difference, at the patch's change of log-odds({marker})",
+    threshold="report and claim read the state; beta above 0.5 and above that of `action`, by "
+    "their intervals; share and flipped answers beyond 95 % of random directions",
     kind="emergent",
     published=NONE,
 )

@@ -20,18 +20,17 @@ from belief_helpers import (
 from project import write_tiny_params
 
 from backtracking import cli
-from backtracking.belief.benchmark import measure_beside, score, with_action
 from backtracking.belief.doses import Candidate
-from backtracking.belief.measure import Subject, measure
+from backtracking.belief.measure import Subject, measure, with_action
 from backtracking.belief.plan import Points
 from backtracking.belief.scoring import Section
-from backtracking.belief.tables import tabulate_null
+from backtracking.belief.tables import tabulate_betas, tabulate_null
 from backtracking.models import loading
 from backtracking.records import reader
 from backtracking.records.directions import Direction, write_directions
 from backtracking.records.pairs import MinimalPair, write_pairs
 from backtracking.records.places import Place
-from backtracking.records.rows.belief import Benchmark, Null, Selection
+from backtracking.records.rows.belief import Beta, Null, Selection
 from backtracking.records.rows.table import write_rows
 from backtracking.records.sentences import write_kinds
 from backtracking.records.tokens import write_tokens
@@ -45,12 +44,11 @@ SHIPPED = torch.randn(D_MODEL, generator=torch.Generator().manual_seed(1))
 
 
 def choose_pairs() -> list[MinimalPair]:
-    """Ten points with donors of dev and of test, and as many dead ends."""
-    found = []
-    for split in ("dev", "test"):
-        pairs = make_pairs(12, split)
-        found += [pair for pair in pairs if pair.donor_ids][:10]
-    return [*found, *[pair for pair in pairs if pair.donor_kind is None][:10]]
+    """Ten points with donors of dev and of test."""
+    with_donor = [
+        [pair for pair in make_pairs(12, split) if pair.donor_ids] for split in ("dev", "test")
+    ]
+    return [pair for pairs in with_donor for pair in pairs[:10]]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +57,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("study")
     workspace, outs = Workspace(root), root / "results" / "belief"
     write_tiny_params(workspace.params)
-    save_world_model(workspace.model("reasoning"))
+    save_world_model(workspace.model("reasoning"), seed=2)
     loaded = loading.load(workspace.model("reasoning"))
     vector = torch.randn(D_MODEL, generator=torch.Generator().manual_seed(2))
     action = Direction(Place("reasoning", "action"), vector)
@@ -72,10 +70,10 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subject = Subject("reasoning", loaded, with_action(shipped, action), "shipped")
     section = params.load(Section, "belief", workspace.params)
     (trial,) = measure(section, [subject], points, do)
-    sides = measure_beside(section, subject, points, trial, do, with_random=True)
-    scored = score(trial, sides, params.load(Bootstrap, "statistics", workspace.params))
-    write_rows(Null, tabulate_null(scored.null), outs)
-    write_rows(Benchmark, scored.rows, outs)
+    null = tabulate_null(trial)
+    bootstrap = params.load(Bootstrap, "statistics", workspace.params)
+    write_rows(Null, null, outs)
+    write_rows(Beta, tabulate_betas(trial, null, bootstrap), outs)
     reader.write_json(outs / "selection.json", Selection(1, "0:0", "dev", {}, ()))
     return root
 
@@ -104,24 +102,44 @@ def test_a_shipped_direction_scores_in_a_file_as_it_does_in_the_stage(
     assert run(study, str(file), "--json") == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["ok"] and answer["command"] == "bench-directions"
-    keys = [(row["direction"], row["layer"], row["span"]) for row in answer["scores"]]
-    assert keys == [("mine", 2, "E1"), ("mine", 2, "E2"), ("other", 1, "E1"), ("other", 1, "E2")]
+    keys = [
+        (row["direction"], row["layer"], row["span"], row["readout"]) for row in answer["scores"]
+    ]
+    places = [(1, span, readout) for span in ("E1", "E2") for readout in ("b", "c")]
+    assert sorted(keys) == sorted(
+        [*(("other", *place) for place in places), *(("mine", 2, *place[1:]) for place in places)]
+    )
     shipped = {
-        (row["layer"], row["span"]): flatten(row)
+        (row["layer"], row["span"], row["readout"]): flatten(row)
         for row in answer["baselines"]
         if row["direction"] == "shipped"
     }
-    for row in answer["scores"][:2]:
-        expected = shipped[2, row["span"]]
-        for key, value in flatten(row).items():
-            if key in ("direction", "b_null", "b_p", "c_null", "c_p"):
-                continue
-            if isinstance(value, float):
-                assert value == pytest.approx(expected[key], rel=1e-3, abs=1e-4), key
-            else:
-                assert value == expected[key], key
+    for row in answer["scores"]:
+        if row["direction"] == "mine":
+            for key, value in flatten(row).items():
+                expected = shipped[2, row["span"], row["readout"]][key]
+                if isinstance(value, float):
+                    assert value == pytest.approx(expected, rel=1e-3, abs=1e-4), key
+                elif key != "direction":
+                    assert value == expected, key
     assert {row["layer"] for row in answer["baselines"]} == {1, 2}
     assert "action" in {row["direction"] for row in answer["baselines"]}
+
+
+def test_a_file_is_held_against_the_random_directions_of_the_stage(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At every layer that anything can read, and at the last one against none."""
+    file = save(tmp_path / "v.safetensors", a__0=SHIPPED, b__1=SHIPPED, c__2=SHIPPED)
+    assert run(study, str(file), "--json") == 0
+    rows = json.loads(capsys.readouterr().out)["scores"]
+    dosed = [row for row in rows if row["dose"] > 0]
+    assert dosed
+    for row in dosed:
+        has_null = [row[key] is not None for key in ("null", "p", "flipped_null")]
+        assert has_null == [row["layer"] < N_LAYERS - 1] * 3
+        if row["layer"] == N_LAYERS - 1:
+            assert row["verdict"] == "untestable"
 
 
 def test_the_table_names_every_direction_and_the_baselines_beside(
@@ -130,10 +148,9 @@ def test_the_table_names_every_direction_and_the_baselines_beside(
     file = save(tmp_path / "v.safetensors", mine__0=SHIPPED, mine__2=SHIPPED, plain=SHIPPED)
     assert run(study, str(file), "--layer", "2") == 0
     out = capsys.readouterr().out
-    mine, baselines = out.split("Baselines")
-    assert mine.count("mine") == 2 and mine.count("plain") == 2
-    assert "shipped" in baselines and "action" in baselines
-    assert "verdict B" in mine and "untestable" in out or "belief" in out or "mixed" in out
+    counts = [out.count(f"\n{name} ") for name in ("mine", "plain", "shipped", "action")]
+    assert counts == [4, 4, 4, 4]
+    assert "verdict" in out and "untestable" in out
 
 
 BROKEN = {
