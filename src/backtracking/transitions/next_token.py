@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from backtracking.models.loading import LoadedModel
-from backtracking.models.prefixes import Path, read_branches
-from backtracking.records.tokens import Opening, Tokens
+from backtracking.models.prefixes import read_branches
+from backtracking.records.tokens import Opening, Path, Tokens
 from backtracking.transitions.sequences import LABELS
 
 
