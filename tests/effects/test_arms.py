@@ -37,7 +37,7 @@ def test_every_arm_has_its_effect_beside_both_nulls() -> None:
     assert {row.forced.arm.dose for row in rows} == {1.0, -1.0}
     assert {row.forced.arm.where for row in rows} == {"decision"}
     alive = np.array(KINDS) == "alive"
-    null = [more.measured.values("p_opener", one)[alive].mean() - 0.3 for one in SHUFFLES[::2]]
+    null = [more.measured.values("p_open", one)[alive].mean() - 0.3 for one in SHUFFLES[::2]]
     (row,) = (
         row
         for row in rows

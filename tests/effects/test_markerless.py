@@ -23,7 +23,7 @@ from backtracking.models import loading
 from backtracking.models.forced import Prefix
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
 from backtracking.records.choices import Choice
-from backtracking.records.measured import MATCHED, P_OPENER, Arm, Array, Measured
+from backtracking.records.measured import MATCHED, P_OPEN, Arm, Array, Measured
 from backtracking.records.places import Place
 from backtracking.statistics.bootstrap import Bootstrap
 
@@ -86,10 +86,10 @@ def seen(loaded: LoadedModel) -> Seen:
 
 
 def _with_null(found: Measured) -> Measured:
-    p = found.values(P_OPENER)
+    p = found.values(P_OPEN)
     more = found.with_only([0] * len(RANDOM))
     named = tuple(Arm(f"random_{k}", "random", 1.0, layer=0) for k in range(len(RANDOM)))
-    arrays = dict(more.arrays) | {P_OPENER: Array("decisions", p[0] + RANDOM[:, None])}
+    arrays = dict(more.arrays) | {P_OPEN: Array("decisions", p[0] + RANDOM[:, None])}
     return found.with_arms_of(replace(more, arms=named, arrays=arrays))
 
 
@@ -137,8 +137,8 @@ def test_a_rest_that_steers_holds_though_the_whole_does_not_and_where_neither_do
 
 def muted(seen: Seen, arms: Sequence[Arm]) -> Seen:
     """The same runs, in which these arms do nothing."""
-    p = seen.measured.values(P_OPENER).copy()
+    p = seen.measured.values(P_OPEN).copy()
     for arm in arms:
         p[seen.measured.row(arm)] = p[0]
-    arrays = dict(seen.measured.arrays) | {P_OPENER: Array("decisions", p)}
+    arrays = dict(seen.measured.arrays) | {P_OPEN: Array("decisions", p)}
     return replace(seen, measured=replace(seen.measured, arrays=arrays))

@@ -74,7 +74,7 @@ def test_every_run_is_a_file_of_arrays_and_none_has_an_interval(whole: Workspace
         assert one.arms[0].group == "baseline" and len(set(one.arms)) == len(one.arms)
     (test,) = (one for one in found if (one.run, one.target) == ("test", "reasoning"))
     (more,) = (one for one in found if (one.run, one.target) == ("further", "reasoning"))
-    first = [one.values("p_opener")[0] for one in (test, more)]
+    first = [one.values("p_open")[0] for one in (test, more)]
     np.testing.assert_allclose(*first, atol=1e-6)
     assert "base-2" in {arm.name for arm in test.arms}
 
@@ -179,7 +179,7 @@ def test_a_run_that_was_killed_goes_on_and_does_no_part_twice(
     assert not workspace.results("steer").exists()
     steer.main(["--root", str(tmp_path)])
     found = read_all_measured(workspace.results("steer") / "measured")
-    forced = [one for one in found if "p_opener" in one.arrays]
+    forced = [one for one in found if "p_open" in one.arrays]
     assert len(calls) == len(forced) + 1
     files = sorted(workspace.results("steer").rglob("*.*"))
     before = [path.read_bytes() for path in files if path.is_file()]

@@ -156,7 +156,7 @@ def _collateral(
                 subject.loaded,
                 layer,
                 prefixes,
-                [Arm(points.sign * dose.norm * one.unit, "decision") for one, dose in here],
+                [Arm(points.sign * dose.norm * one.unit) for one, dose in here],
                 points.words.openers,
                 plan.rows_per_batch,
             )

@@ -1,8 +1,9 @@
 """Replacing and removing parts of what a module gives out while a model runs.
 
 The companions of `hooks.add_vector`: `patch` writes other values in, `ablate` one value everywhere,
-`set_projection` moves the output along a direction until its projection there has a given value. A module is a decoder block (its output is `resid_post`) or a
-part of one that writes into the stream. Where nothing is to change, every bit stays.
+`set_projection` moves the output along a direction until its projection there has a given value. A
+module is a decoder block (its output is `resid_post`) or a part of one that writes into the stream.
+Where nothing is to change, every bit stays.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

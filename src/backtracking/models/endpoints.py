@@ -22,7 +22,7 @@ from backtracking.models.forced import Arm, Prefix, Stack, stream_of, with_strea
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import Tree, beginnings
 from backtracking.models.turning import p_turning, paths_of
-from backtracking.records.tokens import Opener, Path
+from backtracking.records.tokens import Opener, TokenPath
 
 N_FLUENT = 200
 """Tokens, most probable at a decision without steering, whose mass tells whether a model is whole
@@ -144,7 +144,7 @@ class _Some:
 
     arms: Int[np.ndarray, " rows"]
     columns: Int[np.ndarray, " rows"]
-    log_p_after: dict[Path, Float[Tensor, "rows d_vocab"]]
+    log_p_after: dict[TokenPath, Float[Tensor, "rows d_vocab"]]
     clean: Float[Tensor, "rows d_vocab"]
 
 
@@ -162,7 +162,7 @@ class _Trunk:
     """
 
     leaves: Int[np.ndarray, " decisions"]
-    branches: Sequence[Path]
+    branches: Sequence[TokenPath]
     output: Any
     stream: Float[Tensor, "pos d_model"]
     nodes: Float[Tensor, "decisions width d_model"]
@@ -174,7 +174,7 @@ def _read(
     layer: int,
     prefixes: Sequence[Prefix],
     arms: Sequence[Arm],
-    paths: Sequence[Path],
+    paths: Sequence[TokenPath],
     edits_per_batch: int,
     asked: Bool[np.ndarray, "arms decisions"],
 ) -> Iterator[_Some]:
@@ -183,19 +183,19 @@ def _read(
     for prefix in prefixes:
         n = len(prefix.decisions)
         decision, arm = asked[:, first : first + n].T.nonzero()
-        if len(arm):
-            trunk = _read_trunk(loaded, layer, prefix.ids, prefix.decisions, branches)
-            donor = (
-                _read_trunk(loaded, layer, prefix.donor_ids, prefix.decisions, []).nodes[:, 0]
-                if prefix.donor_ids
-                else None
-            )
+        first += n
+        if not len(arm):
+            continue
+        trunk = _read_trunk(loaded, layer, prefix.ids, prefix.decisions, branches)
+        donor = None
+        if prefix.donor_ids:
+            donor = _read_trunk(loaded, layer, prefix.donor_ids, prefix.decisions, []).nodes[:, 0]
         for start in range(0, len(arm), edits_per_batch):
             rows = slice(start, start + edits_per_batch)
             log_p = _read_edits(loaded, layer, trunk, stack, arm[rows], decision[rows], donor)
             after = {path: log_p[:, at] for at, path in enumerate([(), *branches])}
-            yield _Some(arm[rows], first + decision[rows], after, trunk.clean[decision[rows]])
-        first += n
+            column = first - n + decision[rows]
+            yield _Some(arm[rows], column, after, trunk.clean[decision[rows]])
 
 
 def _read_trunk(
@@ -203,7 +203,7 @@ def _read_trunk(
     layer: int,
     ids: Sequence[int],
     decisions: Sequence[int],
-    branches: Sequence[Path],
+    branches: Sequence[TokenPath],
 ) -> _Trunk:
     n, leaves = decisions[-1], np.array(decisions, dtype=np.int64) - 1
     rooted = [(0,), *((0, *branch) for branch in branches)]

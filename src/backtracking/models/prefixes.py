@@ -18,7 +18,7 @@ from transformers import DynamicCache
 from backtracking.models import edits, hooks, kv_cache
 from backtracking.models.batches import log_probabilities, pad
 from backtracking.models.loading import LoadedModel
-from backtracking.records.tokens import Path
+from backtracking.records.tokens import TokenPath
 
 Span = Literal["decision", "onwards"]
 """Positions of an edit of a tail: its first, the deciding token, or all of it."""
@@ -189,8 +189,8 @@ def read_branches(
     loaded: LoadedModel,
     token_ids: Sequence[int],
     positions: Int[np.ndarray, " rows"],
-    paths: Iterable[Path],
-) -> dict[Path, Float[np.ndarray, "rows d_vocab"]]:
+    paths: Iterable[TokenPath],
+) -> dict[TokenPath, Float[np.ndarray, "rows d_vocab"]]:
     """p(next token) after each position of one trace, and along each path that leaves it there.
 
     One call of the model: the branches stand behind the trace as a tree, and a mask lets each see
@@ -216,7 +216,7 @@ def read_branches(
     return {branch: p_next[:, at] for at, branch in enumerate([(), *branches])}
 
 
-def beginnings(paths: Iterable[Path]) -> list[Path]:
+def beginnings(paths: Iterable[TokenPath]) -> list[TokenPath]:
     """Every beginning of a path after which its next id is read, each once, but the empty one."""
     return list(dict.fromkeys(path[:n] for path in paths for n in range(1, len(path))))
 
@@ -239,7 +239,7 @@ class Tree:
         loaded: LoadedModel,
         n: int,
         leaves: Int[np.ndarray, " rows"],
-        branches: Sequence[Path],
+        branches: Sequence[TokenPath],
     ) -> "Tree":
         """The branches, closed under beginnings, row after row behind a trace of `n` tokens.
 

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import read_branches
-from backtracking.records.tokens import Opener, Path, TokenSet
+from backtracking.records.tokens import Opener, TokenPath, TokenSet
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ def _p_turns(
     return p_turning(openers, p_next) / (1 - skipped)
 
 
-def paths_of(opener: Opener) -> list[Path]:
+def paths_of(opener: Opener) -> list[TokenPath]:
     """All ids along which an opener is taken back, the opener's own first."""
     return [(id_, *path) for id_ in opener.ids.ids for path in opener.taken_back_by]
 
 
-def p_turning(openers: Sequence[Opener], p_next: Mapping[Path, Any]) -> Any:
+def p_turning(openers: Sequence[Opener], p_next: Mapping[TokenPath, Any]) -> Any:
     """P(the next sentence begins with an opener and is not taken back), by row.
 
     Args:
@@ -75,7 +75,7 @@ def p_turning(openers: Sequence[Opener], p_next: Mapping[Path, Any]) -> Any:
     return found
 
 
-def _p_path(p_next: Mapping[Path, Any], opener: int, path: Path) -> Any:
+def _p_path(p_next: Mapping[TokenPath, Any], opener: int, path: TokenPath) -> Any:
     """P(the whole path | the opener), by row."""
     steps = (p_next[opener, *path[:n]][:, token] for n, token in enumerate(path))
     return reduce(mul, steps)

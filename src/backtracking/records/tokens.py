@@ -11,7 +11,7 @@ from pathlib import Path
 from backtracking.records import reader
 from backtracking.records.sentences import State
 
-Path = tuple[int, ...]
+TokenPath = tuple[int, ...]
 """Ids that follow a position."""
 
 _CURE = "Label the traces again: `dvc --wait-for-lock repro label`."
@@ -47,7 +47,7 @@ class Opener:
     """
 
     ids: TokenSet
-    taken_back_by: tuple[Path, ...] = ()
+    taken_back_by: tuple[TokenPath, ...] = ()
 
 
 @dataclass(frozen=True)
