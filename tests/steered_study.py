@@ -9,6 +9,7 @@ from tiny_study import D_MODEL, N_LAYERS, PAIR_AND_CONTROL, TinyStudy, write_wor
 from backtracking.records.directions import Direction, write_directions
 from backtracking.records.places import Place
 from backtracking.runtime.workspace import Role, Workspace
+from backtracking.stages import extract
 from lifeboat.stage import artifacts
 
 WINDOWS = ((0, 0), (-3, -3))
@@ -28,6 +29,8 @@ def write_steered(
     """The workspace, on small settings of `steer`."""
     workspace = write_workspace(root, study, roles, overlay={"steer": PLAN} | (overlay or {}))
     draw_directions(workspace, list(roles))
+    for role in roles:
+        extract.main(["--root", str(root), role])
     return workspace
 
 

@@ -39,7 +39,7 @@ def table(workspace: Workspace, name: str) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def study() -> TinyStudy:
-    return write_study(12, splits=("test", "test", "dev"))
+    return write_study(12, splits=("test", "train", "dev"))
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +112,12 @@ def test_every_table_has_its_rows(whole: Workspace) -> None:
     assert controls == {("base", True), ("reasoning", False), ("shuffled", False)}
     groups = {row["group"] for row in table(whole, "arms")}
     assert groups == {
-        "matched", "action", "form", "mean", "state", "shuffled_labels", "noise",
+        "matched", "action", "form", "mean", "state", "shuffled_labels",
     }  # fmt: skip
     assert {row["role"] for row in table(whole, "magnitudes")} == {"base", "reasoning", "shuffled"}
     assert {row["target"] for row in table(whole, "free")} == {"reasoning", "shuffled"}
     names = {row["direction"] for row in table(whole, "necessity")}
-    assert {"base", "action", "reasoning.ward", "mean"} <= names and "noise_0" not in names
+    assert {"base", "action", "reasoning.ward", "mean"} <= names
     assert {row["must_fail"] for row in table(whole, "evidence")} == {True, False}
     for name in ("elsewhere", "untested", "arms_elsewhere", "doses", "signs", "reports"):
         assert table(whole, name)
@@ -165,15 +165,15 @@ def test_a_run_that_was_killed_goes_on_and_does_no_part_twice(
 ) -> None:
     workspace = write_steered(tmp_path, study, PAIR)
     calls: list[int] = []
-    teacher_force = measure.teacher_force
+    at_decisions = measure._at_decisions
 
     def counting(*args, **kwargs):  # noqa: ANN202
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return teacher_force(*args, **kwargs)
+        return at_decisions(*args, **kwargs)
 
-    monkeypatch.setattr(measure, "teacher_force", counting)
+    monkeypatch.setattr(measure, "_at_decisions", counting)
     with pytest.raises(KeyboardInterrupt):
         steer.main(["--root", str(tmp_path)])
     assert not workspace.results("steer").exists()

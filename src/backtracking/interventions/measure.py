@@ -63,9 +63,12 @@ def force(
         sizes: how much at a time.
         elsewhere: doses at which other positions are read.
     """
-    with progress.bar(f"steering {target}", len(pushes) * len(read.decisions), "edits") as advance:
+    asked = is_asked(read, pushes)
+    again = with_back(pushes, np.zeros(asked.shape), sizes.n_null_back)
+    n_edits = int(asked[_nulls(pushes)].sum() + asked[again].sum())
+    with progress.bar(f"steering {target}", n_edits, "edits") as advance:
         arrays = _at_decisions(loaded, layer, read, pushes, words, sizes, advance)
-        arrays |= _elsewhere(loaded, layer, read, pushes, words, sizes, elsewhere)
+    arrays |= _elsewhere(loaded, layer, read, pushes, words, sizes, elsewhere)
     cosines = np.array([push.cosine for push in pushes], dtype=np.float64)
     arms = tuple(push.arm for push in pushes)
     arrays[COSINE] = Array("arms", cosines)
@@ -136,7 +139,6 @@ def _at_decisions(
     advance: progress.Advance,
 ) -> dict[str, Array]:
     edits, asked = [push.edit for push in pushes], is_asked(read, pushes)
-    is_null = np.array([push.is_null for push in pushes], dtype=bool)
 
     def run(rows: Int[np.ndarray, " some"], *, has_back: bool) -> Endpoints:
         return read_endpoints(
@@ -146,7 +148,7 @@ def _at_decisions(
 
     names = (P_OPEN, P_BACK, P_LEGAL)
     found = {name: np.full(asked.shape, np.nan) for name in names}
-    nulls = np.flatnonzero(is_null)
+    nulls = _nulls(pushes)
     first = run(nulls, has_back=False) if len(nulls) else None
     for name in names if first is not None else ():
         found[name][nulls] = getattr(first, name)
@@ -155,6 +157,10 @@ def _at_decisions(
     for name in names:
         found[name][rows] = getattr(second, name)
     return {name: Array("decisions", values) for name, values in found.items()}
+
+
+def _nulls(pushes: Sequence[Push]) -> Int[np.ndarray, " some"]:
+    return np.array([row for row, push in enumerate(pushes) if push.is_null], dtype=np.int64)
 
 
 def _elsewhere(
