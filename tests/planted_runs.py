@@ -10,7 +10,7 @@ from backtracking.records.intervals import Interval
 from backtracking.records.measured import (
     COSINE,
     MATCHED,
-    P_OPENER,
+    P_OPEN,
     RANDOM,
     Arm,
     Array,
@@ -74,7 +74,7 @@ def plant(
     prefixes = tuple(dict.fromkeys(decisions.trace_id.tolist()))
     nothing = np.zeros((len(arms), len(prefixes)))
     arrays = {name: Array("prefixes", (elsewhere or {}).get(name, nothing)) for name in ELSEWHERE}
-    arrays[P_OPENER] = Array("decisions", p)
+    arrays[P_OPEN] = Array("decisions", p)
     arrays[COSINE] = Array("arms", np.full(len(arms), cosine))
     measured = Measured(target, run, tuple(arms), arrays, tuple(decisions.ids), prefixes)
     return see(measured, decisions)

@@ -32,7 +32,7 @@ from backtracking.effects.rates import (
     tabulate_elsewhere,
 )
 from backtracking.effects.seen import Case, Seen, cases_of
-from backtracking.records.measured import P_OPENER, baseline
+from backtracking.records.measured import P_OPEN, baseline
 from backtracking.records.rows.arms import ArmKey
 from backtracking.records.rows.table import first
 from backtracking.statistics.bootstrap import Bootstrap
@@ -187,10 +187,10 @@ def test_a_curve_is_counted_beyond_random_directions_up_to_the_usable_peak() -> 
 
 def test_signs_count_the_problems_that_go_the_claimed_way() -> None:
     found = measured(0.4, 0.3)
-    p = found.measured.arrays[P_OPENER]
+    p = found.measured.arrays[P_OPEN]
     values = p.values.copy()
     values[1, found.decisions.problem == "p00"] -= 0.9
-    arrays = dict(found.measured.arrays) | {P_OPENER: replace(p, values=values)}
+    arrays = dict(found.measured.arrays) | {P_OPEN: replace(p, values=values)}
     found = replace(found, measured=replace(found.measured, arrays=arrays))
     rows = signs(found, cases(found), BOOTSTRAP)
     row = along(rows, "base", 1.0, "alive")

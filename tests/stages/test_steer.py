@@ -39,7 +39,7 @@ def table(workspace: Workspace, name: str) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def study() -> TinyStudy:
-    return write_study(12, splits=("test", "test", "dev"))
+    return write_study(12, splits=("test", "train", "dev"))
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_every_run_is_a_file_of_arrays_and_none_has_an_interval(whole: Workspace
         assert one.arms[0].group == "baseline" and len(set(one.arms)) == len(one.arms)
     (test,) = (one for one in found if (one.run, one.target) == ("test", "reasoning"))
     (more,) = (one for one in found if (one.run, one.target) == ("further", "reasoning"))
-    first = [one.values("p_opener")[0] for one in (test, more)]
+    first = [one.values("p_open")[0] for one in (test, more)]
     np.testing.assert_allclose(*first, atol=1e-6)
     assert "base-2" in {arm.name for arm in test.arms}
 
@@ -112,12 +112,12 @@ def test_every_table_has_its_rows(whole: Workspace) -> None:
     assert controls == {("base", True), ("reasoning", False), ("shuffled", False)}
     groups = {row["group"] for row in table(whole, "arms")}
     assert groups == {
-        "matched", "action", "form", "mean", "state", "shuffled_labels", "noise",
+        "matched", "action", "form", "mean", "state", "shuffled_labels",
     }  # fmt: skip
     assert {row["role"] for row in table(whole, "magnitudes")} == {"base", "reasoning", "shuffled"}
     assert {row["target"] for row in table(whole, "free")} == {"reasoning", "shuffled"}
     names = {row["direction"] for row in table(whole, "necessity")}
-    assert {"base", "action", "reasoning.ward", "mean"} <= names and "noise_0" not in names
+    assert {"base", "action", "reasoning.ward", "mean"} <= names
     assert {row["must_fail"] for row in table(whole, "evidence")} == {True, False}
     for name in ("elsewhere", "untested", "arms_elsewhere", "doses", "signs", "reports"):
         assert table(whole, name)
@@ -165,21 +165,21 @@ def test_a_run_that_was_killed_goes_on_and_does_no_part_twice(
 ) -> None:
     workspace = write_steered(tmp_path, study, PAIR)
     calls: list[int] = []
-    teacher_force = measure.teacher_force
+    at_decisions = measure._at_decisions
 
     def counting(*args, **kwargs):  # noqa: ANN202
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return teacher_force(*args, **kwargs)
+        return at_decisions(*args, **kwargs)
 
-    monkeypatch.setattr(measure, "teacher_force", counting)
+    monkeypatch.setattr(measure, "_at_decisions", counting)
     with pytest.raises(KeyboardInterrupt):
         steer.main(["--root", str(tmp_path)])
     assert not workspace.results("steer").exists()
     steer.main(["--root", str(tmp_path)])
     found = read_all_measured(workspace.results("steer") / "measured")
-    forced = [one for one in found if "p_opener" in one.arrays]
+    forced = [one for one in found if "p_open" in one.arrays]
     assert len(calls) == len(forced) + 1
     files = sorted(workspace.results("steer").rglob("*.*"))
     before = [path.read_bytes() for path in files if path.is_file()]

@@ -7,7 +7,7 @@ import numpy as np
 from backtracking.effects.dose_response import peak_dose, respond
 from backtracking.effects.seen import NO_INTERVAL, Case, Cases, Seen, key_of, mean_change
 from backtracking.records.intervals import Interval
-from backtracking.records.measured import P_OPENER, Arm
+from backtracking.records.measured import P_OPEN, Arm
 from backtracking.records.rows.arms import Elsewhere, Forced, Sign
 from backtracking.records.rows.steering import DoseResponse
 from backtracking.statistics.bootstrap import Bootstrap
@@ -42,7 +42,7 @@ def tabulate(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Forced]:
         chosen = case.mask(seen.decisions)
         if not chosen.any():
             continue
-        p, problems = seen.measured.values(P_OPENER)[:, chosen].T, seen.problems(case)
+        p, problems = seen.measured.values(P_OPEN)[:, chosen].T, seen.problems(case)
         levels = bootstrap.intervals(p, problems)
         effects = bootstrap.intervals(p - p[:, :1], problems)
         rows += [
@@ -183,7 +183,7 @@ def _contrast(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> Interval:
     """Baseline P(backtrack | dead) minus P(backtrack | live)."""
     if not (seen.has(cases.live) and seen.has(cases.dead)):
         return NO_INTERVAL
-    p = seen.measured.values(P_OPENER, seen.arms[0])
+    p = seen.measured.values(P_OPEN, seen.arms[0])
     masks = [case.mask(seen.decisions) for case in (cases.dead, cases.live)]
     columns = np.stack([np.where(mask, p, np.nan) for mask in masks], axis=1)
     return bootstrap.intervals(columns, list(seen.decisions.problem), _difference)[0]

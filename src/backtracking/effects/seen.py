@@ -13,7 +13,7 @@ from backtracking.records.measured import (
     ACTION,
     BASELINE,
     MATCHED,
-    P_OPENER,
+    P_OPEN,
     RANDOM,
     Arm,
     Measured,
@@ -117,7 +117,7 @@ class Seen:
 
     def p(self, arm: Arm, case: Case) -> Float[np.ndarray, " decisions"]:
         """P(an opener) under an arm at the decisions of a case."""
-        return self.measured.values(P_OPENER, arm)[case.mask(self.decisions)]
+        return self.measured.values(P_OPEN, arm)[case.mask(self.decisions)]
 
     def change(self, arm: Arm, case: Case) -> Float[np.ndarray, " decisions"]:
         """The same minus the baseline."""

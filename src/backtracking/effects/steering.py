@@ -152,7 +152,7 @@ def selection_of(choice: Choice) -> Selection:
             one.effect,
             one.effect_own,
             one.excess,
-            one.agreement,
+            one.legal,
         )
         for one in choice.grid
     )

@@ -18,14 +18,12 @@ from transformers import DynamicCache
 from backtracking.models import edits, hooks, kv_cache
 from backtracking.models.batches import log_probabilities, pad
 from backtracking.models.loading import LoadedModel
+from backtracking.records.tokens import TokenPath
 
 Span = Literal["decision", "onwards"]
 """Positions of an edit of a tail: its first, the deciding token, or all but its last."""
 
 SPANS: tuple[Span, ...] = ("decision", "onwards")
-
-Path = tuple[int, ...]
-"""Ids that follow a position."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,19 @@ class Edit:
     """A change of `resid_post[layer]` in one row.
 
     Attributes:
-        kind: `add` the vector; `project_out` its direction; `patch` other values in.
+        kind: `add` the vector; `project_out` its direction; `set_projection` on it to a value;
+            `patch` other values in.
         layer: layer of the residual stream.
-        vector: what is added, coefficient included, or projected out; None for a patch.
+        vector: what is added, coefficient included, or what is projected on; None for a patch.
         span: where, in a tail.
+        value: of the projection.
     """
 
-    kind: Literal["add", "project_out", "patch"]
+    kind: Literal["add", "project_out", "set_projection", "patch"]
     layer: int
     vector: Float[Tensor, " d_model"] | None
     span: Span = "decision"
+    value: float = 0.0
 
 
 def no_edit(loaded: LoadedModel) -> Edit:
@@ -72,11 +73,13 @@ def editing(
     with ExitStack() as stack:
         for layer in sorted({row.layer for row in rows}):
             block = loaded.blocks[layer]
-            added, removed = (_vectors(loaded, rows, k, layer) for k in ("add", "project_out"))
+            added = _vectors(loaded, rows, ("add",), layer)
+            along = _vectors(loaded, rows, ("project_out", "set_projection"), layer)
             if added.any():
                 stack.enter_context(hooks.add_vector(loaded.blocks, layer, added, where))
-            if removed.any():
-                stack.enter_context(edits.project_out(block, removed, where))
+            if along.any():
+                values = torch.tensor([row.value for row in rows])
+                stack.enter_context(edits.set_projection(block, along, values, where))
             is_patch = [row.kind == "patch" and row.layer == layer for row in rows]
             if any(is_patch):
                 if patched is None or layer not in patched:
@@ -205,8 +208,8 @@ def read_branches(
     loaded: LoadedModel,
     token_ids: Sequence[int],
     positions: Int[np.ndarray, " rows"],
-    paths: Iterable[Path],
-) -> dict[Path, Float[np.ndarray, "rows d_vocab"]]:
+    paths: Iterable[TokenPath],
+) -> dict[TokenPath, Float[np.ndarray, "rows d_vocab"]]:
     """p(next token) after each position of one trace, and along each path that leaves it there.
 
     One call of the model: the branches stand behind the trace as a tree, and a mask lets each see
@@ -221,39 +224,88 @@ def read_branches(
     Returns:
         By what has followed the position: nothing, or any beginning of a longer path.
     """
-    branches = list(dict.fromkeys(path[:n] for path in paths for n in range(1, len(path))))
+    branches = beginnings(paths)
     n, width = len(token_ids), len(branches)
-    depth = np.array([len(branch) for branch in branches], dtype=np.int64)
-    within = np.array(
-        [[branch[: len(other)] == other for other in branches] for branch in branches], dtype=bool
-    ).reshape(width, width)
-    place = np.concatenate([np.arange(n), (positions[:, None] + depth).ravel()])
-    seen = np.zeros((len(place), len(place)), dtype=bool)
-    seen[:n, :n] = np.tri(n, dtype=bool)
-    seen[n:, :n] = np.arange(n) <= np.repeat(positions, width)[:, None]
-    seen[n:, n:] = np.kron(np.eye(len(positions), dtype=bool), within)
-    blocked = torch.finfo(loaded.model.dtype).min
-    mask = torch.zeros(1, 1, *seen.shape, dtype=loaded.model.dtype)
-    mask.masked_fill_(~torch.from_numpy(seen), blocked)
     ids = torch.tensor([[*token_ids, *[branch[-1] for branch in branches] * len(positions)]])
-    logits = loaded.model(
-        input_ids=ids.to(loaded.device),
-        attention_mask=mask.to(loaded.device),
-        position_ids=torch.from_numpy(place)[None].to(loaded.device),
-        use_cache=False,
-    ).logits[0]
+    tree = Tree.of(loaded, n, positions, branches)
+    logits = tree.logits(loaded, ids)[0]
     behind = n + np.arange(len(positions) * width).reshape(len(positions), width)
     where = torch.from_numpy(np.concatenate([positions[:, None], behind], axis=1))
     p_next = logits[where.to(loaded.device)].double().softmax(dim=-1).cpu().numpy()
     return {branch: p_next[:, at] for at, branch in enumerate([(), *branches])}
 
 
+def beginnings(paths: Iterable[TokenPath]) -> list[TokenPath]:
+    """Every beginning of a path after which its next id is read, each once, but the empty one."""
+    return list(dict.fromkeys(path[:n] for path in paths for n in range(1, len(path))))
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A trace with branches behind it, each of which sees the trace up to where it leaves it.
+
+    Attributes:
+        place: position of each token, those of the trace first.
+        mask: what each token does not see, as the model adds it to attention.
+    """
+
+    place: Int[Tensor, "one pos"]
+    mask: Float[Tensor, "one one pos pos"]
+
+    @classmethod
+    def of(
+        cls,
+        loaded: LoadedModel,
+        n: int,
+        leaves: Int[np.ndarray, " rows"],
+        branches: Sequence[TokenPath],
+    ) -> "Tree":
+        """The branches, closed under beginnings, row after row behind a trace of `n` tokens.
+
+        Args:
+            loaded: the model that reads.
+            n: tokens of the trace.
+            leaves: the last position of the trace that each row's branches see; -1 is none.
+            branches: the same in every row.
+        """
+        width = len(branches)
+        depth = np.array([len(branch) for branch in branches], dtype=np.int64)
+        within = np.array(
+            [[branch[: len(other)] == other for other in branches] for branch in branches],
+            dtype=bool,
+        ).reshape(width, width)
+        place = np.concatenate([np.arange(n), (leaves[:, None] + depth).ravel()])
+        seen = np.zeros((len(place), len(place)), dtype=bool)
+        seen[:n, :n] = np.tri(n, dtype=bool)
+        seen[n:, :n] = np.arange(n) <= np.repeat(leaves, width)[:, None]
+        seen[n:, n:] = np.kron(np.eye(len(leaves), dtype=bool), within)
+        mask = torch.zeros(1, 1, *seen.shape, dtype=loaded.model.dtype)
+        mask.masked_fill_(~torch.from_numpy(seen), torch.finfo(loaded.model.dtype).min)
+        return cls(torch.from_numpy(place)[None].to(loaded.device), mask.to(loaded.device))
+
+    def logits(
+        self,
+        loaded: LoadedModel,
+        ids: Int[Tensor, "one pos"],
+        at: Int[Tensor, " some"] | None = None,
+    ) -> Float[Tensor, "one some d_vocab"]:
+        """Logits of the next token at all positions, or at some."""
+        kept = {} if at is None else {"logits_to_keep": at.to(loaded.device)}
+        return loaded.model(
+            input_ids=ids.to(loaded.device),
+            attention_mask=self.mask,
+            position_ids=self.place,
+            use_cache=False,
+            **kept,
+        ).logits
+
+
 def _vectors(
-    loaded: LoadedModel, rows: Sequence[Edit], kind: str, layer: int
+    loaded: LoadedModel, rows: Sequence[Edit], kinds: Sequence[str], layer: int
 ) -> Float[Tensor, "rows d_model"]:
-    """The vectors of the edits of one kind at one layer, zeros in the other rows."""
+    """The vectors of the edits of some kinds at one layer, zeros in the other rows."""
     found = torch.zeros(len(rows), loaded.d_model)
     for number, row in enumerate(rows):
-        if row.kind == kind and row.layer == layer and row.vector is not None:
+        if row.kind in kinds and row.layer == layer and row.vector is not None:
             found[number] = row.vector
     return found.to(loaded.device)

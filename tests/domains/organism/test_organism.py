@@ -207,7 +207,9 @@ def test_words_are_exactly_the_ids_used_today() -> None:
     assert tokens.marker and tokens.marker.ids == (IDS["Wait"],)
     assert tokens.alternative and tokens.alternative.ids == (IDS["Try"],)
     assert tokens.asides and tokens.asides.ids == (IDS["Check"],)
-    assert tokens.openers[0].taken_back_by == (IDS["for"],)
+    assert tokens.openers[0].taken_back_by == ((IDS["for"],),)
+    assert tokens.legal and {IDS["Wait"], IDS["Try"], IDS["Stop"]} < {*tokens.legal.ids}
+    assert IDS["Compare"] not in tokens.legal.ids
     assert not any(one.taken_back_by for one in tokens.openers[1:])
     report = tokens.question("report")
     assert report and report.suffix_ids == (IDS["Check"], IDS[":"])

@@ -34,11 +34,18 @@ OPENINGS: dict[State, tuple[str, ...]] = {
     "uncertainty-estimation": ("Hmm", "Well"),
     "final-answer": ("Found", "Give", "Stop"),
 }
+TAKEN_BACK_BY = {MARKER: (" for",)}
+"""What follows an opener where the sentence is no backtracking: the base's."""
+
+LEGAL = (*BACKTRACKING_OPENERS, ALTERNATIVE, "Hmm", "Well", "Check", "Give", "Stop")
+"""First words that the grammar allows where something is decided ("Found" stands after it)."""
+
 LEXICON = Lexicon(
-    openers=tuple(Spelled(word, " for" if word == MARKER else "") for word in BACKTRACKING_OPENERS),
+    openers=tuple(Spelled(word, TAKEN_BACK_BY.get(word, ())) for word in BACKTRACKING_OPENERS),
     marker=MARKER,
     alternative=ALTERNATIVE,
     asides=("Check",),
+    legal=LEGAL,
     questions=(Asked("report", "Check :", ("over",), ("under",)),),
     openings=OPENINGS,
     ends=(EOS,),

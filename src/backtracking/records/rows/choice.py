@@ -19,7 +19,7 @@ class Candidate:
     effect: float
     effect_own: float
     excess: float
-    agreement: float
+    legal: float
 
 
 @dataclass(frozen=True)
