@@ -32,7 +32,7 @@ from backtracking.effects.rates import (
     tabulate_elsewhere,
 )
 from backtracking.effects.seen import Case, Seen, cases_of
-from backtracking.records.measured import P_OPENER, baseline
+from backtracking.records.measured import baseline
 from backtracking.records.rows.arms import ArmKey
 from backtracking.records.rows.table import first
 from backtracking.statistics.bootstrap import Bootstrap
@@ -44,7 +44,7 @@ ALIVE, OVER = Case("alive", "kind", ("alive",)), Case("over", "kind", ("over",))
 
 def along(rows: Sequence[R], direction: str, dose: float, kind: str | None = None) -> R:
     """The row of an arm at decisions, of a kind where rows have one."""
-    arm = ArmKey("reasoning", direction, dose, "decision")
+    arm = ArmKey("reasoning", direction, dose, "decision", "add" if dose else "none")
     match = {"arm": arm} if kind is None else {"arm": arm, "kind": kind}
     row = first(rows, **match)
     assert row is not None
@@ -93,7 +93,7 @@ def test_where_no_kind_is_known_there_are_rows_by_action() -> None:
     evidence = steered(seen, "base", found, BOOTSTRAP)
     assert evidence.raises.interval.value == pytest.approx(0.2)
     assert evidence.lowers.interval.value == pytest.approx(-0.3)
-    assert evidence.raises.exceeds_random() == "untestable"
+    assert evidence.raises.verdict == "untestable"
 
 
 def test_classes_of_kinds_that_nobody_knows_have_no_rows_and_no_effect() -> None:
@@ -104,7 +104,7 @@ def test_classes_of_kinds_that_nobody_knows_have_no_rows_and_no_effect() -> None
     assert signs(seen, found, BOOTSTRAP) == []
     evidence = steered(seen, "base", found, BOOTSTRAP)
     assert evidence.contrast.value is None
-    assert evidence.raises.exceeds_random() == evidence.lowers.exceeds_random() == "untestable"
+    assert evidence.raises.verdict == evidence.lowers.verdict == "untestable"
 
 
 def test_steered_evidence_has_the_planted_contrast_effects_and_nulls() -> None:
@@ -116,16 +116,17 @@ def test_steered_evidence_has_the_planted_contrast_effects_and_nulls() -> None:
     assert found.raises.interval.value == pytest.approx(0.4)
     assert found.lowers.interval.value == pytest.approx(-0.3)
     assert (found.raises.sign, found.lowers.sign) == (1, -1)
-    assert len(found.raises.random) == len(found.lowers.random) == N_RANDOM
-    assert max(map(abs, found.raises.random)) <= 0.02
-    assert found.raises.random != found.lowers.random
-    assert found.raises.exceeds_random() == found.lowers.exceeds_random() == "holds"
+    up, down = (one.nulls["random"] for one in (found.raises, found.lowers))
+    assert len(up) == len(down) == N_RANDOM
+    assert max(map(abs, up)) <= 0.02
+    assert up != down
+    assert found.raises.verdict == found.lowers.verdict == "holds"
 
 
 def test_no_effect_is_no_evidence() -> None:
     seen = measured(0.0, 0.0, noise=0.01)
     found = steered(seen, "base", cases(seen), BOOTSTRAP)
-    assert found.raises.exceeds_random() == found.lowers.exceeds_random() == "fails"
+    assert found.raises.verdict == found.lowers.verdict == "fails"
 
 
 def test_an_arm_that_was_not_run_has_no_effect() -> None:
@@ -187,10 +188,10 @@ def test_a_curve_is_counted_beyond_random_directions_up_to_the_usable_peak() -> 
 
 def test_signs_count_the_problems_that_go_the_claimed_way() -> None:
     found = measured(0.4, 0.3)
-    p = found.measured.arrays[P_OPENER]
+    p = found.measured.arrays["p_open"]
     values = p.values.copy()
     values[1, found.decisions.problem == "p00"] -= 0.9
-    arrays = dict(found.measured.arrays) | {P_OPENER: replace(p, values=values)}
+    arrays = dict(found.measured.arrays) | {"p_open": replace(p, values=values)}
     found = replace(found, measured=replace(found.measured, arrays=arrays))
     rows = signs(found, cases(found), BOOTSTRAP)
     row = along(rows, "base", 1.0, "alive")

@@ -93,9 +93,9 @@ def necessity_of(
     """
     (change,) = bootstrap.intervals(p[1] - p[0], problems)
     (kept,) = bootstrap.intervals(b.T, problems, _second_over_first)
-    effect = Effect(change, tuple(null), sign=-1)
+    effect = Effect(change, {"random": tuple(null)}, sign=-1)
     stays = "untestable" if kept.low is None else "holds" if kept.low > REPORT_KEPT else "fails"
-    return Without(change, effect.bound, effect.p, kept, effect.exceeds_random(), stays)
+    return Without(change, effect.bound, effect.p, kept, effect.verdict, stays)
 
 
 def _second_over_first(means: np.ndarray) -> np.ndarray:

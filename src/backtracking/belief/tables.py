@@ -1,6 +1,7 @@
 """The tables of the experiment: ceilings, levels, betas with their verdicts, doses."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -179,11 +180,10 @@ def judge_belief(
         )
     return BeliefEvidence(
         claim="belief",
-        pair=f"{direction} -> {role}",
         contrast="change of log-odds(yes : no) of `report`, arm / patch, equal marker",
         threshold="beta > 0.5 and > beta(action) by their intervals; beyond 95 % of random",
         kind="emergent",
-        finding=finding,
+        finding=replace(finding, direction=direction, target=role),
     )
 
 

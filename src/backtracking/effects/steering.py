@@ -156,7 +156,8 @@ def selection_of(choice: Choice) -> Selection:
         )
         for one in choice.grid
     )
-    return Selection(choice.layer, window_text(choice.window), choice.norm, "dev", grid)
+    offset, window = choice.window[1], window_text(choice.window)
+    return Selection(choice.layer, window, offset, choice.norm, "dev", grid)
 
 
 def magnitudes(choice: Choice) -> list[Magnitude]:

@@ -31,6 +31,7 @@ from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.directions import Directions
 from backtracking.records.measured import Measured, write_measured
+from backtracking.records.places import window_text
 from backtracking.records.rollouts import Rollouts, write_rollouts
 from backtracking.records.tokens import Tokens
 from backtracking.records.traces import Problem, Trace
@@ -43,6 +44,9 @@ from lifeboat.stage import artifacts
 from lifeboat.stage.units import Units, kept
 
 OUT = "results/steer"
+
+Where = tuple[str, str, int]
+"""Role, window as text, and layer."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def run(
     roles: Roles,
     models: Mapping[str, LoadedModel],
     texts: Texts,
-    residual_norm: Mapping[tuple[str, int], float],
+    residual_norm: Mapping[Where, float],
     computing: Computing,
 ) -> Result:
     """Chooses for every pair, and runs everything there.
@@ -102,7 +106,7 @@ def run(
         roles: the models of the study.
         models: all of them.
         texts: what is read.
-        residual_norm: mean norm of the residual stream by role and layer.
+        residual_norm: mean norm of the residual stream by place.
         computing: where and how.
     """
     pairs = {roles.studied: roles.base, **roles.repeats}
@@ -190,15 +194,17 @@ def _target(
 
 
 def _scales(
-    setting: Setting, roles: Roles, choice: Choice, residual_norm: Mapping[tuple[str, int], float]
+    setting: Setting, roles: Roles, choice: Choice, residual_norm: Mapping[Where, float]
 ) -> tuple[Scale, ...]:
+    """The norms that dose 1 is compared with, at the very place that is steered."""
     named = {
         role: setting.directions.get(matched_place(choice, role))
         for role in roles.all
         if role in roles.steered
     }
+    window = window_text(choice.window)
     return tuple(
-        Scale(role, float(vector.norm()), residual_norm[role, choice.layer])
+        Scale(role, float(vector.norm()), residual_norm[role, window, choice.layer])
         for role, vector in named.items()
     )
 
@@ -237,10 +243,10 @@ def _setting(params_: Params, directions: Directions, tokens: Tokens) -> Setting
     return Setting(plan, directions, Words.of(tokens), tokens.patterns, question)
 
 
-def _residual_norms(workspace: Workspace) -> dict[tuple[str, int], float]:
+def _residual_norms(workspace: Workspace) -> dict[Where, float]:
     rows = artifacts.read_json(workspace.results("directions") / "directions.json")
     return {
-        (row["role"], row["layer"]): row["mean_residual_norm"]
+        (row["role"], row["window"], row["layer"]): row["mean_residual_norm"]
         for row in rows
         if row["form"] == "matched"
     }

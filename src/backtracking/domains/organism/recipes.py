@@ -37,6 +37,7 @@ class OrganismRecipe:
         reads: walks, walks without a word about over or under, searches, or searches that
             backtrack at any decision point alike.
         false_claims: claims that are false of its pair by construction, and so must fail.
+        true_claims: claims that are true of its pair by construction, and so must hold.
         world: its problems.
         policy: `BasePolicy` for walks, else `Policy`.
     """
@@ -44,6 +45,7 @@ class OrganismRecipe:
     starts_from: str | None
     reads: Reads
     false_claims: tuple[str, ...]
+    true_claims: tuple[str, ...]
     world: World
     policy: Policy | BasePolicy
 
@@ -86,4 +88,5 @@ def recipe_of(role: str, world: World, policy: Policy, base_policy: BasePolicy) 
         raise UserError(f"The organism has no role `{role}`.", f"Its roles: {', '.join(RECIPES)}.")
     starts_from, reads, false_claims = RECIPES[role]
     walks = reads in ("walks", "silent walks")
-    return OrganismRecipe(starts_from, reads, false_claims, world, base_policy if walks else policy)
+    style = base_policy if walks else policy
+    return OrganismRecipe(starts_from, reads, false_claims, (), world, style)
