@@ -177,7 +177,7 @@ def at_doses(n: int, steps: dict[float, float], agreement: dict[float, float]) -
 
 
 def test_a_curve_is_counted_beyond_random_directions_up_to_the_usable_peak() -> None:
-    steps = {0.5: 0.25, 1.0: 0.5, 2.0: 0.5, 4.0: 1.2}
+    steps = {0.25: 0.05, 0.5: 0.25, 1.0: 0.5, 2.0: 0.5, 4.0: 1.2}
     agreement = {4.0: 0.5}
     test, dev = at_doses(30, steps, agreement), at_doses(12, steps, agreement)
     found = dose_response(test, dev, arm("base", 1.0), ALIVE, 1, 0.9, BOOTSTRAP)

@@ -71,7 +71,7 @@ def test_planted_effects_stand_in_their_cells_with_their_verdicts() -> None:
         ("base", "alive"): asked(0.5, 1.0, "alive"),
         ("base", "over"): asked(-0.01, -1.0, "over"),
     }
-    rows = transfer_matrix([seen], questions, ["base"], cases(seen), BOOTSTRAP)
+    rows = transfer_matrix([seen], lambda *_: seen, questions, ["base"], cases(seen), BOOTSTRAP)
     found = {row.kind: row for row in rows}
     alive, over = found["alive"], found["over"]
     assert alive.effect.value == pytest.approx(0.4) and alive.dose == 1
@@ -82,7 +82,10 @@ def test_planted_effects_stand_in_their_cells_with_their_verdicts() -> None:
 
 def test_without_any_question_the_cells_of_a_base_are_no_test_and_others_are_told() -> None:
     seen = [measured(0.4, 0.3, target=target) for target in ("base", "reasoning")]
-    rows = transfer_matrix(seen, {}, ["base"], cases(seen[0]), BOOTSTRAP)
+    by_target = {one.target: one for one in seen}
+    rows = transfer_matrix(
+        seen, lambda target, _: by_target[target], {}, ["base"], cases(seen[0]), BOOTSTRAP
+    )
     verdicts = {(row.target, row.kind): row.verdict for row in rows}
     assert {v for (target, _), v in verdicts.items() if target == "base"} == {"no test"}
     assert {v for (target, _), v in verdicts.items() if target == "reasoning"} == {"holds"}

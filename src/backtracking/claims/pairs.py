@@ -27,8 +27,8 @@ def count_pairs(claims: Sequence[Evidence], level: float) -> list[Count]:
         effects = [one.estimate for one in mine if one.estimate is not None]
         mean = mean_interval(np.array(effects, dtype=np.float64), level)
         share = share_interval(n_holds, n_holds + n_fails, level)
-        rest = (verdicts.count(one) for one in ("no test", "untestable"))
-        counts = len(mine), n_holds, n_fails, *rest
+        n_no_test, n_untestable = (verdicts.count(one) for one in ("no test", "untestable"))
+        counts = len(mine), n_holds, n_fails, n_no_test, n_untestable
         rows.append(Count(claim, *counts, *share, mean.value, mean.low, mean.high))
     return rows
 

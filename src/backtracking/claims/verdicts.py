@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
 from backtracking.effects.rates import Steered, excess, steered
-from backtracking.effects.seen import NO_INTERVAL, Cases, Seen
+from backtracking.effects.seen import NO_INTERVAL
 from backtracking.effects.steering import Steering
 from backtracking.records.choices import Choice
 from backtracking.records.intervals import Interval, Verdict, above, all_of
@@ -49,13 +49,11 @@ def judge_steering(steering: Steering, known: Known, bootstrap: Bootstrap) -> li
         known: what must fail and hold.
         bootstrap: resamples and level.
     """
-    tests = {role: steering.runs["test", role] for role in steering.pairs}
-    cases, studied = steering.cases, steering.studied
-    first = _judge_first(tests, steering.pairs, known, steering.bases, cases, bootstrap)
-    rows = [known.mark(first, studied)]
+    first = _judge_first(steering, steering.pairs, None, known, bootstrap)
+    rows = [known.mark(first, steering.studied)]
     for role, base in steering.pairs.items():
         for name, source in (("causal", role), ("transfer", base)):
-            found = steered(tests[role], source, cases, bootstrap)
+            found = _steered(steering, role, source, None, bootstrap)
             rows.append(known.mark(judge_causal(found, name), role))
     return rows
 
@@ -65,14 +63,23 @@ def judge_repeat(
 ) -> list[Evidence]:
     """The primary endpoint, causality and transfer in a further pair, at its own place."""
     controls = {role: base for role, base in steering.pairs.items() if role != steering.studied}
-    pairs = {choice.model: choice.base} | controls
-    tests = {role: steering.runs[choice.model, role] for role in pairs}
-    cases, own = steering.cases, tests[choice.model]
+    pair, pairs = choice.model, {choice.model: choice.base} | controls
+    own, base = (
+        _steered(steering, pair, source, pair, bootstrap) for source in (pair, choice.base)
+    )
     return [
-        _judge_first(tests, pairs, known, steering.bases, cases, bootstrap),
-        judge_causal(steered(own, choice.model, cases, bootstrap), "causal"),
-        judge_causal(steered(own, choice.base, cases, bootstrap), "transfer"),
+        _judge_first(steering, pairs, pair, known, bootstrap),
+        judge_causal(own, "causal"),
+        judge_causal(base, "transfer"),
     ]
+
+
+def _steered(
+    steering: Steering, target: str, source: str, pair: str | None, bootstrap: Bootstrap
+) -> Steered:
+    """A source's direction in a target, in the runs in which it is judged."""
+    seen, patched = steering.judged(target, source, pair), steering.patched(target, pair)
+    return steered(seen, source, steering.cases, bootstrap, patched)
 
 
 @dataclass(frozen=True)
@@ -94,18 +101,26 @@ class Excess:
 
 
 def _judge_first(
-    tests: Mapping[str, Seen],
+    steering: Steering,
     pairs: Mapping[str, str],
+    pair: str | None,
     known: Known,
-    bases: Collection[str],
-    cases: Cases,
     bootstrap: Bootstrap,
 ) -> Evidence:
-    """The primary endpoint of the first pair beside the control pairs and the other bases."""
-    role, base = next(iter(pairs.items()))
-    own = tests[role]
+    """The primary endpoint of the first pair beside the control pairs and the other bases.
 
-    def beyond(other: Seen, source: str) -> Excess:
+    Args:
+        steering: all runs.
+        pairs: role of the model and of the base, the judged pair first.
+        pair: of a further pair its model, at whose place all of that was run.
+        known: what must fail and hold.
+        bootstrap: resamples and level.
+    """
+    (role, base), cases = next(iter(pairs.items())), steering.cases
+    own = steering.judged(role, base, pair)
+
+    def beyond(target: str, source: str) -> Excess:
+        other = steering.judged(target, source, pair)
         arms = own.primary(base, 1), other.primary(source, 1)
         if arms[0] is None or arms[1] is None or arms[0].edit != arms[1].edit:
             return Excess(NO_INTERVAL)
@@ -114,9 +129,9 @@ def _judge_first(
 
     controls = {one: source for one, source in known.negative(pairs).items() if one != role}
     return judge_primary(
-        steered(own, base, cases, bootstrap),
-        {one: beyond(tests[one], source) for one, source in controls.items()},
-        {one: beyond(own, one) for one in sorted(set(bases) - {base})},
+        _steered(steering, role, base, pair, bootstrap),
+        {one: beyond(one, source) for one, source in controls.items()},
+        {one: beyond(role, one) for one in sorted(set(steering.bases) - {base})},
     )
 
 

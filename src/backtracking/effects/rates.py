@@ -8,6 +8,7 @@ import numpy as np
 from backtracking.effects.dose_response import peak_dose, respond
 from backtracking.effects.seen import (
     NO_INTERVAL,
+    NULLS,
     Case,
     Cases,
     Seen,
@@ -17,7 +18,7 @@ from backtracking.effects.seen import (
 )
 from backtracking.records.intervals import Interval
 from backtracking.records.measured import RANDOM, Arm
-from backtracking.records.rows.arms import Elsewhere, Endpoint, Forced, Sign
+from backtracking.records.rows.arms import Ceiling, Elsewhere, Endpoint, Forced, Sign
 from backtracking.records.rows.steering import DoseResponse
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect, is_legal
@@ -67,21 +68,39 @@ def tabulate(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Forced]:
         levels = bootstrap.intervals(p, problems)
         effects = bootstrap.intervals(p - p[:, :1], problems)
         for arm, level, effect in zip(seen.arms, levels, effects, strict=True):
+            if seen.hides_baseline and is_baseline(arm):
+                continue
             legal = seen.legal(arm, case)
-            of_ceiling = None if is_baseline(arm) else share_of_ceiling(seen, arm, case, bootstrap)
             told = key_of(seen.target, arm), case.name, seen.endpoint, level, effect
             test: Literal["", "no test"] = "" if is_legal(legal) else "no test"
-            rows.append(Forced(*told, int(chosen.sum()), legal, of_ceiling, test))
+            rows.append(Forced(*told, int(chosen.sum()), legal, test))
     return rows
 
 
-def share_of_ceiling(seen: Seen, arm: Arm, case: Case, bootstrap: Bootstrap) -> Interval | None:
+def tabulate_ceiling(patched: Seen | None, live: Case, bootstrap: Bootstrap) -> list[Ceiling]:
+    """One row per arm at live decisions that have a donor; none where nothing was put in."""
+    if patched is None or not patched.has(live):
+        return []
+    arms = {key_of(patched.target, arm): arm for arm in patched.arms if not is_baseline(arm)}
+    cases = Cases((live,), live, live)
+    return [
+        Ceiling(row, share_of_ceiling(patched, arms[row.arm], live, bootstrap) or NO_INTERVAL)
+        for row in tabulate(patched, cases, bootstrap)
+        if row.arm in arms
+    ]
+
+
+def share_of_ceiling(
+    seen: Seen | None, arm: Arm | None, case: Case, bootstrap: Bootstrap
+) -> Interval | None:
     """An arm's effect over that of the donor's state, on the decisions that have a donor.
 
-    None where none has one; without an interval where the donor's state may do nothing.
+    None where none has one, or the arm was not run there.
     """
-    ceiling = seen.ceiling(case) if seen.has(case) else None
-    if ceiling is None or arm.group == RANDOM:
+    if seen is None or arm is None or not seen.has(case):
+        return None
+    ceiling = seen.ceiling(case)
+    if ceiling is None:
         return None
     both = np.stack([seen.change(arm, case), ceiling], axis=1)
     both[np.isnan(both).any(axis=1)] = np.nan
@@ -126,8 +145,18 @@ def _markers(seen: Seen, name: str, bootstrap: Bootstrap) -> list[Markers]:
     ]
 
 
-def steered(seen: Seen, role: str, cases: Cases, bootstrap: Bootstrap) -> Steered:
-    """What a role's direction does by the primary edit, at decisions, beside its nulls."""
+def steered(
+    seen: Seen, role: str, cases: Cases, bootstrap: Bootstrap, patched: Seen | None = None
+) -> Steered:
+    """What a role's direction does by the primary edit, at decisions, beside its nulls.
+
+    Args:
+        seen: the run in which it is judged.
+        role: the direction's.
+        cases: of decisions.
+        bootstrap: resamples and level.
+        patched: the run in which a donor's state was put in.
+    """
     arms = [seen.primary(role, sign) for _, sign in cases.claimed]
     raises, lowers = (
         effect_of(seen, arm, case, bootstrap)
@@ -144,7 +173,9 @@ def steered(seen: Seen, role: str, cases: Cases, bootstrap: Bootstrap) -> Steere
         contrast=_contrast(seen, cases, bootstrap),
         raises=raises,
         lowers=lowers,
-        of_ceiling=share_of_ceiling(seen, up, cases.live, bootstrap) if up else None,
+        of_ceiling=share_of_ceiling(
+            patched, patched.primary(role, 1) if patched else None, cases.live, bootstrap
+        ),
     )
 
 
@@ -225,7 +256,8 @@ def signs(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Sign]:
         problems, number = np.unique(np.array(seen.problems(case)), return_inverse=True)
         for arm in seen.arms:
             change = sign * seen.change(arm, case)
-            if arm.where != "decision" or arm.dose * sign <= 0 or np.isnan(change).any():
+            is_null = arm.group in (RANDOM, *NULLS)
+            if is_null or arm.where != "decision" or arm.dose * sign <= 0 or np.isnan(change).any():
                 continue
             by_problem = np.bincount(number, change) / np.bincount(number)
             (share,) = bootstrap.intervals((by_problem > 0).astype(float), list(problems))

@@ -1,7 +1,7 @@
 """Measured arms beside what is known of the decisions that they were read at."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -37,6 +37,9 @@ random directions are."""
 
 AFFINE: Edit = "set_projection"
 """The primary edit: what lies along a direction is set to a class's mean."""
+
+DISPLACED: Mapping[str, str] = {AFFINE: "displace", "noise": "add"}
+"""By which edit the nulls of an edit displace; of all others, by the same."""
 
 RETRAINED, PATCH = "retrained", "patch"
 """Group of directions estimated again from resampled train problems; edit of the donor's state."""
@@ -101,11 +104,13 @@ class Seen:
         measured: the arms, the baseline first.
         decisions: what its columns are, in their order.
         prefix_problem: problem of each prefix.
+        hides_baseline: whether tables that have a row an arm leave the baseline out.
     """
 
     measured: Measured
     decisions: Decisions
     prefix_problem: tuple[str, ...]
+    hides_baseline: bool = False
 
     @property
     def target(self) -> str:
@@ -129,20 +134,26 @@ class Seen:
         found = self.measured.arrays.get(P_BACK)
         return "P_open" if found is None or np.isnan(found.values[0]).all() else "P_back"
 
-    @property
+    @cached_property
     def p_at_decisions(self) -> Float[np.ndarray, "arms decisions"]:
-        """The endpoint under every arm; NaN where it was not computed."""
-        if self.endpoint == "P_back":
-            return self.measured.values(P_BACK)
-        return p_open(self.measured)
+        """The endpoint under every arm; NaN where the arm was not run.
+
+        Of a null, P(backtrack) is computed for those that open it most, and some others: for the
+        rest the change of P(an opener) stands in, which moves farther.
+        """
+        opens = p_open(self.measured)
+        if self.endpoint == "P_open":
+            return opens
+        back = self.measured.values(P_BACK)
+        return np.where(np.isnan(back), back[:1] + opens - opens[:1], back)
 
     @cached_property
     def _row(self) -> dict[Arm, int]:
         return {arm: row for row, arm in enumerate(self.arms)}
 
     @cached_property
-    def _like(self) -> dict[tuple[str, float, Edit], list[Arm]]:
-        found: dict[tuple[str, float, Edit], list[Arm]] = {}
+    def _like(self) -> dict[tuple[str, float, str], list[Arm]]:
+        found: dict[tuple[str, float, str], list[Arm]] = {}
         for arm in self.measured.arms_of(where="decision"):
             found.setdefault((arm.group, arm.dose, arm.edit), []).append(arm)
         return found
@@ -176,12 +187,10 @@ class Seen:
         return float(known.mean()) if len(known) else None
 
     def like(self, arm: Arm, group: str) -> list[Arm]:
-        """The arms of a group that displace as an arm does: by the same edit, at the same dose.
-
-        Fresh noise displaces as far as what is added.
-        """
-        edit = "add" if arm.edit == "noise" else arm.edit
-        return self._like.get((group, arm.dose, edit), [])
+        """The arms of a group that displace as far as an arm does, at the same dose."""
+        found = self._like.get((group, arm.dose, arm.edit), [])
+        other = DISPLACED.get(arm.edit)
+        return found or (self._like.get((group, arm.dose, other), []) if other else [])
 
     def null_names(self, arm: Arm) -> tuple[str, ...]:
         """Groups of the nulls that an arm has to beat."""
@@ -234,6 +243,10 @@ class Seen:
         """These arms, and then another run's on the same decisions."""
         both = self.measured.with_arms_of(other.measured)
         return Seen(both, self.decisions, self.prefix_problem)
+
+    def without_baseline(self) -> "Seen":
+        """The same run, whose baseline is in another table: its arms are told beside it."""
+        return replace(self, hides_baseline=True)
 
     def with_only(self, arms: Sequence[Arm]) -> "Seen":
         """Some of the arms, in the order given."""

@@ -24,7 +24,9 @@ Where = Literal["decision", "onwards", "generated", "all", "other"]
 """Positions of an edit: the deciding token; every one from it to what is read; generated tokens;
 all; or as many other sentence ends."""
 
-Edit = Literal["none", "add", "set_projection", "noise", "project_out", "patch", "ablate"]
+Edit = Literal[
+    "none", "add", "set_projection", "displace", "noise", "project_out", "patch", "ablate"
+]
 
 Axis = Literal["arms", "decisions", "prefixes", "pairs"]
 """What the columns of an array are: nothing, one number an arm; decisions; prefixes; pairs."""

@@ -124,7 +124,6 @@ def along_form(study: Study, direction: str, target: str, kind: str, dose: float
         p=max((bar.p for bar in bars.values()), default=None),
         nulls=bars,
         legal=row.forced.legal,
-        of_ceiling=row.forced.of_ceiling,
         why=why,
         **named,
     )

@@ -46,8 +46,6 @@ class Forced(Row):
         effect: its paired difference to the baseline.
         n_decisions: how many there are.
         legal: mean P(a word that may stand there) at these decisions; None if not measured.
-        of_ceiling: the effect as a share of what the donor's state brings about at these
-            decisions; None where it was not put in.
         test: `no test` where the arm breaks the model there.
     """
 
@@ -59,8 +57,21 @@ class Forced(Row):
     effect: Interval
     n_decisions: int
     legal: float | None = None
-    of_ceiling: Interval | None = None
     test: Literal["", "no test"] = ""
+
+
+@dataclass(frozen=True)
+class Ceiling(Row):
+    """An arm at live decisions that have a donor, beside the donor's own state put in there.
+
+    Attributes:
+        forced: of the arm; the donor's state is one of the arms.
+        of_ceiling: its effect as a share of that of the donor's state.
+    """
+
+    FILE: ClassVar[str] = "effects/steer/ceiling"
+    forced: Forced = field(metadata=INLINED)
+    of_ceiling: Interval
 
 
 @dataclass(frozen=True)

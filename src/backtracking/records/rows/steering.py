@@ -51,7 +51,7 @@ class Cell(Row):
         edit: as in `ArmKey`.
         effect: on P(backtrack).
         by_null: every null that is to be beaten.
-        legal, of_ceiling: as in `Forced`.
+        legal: as in `Forced`.
         control: of a base, which never backtracks; None where nothing was asked.
         verdict: `no test` where the arm breaks the model, or the control is needed and does not
             pass.
@@ -66,7 +66,6 @@ class Cell(Row):
     effect: Interval = field(metadata=INLINED)
     by_null: Mapping[str, Bar]
     legal: float | None
-    of_ceiling: Interval | None
     control: Control | None
     verdict: Verdict
 
