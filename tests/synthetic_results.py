@@ -6,7 +6,7 @@ from pathlib import Path
 
 from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.study import Study
-from backtracking.claims.verdicts import judge_causal, judge_primary
+from backtracking.claims.verdicts import Excess, judge_causal, judge_primary
 from backtracking.effects.rates import Steered
 from backtracking.labels.agreement import Agreement, Metrics
 from backtracking.records import reader
@@ -26,7 +26,7 @@ from backtracking.statistics.effect import Effect
 from lifeboat.stage import artifacts
 
 DOSES = (-1.0, 1.0)
-RANDOM = (-0.02, 0.01, 0.04)
+RANDOM = {"random": (-0.02, 0.01, 0.04)}
 CLASSES = Classes("kind", ("over",), ("alive",), ("value",))
 
 
@@ -36,7 +36,7 @@ KINDS = (Kind("over", "dead", True), Kind("doomed", "dead", False), Kind("alive"
 
 def study_with(*rows: Row, pairs: Mapping[str, str] = PAIRS) -> Study:
     """A study with planted rows, steered at layer 2."""
-    chosen = Selection(2, "0:0", 2.0, "dev", ())
+    chosen = Selection(2, "0:0", 0, 2.0, "dev", ())
     return Study(pairs, CLASSES, KINDS, "Wait", Tables.of([chosen, *rows]))
 
 
@@ -60,7 +60,7 @@ def _evidence(transfers: bool) -> list[Evidence]:
     excess = Interval(0.3, 0.25 if transfers else -0.1, 0.35, 70)
     own, control = (_steered(target, strong) for target, strong in _STRONG.items())
     return [
-        judge_primary(own, {"shuffled": excess}, {}),
+        judge_primary(own, {"shuffled": Excess(excess)}, {}),
         judge_causal(own, "transfer"),
         replace(judge_causal(control, "transfer"), must_fail=True),
     ]
@@ -77,6 +77,8 @@ def _steered(target: str, strong: bool) -> Steered:
         direction="base",
         live="alive",
         dead="over",
+        endpoint="P_back",
+        how="added at dose 1",
         contrast=Interval(0.4, 0.35, 0.45, 70),
         raises=Effect(Interval(size, *ends, 70), RANDOM),
         lowers=Effect(Interval(-size, -ends[1], -ends[0], 70), RANDOM, -1),
@@ -96,10 +98,10 @@ def _rows() -> Iterator[Row]:
     """Those of `steer`, `grade` and `directions`."""
     names = ["sampled_a", "sampled_b", *(name for _, name in GRADES)]
     yield from (Measure(name, _interval(0.9)) for name in names)
-    yield Selection(1, "0:0", 2.0, "dev", ())
+    yield Selection(1, "0:0", 0, 2.0, "dev", ())
     yield Strength(
         "reasoning", "matched", None, "0:0", 1, 2.0, 1.9, 1.7, 2.1, 0.3, 0.025, 0.97, 0.9,
-        Counts(300, 300, 5, 0.0), 9.0,
+        Counts(300, 300, 5, 0.0), 9.0, 0.85, 0.95,
     )  # fmt: skip
     likeness = Likeness(0.8, 0.85, 0.95, 70, 0.7, -0.1, 0.1, 0.0)
     yield from (PairCosine(f"base-{one}", "matched", "0:0", 1, likeness) for one in _STRONG)
@@ -107,15 +109,15 @@ def _rows() -> Iterator[Row]:
     yield Report("base", "base", 1.0, "alive", _interval(1.25))
     for arm, level in _arms():
         effect = _interval(0.0)
-        yield from (Forced(arm, kind, level, effect, 9) for kind in ("alive", "over"))
+        yield from (Forced(arm, kind, "P_back", level, effect, 9) for kind in ("alive", "over"))
         yield Elsewhere(arm, level, 0.01, *(None,) * 8)
-        yield Sign(arm, "alive", level)
+        yield Sign(arm, "alive", level, effect, 0.0, 0.0, 0.0, 0.0, 0.0)
         for measure in ("solve_rate", "conditional_validity"):
             yield Free(arm, measure, level, effect)
 
 
 def _arms() -> Iterator[tuple[ArmKey, Interval]]:
-    yield ArmKey("reasoning", "baseline", 0.0, "decision"), _interval(0.111)
+    yield ArmKey("reasoning", "baseline", 0.0, "decision", "none"), _interval(0.111)
     for number, direction in enumerate(("base", "reasoning", "action", "random_0")):
         for dose in DOSES:
             arm = ArmKey("reasoning", direction, dose, "decision")
