@@ -47,7 +47,7 @@ def retrained_interval(
     weights = resample_problems(len(sums), bootstrap.n_resamples, rng)
     means = ratio(weights @ sums[:, 1:], weights @ counts[:, 1:])
     drawn = rng.integers(len(retrained), size=len(means))
-    value = ratio(sums[:, 0].sum(), counts[:, 0].sum())
+    (value,) = ratio(sums[:, :1].sum(axis=0), counts[:, :1].sum(axis=0))
     n = int((counts[:, 0] > 0).sum())
     replicates = means[np.arange(len(means)), drawn]
     return percentile_interval(float(value), replicates, n, bootstrap.level)
