@@ -40,9 +40,8 @@ def test_three_claims_share_one_level_and_no_other_is_confirmatory() -> None:
 
 
 def test_nulls_too_few_for_a_corrected_p_are_untestable_and_not_false() -> None:
-    found = judged(
-        claim("primary", p=1 / 40, k=39), claim("causal", "fails", p=0.5), claim("belief")
-    )
+    rest = claim("causal", "fails", p=0.9), claim("belief", p=0.9)
+    found = judged(claim("primary", p=1 / 40, k=39), *rest)
     assert found["primary"].verdict == "untestable"
 
 
