@@ -40,14 +40,18 @@ def study_with(*rows: Row, pairs: Mapping[str, str] = PAIRS) -> Study:
     return Study(pairs, CLASSES, KINDS, "Wait", Tables.of([chosen, *rows]))
 
 
-def write_results(root: Path, transfers: bool = True) -> None:
+def write_results(
+    root: Path, transfers: bool = True, *, has_control: bool = False, works: bool = True
+) -> None:
     """Summary, claims and tables of a study below `root`.
 
     Args:
         root: the project.
         transfers: whether the base's direction beats the control pair's.
+        has_control: whether `transfer` must hold in the pair under study.
+        works: whether it does.
     """
-    found = _results(_evidence(transfers))
+    found = _results(_evidence(transfers, has_control, works))
     params = summary.Params(digits=4, loss_every=1)
     folder = root / "results"
     artifacts.write_json(folder / "summary.json", summary.run(params, found))
@@ -56,12 +60,16 @@ def write_results(root: Path, transfers: bool = True) -> None:
         artifacts.write_csv(folder / "tables" / f"{name}.csv", rows, columns)
 
 
-def _evidence(transfers: bool) -> list[Evidence]:
+def _evidence(transfers: bool, has_control: bool, works: bool) -> list[Evidence]:
     excess = Interval(0.3, 0.25 if transfers else -0.1, 0.35, 70)
+    weak = Interval(0.0, -0.1, 0.1, 70)
     own, control = (_steered(target, strong) for target, strong in _STRONG.items())
     return [
         judge_primary(own, {"shuffled": Excess(excess)}, {}),
-        judge_causal(own, "transfer"),
+        replace(
+            judge_causal(own if works else replace(own, contrast=weak), "transfer"),
+            must_hold=has_control,
+        ),
         replace(judge_causal(control, "transfer"), must_fail=True),
     ]
 

@@ -73,3 +73,16 @@ def test_the_usable_window_ends_before_the_first_dose_that_changes_the_rest() ->
     assert usable[-2.0, "decision"] and not usable[1.0, "all"] and len(usable) == 7
     none = usable_doses(on_dev({-1.0: 0.5, 1.0: 0.5}), 0.9, BOOTSTRAP)
     assert none.windows == (UsableWindow("base", 0.0, 0.0),)
+
+
+def test_a_dose_that_leaves_others_alone_and_breaks_the_steered_place_is_not_usable() -> None:
+    """Agreement elsewhere excludes the very place at which the model is broken."""
+    arms = [baseline(), arm("base", 0.5), arm("base", 1.0)]
+    decisions = decisions_of(["alive"] * 4, [f"p{k}" for k in range(4)])
+    legal = np.array([[1.0], [0.95], [0.43]]) * np.ones((1, 4))
+    kept = {"agreement": np.ones((3, 4))}
+    seen = plant(arms, np.zeros((3, 4)), decisions, kept, more={"p_legal": legal})
+    found = usable_doses(seen, 0.9, BOOTSTRAP)
+    assert {row.dose: row.usable for row in found.doses} == {0.5: True, 1.0: False}
+    assert found.doses[1].legal == pytest.approx(0.43)
+    assert found.windows == (UsableWindow("base", 0.0, 0.5),)

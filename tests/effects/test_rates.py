@@ -29,10 +29,11 @@ from backtracking.effects.rates import (
     signs,
     steered,
     tabulate,
+    tabulate_ceiling,
     tabulate_elsewhere,
 )
 from backtracking.effects.seen import Case, Seen, cases_of
-from backtracking.records.measured import baseline
+from backtracking.records.measured import Arm, baseline
 from backtracking.records.rows.arms import ArmKey
 from backtracking.records.rows.table import first
 from backtracking.statistics.bootstrap import Bootstrap
@@ -198,3 +199,43 @@ def test_signs_count_the_problems_that_go_the_claimed_way() -> None:
     assert row.share.value == pytest.approx(1 - 1 / N_PROBLEMS)
     row = along(rows, "base", -1.0, "over")
     assert row.share.value == 1.0
+
+
+def test_what_is_taken_back_does_not_count_and_a_broken_cell_is_no_test() -> None:
+    """P(an opener) rises by idle remarks alone: the endpoint is P(backtrack), where it is known."""
+    arms = [baseline(), arm("base", 1.0), *randoms(3, (1.0,))]
+    decisions = decisions_of(["alive"] * 6, ["a", "a", "b", "b", "c", "c"])
+    opens = np.full((5, 6), 0.14) + np.array([[0], [0.4], [0.02], [0.01], [0.0]])
+    back = np.full((5, 6), 0.0003) + np.array([[0], [0.02], [np.nan], [0.01], [0.0]])
+    legal = np.full((5, 6), 0.95) - np.array([[0], [0.5], [0], [0], [0]])
+    seen = plant(arms, opens, decisions, more={"p_back": back, "p_legal": legal})
+    found = effect_of(seen, arms[1], ALIVE, BOOTSTRAP)
+    assert seen.endpoint == "P_back" and found.interval.value == pytest.approx(0.02)
+    assert found.nulls["random"] == pytest.approx((0.02, 0.01, 0.0))
+    assert (found.verdict, found.legal) == ("no test", pytest.approx(0.45))
+    row = along(tabulate(seen, cases(seen), BOOTSTRAP), "base", 1.0, "alive")
+    assert (row.endpoint, row.test, row.legal) == ("P_back", "no test", pytest.approx(0.45))
+
+
+def test_the_affine_arm_is_judged_beside_the_nulls_that_are_displaced_as_far() -> None:
+    affine = replace(arm("base", 1.0), edit="set_projection")
+    nulls = [Arm(f"isotropic_{k}", "isotropic", 1.0, edit="displace", layer=1) for k in range(4)]
+    arms = [baseline(), arm("base", 1.0), affine, *nulls, *randoms(2, (1.0,))]
+    decisions = decisions_of(["alive"] * 4, ["a", "a", "b", "b"])
+    steps = np.array([0, 0.1, 0.3, *(0.01 * k for k in range(4)), 0.5, 0.5])
+    seen = plant(arms, 0.1 + steps[:, None] * np.ones((1, 4)), decisions)
+    found = steered(seen, "base", cases(seen), BOOTSTRAP)
+    assert found.raises.interval.value == pytest.approx(0.3)
+    assert {name: bar.k for name, bar in found.raises.bars.items()} == {"isotropic": 4}
+    assert found.how == "set to the other class's mean"
+    assert effect_of(seen, arms[1], ALIVE, BOOTSTRAP).bars["random"].k == 2
+
+
+def test_an_effect_is_told_as_a_share_of_what_the_donors_state_does() -> None:
+    patch = Arm("patch", "patch", 1.0, edit="patch", layer=1)
+    arms = [baseline(), patch, replace(arm("base", 1.0), edit="set_projection")]
+    decisions = decisions_of(["alive"] * 4, ["a", "a", "b", "b"])
+    p = np.array([[0.1] * 4, [0.5] * 4, [0.3] * 4])
+    rows = tabulate_ceiling(plant(arms, p, decisions), ALIVE, BOOTSTRAP)
+    assert [row.of_ceiling.value for row in rows] == pytest.approx([1.0, 0.5])
+    assert tabulate_ceiling(None, ALIVE, BOOTSTRAP) == []
