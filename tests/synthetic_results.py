@@ -107,10 +107,7 @@ def _rows() -> Iterator[Row]:
     names = ["sampled_a", "sampled_b", *(name for _, name in GRADES)]
     yield from (Measure(name, _interval(0.9)) for name in names)
     yield Selection(1, "0:0", 0, 2.0, "dev", ())
-    yield Strength(
-        "reasoning", "matched", None, "0:0", 1, 2.0, 1.9, 1.7, 2.1, 0.3, 0.025, 0.97, 0.9,
-        Counts(300, 300, 5, 0.0), 9.0, 0.85, 0.95,
-    )  # fmt: skip
+    yield from (_strength(role) for role in ("reasoning", "base"))
     likeness = Likeness(0.8, 0.85, 0.95, 70, 0.7, -0.1, 0.1, 0.0)
     yield from (PairCosine(f"base-{one}", "matched", "0:0", 1, likeness) for one in _STRONG)
     yield Magnitude("base", 2.0, 0.8, 0.3)
@@ -122,6 +119,13 @@ def _rows() -> Iterator[Row]:
         yield Sign(arm, "alive", level, effect, 0.0, 0.0, 0.0, 0.0, 0.0)
         for measure in ("solve_rate", "conditional_validity"):
             yield Free(arm, measure, level, effect)
+
+
+def _strength(role: str) -> Strength:
+    return Strength(
+        role, "matched", None, "0:0", 1, 2.0, 1.9, 1.7, 2.1, 0.3, 0.025, 0.97, 0.9,
+        Counts(300, 300, 5, 0.0), 9.0, 0.85, 0.95,
+    )  # fmt: skip
 
 
 def _arms() -> Iterator[tuple[ArmKey, Interval]]:
