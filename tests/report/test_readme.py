@@ -114,7 +114,8 @@ def test_where_what_must_hold_fails_the_first_sentence_says_that_nothing_is_test
     blocks = generated(root, has_control=True, works=False)
     assert blocks["finding"].startswith("**No positive control works in this study")
     assert "`transfer` of base -> reasoning is `fails`" in blocks["finding"]
-    assert "MUST HOLD" in blocks["claims"] and "**holds**" not in blocks["claims"]
+    assert "MUST HOLD" in blocks["claims"]
+    assert "What is true by construction is not seen in this study" in blocks["primary"]
 
 
 def test_every_because_is_a_sentence_and_there_are_five_tables(root: Path) -> None:

@@ -154,7 +154,7 @@ def to_claim(
         kind="emergent",
         finding=finding,
     )
-    return Specific(run.target, _names(run), evidence, outcome)
+    return Specific(_names(run), evidence, outcome)
 
 
 def _outcome(

@@ -93,9 +93,9 @@ def test_events_that_come_back_are_no_evidence_of_instability() -> None:
 def test_the_set_that_comes_nearest_to_the_claim_is_shown() -> None:
     def specific(*components: str, verdict: Verdict) -> Specific:
         why = f"without {'+'.join(components)}"
-        found = Finding(verdict, -0.1, -0.2, -0.05, 60, why=why)
+        found = Finding(verdict, -0.1, -0.2, -0.05, 60, why=why, target="reasoning")
         evidence = Evidence("", "", "", "emergent", found)
-        return Specific("reasoning", components, evidence, "specific")
+        return Specific(components, evidence, "specific")
 
     rows = specific("mlp.0", verdict="fails"), specific("mlp.0", "mlp.1", verdict="holds")
     row = components.claims(study_with(*rows))[0]
