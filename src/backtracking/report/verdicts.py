@@ -61,12 +61,11 @@ def doses_table(results: Results) -> str:
             row["direction"],
             row["kind"],
             "added" if row["sign"] == "1" else "subtracted",
-            f"{signed(row['response_effect'])} "
-            f"({interval(row['response_effect_low'], row['response_effect_high'])})",
-            number(row["response_peak"]),
+            f"{signed(row['effect'])} ({interval(row['effect_low'], row['effect_high'])})",
+            number(row["peak"]),
             _ed50(row),
             row["ed50_mean_residual_norms"] and number(row["ed50_mean_residual_norms"]),
-            STATUS[row["response_status"]],
+            STATUS[row["status"]],
         ]
         for row in results.table_by_name["ed50"]
     ]
@@ -127,13 +126,13 @@ STATUS = {
 
 
 def _ed50(row: Mapping[str, str]) -> str:
-    if row["response_status"] == "left-censored":
-        return f"at most {number(row['response_smallest'])}"
-    if not row["response_ed50"]:
+    if row["status"] == "left-censored":
+        return f"at most {number(row['smallest'])}"
+    if not row["ed50"]:
         return "none"
-    low, high = row["response_ed50_low"], row["response_ed50_high"]
+    low, high = row["ed50_low"], row["ed50_high"]
     ends = f"{number(low)} to {number(high)}" if low and high else f"at most {number(high)}"
-    return f"{number(row['response_ed50'])} ({ends})"
+    return f"{number(row['ed50'])} ({ends})"
 
 
 def _of_ceiling(found: Finding) -> str:
