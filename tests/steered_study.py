@@ -7,7 +7,7 @@ import torch
 from tiny_study import D_MODEL, N_LAYERS, PAIR_AND_CONTROL, TinyStudy, write_workspace
 
 from backtracking.records.directions import Direction, write_directions
-from backtracking.records.places import Place
+from backtracking.records.places import Place, window_text
 from backtracking.runtime.workspace import Role, Workspace
 from backtracking.stages import extract
 from lifeboat.stage import artifacts
@@ -53,8 +53,10 @@ def draw_directions(workspace: Workspace, roles: list[str]) -> None:
     with artifacts.new_folder(workspace.results("directions")) as folder:
         write_directions(folder, map(Direction, places, vectors))
         rows = [
-            {"role": role, "layer": layer, "form": "matched", "mean_residual_norm": 2.0}
+            {"role": role, "layer": layer, "form": "matched", "window": window_text(window)}
+            | {"mean_residual_norm": 2.0 + number}
             for role in roles
             for layer in layers
+            for number, window in enumerate(WINDOWS)
         ]
         artifacts.write_json(folder / "directions.json", rows)

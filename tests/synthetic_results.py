@@ -6,7 +6,7 @@ from pathlib import Path
 
 from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.study import Study
-from backtracking.claims.verdicts import judge_causal, judge_primary
+from backtracking.claims.verdicts import Excess, judge_causal, judge_primary
 from backtracking.effects.rates import Steered
 from backtracking.labels.agreement import Agreement, Metrics
 from backtracking.records import reader
@@ -26,7 +26,7 @@ from backtracking.statistics.effect import Effect
 from lifeboat.stage import artifacts
 
 DOSES = (-1.0, 1.0)
-RANDOM = (-0.02, 0.01, 0.04)
+RANDOM = {"random": (-0.02, 0.01, 0.04)}
 CLASSES = Classes("kind", ("over",), ("alive",), ("value",))
 
 
@@ -36,18 +36,22 @@ KINDS = (Kind("over", "dead", True), Kind("doomed", "dead", False), Kind("alive"
 
 def study_with(*rows: Row, pairs: Mapping[str, str] = PAIRS) -> Study:
     """A study with planted rows, steered at layer 2."""
-    chosen = Selection(2, "0:0", 2.0, "dev", ())
+    chosen = Selection(2, "0:0", 0, 2.0, "dev", ())
     return Study(pairs, CLASSES, KINDS, "Wait", Tables.of([chosen, *rows]))
 
 
-def write_results(root: Path, transfers: bool = True) -> None:
+def write_results(
+    root: Path, transfers: bool = True, *, has_control: bool = False, works: bool = True
+) -> None:
     """Summary, claims and tables of a study below `root`.
 
     Args:
         root: the project.
         transfers: whether the base's direction beats the control pair's.
+        has_control: whether `transfer` must hold in the pair under study.
+        works: whether it does.
     """
-    found = _results(_evidence(transfers))
+    found = _results(_evidence(transfers, has_control, works))
     params = summary.Params(digits=4, loss_every=1)
     folder = root / "results"
     artifacts.write_json(folder / "summary.json", summary.run(params, found))
@@ -56,12 +60,16 @@ def write_results(root: Path, transfers: bool = True) -> None:
         artifacts.write_csv(folder / "tables" / f"{name}.csv", rows, columns)
 
 
-def _evidence(transfers: bool) -> list[Evidence]:
+def _evidence(transfers: bool, has_control: bool, works: bool) -> list[Evidence]:
     excess = Interval(0.3, 0.25 if transfers else -0.1, 0.35, 70)
+    weak = Interval(0.0, -0.1, 0.1, 70)
     own, control = (_steered(target, strong) for target, strong in _STRONG.items())
     return [
-        judge_primary(own, {"shuffled": excess}, {}),
-        judge_causal(own, "transfer"),
+        judge_primary(own, {"shuffled": Excess(excess)}, {}),
+        replace(
+            judge_causal(own if works else replace(own, contrast=weak), "transfer"),
+            must_hold=has_control,
+        ),
         replace(judge_causal(control, "transfer"), must_fail=True),
     ]
 
@@ -77,6 +85,8 @@ def _steered(target: str, strong: bool) -> Steered:
         direction="base",
         live="alive",
         dead="over",
+        endpoint="P_back",
+        how="added at dose 1",
         contrast=Interval(0.4, 0.35, 0.45, 70),
         raises=Effect(Interval(size, *ends, 70), RANDOM),
         lowers=Effect(Interval(-size, -ends[1], -ends[0], 70), RANDOM, -1),
@@ -96,26 +106,30 @@ def _rows() -> Iterator[Row]:
     """Those of `steer`, `grade` and `directions`."""
     names = ["sampled_a", "sampled_b", *(name for _, name in GRADES)]
     yield from (Measure(name, _interval(0.9)) for name in names)
-    yield Selection(1, "0:0", 2.0, "dev", ())
-    yield Strength(
-        "reasoning", "matched", None, "0:0", 1, 2.0, 1.9, 1.7, 2.1, 0.3, 0.025, 0.97, 0.9,
-        Counts(300, 300, 5, 0.0), 9.0,
-    )  # fmt: skip
+    yield Selection(1, "0:0", 0, 2.0, "dev", ())
+    yield from (_strength(role) for role in ("reasoning", "base"))
     likeness = Likeness(0.8, 0.85, 0.95, 70, 0.7, -0.1, 0.1, 0.0)
     yield from (PairCosine(f"base-{one}", "matched", "0:0", 1, likeness) for one in _STRONG)
     yield Magnitude("base", 2.0, 0.8, 0.3)
     yield Report("base", "base", 1.0, "alive", _interval(1.25))
     for arm, level in _arms():
         effect = _interval(0.0)
-        yield from (Forced(arm, kind, level, effect, 9) for kind in ("alive", "over"))
+        yield from (Forced(arm, kind, "P_back", level, effect, 9) for kind in ("alive", "over"))
         yield Elsewhere(arm, level, 0.01, *(None,) * 8)
-        yield Sign(arm, "alive", level)
+        yield Sign(arm, "alive", level, effect, 0.0, 0.0, 0.0, 0.0, 0.0)
         for measure in ("solve_rate", "conditional_validity"):
             yield Free(arm, measure, level, effect)
 
 
+def _strength(role: str) -> Strength:
+    return Strength(
+        role, "matched", None, "0:0", 1, 2.0, 1.9, 1.7, 2.1, 0.3, 0.025, 0.97, 0.9,
+        Counts(300, 300, 5, 0.0), 9.0, 0.85, 0.95,
+    )  # fmt: skip
+
+
 def _arms() -> Iterator[tuple[ArmKey, Interval]]:
-    yield ArmKey("reasoning", "baseline", 0.0, "decision"), _interval(0.111)
+    yield ArmKey("reasoning", "baseline", 0.0, "decision", "none"), _interval(0.111)
     for number, direction in enumerate(("base", "reasoning", "action", "random_0")):
         for dose in DOSES:
             arm = ArmKey("reasoning", direction, dose, "decision")

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from steered_study import write_steered
+from steered_study import WINDOWS, write_steered
 from tiny_study import PAIR, PAIR_AND_CONTROL, TinyStudy, write_study
 
 from backtracking.domains.sets.lines import Line, Lines
@@ -60,6 +60,9 @@ def test_a_place_is_chosen_on_dev_for_every_pair(whole: Workspace) -> None:
         best = max(choice.grid, key=lambda one: one.excess)
         assert (choice.layer, choice.window, choice.norm) == (best.layer, best.window, best.norm)
     assert {one.role for one in own.scales} == {"base", "reasoning", "shuffled"}
+    # Norms of the residual stream differ by window: those of the place that is steered count.
+    expected = 2.0 + WINDOWS.index(own.window)
+    assert {one.residual_norm for one in own.scales} == {expected}
 
 
 def test_every_run_is_a_file_of_arrays_and_none_has_an_interval(whole: Workspace) -> None:

@@ -36,6 +36,7 @@ from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.measured import Measured, write_measured
 from backtracking.records.pairs import MinimalPair
+from backtracking.records.places import window_text
 from backtracking.records.rollouts import Rollouts, write_rollouts
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
@@ -50,6 +51,9 @@ from lifeboat.stage.units import Units, kept
 OUT = "results/steer"
 DECIDING = (0, 0)
 """The window of what edits are made of: the deciding token, where they are made."""
+
+Where = tuple[str, str, int]
+"""Role, window as text, and layer."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def run(
     roles: Roles,
     models: Mapping[str, LoadedModel],
     texts: Texts,
-    residual_norm: Mapping[tuple[str, int], float],
+    residual_norm: Mapping[Where, float],
     computing: Computing,
 ) -> Result:
     """Chooses for every pair, and runs everything there.
@@ -111,7 +115,7 @@ def run(
         roles: the models of the study.
         models: all of them.
         texts: what is read.
-        residual_norm: mean norm of the residual stream by role and layer.
+        residual_norm: mean norm of the residual stream by place.
         computing: where and how.
     """
     pairs = {roles.studied: roles.base, **roles.repeats}
@@ -200,15 +204,17 @@ def _target(
 
 
 def _scales(
-    setting: Setting, roles: Roles, choice: Choice, residual_norm: Mapping[tuple[str, int], float]
+    setting: Setting, roles: Roles, choice: Choice, residual_norm: Mapping[Where, float]
 ) -> tuple[Scale, ...]:
+    """The norms that dose 1 is compared with, at the very place that is steered."""
     named = {
         role: setting.directions.get(matched_place(choice, role))
         for role in roles.all
         if role in roles.steered
     }
+    window = window_text(choice.window)
     return tuple(
-        Scale(role, float(vector.norm()), residual_norm[role, choice.layer])
+        Scale(role, float(vector.norm()), residual_norm[role, window, choice.layer])
         for role, vector in named.items()
     )
 
@@ -264,10 +270,10 @@ def _contrast(study: Study, role: str, layer: int) -> Contrast:
     return found[0].train
 
 
-def _residual_norms(workspace: Workspace) -> dict[tuple[str, int], float]:
+def _residual_norms(workspace: Workspace) -> dict[Where, float]:
     rows = artifacts.read_json(workspace.results("directions") / "directions.json")
     return {
-        (row["role"], row["layer"]): row["mean_residual_norm"]
+        (row["role"], row["window"], row["layer"]): row["mean_residual_norm"]
         for row in rows
         if row["form"] == "matched"
     }

@@ -17,10 +17,12 @@ import numpy as np
 from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.rows import untestable
 from backtracking.claims.literature.study import Study
+from backtracking.effects.rates import HOW
+from backtracking.effects.seen import AFFINE
 from backtracking.labels.agreement import Metrics
 from backtracking.records import reader
 from backtracking.records.decisions import Classes
-from backtracking.records.measured import BASELINE
+from backtracking.records.measured import BASELINE, Edit
 from backtracking.records.rows.arms import (
     ArmKey,
     Compared,
@@ -188,11 +190,16 @@ def _steering(study: Study) -> Summary:
     """The primary endpoint, and the probabilities that it is made of."""
     primary = first(study.rows(Evidence), claim="primary")
     found = primary.finding if primary else untestable("nothing was steered")
-    arm = ArmKey(study.studied, study.base, 1.0, "decision")
+    edit = primary_edit(study)
+    arm = ArmKey(study.studied, study.base, 1.0, "decision", edit)
     elsewhere = first(study.rows(Elsewhere), arm=arm)
+    forced = study.rows(Forced)
     return {
-        **_p_backtrack(study, study.live, 1.0),
-        **_p_backtrack(study, study.dead, -1.0),
+        **_p_backtrack(study, study.live, 1.0, edit),
+        **_p_backtrack(study, study.dead, -1.0, edit),
+        "steer_endpoint": forced[0].endpoint if forced else None,
+        "steer_edit": edit,
+        "steer_how": HOW[edit],
         "steer_agreement_elsewhere": elsewhere.agreement.value if elsewhere else None,
         "steer_primary_effect": found.estimate,
         "steer_primary_p": found.p,
@@ -200,9 +207,15 @@ def _steering(study: Study) -> Summary:
     }
 
 
-def _p_backtrack(study: Study, kind: str, dose: float) -> Summary:
+def primary_edit(study: Study) -> Edit:
+    """The edit by which claims are judged: affine, or, where that was not run, adding."""
+    is_affine = any(row.arm.edit == AFFINE for row in study.rows(Forced))
+    return AFFINE if is_affine else "add"
+
+
+def _p_backtrack(study: Study, kind: str, dose: float, edit: Edit) -> Summary:
     """P(backtrack) at one kind of decision: baseline, both directions, and the random bound."""
-    rows = [row for row in decided(study, kind) if row.arm.dose in (0, dose)]
+    rows = [row for row in decided(study, kind, edit) if row.arm.dose in (0, dose)]
     value = {row.arm.direction: row.level.value for row in rows}
     randoms = random_levels(rows)
     bound = float(random_bound(np.array(randoms), 1 if dose > 0 else -1)) if randoms else None

@@ -57,7 +57,7 @@ class Bootstrap:
         Returns:
             One interval per column or quantity; its `n` counts problems with a value.
         """
-        sums, counts = _sum_by_problem(_as_columns(values), problem_ids)
+        sums, counts = sum_by_problem(_as_columns(values), problem_ids)
         weights = resample_problems(len(sums), self.n_resamples, np.random.default_rng(self.seed))
         everything = np.ones((1, len(sums)))
         present = (counts > 0).sum(axis=0)
@@ -128,9 +128,10 @@ def rates(
     return [float(part) / float(whole) if whole else None for part, whole in zip(k, n, strict=True)]
 
 
-def _sum_by_problem(
+def sum_by_problem(
     columns: Float[np.ndarray, "rows columns"], problem_ids: Sequence[str]
 ) -> tuple[Float[np.ndarray, "problems columns"], Float[np.ndarray, "problems columns"]]:
+    """Sum and number of the values of every column in each problem; NaN counts nowhere."""
     if len(columns) != len(problem_ids) or not len(columns):
         found = f"{len(columns)} rows and {len(problem_ids)} problems"
         raise ValueError(f"Expected rows with one problem each, found {found}.")

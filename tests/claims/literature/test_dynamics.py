@@ -102,8 +102,10 @@ def test_events_that_come_back_are_no_evidence_of_instability() -> None:
 
 def test_the_set_that_comes_nearest_to_the_claim_is_shown() -> None:
     def specific(*components: str, verdict: Verdict) -> Specific:
-        evidence = Evidence("", "", "", "", "emergent", Finding(verdict, -0.1, -0.2, -0.05, 60))
-        return Specific("reasoning", components, evidence, "specific")
+        why = f"without {'+'.join(components)}"
+        found = Finding(verdict, -0.1, -0.2, -0.05, 60, why=why, target="reasoning")
+        evidence = Evidence("", "", "", "emergent", found)
+        return Specific(components, evidence, "specific")
 
     rows = specific("mlp.0", verdict="fails"), specific("mlp.0", "mlp.1", verdict="holds")
     row = components.claims(study_with(*rows))[0]
@@ -159,7 +161,8 @@ def test_every_claim_has_every_control_pair() -> None:
 
 
 def test_a_belief_is_that_of_the_stage_with_its_reason() -> None:
-    found = Finding("untestable", n=0, why="there are no minimal pairs")
-    row = BeliefEvidence("belief", "base -> reasoning", "", "", "emergent", found)
+    why = "there are no minimal pairs"
+    found = Finding("untestable", n=0, why=why, direction="base", target="reasoning")
+    row = BeliefEvidence("belief", "", "", "emergent", found)
     own, base = ladder.claims(study_with(row))[:2]
     assert own.finding.why == "not measured" and base.finding == found

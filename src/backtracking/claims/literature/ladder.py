@@ -1,5 +1,7 @@
 """This study's further claims: belief, decoding, and what activations add to the text."""
 
+from dataclasses import replace
+
 from backtracking.claims.literature.own import STUDY
 from backtracking.claims.literature.rows import answer, in_words, untestable
 from backtracking.claims.literature.study import Study
@@ -102,14 +104,16 @@ def claims(study: Study) -> list[Claim]:
 
 def belief(study: Study, source: str, target: str) -> Finding:
     """The verdict of the stage `belief` at the steered layer."""
-    row = first(study.rows(BeliefEvidence), pair=f"{source} -> {target}")
-    return untestable("not measured") if row is None else row.finding
+    found = (row.finding for row in study.rows(BeliefEvidence))
+    mine = first(found, direction=source, target=target)
+    return mine or replace(untestable("not measured"), direction=source, target=target)
 
 
 def without_words(study: Study, role: str) -> Finding:
     """What the stage `lens` says of a model's own direction without the markers' rows."""
-    row = first(study.rows(Markerless), pair=f"{role} -> {role}")
-    return untestable("not measured") if row is None else row.finding
+    found = (row.finding for row in study.rows(Markerless))
+    mine = first(found, direction=role, target=role)
+    return mine or replace(untestable("not measured"), direction=role, target=role)
 
 
 def decoded(study: Study, role: str, target: str | None) -> Finding:

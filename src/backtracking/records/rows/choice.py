@@ -28,6 +28,7 @@ class Selection(Row):
 
     Attributes:
         layer, window: of the directions, and where they are added.
+        offset: the last of the window, from the deciding token.
         norm: of dose 1.
         chosen_on: the split.
         grid: all places.
@@ -36,6 +37,7 @@ class Selection(Row):
     FILE: ClassVar[str] = "effects/steer/selection"
     layer: int
     window: str
+    offset: int
     norm: float
     chosen_on: str
     grid: tuple[Candidate, ...]
@@ -70,18 +72,20 @@ class Magnitude(Row):
 
 @dataclass(frozen=True)
 class UsableDose:
-    """Whether an arm leaves other predictions alone on dev problems.
+    """Whether an arm breaks nothing on dev problems, neither elsewhere nor where it is added.
 
     Attributes:
         direction, dose, where: of the arm.
-        agreement: share of predictions that stay.
-        usable: whether it is large enough.
+        agreement: share of other predictions that stay.
+        legal: mean P(a word that may stand there) at decisions; None if not measured.
+        usable: whether both are large enough.
     """
 
     direction: str
     dose: float
     where: Where
     agreement: Interval
+    legal: float | None
     usable: bool
 
 

@@ -1,0 +1,67 @@
+"""The premise of every claim about the base's direction: there is something for it to say.
+
+A base whose state does not tell the classes apart where it is steered has no dead-end direction
+there, whatever the difference of two means is called; nothing can then be tested with it.
+"""
+
+from backtracking.claims.literature.own import STUDY
+from backtracking.claims.literature.rows import answer, untestable
+from backtracking.claims.literature.study import Study
+from backtracking.records.intervals import Verdict, above
+from backtracking.records.rows.claims import Claim, Finding, Published, Question
+from backtracking.records.rows.directions import Strength
+from backtracking.records.rows.probe import GridCell
+from backtracking.records.rows.table import first
+
+CEILING = 0.95
+"""AUROC of the best baseline of tokens from which on nothing can be told beyond it."""
+
+PREMISE = Question(
+    claim="premise",
+    study=STUDY,
+    statement="Where it is steered, the base's own state tells {dead} from {live}.",
+    contrast="AUROC within strata of what the two share, on dev problems, of the projection on the "
+    "base's direction",
+    threshold="above 0.5; and the base's activations tell more than the best baseline of tokens, "
+    f"where that leaves room (an AUROC below {CEILING:g})",
+    kind="emergent",
+    published=Published(None, "none"),
+)
+
+
+def claims(study: Study) -> list[Claim]:
+    """The row of the premise, with the bases of the control pairs beside."""
+    return [answer(study, PREMISE, premise)]
+
+
+def premise(study: Study, role: str) -> Finding:
+    """Whether the base of a role's model separates the classes at the steered place."""
+    base = study.base_by_role[role]
+    own = first(study.rows(Strength), role=base, form="matched", window=study.window,
+                layer=study.layer)  # fmt: skip
+    if own is None or own.dev_auroc is None:
+        return untestable("no direction was scored on dev at the steered place")
+    beyond, why = beyond_tokens(study, base)
+    parts: dict[str, Verdict] = {"separates": above(own.dev_low, 0.5)}
+    if beyond is not None:
+        parts["beyond_tokens"] = beyond
+    ends = {"low": own.dev_low, "high": own.dev_high, "null": 0.5}
+    return Finding.of(parts, estimate=own.dev_auroc, why=why, target=base, **ends)
+
+
+def beyond_tokens(study: Study, base: str) -> tuple[Verdict | None, str]:
+    """Whether a probe of the base beats the words at the steered place, and that in words.
+
+    None where it was not asked, or where the words leave nothing to beat.
+    """
+    offset = study.offset
+    place = {"role": base, "target": study.dead, "layer": study.layer, "offset": offset}
+    cell = first(study.rows(GridCell), anchor="decision", pairs="all", **place)
+    if cell is None or cell.auroc is None or cell.baseline_auroc is None:
+        return None, "no probe was read there"
+    told = (
+        f"a probe of the base reaches {cell.auroc:.3f} there, words alone {cell.baseline_auroc:.3f}"
+    )
+    if cell.baseline_auroc >= CEILING:
+        return None, f"{told}, which leaves nothing to tell beyond them"
+    return above(cell.difference_low, 0.0), told
