@@ -59,7 +59,8 @@ def test_without_pairs_there_are_no_rows_and_every_claim_is_untestable_with_the_
     assert not result.pairs and not result.measured and not result.baselines
     found = result.tables
     claims = [
-        (row.pair, row.finding.verdict, row.finding.why) for row in found.rows(BeliefEvidence)
+        (row.finding.pair, row.finding.verdict, row.finding.why)
+        for row in found.rows(BeliefEvidence)
     ]
     pairs = ("trained -> trained", "plain -> trained", "control -> control", "plain -> control")
     assert claims == [(pair, "untestable", "there are no minimal pairs") for pair in pairs]

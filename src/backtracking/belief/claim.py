@@ -1,6 +1,7 @@
 """The claim that a direction is a belief: at one place, of both readouts, told in a sentence."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from backtracking.belief.tables import READOUTS
 from backtracking.records.intervals import Interval, Verdict, all_of
@@ -56,12 +57,11 @@ def judge_belief(
         finding = Finding.beside(verdict, score.share, score.null, p=score.p, why=why)
     return BeliefEvidence(
         claim="belief",
-        pair=f"{direction} -> {role}",
         contrast="change of log-odds(yes : no) of `report`, over the donor's own, at equal marker",
         threshold="report and claim read the state, beta > 0.5 and > beta(action) by their "
         "intervals; share and flipped answers beyond 95 % of random",
         kind="emergent",
-        finding=finding,
+        finding=replace(finding, direction=direction, target=role),
     )
 
 

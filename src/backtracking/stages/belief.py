@@ -248,7 +248,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         for one in result.measured:
             write_measured(folder / "measured" / f"{one.target}.{one.run}.safetensors", one)
     for row in result.tables.rows(BeliefEvidence):
-        print(f"belief, {row.pair}: {row.finding.verdict}")
+        print(f"belief, {row.finding.pair}: {row.finding.verdict}")
 
 
 def read_inputs(study: Study, points: Points, choice: Choice) -> Inputs:

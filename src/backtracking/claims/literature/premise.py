@@ -10,7 +10,7 @@ from backtracking.claims.literature.study import Study
 from backtracking.records.intervals import Verdict, above
 from backtracking.records.rows.claims import Claim, Finding, Published, Question
 from backtracking.records.rows.directions import Strength
-from backtracking.records.rows.probe import GridCell
+from backtracking.records.rows.probe import Probed
 from backtracking.records.rows.table import first
 
 CEILING = 0.95
@@ -50,18 +50,22 @@ def premise(study: Study, role: str) -> Finding:
 
 
 def beyond_tokens(study: Study, base: str) -> tuple[Verdict | None, str]:
-    """Whether a probe of the base beats the words at the steered place, and that in words.
+    """Whether a probe of the base beats the words where dev chose it, and that in words.
 
     None where it was not asked, or where the words leave nothing to beat.
     """
-    offset = study.offset
-    place = {"role": base, "target": study.dead, "layer": study.layer, "offset": offset}
-    cell = first(study.rows(GridCell), anchor="decision", pairs="all", **place)
-    if cell is None or cell.auroc is None or cell.baseline_auroc is None:
-        return None, "no probe was read there"
+    cells = (
+        row
+        for row in study.rows(Probed)
+        if (row.choice.role, row.choice.target) == (base, study.dead)
+    )
+    cell = next(cells, None)
+    if cell is None or cell.auroc.value is None or cell.baseline_auroc is None:
+        return None, "no probe was read"
     told = (
-        f"a probe of the base reaches {cell.auroc:.3f} there, words alone {cell.baseline_auroc:.3f}"
+        f"a probe of the base reaches {cell.auroc.value:.3f} at layer {cell.choice.layer}, "
+        f"words alone {cell.baseline_auroc:.3f}"
     )
     if cell.baseline_auroc >= CEILING:
         return None, f"{told}, which leaves nothing to tell beyond them"
-    return above(cell.difference_low, 0.0), told
+    return above(cell.difference.low, 0.0), told

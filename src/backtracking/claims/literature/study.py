@@ -81,12 +81,6 @@ class Study:
         chosen = self.part(Selection)
         return None if chosen is None else chosen.window
 
-    @property
-    def offset(self) -> int | None:
-        """The last offset of that window from the deciding token, which is 0."""
-        chosen = self.part(Selection)
-        return None if chosen is None else chosen.offset
-
     def pair(self, role: str) -> str:
         """Name of a role's pair in tables of cosines."""
         return f"{self.base_by_role[role]}-{role}"
