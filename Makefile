@@ -9,7 +9,7 @@ OWN_UV := .cache/uv/bin/uv
 UV := $(shell uv --version >/dev/null 2>&1 && command -v uv || echo $(OWN_UV))
 
 # A file of tests runs on one core with one thread. `ARGS="-n 0"` runs all in one process. Of the slow
-# ones the longest, the pipeline's, begin first (tests/conftest.py).
+# ones the longest begin first (tests/conftest.py).
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
 
 # Stages say `python`, and mean the one of the environment.
@@ -32,7 +32,7 @@ test: $(STAMP) ## Run the tests (set-up included), without those marked slow, on
 	@$(PYTEST) -m "not slow" $(ARGS)
 
 test-slow: $(STAMP) ## Run the tests marked slow
-	@$(PYTEST) --no-loadscope-reorder -m slow $(ARGS)
+	@$(PYTEST) --no-loadscope-reorder --durations 25 -m slow $(ARGS)
 
 test-all: $(STAMP) ## Run all tests
 	@$(PYTEST) $(ARGS)
