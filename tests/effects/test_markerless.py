@@ -15,7 +15,7 @@ from tiny_models import FULL_STOP, WORDS, save_model
 from backtracking.directions import lens
 from backtracking.effects.markerless import compare, judge, whole_and_projected
 from backtracking.effects.rates import effect_of
-from backtracking.effects.seen import OPENS, Case, Seen, p_open
+from backtracking.effects.seen import Case, Seen
 from backtracking.interventions.arms import Along, arms_at, without_markers
 from backtracking.interventions.measure import Sizes, force
 from backtracking.interventions.plan import Read, Words
@@ -24,7 +24,7 @@ from backtracking.models.endpoints import Counted
 from backtracking.models.forced import Prefix
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
 from backtracking.records.choices import Choice
-from backtracking.records.measured import MATCHED, Arm, Array, Measured
+from backtracking.records.measured import MATCHED, P_BACK, P_OPEN, Arm, Array, Measured
 from backtracking.records.places import Place
 from backtracking.records.tokens import Opener, TokenSet
 from backtracking.statistics.bootstrap import Bootstrap
@@ -88,16 +88,11 @@ def seen(loaded: LoadedModel) -> Seen:
 
 
 def _with_null(found: Measured) -> Measured:
-    p = p_open(found)
+    p = found.values(P_OPEN)
     more = found.with_only([0] * len(RANDOM))
     named = tuple(Arm(f"random_{k}", "random", 1.0, layer=0) for k in range(len(RANDOM)))
-    arrays = dict(more.arrays) | {opens(found): Array("decisions", p[0] + RANDOM[:, None])}
+    arrays = dict(more.arrays) | {P_OPEN: Array("decisions", p[0] + RANDOM[:, None])}
     return found.with_arms_of(replace(more, arms=named, arrays=arrays))
-
-
-def opens(measured: Measured) -> str:
-    """The array that has P(an opener)."""
-    return next(name for name in OPENS if name in measured.arrays)
 
 
 def arms_of(seen: Seen, name: str) -> tuple[Arm, Arm]:
@@ -144,8 +139,10 @@ def test_a_rest_that_steers_holds_though_the_whole_does_not_and_where_neither_do
 
 def muted(seen: Seen, arms: Sequence[Arm]) -> Seen:
     """The same runs, in which these arms do nothing."""
-    p = p_open(seen.measured).copy()
-    for arm in arms:
-        p[seen.measured.row(arm)] = p[0]
-    arrays = dict(seen.measured.arrays) | {opens(seen.measured): Array("decisions", p)}
+    arrays = dict(seen.measured.arrays)
+    for name in (P_OPEN, P_BACK):
+        p = seen.measured.values(name).copy()
+        for arm in arms:
+            p[seen.measured.row(arm)] = p[0]
+        arrays[name] = Array("decisions", p)
     return replace(seen, measured=replace(seen.measured, arrays=arrays))

@@ -13,8 +13,14 @@ from backtracking.records.intervals import Interval
 from backtracking.records.measured import (
     ACTION,
     BASELINE,
+    COVARIANCE,
+    ISOTROPIC,
     MATCHED,
+    P_BACK,
+    P_LEGAL,
+    P_OPEN,
     RANDOM,
+    SIGN_FLIPPED,
     Arm,
     Edit,
     Measured,
@@ -27,18 +33,14 @@ from backtracking.statistics.retrained import retrained_interval
 NO_INTERVAL = Interval(None, None, None, 0)
 """Of what was not measured at all."""
 
-P_BACK, P_LEGAL, OPENS = "p_back", "p_legal", ("p_open", "p_opener")
-"""Arrays by decision: P(the next sentence really takes back); P(a word that may stand there); P(a
-word that may open such a sentence), under either of its names. NaN where it was not computed."""
-
-NULLS = ("isotropic", "covariance", "sign_flipped")
+NULLS = (ISOTROPIC, COVARIANCE, SIGN_FLIPPED)
 """Groups that are to be beaten, each by all that are judged; of a study that has none of them, the
 random directions are."""
 
 AFFINE: Edit = "set_projection"
 """The primary edit: what lies along a direction is set to a class's mean."""
 
-DISPLACED: Mapping[str, str] = {AFFINE: "displace", "noise": "add"}
+DISPLACED: Mapping[str, str] = {AFFINE: "displace"}
 """By which edit the nulls of an edit displace; of all others, by the same."""
 
 RETRAINED, PATCH = "retrained", "patch"
@@ -141,7 +143,7 @@ class Seen:
         Of a null, P(backtrack) is computed for those that open it most, and some others: for the
         rest the change of P(an opener) stands in, which moves farther.
         """
-        opens = p_open(self.measured)
+        opens = self.measured.values(P_OPEN)
         if self.endpoint == "P_open":
             return opens
         back = self.measured.values(P_BACK)
@@ -264,11 +266,6 @@ def see(measured: Measured, decisions: Decisions) -> Seen:
     chosen = decisions[decisions.rows_of(measured.decisions)]
     problems = tuple(problem_by_trace[name] for name in measured.prefixes)
     return Seen(measured, chosen, problems)
-
-
-def p_open(measured: Measured) -> Float[np.ndarray, "arms decisions"]:
-    """P(a word that may open backtracking) at decisions under every arm."""
-    return measured.values(next(name for name in OPENS if name in measured.arrays))
 
 
 def mean_change(seen: Seen, arm: Arm, case: Case, bootstrap: Bootstrap) -> Interval:
