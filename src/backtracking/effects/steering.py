@@ -193,10 +193,9 @@ def selection_of(choice: Choice) -> Selection:
 
 
 def magnitudes(choice: Choice) -> list[Magnitude]:
-    """Dose 1 in the three units: norm, raw difference-of-means norms, mean residual norms."""
-    norm = choice.norm
+    """Dose 1 of every model, which is the norm of its own direction, in two units."""
     return [
-        Magnitude(one.role, norm, norm / one.direction_norm, norm / one.residual_norm)
+        Magnitude(one.role, one.direction_norm, one.direction_norm / one.residual_norm)
         for one in choice.scales
     ]
 
@@ -209,16 +208,16 @@ def respond_to_doses(
     min_agreement: float,
     bootstrap: Bootstrap,
 ) -> list[Curve]:
-    """ED50 of every direction in the model under study, in both signs and in three units."""
-    residual = {one.role: one.residual_norm for one in choice.scales}[choice.model]
+    """ED50 of every direction in the target of these runs, in both signs and in three units."""
+    (scale,) = (one for one in choice.scales if one.role == test.target)
     rows = []
     for arm in test.main:
         for case, sign in cases.claimed:
             if not (test.has(case) and dev.has(case)):
                 continue
             found = dose_response(test, dev, arm, case, sign, min_agreement, bootstrap)
-            norm = None if found.ed50 is None else found.ed50 * choice.norm
-            shared = None if norm is None else norm / residual
+            norm = None if found.ed50 is None else found.ed50 * scale.direction_norm
+            shared = None if norm is None else norm / scale.residual_norm
             rows.append(Curve(test.target, arm.name, case.name, sign, found, norm, shared))
     return rows
 
