@@ -19,7 +19,7 @@ class Candidate:
     effect: float
     effect_own: float
     excess: float
-    legal: float
+    legal: float | None
 
 
 @dataclass(frozen=True)
