@@ -167,6 +167,7 @@ def test_every_pair_has_a_row_for_every_claim_and_the_counts_are_theirs(whole: W
         assert count["n_pairs"] == len(verdicts) == 2
         assert count["n_holds"] == verdicts.count("holds")
     assert [row["number"] for row in table(whole, "pairs/selection")] == [1, 2]
+    assert {row["resampled"] for row in claims} == {"test and train problems"}
 
 
 def test_a_run_that_was_killed_goes_on_and_does_no_part_twice(

@@ -20,6 +20,7 @@ from backtracking.records.measured import (
     P_LEGAL,
     P_OPEN,
     RANDOM,
+    RETRAINED,
     SIGN_FLIPPED,
     Arm,
     Edit,
@@ -43,8 +44,8 @@ AFFINE: Edit = "set_projection"
 DISPLACED: Mapping[str, str] = {AFFINE: "displace"}
 """By which edit the nulls of an edit displace; of all others, by the same."""
 
-RETRAINED, PATCH = "retrained", "patch"
-"""Group of directions estimated again from resampled train problems; edit of the donor's state."""
+PATCH: Edit = "patch"
+"""The edit that writes the donor's state."""
 
 
 @dataclass(frozen=True)
