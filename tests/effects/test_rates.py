@@ -239,3 +239,14 @@ def test_an_effect_is_told_as_a_share_of_what_the_donors_state_does() -> None:
     rows = tabulate_ceiling(plant(arms, p, decisions), ALIVE, BOOTSTRAP)
     assert [row.of_ceiling.value for row in rows] == pytest.approx([1.0, 0.5])
     assert tabulate_ceiling(None, ALIVE, BOOTSTRAP) == []
+
+
+def test_where_donors_are_read_the_ceiling_is_of_what_lowers() -> None:
+    patch = Arm("patch", "patch", -1.0, edit="patch", layer=1)
+    arms = [baseline(), patch, replace(arm("base", -1.0), edit="set_projection")]
+    decisions = decisions_of(["alive"] * 4, ["a", "a", "b", "b"])
+    back = plant(arms, np.array([[0.5] * 4, [0.1] * 4, [0.2] * 4]), decisions)
+    rows = tabulate_ceiling(back, cases_of(decisions, CLASSES).donors, BOOTSTRAP)
+    assert [row.of_ceiling.value for row in rows] == pytest.approx([1.0, 0.75])
+    assert {(row.forced.kind, row.forced.arm.dose) for row in rows} == {("over", -1.0)}
+    assert rows[1].forced.effect.value == pytest.approx(-0.3)

@@ -73,6 +73,8 @@ def test_every_run_is_a_file_of_arrays_and_none_has_an_interval(whole: Workspace
     assert {("reasoning-2", role) for role in ("reasoning-2", "shuffled")} <= runs
     assert {("without-markers", role) for role in ("reasoning", "shuffled")} <= runs
     assert {("asked-live", "base"), ("asked-dead", "base")} <= runs
+    for target, before in (("reasoning", ""), ("reasoning-2", "reasoning-2-")):
+        assert {(f"{before}{run}", target) for run in ("patched", "patched-back")} <= runs
     assert {("dev", "reasoning"), ("further", "reasoning"), ("necessity", "reasoning")} <= runs
     for one in found:
         assert one.arms[0].group == "baseline" and len(set(one.arms)) == len(one.arms)
@@ -123,6 +125,8 @@ def test_every_table_has_its_rows(whole: Workspace) -> None:
     names = {row["direction"] for row in table(whole, "necessity")}
     assert {"base", "action", "reasoning.ward", "mean"} <= names
     assert {row["must_fail"] for row in table(whole, "evidence")} == {True, False}
+    ceilings = {(row["kind"], row["dose"]) for row in table(whole, "ceiling")}
+    assert ceilings == {("alive", 1.0), ("over", -1.0)}
     for name in ("elsewhere", "untested", "arms_elsewhere", "doses", "signs", "reports"):
         assert table(whole, name)
 

@@ -77,14 +77,14 @@ def tabulate(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Forced]:
     return rows
 
 
-def tabulate_ceiling(patched: Seen | None, live: Case, bootstrap: Bootstrap) -> list[Ceiling]:
-    """One row per arm at live decisions that have a donor; none where nothing was put in."""
-    if patched is None or not patched.has(live):
+def tabulate_ceiling(patched: Seen | None, case: Case, bootstrap: Bootstrap) -> list[Ceiling]:
+    """One row per arm at decisions of a case that have a donor; none where nothing was put in."""
+    if patched is None or not patched.has(case):
         return []
     arms = {key_of(patched.target, arm): arm for arm in patched.arms if not is_baseline(arm)}
-    cases = Cases((live,), live, live)
+    cases = Cases((case,), case, case)
     return [
-        Ceiling(row, share_of_ceiling(patched, arms[row.arm], live, bootstrap) or NO_INTERVAL)
+        Ceiling(row, share_of_ceiling(patched, arms[row.arm], case, bootstrap) or NO_INTERVAL)
         for row in tabulate(patched, cases, bootstrap)
         if row.arm in arms
     ]

@@ -81,6 +81,11 @@ class Cases:
     dead: Case
 
     @property
+    def donors(self) -> Case:
+        """Live decisions where their donors were read in their stead, which are dead."""
+        return replace(self.live, name=self.dead.name)
+
+    @property
     def claimed(self) -> tuple[tuple[Case, int], ...]:
         """Where P(an opener) is claimed to move, and the sign of the dose that moves it so."""
         return (self.live, 1), (self.dead, -1)

@@ -77,6 +77,10 @@ class Steering:
         """The run in which a donor's state was put in; None where there was no donor."""
         return self.runs.get((f"{pair}-patched" if pair else "patched", target))
 
+    def patched_back(self, target: str) -> Seen | None:
+        """The run in which donors were read, and the state of what they are donors of put in."""
+        return self.runs.get(("patched-back", target))
+
     def find(self, run: str) -> Seen | None:
         """A run of the model under study; None where there was nothing to run."""
         return self.runs.get((run, self.studied))
@@ -130,7 +134,11 @@ def tabulate_steering(
         "ceiling": [
             row
             for target in steering.targets
-            for row in tabulate_ceiling(steering.patched(target), cases.live, bootstrap)
+            for patched, case in (
+                (steering.patched(target), cases.live),
+                (steering.patched_back(target), cases.donors),
+            )
+            for row in tabulate_ceiling(patched, case, bootstrap)
         ],
         "elsewhere": [row for one in tests for row in tabulate_elsewhere(one, bootstrap)],
         "arms": compare_arms(own.joined(further), cases, bootstrap),

@@ -198,12 +198,17 @@ def retrained_arms(
     return pushes
 
 
-def patched_arms(layer: int, ground: Ground, directions: Sequence[Along]) -> list[Push]:
-    """The baseline, the patch of the donor's state, and affine edits towards what the donor is."""
+def patched_arms(
+    layer: int, ground: Ground, directions: Sequence[Along], sign: float
+) -> list[Push]:
+    """The baseline, the patch of the donor's state, and affine edits towards what the donor is.
+
+    The donor is of the positive class for a sign above 0, else of the negative one.
+    """
     none, *affine = affine_arms(layer, ground, directions)
-    arm = Arm(PATCHED, PATCHED, 1.0, edit="patch", layer=layer)
+    arm = Arm(PATCHED, PATCHED, sign, edit="patch", layer=layer)
     patch = Push(arm, replace(none.edit, is_patch=True))
-    return [none, patch, *(one for one in affine if one.arm.dose > 0)]
+    return [none, patch, *(one for one in affine if one.arm.dose == sign)]
 
 
 def main_arms(

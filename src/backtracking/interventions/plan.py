@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -179,6 +179,16 @@ def read_pairs(
     has_donor = np.array([name in donor_by_id for name in decisions.ids], dtype=bool)
     chosen = decisions[has_donor & decisions.is_negative(classes)]
     return read_up_to(traces, chosen, classes, donor_by_id)
+
+
+def swapped(read: Read) -> Read:
+    """The donors' prefixes, each with what it is the donor of as its own, under the same names.
+
+    So decisions of the negative class stand for what their donors are: the positive one.
+    """
+    prefixes = (replace(one, ids=one.donor_ids, donor_ids=one.ids) for one in read.prefixes)
+    signs = tuple(-sign for sign in read.claimed)
+    return replace(read, prefixes=tuple(prefixes), claimed=signs)
 
 
 def claimed(decisions: Decisions, classes: Classes) -> tuple[int, ...]:

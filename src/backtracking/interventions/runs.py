@@ -27,7 +27,7 @@ from backtracking.interventions.arms import (
 )
 from backtracking.interventions.choosing import score_place
 from backtracking.interventions.measure import Sizes, ask, force
-from backtracking.interventions.plan import Plan, Push, Read, Words
+from backtracking.interventions.plan import Plan, Push, Read, Words, swapped
 from backtracking.interventions.rollouts import run_free, sampling_of
 from backtracking.models.loading import LoadedModel
 from backtracking.records.choices import Choice, Scored
@@ -40,9 +40,10 @@ from backtracking.records.tokens import Pattern, Question
 TEST, DEV, FURTHER, WITHOUT = "test", "dev", "further", "without-markers"
 NECESSITY, NECESSITY_ASKED = "necessity", "necessity-asked"
 ASKED_LIVE, ASKED_DEAD = "asked-live", "asked-dead"
-AFFINE, NULLS, PATCHED = "affine", "nulls", "patched"
+AFFINE, NULLS, PATCHED, PATCHED_BACK = "affine", "nulls", "patched", "patched-back"
 """Runs, as their files are called: `nulls` with the role of the direction behind it, as in
-`nulls-base`; those of a further pair with its model before it, as in `reasoning-2-affine`."""
+`nulls-base`; those of a further pair with its model before it, as in `reasoning-2-affine`. In
+`patched-back` the donors are read, and what they are donors of is put in."""
 
 DECIDING = (0, 0)
 """The window of what edits are made of: the deciding token, where they are made."""
@@ -223,8 +224,9 @@ def affine_jobs(
         pushes = with_nulls(*where) + retrained_arms(*where, estimated)
         add(f"{NULLS}-{one.name}", reads.test, pushes)
     add(AFFINE, reads.test, affine_arms(choice.layer, ground, main))
-    if reads.pairs.prefixes:
-        add(PATCHED, reads.pairs, patched_arms(choice.layer, ground, main))
+    patched = ((PATCHED, reads.pairs, 1.0), (PATCHED_BACK, swapped(reads.pairs), -1.0))
+    for run, read, sign in patched if reads.pairs.prefixes else ():
+        add(run, read, patched_arms(choice.layer, ground, main, sign))
     return jobs
 
 
