@@ -16,7 +16,8 @@ WINDOWS = ((0, 0), (-3, -3))
 FORMS = ("unmarked", "keyword", "stable")
 PLAN = {
     "doses": [-1.0, 1.0], "n_random": 3, "n_few_random": 2, "n_free_random": 1, "n_null": 3,
-    "n_null_back": 1, "n_reports": 4, "max_new_tokens": 20, "min_agreement": 0.0, "min_legal": 0.0,
+    "n_null_back": 1, "n_retrained": 2, "n_reports": 4, "max_new_tokens": 20, "min_agreement": 0.0,
+    "min_legal": 0.0,
 }  # fmt: skip
 
 

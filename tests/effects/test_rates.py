@@ -239,3 +239,35 @@ def test_an_effect_is_told_as_a_share_of_what_the_donors_state_does() -> None:
     rows = tabulate_ceiling(plant(arms, p, decisions), ALIVE, BOOTSTRAP)
     assert [row.of_ceiling.value for row in rows] == pytest.approx([1.0, 0.5])
     assert tabulate_ceiling(None, ALIVE, BOOTSTRAP) == []
+
+
+def test_an_interval_holds_for_directions_that_are_estimated_again_and_so_does_an_excess() -> None:
+    """One direction moves all decisions alike: what varies is which direction it came out as."""
+    affine = replace(arm("base", 1.0), edit="set_projection")
+    again = [replace(affine, name=f"base.retrained_{k}", group="retrained") for k in range(5)]
+    arms, decisions = (
+        [baseline(), affine, *again],
+        decisions_of(["alive"] * 4, ["a", "a", "b", "b"]),
+    )
+    steps = np.array([0, 0.3, 0.1, 0.2, 0.3, 0.4, 0.5])
+    seen = plant(arms, 0.1 + steps[:, None] * np.ones((1, 4)), decisions)
+    found = effect_of(seen, affine, ALIVE, BOOTSTRAP)
+    assert found.resampled == "test and train problems"
+    assert numbers(found.interval) == pytest.approx((0.3, 0.1, 0.5))
+    other = plant(arms[:2], np.array([[0.1] * 4, [0.15] * 4]), decisions)
+    beyond = excess((seen, affine), (other, affine), ALIVE, BOOTSTRAP)
+    assert numbers(beyond) == pytest.approx((0.25, 0.05, 0.45))
+    conditional = effect_of(other, affine, ALIVE, BOOTSTRAP)
+    assert conditional.resampled == "test problems"
+    assert numbers(conditional.interval) == pytest.approx((0.05, 0.05, 0.05))
+
+
+def test_where_donors_are_read_the_ceiling_is_of_what_lowers() -> None:
+    patch = Arm("patch", "patch", -1.0, edit="patch", layer=1)
+    arms = [baseline(), patch, replace(arm("base", -1.0), edit="set_projection")]
+    decisions = decisions_of(["alive"] * 4, ["a", "a", "b", "b"])
+    back = plant(arms, np.array([[0.5] * 4, [0.1] * 4, [0.2] * 4]), decisions)
+    rows = tabulate_ceiling(back, cases_of(decisions, CLASSES).donors, BOOTSTRAP)
+    assert [row.of_ceiling.value for row in rows] == pytest.approx([1.0, 0.75])
+    assert {(row.forced.kind, row.forced.arm.dose) for row in rows} == {("over", -1.0)}
+    assert rows[1].forced.effect.value == pytest.approx(-0.3)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from backtracking.directions.estimator import estimate
 from backtracking.directions.forms import Contrast
 from backtracking.interventions.arms import (
     Along,
@@ -13,6 +14,7 @@ from backtracking.interventions.arms import (
     main_directions,
     random_directions,
     removals,
+    retrained_arms,
     with_nulls,
 )
 from backtracking.interventions.measure import is_asked, with_back
@@ -22,7 +24,7 @@ from backtracking.records.choices import Choice
 from backtracking.records.directions import Direction, Directions
 from backtracking.records.places import Place
 
-PLAN = Plan((-2.0, -1.0, 1.0, 2.0), 1, 5, 3, 1, 4, 2, 8, 0.9, 0.9, 40, 64, 64, 3)
+PLAN = Plan((-2.0, -1.0, 1.0, 2.0), 1, 5, 3, 1, 4, 2, 6, 8, 0.9, 0.9, 40, 64, 64, 3)
 WINDOW, LAYER, D_MODEL = (0, 0), 0, 16
 CHOICE = Choice("reasoning", "base", LAYER, WINDOW, 3.0)
 STATES = ("deduction", "uncertainty-estimation")
@@ -126,6 +128,24 @@ def test_an_affine_arm_reaches_the_mean_of_the_other_class_and_its_nulls_move_as
             assert push.arm.edit == "displace" and push.cosine == pytest.approx(float(unit[0]))
     groups = {push.arm.group for push in pushes if push.is_null}
     assert groups == {"isotropic", "covariance", "sign_flipped"}
+
+
+def test_a_direction_is_estimated_again_with_the_means_to_which_it_is_set() -> None:
+    """From problems that are drawn anew, and read only where the sign of the edit counts."""
+    held = ground().contrast
+    own = Along("base", "matched", torch.eye(D_MODEL)[0], Place("base", "matched", WINDOW, LAYER))
+    pushes = retrained_arms(PLAN, LAYER, ground(), own, held)
+    assert len({push.arm for push in pushes}) == len(pushes) == 2 * PLAN.n_retrained
+    assert {(push.arm.group, push.arm.edit) for push in pushes} == {("retrained", "set_projection")}
+    assert {push.arm.place for push in pushes} == {own.place}
+    estimated = estimate(held).direction
+    for up, down in zip(pushes[::2], pushes[1::2], strict=True):
+        assert torch.equal(up.edit.vector, down.edit.vector) and up.edit.value > down.edit.value
+        assert 0.9 < up.edit.vector.double() @ estimated / estimated.norm() < 1 - 1e-9
+        assert up.cosine == pytest.approx(float(up.edit.vector[0]))
+    assert len({push.edit.value for push in pushes}) == len(pushes)
+    read = Read((), (), ("a", "b", "c"), (1, -1, 0))
+    assert is_asked(read, pushes)[:2].tolist() == [[True, False, False], [False, True, False]]
 
 
 def test_necessity_sets_the_projection_to_the_mean_of_the_negative_class() -> None:

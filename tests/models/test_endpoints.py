@@ -7,7 +7,7 @@ from belief_helpers import ID_BY_WORD, TOKENS, make_traces, save_world_model
 from tiny_models import D_MODEL, FAMILIES, WORDS, save_model
 from torch import Tensor
 
-from backtracking.models import edits, hooks, loading
+from backtracking.models import edits, endpoints, hooks, loading
 from backtracking.models.endpoints import Counted, Endpoints, read_endpoints, read_out
 from backtracking.models.forced import Arm, Prefix
 from backtracking.models.loading import LoadedModel
@@ -114,11 +114,21 @@ def test_arms_are_run_where_they_are_asked_and_nowhere_else(
 
 
 def test_where_nobody_knows_what_may_stand_there_p_legal_is_of_what_is_usual(
-    loaded: LoadedModel, vectors: Tensor
+    loaded: LoadedModel, vectors: Tensor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    counted = Counted(OPENERS, ())
-    found = read_endpoints(loaded, LAYER, [make_prefix()], [Arm(vectors[0])], counted, 8)
-    np.testing.assert_allclose(found.p_legal, 1, atol=1e-5)
+    """And of a vocabulary of which all is usual it is not known, and neither 0 nor 1."""
+    counted, prefix = Counted(OPENERS, ()), make_prefix()
+    arms = [Arm(0 * vectors[0]), Arm(vectors[0])]
+    found = read_endpoints(loaded, LAYER, [prefix], arms, counted, 8)
+    assert np.isnan(found.p_legal).all() and not np.isnan(found.p_open).any()
+    monkeypatch.setattr(endpoints, "N_FLUENT", 4)
+    found = read_endpoints(loaded, LAYER, [prefix], arms, counted, 8)
+    np.testing.assert_allclose(found.p_legal[0], 1, atol=1e-5)
+    for column, at in enumerate(DECISIONS):
+        clean, edited = (p_next(loaded, prefix.ids[: at + 1], at, arm) for arm in arms)
+        usual = clean.topk(4).indices
+        share = float(edited[usual].sum() / clean[usual].sum())
+        assert found.p_legal[1, column] == pytest.approx(share, abs=1e-4) and share != 1
 
 
 def test_a_readout_asks_after_a_suffix_that_is_not_edited(

@@ -9,6 +9,7 @@ import pytest
 from steered_study import WINDOWS, write_steered
 from tiny_study import PAIR, PAIR_AND_CONTROL, TinyStudy, write_study
 
+from backtracking.directions.nulls import PROVIDERS
 from backtracking.domains.sets.lines import Line, Lines
 from backtracking.interventions import measure
 from backtracking.records import reader
@@ -72,6 +73,8 @@ def test_every_run_is_a_file_of_arrays_and_none_has_an_interval(whole: Workspace
     assert {("reasoning-2", role) for role in ("reasoning-2", "shuffled")} <= runs
     assert {("without-markers", role) for role in ("reasoning", "shuffled")} <= runs
     assert {("asked-live", "base"), ("asked-dead", "base")} <= runs
+    for target, before in (("reasoning", ""), ("reasoning-2", "reasoning-2-")):
+        assert {(f"{before}{run}", target) for run in ("patched", "patched-back")} <= runs
     assert {("dev", "reasoning"), ("further", "reasoning"), ("necessity", "reasoning")} <= runs
     for one in found:
         assert one.arms[0].group == "baseline" and len(set(one.arms)) == len(one.arms)
@@ -122,6 +125,8 @@ def test_every_table_has_its_rows(whole: Workspace) -> None:
     names = {row["direction"] for row in table(whole, "necessity")}
     assert {"base", "action", "reasoning.ward", "mean"} <= names
     assert {row["must_fail"] for row in table(whole, "evidence")} == {True, False}
+    ceilings = {(row["kind"], row["dose"]) for row in table(whole, "ceiling")}
+    assert ceilings == {("alive", 1.0), ("over", -1.0)}
     for name in ("elsewhere", "untested", "arms_elsewhere", "doses", "signs", "reports"):
         assert table(whole, name)
 
@@ -141,9 +146,10 @@ def test_every_pair_is_steered_along_both_directions_and_action_whole_and_projec
         assert row["difference"]["value"] == pytest.approx(difference)
     directions = [row["direction"] for row in table(whole, "markerless/forced")]
     assert directions[:3] == ["baseline", "base", "base without markers"]
-    pairs = [row["pair"] for row in table(whole, "markerless/evidence")]
-    assert pairs == [
-        "base -> reasoning", "reasoning -> reasoning", "base -> shuffled", "shuffled -> shuffled",
+    judged = table(whole, "markerless/evidence")
+    assert [(row["direction"], row["target"]) for row in judged] == [
+        ("base", "reasoning"), ("reasoning", "reasoning"),
+        ("base", "shuffled"), ("shuffled", "shuffled"),
     ]  # fmt: skip
 
 
@@ -153,14 +159,19 @@ def test_every_pair_has_a_row_for_every_claim_and_the_counts_are_theirs(whole: W
     assert [(row["number"], row["claim"]) for row in claims] == [
         (number, claim) for number in (1, 2) for claim in names
     ]
-    parts = [set(row["parts"]) for row in claims if row["claim"] == "primary"]
-    shared = {"beyond_random", "beyond_control_shuffled"}
-    assert parts == [shared | {"beyond_base_base-2"}, shared | {"beyond_base_base"}]
+    primary = [row for row in claims if row["claim"] == "primary"]
+    others = [{"beyond_base_base-2"}, {"beyond_base_base"}]
+    for row, other in zip(primary, others, strict=True):
+        nulls = {f"beyond_{name}" for name in PROVIDERS}
+        own = {"off_0", *nulls} if row["legal"] >= 0.9 else {"legal"}
+        expected = own | {"reaches_floor", "beyond_control_shuffled"} | other
+        assert set(row["parts"]) == expected and set(row["nulls"]) == set(PROVIDERS)
     for count in counts:
         verdicts = [row["verdict"] for row in claims if row["claim"] == count["claim"]]
         assert count["n_pairs"] == len(verdicts) == 2
         assert count["n_holds"] == verdicts.count("holds")
     assert [row["number"] for row in table(whole, "pairs/selection")] == [1, 2]
+    assert {row["resampled"] for row in claims} == {"test and train problems"}
 
 
 def test_a_run_that_was_killed_goes_on_and_does_no_part_twice(
@@ -191,14 +202,15 @@ def test_a_run_that_was_killed_goes_on_and_does_no_part_twice(
     assert [path.read_bytes() for path in files if path.is_file()] == before
 
 
-def test_a_study_of_one_pair_runs_whole_and_its_primary_claim_is_untestable(
+def test_a_study_of_one_pair_runs_whole_and_its_primary_claim_does_not_hold(
     study: TinyStudy, tmp_path: Path
 ) -> None:
     workspace = write_steered(tmp_path, study, PAIR)
     run(workspace)
     primary, *_ = table(workspace, "evidence")
     assert primary["parts"]["beyond_controls"] == "untestable"
-    assert primary["verdict"] in ("fails", "untestable")
+    assert primary["legal"] < 0.9 and primary["parts"]["legal"] == "no test"
+    assert primary["verdict"] == "no test"
     for row in table(workspace, "pairs/counts"):
         assert (row["n_pairs"], row["low"], row["high"]) == (1, None, None)
 
@@ -240,8 +252,11 @@ def test_without_kinds_and_questions_rows_are_by_action_and_bases_are_no_test(
     assert table(workspace, "reports") == []
     measures = {row["measure"] for row in table(workspace, "free")}
     assert "n_tokens" in measures and "solve_rate" not in measures
-    assert [row["claim"] for row in table(workspace, "evidence")] == [
-        "primary", "causal", "transfer",
-    ]  # fmt: skip
+    judged = table(workspace, "evidence")
+    assert [row["claim"] for row in judged] == ["primary", "causal", "transfer"]
+    # Nobody knows what may stand after a decision: that is not measured, and nothing is broken.
+    assert {row["legal"] for row in forced} == {None} == {row["legal"] for row in judged}
+    assert "no test" not in {row["test"] for row in forced} | {row["verdict"] for row in judged}
+    assert {one.legal for one in read_choice(workspace.results("steer")).grid} == {None}
     for row in table(workspace, "necessity"):
         assert row["parts"]["report_stays"] == "untestable"

@@ -84,11 +84,11 @@ def _steered(
 
 @dataclass(frozen=True)
 class Excess:
-    """How far an effect exceeds another one, which counts where that one could be measured.
+    """How far an effect exceeds another one, which counts where both could be measured.
 
     Attributes:
         interval: of the paired difference.
-        legal: of the other arm, as in `Effect`.
+        legal: of both arms the least, as in `Effect`.
     """
 
     interval: Interval
@@ -125,7 +125,8 @@ def _judge_first(
         if arms[0] is None or arms[1] is None or arms[0].edit != arms[1].edit:
             return Excess(NO_INTERVAL)
         found = excess((own, arms[0]), (other, arms[1]), cases.live, bootstrap)
-        return Excess(found, other.legal(arms[1], cases.live))
+        legal = own.legal(arms[0], cases.live), other.legal(arms[1], cases.live)
+        return Excess(found, min((one for one in legal if one is not None), default=None))
 
     controls = {one: source for one, source in known.negative(pairs).items() if one != role}
     return judge_primary(

@@ -6,9 +6,9 @@ from itertools import takewhile
 import numpy as np
 
 from backtracking.effects.rates import tabulate
-from backtracking.effects.seen import NULLS, RETRAINED, Cases, Seen, is_baseline, key_of
+from backtracking.effects.seen import NULLS, Cases, Seen, is_baseline, key_of
 from backtracking.records.intervals import Interval
-from backtracking.records.measured import COSINE, RANDOM, SHUFFLED, Arm
+from backtracking.records.measured import COSINE, RANDOM, RETRAINED, SHUFFLED, Arm
 from backtracking.records.rows.arms import Compared, Untested
 from backtracking.records.rows.choice import Usable, UsableDose, UsableWindow
 from backtracking.statistics.bootstrap import Bootstrap

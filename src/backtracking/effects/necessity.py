@@ -11,13 +11,12 @@ from backtracking.effects.seen import (
     AFFINE,
     NO_INTERVAL,
     NULLS,
-    RETRAINED,
     Cases,
     Seen,
     is_baseline,
 )
 from backtracking.records.intervals import Interval, Verdict, all_of
-from backtracking.records.measured import LOG_ODDS, RANDOM, Arm
+from backtracking.records.measured import LOG_ODDS, RANDOM, RETRAINED, Arm
 from backtracking.records.rows.steering import Necessity, Removed, ReportChange
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.nulls import random_bound

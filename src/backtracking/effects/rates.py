@@ -15,6 +15,7 @@ from backtracking.effects.seen import (
     is_baseline,
     key_of,
     mean_change,
+    mean_over,
 )
 from backtracking.records.intervals import Interval
 from backtracking.records.measured import RANDOM, Arm
@@ -77,14 +78,14 @@ def tabulate(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Forced]:
     return rows
 
 
-def tabulate_ceiling(patched: Seen | None, live: Case, bootstrap: Bootstrap) -> list[Ceiling]:
-    """One row per arm at live decisions that have a donor; none where nothing was put in."""
-    if patched is None or not patched.has(live):
+def tabulate_ceiling(patched: Seen | None, case: Case, bootstrap: Bootstrap) -> list[Ceiling]:
+    """One row per arm at decisions of a case that have a donor; none where nothing was put in."""
+    if patched is None or not patched.has(case):
         return []
     arms = {key_of(patched.target, arm): arm for arm in patched.arms if not is_baseline(arm)}
-    cases = Cases((live,), live, live)
+    cases = Cases((case,), case, case)
     return [
-        Ceiling(row, share_of_ceiling(patched, arms[row.arm], live, bootstrap) or NO_INTERVAL)
+        Ceiling(row, share_of_ceiling(patched, arms[row.arm], case, bootstrap) or NO_INTERVAL)
         for row in tabulate(patched, cases, bootstrap)
         if row.arm in arms
     ]
@@ -182,11 +183,16 @@ def steered(
 def excess(
     first: tuple[Seen, Arm], second: tuple[Seen, Arm], case: Case, bootstrap: Bootstrap
 ) -> Interval:
-    """An arm's effect in one target minus another's, there or elsewhere, on the same decisions."""
-    if not first[0].has(case):
+    """An arm's effect in one target minus another's, there or elsewhere, on the same decisions.
+
+    Of the first, the interval resamples train problems where its direction was estimated again.
+    """
+    (seen, arm), (where, other) = first, second
+    if not seen.has(case):
         return NO_INTERVAL
-    one, other = (seen.change(arm, case) for seen, arm in (first, second))
-    return bootstrap.intervals(one - other, first[0].problems(case))[0]
+    beside = where.change(other, case)
+    again = [seen.change(one, case) - beside for one in seen.retrained(arm)]
+    return mean_over(seen.change(arm, case) - beside, again, seen.problems(case), bootstrap)
 
 
 def effect_of(seen: Seen, arm: Arm | None, case: Case, bootstrap: Bootstrap) -> Effect:

@@ -20,6 +20,7 @@ from backtracking.records.measured import (
     P_LEGAL,
     P_OPEN,
     RANDOM,
+    RETRAINED,
     SIGN_FLIPPED,
     Arm,
     Edit,
@@ -43,8 +44,8 @@ AFFINE: Edit = "set_projection"
 DISPLACED: Mapping[str, str] = {AFFINE: "displace"}
 """By which edit the nulls of an edit displace; of all others, by the same."""
 
-RETRAINED, PATCH = "retrained", "patch"
-"""Group of directions estimated again from resampled train problems; edit of the donor's state."""
+PATCH: Edit = "patch"
+"""The edit that writes the donor's state."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,11 @@ class Cases:
     listed: tuple[Case, ...]
     live: Case
     dead: Case
+
+    @property
+    def donors(self) -> Case:
+        """Live decisions where their donors were read in their stead, which are dead."""
+        return replace(self.live, name=self.dead.name)
 
     @property
     def claimed(self) -> tuple[tuple[Case, int], ...]:
@@ -276,12 +282,20 @@ def mean_change(seen: Seen, arm: Arm, case: Case, bootstrap: Bootstrap) -> Inter
     """
     if not seen.has(case):
         return NO_INTERVAL
-    change, problems = seen.change(arm, case), seen.problems(case)
-    again = seen.retrained(arm)
+    again = [seen.change(one, case) for one in seen.retrained(arm)]
+    return mean_over(seen.change(arm, case), again, seen.problems(case), bootstrap)
+
+
+def mean_over(
+    change: Float[np.ndarray, " decisions"],
+    again: Sequence[Float[np.ndarray, " decisions"]],
+    problems: Sequence[str],
+    bootstrap: Bootstrap,
+) -> Interval:
+    """The mean of a change at decisions, beside the same under directions estimated again."""
     if not again:
-        return bootstrap.intervals(change, problems)[0]
-    others = np.stack([seen.change(one, case) for one in again])
-    return retrained_interval(change, others, problems, bootstrap)
+        return bootstrap.intervals(change, list(problems))[0]
+    return retrained_interval(change, np.stack(again), problems, bootstrap)
 
 
 def key_of(target: str, arm: Arm) -> ArmKey:

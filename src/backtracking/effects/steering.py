@@ -77,6 +77,10 @@ class Steering:
         """The run in which a donor's state was put in; None where there was no donor."""
         return self.runs.get((f"{pair}-patched" if pair else "patched", target))
 
+    def patched_back(self, target: str) -> Seen | None:
+        """The run in which donors were read, and the state of what they are donors of put in."""
+        return self.runs.get(("patched-back", target))
+
     def find(self, run: str) -> Seen | None:
         """A run of the model under study; None where there was nothing to run."""
         return self.runs.get((run, self.studied))
@@ -130,7 +134,11 @@ def tabulate_steering(
         "ceiling": [
             row
             for target in steering.targets
-            for row in tabulate_ceiling(steering.patched(target), cases.live, bootstrap)
+            for patched, case in (
+                (steering.patched(target), cases.live),
+                (steering.patched_back(target), cases.donors),
+            )
+            for row in tabulate_ceiling(patched, case, bootstrap)
         ],
         "elsewhere": [row for one in tests for row in tabulate_elsewhere(one, bootstrap)],
         "arms": compare_arms(own.joined(further), cases, bootstrap),
@@ -193,10 +201,9 @@ def selection_of(choice: Choice) -> Selection:
 
 
 def magnitudes(choice: Choice) -> list[Magnitude]:
-    """Dose 1 in the three units: norm, raw difference-of-means norms, mean residual norms."""
-    norm = choice.norm
+    """Dose 1 of every model, which is the norm of its own direction, in two units."""
     return [
-        Magnitude(one.role, norm, norm / one.direction_norm, norm / one.residual_norm)
+        Magnitude(one.role, one.direction_norm, one.direction_norm / one.residual_norm)
         for one in choice.scales
     ]
 
@@ -209,16 +216,16 @@ def respond_to_doses(
     min_agreement: float,
     bootstrap: Bootstrap,
 ) -> list[Curve]:
-    """ED50 of every direction in the model under study, in both signs and in three units."""
-    residual = {one.role: one.residual_norm for one in choice.scales}[choice.model]
+    """ED50 of every direction in the target of these runs, in both signs and in three units."""
+    (scale,) = (one for one in choice.scales if one.role == test.target)
     rows = []
     for arm in test.main:
         for case, sign in cases.claimed:
             if not (test.has(case) and dev.has(case)):
                 continue
             found = dose_response(test, dev, arm, case, sign, min_agreement, bootstrap)
-            norm = None if found.ed50 is None else found.ed50 * choice.norm
-            shared = None if norm is None else norm / residual
+            norm = None if found.ed50 is None else found.ed50 * scale.direction_norm
+            shared = None if norm is None else norm / scale.residual_norm
             rows.append(Curve(test.target, arm.name, case.name, sign, found, norm, shared))
     return rows
 

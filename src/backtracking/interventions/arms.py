@@ -18,6 +18,7 @@ from torch import Tensor
 from backtracking.directions import lens
 from backtracking.directions.forms import Contrast
 from backtracking.directions.nulls import PROVIDERS, class_means
+from backtracking.directions.resampled import Resampled, resample
 from backtracking.interventions.plan import Plan, Push, no_push, random_units
 from backtracking.models import forced
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
@@ -28,6 +29,7 @@ from backtracking.records.measured import (
     MATCHED,
     PATCHED,
     RANDOM,
+    RETRAINED,
     SHUFFLED,
     WITHOUT_MARKERS,
     Arm,
@@ -174,12 +176,39 @@ def with_nulls(
     return pushes
 
 
-def patched_arms(layer: int, ground: Ground, directions: Sequence[Along]) -> list[Push]:
-    """The baseline, the patch of the donor's state, and affine edits towards what the donor is."""
+def retrained_arms(
+    plan: Plan, layer: int, ground: Ground, along: Along, estimated: Contrast
+) -> list[Push]:
+    """A direction's affine arms as they come out with train problems that are drawn anew.
+
+    Args:
+        plan: how many, and their seed.
+        layer: whose output is edited.
+        ground: of the model that is steered; its means are drawn with the direction.
+        along: the direction.
+        estimated: what it was estimated from.
+    """
+    generator = torch.Generator().manual_seed(plan.seed)
+    pushes = []
+    for number, one in enumerate(resample(estimated, ground.contrast, plan.n_retrained, generator)):
+        cosine = float(one.unit @ along.unit)
+        name = f"{along.name}.{RETRAINED}_{number}"
+        again = Along(name, RETRAINED, one.unit, along.place, cosine)
+        pushes += [_affine(again, layer, one, sign) for sign in (1.0, -1.0)]
+    return pushes
+
+
+def patched_arms(
+    layer: int, ground: Ground, directions: Sequence[Along], sign: float
+) -> list[Push]:
+    """The baseline, the patch of the donor's state, and affine edits towards what the donor is.
+
+    The donor is of the positive class for a sign above 0, else of the negative one.
+    """
     none, *affine = affine_arms(layer, ground, directions)
-    arm = Arm(PATCHED, PATCHED, 1.0, edit="patch", layer=layer)
+    arm = Arm(PATCHED, PATCHED, sign, edit="patch", layer=layer)
     patch = Push(arm, replace(none.edit, is_patch=True))
-    return [none, patch, *(one for one in affine if one.arm.dose > 0)]
+    return [none, patch, *(one for one in affine if one.arm.dose == sign)]
 
 
 def main_arms(
@@ -234,7 +263,7 @@ def push(along: Along, layer: int, distance: float, dose: float) -> Push:
     return Push(arm, forced.Arm(dose * distance * along.unit), along.cosine)
 
 
-def _affine(along: Along, layer: int, ground: Ground, sign: float) -> Push:
+def _affine(along: Along, layer: int, ground: Ground | Resampled, sign: float) -> Push:
     """The projection on a direction set to a class's mean of it."""
     value = float(ground.mean(sign) @ along.unit)
     arm = Arm(

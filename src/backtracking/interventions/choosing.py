@@ -41,6 +41,7 @@ def score_place(
         loaded, layer, read.prefixes, edits, words.counted, edits_per_batch, asked
     )
     effects = _means(found.p_back - found.p_back[0], is_live)
+    legal = found.p_legal[1, is_live]
     return Scored(
         layer=layer,
         window=window,
@@ -48,7 +49,7 @@ def score_place(
         effect=float(effects[1]),
         effect_own=float(effects[2]),
         excess=float(effects[1] - effects[3:].mean()),
-        legal=float(_means(found.p_legal, is_live)[1]) if is_live.any() else 1.0,
+        legal=None if np.isnan(legal).all() else float(np.nanmean(legal)),
     )
 
 
@@ -57,10 +58,11 @@ def choose(model: str, base: str, min_legal: float, grid: Sequence[Scored]) -> C
 
     Args:
         model, base: roles of the pair.
-        min_legal: mass on tokens that may stand at a decision, for a place to be usable.
+        min_legal: mass on tokens that may stand at a decision, for a place to be usable; where that
+            mass is not known, every place is.
         grid: all places.
     """
-    usable = [one for one in grid if one.legal >= min_legal]
+    usable = [one for one in grid if one.legal is None or one.legal >= min_legal]
     best = max(usable or grid, key=lambda one: one.excess)
     return Choice(model, base, best.layer, best.window, best.norm, tuple(grid))
 

@@ -11,7 +11,16 @@ from backtracking.interventions.plan import Push, Read, Words
 from backtracking.models.endpoints import Endpoints, read_endpoints, read_out
 from backtracking.models.forced import teacher_force
 from backtracking.models.loading import LoadedModel
-from backtracking.records.measured import COSINE, LOG_ODDS, P_BACK, P_LEGAL, P_OPEN, Array, Measured
+from backtracking.records.measured import (
+    COSINE,
+    LOG_ODDS,
+    P_BACK,
+    P_LEGAL,
+    P_OPEN,
+    RETRAINED,
+    Array,
+    Measured,
+)
 from backtracking.records.tokens import Question
 from lifeboat.stage import progress
 
@@ -47,10 +56,11 @@ def force(
     """Every arm, the baseline first, on the same prefixes.
 
     At decisions, each edited by itself: `p_open`, `p_back` and `p_legal` (`models.endpoints`). Arms
-    of the affine edit's nulls are read only where their sign counts (`Read.claimed`), and `p_back`
-    of nulls only under the `n_null_back` that move `p_open` there most, and as many others: it
-    costs further positions. By prefix, all decisions edited at once: `ELSEWHERE`, of the baseline
-    and of arms at the doses `elsewhere` that are no nulls. All else is NaN.
+    of the affine edit's nulls are read only where their sign counts (`Read.claimed`), as are those
+    along directions that were estimated again; and `p_back` of nulls only under the `n_null_back`
+    that move `p_open` there most, and as many others: it costs further positions. By prefix, all
+    decisions edited at once: `ELSEWHERE`, of the baseline and of arms at the doses `elsewhere` that
+    are no nulls. All else is NaN.
 
     Args:
         loaded: the model that reads.
@@ -99,11 +109,13 @@ def ask(
 
 
 def is_asked(read: Read, pushes: Sequence[Push]) -> Bool[np.ndarray, "arms decisions"]:
-    """Where arms are run: nulls of the affine edit where their sign counts, others everywhere."""
+    """Where arms are run: everywhere; what is held against the affine edit, or is that edit along
+    a direction that was estimated again, where its sign counts.
+    """
     claimed = np.array(read.claimed, dtype=np.int64)
     found = np.ones((len(pushes), len(claimed)), dtype=bool)
     for row, push in enumerate(pushes):
-        if push.arm.group in PROVIDERS:
+        if push.arm.group in (*PROVIDERS, RETRAINED):
             found[row] = claimed == np.sign(push.arm.dose)
     return found
 

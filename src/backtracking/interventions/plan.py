@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -38,6 +38,8 @@ class Plan:
         n_null: directions of each null (`directions.nulls`) beside the affine edit.
         n_null_back: of them, those that move P(an opener) most, and as many others, at which
             P(backtrack) is read as well.
+        n_retrained: times that a direction is estimated again, from train problems drawn anew, so
+            that intervals hold for these too.
         n_reports: decisions at which the model is asked to report.
         min_agreement: least agreement of other predictions on dev for a dose to be usable.
         min_legal: least mass on tokens that may stand there, on dev, for a place to be usable.
@@ -54,6 +56,7 @@ class Plan:
     n_free_random: int
     n_null: int
     n_null_back: int
+    n_retrained: int
     n_reports: int
     min_agreement: float
     min_legal: float
@@ -69,8 +72,8 @@ class Plan:
             raise ValueError(
                 "n_few_random and n_free_random must be 1 or more, and at most n_random."
             )
-        names = ("n_samples", "n_null", "n_null_back", "n_reports", "max_new_tokens")
-        names += ("rows_per_batch", "edits_per_batch")
+        names = ("n_samples", "n_null", "n_null_back", "n_retrained", "n_reports")
+        names += ("max_new_tokens", "rows_per_batch", "edits_per_batch")
         if min(getattr(self, name) for name in names) < 1:
             raise ValueError(f"{', '.join(names)} must be 1 or more.")
 
@@ -176,6 +179,16 @@ def read_pairs(
     has_donor = np.array([name in donor_by_id for name in decisions.ids], dtype=bool)
     chosen = decisions[has_donor & decisions.is_negative(classes)]
     return read_up_to(traces, chosen, classes, donor_by_id)
+
+
+def swapped(read: Read) -> Read:
+    """The donors' prefixes, each with what it is the donor of as its own, under the same names.
+
+    So decisions of the negative class stand for what their donors are: the positive one.
+    """
+    prefixes = (replace(one, ids=one.donor_ids, donor_ids=one.ids) for one in read.prefixes)
+    signs = tuple(-sign for sign in read.claimed)
+    return replace(read, prefixes=tuple(prefixes), claimed=signs)
 
 
 def claimed(decisions: Decisions, classes: Classes) -> tuple[int, ...]:

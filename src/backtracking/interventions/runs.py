@@ -21,26 +21,32 @@ from backtracking.interventions.arms import (
     patched_arms,
     random_directions,
     removals,
+    retrained_arms,
     with_nulls,
     without_markers,
 )
 from backtracking.interventions.choosing import score_place
 from backtracking.interventions.measure import Sizes, ask, force
-from backtracking.interventions.plan import Plan, Push, Read, Words
+from backtracking.interventions.plan import Plan, Push, Read, Words, swapped
 from backtracking.interventions.rollouts import run_free, sampling_of
 from backtracking.models.loading import LoadedModel
 from backtracking.records.choices import Choice, Scored
 from backtracking.records.directions import Directions
 from backtracking.records.measured import ISOTROPIC, MATCHED, SHUFFLED, Measured
+from backtracking.records.places import Window
 from backtracking.records.rollouts import Rollouts
 from backtracking.records.tokens import Pattern, Question
 
 TEST, DEV, FURTHER, WITHOUT = "test", "dev", "further", "without-markers"
 NECESSITY, NECESSITY_ASKED = "necessity", "necessity-asked"
 ASKED_LIVE, ASKED_DEAD = "asked-live", "asked-dead"
-AFFINE, NULLS, PATCHED = "affine", "nulls", "patched"
+AFFINE, NULLS, PATCHED, PATCHED_BACK = "affine", "nulls", "patched", "patched-back"
 """Runs, as their files are called: `nulls` with the role of the direction behind it, as in
-`nulls-base`; those of a further pair with its model before it, as in `reasoning-2-affine`."""
+`nulls-base`; those of a further pair with its model before it, as in `reasoning-2-affine`. In
+`patched-back` the donors are read, and what they are donors of is put in."""
+
+DECIDING = (0, 0)
+"""The window of what edits are made of: the deciding token, where they are made."""
 
 Job = Callable[[], Measured | tuple[Rollouts, ...]]
 
@@ -72,7 +78,8 @@ class Setting:
         words: whose probabilities are read.
         patterns: the online rule of where something is decided.
         question: what models are asked to report; None where the domain has no question.
-        contrast_at: what a role's model holds at decisions of train problems, by role and layer.
+        contrast_at: what a role's model holds at decisions of train problems, by role, layer and
+            window: what its matched direction there is estimated from.
     """
 
     plan: Plan
@@ -80,7 +87,7 @@ class Setting:
     words: Words
     patterns: tuple[Pattern, ...]
     question: Question | None
-    contrast_at: Callable[[str, int], Contrast]
+    contrast_at: Callable[[str, int, Window], Contrast]
 
     @property
     def sizes(self) -> Sizes:
@@ -91,7 +98,8 @@ class Setting:
     def ground(self, role: str, choice: Choice) -> Ground:
         """What a model holds at the chosen layer, and its own class distance at that place."""
         own = self.directions.get(matched_place(choice, role))
-        return Ground(self.contrast_at(role, choice.layer), float(own.norm()))
+        held = self.contrast_at(role, choice.layer, DECIDING)
+        return Ground(held, float(own.norm()))
 
 
 @dataclass(frozen=True)
@@ -193,7 +201,8 @@ def affine_jobs(
 ) -> dict[str, Job]:
     """The primary intervention: all sources; the pair's own two beside nulls; beside the patch.
 
-    Of a base that is steered there are no nulls. What is patched needs minimal pairs.
+    With the nulls go directions that were estimated again; a base that is steered has neither. What
+    is patched needs minimal pairs.
 
     Args:
         setting: the study's.
@@ -210,11 +219,14 @@ def affine_jobs(
         jobs[before + run] = _force(setting, choice, target, before + run, read, pushes)
 
     for one in own if target.role != target.base else ():
-        pushes = with_nulls(setting.plan, choice.layer, ground, one)
+        estimated = setting.contrast_at(one.name, choice.layer, choice.window)
+        where = setting.plan, choice.layer, ground, one
+        pushes = with_nulls(*where) + retrained_arms(*where, estimated)
         add(f"{NULLS}-{one.name}", reads.test, pushes)
     add(AFFINE, reads.test, affine_arms(choice.layer, ground, main))
-    if reads.pairs.prefixes:
-        add(PATCHED, reads.pairs, patched_arms(choice.layer, ground, main))
+    patched = ((PATCHED, reads.pairs, 1.0), (PATCHED_BACK, swapped(reads.pairs), -1.0))
+    for run, read, sign in patched if reads.pairs.prefixes else ():
+        add(run, read, patched_arms(choice.layer, ground, main, sign))
     return jobs
 
 

@@ -7,6 +7,7 @@ for every arm, edited, with the ids that may follow it. Only blocks above the la
 at these positions and those of the trace.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -56,7 +57,8 @@ class Endpoints:
         p_back: P(the next sentence begins with an opener that is not taken back), exactly, from the
             same edited prefix. A sentence that comes between (`Tokens.asides`) counts as none.
         p_legal: P(the next token may stand there); where nobody knows which may, mass of the
-            `N_FLUENT` tokens most probable there without an edit, divided by what it is without.
+            `N_FLUENT` tokens most probable there without an edit, divided by what it is without,
+            and NaN of a vocabulary that has no more tokens, where that is 1 whatever is edited.
     """
 
     p_open: Float[np.ndarray, "arms decisions"]
@@ -248,5 +250,7 @@ def _p_legal(
 ) -> Float[Tensor, " rows"]:
     if legal_ids:
         return p[:, list(legal_ids)].sum(dim=1)
-    usual = clean.double().exp().topk(min(N_FLUENT, clean.shape[1]), dim=1)
+    if clean.shape[1] <= N_FLUENT:
+        return p.new_full((len(p),), math.nan)
+    usual = clean.double().exp().topk(N_FLUENT, dim=1)
     return p.gather(1, usual.indices).sum(dim=1) / usual.values.sum(dim=1)

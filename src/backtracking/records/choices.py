@@ -23,7 +23,7 @@ class Scored:
             the projection on which is set to the mean of the positive class.
         effect_own: the same by the model's own.
         excess: `effect` minus the mean effect of random directions, moved as far.
-        legal: mass on tokens that may stand there, under the base's direction.
+        legal: mass on tokens that may stand there, under the base's direction; None if not known.
     """
 
     layer: int
@@ -32,7 +32,7 @@ class Scored:
     effect: float
     effect_own: float
     excess: float
-    legal: float
+    legal: float | None
 
 
 @dataclass(frozen=True)

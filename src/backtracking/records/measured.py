@@ -43,6 +43,9 @@ RANDOM, SHUFFLED = "random", "shuffled_labels"
 ISOTROPIC, COVARIANCE, SIGN_FLIPPED = "isotropic", "covariance", "sign_flipped"
 """Groups that are nulls of the affine edit, moved as far as it (`directions.nulls`)."""
 
+RETRAINED = "retrained"
+"""Group of directions that were estimated again, from train problems that were drawn anew."""
+
 PATCHED = "patch"
 """Group, and name, of the arm that writes the donor's state: the ceiling."""
 

@@ -36,7 +36,7 @@ from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.measured import Measured, write_measured
 from backtracking.records.pairs import MinimalPair
-from backtracking.records.places import window_text
+from backtracking.records.places import Window, window_text
 from backtracking.records.rollouts import Rollouts, write_rollouts
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
@@ -49,9 +49,6 @@ from lifeboat.stage.errors import UserError
 from lifeboat.stage.units import Units, kept
 
 OUT = "results/steer"
-DECIDING = (0, 0)
-"""The window of what edits are made of: the deciding token, where they are made."""
-
 Where = tuple[str, str, int]
 """Role, window as text, and layer."""
 
@@ -247,7 +244,9 @@ def _main(workspace: Workspace, _role: str) -> None:
     print(f"layer {result.choice.layer}, window {list(result.choice.window)}")
 
 
-def _setting(params_: Params, study: Study, contrast_at: Callable[[str, int], Contrast]) -> Setting:
+def _setting(
+    params_: Params, study: Study, contrast_at: Callable[[str, int, Window], Contrast]
+) -> Setting:
     names = (field for field in Plan.__dataclass_fields__)
     plan = Plan(**{name: getattr(params_, name) for name in names})
     tokens = study.tokens
@@ -255,11 +254,11 @@ def _setting(params_: Params, study: Study, contrast_at: Callable[[str, int], Co
     return Setting(plan, study.directions, Words.of(tokens), *asked, contrast_at)
 
 
-def _contrast(study: Study, role: str, layer: int) -> Contrast:
-    """A model's activations at the deciding tokens of both classes, on train problems."""
+def _contrast(study: Study, role: str, layer: int, window: Window) -> Contrast:
+    """A model's activations around the deciding tokens of both classes, on train problems."""
     n_strata = params.load_value(int, "directions.n_strata", study.workspace.params)
     of_study = study.sentences, study.decisions, study.classes
-    sources = Sources(*of_study, (DECIDING,), DECIDING, n_strata)
+    sources = Sources(*of_study, (window,), window, n_strata)
     found = matched_contrasts(sources, study.store(role), role, layer)
     if not found:
         raise UserError(

@@ -62,10 +62,11 @@ class Forced(Row):
 
 @dataclass(frozen=True)
 class Ceiling(Row):
-    """An arm at live decisions that have a donor, beside the donor's own state put in there.
+    """An arm at decisions that have a donor, beside the donor's own state put in there.
 
     Attributes:
-        forced: of the arm; the donor's state is one of the arms.
+        forced: of the arm; the donor's state is one of the arms. At the positive class of decisions
+            it is the donors that are read, and what they are donors of is put in.
         of_ceiling: its effect as a share of that of the donor's state.
     """
 

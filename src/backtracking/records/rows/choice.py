@@ -19,7 +19,7 @@ class Candidate:
     effect: float
     effect_own: float
     excess: float
-    legal: float
+    legal: float | None
 
 
 @dataclass(frozen=True)
@@ -58,15 +58,13 @@ class Magnitude(Row):
 
     Attributes:
         role: of the model.
-        norm: of what is added.
-        raw_difference_norms: in norms of the model's own direction.
+        norm: of what is added: that of the model's own direction.
         mean_residual_norms: in mean norms of its residual stream.
     """
 
     FILE: ClassVar[str] = "effects/steer/magnitudes"
     role: str
     norm: float
-    raw_difference_norms: float
     mean_residual_norms: float
 
 
