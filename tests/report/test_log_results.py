@@ -3,8 +3,8 @@ from pathlib import Path
 
 from backtracking.report import log_results
 
-CLAIM = {"direction": "base", "target": "reasoning", "verdict": "holds", "estimate": 0.5}
-CLAIM |= {"low": 0.25, "high": 0.75}
+CLAIM = {"direction": "base", "target": "reasoning", "verdict": "holds"}
+CLAIM |= {"estimate": 0.5, "low": 0.25, "high": 0.75}
 
 
 def test_the_primary_claim_comes_first_and_then_each_stage_in_a_line(tmp_path: Path) -> None:

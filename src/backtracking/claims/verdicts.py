@@ -84,11 +84,11 @@ def _steered(
 
 @dataclass(frozen=True)
 class Excess:
-    """How far an effect exceeds another one, which counts where both could be measured.
+    """How far an effect exceeds another one, which counts where that one could be measured.
 
     Attributes:
         interval: of the paired difference.
-        legal: of both arms the least, as in `Effect`.
+        legal: of the other arm, as in `Effect`.
     """
 
     interval: Interval
@@ -125,8 +125,7 @@ def _judge_first(
         if arms[0] is None or arms[1] is None or arms[0].edit != arms[1].edit:
             return Excess(NO_INTERVAL)
         found = excess((own, arms[0]), (other, arms[1]), cases.live, bootstrap)
-        legal = own.legal(arms[0], cases.live), other.legal(arms[1], cases.live)
-        return Excess(found, min((one for one in legal if one is not None), default=None))
+        return Excess(found, other.legal(arms[1], cases.live))
 
     controls = {one: source for one, source in known.negative(pairs).items() if one != role}
     return judge_primary(
@@ -165,6 +164,9 @@ def judge_primary(
 ) -> Evidence:
     """The primary endpoint: the base's direction steers the model under study, and only there.
 
+    Where its arm breaks that model, nothing is compared: it would fall short for no reason of the
+    direction, and the claim would fail instead of being no test.
+
     Args:
         steered: the base's direction in the model under study.
         excess_by_control: its effect minus the same effect in each control pair.
@@ -173,7 +175,8 @@ def judge_primary(
     """
     parts = dict(steered.raises.parts)
     parts["reaches_floor"] = steered.raises.is_large
-    for kind, excesses in (("control", excess_by_control), ("base", excess_by_other_base)):
+    compared = (("control", excess_by_control), ("base", excess_by_other_base))
+    for kind, excesses in compared if is_legal(steered.raises.legal) else ():
         for name, one in excesses.items():
             parts[f"beyond_{kind}_{name}"] = one.verdict
     if not excess_by_control:

@@ -201,7 +201,7 @@ def selection_of(choice: Choice) -> Selection:
 
 
 def magnitudes(choice: Choice) -> list[Magnitude]:
-    """Dose 1 of every model, which is the norm of its own direction, in two units."""
+    """Dose 1 of every model, the norm of its own direction, and that in mean residual norms."""
     return [
         Magnitude(one.role, one.direction_norm, one.direction_norm / one.residual_norm)
         for one in choice.scales

@@ -83,8 +83,7 @@ def magnitudes_table(results: Results) -> str:
         [row["role"], *(number(row[column]) for column in columns[1:])]
         for row in results.table_by_name["magnitudes"]
     ]
-    names = ["model", "norm of what is added", "mean residual norms at that layer"]
-    return markdown(names, rows)
+    return markdown(["model", "norm of dose 1", "in mean residual norms at that layer"], rows)
 
 
 BLOCKS: dict[str, Callable[[Results], str]] = {

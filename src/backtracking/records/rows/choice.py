@@ -58,7 +58,7 @@ class Magnitude(Row):
 
     Attributes:
         role: of the model.
-        norm: of what is added: that of the model's own direction.
+        norm: of what is added, which is that of the model's own direction.
         mean_residual_norms: in mean norms of its residual stream.
     """
 

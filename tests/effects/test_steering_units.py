@@ -66,5 +66,5 @@ def test_exceeding_others_is_no_test_where_the_own_arm_breaks_the_model() -> Non
     pairs = {"reasoning": "base", "shuffled": "base"}
     found = Steering(runs, cases(own), tuple(pairs), {"reasoning": "base"}, ("base",))
     primary, *_ = judge_steering(replace(found, pairs=pairs), Known(), BOOTSTRAP)
-    assert primary.finding.parts["beyond_control_shuffled"] == "no test"
+    assert primary.finding.parts == {"legal": "no test", "reaches_floor": "no test"}
     assert primary.finding.verdict == "no test" and primary.finding.legal == pytest.approx(0.4)
