@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from backtracking.claims.literature.collect import all_claims
+from backtracking.claims.literature.own import STATEMENTS
 from backtracking.claims.literature.study import Study
 from backtracking.claims.verdicts import Excess, judge_causal, judge_primary
 from backtracking.effects.rates import Steered
@@ -13,8 +14,8 @@ from backtracking.records import reader
 from backtracking.records.decisions import Classes
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.arms import ArmKey, Elsewhere, Forced, Free, Sign
-from backtracking.records.rows.choice import Magnitude, Selection
-from backtracking.records.rows.claims import Evidence
+from backtracking.records.rows.choice import Magnitude, Repeat, Selection
+from backtracking.records.rows.claims import Evidence, Finding, Repeated
 from backtracking.records.rows.directions import Counts, Likeness, PairCosine, Strength
 from backtracking.records.rows.measures import Measure
 from backtracking.records.rows.steering import Report
@@ -138,3 +139,23 @@ def _arms() -> Iterator[tuple[ArmKey, Interval]]:
 
 def _interval(value: float) -> Interval:
     return Interval(value, value - 0.05, value + 0.05, 70)
+
+
+def write_pairs(results: Path, n_pairs: int) -> None:
+    """Claims and places of pairs, the first of which is broken where it is steered."""
+    claims = [_claim(number, name) for number in range(1, n_pairs + 1) for name in STATEMENTS]
+    places = [
+        Repeat(number, Selection(2, "0:0", 0, 9.0, "dev", ())) for number in range(1, n_pairs + 1)
+    ]
+    for rows in (claims, places):
+        reader.write_json(results / f"{type(rows[0]).FILE}.json", rows)
+
+
+def _claim(number: int, name: str) -> Repeated:
+    is_first = number == 1
+    finding = Finding(
+        "no test" if is_first else "holds", 0.4, 0.3, 0.5, 71, p=0.0025, legal=0.8 if is_first
+        else 0.99, parts={"legal": "no test"} if is_first else {}, direction=f"base-{number}",
+        target=f"reasoning-{number}", of_ceiling=Interval(0.7, 0.6, 0.8, 60),
+    )  # fmt: skip
+    return Repeated(number, Evidence(name, "", "", "emergent", finding))

@@ -72,7 +72,7 @@ def claims_table(results: Results) -> str:
         for claim in results.claims
         if claim.question.study == STUDY
     ]
-    columns = ["claim", "direction -> target", "effect", "interval", "95 % of nulls below"]
+    columns = ["claim", "direction -> target", "effect", "interval", "has to exceed"]
     return markdown([*columns, "p", "P_legal", "verdict"], rows)
 
 

@@ -1,16 +1,22 @@
-"""docs/findings.md: what to believe and why, then premise, primary, doses, belief and pairs."""
+"""docs/findings.md: what to believe and why; premise, primary, doses, belief, pairs; the rest."""
 
 from collections.abc import Callable, Mapping
+from itertools import groupby
 
 from backtracking.claims.literature.own import STATEMENTS
 from backtracking.records.rows.claims import Beside, Claim, Finding
-from backtracking.report.because import because, verdict_of
+from backtracking.report.because import because, is_premise, sentence, verdict_of
 from backtracking.report.committed import Results
-from backtracking.report.sentences import believe, find, of_pair, pairs
+from backtracking.report.sentences import believe, find, of_pair
 from backtracking.report.words import interval, markdown, number, signed
 
 NONE = "None."
 BELIEF = ("belief", "base_belief")
+
+NOT_MEASURED = (
+    "Not measured: `backtracking profile use organism-seeds` and `make reproduce` train and "
+    "measure ten pairs, and `python -m backtracking.report.trained` keeps what they gave."
+)
 
 
 def premise_table(results: Results) -> str:
@@ -21,7 +27,7 @@ def premise_table(results: Results) -> str:
     own = claim.finding
     rows = [[own.target, own.estimate, own.low, own.high, own.verdict, because(own)]]
     rows += [
-        [one.target, one.estimate, one.low, one.high, one.verdict, one.why]
+        [one.target, one.estimate, one.low, one.high, one.verdict, sentence(one.why)]
         for one in claim.by_control.values()
         if one.target != own.target
     ]
@@ -55,13 +61,14 @@ def primary_table(results: Results) -> str:
 
 
 def doses_table(results: Results) -> str:
-    """How much of each direction is needed in the model under study."""
+    """How much of each direction is needed, added to the model under study."""
     told = [
         [
             row["direction"],
             row["kind"],
             "added" if row["sign"] == "1" else "subtracted",
             f"{signed(row['effect'])} ({interval(row['effect_low'], row['effect_high'])})",
+            row["n"],
             number(row["peak"]),
             _ed50(row),
             row["ed50_mean_residual_norms"] and number(row["ed50_mean_residual_norms"]),
@@ -69,8 +76,8 @@ def doses_table(results: Results) -> str:
         ]
         for row in results.table_by_name["ed50"]
     ]
-    columns = ["direction", "at", "sign", "effect beyond random, at the peak", "peak"]
-    columns += ["ED50", "in mean residual norms", "because"]
+    columns = ["direction", "at", "it is", "effect beyond random, at the peak", "problems", "peak"]
+    columns += ["ED50", "ED50 in mean residual norms", "because"]
     return markdown(columns, told) if told else NONE
 
 
@@ -81,34 +88,76 @@ def belief_table(results: Results) -> str:
         claim = find(results, name)
         if claim is not None:
             own = claim.finding
-            null = "" if own.null is None else f"{signed(own.null)}, p = {number(own.p)}"
+            null = "" if own.null is None else f"{number(own.null)}, p = {number(own.p)}"
             told = [_estimate(own), null, verdict_of(claim), because(own)]
             rows.append([f"`{name}`", own.pair, *told])
             rows += [
-                [f"`{name}`", pair_of(one), _value(one), "", one.verdict, one.why]
+                [f"`{name}`", pair_of(one), _value(one), "", one.verdict, sentence(one.why)]
                 for one in claim.by_control.values()
             ]
-    columns = ["claim", "direction -> target", "beta", "95 % of random below", "verdict"]
+    columns = ["claim", "direction -> target", "share of the report's natural difference"]
+    columns += ["95 % of random below", "verdict"]
     return markdown([*columns, "because"], rows) if rows else NONE
 
 
 def pairs_table(results: Results) -> str:
-    """Every claim of the pair under study beside the very same in each control pair."""
-    claims = of_pair(results)
-    controls = list(claims[0].by_control)
-    rows = [
-        [
-            f"`{claim.question.claim}`",
-            claim.question.statement,
-            f"{_estimate(claim.finding)} {verdict_of(claim)}".strip(),
-            _published(claim),
-            *(_beside(claim.by_control[control]) for control in controls),
-            because(claim.finding),
-        ]
-        for claim in claims
+    """Every trained pair: the primary endpoint with its effect, and what became of each claim."""
+    by_pair = groupby(results.trained, key=lambda row: row["number"])
+    told = [_trained_pair({row["claim"]: row for row in rows}) for _, rows in by_pair]
+    columns = ["pair", "layer, window", "primary effect", "of the ceiling", "P_legal", "p"]
+    columns += [*STATEMENTS, "because"]
+    return markdown(columns, told) if told else NOT_MEASURED
+
+
+def _trained_pair(row_by_claim: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The line of a pair, from its rows by claim."""
+    first = row_by_claim["primary"]
+    ends = interval(first["low"], first["high"])
+    because_by_claim = [
+        f"`{claim}`: {row['because']}"
+        for claim, row in row_by_claim.items()
+        if row["verdict"] != "holds"
     ]
-    columns = ["claim", "it says", "pair under study", "published", *controls, "because"]
-    return markdown(columns, rows)
+    return [
+        f"{first['direction']} -> {first['target']}",
+        f"{first['layer']}, {first['window']}",
+        f"{signed(first['effect'])} ({ends}, n = {first['n']})" if ends else "",
+        number(first["of_ceiling"]) if first["of_ceiling"] else "not measured",
+        number(first["legal"]) if first["legal"] else "not measured",
+        number(first["p"]),
+        *(row_by_claim[claim]["verdict"] for claim in STATEMENTS),
+        " ".join(because_by_claim),
+    ]
+
+
+def exploratory(results: Results) -> str:
+    """What no table has: a line a claim of the pair under study, and what control pairs say."""
+    told = [
+        _line(one)
+        for one in of_pair(results)
+        if one.question.claim not in (*STATEMENTS, *BELIEF) and not is_premise(one)
+    ]
+    return "\n".join(told) or NONE
+
+
+def _line(claim: Claim) -> str:
+    asked, found = claim.question, claim.finding
+    ends = interval(found.low, found.high)
+    size = f" ({ends}, n = {found.n})" if ends else ""
+    value = "none" if found.estimate is None else f"{number(found.estimate)}{size}"
+    beside = ", ".join(f"`{one}` {_beside(it)}" for one, it in claim.by_control.items())
+    published = _published(claim)
+    told = [
+        f"- `{asked.claim}` ({asked.study}). {asked.statement} {verdict_of(claim)}.",
+        BUILT_IN if asked.kind == "built_in" else "",
+        f"{sentence(asked.contrast)[:-1]}: {value}. {because(found)}",
+        f"In control pairs: {beside}." if beside else "",
+        f"Published: {published}." if published else "",
+    ]
+    return " ".join(one.strip() for one in told if one)
+
+
+BUILT_IN = "The world's design decides it, so that it replicates nothing."
 
 
 def pair_of(found: Beside) -> str:
@@ -165,7 +214,7 @@ def _published(claim: Claim) -> str:
 
 
 def _value(found: Beside) -> str:
-    return "" if found.estimate is None else signed(found.estimate)
+    return "" if found.estimate is None else number(found.estimate)
 
 
 def _beside(found: Beside) -> str:
@@ -178,7 +227,7 @@ BLOCKS: Mapping[str, Callable[[Results], str]] = {
     "primary": primary_table,
     "doses": doses_table,
     "belief": belief_table,
-    "trained-pairs": pairs,
     "pairs": pairs_table,
+    "exploratory": exploratory,
 }
 """Name of a generated block to what writes it."""
