@@ -141,7 +141,8 @@ def test_other_pairs_are_not_measured_until_their_table_is_committed(root: Path)
     assert "3 pairs, trained from different seeds" in blocks["believe"]
     assert "(2 cores). `primary` holds in 2 of 2 pairs that could be tested" in blocks["believe"]
     assert blocks["pairs"].count("\n| base-") == 3
-    assert "| no test | no test | no test | `primary`: The model is broken" in blocks["pairs"]
+    assert "no test | `primary`, `causal` and `transfer`: The model is broken" in blocks["pairs"]
+    assert blocks["pairs"].endswith("Measured on: 2 cores.")
 
 
 def test_in_a_control_pair_failing_is_right_and_holding_is_an_alarm() -> None:

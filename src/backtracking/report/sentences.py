@@ -208,8 +208,8 @@ def _trained(rows: Sequence[Mapping[str, str]]) -> str:
         return "Other pairs have not been measured."
     found, devices = counts(rows), joined(sorted({row["device"] for row in rows}))
     return (
-        f"{found[0].n_pairs} pairs, trained from different seeds by the same recipes, were measured "
-        f"by the same code ({devices}). {' '.join(map(_counted, found))}"
+        f"{found[0].n_pairs} pairs, trained from different seeds by the same recipes, were "
+        f"measured by the same code ({devices}). {' '.join(map(_counted, found))}"
     )
 
 

@@ -89,9 +89,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--root", type=Path, default=PROJECT_ROOT)
     parser.add_argument("--device", required=True, help="such as '2 vCPU Intel Xeon'")
     args = parser.parse_args(argv)
-    claims, places = (read_rows(one, args.root / "results") for one in (Repeated, Repeat))
+    results = args.root / "results"
     try:
-        rows = table(claims, places, args.device)
+        rows = table(read_rows(Repeated, results), read_rows(Repeat, results), args.device)
     except UserError as error:
         parser.error(str(error))
     artifacts.write_csv(args.root / KEPT, rows, list(rows[0]))

@@ -8,7 +8,7 @@ from backtracking.records.rows.claims import Beside, Claim, Finding
 from backtracking.report.because import because, is_premise, sentence, verdict_of
 from backtracking.report.committed import Results
 from backtracking.report.sentences import believe, find, of_pair
-from backtracking.report.words import interval, markdown, number, signed
+from backtracking.report.words import interval, joined, markdown, number, signed
 
 NONE = "None."
 BELIEF = ("belief", "base_belief")
@@ -106,18 +106,18 @@ def pairs_table(results: Results) -> str:
     told = [_trained_pair({row["claim"]: row for row in rows}) for _, rows in by_pair]
     columns = ["pair", "layer, window", "primary effect", "of the ceiling", "P_legal", "p"]
     columns += [*STATEMENTS, "because"]
-    return markdown(columns, told) if told else NOT_MEASURED
+    devices = joined(sorted({row["device"] for row in results.trained}))
+    return f"{markdown(columns, told)}\n\nMeasured on: {devices}." if told else NOT_MEASURED
 
 
 def _trained_pair(row_by_claim: Mapping[str, Mapping[str, str]]) -> list[str]:
     """The line of a pair, from its rows by claim."""
     first = row_by_claim["primary"]
     ends = interval(first["low"], first["high"])
-    because_by_claim = [
-        f"`{claim}`: {row['because']}"
-        for claim, row in row_by_claim.items()
-        if row["verdict"] != "holds"
-    ]
+    claims_by_reason: dict[str, list[str]] = {}
+    for claim, row in row_by_claim.items():
+        if row["verdict"] != "holds":
+            claims_by_reason.setdefault(row["because"], []).append(f"`{claim}`")
     return [
         f"{first['direction']} -> {first['target']}",
         f"{first['layer']}, {first['window']}",
@@ -126,7 +126,7 @@ def _trained_pair(row_by_claim: Mapping[str, Mapping[str, str]]) -> list[str]:
         number(first["legal"]) if first["legal"] else "not measured",
         number(first["p"]),
         *(row_by_claim[claim]["verdict"] for claim in STATEMENTS),
-        " ".join(because_by_claim),
+        " ".join(f"{joined(claims)}: {told}" for told, claims in claims_by_reason.items()),
     ]
 
 
