@@ -111,7 +111,7 @@ def _rows() -> Iterator[Row]:
     yield from (_strength(role) for role in ("reasoning", "base"))
     likeness = Likeness(0.8, 0.85, 0.95, 70, 0.7, -0.1, 0.1, 0.0)
     yield from (PairCosine(f"base-{one}", "matched", "0:0", 1, likeness) for one in _STRONG)
-    yield Magnitude("base", 2.0, 0.8, 0.3)
+    yield Magnitude("base", 2.0, 0.3)
     yield Report("base", "base", 1.0, "alive", _interval(1.25))
     for arm, level in _arms():
         effect = _interval(0.0)

@@ -193,10 +193,9 @@ def selection_of(choice: Choice) -> Selection:
 
 
 def magnitudes(choice: Choice) -> list[Magnitude]:
-    """Dose 1 in the three units: norm, raw difference-of-means norms, mean residual norms."""
-    norm = choice.norm
+    """Dose 1 of every model, the norm of its own direction, and that in mean residual norms."""
     return [
-        Magnitude(one.role, norm, norm / one.direction_norm, norm / one.residual_norm)
+        Magnitude(one.role, one.direction_norm, one.direction_norm / one.residual_norm)
         for one in choice.scales
     ]
 

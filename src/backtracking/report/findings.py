@@ -77,14 +77,13 @@ def claims_table(results: Results) -> str:
 
 
 def magnitudes_table(results: Results) -> str:
-    """Dose 1 in three units, for every model."""
-    columns = ["role", "norm", "raw_difference_norms", "mean_residual_norms"]
+    """Dose 1 in two units, for every model."""
+    columns = ["role", "norm", "mean_residual_norms"]
     rows = [
         [row["role"], *(number(row[column]) for column in columns[1:])]
         for row in results.table_by_name["magnitudes"]
     ]
-    names = ["model", "norm of what is added", "norms of its own direction"]
-    return markdown([*names, "mean residual norms at that layer"], rows)
+    return markdown(["model", "norm of dose 1", "in mean residual norms at that layer"], rows)
 
 
 BLOCKS: dict[str, Callable[[Results], str]] = {

@@ -58,15 +58,13 @@ class Magnitude(Row):
 
     Attributes:
         role: of the model.
-        norm: of what is added.
-        raw_difference_norms: in norms of the model's own direction.
+        norm: of what is added, which is that of the model's own direction.
         mean_residual_norms: in mean norms of its residual stream.
     """
 
     FILE: ClassVar[str] = "effects/steer/magnitudes"
     role: str
     norm: float
-    raw_difference_norms: float
     mean_residual_norms: float
 
 
