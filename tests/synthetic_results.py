@@ -42,7 +42,12 @@ def study_with(*rows: Row, pairs: Mapping[str, str] = PAIRS) -> Study:
 
 
 def write_results(
-    root: Path, transfers: bool = True, *, has_control: bool = False, works: bool = True
+    root: Path,
+    transfers: bool = True,
+    *,
+    has_control: bool = False,
+    works: bool = True,
+    is_affine: bool = False,
 ) -> None:
     """Summary, claims and tables of a study below `root`.
 
@@ -51,8 +56,9 @@ def write_results(
         transfers: whether the base's direction beats the control pair's.
         has_control: whether `transfer` must hold in the pair under study.
         works: whether it does.
+        is_affine: whether the affine edit was run as well.
     """
-    found = _results(_evidence(transfers, has_control, works))
+    found = _results([*_evidence(transfers, has_control, works), *_affine(is_affine)])
     params = summary.Params(digits=4, loss_every=1)
     folder = root / "results"
     artifacts.write_json(folder / "summary.json", summary.run(params, found))
@@ -94,8 +100,8 @@ def _steered(target: str, strong: bool) -> Steered:
     )
 
 
-def _results(evidence: Sequence[Evidence]) -> summary.Results:
-    study = Study(PAIRS, CLASSES, KINDS, "Wait", Tables.of([*evidence, *_rows()]))
+def _results(rows: Sequence[Row]) -> summary.Results:
+    study = Study(PAIRS, CLASSES, KINDS, "Wait", Tables.of([*rows, *_rows()]))
     traces = {"n_stop": 9, "n_length": 1, "n_empty": 0}
     label = Metrics(Agreement(90, 0.71, 0.7, 0.8), 100, 90, 10, 1.0)
     losses = {"base": [3.0, 2.0, 1.0], "reasoning": [1.5, 1.2, 1.0], "shuffled": [1.4, 1.3]}
@@ -120,6 +126,14 @@ def _rows() -> Iterator[Row]:
         yield Sign(arm, "alive", level, effect, 0.0, 0.0, 0.0, 0.0, 0.0)
         for measure in ("solve_rate", "conditional_validity"):
             yield Free(arm, measure, level, effect)
+
+
+def _affine(is_affine: bool) -> Iterator[Row]:
+    """What the affine edit does at decisions, the only place at which it is read."""
+    for direction in ("base", "reasoning") if is_affine else ():
+        for kind, dose in (("alive", 1.0), ("over", -1.0)):
+            arm = ArmKey("reasoning", direction, dose, "decision", "set_projection")
+            yield Forced(arm, kind, "P_back", _interval(0.7), _interval(0.6), 9)
 
 
 def _strength(role: str) -> Strength:

@@ -166,6 +166,14 @@ def test_a_row_that_no_table_holds_is_undefined_and_no_row_is_left_out(root: Pat
     assert results.count("undefined") == 10
 
 
+def test_where_the_edit_is_affine_every_row_of_the_readme_is_found(root: Path) -> None:
+    blocks = generated(root, is_affine=True)
+    assert "undefined" not in blocks["results"]
+    assert "| P_back at alive, base, set to the other class's mean | 0.700 |" in blocks["results"]
+    assert "| same token elsewhere, base, dose 1 | 0.522 |" in blocks["results"]
+    assert "direction, set to the other class's mean in the model under study" in blocks["finding"]
+
+
 def test_numbers_come_from_the_commit_and_never_from_the_workspace(root: Path) -> None:
     write_results(root)
     commit(root)
