@@ -145,16 +145,26 @@ def _line(claim: Claim) -> str:
     ends = interval(found.low, found.high)
     size = f" ({ends}, n = {found.n})" if ends else ""
     value = "none" if found.estimate is None else f"{number(found.estimate)}{size}"
-    beside = ", ".join(f"`{one}` {_beside(it)}" for one, it in claim.by_control.items())
+    measured = sentence(asked.contrast.replace(" - ", " minus "))[:-1]
     published = _published(claim)
     told = [
         f"- `{asked.claim}` ({asked.study}). {asked.statement} {verdict_of(claim)}.",
         BUILT_IN if asked.kind == "built_in" else "",
-        f"{sentence(asked.contrast)[:-1]}: {value}. {because(found)}",
-        f"In control pairs: {beside}." if beside else "",
+        f"{measured}: {value}. {because(found)}",
+        f"Nulls: {_nulls(found)}." if found.nulls else "",
+        f"`P_legal` {number(found.legal)}." if found.legal is not None else "",
+        _in_controls(claim),
         f"Published: {published}." if published else "",
     ]
     return " ".join(one.strip() for one in told if one)
+
+
+def _in_controls(claim: Claim) -> str:
+    beside = claim.by_control
+    if all(one.verdict == "untestable" for one in beside.values()):
+        return "Not measured in a control pair." if beside else ""
+    told = ", ".join(f"`{name}` {_beside(one)}" for name, one in beside.items())
+    return f"In control pairs: {told}."
 
 
 BUILT_IN = "The world's design decides it, so that it replicates nothing."
