@@ -78,6 +78,16 @@ def sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
+def nulls(found: Finding) -> str:
+    """Every null that a finding has to beat: its bound, p, and how many directions it has."""
+    told = (
+        f"{name.replace('_', ' ')}: 95 % do less than {signed(bar.bound)}, p = {number(bar.p)}, "
+        f"K = {bar.k}"
+        for name, bar in found.nulls.items()
+    )
+    return "; ".join(told) or "none"
+
+
 def verdict_of(claim: Claim) -> str:
     """The verdict in words, with what must be and with what was not named in advance."""
     found = claim.finding.verdict

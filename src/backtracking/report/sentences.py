@@ -16,6 +16,12 @@ NO_CONTROL = (
 )
 
 
+BELIEF = ("belief", "base_belief")
+"""Claims that have a table of their own."""
+
+NONE = "None."
+
+
 def find(results: Results, claim: str) -> Claim | None:
     """The row of a claim in the pair under study."""
     return next((one for one in of_pair(results) if one.question.claim == claim), None)

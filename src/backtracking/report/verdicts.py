@@ -1,17 +1,15 @@
-"""docs/findings.md: what to believe and why; premise, primary, doses, belief, pairs; the rest."""
+"""docs/findings.md: its five tables, after what to believe and before the exploratory claims."""
 
 from collections.abc import Callable, Mapping
 from itertools import groupby
 
 from backtracking.claims.literature.own import STATEMENTS
-from backtracking.records.rows.claims import Beside, Claim, Finding
-from backtracking.report.because import because, is_premise, sentence, verdict_of
+from backtracking.records.rows.claims import Beside, Finding
+from backtracking.report.because import because, nulls, sentence, verdict_of
 from backtracking.report.committed import Results
-from backtracking.report.sentences import believe, find, of_pair
+from backtracking.report.exploratory import exploratory
+from backtracking.report.sentences import BELIEF, NONE, believe, find
 from backtracking.report.words import interval, joined, markdown, number, signed
-
-NONE = "None."
-BELIEF = ("belief", "base_belief")
 
 NOT_MEASURED = (
     "Not measured: `backtracking profile use organism-seeds` and `make reproduce` train and "
@@ -49,7 +47,7 @@ def primary_table(results: Results) -> str:
             _estimate(one.finding),
             _of_ceiling(one.finding),
             "not measured" if one.finding.legal is None else number(one.finding.legal),
-            _nulls(one.finding),
+            nulls(one.finding),
             "" if one.finding.p_adjusted is None else number(one.finding.p_adjusted),
             verdict_of(one),
             because(one.finding),
@@ -130,46 +128,6 @@ def _trained_pair(row_by_claim: Mapping[str, Mapping[str, str]]) -> list[str]:
     ]
 
 
-def exploratory(results: Results) -> str:
-    """What no table has: a line a claim of the pair under study, and what control pairs say."""
-    told = [
-        _line(one)
-        for one in of_pair(results)
-        if one.question.claim not in (*STATEMENTS, *BELIEF) and not is_premise(one)
-    ]
-    return "\n".join(told) or NONE
-
-
-def _line(claim: Claim) -> str:
-    asked, found = claim.question, claim.finding
-    ends = interval(found.low, found.high)
-    size = f" ({ends}, n = {found.n})" if ends else ""
-    value = "none" if found.estimate is None else f"{number(found.estimate)}{size}"
-    measured = sentence(asked.contrast.replace(" - ", " minus "))[:-1]
-    published = _published(claim)
-    told = [
-        f"- `{asked.claim}` ({asked.study}). {asked.statement} {verdict_of(claim)}.",
-        BUILT_IN if asked.kind == "built_in" else "",
-        f"{measured}: {value}. {because(found)}",
-        f"Nulls: {_nulls(found)}." if found.nulls else "",
-        f"`P_legal` {number(found.legal)}." if found.legal is not None else "",
-        _in_controls(claim),
-        f"Published: {published}." if published else "",
-    ]
-    return " ".join(one.strip() for one in told if one)
-
-
-def _in_controls(claim: Claim) -> str:
-    beside = claim.by_control
-    if all(one.verdict == "untestable" for one in beside.values()):
-        return "Not measured in a control pair." if beside else ""
-    told = ", ".join(f"`{name}` {_beside(one)}" for name, one in beside.items())
-    return f"In control pairs: {told}."
-
-
-BUILT_IN = "The world's design decides it, so that it replicates nothing."
-
-
 def pair_of(found: Beside) -> str:
     """What was added to what in a control pair."""
     return f"{found.direction} -> {found.target}" if found.direction else found.target
@@ -198,15 +156,6 @@ def _of_ceiling(found: Finding) -> str:
     return number(found.of_ceiling.value) if found.of_ceiling else "not measured"
 
 
-def _nulls(found: Finding) -> str:
-    told = (
-        f"{name.replace('_', ' ')}: 95 % below {signed(bar.bound)}, p = {number(bar.p)}, "
-        f"K = {bar.k}"
-        for name, bar in found.nulls.items()
-    )
-    return "; ".join(told) or "none"
-
-
 def _estimate(found: Finding) -> str:
     if found.estimate is None:
         return ""
@@ -215,20 +164,8 @@ def _estimate(found: Finding) -> str:
     return f"{signed(found.estimate)}" + (f" ({ends}{n})" if ends else "")
 
 
-def _published(claim: Claim) -> str:
-    """The published value with where it stands and whether ours agrees; empty where none is."""
-    found = claim.question.published
-    if found.value is None:
-        return ""
-    return f"{number(found.value)} ({found.source}): {claim.agreement}"
-
-
 def _value(found: Beside) -> str:
     return "" if found.estimate is None else number(found.estimate)
-
-
-def _beside(found: Beside) -> str:
-    return " ".join(one for one in (_value(found), found.verdict) if one)
 
 
 BLOCKS: Mapping[str, Callable[[Results], str]] = {
