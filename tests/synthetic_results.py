@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from backtracking.claims.literature.collect import all_claims
+from backtracking.claims.literature.own import STATEMENTS
 from backtracking.claims.literature.study import Study
 from backtracking.claims.verdicts import Excess, judge_causal, judge_primary
 from backtracking.effects.rates import Steered
@@ -13,8 +14,8 @@ from backtracking.records import reader
 from backtracking.records.decisions import Classes
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.arms import ArmKey, Elsewhere, Forced, Free, Sign
-from backtracking.records.rows.choice import Magnitude, Selection
-from backtracking.records.rows.claims import Evidence
+from backtracking.records.rows.choice import Magnitude, Repeat, Selection
+from backtracking.records.rows.claims import Evidence, Finding, Repeated
 from backtracking.records.rows.directions import Counts, Likeness, PairCosine, Strength
 from backtracking.records.rows.measures import Measure
 from backtracking.records.rows.steering import Report
@@ -41,7 +42,12 @@ def study_with(*rows: Row, pairs: Mapping[str, str] = PAIRS) -> Study:
 
 
 def write_results(
-    root: Path, transfers: bool = True, *, has_control: bool = False, works: bool = True
+    root: Path,
+    transfers: bool = True,
+    *,
+    has_control: bool = False,
+    works: bool = True,
+    is_affine: bool = False,
 ) -> None:
     """Summary, claims and tables of a study below `root`.
 
@@ -50,8 +56,9 @@ def write_results(
         transfers: whether the base's direction beats the control pair's.
         has_control: whether `transfer` must hold in the pair under study.
         works: whether it does.
+        is_affine: whether the affine edit was run as well.
     """
-    found = _results(_evidence(transfers, has_control, works))
+    found = _results([*_evidence(transfers, has_control, works), *_affine(is_affine)])
     params = summary.Params(digits=4, loss_every=1)
     folder = root / "results"
     artifacts.write_json(folder / "summary.json", summary.run(params, found))
@@ -93,8 +100,8 @@ def _steered(target: str, strong: bool) -> Steered:
     )
 
 
-def _results(evidence: Sequence[Evidence]) -> summary.Results:
-    study = Study(PAIRS, CLASSES, KINDS, "Wait", Tables.of([*evidence, *_rows()]))
+def _results(rows: Sequence[Row]) -> summary.Results:
+    study = Study(PAIRS, CLASSES, KINDS, "Wait", Tables.of([*rows, *_rows()]))
     traces = {"n_stop": 9, "n_length": 1, "n_empty": 0}
     label = Metrics(Agreement(90, 0.71, 0.7, 0.8), 100, 90, 10, 1.0)
     losses = {"base": [3.0, 2.0, 1.0], "reasoning": [1.5, 1.2, 1.0], "shuffled": [1.4, 1.3]}
@@ -121,6 +128,14 @@ def _rows() -> Iterator[Row]:
             yield Free(arm, measure, level, effect)
 
 
+def _affine(is_affine: bool) -> Iterator[Row]:
+    """What the affine edit does at decisions, the only place at which it is read."""
+    for direction in ("base", "reasoning") if is_affine else ():
+        for kind, dose in (("alive", 1.0), ("over", -1.0)):
+            arm = ArmKey("reasoning", direction, dose, "decision", "set_projection")
+            yield Forced(arm, kind, "P_back", _interval(0.7), _interval(0.6), 9)
+
+
 def _strength(role: str) -> Strength:
     return Strength(
         role, "matched", None, "0:0", 1, 2.0, 1.9, 1.7, 2.1, 0.3, 0.025, 0.97, 0.9,
@@ -138,3 +153,23 @@ def _arms() -> Iterator[tuple[ArmKey, Interval]]:
 
 def _interval(value: float) -> Interval:
     return Interval(value, value - 0.05, value + 0.05, 70)
+
+
+def write_pairs(results: Path, n_pairs: int) -> None:
+    """Claims and places of pairs, the first of which is broken where it is steered."""
+    claims = [_claim(number, name) for number in range(1, n_pairs + 1) for name in STATEMENTS]
+    places = [
+        Repeat(number, Selection(2, "0:0", 0, 9.0, "dev", ())) for number in range(1, n_pairs + 1)
+    ]
+    for rows in (claims, places):
+        reader.write_json(results / f"{type(rows[0]).FILE}.json", rows)
+
+
+def _claim(number: int, name: str) -> Repeated:
+    is_first = number == 1
+    finding = Finding(
+        "no test" if is_first else "holds", 0.4, 0.3, 0.5, 71, p=0.0025, legal=0.8 if is_first
+        else 0.99, parts={"legal": "no test"} if is_first else {}, direction=f"base-{number}",
+        target=f"reasoning-{number}", of_ceiling=Interval(0.7, 0.6, 0.8, 60),
+    )  # fmt: skip
+    return Repeated(number, Evidence(name, "", "", "emergent", finding))

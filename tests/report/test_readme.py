@@ -3,12 +3,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from synthetic_results import write_results
+from synthetic_results import write_pairs, write_results
 
 from backtracking import PROJECT_ROOT
 from backtracking.claims.literature.rows import complete
 from backtracking.records.rows.claims import Finding, Published, Question
-from backtracking.report import readme
+from backtracking.report import readme, trained, verdicts
 from backtracking.report.because import verdict_of
 from backtracking.report.committed import STAGED, read_results
 from lifeboat.stage.errors import UserError
@@ -95,7 +95,7 @@ def test_the_first_sentence_says_plainly_that_no_control_works_where_none_is_the
     finding = generated(root)["finding"]
     assert finding.startswith("**This study has no positive control that works")
     assert "from 0.111 to 0.522: +0.411 (0.360 to 0.460, 70 problems)" in finding
-    assert "3 random directions stay below +0.040 in 95 %" in finding
+    assert "it stays below +0.040 in 95 % of 3 random ones" in finding
 
 
 def test_the_first_sentence_is_the_finding_where_what_must_hold_does(root: Path) -> None:
@@ -120,12 +120,29 @@ def test_where_what_must_hold_fails_the_first_sentence_says_that_nothing_is_test
 
 def test_every_because_is_a_sentence_and_there_are_five_tables(root: Path) -> None:
     blocks = generated(root, transfers=False)
-    names = ("premise", "primary", "doses", "belief", "pairs")
-    assert all(name in blocks for name in names)
+    found = "".join(blocks[name] for name in verdicts.BLOCKS)
     assert "It does not exceed that in the control pair `shuffled`." in blocks["primary"]
-    assert "beyond_control" not in blocks["believe"] + blocks["primary"] + blocks["pairs"]
+    assert "beyond_control" not in found
     assert "| primary | base -> reasoning |" in blocks["claims"]
-    assert "| `transfer` |" in blocks["pairs"] and "(exploratory)" in blocks["pairs"]
+    assert "| --- |" not in blocks["exploratory"] and "`ward_alike`" in blocks["exploratory"]
+    page = (PROJECT_ROOT / "docs" / "findings.md").read_text()
+    assert re.findall(r"generated: (\S+)", page) == [*verdicts.BLOCKS]
+    tables = set(verdicts.BLOCKS) - {"believe", "exploratory"}
+    assert tables == {"premise", "primary", "doses", "belief", "pairs"}
+
+
+def test_other_pairs_are_not_measured_until_their_table_is_committed(root: Path) -> None:
+    blocks = generated(root)
+    assert blocks["pairs"].startswith("Not measured") and "not been measured" in blocks["believe"]
+    write_pairs(root / "results", 3)
+    trained.main(["--root", str(root), "--device", "2 cores"])
+    commit(root)
+    blocks = readme.generate(root)
+    assert "3 pairs, trained from different seeds" in blocks["believe"]
+    assert "(2 cores). `primary` holds in 2 of 2 pairs that could be tested" in blocks["believe"]
+    assert blocks["pairs"].count("\n| base-") == 3
+    assert "no test | `primary`, `causal` and `transfer`: The model is broken" in blocks["pairs"]
+    assert blocks["pairs"].endswith("Measured on: 2 cores.")
 
 
 def test_in_a_control_pair_failing_is_right_and_holding_is_an_alarm() -> None:
@@ -147,6 +164,14 @@ def test_a_row_that_no_table_holds_is_undefined_and_no_row_is_left_out(root: Pat
     results = readme.generate(root)["results"]
     assert "| problems solved, greedy | undefined |  |  |" in results
     assert results.count("undefined") == 10
+
+
+def test_where_the_edit_is_affine_every_row_of_the_readme_is_found(root: Path) -> None:
+    blocks = generated(root, is_affine=True)
+    assert "undefined" not in blocks["results"]
+    assert "| P_back at alive, base, set to the other class's mean | 0.700 |" in blocks["results"]
+    assert "| same token elsewhere, base, dose 1 | 0.522 |" in blocks["results"]
+    assert "direction, set to the other class's mean in the model under study" in blocks["finding"]
 
 
 def test_numbers_come_from_the_commit_and_never_from_the_workspace(root: Path) -> None:

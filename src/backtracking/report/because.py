@@ -1,11 +1,11 @@
 """Why a verdict is what it is, in sentences: every condition that is not met, in words."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from backtracking.records.intervals import Bar
 from backtracking.records.rows.claims import Claim, Finding
-from backtracking.report.words import joined, number, signed
+from backtracking.report.words import number, signed
 
 Say = Callable[[Finding, str], str]
 """What a condition that is not met says; the text is what the pattern has caught."""
@@ -27,7 +27,17 @@ NOT_MET: Sequence[tuple[str, str, Say]] = (
     (r"beyond_base_(.*)", "fails", lambda _, who: f"That of the base `{who}` does as much"),
     (r"beyond_base_(.*)", "no test", lambda _, who: f"The direction of the base `{who}` breaks the "
      "model, so that exceeding it means nothing"),
-    (r"beyond_(.*)", "fails", lambda f, who: f"It is not beyond {_null(who, f.nulls.get(who))}"),
+    (r"beyond_tokens", "fails", lambda *_: "It tells no more than the words do"),
+    (r"beyond_(.*)", "fails", lambda f, who: f"It is not beyond {_null(who, f.nulls)}"),
+    (r"above_(0|chance)", "fails", lambda *_: "The interval reaches down to chance"),
+    (r"falls", "fails", lambda *_: "Backtracking does not fall"),
+    (r"falls_beyond_each_random_set", "fails", lambda *_: "It falls no more than without other "
+     "components of the same kinds"),
+    (r"solve_rate_.*|conditional_validity_.*", "fails", lambda *_: "The model is broken without "
+     "them: it solves less, or writes more wrong sentences"),
+    (r"whole_steers", "fails", lambda *_: "The whole direction does not steer either"),
+    (r"whole_steers|projected_steers", "no test", lambda *_: "The model is broken there"),
+    (r"projected_steers", "fails", lambda *_: "Without the words nothing is left that steers"),
     (r"tells_dead_from_alive", "fails", lambda *_: "Unsteered, the model backtracks no more at "
      "dead ends than at live points"),
     (r"raises", "fails", lambda *_: "It does not make the model backtrack at live points by enough "
@@ -45,20 +55,37 @@ NOT_MET: Sequence[tuple[str, str, Say]] = (
      f"{number(f.p_adjusted)}, the least that {_fewest(f)} directions can give"),
     (r"positive_control", "no test", lambda *_: "What is true by construction is not seen in this "
      "study, so nothing else is tested either"),
-    (r"separates", "fails", lambda *_: "The projection does not tell the classes apart within "
-     "strata"),
-    (r"beyond_tokens", "fails", lambda *_: "It tells no more than the words do"),
+    (r"separates", "fails", lambda f, _: "The projection does not tell the classes apart within "
+     f"strata by enough: the interval is to lie above {number(f.null)}"),
 )  # fmt: skip
 """What is said of a condition, by pattern of its name and by what became of it."""
 
 
 def because(finding: Finding) -> str:
     """Sentences on every condition that is not met; of a claim that holds, on its interval."""
-    sentences = [_sentence(finding, part, verdict) for part, verdict in _lacking(finding)]
-    sentences.append(finding.why)
+    lacking = ((part, one) for part, one in finding.parts.items() if one != "holds")
+    told = [_sentence(finding, part, verdict) for part, verdict in lacking]
+    told.append(finding.why)
     if finding.verdict == "holds" and finding.resampled == "test problems":
-        sentences.append("The interval is conditional on the direction")
-    return " ".join(f"{_capital(one)}." for one in dict.fromkeys(sentences) if one)
+        told.append("The interval is conditional on the direction")
+    told = [one for one in dict.fromkeys(told) if one] or [_in_short(finding)]
+    return " ".join(sentence(one) for one in told)
+
+
+def sentence(text: str) -> str:
+    """A text as a sentence, or as several; nothing of nothing."""
+    text = text.rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
+
+
+def nulls(found: Finding) -> str:
+    """Every null that a finding has to beat: its bound, p, and how many directions it has."""
+    told = (
+        f"{name.replace('_', ' ')}: 95 % do less than {signed(bar.bound)}, p = {number(bar.p)}, "
+        f"K = {bar.k}"
+        for name, bar in found.nulls.items()
+    )
+    return "; ".join(told) or "none"
 
 
 def verdict_of(claim: Claim) -> str:
@@ -68,8 +95,13 @@ def verdict_of(claim: Claim) -> str:
         return _must(found, "fails", "MUST NOT: this is a control pair")
     if claim.must_hold:
         return _must(found, "holds", "MUST HOLD: this is the positive control")
-    exploratory = found == "holds" and not claim.confirmatory
+    exploratory = found == "holds" and not (claim.confirmatory or is_premise(claim))
     return f"**{found}**" + (" (exploratory)" if exploratory else "")
+
+
+def is_premise(claim: Claim) -> bool:
+    """Whether a row is no claim, but what claims about the base's direction rest on."""
+    return claim.question.claim == "premise"
 
 
 def _must(found: str, wanted: str, alarm: str) -> str:
@@ -80,21 +112,16 @@ def _must(found: str, wanted: str, alarm: str) -> str:
     return f"{found}, where it must be seen that it {wanted}"
 
 
-def _lacking(finding: Finding) -> list[tuple[str, str]]:
-    """Conditions that are not met; several places of one kind with the same verdict are one."""
-    lacking = [(part, one) for part, one in finding.parts.items() if one != "holds"]
-    spans = [part for part, _ in lacking if part.count(",") >= 2]
-    if not spans:
-        return lacking
-    verdicts = [one for part, one in lacking if part in spans]
-    counted = joined([f"{verdicts.count(one)} {one}" for one in dict.fromkeys(verdicts)])
-    rest = [(part, one) for part, one in lacking if part not in spans]
-    return [*rest, (f"Of the places where it was asked, {counted}", "")]
+def _in_short(finding: Finding) -> str:
+    """Of a finding without conditions and without a reason."""
+    if finding.verdict == "holds":
+        return "Every condition is met"
+    if finding.verdict != "fails" or finding.null is None:
+        return ""
+    return f"It does not get beyond {number(finding.null)}"
 
 
 def _sentence(finding: Finding, part: str, verdict: str) -> str:
-    if not verdict:
-        return part
     for pattern, becomes, say in NOT_MET:
         match = re.fullmatch(pattern, part)
         if match and becomes == verdict:
@@ -102,17 +129,15 @@ def _sentence(finding: Finding, part: str, verdict: str) -> str:
     return f"{part.replace('_', ' ')}: {verdict}"
 
 
-def _null(name: str, bar: Bar | None) -> str:
-    words = f"95 % of {name.replace('_', ' ')} directions"
+def _null(name: str, nulls: Mapping[str, Bar]) -> str:
+    bar = nulls.get(name)
     if bar is None:
-        return words
-    return f"{words} ({bar.k} of them stay below {signed(bar.bound)}, p = {number(bar.p)})"
+        return f"that of `{name}`"
+    return (
+        f"95 % of the {bar.k} {name.replace('_', ' ')} directions, which stay on this side of "
+        f"{signed(bar.bound)} (p = {number(bar.p)})"
+    )
 
 
 def _fewest(finding: Finding) -> str:
     return str(min((bar.k for bar in finding.nulls.values()), default="so few"))
-
-
-def _capital(sentence: str) -> str:
-    text = sentence.rstrip(".")
-    return text[:1].upper() + text[1:]

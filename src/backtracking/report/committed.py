@@ -5,12 +5,13 @@ import io
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from backtracking.records import reader
-from backtracking.records.rows.claims import Claim, Count
+from backtracking.records.rows.claims import Claim
+from backtracking.report.trained import KEPT
 from lifeboat.stage.errors import UserError
 
 Rows = Sequence[Mapping[str, str]]
@@ -24,12 +25,8 @@ TABLES = (
     "free",
     "magnitudes",
     "ed50",
-    "pairs",
 )
 """Tables that prose quotes."""
-
-SEEDS = "benchmarks/organism-seeds.cpu.csv"
-"""What further trained pairs gave."""
 
 STAGED = ""
 """The revision that stands for what is staged for the next commit."""
@@ -43,14 +40,14 @@ class Results:
         summary: summary.json.
         claims: claims.json, the primary endpoint among them.
         table_by_name: rows of results/tables/<name>.csv, every cell a text.
-        pairs: claims over trained pairs: the study's own, or, where it has one pair, those that
-            the overlay `organism-seeds` gave (`SEEDS`), if they are committed.
+        trained: what several trained pairs gave (`report.trained`), a row a pair and claim; empty
+            where that was not measured.
     """
 
     summary: Mapping[str, Any]
     claims: Sequence[Claim]
     table_by_name: Mapping[str, Rows]
-    pairs: Sequence[Count]
+    trained: Rows
 
 
 def read_results(root: Path, revision: str = "HEAD") -> Results | None:
@@ -73,29 +70,12 @@ def read_results(root: Path, revision: str = "HEAD") -> Results | None:
         summary=json.loads(summary),
         claims=_claims(_require(root, revision, "results/claims.json")),
         table_by_name=table_by_name,
-        pairs=_counts(table_by_name["pairs"], read_table(show(root, revision, SEEDS) or "")),
+        trained=read_table(show(root, revision, KEPT) or ""),
     )
 
 
 def _claims(text: str) -> Sequence[Claim]:
     return reader.decode_list(Claim, json.loads(text), "results/claims.json")
-
-
-def _counts(own: Rows, seeds: Rows) -> list[Count]:
-    """Rows of the study with more pairs; a table of another format than today's is none."""
-    names = [field.name for field in fields(Count)]
-    readable = [rows for rows in (own, seeds) if rows and names[4] in rows[0]]
-    most = max(readable, key=lambda rows: int(rows[0]["n_pairs"]), default=())
-    return [Count(*(_value(row[name]) for name in names)) for row in most]
-
-
-def _value(cell: str) -> Any:
-    """A cell of the table of counts: a name, a whole number, a number, or nothing."""
-    if not cell:
-        return None
-    if not cell.lstrip("-")[:1].isdigit():
-        return cell
-    return int(cell) if cell.isdigit() else float(cell)
 
 
 def read_table(text: str) -> Rows:

@@ -72,7 +72,7 @@ def claims_table(results: Results) -> str:
         for claim in results.claims
         if claim.question.study == STUDY
     ]
-    columns = ["claim", "direction -> target", "effect", "interval", "95 % of nulls below"]
+    columns = ["claim", "direction -> target", "effect", "interval", "has to exceed"]
     return markdown([*columns, "p", "P_legal", "verdict"], rows)
 
 
@@ -137,11 +137,10 @@ def _how(results: Results, dose: str) -> str:
 
 
 def _elsewhere(results: Results) -> Line:
-    """What the base's direction leaves as it is."""
+    """What the base's direction leaves as it is, which is measured where doses are added."""
     base = results.summary["study_base"]
-    match = _arm(results) | {"direction": base} | _primary(results, "1")
-    name = f"same token elsewhere, {base}, {_how(results, '1')}"
-    return Line(name, "elsewhere", match, "agreement")
+    match = _arm(results) | {"direction": base, "dose": "1", "edit": "add"}
+    return Line(f"same token elsewhere, {base}, dose 1", "elsewhere", match, "agreement")
 
 
 def _free_lines(arm: dict[str, str], base: str) -> list[Line]:

@@ -1,18 +1,25 @@
 """What a reader should believe and why, in sentences whose numbers and verdicts are looked up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from backtracking.claims.family import CONFIRMATORY, failing_controls
 from backtracking.claims.literature.own import STUDY
 from backtracking.records.rows.claims import Claim, Count, Finding
-from backtracking.report.because import because
+from backtracking.report.because import because, is_premise
 from backtracking.report.committed import Results
+from backtracking.report.trained import counts
 from backtracking.report.words import interval, joined, number, signed
 
 NO_CONTROL = (
     "**This study has no positive control that works: nothing in it is known to be true by "
     "construction, so a claim that fails may fail because the instrument cannot see it.**"
 )
+
+
+BELIEF = ("belief", "base_belief")
+"""Claims that have a table of their own."""
+
+NONE = "None."
 
 
 def find(results: Results, claim: str) -> Claim | None:
@@ -60,11 +67,6 @@ def believe(results: Results) -> str:
     return "\n\n".join(one for one in paragraphs if one)
 
 
-def pairs(results: Results) -> str:
-    """In how many trained pairs each claim holds, one sentence a claim."""
-    return "\n".join(f"- {_counted(one)}" for one in results.pairs) or "None was counted."
-
-
 def _effect(results: Results, found: Finding) -> str:
     """The primary endpoint with its number, its nulls and what the model was still able to say."""
     summary = results.summary
@@ -93,11 +95,11 @@ ENDPOINTS = {
 
 def _nulls(found: Finding) -> str:
     told = [
-        f"{bar.k} {name.replace('_', ' ')} directions stay below {signed(bar.bound)} in 95 % "
+        f"{signed(bar.bound)} in 95 % of {bar.k} {name.replace('_', ' ')} ones "
         f"(p = {number(bar.p)})"
         for name, bar in found.nulls.items()
     ]
-    return f"At equal displacement, {joined(told)}." if told else ""
+    return f"As far along other directions, it stays below {joined(told)}." if told else ""
 
 
 def _primary(claim: Claim) -> str:
@@ -143,7 +145,8 @@ def _premise(results: Results) -> str:
         f"**Premise.** Where it is steered, the base's direction tells "
         f"{results.summary['study_dead']} from {results.summary['study_live']} at an AUROC of "
         f"{number(found.estimate)} ({interval(found.low, found.high)}) within strata on dev "
-        f"problems, where 0.5 is chance: {found.verdict}. {_because(claim)}".strip()
+        f"problems, where 0.5 is chance and {number(found.null)} was to be exceeded: "
+        f"{found.verdict}. {_because(claim)}".strip()
     )
 
 
@@ -170,7 +173,11 @@ def _belief(results: Results) -> str:
 
 def _exploratory(results: Results) -> str:
     """How many other claims hold, and which of them hold in control pairs as well."""
-    rows = [one for one in of_pair(results) if not one.confirmatory and not one.must_hold]
+    rows = [
+        one
+        for one in of_pair(results)
+        if not (one.confirmatory or one.must_hold or is_premise(one))
+    ]
     holds = [one for one in rows if one.finding.verdict == "holds"]
     also = [
         f"`{one.question.claim}`"
@@ -181,7 +188,8 @@ def _exploratory(results: Results) -> str:
     own = sum(one.question.study == STUDY for one in rows)
     told = (
         f"**Everything else is exploratory and not corrected for its number.** Of {len(rows)} "
-        f"further claims, {own} of them this study's own, {len(holds)} hold."
+        f"further claims, {own} of them this study's own, "
+        f"{len(holds)} {'holds' if len(holds) == 1 else 'hold'}."
     )
     if also:
         told += (
@@ -193,13 +201,22 @@ def _exploratory(results: Results) -> str:
 
 
 def _pairs(results: Results) -> str:
-    n = max((one.n_pairs for one in results.pairs), default=1)
-    if n == 1:
-        return (
-            "**There is one trained pair**, so n = 1 for anything said about training; intervals "
-            "tell what other problems would give, not what other pairs would."
-        )
-    return f"**{n} trained pairs were measured**: {pairs(results).replace('- ', '')}"
+    one_pair = (
+        "**The numbers above are of one trained pair**, so n = 1 for anything said about training: "
+        "intervals tell what other problems would give, not what other pairs would."
+    )
+    return f"{one_pair} {_trained(results.trained)}"
+
+
+def _trained(rows: Sequence[Mapping[str, str]]) -> str:
+    """In how many trained pairs each claim holds."""
+    if not rows:
+        return "Other pairs have not been measured."
+    found, devices = counts(rows), joined(sorted({row["device"] for row in rows}))
+    return (
+        f"{found[0].n_pairs} pairs, trained from different seeds by the same recipes, were "
+        f"measured by the same code ({devices}). {' '.join(map(_counted, found))}"
+    )
 
 
 def _counted(one: Count) -> str:
@@ -207,8 +224,8 @@ def _counted(one: Count) -> str:
     mean = "" if one.estimate is None else f", mean effect {signed(one.estimate)}"
     ends = interval(one.low, one.high)
     return (
-        f"`{one.claim}` holds in {one.n_holds} of {tested} trained pairs that could be tested"
-        + (f" (share at least {number(one.share_low)})" if tested > 1 else "")
+        f"`{one.claim}` holds in {one.n_holds} of {tested} pairs that could be tested"
+        + f" (a share of {interval(one.share_low, one.share_high)} of all such pairs, at 95 %)"
         + mean
         + (f" ({ends})" if ends else "")
         + (f"; no test in {one.n_no_test}" if one.n_no_test else "")

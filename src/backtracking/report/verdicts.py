@@ -1,16 +1,20 @@
-"""docs/findings.md: what to believe and why, then premise, primary, doses, belief and pairs."""
+"""docs/findings.md: its five tables, after what to believe and before the exploratory claims."""
 
 from collections.abc import Callable, Mapping
+from itertools import groupby
 
 from backtracking.claims.literature.own import STATEMENTS
-from backtracking.records.rows.claims import Beside, Claim, Finding
-from backtracking.report.because import because, verdict_of
+from backtracking.records.rows.claims import Beside, Finding
+from backtracking.report.because import because, nulls, sentence, verdict_of
 from backtracking.report.committed import Results
-from backtracking.report.sentences import believe, find, of_pair, pairs
-from backtracking.report.words import interval, markdown, number, signed
+from backtracking.report.exploratory import exploratory
+from backtracking.report.sentences import BELIEF, NONE, believe, find
+from backtracking.report.words import interval, joined, markdown, number, signed
 
-NONE = "None."
-BELIEF = ("belief", "base_belief")
+NOT_MEASURED = (
+    "Not measured: `backtracking profile use organism-seeds` and `make reproduce` train and "
+    "measure ten pairs, and `python -m backtracking.report.trained` keeps what they gave."
+)
 
 
 def premise_table(results: Results) -> str:
@@ -21,7 +25,7 @@ def premise_table(results: Results) -> str:
     own = claim.finding
     rows = [[own.target, own.estimate, own.low, own.high, own.verdict, because(own)]]
     rows += [
-        [one.target, one.estimate, one.low, one.high, one.verdict, one.why]
+        [one.target, one.estimate, one.low, one.high, one.verdict, sentence(one.why)]
         for one in claim.by_control.values()
         if one.target != own.target
     ]
@@ -43,7 +47,7 @@ def primary_table(results: Results) -> str:
             _estimate(one.finding),
             _of_ceiling(one.finding),
             "not measured" if one.finding.legal is None else number(one.finding.legal),
-            _nulls(one.finding),
+            nulls(one.finding),
             "" if one.finding.p_adjusted is None else number(one.finding.p_adjusted),
             verdict_of(one),
             because(one.finding),
@@ -55,13 +59,14 @@ def primary_table(results: Results) -> str:
 
 
 def doses_table(results: Results) -> str:
-    """How much of each direction is needed in the model under study."""
+    """How much of each direction is needed, added to the model under study."""
     told = [
         [
             row["direction"],
             row["kind"],
             "added" if row["sign"] == "1" else "subtracted",
             f"{signed(row['effect'])} ({interval(row['effect_low'], row['effect_high'])})",
+            row["n"],
             number(row["peak"]),
             _ed50(row),
             row["ed50_mean_residual_norms"] and number(row["ed50_mean_residual_norms"]),
@@ -69,8 +74,8 @@ def doses_table(results: Results) -> str:
         ]
         for row in results.table_by_name["ed50"]
     ]
-    columns = ["direction", "at", "sign", "effect beyond random, at the peak", "peak"]
-    columns += ["ED50", "in mean residual norms", "because"]
+    columns = ["direction", "at", "it is", "effect beyond random, at the peak", "problems", "peak"]
+    columns += ["ED50", "ED50 in mean residual norms", "because"]
     return markdown(columns, told) if told else NONE
 
 
@@ -81,34 +86,46 @@ def belief_table(results: Results) -> str:
         claim = find(results, name)
         if claim is not None:
             own = claim.finding
-            null = "" if own.null is None else f"{signed(own.null)}, p = {number(own.p)}"
+            null = "" if own.null is None else f"{number(own.null)}, p = {number(own.p)}"
             told = [_estimate(own), null, verdict_of(claim), because(own)]
             rows.append([f"`{name}`", own.pair, *told])
             rows += [
-                [f"`{name}`", pair_of(one), _value(one), "", one.verdict, one.why]
+                [f"`{name}`", pair_of(one), _value(one), "", one.verdict, sentence(one.why)]
                 for one in claim.by_control.values()
             ]
-    columns = ["claim", "direction -> target", "beta", "95 % of random below", "verdict"]
+    columns = ["claim", "direction -> target", "share of the report's natural difference"]
+    columns += ["95 % of random below", "verdict"]
     return markdown([*columns, "because"], rows) if rows else NONE
 
 
 def pairs_table(results: Results) -> str:
-    """Every claim of the pair under study beside the very same in each control pair."""
-    claims = of_pair(results)
-    controls = list(claims[0].by_control)
-    rows = [
-        [
-            f"`{claim.question.claim}`",
-            claim.question.statement,
-            f"{_estimate(claim.finding)} {verdict_of(claim)}".strip(),
-            _published(claim),
-            *(_beside(claim.by_control[control]) for control in controls),
-            because(claim.finding),
-        ]
-        for claim in claims
+    """Every trained pair: the primary endpoint with its effect, and what became of each claim."""
+    by_pair = groupby(results.trained, key=lambda row: row["number"])
+    told = [_trained_pair({row["claim"]: row for row in rows}) for _, rows in by_pair]
+    columns = ["pair", "layer, window", "primary effect", "of the ceiling", "P_legal", "p"]
+    columns += [*STATEMENTS, "because"]
+    devices = joined(sorted({row["device"] for row in results.trained}))
+    return f"{markdown(columns, told)}\n\nMeasured on: {devices}." if told else NOT_MEASURED
+
+
+def _trained_pair(row_by_claim: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The line of a pair, from its rows by claim."""
+    first = row_by_claim["primary"]
+    ends = interval(first["low"], first["high"])
+    claims_by_reason: dict[str, list[str]] = {}
+    for claim, row in row_by_claim.items():
+        if row["verdict"] != "holds":
+            claims_by_reason.setdefault(row["because"], []).append(f"`{claim}`")
+    return [
+        f"{first['direction']} -> {first['target']}",
+        f"{first['layer']}, {first['window']}",
+        f"{signed(first['effect'])} ({ends}, n = {first['n']})" if ends else "",
+        number(first["of_ceiling"]) if first["of_ceiling"] else "not measured",
+        number(first["legal"]) if first["legal"] else "not measured",
+        number(first["p"]),
+        *(row_by_claim[claim]["verdict"] for claim in STATEMENTS),
+        " ".join(f"{joined(claims)}: {told}" for told, claims in claims_by_reason.items()),
     ]
-    columns = ["claim", "it says", "pair under study", "published", *controls, "because"]
-    return markdown(columns, rows)
 
 
 def pair_of(found: Beside) -> str:
@@ -139,15 +156,6 @@ def _of_ceiling(found: Finding) -> str:
     return number(found.of_ceiling.value) if found.of_ceiling else "not measured"
 
 
-def _nulls(found: Finding) -> str:
-    told = (
-        f"{name.replace('_', ' ')}: 95 % below {signed(bar.bound)}, p = {number(bar.p)}, "
-        f"K = {bar.k}"
-        for name, bar in found.nulls.items()
-    )
-    return "; ".join(told) or "none"
-
-
 def _estimate(found: Finding) -> str:
     if found.estimate is None:
         return ""
@@ -156,20 +164,8 @@ def _estimate(found: Finding) -> str:
     return f"{signed(found.estimate)}" + (f" ({ends}{n})" if ends else "")
 
 
-def _published(claim: Claim) -> str:
-    """The published value with where it stands and whether ours agrees; empty where none is."""
-    found = claim.question.published
-    if found.value is None:
-        return ""
-    return f"{number(found.value)} ({found.source}): {claim.agreement}"
-
-
 def _value(found: Beside) -> str:
-    return "" if found.estimate is None else signed(found.estimate)
-
-
-def _beside(found: Beside) -> str:
-    return " ".join(one for one in (_value(found), found.verdict) if one)
+    return "" if found.estimate is None else number(found.estimate)
 
 
 BLOCKS: Mapping[str, Callable[[Results], str]] = {
@@ -178,7 +174,7 @@ BLOCKS: Mapping[str, Callable[[Results], str]] = {
     "primary": primary_table,
     "doses": doses_table,
     "belief": belief_table,
-    "trained-pairs": pairs,
     "pairs": pairs_table,
+    "exploratory": exploratory,
 }
 """Name of a generated block to what writes it."""

@@ -191,7 +191,7 @@ def _steering(study: Study) -> Summary:
     primary = first(study.rows(Evidence), claim="primary")
     found = primary.finding if primary else untestable("nothing was steered")
     edit = primary_edit(study)
-    arm = ArmKey(study.studied, study.base, 1.0, "decision", edit)
+    arm = ArmKey(study.studied, study.base, 1.0, "decision")
     elsewhere = first(study.rows(Elsewhere), arm=arm)
     forced = study.rows(Forced)
     return {

@@ -2,6 +2,11 @@
 
 A base whose state does not tell the classes apart where it is steered has no dead-end direction
 there, whatever the difference of two means is called; nothing can then be tested with it.
+
+Beyond tokens it has to tell them, or a direction that follows what is written would pass. Where the
+words alone decide the class, nothing can be told beyond them, and a base that was never taught it
+keeps some of them: within strata, an activation that follows the size of the target alone is above
+chance. There the bar is higher instead.
 """
 
 from backtracking.claims.literature.own import STUDY
@@ -16,14 +21,18 @@ from backtracking.records.rows.table import first
 CEILING = 0.95
 """AUROC of the best baseline of tokens from which on nothing can be told beyond it."""
 
+CHANCE, HALF_WAY = 0.5, 0.75
+"""What the AUROC has to exceed where it is held against tokens as well, and where it is not."""
+
 PREMISE = Question(
     claim="premise",
     study=STUDY,
     statement="Where it is steered, the base's own state tells {dead} from {live}.",
     contrast="AUROC within strata of what the two share, on dev problems, of the projection on the "
     "base's direction",
-    threshold="above 0.5; and the base's activations tell more than the best baseline of tokens, "
-    f"where that leaves room (an AUROC below {CEILING:g})",
+    threshold=f"above {CHANCE:g}, and the base's activations tell more than the best baseline of "
+    f"tokens; above {HALF_WAY:g} where that baseline leaves no room (an AUROC of {CEILING:g} or "
+    "more) or was not read",
     kind="emergent",
     published=Published(None, "none"),
 )
@@ -42,11 +51,17 @@ def premise(study: Study, role: str) -> Finding:
     if own is None or own.dev_auroc is None:
         return untestable("no direction was scored on dev at the steered place")
     beyond, why = beyond_tokens(study, base)
-    parts: dict[str, Verdict] = {"separates": above(own.dev_low, 0.5)}
+    bar = HALF_WAY if beyond is None else CHANCE
+    parts: dict[str, Verdict] = {"separates": above(_low(own), bar)}
     if beyond is not None:
         parts["beyond_tokens"] = beyond
-    ends = {"low": own.dev_low, "high": own.dev_high, "null": 0.5}
+    ends = {"low": own.dev_low, "high": own.dev_high, "null": bar}
     return Finding.of(parts, estimate=own.dev_auroc, why=why, target=base, **ends)
+
+
+def _low(own: Strength) -> float | None:
+    """The lower end of the AUROC; where all is told apart, which has no interval, the AUROC."""
+    return own.dev_auroc if own.dev_auroc == 1.0 else own.dev_low
 
 
 def beyond_tokens(study: Study, base: str) -> tuple[Verdict | None, str]:
