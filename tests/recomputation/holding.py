@@ -17,8 +17,12 @@ READOUT, EDITS = "b", "E2"
 
 
 def coefficient(study: Study) -> Iterator[Compared]:
-    """The share, over the patch's, of what the model's own direction does to the report."""
-    role, statistics = study.studied, study.params["statistics"]
+    """What the model's own direction does to the report, as a share of the donor's own change.
+
+    It is undefined where the readout does not tell the donor, or the patch does not raise the
+    marker, so that no dose matches it.
+    """
+    role, level = study.studied, study.params["statistics"]["level"]
     layer = min(study.table("steer/choice")["layer"], study.model(role).n_layers - 2)
     where = {"role": role, "layer": layer, "span": EDITS, "readout": READOUT}
     ceiling = _row(study.table("belief/ceilings"), where)
@@ -28,29 +32,24 @@ def coefficient(study: Study) -> Iterator[Compared]:
     along = direction(study, role, layer, study.table("steer/choice")["window"])
     push = dose["norm"] * along / along.norm()
     dev = np.array([read(study, one, layer, push) for one in pairs(study, "dev")]).mean(axis=0)
-    yield Compared("marker under the patch, dev", dose["target"], dev[1, 0] - dev[0, 0], 1e-4)
-    yield Compared("marker at the dose, dev", dose["change"], dev[2, 0] - dev[0, 0], 1e-4)
+    yield Compared("marker, patched, dev", dose["target"], dev[1, 0] - dev[0, 0], 1e-4)
+    yield Compared("marker, at the dose, dev", dose["change"], dev[2, 0] - dev[0, 0], 1e-4)
     test = pairs(study, "test")
     found = np.array([read(study, one, layer, push) for one in test])
-    natural, patch, own = (found[:, arm] - found[:, 0] for arm in (3, 1, 2))
-    marker = ceiling["marker_natural"]["value"]
-    yield Compared("marker, donor's own", marker, natural[:, 0].mean(), 1e-4)
-    yield Compared("report, donor's own", ceiling["natural"]["value"], natural[:, 1].mean(), 1e-4)
-    yield Compared("report under the patch", _patched(study, layer), found[:, 1, 1].mean(), 1e-4)
-    beta = printed["beta"]
-    if beta["value"] is None:
-        # Nothing was matched, or the readout does not tell the donor: there is no coefficient.
-        undefined = min(dev[1, 0] - dev[0, 0], natural[:, 1].mean(), patch[:, 1].mean()) <= 0
-        yield Compared("belief coefficient is undefined", 1.0, float(undefined), 0.0)
-        return
-    problems = [one["problem_id"] for one in test]
-    low, high, deviation = resampling.bootstrap(
-        own[:, 1].tolist(), problems, statistics["level"], patch[:, 1].tolist()
-    )
-    reach = resampling.error_of_end(deviation, statistics["level"], statistics["n_resamples"])
-    yield Compared("belief coefficient", beta["value"], own[:, 1].mean() / patch[:, 1].mean(), 1e-4)
-    yield Compared("belief coefficient, lower end", beta["low"], low, reach)
-    yield Compared("belief coefficient, upper end", beta["high"], high, reach)
+    own, natural = ((found[:, arm] - found[:, 0])[:, 1] for arm in (2, 3))
+    yield Compared("report, donor's own", ceiling["natural"]["value"], natural.mean(), 1e-4)
+    yield Compared("report, patched", _patched(study, layer), found[:, 1, 1].mean(), 1e-4)
+    is_defined = natural.mean() > 0 and dose["norm"] > 0
+    share = own.mean() / natural.mean() if is_defined else np.nan
+    yield Compared("belief, share", printed["share"]["value"], share, 1e-5)
+    if is_defined:
+        low, high, deviation = resampling.bootstrap(
+            own.tolist(), [one["problem_id"] for one in test], level, natural.tolist()
+        )
+        n_resamples = study.params["statistics"]["n_resamples"]
+        reach = resampling.error_of_end(deviation, level, n_resamples)
+        yield Compared("belief, share, lower end", printed["share"]["low"], low, reach)
+        yield Compared("belief, share, upper end", printed["share"]["high"], high, reach)
 
 
 def pairs(study: Study, split: str) -> list[dict[str, Any]]:

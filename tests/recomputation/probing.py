@@ -6,8 +6,9 @@ import numpy as np
 from recomputation.comparing import Compared
 from recomputation.resampling import jackknife
 from recomputation.study import STATES, Decision, Study
+from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import log_loss
 
 TARGET = "backtracks"
 
@@ -36,13 +37,13 @@ def difference(study: Study) -> Iterator[Compared]:
     problems = np.array(problems)[is_test].tolist()
 
     def gap(kept: np.ndarray) -> float:
-        first, second = (roc_auc_score(turns[kept], one[kept]) for one in scores)
-        return float(first - second)
+        first, second = (auroc(turns[kept], one[kept]) for one in scores)
+        return first - second
 
     # Four decimals are printed, and a pair of decisions that a fit ranks otherwise moves an AUROC
     # by one over the number of pairs: two may.
     reach = 5e-5 + 2 / float(turns.sum() * (~turns).sum())
-    aurocs = [float(roc_auc_score(turns, one)) for one in scores]
+    aurocs = [auroc(turns, one) for one in scores]
     yield Compared("probe, penalty", row["penalty"], penalty, 0.0)
     yield Compared("probe, AUROC", row["auroc"]["value"], aurocs[0], reach)
     yield Compared("probe, AUROC of its baseline", row["baseline_auroc"], aurocs[1], reach)
@@ -51,6 +52,12 @@ def difference(study: Study) -> Iterator[Compared]:
     yield Compared("probe, difference", printed["value"], whole, 2 * reach)
     yield Compared("probe, difference, lower end", printed["low"], low, 10 * reach)
     yield Compared("probe, difference, upper end", printed["high"], high, 10 * reach)
+
+
+def auroc(turns: np.ndarray, scores: np.ndarray) -> float:
+    """P(a turning decision is scored above another one), ties as half; NaN without one of both."""
+    n, m = int(turns.sum()), int((~turns).sum())
+    return float((rankdata(scores)[turns].sum() - n * (n + 1) / 2) / (n * m)) if n * m else np.nan
 
 
 def score(

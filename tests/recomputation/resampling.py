@@ -14,13 +14,17 @@ def bootstrap(
 ) -> tuple[float, float, float]:
     """Ends of the percentile interval of a mean over rows, and the mean's standard deviation.
 
-    Whole problems are drawn, with all their rows. With `over` it is the ratio to another mean.
+    Whole problems are drawn, with all their rows. With `over` it is the ratio to another mean,
+    undefined where that is not above 0. An interval of which many draws are undefined is so too.
     """
     names, owner = np.unique(problems, return_inverse=True)
     over = [1.0] * len(values) if over is None else over
     sums, others = (np.bincount(owner, one, len(names)) for one in (values, over))
     drawn = np.random.default_rng(987).integers(len(names), size=(N_OWN, len(names)))
-    means = sums[drawn].sum(axis=1) / others[drawn].sum(axis=1)
+    below = others[drawn].sum(axis=1)
+    means = (sums[drawn].sum(axis=1) / np.where(below > 0, below, np.nan))[below > 0]
+    if len(names) < 2 or len(means) < level * N_OWN:
+        return np.nan, np.nan, np.nan
     low, high = np.percentile(means, [50 * (1 - level), 50 * (1 + level)])
     return float(low), float(high), float(means.std())
 

@@ -10,7 +10,7 @@ from recomputation.llama import Llama
 from recomputation.study import Decision, Study, rows
 from torch import Tensor
 
-N_SPLITS = 40
+N_SETS = 40
 """Sets of as many random halves as the study has: their spread is the error of its cosine."""
 
 LEGAL = ("Wait", "No", "Undo", "Try", "Hmm", "Well", "Check", "Give", "Stop")
@@ -67,9 +67,11 @@ def cosine(study: Study) -> Iterator[Compared]:
     yield Compared("cosine, raw", row["raw"], raw, 1e-5)
     train = sorted({trace.problem for trace in study.traces if trace.split == "train"})
     rng, n = np.random.default_rng(654), study.params["directions"]["n_splits"]
-    sets = np.array([_corrected(pair, train, n, rng) for _ in range(N_SPLITS)])
-    spread = 4 * float(sets.std()) * (1 + 1 / N_SPLITS) ** 0.5
-    yield Compared("cosine, corrected", row["cosine"], float(sets.mean()), spread)
+    sets = np.array([_corrected(pair, train, n, rng) for _ in range(N_SETS)])
+    defined = sets[np.isfinite(sets)]
+    value = float(defined.mean()) if 2 * len(defined) > N_SETS else np.nan
+    spread = 4 * float(defined.std()) * (1 + 1 / N_SETS) ** 0.5 if len(defined) else 0.0
+    yield Compared("cosine, corrected", row["cosine"], value, spread)
 
 
 def _corrected(
@@ -87,6 +89,8 @@ def _corrected(
         )
         across[split] = float(a @ d + b @ c) / 2
         first[split], second[split] = float(a @ b), float(c @ d)
+    if min(first.mean(), second.mean()) <= 0:
+        return np.nan
     return float(across.mean() / np.sqrt(first.mean() * second.mean()))
 
 
