@@ -1,11 +1,12 @@
-"""NLL of state models on test problems: chains of labels, and a hidden Markov model."""
+"""NLL of chains of labels on test problems, from counts of our own."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 
 import numpy as np
 from recomputation.comparing import Compared
-from recomputation.study import STATES, Study
+from recomputation.parsing import STATES
+from recomputation.study import Study
 from scipy.optimize import minimize_scalar
 
 END = len(STATES)
@@ -20,8 +21,7 @@ def steps(study: Study, split: str) -> Steps:
     for trace in study.traces:
         if trace.split != split:
             continue
-        whole = [o for o in trace.sentences if not (trace.is_cut and o.end == len(trace.ids))]
-        codes = [STATES.index(one.state) for one in whole]
+        codes = [STATES.index(one.state) for one in trace.whole_sentences]
         after = codes[1:] + ([] if trace.is_cut else [END])
         found += [(tuple(codes[: n + 1]), one) for n, one in enumerate(after)]
     return found

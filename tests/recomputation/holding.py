@@ -1,4 +1,4 @@
-"""Belief or action: what a patch and a direction do to a later report, at the dose that dev chose."""
+"""Belief or action: what a patch and a direction do to a later report, at the dose of dev."""
 
 import json
 from collections.abc import Iterator
@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from recomputation import resampling
 from recomputation.comparing import Compared
-from recomputation.steering import direction
-from recomputation.study import Study, decisions_of, kind_of, sentences_of
+from recomputation.directions import direction
+from recomputation.parsing import decisions_of, kind_of, sentences_of
+from recomputation.study import Study
 from safetensors import safe_open
 from torch import Tensor
 
@@ -22,7 +23,7 @@ def coefficient(study: Study) -> Iterator[Compared]:
     It is undefined where the readout does not tell the donor, or the patch does not raise the
     marker, so that no dose matches it.
     """
-    role, level = study.studied, study.params["statistics"]["level"]
+    role = study.studied
     layer = min(study.table("steer/choice")["layer"], study.model(role).n_layers - 2)
     where = {"role": role, "layer": layer, "span": EDITS, "readout": READOUT}
     ceiling = _row(study.table("belief/ceilings"), where)
@@ -43,13 +44,11 @@ def coefficient(study: Study) -> Iterator[Compared]:
     share = own.mean() / natural.mean() if is_defined else np.nan
     yield Compared("belief, share", printed["share"]["value"], share, 1e-5)
     if is_defined:
-        low, high, deviation = resampling.bootstrap(
-            own.tolist(), [one["problem_id"] for one in test], level, natural.tolist()
-        )
-        n_resamples = study.params["statistics"]["n_resamples"]
-        reach = resampling.error_of_end(deviation, level, n_resamples)
-        yield Compared("belief, share, lower end", printed["share"]["low"], low, reach)
-        yield Compared("belief, share, upper end", printed["share"]["high"], high, reach)
+        problems = [one["problem_id"] for one in test]
+        ends = resampling.bootstrap(own, problems, study.params["statistics"], natural)
+        low, high = printed["share"]["low"], printed["share"]["high"]
+        yield Compared("belief, share, lower end", low, ends.low, ends.reach_low)
+        yield Compared("belief, share, upper end", high, ends.high, ends.reach_high)
 
 
 def pairs(study: Study, split: str) -> list[dict[str, Any]]:

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 import numpy as np
 from recomputation.comparing import Compared
+from recomputation.parsing import STATES, Decision
 from recomputation.resampling import jackknife
-from recomputation.study import STATES, Decision, Study
+from recomputation.study import Study
 from scipy.stats import rankdata
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
@@ -40,9 +41,9 @@ def difference(study: Study) -> Iterator[Compared]:
         first, second = (auroc(turns[kept], one[kept]) for one in scores)
         return first - second
 
-    # Four decimals are printed, and a pair of decisions that a fit ranks otherwise moves an AUROC
-    # by one over the number of pairs: two may.
-    reach = 5e-5 + 2 / float(turns.sum() * (~turns).sum())
+    # Four decimals are printed, and fits end a little before their minimum: a pair of decisions
+    # ranked otherwise moves an AUROC by one over the number of pairs, and two pairs may be so.
+    reach = 1e-4 + 2 / float(max(1, turns.sum() * (~turns).sum()))
     aurocs = [auroc(turns, one) for one in scores]
     yield Compared("probe, penalty", row["penalty"], penalty, 0.0)
     yield Compared("probe, AUROC", row["auroc"]["value"], aurocs[0], reach)
@@ -50,8 +51,8 @@ def difference(study: Study) -> Iterator[Compared]:
     whole, printed = gap(np.ones(len(turns), dtype=bool)), row["difference"]
     low, high = jackknife(gap, problems, study.params["statistics"]["level"])
     yield Compared("probe, difference", printed["value"], whole, 2 * reach)
-    yield Compared("probe, difference, lower end", printed["low"], low, 10 * reach)
-    yield Compared("probe, difference, upper end", printed["high"], high, 10 * reach)
+    yield Compared("probe, difference, lower end", printed["low"], low, 4 * reach)
+    yield Compared("probe, difference, upper end", printed["high"], high, 4 * reach)
 
 
 def auroc(turns: np.ndarray, scores: np.ndarray) -> float:

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterator
 
 from recomputation.chains import chains
 from recomputation.comparing import Compared
-from recomputation.hidden import hidden
+from recomputation.directions import cosine
 from recomputation.holding import coefficient
+from recomputation.learning import hidden
 from recomputation.probing import difference
-from recomputation.steering import cosine, primary
+from recomputation.steering import primary
 from recomputation.study import Study
 
 QUANTITIES: tuple[Callable[[Study], Iterator[Compared]], ...] = (

@@ -1,43 +1,61 @@
 """Intervals by problem, by code of its own: the bootstrap, and leaving out one problem in turn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
-N_OWN = 20_000
-"""Resamples of our own: their error is small beside that of the study's."""
+N_STUDIES = 200
+"""Bootstraps of our own, each as large as the study's: their spread is the error of its ends."""
+
+
+@dataclass(frozen=True)
+class Ends:
+    """Ends of a percentile interval, and how far another bootstrap's may lie from them by chance.
+
+    The ends are means over bootstraps; what is allowed is four of their standard deviations.
+    """
+
+    low: float
+    high: float
+    reach_low: float
+    reach_high: float
 
 
 def bootstrap(
-    values: list[float], problems: list[str], level: float, over: list[float] | None = None
-) -> tuple[float, float, float]:
-    """Ends of the percentile interval of a mean over rows, and the mean's standard deviation.
+    values: np.ndarray,
+    problems: list[str],
+    statistics: Mapping[str, Any],
+    over: np.ndarray | None = None,
+    n_directions: int = 1,
+) -> Ends:
+    """The interval of a mean over rows: whole problems are drawn, with all their rows.
 
-    Whole problems are drawn, with all their rows. With `over` it is the ratio to another mean,
-    undefined where that is not above 0. An interval of which many draws are undefined is so too.
+    Args:
+        values: rows, or directions by rows: then each draw takes one of those that a study has.
+        problems: of each row.
+        statistics: how many resamples, and the level.
+        over: with it, the ratio to another mean, undefined where that is not above 0.
+        n_directions: that a study has.
     """
     names, owner = np.unique(problems, return_inverse=True)
-    over = [1.0] * len(values) if over is None else over
-    sums, others = (np.bincount(owner, one, len(names)) for one in (values, over))
-    drawn = np.random.default_rng(987).integers(len(names), size=(N_OWN, len(names)))
-    below = others[drawn].sum(axis=1)
-    means = (sums[drawn].sum(axis=1) / np.where(below > 0, below, np.nan))[below > 0]
-    if len(names) < 2 or len(means) < level * N_OWN:
-        return np.nan, np.nan, np.nan
-    low, high = np.percentile(means, [50 * (1 - level), 50 * (1 + level)])
-    return float(low), float(high), float(means.std())
-
-
-def error_of_end(deviation: float, level: float, n_resamples: int) -> float:
-    """How far apart two bootstraps' ends may be by chance: four standard errors.
-
-    The q-quantile of n draws has the standard error sqrt(q (1 - q) / n) / density; the density is
-    that of a normal law with the bootstrap's standard deviation. The two bootstraps' add up.
-    """
-    q = (1 - level) / 2
-    density = stats.norm.pdf(stats.norm.ppf(q)) / deviation
-    return 4 * float(np.sqrt(q * (1 - q) * (1 / n_resamples + 1 / N_OWN)) / density)
+    over = np.ones(len(owner)) if over is None else over
+    sums = np.stack([np.bincount(owner, one, len(names)) for one in np.atleast_2d(values)], axis=1)
+    others, n, level = np.bincount(owner, over, len(names)), len(names), statistics["level"]
+    size, rng, found = statistics["n_resamples"], np.random.default_rng(987), []
+    for _ in range(N_STUDIES):
+        weights = rng.multinomial(n, np.full(n, 1 / n), size=size)
+        chosen = rng.choice(sums.shape[1], size=n_directions)[rng.integers(n_directions, size=size)]
+        means, below = (weights * sums[:, chosen].T).sum(axis=1), weights @ others
+        defined = means[below > 0] / below[below > 0]
+        few = n < 2 or len(defined) < level * size
+        found.append(
+            [np.nan] * 2 if few else np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+        )
+    ends = np.array(found)
+    return Ends(*ends.mean(axis=0).tolist(), *(4 * ends.std(axis=0)).tolist())
 
 
 def jackknife(

@@ -1,111 +1,66 @@
-"""The primary effect with its interval and its null, and a corrected cosine of two directions."""
+"""The primary effect with its interval by problem, and the bound of its isotropic null."""
 
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from recomputation import resampling
 from recomputation.comparing import Compared
-from recomputation.llama import Llama
-from recomputation.study import Decision, Study, rows
+from recomputation.directions import contrast_rows, matched
+from recomputation.parsing import Decision
+from recomputation.study import Study
 from torch import Tensor
-
-N_SETS = 40
-"""Sets of as many random halves as the study has: their spread is the error of its cosine."""
 
 LEGAL = ("Wait", "No", "Undo", "Try", "Hmm", "Well", "Check", "Give", "Stop")
 """Words that may stand after a comparison."""
 
 
-def contrast_rows(
-    study: Study, role: str, layer: int, window: list[int]
-) -> tuple[Tensor, np.ndarray, np.ndarray, np.ndarray]:
-    """Train rows of both classes with class, stratum and problem of each."""
-    chosen, is_positive = study.contrasted("train")
-    totals = np.array([one.total for one in chosen])
-    n = study.params["directions"]["n_strata"]
-    stratum = np.searchsorted(np.quantile(totals, np.arange(1, n) / n), totals, side="right")
-    values = rows(study, role, layer, chosen, window)
-    return values, np.array(is_positive), stratum, np.array([study.problem(o) for o in chosen])
+N_AGAIN = 200
+"""Times that we estimate the direction again, where the study's interval holds for that too."""
 
 
-def matched(
-    values: Tensor, is_positive: np.ndarray, stratum: np.ndarray, kept: np.ndarray
-) -> Tensor:
-    """Difference of class means within strata, weighed by the harmonic mean of the class sizes."""
-    total, weights = torch.zeros(values.shape[1], dtype=torch.float64), 0.0
-    for one in np.unique(stratum):
-        sides = [kept & (stratum == one) & (is_positive == side) for side in (True, False)]
-        n, m = (int(side.sum()) for side in sides)
-        if n and m:
-            weight = n * m / (n + m)
-            positive, negative = (values[torch.from_numpy(side)].mean(dim=0) for side in sides)
-            total, weights = total + weight * (positive - negative), weights + weight
-    return total / weights
+@dataclass(frozen=True)
+class Edits:
+    """Changes of x to x + (value - x . guide) vector, each a row."""
 
+    vectors: Tensor
+    guides: Tensor
+    values: Tensor
 
-def direction(study: Study, role: str, layer: int, window: list[int]) -> Tensor:
-    """The matched direction of a model, from its own forward pass."""
-    values, is_positive, stratum, _ = contrast_rows(study, role, layer, window)
-    return matched(values, is_positive, stratum, np.ones(len(stratum), dtype=bool))
-
-
-def cosine(study: Study) -> Iterator[Compared]:
-    """Cosine of the pair's two directions at the chosen place, raw and corrected by halves."""
-    choice = study.table("steer/choice")
-    layer, window = choice["layer"], choice["window"]
-    text = f"{window[0]}:{window[1]}"
-    key = (f"{study.base}-{study.studied}", "matched", layer, text)
-    (row,) = (
-        one
-        for one in study.table("directions/cosines")
-        if (one["pair"], one["form"], one["layer"], one["window"]) == key
-    )
-    pair = [contrast_rows(study, role, layer, window) for role in (study.base, study.studied)]
-    whole = [matched(*one[:3], np.ones(len(one[2]), dtype=bool)) for one in pair]
-    raw = float(torch.cosine_similarity(*whole, dim=0))
-    yield Compared("cosine, raw", row["raw"], raw, 1e-5)
-    train = sorted({trace.problem for trace in study.traces if trace.split == "train"})
-    rng, n = np.random.default_rng(654), study.params["directions"]["n_splits"]
-    sets = np.array([_corrected(pair, train, n, rng) for _ in range(N_SETS)])
-    defined = sets[np.isfinite(sets)]
-    value = float(defined.mean()) if 2 * len(defined) > N_SETS else np.nan
-    spread = 4 * float(defined.std()) * (1 + 1 / N_SETS) ** 0.5 if len(defined) else 0.0
-    yield Compared("cosine, corrected", row["cosine"], value, spread)
-
-
-def _corrected(
-    pair: list[tuple[Tensor, np.ndarray, np.ndarray, np.ndarray]],
-    train: list[str],
-    n_splits: int,
-    rng: np.random.Generator,
-) -> float:
-    across, first, second = np.zeros((3, n_splits))
-    for split in range(n_splits):
-        half = rng.permutation(train)[: len(train) // 2]
-        (a, b), (c, d) = (
-            [matched(*one[:3], np.isin(one[3], half) == side) for side in (True, False)]
-            for one in pair
-        )
-        across[split] = float(a @ d + b @ c) / 2
-        first[split], second[split] = float(a @ b), float(c @ d)
-    if min(first.mean(), second.mean()) <= 0:
-        return np.nan
-    return float(across.mean() / np.sqrt(first.mean() * second.mean()))
+    def __call__(self, x: Tensor) -> Tensor:
+        """x without an edit, and then under each."""
+        lengths = self.values - self.guides @ x
+        return torch.cat([x[None], x + lengths[:, None] * self.vectors])
 
 
 def primary(study: Study) -> Iterator[Compared]:
-    """The base's direction set to the mean of `over`, at live decisions of test problems."""
+    """The base's direction set to the mean of `over`, at live decisions of test problems.
+
+    Of its nulls the isotropic ones are drawn again from the study's seed. Their bound is what 95 %
+    of them stay below: beyond it, (1 + #{>=}) / (1 + K) is at most 0.05.
+    """
     (row,) = (o for o in study.table("effects/steer/evidence") if o["claim"] == "primary")
-    (effects, legal), bound = _effects(study)
-    problems = [study.problem(one) for one in _live(study)]
-    statistics = study.params["statistics"]
-    yield Compared("primary effect", row["estimate"], float(effects.mean()), 1e-5)
-    yield Compared("primary, P_legal", row["legal"], float(legal.mean()), 1e-5)
-    low, high, deviation = resampling.bootstrap(effects.tolist(), problems, statistics["level"])
-    reach = resampling.error_of_end(deviation, statistics["level"], statistics["n_resamples"])
-    yield Compared("primary, lower end", row["low"], low, reach)
-    yield Compared("primary, upper end", row["high"], high, reach)
+    steer, chosen = study.params["steer"], _live(study)
+    n_again = N_AGAIN if row["resampled"] == "test and train problems" else 0
+    edits = _edits(study, n_again)
+    found = [_at(study, study.table("steer/choice")["layer"], one, edits) for one in chosen]
+    opens, backs, legal = (np.stack(one, axis=1) for one in zip(*found, strict=True))
+    opens, backs = opens[1:] - opens[:1], backs[1:] - backs[:1]
+    yield Compared("primary effect", row["estimate"], float(backs[0].mean()), 1e-5)
+    yield Compared("primary, P_legal", row["legal"], float(legal[1].mean()), 1e-5)
+    ends = resampling.bootstrap(
+        backs[1 : 1 + n_again] if n_again else backs[0],
+        [study.problem(one) for one in chosen],
+        study.params["statistics"],
+        n_directions=steer["n_retrained"] if n_again else 1,
+    )
+    yield Compared("primary, lower end", row["low"], ends.low, ends.reach_low)
+    yield Compared("primary, upper end", row["high"], ends.high, ends.reach_high)
+    means = (one[1 + n_again :].mean(axis=1) for one in (opens, backs))
+    null = np.sort(_as_read(*means, steer["n_null_back"]))
+    bound = float(null[min(len(null) - (len(null) + 1) // 20, len(null) - 1)])
     yield Compared("primary, isotropic bound", row["nulls"]["isotropic"]["bound"], bound, 1e-5)
 
 
@@ -118,27 +73,29 @@ def _live(study: Study) -> list[Decision]:
     ]
 
 
-def _effects(study: Study) -> tuple[tuple[np.ndarray, np.ndarray], float]:
-    """Change of P_back, and P_legal, at every decision; and the bound of isotropic directions.
-
-    The bound is what 95 % of them stay below: beyond it, (1 + #{>=}) / (1 + K) is at most 0.05.
-    """
+def _edits(study: Study, n_again: int) -> Edits:
+    """The edit, the same from train problems drawn anew, and isotropic directions moved as far."""
     choice, steer = study.table("steer/choice"), study.params["steer"]
-    layer, model = choice["layer"], study.model(study.studied)
-    along = direction(study, study.base, layer, choice["window"])
-    along /= along.norm()
-    values, is_positive, _, _ = contrast_rows(study, study.studied, layer, [0, 0])
-    wanted = float(values[torch.from_numpy(is_positive)].mean(dim=0) @ along)
+    values, is_positive, stratum, problem = contrast_rows(
+        study, study.base, choice["layer"], choice["window"]
+    )
+    held, held_positive, _, held_problem = contrast_rows(
+        study, study.studied, choice["layer"], [0, 0]
+    )
+    names, rng = sorted({*problem, *held_problem}), np.random.default_rng(321)
+    draws = [Counter(names), *(Counter(rng.choice(names, len(names))) for _ in range(n_again))]
+    guides, wanted = [], []
+    for draw in draws:
+        times = np.array([draw[one] for one in problem], dtype=float)
+        along = matched(values, is_positive, stratum, times)
+        guides.append(along / along.norm())
+        weight = np.array([draw[one] for one in held_problem], dtype=float) * held_positive
+        wanted.append(torch.from_numpy(weight / weight.sum()) @ held @ guides[-1])
     generator = torch.Generator().manual_seed(steer["seed"])
-    drawn = torch.randn(steer["n_null"], len(along), generator=generator, dtype=torch.float64)
-    vectors = torch.cat([along[None], drawn / drawn.norm(dim=1, keepdim=True)])
-    found = [_at(study, model, layer, one, along, wanted, vectors) for one in _live(study)]
-    opens, backs, legal = (np.stack(one, axis=1) for one in zip(*found, strict=True))
-    opens, backs = opens[1:] - opens[:1], backs[1:] - backs[:1]
-    null = _as_read(opens[1:].mean(axis=1), backs[1:].mean(axis=1), steer["n_null_back"])
-    n_above = (len(null) + 1) // 20
-    bound = float(np.sort(null)[min(len(null) - n_above, len(null) - 1)])
-    return (backs[0], legal[1]), bound
+    drawn = torch.randn(steer["n_null"], len(guides[0]), generator=generator, dtype=torch.float64)
+    vectors = torch.cat([torch.stack(guides), drawn / drawn.norm(dim=1, keepdim=True)])
+    along = [*guides, *guides[:1] * len(drawn)]
+    return Edits(vectors, torch.stack(along), torch.stack([*wanted, *wanted[:1] * len(drawn)]))
 
 
 def _as_read(opens: np.ndarray, backs: np.ndarray, n: int) -> np.ndarray:
@@ -150,27 +107,18 @@ def _as_read(opens: np.ndarray, backs: np.ndarray, n: int) -> np.ndarray:
 
 
 def _at(
-    study: Study,
-    model: Llama,
-    layer: int,
-    decision: Decision,
-    along: Tensor,
-    wanted: float,
-    vectors: Tensor,
+    study: Study, layer: int, decision: Decision, edits: Edits
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """P(an opener), P(backtracking) and P_legal at a decision, without an edit and along vectors.
+    """P(an opener), P(backtracking) and P_legal at a decision, without an edit and under each.
 
     "Wait" counts only as far as no " for" follows it.
     """
-    ids, at = study.traces[decision.trace].ids, decision.position
-    read = model.read([*ids[: at + 1], study.id_by_word["Wait"]])
-    x = read.resid[layer, at:]
-    moved = torch.cat([torch.zeros_like(vectors[:1]), vectors])
-    moved *= wanted - float(x[0] @ along)
-    resid = torch.stack([x[0] + moved, x[1].expand_as(moved)], dim=1)
+    model, id_of, at = study.model(study.studied), study.id_by_word, decision.position
+    read = model.read([*study.traces[decision.trace].ids[: at + 1], id_of["Wait"]])
+    edited = edits(read.resid[layer, at])
+    resid = torch.stack([edited, read.resid[layer, at + 1].expand_as(edited)], dim=1)
     p = model.behind(read, layer, at, resid).softmax(dim=2)
-    ids_of = study.id_by_word
-    wait, no, undo = (p[:, 0, ids_of[word]] for word in ("Wait", "No", "Undo"))
-    back = wait * (1 - p[:, 1, ids_of["for"]]) + no + undo
-    legal = p[:, 0, [ids_of[word] for word in LEGAL]].sum(dim=1)
+    wait, no, undo = (p[:, 0, id_of[word]] for word in ("Wait", "No", "Undo"))
+    back = wait * (1 - p[:, 1, id_of["for"]]) + no + undo
+    legal = p[:, 0, [id_of[word] for word in LEGAL]].sum(dim=1)
     return (wait + no + undo).numpy(), back.numpy(), legal.numpy()
