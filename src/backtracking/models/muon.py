@@ -52,7 +52,7 @@ class StackedMuon(torch.optim.Optimizer):
             for shape, alike in by_shape.items():
                 updates = orthogonalize(torch.stack([self._ahead(p, group) for p in alike]))
                 rate = group["lr"] * math.sqrt(max(1.0, shape[0] / shape[1]))
-                torch._foreach_add_(alike, list(updates.unbind()), alpha=-rate)
+                torch._foreach_add_(alike, list(updates.unbind()), alpha=-rate)  # pyright: ignore
 
     def _ahead(self, parameter: Tensor, group: dict) -> Tensor:
         """The gradient, with the momentum that it has just changed."""
