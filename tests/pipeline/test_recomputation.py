@@ -116,6 +116,11 @@ def test_the_primary_effect_its_interval_and_the_bound_of_its_null(study: Study)
 
 
 @pytest.mark.slow
+def test_backtracking_is_told_from_a_word_that_is_taken_back(study: Study) -> None:
+    require_agreement(steering.baseline(study), 2)
+
+
+@pytest.mark.slow
 def test_a_corrected_cosine(study: Study) -> None:
     require_agreement(directions.cosine(study), 2)
 

@@ -46,7 +46,8 @@ def primary(study: Study) -> Iterator[Compared]:
     n_again = N_AGAIN if row["resampled"] == "test and train problems" else 0
     edits = _edits(study, n_again)
     n_again = len(edits.values) - 1 - steer["n_null"]
-    found = [_at(study, study.table("steer/choice")["layer"], one, edits) for one in chosen]
+    layer = study.table("steer/choice")["layer"]
+    found = [_at(study, study.studied, layer, one, edits) for one in chosen]
     opens, backs, legal = np.stack(found, axis=2)
     opens, backs = opens[1:] - opens[:1], backs[1:] - backs[:1]
     yield Compared("primary effect", row["estimate"], float(backs[0].mean()), 1e-5)
@@ -63,6 +64,22 @@ def primary(study: Study) -> Iterator[Compared]:
     null = np.sort(_as_read(opened, turned, steer["n_null_back"]))
     bound = float(null[min(len(null) - (len(null) + 1) // 20, len(null) - 1)])
     yield Compared("primary, isotropic bound", row["nulls"]["isotropic"]["bound"], bound, 1e-5)
+
+
+def baseline(study: Study) -> Iterator[Compared]:
+    """P_back of the base without an edit: it writes "Wait for 7.", which is no backtracking."""
+    (kind,) = study.params["contrast"]["negative"]
+    (row,) = (
+        one
+        for one in study.table("effects/steer/forced")
+        if (one["target"], one["direction"], one["kind"]) == (study.base, "baseline", kind)
+    )
+    d = study.model(study.base).embedding.shape[1]
+    none = Edits(*(torch.zeros(0, *shape, dtype=torch.float64) for shape in ((d,), (d,), ())))
+    found = [_at(study, study.base, 0, one, none)[:, 0] for one in _live(study)]
+    _, back, legal = np.mean(found, axis=0).tolist()
+    yield Compared("base, P_back", row["value"], back, 1e-6)
+    yield Compared("base, P_legal", row["legal"], legal, 1e-6)
 
 
 def _live(study: Study) -> list[Decision]:
@@ -111,12 +128,12 @@ def _as_read(opens: np.ndarray, backs: np.ndarray, n: int) -> np.ndarray:
     return np.where(read, backs, opens)
 
 
-def _at(study: Study, layer: int, decision: Decision, edits: Edits) -> np.ndarray:
+def _at(study: Study, role: str, layer: int, decision: Decision, edits: Edits) -> np.ndarray:
     """P(an opener), P(backtracking) and P_legal at a decision, without an edit and under each.
 
     "Wait" counts only as far as no " for" follows it.
     """
-    model, id_of, at = study.model(study.studied), study.id_by_word, decision.position
+    model, id_of, at = study.model(role), study.id_by_word, decision.position
     read = model.read([*study.traces[decision.trace].ids[: at + 1], id_of["Wait"]])
     edited = edits(read.resid[layer, at])
     resid = torch.stack([edited, read.resid[layer, at + 1].expand_as(edited)], dim=1)
