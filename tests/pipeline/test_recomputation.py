@@ -2,21 +2,24 @@
 
 import ast
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
-import recomputation.chains
 import torch
-from recomputation import hidden, holding, probing, steering
+from recomputation import chains, directions, holding, learning, probing, steering
 from recomputation.comparing import Compared
+from recomputation.resampling import bootstrap
 from recomputation.study import Study
 from transformers import LlamaForCausalLM
 
-FOLDER = Path(recomputation.chains.__file__).parent
+FOLDER = Path(chains.__file__).parent
 USED = {"numpy", "recomputation", "ruamel", "safetensors", "scipy", "sklearn", "torch"}
 STANDARD = {
-    "collections", "dataclasses", "functools", "itertools", "json", "pathlib", "sys", "typing",
+    "collections", "dataclasses", "functools", "itertools", "json", "math", "pathlib", "sys",
+    "typing",
 }  # fmt: skip
 
 
@@ -27,8 +30,8 @@ def study(project: Path) -> Study:
 
 def require_agreement(found: Iterable[Compared], n: int) -> None:
     every = list(found)
-    assert len(every) == n
-    assert [one for one in every if not one.agrees] == []
+    assert len(every) >= n
+    assert [one.line for one in every if not one.agrees] == []
 
 
 def imported(path: Path) -> set[str]:
@@ -48,10 +51,26 @@ def test_the_recomputation_imports_nothing_of_the_study() -> None:
     assert imported(Path(__file__)).isdisjoint({"backtracking", "lifeboat"})
 
 
-def test_what_is_told_of_chance_holds_for_two_bootstraps_that_differ_by_their_draws() -> None:
-    row = Compared("an end", 0.1, 0.2, 0.05)
-    assert not row.agrees
-    assert Compared("an end", 0.1, float("nan"), 1.0).agrees is False
+def test_numbers_agree_within_the_tolerance_or_where_both_are_undefined() -> None:
+    assert Compared("an end", 0.1, 0.14, 0.05).agrees
+    assert not Compared("an end", 0.1, 0.16, 0.05).agrees
+    assert not Compared("an end", 0.1, math.nan, 0.05).agrees
+    assert not Compared("an end", None, 0.1, 0.05).agrees
+    assert Compared("an end", None, math.nan, 0.05).agrees
+
+
+def test_what_is_allowed_covers_most_bootstraps_and_no_interval_of_rows() -> None:
+    rng = np.random.default_rng(0)
+    problems = [str(number) for number in range(30) for _ in range(5)]
+    values = np.repeat(rng.normal(size=30), 5)
+    statistics = {"n_resamples": 1000, "level": 0.95}
+    ends = bootstrap(values, problems, statistics)
+    by_problem = values[::5]
+    means = rng.choice(by_problem, (1000, 30)).mean(axis=1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    assert abs(low - ends.low) <= ends.reach_low and abs(high - ends.high) <= ends.reach_high
+    by_row = bootstrap(values, [str(number) for number in range(150)], statistics)
+    assert by_row.low - ends.low > ends.reach_low and ends.high - by_row.high > ends.reach_high
 
 
 @pytest.mark.slow
@@ -97,8 +116,13 @@ def test_the_primary_effect_its_interval_and_the_bound_of_its_null(study: Study)
 
 
 @pytest.mark.slow
+def test_backtracking_is_told_from_a_word_that_is_taken_back(study: Study) -> None:
+    require_agreement(steering.baseline(study), 2)
+
+
+@pytest.mark.slow
 def test_a_corrected_cosine(study: Study) -> None:
-    require_agreement(steering.cosine(study), 2)
+    require_agreement(directions.cosine(study), 2)
 
 
 @pytest.mark.slow
@@ -108,14 +132,14 @@ def test_the_paired_difference_of_a_probe(study: Study) -> None:
 
 @pytest.mark.slow
 def test_a_belief_coefficient_where_the_patch_writes_the_marker(study: Study) -> None:
-    require_agreement(holding.coefficient(study), 6)
+    require_agreement(holding.coefficient(study), 5)
 
 
 @pytest.mark.slow
 def test_nll_of_two_chains(study: Study) -> None:
-    require_agreement(recomputation.chains.chains(study), 2)
+    require_agreement(chains.chains(study), 2)
 
 
 @pytest.mark.slow
 def test_nll_of_a_hidden_markov_model(study: Study) -> None:
-    require_agreement(hidden.hidden(study), 1)
+    require_agreement(learning.hidden(study), 1)

@@ -8,11 +8,12 @@ from recomputation.directions import cosine
 from recomputation.holding import coefficient
 from recomputation.learning import hidden
 from recomputation.probing import difference
-from recomputation.steering import primary
+from recomputation.steering import baseline, primary
 from recomputation.study import Study
 
 QUANTITIES: tuple[Callable[[Study], Iterator[Compared]], ...] = (
     primary,
+    baseline,
     cosine,
     difference,
     coefficient,

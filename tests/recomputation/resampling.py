@@ -45,15 +45,14 @@ def bootstrap(
     sums = np.stack([np.bincount(owner, one, len(names)) for one in np.atleast_2d(values)], axis=1)
     others, n, level = np.bincount(owner, over, len(names)), len(names), statistics["level"]
     size, rng, found = statistics["n_resamples"], np.random.default_rng(987), []
+    outer = [(1 - level) / 2, (1 + level) / 2]
     for _ in range(N_STUDIES):
         weights = rng.multinomial(n, np.full(n, 1 / n), size=size)
         chosen = rng.choice(sums.shape[1], size=n_directions)[rng.integers(n_directions, size=size)]
         means, below = (weights * sums[:, chosen].T).sum(axis=1), weights @ others
         defined = means[below > 0] / below[below > 0]
-        few = n < 2 or len(defined) < level * size
-        found.append(
-            [np.nan] * 2 if few else np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
-        )
+        is_defined = n > 1 and len(defined) >= level * size
+        found.append(np.quantile(defined, outer) if is_defined else [np.nan, np.nan])
     ends = np.array(found)
     return Ends(*ends.mean(axis=0).tolist(), *(4 * ends.std(axis=0)).tolist())
 

@@ -45,8 +45,10 @@ def primary(study: Study) -> Iterator[Compared]:
     steer, chosen = study.params["steer"], _live(study)
     n_again = N_AGAIN if row["resampled"] == "test and train problems" else 0
     edits = _edits(study, n_again)
-    found = [_at(study, study.table("steer/choice")["layer"], one, edits) for one in chosen]
-    opens, backs, legal = (np.stack(one, axis=1) for one in zip(*found, strict=True))
+    n_again = len(edits.values) - 1 - steer["n_null"]
+    layer = study.table("steer/choice")["layer"]
+    found = [_at(study, study.studied, layer, one, edits) for one in chosen]
+    opens, backs, legal = np.stack(found, axis=2)
     opens, backs = opens[1:] - opens[:1], backs[1:] - backs[:1]
     yield Compared("primary effect", row["estimate"], float(backs[0].mean()), 1e-5)
     yield Compared("primary, P_legal", row["legal"], float(legal[1].mean()), 1e-5)
@@ -58,10 +60,26 @@ def primary(study: Study) -> Iterator[Compared]:
     )
     yield Compared("primary, lower end", row["low"], ends.low, ends.reach_low)
     yield Compared("primary, upper end", row["high"], ends.high, ends.reach_high)
-    means = (one[1 + n_again :].mean(axis=1) for one in (opens, backs))
-    null = np.sort(_as_read(*means, steer["n_null_back"]))
+    opened, turned = (one[1 + n_again :].mean(axis=1) for one in (opens, backs))
+    null = np.sort(_as_read(opened, turned, steer["n_null_back"]))
     bound = float(null[min(len(null) - (len(null) + 1) // 20, len(null) - 1)])
     yield Compared("primary, isotropic bound", row["nulls"]["isotropic"]["bound"], bound, 1e-5)
+
+
+def baseline(study: Study) -> Iterator[Compared]:
+    """P_back of the base without an edit: it writes "Wait for 7.", which is no backtracking."""
+    (kind,) = study.params["contrast"]["negative"]
+    (row,) = (
+        one
+        for one in study.table("effects/steer/forced")
+        if (one["target"], one["direction"], one["kind"]) == (study.base, "baseline", kind)
+    )
+    d = study.model(study.base).embedding.shape[1]
+    none = Edits(*(torch.zeros(0, *shape, dtype=torch.float64) for shape in ((d,), (d,), ())))
+    found = [_at(study, study.base, 0, one, none)[:, 0] for one in _live(study)]
+    _, back, legal = np.mean(found, axis=0).tolist()
+    yield Compared("base, P_back", row["value"], back, 1e-6)
+    yield Compared("base, P_legal", row["legal"], legal, 1e-6)
 
 
 def _live(study: Study) -> list[Decision]:
@@ -74,7 +92,10 @@ def _live(study: Study) -> list[Decision]:
 
 
 def _edits(study: Study, n_again: int) -> Edits:
-    """The edit, the same from train problems drawn anew, and isotropic directions moved as far."""
+    """The edit, the same from train problems drawn anew, and isotropic directions moved as far.
+
+    A draw without both classes gives none.
+    """
     choice, steer = study.table("steer/choice"), study.params["steer"]
     values, is_positive, stratum, problem = contrast_rows(
         study, study.base, choice["layer"], choice["window"]
@@ -88,9 +109,10 @@ def _edits(study: Study, n_again: int) -> Edits:
     for draw in draws:
         times = np.array([draw[one] for one in problem], dtype=float)
         along = matched(values, is_positive, stratum, times)
-        guides.append(along / along.norm())
         weight = np.array([draw[one] for one in held_problem], dtype=float) * held_positive
-        wanted.append(torch.from_numpy(weight / weight.sum()) @ held @ guides[-1])
+        if along.isfinite().all() and weight.any():
+            guides.append(along / along.norm())
+            wanted.append(torch.from_numpy(weight / weight.sum()) @ held @ guides[-1])
     generator = torch.Generator().manual_seed(steer["seed"])
     drawn = torch.randn(steer["n_null"], len(guides[0]), generator=generator, dtype=torch.float64)
     vectors = torch.cat([torch.stack(guides), drawn / drawn.norm(dim=1, keepdim=True)])
@@ -106,14 +128,12 @@ def _as_read(opens: np.ndarray, backs: np.ndarray, n: int) -> np.ndarray:
     return np.where(read, backs, opens)
 
 
-def _at(
-    study: Study, layer: int, decision: Decision, edits: Edits
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _at(study: Study, role: str, layer: int, decision: Decision, edits: Edits) -> np.ndarray:
     """P(an opener), P(backtracking) and P_legal at a decision, without an edit and under each.
 
     "Wait" counts only as far as no " for" follows it.
     """
-    model, id_of, at = study.model(study.studied), study.id_by_word, decision.position
+    model, id_of, at = study.model(role), study.id_by_word, decision.position
     read = model.read([*study.traces[decision.trace].ids[: at + 1], id_of["Wait"]])
     edited = edits(read.resid[layer, at])
     resid = torch.stack([edited, read.resid[layer, at + 1].expand_as(edited)], dim=1)
@@ -121,4 +141,4 @@ def _at(
     wait, no, undo = (p[:, 0, id_of[word]] for word in ("Wait", "No", "Undo"))
     back = wait * (1 - p[:, 1, id_of["for"]]) + no + undo
     legal = p[:, 0, [id_of[word] for word in LEGAL]].sum(dim=1)
-    return (wait + no + undo).numpy(), back.numpy(), legal.numpy()
+    return torch.stack([wait + no + undo, back, legal]).numpy()
