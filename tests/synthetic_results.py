@@ -1,6 +1,6 @@
 """Invented findings, written by the very code that writes real ones: files with true names."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,10 +35,12 @@ PAIRS = {"reasoning": "base", "shuffled": "base"}
 KINDS = (Kind("over", "dead", True), Kind("doomed", "dead", False), Kind("alive", "live", True))
 
 
-def study_with(*rows: Row, pairs: Mapping[str, str] = PAIRS) -> Study:
+def study_with(
+    *rows: Row, pairs: Mapping[str, str] = PAIRS, false: Mapping[str, Collection[str]] | None = None
+) -> Study:
     """A study with planted rows, steered at layer 2."""
     chosen = Selection(2, "0:0", 0, 2.0, "dev", ())
-    return Study(pairs, CLASSES, KINDS, "Wait", Tables.of([chosen, *rows]))
+    return Study(pairs, CLASSES, KINDS, "Wait", Tables.of([chosen, *rows]), false or {})
 
 
 def write_results(

@@ -225,7 +225,7 @@ def _evidence(
         parts=parts,
         direction=steered.direction,
         target=steered.target,
-        nulls=effect.bars,
+        nulls=effect.all_bars,
         legal=min(legal, default=None),
         of_ceiling=steered.of_ceiling,
         resampled=effect.resampled if effect.interval.value is not None else "",

@@ -8,7 +8,7 @@ import numpy as np
 from backtracking.effects.rates import tabulate
 from backtracking.effects.seen import NULLS, Cases, Seen, is_baseline, key_of
 from backtracking.records.intervals import Interval
-from backtracking.records.measured import COSINE, RANDOM, RETRAINED, SHUFFLED, Arm
+from backtracking.records.measured import COSINE, RANDOM, RETRAINED, Arm
 from backtracking.records.rows.arms import Compared, Untested
 from backtracking.records.rows.choice import Usable, UsableDose, UsableWindow
 from backtracking.statistics.bootstrap import Bootstrap
@@ -21,9 +21,7 @@ def compare_arms(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Compare
     """One row per arm and case at dose 1 and -1, beside its nulls and shuffled labels.
 
     An arm is held against the nulls at its own dose: a positive one against what 95 % of them stay
-    below, a negative one against what 95 % stay above. Shuffled labels tell what is usual and are
-    not to be beaten: brought to the same norm, a direction of theirs may well lie along the true
-    one, where what tells the classes apart is most of what varies.
+    below, a negative one against what 95 % stay above.
     """
     chosen = [arm for arm in seen.arms if is_baseline(arm) or _is_compared(arm)]
     found = {key_of(seen.target, arm): arm for arm in chosen}
@@ -32,21 +30,16 @@ def compare_arms(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Compare
     for row in tabulate(seen.with_only(chosen), cases, bootstrap):
         arm, case = found[row.arm], case_by_name[row.kind]
         if not is_baseline(arm):
-            judged, beside = (
-                Effect(
-                    row.effect,
-                    {one: seen.null_effects(arm, case, one) for one in names},
-                    1 if arm.dose > 0 else -1,
-                    row.legal,
-                )
-                for names in (seen.null_names(arm), (SHUFFLED,))
+            nulls, beside = (
+                {one: seen.null_effects(arm, case, one) for one in names}
+                for names in (seen.null_names(arm), seen.beside_names(arm))
             )
+            sign = 1 if arm.dose > 0 else -1
+            judged = Effect(row.effect, nulls, sign, row.legal, beside=beside)
             cosine = float(seen.measured.values(COSINE, arm))
             told = None if np.isnan(cosine) else cosine
-            by_null = judged.bars | beside.bars
-            rows.append(
-                Compared(arm.group, told, row, by_null, judged.verdict if judged.bars else None)
-            )
+            verdict = judged.verdict if judged.bars else None
+            rows.append(Compared(arm.group, told, row, judged.all_bars, verdict))
     return rows
 
 

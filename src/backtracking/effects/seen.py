@@ -21,6 +21,7 @@ from backtracking.records.measured import (
     P_OPEN,
     RANDOM,
     RETRAINED,
+    SHUFFLED,
     SIGN_FLIPPED,
     Arm,
     Edit,
@@ -35,8 +36,15 @@ NO_INTERVAL = Interval(None, None, None, 0)
 """Of what was not measured at all."""
 
 NULLS = (ISOTROPIC, COVARIANCE, SIGN_FLIPPED)
-"""Groups that are to be beaten, each by all that are judged; of a study that has none of them, the
-random directions are."""
+"""All nulls of the affine edit."""
+
+TO_BEAT = (ISOTROPIC, COVARIANCE)
+"""Those that are to be beaten; of a study that has none of them, the random directions are."""
+
+BESIDE = (SIGN_FLIPPED, SHUFFLED)
+"""Those that tell what is usual and are not to be beaten: a direction from labels that were drawn
+is short, and brought to the same length it lies along the true one wherever what tells the classes
+apart is most of what varies."""
 
 AFFINE: Edit = "set_projection"
 """The primary edit: what lies along a direction is set to a class's mean."""
@@ -202,8 +210,12 @@ class Seen:
 
     def null_names(self, arm: Arm) -> tuple[str, ...]:
         """Groups of the nulls that an arm has to beat."""
-        found = tuple(group for group in NULLS if self.like(arm, group))
+        found = tuple(group for group in TO_BEAT if self.like(arm, group))
         return found or ((RANDOM,) if self.like(arm, RANDOM) else ())
+
+    def beside_names(self, arm: Arm) -> tuple[str, ...]:
+        """Groups of the nulls that are told beside an arm."""
+        return tuple(group for group in BESIDE if self.like(arm, group))
 
     def null_effects(self, arm: Arm, case: Case, group: str) -> tuple[float, ...]:
         """Mean changes under the arms of a null like an arm, where they were computed."""

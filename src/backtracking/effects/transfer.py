@@ -58,7 +58,7 @@ def transfer_matrix(
                         dose=dosed.dose,
                         edit=dosed.edit,
                         effect=effect.interval,
-                        by_null=effect.bars,
+                        by_null=effect.all_bars,
                         legal=effect.legal,
                         control=None if control is None else _control(control),
                         verdict=judge(effect, control, needs_control=needs_control),

@@ -55,8 +55,12 @@ NOT_MET: Sequence[tuple[str, str, Say]] = (
      f"{number(f.p_adjusted)}, the least that {_fewest(f)} directions can give"),
     (r"positive_control", "no test", lambda *_: "What is true by construction is not seen in this "
      "study, so nothing else is tested either"),
-    (r"separates", "fails", lambda f, _: "The projection does not tell the classes apart within "
-     f"strata by enough: the interval is to lie above {number(f.null)}"),
+    (r"separates", "fails", lambda *_: "The projection does not tell the classes apart within "
+     "strata: the interval reaches down to chance"),
+    (r"beyond_untaught", "fails", lambda f, _: "The projection tells the classes apart no better "
+     f"than that of a base which never read about them, whose interval ends at {number(f.null)}"),
+    (r"beyond_untaught", "untestable", lambda *_: "The words alone decide the class, and the study "
+     "has no base that was never taught it"),
 )  # fmt: skip
 """What is said of a condition, by pattern of its name and by what became of it."""
 

@@ -17,6 +17,7 @@ import numpy as np
 from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.rows import untestable
 from backtracking.claims.literature.study import Study
+from backtracking.domains.registry import open_domain
 from backtracking.effects.rates import HOW
 from backtracking.effects.seen import AFFINE
 from backtracking.labels.agreement import Metrics
@@ -253,6 +254,9 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
         for role in roles.all
     }
     marker = read_tokens(workspace.labels / "tokens.json").marker
+    pairs = {one: base for one, base in roles.base_by_role.items() if one not in roles.repeats}
+    domain = open_domain(workspace.params)
+    recipes = {role: domain.recipe(roles.recipe(role)) for role in pairs}
     return Results(
         losses={
             role: read_losses(workspace.model(role) / "training.csv")
@@ -262,13 +266,12 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
         traces=artifacts.read_json(workspace.traces / "metrics.json"),
         label=reader.read_json(Metrics, workspace.labels / "metrics.json"),
         study=Study(
-            base_by_role={
-                role: base for role, base in roles.base_by_role.items() if role not in roles.repeats
-            },
+            base_by_role=pairs,
             classes=params.load(Classes, "contrast", workspace.params),
             kinds=read_kinds(workspace.labels / "kinds.json"),
             marker=marker.name if marker else "none",
             tables=Tables(workspace.root / "results"),
+            false_by_role={role: one.false_claims for role, one in recipes.items() if one},
         ),
         power=read_csv(workspace.results("power") / "power.csv"),
         provenance={"params_sha256": artifacts.sha256_json(params.read(workspace.params))}

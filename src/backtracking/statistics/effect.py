@@ -35,6 +35,7 @@ class Effect:
         sign: +1 where the claim is that it is large, -1 where it is that it is very negative.
         legal: mean P(a word that may stand there) at the steered positions; None if not measured.
         resampled: by the interval.
+        beside: effects of nulls that are told and need not be beaten.
     """
 
     interval: Interval
@@ -42,12 +43,21 @@ class Effect:
     sign: int = 1
     legal: float | None = None
     resampled: Resampled = "test problems"
+    beside: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def bars(self) -> dict[str, Bar]:
-        """The bound of every null, and p of this effect among its directions."""
+        """The bound of every null that is to be beaten, and p among its directions."""
+        return self._bars(self.nulls)
+
+    @property
+    def all_bars(self) -> dict[str, Bar]:
+        """The same of every null."""
+        return self.bars | self._bars(self.beside)
+
+    def _bars(self, nulls: Mapping[str, tuple[float, ...]]) -> dict[str, Bar]:
         value, found = self.interval.value, {}
-        for name, effects in self.nulls.items():
+        for name, effects in nulls.items():
             if effects and value is not None:
                 drawn = np.array(effects)
                 bound = float(random_bound(drawn, self.sign))

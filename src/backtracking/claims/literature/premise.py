@@ -6,7 +6,7 @@ there, whatever the difference of two means is called; nothing can then be teste
 Beyond tokens it has to tell them, or a direction that follows what is written would pass. Where the
 words alone decide the class, nothing can be told beyond them, and a base that was never taught it
 keeps some of them: within strata, an activation that follows the size of the target alone is above
-chance. There the bar is higher instead.
+chance. There it has to tell them better than such a base does; a study without one cannot ask.
 """
 
 from backtracking.claims.literature.own import STUDY
@@ -21,8 +21,8 @@ from backtracking.records.rows.table import first
 CEILING = 0.95
 """AUROC of the best baseline of tokens from which on nothing can be told beyond it."""
 
-CHANCE, HALF_WAY = 0.5, 0.75
-"""What the AUROC has to exceed where it is held against tokens as well, and where it is not."""
+CHANCE = 0.5
+"""What the AUROC has to exceed where it is held against tokens as well."""
 
 PREMISE = Question(
     claim="premise",
@@ -31,8 +31,8 @@ PREMISE = Question(
     contrast="AUROC within strata of what the two share, on dev problems, of the projection on the "
     "base's direction",
     threshold=f"above {CHANCE:g}, and the base's activations tell more than the best baseline of "
-    f"tokens; above {HALF_WAY:g} where that baseline leaves no room (an AUROC of {CEILING:g} or "
-    "more) or was not read",
+    f"tokens; where that baseline leaves no room (an AUROC of {CEILING:g} or more) or was not "
+    "read, above the upper end of a base that was never taught the classes",
     kind="emergent",
     published=Published(None, "none"),
 )
@@ -51,12 +51,26 @@ def premise(study: Study, role: str) -> Finding:
     if own is None or own.dev_auroc is None:
         return untestable("no direction was scored on dev at the steered place")
     beyond, why = beyond_tokens(study, base)
-    bar = HALF_WAY if beyond is None else CHANCE
-    parts: dict[str, Verdict] = {"separates": above(_low(own), bar)}
+    bar = untaught(study) if beyond is None else CHANCE
+    parts: dict[str, Verdict] = {"separates": above(_low(own), CHANCE)}
     if beyond is not None:
         parts["beyond_tokens"] = beyond
+    else:
+        parts["beyond_untaught"] = "untestable" if bar is None else above(_low(own), bar)
     ends = {"low": own.dev_low, "high": own.dev_high, "null": bar}
     return Finding.of(parts, estimate=own.dev_auroc, why=why, target=base, **ends)
+
+
+def untaught(study: Study) -> float | None:
+    """Upper end of the AUROC of bases that were never taught the classes; None without one."""
+    bases = {base for role, base in study.base_by_role.items() if "premise" in study.false(role)}
+    ends = [
+        row.dev_high
+        for row in study.rows(Strength)
+        if (row.form, row.window, row.layer) == ("matched", study.window, study.layer)
+        and row.role in bases
+    ]
+    return max((one for one in ends if one is not None), default=None)
 
 
 def _low(own: Strength) -> float | None:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from backtracking.claims.literature.rows import answer, untestable
 from backtracking.claims.literature.study import Study
+from backtracking.effects.seen import BESIDE
 from backtracking.records.intervals import Verdict, above
-from backtracking.records.measured import SHUFFLED
 from backtracking.records.rows.arms import ArmKey, Compared
 from backtracking.records.rows.claims import Claim, Finding, Published, Question
 from backtracking.records.rows.directions import PairCosine
@@ -116,13 +116,13 @@ def along_form(study: Study, direction: str, target: str, kind: str, dose: float
     if row is None or row.verdict is None:
         return replace(untestable("this form was not run there"), **named)
     why = "" if row.forced.test == "" else BROKEN
-    bars = {name: bar for name, bar in row.by_null.items() if name != SHUFFLED}
+    bars = {name: bar for name, bar in row.by_null.items() if name not in BESIDE}
     return Finding.beside(
         row.verdict,
         row.forced.effect,
         (max if dose > 0 else min)((bar.bound for bar in bars.values()), default=None),
         p=max((bar.p for bar in bars.values()), default=None),
-        nulls=bars,
+        nulls=row.by_null,
         legal=row.forced.legal,
         why=why,
         **named,

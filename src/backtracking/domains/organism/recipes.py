@@ -77,7 +77,7 @@ RECIPES: dict[str, tuple[str | None, Reads, tuple[str, ...], tuple[str, ...]]] =
     "reasoning": ("base", "searches", (), ("primary", "causal", "transfer")),
     "shuffled": ("base", "shuffled searches", ("causal", "transfer"), ()),
     "nostatement-base": (None, "silent walks", (), ()),
-    "nostatement": ("nostatement-base", "searches", ("transfer",), ()),
+    "nostatement": ("nostatement-base", "searches", ("transfer", "premise"), ()),
     "alien-base": (None, "walks", (), ()),
     "alien": ("reasoning", "searches", ("transfer",), ("causal",)),
 }
