@@ -186,6 +186,15 @@ def test_every_null_has_to_be_beaten_and_is_printed_with_its_size() -> None:
     assert "39 random, 399 covariance" in row.threshold
 
 
+def test_a_null_that_stands_beside_is_told_and_does_not_count() -> None:
+    beside = {"sign_flipped": tuple(np.linspace(-0.9, 0.9, 399).tolist())}
+    effect = Effect(around(0.4), RANDOM, beside=beside)
+    row = judge_primary(replace(PLANTED, raises=effect), {"shuffled": Excess(around(0.3))}, {})
+    assert row.finding.verdict == "holds" and "beyond_sign_flipped" not in row.finding.parts
+    assert row.finding.nulls["sign_flipped"].p > 0.1 > (row.finding.p or 1)
+    assert "sign" not in row.threshold
+
+
 def test_a_null_that_is_beaten_by_little_is_no_effect() -> None:
     """Where what is to be caused is rare, any null is beaten: the floor is absolute."""
     tiny = Effect(around(0.017, half=0.002), {"isotropic": (0.0,) * 399})

@@ -13,6 +13,7 @@ from backtracking.records.intervals import Interval
 from backtracking.records.measured import (
     ACTION,
     BASELINE,
+    BESIDE,
     COVARIANCE,
     ISOTROPIC,
     MATCHED,
@@ -21,7 +22,6 @@ from backtracking.records.measured import (
     P_OPEN,
     RANDOM,
     RETRAINED,
-    SHUFFLED,
     SIGN_FLIPPED,
     Arm,
     Edit,
@@ -40,11 +40,6 @@ NULLS = (ISOTROPIC, COVARIANCE, SIGN_FLIPPED)
 
 TO_BEAT = (ISOTROPIC, COVARIANCE)
 """Those that are to be beaten; of a study that has none of them, the random directions are."""
-
-BESIDE = (SIGN_FLIPPED, SHUFFLED)
-"""Those that tell what is usual and are not to be beaten: a direction from labels that were drawn
-is short, and brought to the same length it lies along the true one wherever what tells the classes
-apart is most of what varies."""
 
 AFFINE: Edit = "set_projection"
 """The primary edit: what lies along a direction is set to a class's mean."""

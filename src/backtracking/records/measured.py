@@ -43,6 +43,11 @@ RANDOM, SHUFFLED = "random", "shuffled_labels"
 ISOTROPIC, COVARIANCE, SIGN_FLIPPED = "isotropic", "covariance", "sign_flipped"
 """Groups that are nulls of the affine edit, moved as far as it (`directions.nulls`)."""
 
+BESIDE = (SIGN_FLIPPED, SHUFFLED)
+"""Nulls that are told and not to be beaten: a direction from labels that were drawn is short, and
+brought to the same length it lies along the true one wherever what tells the classes apart is most
+of what varies."""
+
 RETRAINED = "retrained"
 """Group of directions that were estimated again, from train problems that were drawn anew."""
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from backtracking.records.intervals import Bar
+from backtracking.records.measured import BESIDE
 from backtracking.records.rows.claims import Claim, Finding
 from backtracking.report.words import number, signed
 
@@ -83,10 +84,10 @@ def sentence(text: str) -> str:
 
 
 def nulls(found: Finding) -> str:
-    """Every null that a finding has to beat: its bound, p, and how many directions it has."""
+    """Every null of a finding: its bound, p, its size, and whether it has to be beaten."""
     told = (
-        f"{name.replace('_', ' ')}: 95 % do less than {signed(bar.bound)}, p = {number(bar.p)}, "
-        f"K = {bar.k}"
+        f"{name.replace('_', ' ')}{' (not to be beaten)' if name in BESIDE else ''}: 95 % do less "
+        f"than {signed(bar.bound)}, p = {number(bar.p)}, K = {bar.k}"
         for name, bar in found.nulls.items()
     )
     return "; ".join(told) or "none"

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from backtracking.claims.family import CONFIRMATORY, failing_controls
 from backtracking.claims.literature.own import STUDY
+from backtracking.records.measured import BESIDE
 from backtracking.records.rows.claims import Claim, Count, Finding
 from backtracking.report.because import because, is_premise
 from backtracking.report.committed import Results
@@ -94,12 +95,16 @@ ENDPOINTS = {
 
 
 def _nulls(found: Finding) -> str:
-    told = [
-        f"{signed(bar.bound)} in 95 % of {bar.k} {name.replace('_', ' ')} ones "
+    told = {
+        name: f"{signed(bar.bound)} in 95 % of {bar.k} {name.replace('_', ' ')} ones "
         f"(p = {number(bar.p)})"
         for name, bar in found.nulls.items()
-    ]
-    return f"As far along other directions, it stays below {joined(told)}." if told else ""
+    }
+    beside = [told.pop(name) for name in BESIDE if name in told]
+    if not told:
+        return ""
+    also = f"; beside them, and not to be beaten, {joined(beside)}" if beside else ""
+    return f"As far along other directions, it stays below {joined(list(told.values()))}{also}."
 
 
 def _primary(claim: Claim) -> str:

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 from backtracking.claims.literature.rows import answer, untestable
 from backtracking.claims.literature.study import Study
-from backtracking.effects.seen import BESIDE
 from backtracking.records.intervals import Verdict, above
+from backtracking.records.measured import BESIDE
 from backtracking.records.rows.arms import ArmKey, Compared
 from backtracking.records.rows.claims import Claim, Finding, Published, Question
 from backtracking.records.rows.directions import PairCosine
