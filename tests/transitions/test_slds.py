@@ -10,9 +10,9 @@ from scipy.stats import multivariate_normal
 from backtracking.transitions import em, variational
 from backtracking.transitions.em import Learning
 from backtracking.transitions.hmm import filter_states, forward_backward
+from backtracking.transitions.packing import pack
 from backtracking.transitions.scoring import nll
 from backtracking.transitions.sequences import Sequences, make_sequences
-from backtracking.transitions.packing import pack
 from backtracking.transitions.slds import Slds, filter_past
 from benchmarks.planted_models import Size, draw_hidden, plant_slds
 

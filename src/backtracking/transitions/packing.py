@@ -30,14 +30,14 @@ class Packing:
     steps: tuple[tuple[slice, slice, slice], ...]
 
     def rows_of(
-        self, values: Shaped[np.ndarray, "traces steps *rest"]
-    ) -> Shaped[np.ndarray, "rows *rest"]:
+        self, values: Shaped[np.ndarray, "traces steps ..."]
+    ) -> Shaped[np.ndarray, "rows ..."]:
         """Values without padding."""
         return values[self.trace, self.step]
 
     def padded(
-        self, values: Shaped[np.ndarray, "rows *rest"], sequences: Sequences
-    ) -> Shaped[np.ndarray, "traces steps *rest"]:
+        self, values: Shaped[np.ndarray, "rows ..."], sequences: Sequences
+    ) -> Shaped[np.ndarray, "traces steps ..."]:
         """Values in the traces' own order, 0 in the padding."""
         found = np.zeros((*sequences.label.shape, *values.shape[1:]), dtype=values.dtype)
         found[self.trace, self.step] = values
