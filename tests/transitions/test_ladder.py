@@ -19,10 +19,21 @@ def test_the_regression_is_scikit_learns() -> None:
     target = (x @ rng.normal(size=(5, 3)) + rng.gumbel(size=(400, 3))).argmax(axis=1)
     ridge = 0.05
     ours = fit_softmax(sparse.csr_matrix(x), target, 3, ridge)
-    theirs = LogisticRegression(C=1 / (ridge * 400), tol=1e-10, max_iter=10000).fit(x, target)
+    # Half a count more of each symbol, where no feature is.
+    more, weight = np.concatenate([x, np.zeros((3, 5))]), np.append(np.ones(400), [0.5] * 3)
+    theirs = LogisticRegression(C=1 / (ridge * 401.5), tol=1e-10, max_iter=10000).fit(
+        more, np.append(target, [0, 1, 2]), sample_weight=weight
+    )
     assert np.exp(ours.log_p(sparse.csr_matrix(x))) == pytest.approx(
         theirs.predict_proba(x), abs=1e-5
     )
+
+
+def test_a_symbol_that_train_never_has_gets_half_a_count() -> None:
+    rng = np.random.default_rng(3)
+    x, target = sparse.csr_matrix(rng.normal(size=(200, 4))), rng.integers(0, 2, 200)
+    p = np.exp(fit_softmax(x, target, 3, 0.01).log_p(x))[:, 2]
+    assert p.sum() == pytest.approx(0.5, rel=0.05)
 
 
 def test_the_ridge_is_the_one_that_predicts_dev_best() -> None:

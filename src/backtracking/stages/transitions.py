@@ -11,6 +11,7 @@ Writes: results/transitions/{models,forecasts,variance,ladder,representation,sel
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -43,7 +44,7 @@ from backtracking.transitions.registry import Fit
 from backtracking.transitions.representation import representation_rows
 from backtracking.transitions.rungs import climb
 from lifeboat.stage import artifacts
-from lifeboat.stage.units import Units, kept
+from lifeboat.stage.units import Units
 
 OUT = "results/transitions"
 TABLES = (StateModel, Forecast, VarianceShare, Rung, Representation)
@@ -76,9 +77,17 @@ class SideBySide:
     n_processes: int
 
     def __call__(self, jobs: Mapping[K, Callable[[], R]], what: str) -> dict[K, R]:
-        """What each job returns, by its name."""
-        made = [kept(self.units, OUT, job) for job in jobs.values()]
-        return dict(zip(jobs, run_side_by_side(made, self.n_processes, what), strict=True))
+        """What each job returns, by its name; jobs with one key, which do the same, are done once.
+
+        A control that shares its weights with the model under study gives such jobs.
+        """
+        key_by_name = {name: self.units.key(job) for name, job in jobs.items()}
+        made = {
+            key: partial(self.units.get, OUT, key, jobs[name]) for name, key in key_by_name.items()
+        }
+        found = run_side_by_side(list(made.values()), self.n_processes, what)
+        result_by_key = dict(zip(made, found, strict=True))
+        return {name: result_by_key[key] for name, key in key_by_name.items()}
 
 
 def run(

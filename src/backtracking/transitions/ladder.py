@@ -13,6 +13,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import optimize, sparse
 
+from backtracking.transitions.smoothing import FEW
 from lifeboat.stage.errors import UserError
 
 TOLERANCE = 1e-6
@@ -37,9 +38,7 @@ class Softmax:
 
     def log_p(self, features: sparse.csr_matrix) -> Float[np.ndarray, "rows symbols"]:
         """log p of every symbol."""
-        scores = features @ self.weight[:-1] + self.weight[-1]
-        peak = scores.max(axis=1, keepdims=True)
-        return scores - peak - np.log(np.exp(scores - peak).sum(axis=1, keepdims=True))
+        return _log_shares(features @ self.weight[:-1] + self.weight[-1])
 
     def losses(
         self, features: sparse.csr_matrix, target: Int[np.ndarray, " rows"]
@@ -57,7 +56,9 @@ def fit_softmax(
 ) -> Softmax:
     """The minimum of mean -log p + ridge / 2 |weight|^2, the intercept free, by L-BFGS.
 
-    The search runs on weights divided by the root of their curvature, as a diagonal estimates it.
+    Every symbol has `FEW` counts more, in rows without features: a symbol that train never has
+    would have no minimum otherwise. The search runs along the principal directions of the features,
+    each in units of the root of its curvature.
 
     Args:
         features: one row per observation.
@@ -69,29 +70,28 @@ def fit_softmax(
     Raises:
         UserError: where the gradient stays above `TOLERANCE`.
     """
-    n, d = len(target), features.get_shape()[1]
+    rows, counts = _with_few(features, target, n_symbols)
+    d, weight_of = features.get_shape()[1], counts.sum(axis=1, keepdims=True)
+    shares, penalty = counts.sum(axis=0), np.append(np.full(d, ridge), 0.0)[:, None]
     first = np.zeros((d + 1, n_symbols))
-    shares = (np.bincount(target, minlength=n_symbols) + 0.5) / (n + 0.5 * n_symbols)
     first[-1] = np.log(shares)
-    scale = _scale(features, shares, ridge)
     if start is not None:
         first[: len(start.weight) - 1], first[-1] = start.weight[:-1], start.weight[-1]
-    turned, rows = features.T.tocsr(), np.arange(n)
+    turned = rows.T.tocsr()
+    squares, basis = np.linalg.eigh((turned @ rows.multiply(weight_of).tocsr()).toarray())
+    scale = 1 / np.sqrt(squares.clip(min=0.0)[:, None] * shares * (1 - shares) + ridge)
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weight = flat.reshape(d + 1, n_symbols) * scale
-        log_p = Softmax(weight).log_p(features)
-        error = np.exp(log_p)
-        error[rows, target] -= 1
-        slope = np.concatenate([turned @ error, error.sum(axis=0)[None]]) / n
-        slope[:-1] += ridge * weight[:-1]
-        value = -log_p[rows, target].mean() + ridge / 2 * (weight[:-1] ** 2).sum()
-        return float(value), (slope * scale).ravel()
+        weight = basis @ (flat.reshape(d + 1, n_symbols) * scale)
+        log_p = _log_shares(rows @ weight)
+        slope = turned @ (np.exp(log_p) * weight_of - counts) + penalty * weight
+        value = (penalty * weight**2).sum() / 2 - (counts * log_p).sum()
+        return float(value), ((basis.T @ slope) * scale).ravel()
 
     options = {"maxiter": MAX_ROUNDS, "maxfun": 2 * MAX_ROUNDS, "ftol": 0.0, "gtol": TOLERANCE,
                "maxcor": 30}  # fmt: skip
     found = optimize.minimize(
-        loss, (first / scale).ravel(), jac=True, method="L-BFGS-B", options=options
+        loss, ((basis.T @ first) / scale).ravel(), jac=True, method="L-BFGS-B", options=options
     )
     largest = float(np.abs(found.jac).max())
     if not largest <= TOLERANCE:
@@ -100,16 +100,26 @@ def fit_softmax(
             f"after {found.nit} rounds at ridge {ridge:g}: {found.message}",
             "Leave the least of `transitions.ridges` out.",
         )
-    return Softmax(found.x.reshape(d + 1, n_symbols) * scale)
+    return Softmax(basis @ (found.x.reshape(d + 1, n_symbols) * scale))
 
 
-def _scale(
-    features: sparse.csr_matrix, shares: Float[np.ndarray, " symbols"], ridge: float
-) -> Float[np.ndarray, "features_and_1 symbols"]:
-    """One over the root of each weight's curvature, where every row has the symbols' shares."""
-    squares = np.append(np.asarray(features.multiply(features).mean(axis=0)).ravel(), 1.0)
-    penalty = np.append(np.full(len(squares) - 1, ridge), 0.0)
-    return 1 / np.sqrt(squares[:, None] * shares * (1 - shares) + penalty[:, None])
+def _with_few(
+    features: sparse.csr_matrix, target: Int[np.ndarray, " rows"], n_symbols: int
+) -> tuple[sparse.csr_matrix, Float[np.ndarray, "rows_and_few symbols"]]:
+    """Rows with a 1 for the intercept, those of `FEW` last, and the share of each outcome there."""
+    n = len(target)
+    empty = sparse.csr_matrix((1, features.get_shape()[1]))
+    rows = joined(
+        sparse.csr_matrix(sparse.vstack([features, empty])), sparse.csr_matrix(np.ones((n + 1, 1)))
+    )
+    counts = np.concatenate([np.eye(n_symbols)[target], np.full((1, n_symbols), FEW)])
+    return rows, counts / counts.sum()
+
+
+def _log_shares(scores: Float[np.ndarray, "rows symbols"]) -> Float[np.ndarray, "rows symbols"]:
+    """Scores less the logarithm of the sum of their exponentials."""
+    apart = scores - scores.max(axis=1, keepdims=True)
+    return apart - np.log(np.exp(apart).sum(axis=1, keepdims=True))
 
 
 def choose_softmax(

@@ -27,6 +27,9 @@ SCALE = 0.3
 """Spread of an activation's coordinates. The ridge is common to all features, and a coordinate of
 spread 1 would be penalised far less than the one-hot ids, whose spread is 0.1 to 0.3."""
 
+TEXT = ("labels", "tokens")
+"""Rungs that read no activation."""
+
 N_COMMON = 512
 """Token ids that are told apart; rarer ones share one."""
 
@@ -149,7 +152,10 @@ def climb(
     """Every rung beside `tokens`: labels, tokens, and these with the activations of each role."""
     rows = rows_of(corpus)
     text = text_at(corpus, rows)
-    found = work({"text": partial(climb_text, rows, text, plan.ridges)}, "rungs of text")["text"]
+    # The longest first: `tokens` has by far the most features.
+    of_text = {name: partial(climb_text, name, rows, text, plan.ridges) for name in TEXT[::-1]}
+    fitted = work(of_text, "rungs of text")
+    found = {name: fitted[name] for name in TEXT}
     jobs = {
         f"tokens_{role}": partial(
             climb_on, found["tokens"], rows, text,
@@ -163,13 +169,10 @@ def climb(
     return [Rung(name, scores[name], one.ridge, one.edge) for name, one in found.items()]
 
 
-def climb_text(rows: Rows, text: Text, ridges: Sequence[float]) -> dict[str, Climbed]:
-    """The rungs `labels` and `tokens`."""
-    labels = _fit(rows, text.labels(), text.n_labels, ridges, None)
-    return {
-        "labels": labels,
-        "tokens": _fit(rows, text.tokens(), text.n_labels, ridges, labels.model),
-    }
+def climb_text(name: str, rows: Rows, text: Text, ridges: Sequence[float]) -> Climbed:
+    """One of the rungs `TEXT`."""
+    features = text.labels() if name == "labels" else text.tokens()
+    return _fit(rows, features, text.n_labels, ridges, None)
 
 
 def climb_on(
