@@ -83,7 +83,7 @@ def _laws(readings: Sequence[states.Reading], target: int, policy: Policy) -> La
 def _sentences(
     trace: Trace, readings: Sequence[states.Reading], target: int, tokenizer: Tokenizer
 ) -> list[Sentence]:
-    first = len(trace.prompt_ids)
+    first, ids = len(trace.prompt_ids), trace.ids
     found = []
     left: tuple[int, ...] = ()
     moves: list[int] = []
@@ -100,7 +100,7 @@ def _sentences(
                 index=index,
                 start=start,
                 end=end,
-                text=tokenizer.decode(trace.ids[start:end], skip_special_tokens=True),
+                text=tokenizer.decode(ids[start:end], skip_special_tokens=True),
                 decides=form is not None and form.name == "compare",
                 label_by={EXACT: reading.state},
                 truth=_truth(reading, target, left, moves),
