@@ -166,7 +166,7 @@ def studied_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target)
     further = further_directions(setting.directions, choice, target.base, target.role)
     force_ = partial(_force, setting, choice, target)
     few = randoms[: plan.n_few_random]
-    doses = partial(main_arms, plan, layer, ground.distance, main, has_doses=True)
+    doses = partial(main_arms, plan, layer, ground.distance, main)
     jobs: dict[str, Job] = {
         "free": free_job(setting, choice, reads, target, is_studied=True),
         **affine_jobs(setting, choice, reads, target),
@@ -185,10 +185,9 @@ def studied_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target)
 
 def control_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target) -> dict[str, Job]:
     """All runs of another model of the study, by name; of a base nothing is set free."""
-    plan, main = setting.plan, _main(setting, choice, target)
+    main, randoms = _main(setting, choice, target), _randoms(setting, target)
     distance = setting.ground(target.role, choice).distance
-    randoms = _randoms(setting, target)
-    arms = main_arms(plan, choice.layer, distance, main, randoms, has_doses=False)
+    arms = arms_at(choice.layer, distance, [*main, *randoms], (1.0, -1.0))
     jobs = affine_jobs(setting, choice, reads, target)
     jobs[TEST] = _force(setting, choice, target, TEST, reads.test, arms, (1.0, -1.0))
     if target.base != target.role:
