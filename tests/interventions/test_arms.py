@@ -88,9 +88,8 @@ def test_dose_1_is_the_class_distance_of_the_model_that_is_steered() -> None:
     """Not of the model under study, whose may be many times as long and break the others."""
     main = main_directions(DIRECTIONS, CHOICE, "reasoning", ("base", "reasoning"))
     randoms = random_directions(PLAN, D_MODEL)
-    full = main_arms(PLAN, LAYER, 2.5, main, randoms, has_doses=True)
-    plain = main_arms(PLAN, LAYER, 2.5, main, randoms, has_doses=False)
-    assert len(plain) == 1 + 3 * 4 + 10 and len(full) == len(plain) + 2 * 3
+    full = main_arms(PLAN, LAYER, 2.5, main, randoms)
+    assert len(full) == 1 + 3 * 4 + 10 + 2 * 3
     assert full[0].arm.group == "baseline" and not full[0].edit.vector.any()
     assert len({push.arm for push in full}) == len(full)
     for push in full:

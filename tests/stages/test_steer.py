@@ -89,7 +89,7 @@ def test_rollouts_are_traces_and_arms_that_do_nothing_write_the_same(
     whole: Workspace, study: TinyStudy
 ) -> None:
     found = read_rollouts(whole.results("steer") / "rollouts")
-    assert {one.target for one in found} == {"reasoning", "shuffled"}
+    assert {one.target for one in found} == {"reasoning"}
     tests = {one.problem_id for one in study.problems if one.split == "test"}
     for one in found:
         assert {trace.problem_id for trace in one.traces} == tests
@@ -121,7 +121,7 @@ def test_every_table_has_its_rows(whole: Workspace) -> None:
         "matched", "action", "form", "mean", "state", "shuffled_labels",
     }  # fmt: skip
     assert {row["role"] for row in table(whole, "magnitudes")} == {"base", "reasoning", "shuffled"}
-    assert {row["target"] for row in table(whole, "free")} == {"reasoning", "shuffled"}
+    assert {row["target"] for row in table(whole, "free")} == {"reasoning"}
     names = {row["direction"] for row in table(whole, "necessity")}
     assert {"base", "action", "reasoning.ward", "mean"} <= names
     assert {row["must_fail"] for row in table(whole, "evidence")} == {True, False}

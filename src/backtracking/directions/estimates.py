@@ -144,8 +144,8 @@ def estimate(
         with_interval: whether the halves are formed without each problem in turn.
         with_null: whether the labels are shuffled.
     """
-    found = estimator.estimate(placed.train)
     cells = estimator.sum_cells(placed.train, resamples.n_problems)
+    found = estimator.estimate_cells(cells)
     weights = leave_one_out(resamples.n_problems)
     return Estimated(
         direction=found.direction,

@@ -217,10 +217,8 @@ def main_arms(
     distance: float,
     main: Sequence[Along],
     randoms: Sequence[Along],
-    *,
-    has_doses: bool,
 ) -> list[Push]:
-    """The baseline, directions at all doses, and random ones at dose 1 and -1.
+    """The baseline, directions at all doses, and random ones, all of them at dose 1 and -1 alone.
 
     Args:
         plan: the doses.
@@ -228,14 +226,11 @@ def main_arms(
         distance: what dose 1 adds.
         main: directions.
         randoms: the null.
-        has_doses: whether some of the null is run at the other doses too.
     """
     arms = arms_at(layer, distance, main, plan.doses)
     arms += arms_at(layer, distance, randoms, (1.0, -1.0))[1:]
-    if has_doses:
-        others = sorted({*plan.doses} - {1.0, -1.0})
-        arms += arms_at(layer, distance, randoms[: plan.n_few_random], others)[1:]
-    return arms
+    others = sorted({*plan.doses} - {1.0, -1.0})
+    return arms + arms_at(layer, distance, randoms[: plan.n_few_random], others)[1:]
 
 
 def arms_at(

@@ -29,8 +29,8 @@ class Plan:
 
     Attributes:
         doses: signed, in class distances of the model that is steered: the norm of its own matched
-            direction at the chosen layer and window. 1 and -1 must be among them; along random
-            directions in other models than the studied one, these two alone are run.
+            direction at the chosen layer and window. 1 and -1 must be among them; in other models
+            than the studied one, these two alone are run.
         n_samples: traces of each test problem that are teacher-forced.
         n_random: random directions that are added.
         n_few_random: of them, on dev and at other doses than 1 and -1: there their mean counts.

@@ -166,9 +166,9 @@ def studied_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target)
     further = further_directions(setting.directions, choice, target.base, target.role)
     force_ = partial(_force, setting, choice, target)
     few = randoms[: plan.n_few_random]
-    doses = partial(main_arms, plan, layer, ground.distance, main, has_doses=True)
+    doses = partial(main_arms, plan, layer, ground.distance, main)
     jobs: dict[str, Job] = {
-        "free": free_job(setting, choice, reads, target, is_studied=True),
+        "free": free_job(setting, choice, reads, target),
         **affine_jobs(setting, choice, reads, target),
         TEST: force_(TEST, reads.test, doses(randoms), (1.0, -1.0)),
         DEV: force_(DEV, reads.dev, doses(few), plan.doses),
@@ -184,15 +184,12 @@ def studied_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target)
 
 
 def control_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target) -> dict[str, Job]:
-    """All runs of another model of the study, by name; of a base nothing is set free."""
-    plan, main = setting.plan, _main(setting, choice, target)
+    """All runs of another model of the study, by name; none is set free."""
+    main, randoms = _main(setting, choice, target), _randoms(setting, target)
     distance = setting.ground(target.role, choice).distance
-    randoms = _randoms(setting, target)
-    arms = main_arms(plan, choice.layer, distance, main, randoms, has_doses=False)
+    arms = arms_at(choice.layer, distance, [*main, *randoms], (1.0, -1.0))
     jobs = affine_jobs(setting, choice, reads, target)
     jobs[TEST] = _force(setting, choice, target, TEST, reads.test, arms, (1.0, -1.0))
-    if target.base != target.role:
-        jobs["free"] = free_job(setting, choice, reads, target, is_studied=False)
     return jobs | pair_jobs(setting, choice, reads, target)
 
 
@@ -273,19 +270,13 @@ def repeat_jobs(
     return [added, *(job for run, job in affine.items() if has_null or NULLS not in run)]
 
 
-def free_job(
-    setting: Setting, choice: Choice, reads: Reads, target: Target, *, is_studied: bool
-) -> Job:
-    """Free runs; `action` and random directions run in the model under study only."""
+def free_job(setting: Setting, choice: Choice, reads: Reads, target: Target) -> Job:
+    """Free runs of the model under study."""
     plan = setting.plan
     own = tuple(dict.fromkeys((target.base, target.role)))
     main = main_directions(setting.directions, choice, target.role, own)
-    main = [one for one in main if is_studied or one.group == MATCHED]
     distance = setting.ground(target.role, choice).distance
-    arms = arms_at(choice.layer, distance, main, (1.0, -1.0))
-    if is_studied:
-        few = random_directions(plan, target.loaded.d_model, plan.n_free_random)
-        arms += arms_at(choice.layer, distance, few, (1.0,))[1:]
+    few = random_directions(plan, target.loaded.d_model, plan.n_free_random)
     return partial(
         run_free,
         target.loaded,
@@ -293,10 +284,11 @@ def free_job(
         choice.layer,
         reads.prompts,
         TEST,
-        arms,
+        arms_at(choice.layer, distance, main, (1.0, -1.0))
+        + arms_at(choice.layer, distance, few, (1.0,))[1:],
         setting.patterns,
         sampling_of(plan),
-        is_scored=is_studied,
+        is_scored=True,
     )
 
 

@@ -7,6 +7,7 @@ float64. Inside arrays NaN means missing or undefined; in results that is None.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -20,9 +21,9 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Intervals by problem; every call draws its resamples anew from the seed.
+    """Intervals by problem; every call's resamples are the first that the seed draws.
 
-    So all calls on the same number of problems share their resamples.
+    So all calls on the same number of problems share their resamples, which are drawn once.
 
     Attributes:
         n_resamples: number of bootstrap resamples.
@@ -58,7 +59,7 @@ class Bootstrap:
             One interval per column or quantity; its `n` counts problems with a value.
         """
         sums, counts = sum_by_problem(_as_columns(values), problem_ids)
-        weights = resample_problems(len(sums), self.n_resamples, np.random.default_rng(self.seed))
+        weights = _resampled(len(sums), self.n_resamples, self.seed)
         everything = np.ones((1, len(sums)))
         present = (counts > 0).sum(axis=0)
         point, replicates = (ratio(w @ sums, w @ counts) for w in (everything, weights))
@@ -141,6 +142,13 @@ def sum_by_problem(
     missing = np.isnan(columns)
     sums = np.add.reduceat(np.where(missing, 0.0, columns)[order], first_rows)
     return sums, np.add.reduceat((~missing).astype(np.float64)[order], first_rows)
+
+
+@lru_cache(maxsize=64)
+def _resampled(n_problems: int, n_resamples: int, seed: int) -> np.ndarray:
+    weights = resample_problems(n_problems, n_resamples, np.random.default_rng(seed))
+    weights.flags.writeable = False
+    return weights
 
 
 def _as_columns(values: np.ndarray) -> np.ndarray:
