@@ -18,6 +18,7 @@ from backtracking.records.rows.choice import Magnitude, Repeat, Selection
 from backtracking.records.rows.claims import Evidence, Finding, Repeated
 from backtracking.records.rows.directions import Counts, Likeness, PairCosine, Strength
 from backtracking.records.rows.measures import Measure
+from backtracking.records.rows.probe import Choice, Probed
 from backtracking.records.rows.steering import Report
 from backtracking.records.rows.table import Row, Tables
 from backtracking.records.sentences import Kind
@@ -119,6 +120,7 @@ def _rows() -> Iterator[Row]:
     yield from (_strength(role) for role in ("reasoning", "base"))
     likeness = Likeness(0.8, 0.85, 0.95, 70, 0.7, -0.1, 0.1, 0.0)
     yield from (PairCosine(f"base-{one}", "matched", "0:0", 1, likeness) for one in _STRONG)
+    yield _probed()
     yield Magnitude("base", 2.0, 0.3)
     yield Report("base", "base", 1.0, "alive", _interval(1.25))
     for arm, level in _arms():
@@ -143,6 +145,13 @@ def _strength(role: str) -> Strength:
         role, "matched", None, "0:0", 1, 2.0, 1.9, 1.7, 2.1, 0.3, 0.025, 0.97, 0.9,
         Counts(300, 300, 5, 0.0), 9.0, 0.85, 0.95,
     )  # fmt: skip
+
+
+def _probed() -> Probed:
+    """The base tells what its words do not, so that its premise holds."""
+    choice = Choice("base", "over", 1, 0, "words", 0.1, "inside", 0.9)
+    auroc, beyond = Interval(0.9, 0.85, 0.95, 70), Interval(0.3, 0.2, 0.4, 70)
+    return Probed(choice, auroc, 0.6, beyond, None, None, None, 300)
 
 
 def _arms() -> Iterator[tuple[ArmKey, Interval]]:
