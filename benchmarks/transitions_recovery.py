@@ -17,7 +17,7 @@ from backtracking.transitions.em import Learning
 from backtracking.transitions.registry import CLASSES, Grid
 
 SIZE = Size(n_problems=240, n_samples=2, max_steps=90)
-GRID = Grid((2, 3, 4), (2, 3), Learning(40, 2), Learning(15, 1))
+GRID = Grid((2, 3, 4), (2, 3), Learning())
 
 
 def main() -> None:

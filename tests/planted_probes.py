@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ import torch
 from backtracking.activations.reader import ActivationStore
 from backtracking.probing.baselines import baseline_jobs
 from backtracking.probing.grid import grid_jobs
-from backtracking.probing.points import Anchor, DecisionPoints
+from backtracking.probing.points import DecisionPoints
 from backtracking.probing.probes import Fitting, Probes, Series
 from backtracking.probing.targets import ACTION, Task
 from backtracking.records.decisions import Decisions
@@ -76,21 +76,30 @@ def plant_points(
     ]  # fmt: skip
     offsets = np.arange(WINDOW[0], WINDOW[1] + 1)
     shape = (len(offsets), n)
-    anchor = Anchor(
-        name="decision", position=position, offsets=offsets, last=0,
-        present=np.ones(shape, dtype=bool),
-        posterior_by_target={one: np.full(shape, posterior) for one in ("over", ACTION)},
-    )  # fmt: skip
     points = DecisionPoints(
         decisions=Decisions.gather(records, traces, KINDS),
         tasks=(Task("over", np.arange(n), is_positive),),
-        anchors=(anchor,),
+        offsets=offsets,
+        present=np.ones(shape, dtype=bool),
+        posterior_by_target={"over": np.full(shape, posterior)},
         words=rng.integers(0, D_VOCAB, (n, 5)),
         history=rng.integers(0, 3, (n, 4)).astype(np.float64),
-        tokens_by_anchor={"decision": rng.integers(0, D_VOCAB, (n, len(offsets)))},
-        is_absent=rng.random(n) < 0.5,
+        tokens=rng.integers(0, D_VOCAB, (n, len(offsets))),
     )
     return Planted(points, is_positive)
+
+
+def with_actions(planted: Planted, in_activations: bool) -> Planted:
+    """The same decisions asked for the action, which falls at 0.7 of `over` and at 0.1 of `alive`.
+
+    Args:
+        planted: the decisions.
+        in_activations: whether a store's signal is the action, or still the kind.
+    """
+    share = np.where(planted.is_positive, 0.7, 0.1)
+    turns = np.random.default_rng(20).random(len(share)) < share
+    points = replace(planted.points, tasks=(Task(ACTION, np.arange(len(share)), turns),))
+    return Planted(points, turns if in_activations else planted.is_positive)
 
 
 class PlantedStore(ActivationStore):

@@ -10,7 +10,6 @@ from backtracking.records.intervals import Interval
 from backtracking.records.measured import (
     COSINE,
     MATCHED,
-    P_OPENER,
     RANDOM,
     Arm,
     Array,
@@ -69,12 +68,21 @@ def plant(
     target: str = "reasoning",
     run: str = "test",
     cosine: float = 0.5,
+    more: Mapping[str, np.ndarray] | None = None,
 ) -> Seen:
-    """A run with P(an opener) by arm and decision; elsewhere nothing changes if it is not told."""
+    """A run with P(an opener) by arm and decision; elsewhere nothing changes if it is not told.
+
+    Args:
+        arms, p, decisions: the run.
+        elsewhere: arrays by prefix, by name.
+        target, run, cosine: as they are written.
+        more: further arrays by decision, by name: `p_back`, `p_legal`.
+    """
     prefixes = tuple(dict.fromkeys(decisions.trace_id.tolist()))
     nothing = np.zeros((len(arms), len(prefixes)))
     arrays = {name: Array("prefixes", (elsewhere or {}).get(name, nothing)) for name in ELSEWHERE}
-    arrays[P_OPENER] = Array("decisions", p)
+    by_decision = {"p_open": p} | dict(more or {})
+    arrays |= {name: Array("decisions", one) for name, one in by_decision.items()}
     arrays[COSINE] = Array("arms", np.full(len(arms), cosine))
     measured = Measured(target, run, tuple(arms), arrays, tuple(decisions.ids), prefixes)
     return see(measured, decisions)

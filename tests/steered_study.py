@@ -7,15 +7,17 @@ import torch
 from tiny_study import D_MODEL, N_LAYERS, PAIR_AND_CONTROL, TinyStudy, write_workspace
 
 from backtracking.records.directions import Direction, write_directions
-from backtracking.records.places import Place
+from backtracking.records.places import Place, window_text
 from backtracking.runtime.workspace import Role, Workspace
+from backtracking.stages import extract
 from lifeboat.stage import artifacts
 
 WINDOWS = ((0, 0), (-3, -3))
 FORMS = ("unmarked", "keyword", "stable")
 PLAN = {
-    "doses": [-1.0, 1.0], "n_random": 3, "n_few_random": 2, "n_free_random": 1, "n_noise": 1,
-    "n_reports": 4, "max_new_tokens": 20, "min_agreement": 0.0,
+    "doses": [-1.0, 1.0], "n_random": 3, "n_few_random": 2, "n_free_random": 1, "n_null": 3,
+    "n_null_back": 1, "n_retrained": 2, "n_reports": 4, "max_new_tokens": 20, "min_agreement": 0.0,
+    "min_legal": 0.0,
 }  # fmt: skip
 
 
@@ -28,6 +30,8 @@ def write_steered(
     """The workspace, on small settings of `steer`."""
     workspace = write_workspace(root, study, roles, overlay={"steer": PLAN} | (overlay or {}))
     draw_directions(workspace, list(roles))
+    for role in roles:
+        extract.main(["--root", str(root), role])
     return workspace
 
 
@@ -50,8 +54,10 @@ def draw_directions(workspace: Workspace, roles: list[str]) -> None:
     with artifacts.new_folder(workspace.results("directions")) as folder:
         write_directions(folder, map(Direction, places, vectors))
         rows = [
-            {"role": role, "layer": layer, "form": "matched", "mean_residual_norm": 2.0}
+            {"role": role, "layer": layer, "form": "matched", "window": window_text(window)}
+            | {"mean_residual_norm": 2.0 + number}
             for role in roles
             for layer in layers
+            for number, window in enumerate(WINDOWS)
         ]
         artifacts.write_json(folder / "directions.json", rows)

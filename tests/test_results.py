@@ -19,12 +19,16 @@ def grades() -> dict[str, float]:
 
 
 def test_what_is_false_of_a_control_pair_by_construction_fails_there() -> None:
-    false = {(row["claim"], row["pair"]): row["verdict"] for row in CLAIMS if row["must_fail"]}
+    false = {
+        (row["claim"], row["direction"], row["target"]): row["verdict"]
+        for row in CLAIMS
+        if row["must_fail"]
+    }
     assert set(false) == {
-        ("causal", "shuffled -> shuffled"),
-        ("transfer", "base -> shuffled"),
-        ("transfer", "nostatement-base -> nostatement"),
-        ("transfer", "base -> scratch"),
+        ("causal", "shuffled", "shuffled"),
+        ("transfer", "base", "shuffled"),
+        ("transfer", "nostatement-base", "nostatement"),
+        ("transfer", "alien-base", "alien"),
     }
     assert set(false.values()) == {"fails"}
 

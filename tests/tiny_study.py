@@ -80,7 +80,7 @@ class TinyStudy:
     @cached_property
     def corpus(self) -> Corpus:
         """The traces as sequences."""
-        return make_corpus(self.traces, self.sentences, self.posteriors, self.laws)
+        return make_corpus(self.traces, self.sentences, self.laws)
 
 
 def write_study(

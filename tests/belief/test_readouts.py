@@ -1,4 +1,7 @@
-"""Readouts against plain forward passes: what is read, and where."""
+"""Readouts against plain forward passes: what is read, and where, and what no edit reaches."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,10 +17,10 @@ from belief_helpers import (
 )
 from torch import Tensor
 
-from backtracking.belief.readouts import ask, join, log_odds, words_of
+from backtracking.belief.readouts import CLAIM, ask, join, log_odds, words_of
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
-from backtracking.models.prefixes import SPANS, Edit, no_edit
+from backtracking.models.prefixes import SPANS, Edit, edited_positions, editing, no_edit
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.tokens import Tokens
 
@@ -49,76 +52,111 @@ def plain(loaded: LoadedModel, ids: list[int]) -> Tensor:
 
 def test_the_words_are_those_of_the_study_and_none_without_a_marker_or_a_report() -> None:
     assert WORDS.marker == (ID_BY_WORD["Wait"],)
-    assert set(WORDS.openers) == {ID_BY_WORD[word] for word in ("Wait", "No", "Undo")}
     assert WORDS.report.yes.ids == (ID_BY_WORD["over"],)
     for lacking in ({"marker": None}, {"questions": ()}):
         assert words_of(Tokens(**{**vars(TOKENS), **lacking})) is None
 
 
-def test_a_whole_patch_of_the_last_layer_is_the_donors_run(
+def tails(pair: MinimalPair) -> list[list[int]]:
+    """What each readout is read behind: the deciding token and what is appended, up to it."""
+    claim = pair.follow_up(CLAIM)
+    assert claim is not None
+    appended = ([*WORDS.report.suffix_ids], claim.clean_ids[: claim.at + 1])
+    return [[pair.clean_ids[-1], *ids] for ids in appended]
+
+
+def test_no_edit_set_of_any_readout_holds_the_position_that_is_read(
+    pairs: list[MinimalPair],
+) -> None:
+    """The deciding token, and where there is more between, all of it but the last."""
+    for tail in tails(pairs[0]):
+        found = {span: list(edited_positions(span, len(tail))) for span in SPANS}
+        assert found == {"decision": [0], "onwards": list(range(len(tail) - 1))}
+        assert all(len(tail) - 1 not in positions for positions in found.values())
+
+
+def test_what_no_attention_carries_moves_no_readout(
+    tmp_path: Path, pairs: list[MinimalPair]
+) -> None:
+    """In a model without attention an edit of the token that is read moves the answer, alone."""
+    deaf = loading.load(save_world_model(tmp_path))
+    for block in deaf.blocks:
+        block.self_attn.o_proj.weight.data.zero_()  # type: ignore[union-attr]
+    asked = ask(deaf, pairs, WORDS, [no_edit(deaf), *ROWS], 100)
+    for name in ("b", "c"):
+        values = asked.by_name[name]
+        np.testing.assert_allclose(values[1:-1] - values[0], 0, atol=1e-5)
+    assert np.abs(asked.a[1:-1] - asked.a[0]).max() > 0.1
+    for tail in tails(pairs[0]):
+        ids = torch.tensor([[*pairs[0].clean_ids[:-1], *tail]])
+        where = torch.arange(ids.shape[1])[None] == ids.shape[1] - 1
+        with torch.inference_mode(), editing(deaf, [Edit("add", 1, VECTOR)], where):
+            moved = deaf.model(ids).logits[0, -1].log_softmax(-1)
+        assert (moved - plain(deaf, ids[0].tolist())[-1]).abs().max() > 0.1
+
+
+def test_at_the_last_layer_the_marker_is_the_donors_and_no_readout_moves(
     loaded: LoadedModel, pairs: list[MinimalPair]
 ) -> None:
-    rows = [no_edit(loaded), Edit("patch", N_LAYERS - 1, None, "onwards")]
-    asked = ask(loaded, pairs, WORDS, rows, len(rows), 100)
-    for readout, found in asked.arms.by_name.items():
-        donor = asked.donor.by_name[readout]
-        assert found.shape == (2, len(pairs)) and donor.shape == (1, len(pairs))
-        np.testing.assert_allclose(found[1], donor[0], atol=1e-4)
-        assert np.abs(found[0] - donor[0]).max() > 1e-3
+    """Below it both readouts do: attention carries the patch to them."""
+    layers = [N_LAYERS - 1] * 2 + [0] * 2
+    rows = [Edit("patch", at, None, span) for at, span in zip(layers, SPANS * 2, strict=True)]
+    asked = ask(loaded, pairs, WORDS, [no_edit(loaded), *rows], 100)
+    for found in (3, 4):
+        assert min(np.abs(one[found] - one[0]).max() for one in (asked.b, asked.c)) > 1e-3
+    for found in (1, 2):
+        np.testing.assert_allclose(asked.a[found], asked.a[-1], atol=1e-4)
+        np.testing.assert_allclose(asked.b[found], asked.b[0], atol=1e-5)
+        np.testing.assert_allclose(asked.c[found], asked.c[0], atol=1e-5)
+    assert np.abs(asked.b[-1] - asked.b[0]).max() > 1e-3
 
 
 def test_readouts_are_read_where_they_say(loaded: LoadedModel, pairs: list[MinimalPair]) -> None:
-    asked = ask(loaded, pairs, WORDS, [no_edit(loaded)], 1, 100)
-    marker, over, under, fine = (ID_BY_WORD[word] for word in ("Wait", "over", "under", "fine"))
+    asked = ask(loaded, pairs, WORDS, [no_edit(loaded)], 100)
+    marker, over, under = (ID_BY_WORD[word] for word in ("Wait", "over", "under"))
     report_ids = [ID_BY_WORD["Check"], ID_BY_WORD[":"]]
     for column, pair in enumerate(pairs):
-        claim, parent, legal = (pair.follow_up(name) for name in ("claim", "parent", "legal"))
-        assert claim and parent and legal
-        follow = plain(loaded, [*pair.clean_ids, *claim.clean_ids])
-        report = plain(loaded, [*pair.clean_ids, *report_ids])
-        forced = plain(loaded, [*pair.clean_ids, marker, *report_ids])
+        claim = pair.follow_up(CLAIM)
+        assert claim is not None
         stop = len(pair.clean_ids) - 1
-        p = float(report[stop, marker].exp())
-        expected = {
-            "a": np.log(p / (1 - p)),
-            "b": float(report[-1, over] - report[-1, under]),
-            "c": float(follow[stop + 2, claim.right_ids[0]] - follow[stop + 2, fine]),
-            "p_backtrack": float(report[stop, list(WORDS.openers)].exp().sum()),
-            "p_parent": float(follow[stop + 1 + parent.at, parent.right_ids[0]].exp()),
-            "p_legal": float(follow[-1, legal.right_ids].exp().sum()),
-        }
-        for name, value in expected.items():
-            assert asked.arms.by_name[name][0, column] == pytest.approx(value, abs=2e-4)
-        gap = float(forced[-1, over] - forced[-1, under])
-        assert asked.forced.b[0, column] == pytest.approx(gap, abs=2e-4)
+        for row, start in enumerate((pair.clean_ids, pair.donor_ids)):
+            follow = plain(loaded, [*start, *claim.clean_ids])
+            report = plain(loaded, [*start, *report_ids])
+            p = float(report[stop, marker].exp())
+            expected = {
+                "a": np.log(p / (1 - p)),
+                "b": float(report[-1, over] - report[-1, under]),
+                "c": float(
+                    follow[stop + 2, claim.right_ids[0]] - follow[stop + 2, claim.wrong_ids[0]]
+                ),
+            }
+            for name, value in expected.items():
+                assert asked.by_name[name][row, column] == pytest.approx(value, abs=2e-4)
+    assert (asked.fluent > 0.9).all() and (asked.fluent <= 1 + 1e-6).all()
 
 
-def test_rows_that_are_not_followed_are_asked_the_claim_alone(
-    loaded: LoadedModel, pairs: list[MinimalPair]
-) -> None:
-    followed, other = (ask(loaded, pairs, WORDS, ROWS, n, 100).arms for n in (len(ROWS), 2))
-    for name in ("a", "b", "c", "p_backtrack"):
-        np.testing.assert_allclose(other.by_name[name], followed.by_name[name], atol=2e-4)
-    assert np.isnan(other.p_parent[2:]).all() and np.isfinite(other.p_parent[:2]).all()
+def test_what_breaks_the_model_is_not_fluent(loaded: LoadedModel, pairs: list[MinimalPair]) -> None:
+    rows = [no_edit(loaded), Edit("add", N_LAYERS - 1, 1000 * VECTOR)]
+    fluent = ask(loaded, pairs, WORDS, rows, 100).fluent
+    assert fluent[1].mean() < fluent[0].mean()
 
 
 def test_what_is_asked_in_parts_is_what_is_asked_at_once(
     loaded: LoadedModel, pairs: list[MinimalPair]
 ) -> None:
     whole, *parts = (
-        ask(loaded, some, WORDS, ROWS[:2], 2, 100) for some in (pairs, pairs[:2], pairs[2:])
+        ask(loaded, some, WORDS, ROWS[:2], 100) for some in (pairs, pairs[:2], pairs[2:])
     )
     joined = join(parts)
-    for part in ("arms", "donor", "forced"):
-        for name, values in getattr(whole, part).by_name.items():
-            np.testing.assert_array_equal(getattr(joined, part).by_name[name], values)
+    for name, values in whole.by_name.items():
+        np.testing.assert_array_equal(joined.by_name[name], values)
 
 
-def test_points_without_a_donor_are_asked_a_and_b_alone(loaded: LoadedModel) -> None:
-    alone = [pair for pair in make_pairs(6) if pair.donor_kind is None][:3]
-    asked = ask(loaded, alone, WORDS, [Edit("project_out", 1, VECTOR, "onwards")], 0, 100)
-    assert np.isfinite(asked.arms.a).all() and np.isfinite(asked.arms.b).all()
-    assert np.isnan(asked.arms.c).all() and np.isnan(asked.donor.b).all()
+def test_a_pair_without_a_claim_is_asked_the_report_alone(
+    loaded: LoadedModel, pairs: list[MinimalPair]
+) -> None:
+    asked = ask(loaded, [replace(pairs[0], follow_ups=[])], WORDS, [no_edit(loaded)], 100)
+    assert np.isfinite(asked.b).all() and np.isnan(asked.c).all()
 
 
 def test_log_odds_are_exact_near_one_as_well() -> None:
@@ -132,5 +170,5 @@ def test_log_odds_are_exact_near_one_as_well() -> None:
 def test_no_hook_is_left_behind(loaded: LoadedModel, pairs: list[MinimalPair]) -> None:
     plain(loaded, pairs[0].clean_ids)
     before = [len(block._forward_hooks) for block in loaded.blocks]
-    ask(loaded, pairs[:1], WORDS, ROWS, len(ROWS), 100)
+    ask(loaded, pairs[:1], WORDS, ROWS, 100)
     assert [len(block._forward_hooks) for block in loaded.blocks] == before

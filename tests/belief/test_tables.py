@@ -1,60 +1,87 @@
 """Planted readouts go through the tables and come out with the verdicts that were planted."""
 
-from dataclasses import replace
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 
+from backtracking.belief.claim import claim_layer, judge_belief
 from backtracking.belief.measure import clean_arm
-from backtracking.belief.necessity import necessity_of
 from backtracking.belief.tables import (
-    LEVELS,
-    judge_belief,
+    ratios,
     tabulate_betas,
     tabulate_ceilings,
-    tabulate_levels,
+    tabulate_null,
 )
-from backtracking.belief.trial import CLEAN, DIRECTION, DONOR, FORCED, PATCH, RANDOM, Trial
+from backtracking.belief.trial import DIRECTION, DONOR, PATCH, RANDOM, Trial
 from backtracking.models.prefixes import SPANS
 from backtracking.records.measured import Arm, Array, Measured
-from backtracking.records.rows.belief import Dose
+from backtracking.records.rows.belief import BeliefEvidence, Beta, Dose
 from backtracking.records.rows.table import first
 from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
 PROBLEMS = [f"p{n // 3}" for n in range(60)]
-CLEAN_LEVEL, NATURAL = -18.0, 30.0
+CLEAN_LEVEL, NATURAL, LAYER = -18.0, 30.0, 2
 SHARES = {"v": 0.9, "w": 0.05, "action": 0.3, "random_0": 0.1, "random_1": 0.5}
-"""What each arm moves the report by, as a share of the natural difference, under E2."""
+"""What each arm moves the readouts by, as a share of the natural difference, under E2."""
+UNREAD = dict.fromkeys(SHARES, 0.0)
 
 
-def plant(patch: float = 1.0, wait: float = 1.5, sign: int = 1, **changed: Any) -> Trial:
-    """Every arm at layer 2: nothing under E1, its share under E2, all with the patch's marker."""
+def plant(
+    patch: float = 1.0,
+    wait: float = 1.5,
+    sign: int = 1,
+    n_layers: int = 4,
+    shares: Mapping[str, float] = SHARES,
+    c: float = 1.0,
+    doses: dict[tuple[str, int], Dose] | None = None,
+) -> Trial:
+    """Every arm at layer 2: nothing under E1, its share under E2, all with the patch's marker.
+
+    `c` is what readout C moves by as a share of what B does; NaN where it is not asked.
+    """
     rng = np.random.default_rng(0)
-    arms, shares = [clean_arm()], [0.0]
-    for name, share in {PATCH: patch, **SHARES}.items():
+    arms, moved = [clean_arm()], [0.0]
+    for name, share in {PATCH: patch, **shares}.items():
         group = name if name == PATCH else RANDOM if name.startswith(RANDOM) else DIRECTION
         for span in SPANS:
-            arms.append(Arm(name, group, 1.0, span, layer=2))
-            shares.append(share if span == "onwards" else 0.0)
-    arms += [Arm(name, name, edit="none") for name in (DONOR, FORCED)]
-    shares += [1.0, 1.0]
-    noise = rng.normal(size=(len(arms), len(PROBLEMS)))
-    noise[-2:] = 0
-    values = sign * (CLEAN_LEVEL + NATURAL * np.array(shares)[:, None] + noise)
-    waits = np.full((len(arms), len(PROBLEMS)), sign * wait)
-    waits[0] = 0
-    arrays = {name: Array("pairs", waits if name == "a" else values) for name in LEVELS}
+            arms.append(Arm(name, group, 1.0, span, layer=LAYER))
+            moved.append(share if span == "onwards" else 0.0)
+    arms.append(Arm(DONOR, DONOR, edit="none"))
+    by_arm = np.array([*moved, 1.0])[:, None]
+    noise = 0.3 * rng.normal(size=(len(arms), len(PROBLEMS)))
+    noise[-1] = 0
+    b = CLEAN_LEVEL + NATURAL * by_arm + noise
+    of_c = np.array([*(c * np.array(moved)), 1.0 if np.isfinite(c) else np.nan])[:, None]
+    waits = np.full((len(arms), len(PROBLEMS)), wait)
+    waits[0], waits[-1] = 0, 1.6
+    arrays = {
+        "a": sign * waits,
+        "b": sign * b,
+        "c": sign * (CLEAN_LEVEL + NATURAL * of_c + noise),
+        "fluent": np.full_like(b, 0.99),
+    }
     pairs = tuple(f"t@{n}" for n in range(len(PROBLEMS)))
-    doses = {(name, 2): Dose(1.0, True, 1.5, 1.5, 0.1) for name in ("v", "w", "action")}
+    arrays = {name: Array("pairs", values) for name, values in arrays.items()}
     measured = Measured("reasoning", "test", tuple(arms), arrays, pairs=pairs)
-    return Trial(measured, PROBLEMS, doses | changed.get("doses", {}), sign)
+    found = {(name, LAYER): Dose(1.0, True, 1.5, 1.5, 0.1) for name in ("v", "w", "action")}
+    return Trial(measured, PROBLEMS, found | (doses or {}), n_layers, sign)
+
+
+def betas(trial: Trial) -> list[Beta]:
+    return tabulate_betas(trial, tabulate_null(trial), BOOTSTRAP)
 
 
 def verdicts(trial: Trial) -> dict[tuple[str, str], str]:
-    rows = tabulate_betas(trial, BOOTSTRAP)
-    return {(row.direction, row.span): row.score.verdict for row in rows if row.readout == "b"}
+    return {
+        (row.direction, row.span): row.score.verdict for row in betas(trial) if row.readout == "b"
+    }
+
+
+def claim(trial: Trial, direction: str = "v", layer: int = LAYER) -> BeliefEvidence:
+    ceilings = tabulate_ceilings(trial, BOOTSTRAP)
+    return judge_belief(betas(trial), ceilings, direction, "reasoning", layer)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
@@ -65,73 +92,118 @@ def test_a_planted_belief_and_a_planted_action_are_told_apart(sign: int) -> None
     assert found["action", "E2"] == "mixed"
 
 
-def test_where_the_patch_is_not_read_every_direction_is_untestable_and_has_no_beta() -> None:
-    rows = [row for row in tabulate_betas(plant(), BOOTSTRAP) if row.span == "E1"]
-    assert {row.score.verdict for row in rows} == {"untestable"}
+def test_what_nothing_reads_is_called_so_and_has_no_beta() -> None:
+    """The marker moves by 94 % of its natural difference, and the report by nothing: an action."""
+    rows = [row for row in betas(plant()) if row.span == "E1"]
+    assert {row.score.verdict for row in rows} == {"not read by the report"}
     assert {row.score.beta.value for row in rows} == {None}
-    assert all(row.change.value is not None for row in rows)
+    assert all(row.score.share.value == pytest.approx(0, abs=0.01) for row in rows)
+
+
+def test_at_the_last_layer_nothing_is_tested_however_well_the_patch_works() -> None:
+    trial = plant(n_layers=LAYER + 1)
+    assert set(verdicts(trial).values()) == {"untestable"}
+    rows = tabulate_ceilings(trial, BOOTSTRAP)
+    assert {row.standing for row in rows} == {"untestable"}
+    assert rows[2].ceiling.patch.value == pytest.approx(1.0, abs=0.01)
+    assert claim(trial).finding.verdict == "untestable"
 
 
 @pytest.mark.parametrize(("patch", "wait"), [(0.4, 1.5), (1.0, 0.0)])
 def test_a_weak_ceiling_or_one_without_the_marker_tests_nothing(patch: float, wait: float) -> None:
-    assert set(verdicts(plant(patch, wait)).values()) == {"untestable"}
-    assert not any(row.testable for row in tabulate_ceilings(plant(patch, wait), BOOTSTRAP))
+    rows = [row for row in betas(plant(patch, wait)) if row.span == "E2"]
+    assert {row.score.verdict for row in rows} == {"untestable"}
+    assert all(row.score.reason for row in rows)
 
 
 def test_directions_without_a_dose_have_a_row_all_the_same() -> None:
-    doses = {("none", 2): Dose(0.0, False, 0.0, 1.5, 0.0)}
-    rows = [r for r in tabulate_betas(plant(doses=doses), BOOTSTRAP) if r.direction == "none"]
+    doses = {("none", LAYER): Dose(0.0, False, 0.0, 1.5, 0.0)}
+    rows = [row for row in betas(plant(doses=doses)) if row.direction == "none"]
     assert {row.score.verdict for row in rows} == {"untestable"} and len(rows) == 4
 
 
 def test_a_belief_hangs_on_action_having_a_dose() -> None:
-    unreached = {("action", 2): Dose(1.0, False, 1.0, 1.5, 0.1)}
+    unreached = {("action", LAYER): Dose(1.0, False, 1.0, 1.5, 0.1)}
     found = verdicts(plant(doses=unreached))
     assert found["v", "E2"] == "untestable" and found["w", "E2"] == "action"
 
 
-def test_beta_null_and_flips_are_those_that_were_planted() -> None:
-    rows = tabulate_betas(plant(), BOOTSTRAP)
+def test_every_row_stands_beside_the_null_of_its_own_place() -> None:
+    rows = betas(plant())
+    for row in rows:
+        bound = 0.5 if row.span == "E2" else 0.0
+        assert row.score.null == pytest.approx(bound, abs=0.01) and row.score.p is not None
+        assert row.score.flipped_null == 0.0
     row = first(rows, direction="v", span="E2", readout="b")
-    assert row is not None
+    assert row is not None and row.score.p == pytest.approx(1 / 3)
+    assert row.score.share.value == pytest.approx(0.9, abs=0.02)
     assert row.score.beta.value == pytest.approx(0.9, abs=0.02)
     assert row.score.minus_action.value == pytest.approx(0.6, abs=0.02)
-    assert row.score.null is not None and 0.45 < row.score.null < 0.5
-    assert row.score.p == pytest.approx(1 / 3) and row.score.flipped == 1.0
-    assert row.wait_share == pytest.approx(1.0)
+    assert row.score.flipped.value == 1.0 and row.fluent == 1.0
+    assert row.marker == pytest.approx(1.0)
 
 
-def test_the_claim_holds_for_a_belief_beyond_random_directions_only() -> None:
-    rows = tabulate_betas(plant(), BOOTSTRAP)
-    assert judge_belief(rows, "v", "reasoning", 2).finding.verdict == "holds"
-    assert judge_belief(rows, "w", "reasoning", 2).finding.verdict == "fails"
-    assert judge_belief(rows, "v", "reasoning", 2, "E1").finding.verdict == "untestable"
-    none = judge_belief([], "v", "reasoning", 2, reason="no pairs").finding
-    assert (none.verdict, none.why, none.parts) == ("untestable", "no pairs", {})
-    as_good = [replace(row, score=replace(row.score, null=0.95)) for row in rows]
-    assert judge_belief(as_good, "v", "reasoning", 2).finding.verdict == "fails"
+def test_a_large_beta_is_no_belief_where_random_ones_are_as_large_or_flip_as_much() -> None:
+    """Log-odds that are brought near to 0 are far from where they were, and no other answer."""
+    below = plant(shares=SHARES | {"random_0": 0.95})
+    row = first(betas(below), direction="v", span="E2", readout="b")
+    assert row is not None and row.score.verdict == "mixed" and row.score.flipped_null == 1.0
+    assert row.score.null is not None and row.score.share.value is not None
+    assert row.score.beta.low is not None and row.score.beta.low > 0.5
+    saturated = plant(shares=SHARES | {"v": 0.58})
+    row = first(betas(saturated), direction="v", span="E2", readout="b")
+    assert row is not None and row.score.beta.low is not None and row.score.null is not None
+    assert row.score.beta.low > 0.5 and (row.score.share.value or 0) > row.score.null
+    assert row.score.flipped.low == 0 and row.score.verdict == "mixed"
+    assert "flip as many" in row.score.reason
 
 
-@pytest.mark.parametrize(
-    ("p_without", "b_without", "falls", "stays"),
-    [(0.3, 9.0, "holds", "holds"), (0.3, 2.0, "holds", "fails"), (0.55, 9.0, "fails", "holds")],
-)
-def test_necessity_tells_the_fall_of_acting_from_that_of_the_report(
-    p_without: float, b_without: float, falls: str, stays: str
-) -> None:
-    rng = np.random.default_rng(0)
-    p = np.stack([np.full(60, 0.55), p_without + 0.01 * rng.normal(size=60)])
-    b = np.stack([np.full(60, 10.0), b_without + rng.normal(size=60)])
-    row = necessity_of(p, b, [-0.05, 0.0, 0.01], PROBLEMS, BOOTSTRAP)
-    assert (row.falls, row.report_stays) == (falls, stays)
-    assert row.change.value == pytest.approx(p_without - 0.55, abs=0.01)
-    assert row.report_kept.value == pytest.approx(b_without / 10, abs=0.05)
+def test_answers_that_were_the_donors_before_are_not_flipped() -> None:
+    trial = plant(shares=SHARES | {"v": 0.7})
+    values = trial.measured.values("b")
+    values[0, :15] = 1.0
+    row = first(betas(trial), direction="v", span="E2", readout="b")
+    assert row is not None and row.score.flipped.value == pytest.approx(0.75)
 
 
-def test_levels_are_raw_and_name_the_donors_own_and_the_forced_run_without_a_place() -> None:
-    rows = [row for row in tabulate_levels(plant(), BOOTSTRAP) if row.readout == "b"]
-    levels = {(row.name, row.layer, row.span): row.level.value for row in rows}
-    assert levels[CLEAN, 0, "E1"] == pytest.approx(CLEAN_LEVEL, abs=0.5)
-    assert levels[DONOR, None, None] == levels[FORCED, None, None] == CLEAN_LEVEL + NATURAL
-    assert levels["v", 2, "E2"] == pytest.approx(CLEAN_LEVEL + 0.9 * NATURAL, abs=0.5)
-    assert not any(name.startswith(RANDOM) for name, *_ in levels)
+def test_the_claim_holds_for_a_belief_on_both_readouts_and_its_reason_is_a_sentence() -> None:
+    found = claim(plant()).finding
+    assert found.verdict == "holds" and not found.parts
+    assert found.why.startswith("at layer 2, where the donor's state moves the marker by 93.7 %")
+    assert claim(plant(), "w").finding.verdict == "fails"
+    assert "the report moves by 90." in found.why
+    on_one = claim(plant(c=0.02)).finding
+    assert on_one.verdict == "fails" and "the claim that follows does not read" in on_one.why
+    assert claim(plant(c=np.nan)).finding.verdict == "holds"
+
+
+def test_a_claim_of_what_no_report_reads_fails_and_says_that_it_is_an_action() -> None:
+    found = claim(plant(patch=0.01, shares=UNREAD)).finding
+    assert found.verdict == "fails"
+    assert "the report does not read" in found.why and "the marker by 93.7 %" in found.why
+    assert found.estimate == pytest.approx(0, abs=0.01) and found.null is not None
+
+
+def test_a_claim_without_rows_is_untestable_for_the_reason_that_is_given() -> None:
+    none = judge_belief([], [], "v", "reasoning", LAYER, "no pairs").finding
+    assert (none.verdict, none.why) == ("untestable", "no pairs")
+
+
+def test_the_claim_stands_on_the_layer_that_was_chosen_or_below_the_last() -> None:
+    assert [claim_layer(chosen, 4) for chosen in range(4)] == [0, 1, 2, 2]
+
+
+def test_ratios_are_over_the_natural_difference_and_over_the_patch() -> None:
+    means = np.array([[10.0, 5.0, 2.0, 4.0], [10.0, -1.0, 2.0, 4.0]])
+    found = ratios(means, against=0)
+    np.testing.assert_allclose(found[0], [0.2, 0.4, 0.4, 0.8, 0.0, 0.4])
+    assert np.isnan(found[1, 2:]).all() and np.isfinite(found[1, :2]).all()
+    assert np.isnan(ratios(means, None)[0, 4:]).all()
+
+
+@pytest.mark.parametrize("truth", [0.0, 0.15, 0.4, 0.9])
+def test_the_interval_of_beta_holds_the_planted_share(truth: float) -> None:
+    row = first(betas(plant(shares=SHARES | {"v": truth})), direction="v", span="E2", readout="b")
+    assert row is not None and row.score.beta.value == pytest.approx(truth, abs=0.02)
+    low, high = row.score.beta.low, row.score.beta.high
+    assert low is not None and high is not None and low < truth + 0.01 and high > truth - 0.01

@@ -1,23 +1,37 @@
-"""Verdicts on planted changes: a belief, an action, what is between, and what cannot be tested."""
+"""Verdicts on planted changes: a belief, an action, what is not read, and what is no test."""
 
-import numpy as np
+from dataclasses import replace
+
 import pytest
 
-from backtracking.belief.verdicts import betas, judge
+from backtracking.belief.verdicts import Doing, judge, standing
 from backtracking.records.intervals import Interval
-from backtracking.records.rows.belief import Ceiling
-from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.records.rows.belief import Ceiling, Patched, Standing
 
-BOOTSTRAP = Bootstrap(300, 0.95, 0)
 UNDEFINED = Interval(None, None, None, 40)
-PROBLEMS = [f"p{n // 4}" for n in range(160)]
 
 
 def interval(value: float, width: float = 0.05) -> Interval:
     return Interval(float(value), value - width, value + width, 40)
 
 
-TESTABLE = Ceiling(interval(10), interval(9), interval(1.5))
+READ = Ceiling(interval(10), interval(1.6), interval(0.9), interval(0.95))
+UNREAD = replace(READ, patch=interval(0.01, 0.03))
+OWN = Doing(
+    share=interval(0.8),
+    beta=interval(0.9),
+    minus_action=interval(0.6),
+    null=0.4,
+    p=0.01,
+    flipped=interval(0.8),
+    flipped_null=0.1,
+    reached=True,
+    fluent=0.99,
+)
+
+
+def place(stands: Standing) -> Patched:
+    return Patched("reasoning", 1, "E2", "b", READ, stands, "no test", 60)
 
 
 @pytest.mark.parametrize(
@@ -35,70 +49,78 @@ TESTABLE = Ceiling(interval(10), interval(9), interval(1.5))
 def test_the_whole_interval_has_to_lie_beyond_the_bound(
     beta: float, minus_action: float, verdict: str
 ) -> None:
-    assert judge(TESTABLE, interval(beta), interval(minus_action), True) == (verdict, "")
+    doing = replace(OWN, beta=interval(beta), minus_action=interval(minus_action))
+    assert judge(place("read"), doing)[0] == verdict
 
 
 @pytest.mark.parametrize(
-    ("ceiling", "reason"),
+    ("changed", "reason"),
     [
-        (Ceiling(interval(0.01), interval(9), interval(1)), "does not tell the donor"),
-        (Ceiling(interval(10), interval(0.01), interval(1)), "does not move"),
-        (Ceiling(interval(10), interval(4.9), interval(1)), "less than half"),
-        (Ceiling(interval(10), interval(9), interval(0.01)), "does not raise the marker"),
-        (Ceiling(UNDEFINED, interval(9), interval(1)), "does not tell the donor"),
+        ({"null": 0.8}, "random directions move the readout as much"),
+        ({"flipped": interval(0.1)}, "random directions flip as many"),
+        ({"flipped": interval(0.04), "flipped_null": 0.0}, "random directions flip as many"),
+        ({"minus_action": interval(0)}, "`action` moves the readout as much"),
     ],
 )
-@pytest.mark.parametrize("beta", [0.0, 0.9])
-def test_what_the_patch_cannot_move_is_untestable_and_never_an_action(
-    ceiling: Ceiling, reason: str, beta: float
+def test_what_is_below_chance_or_flips_no_answer_is_no_belief(changed: dict, reason: str) -> None:
+    """However large beta is: any disturbance of a model that is sure gives one."""
+    verdict, found = judge(place("read"), replace(OWN, **changed))
+    assert verdict == "mixed" and reason in found
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"reached": False}, "never raises the marker"),
+        ({"fluent": 0.85}, "breaks the model"),
+        ({"fluent": None}, "breaks the model"),
+        ({"beta": UNDEFINED}, "no interval"),
+        ({"minus_action": UNDEFINED}, "`action` never raises the marker"),
+        ({"null": None, "flipped_null": None}, "no random directions"),
+    ],
+)
+def test_what_a_belief_hangs_on_and_is_not_there_makes_it_untestable(
+    changed: dict, reason: str
 ) -> None:
-    verdict, found = judge(ceiling, interval(beta), interval(beta), True)
+    verdict, found = judge(place("read"), replace(OWN, **changed))
     assert verdict == "untestable" and reason in found
 
 
-def test_a_direction_that_never_reaches_the_dose_is_untestable() -> None:
-    verdict, reason = judge(TESTABLE, interval(0.0), interval(0.0), False)
-    assert verdict == "untestable" and "never raises the marker" in reason
+def test_an_action_hangs_on_neither_the_null_nor_the_arm_action() -> None:
+    lacking = {"null": None, "flipped_null": None, "minus_action": UNDEFINED}
+    assert judge(place("read"), replace(OWN, beta=interval(0.1), **lacking))[0] == "action"
 
 
-def test_without_a_dose_for_action_a_belief_is_untestable_and_an_action_is_not() -> None:
-    assert judge(TESTABLE, interval(0.9), UNDEFINED, True)[0] == "untestable"
-    assert judge(TESTABLE, interval(0.1), UNDEFINED, True)[0] == "action"
+def test_a_place_that_is_not_read_says_so_of_what_moves_nothing_and_of_nothing_else() -> None:
+    still, moves = (replace(OWN, share=interval(share), beta=UNDEFINED) for share in (0.02, 0.3))
+    assert judge(place("not read by the report"), still) == ("not read by the report", "")
+    verdict, reason = judge(place("not read by the report"), moves)
+    assert verdict == "untestable" and "which the donor's state does not" in reason
+    assert judge(place("untestable"), OWN) == ("untestable", "no test")
 
 
-def planted(beta: float, noise: float = 0.5) -> dict[str, np.ndarray]:
-    """Changes of 160 items: the patch's around 10, a direction's that times beta."""
-    rng = np.random.default_rng(3)
-    patch = 10 + rng.normal(size=160)
-    return {"patch": patch, "v": beta * patch + noise * rng.normal(size=160)}
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"natural": interval(0.01)}, "readout does not tell the donor"),
+        ({"natural": UNDEFINED}, "readout does not tell the donor"),
+        ({"marker_natural": interval(0.01)}, "marker does not tell the donor"),
+        ({"marker": interval(0.01)}, "does not raise the marker"),
+        ({"patch": interval(0.49)}, "less than half"),
+        ({"patch": interval(0.03, 0.08)}, "less than half"),
+        ({"patch": interval(0.06, 0.02)}, "less than half"),
+        ({"patch": interval(-0.06, 0.02)}, "less than half"),
+        ({"patch": interval(0.01), "marker": interval(0.52)}, "neither the readout nor"),
+    ],
+)
+def test_what_the_patch_does_not_show_is_untestable(changed: dict, reason: str) -> None:
+    stands, found = standing(replace(READ, **changed), 1)
+    assert stands == "untestable" and reason in found
 
 
-@pytest.mark.parametrize("truth", [0.0, 0.15, 0.4, 0.9])
-def test_beta_finds_the_planted_share(truth: float) -> None:
-    changes = planted(truth)
-    beta, _ = betas({"v": changes["v"]}, changes["patch"], PROBLEMS, BOOTSTRAP)["v"]
-    assert beta.value == pytest.approx(truth, abs=0.02)
-    assert beta.low is not None and beta.high is not None
-    assert beta.low < truth + 0.02 and beta.high > truth - 0.02
-
-
-def test_beta_of_the_patch_is_one_and_of_nothing_zero() -> None:
-    patch = planted(0)["patch"]
-    found = betas({"same": patch, "none": 0 * patch}, patch, PROBLEMS, BOOTSTRAP, "none")
-    assert (found["same"][0].value, found["same"][0].low, found["same"][0].high) == (1, 1, 1)
-    assert found["none"][0].value == 0
-    assert found["same"][1].value == 1
-
-
-def test_the_difference_to_action_is_paired() -> None:
-    """Noise that both arms share widens neither."""
-    rng = np.random.default_rng(1)
-    patch, shared = np.full(160, 10.0), 5 * rng.normal(size=160)
-    found = betas({"v": shared + 6, "action": shared}, patch, PROBLEMS, BOOTSTRAP)
-    _, minus_action = found["v"]
-    assert minus_action.low == pytest.approx(0.6) == minus_action.high
-
-
-def test_beta_is_undefined_where_the_patch_moves_the_other_way() -> None:
-    patch = planted(0)["patch"]
-    assert betas({"v": patch}, -patch, PROBLEMS, BOOTSTRAP)["v"][0].value is None
+@pytest.mark.parametrize("ceiling", [READ, UNREAD])
+def test_above_the_last_layer_nothing_attends_so_nothing_is_tested_there(ceiling: Ceiling) -> None:
+    """Neither that the readout moves by construction, nor that by construction it does not."""
+    assert standing(ceiling, 1)[0] == ("read" if ceiling is READ else "not read by the report")
+    stands, reason = standing(ceiling, 0)
+    assert stands == "untestable" and "can attend" in reason

@@ -8,7 +8,7 @@ from backtracking.transitions.em import Learning
 from backtracking.transitions.registry import CLASSES, CONTAINED_IN, Grid
 from benchmarks.planted_models import PLANTED, Size, recover
 
-GRID = Grid((3, 4), (3,), Learning(30, 2), Learning(12, 1))
+GRID = Grid((3, 4), (3,), Learning(2, 1e-4))
 
 
 def n_passes(planted: str, n_problems: int, runs: range) -> int:

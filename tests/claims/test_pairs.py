@@ -8,7 +8,7 @@ from backtracking.records.rows.claims import Evidence, Finding
 
 
 def claim(name: str, verdict: Verdict, estimate: float | None) -> Evidence:
-    return Evidence(name, "a -> b", "", "", "emergent", Finding(verdict, estimate))
+    return Evidence(name, "", "", "emergent", Finding(verdict, estimate))
 
 
 def test_claims_are_counted_over_pairs_and_effects_averaged() -> None:

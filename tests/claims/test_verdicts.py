@@ -5,12 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from backtracking.claims.verdicts import judge_causal, judge_primary
+from backtracking.claims.verdicts import Excess, Known, judge_causal, judge_primary
 from backtracking.effects.rates import Steered
 from backtracking.records.intervals import Interval, all_of
 from backtracking.statistics.effect import Effect
 
-RANDOM = tuple(np.linspace(-0.05, 0.05, 39).tolist())
+DRAWN = tuple(np.linspace(-0.05, 0.05, 39).tolist())
+RANDOM = {"random": DRAWN}
+WIDE = {"random": tuple(0.5 * one / 0.05 for one in DRAWN)}
 NONE = Interval(None, None, None, 0)
 
 
@@ -23,6 +25,8 @@ PLANTED = Steered(
     direction="base",
     live="alive",
     dead="over",
+    endpoint="P_back",
+    how="added at dose 1",
     contrast=around(0.45),
     raises=Effect(around(0.4), RANDOM),
     lowers=Effect(around(-0.35), RANDOM, -1),
@@ -32,6 +36,8 @@ SHUFFLED = Steered(
     direction="base",
     live="alive",
     dead="over",
+    endpoint="P_back",
+    how="added at dose 1",
     contrast=around(0.0),
     raises=Effect(around(0.03), RANDOM),
     lowers=Effect(around(-0.02), RANDOM, -1),
@@ -40,11 +46,11 @@ SHUFFLED = Steered(
 
 def test_planted_evidence_holds_with_its_numbers_in_the_row() -> None:
     row = judge_causal(PLANTED)
-    assert (row.claim, row.pair, row.kind) == ("causal", "base -> reasoning", "emergent")
+    assert (row.claim, row.finding.pair, row.kind) == ("causal", "base -> reasoning", "emergent")
     assert row.finding.verdict == "holds" and set(row.finding.parts.values()) == {"holds"}
     found = row.finding
     assert (found.estimate, found.low, found.high, found.n) == (0.4, 0.4 - 0.05, 0.4 + 0.05, 30)
-    assert row.finding.null == RANDOM[37] and row.finding.p == 1 / 40
+    assert row.finding.null == DRAWN[37] and row.finding.p == 1 / 40
 
 
 @pytest.mark.parametrize("name", ["causal", "transfer"])
@@ -70,11 +76,11 @@ def test_a_strong_push_without_a_contrast_to_cause_still_fails(name: str) -> Non
     ("part", "effect"),
     [
         ("raises", Effect(around(0.4, half=0.5), RANDOM)),
-        ("raises", Effect(around(0.4), tuple(0.5 * r / 0.05 for r in RANDOM))),
+        ("raises", Effect(around(0.4), WIDE)),
         ("raises", Effect(around(-0.4), RANDOM)),
         ("lowers", Effect(around(0.35), RANDOM, -1)),
         ("lowers", Effect(around(-0.35, half=0.4), RANDOM, -1)),
-        ("lowers", Effect(around(-0.35), tuple(0.5 * r / 0.05 for r in RANDOM), -1)),
+        ("lowers", Effect(around(-0.35), WIDE, -1)),
     ],
 )
 def test_one_failing_part_is_enough(part: str, effect: Effect) -> None:
@@ -99,10 +105,14 @@ def test_a_failure_outweighs_what_cannot_be_tested() -> None:
 
 
 def test_the_primary_endpoint_holds_beyond_random_every_control_and_every_base() -> None:
-    row = judge_primary(PLANTED, {"shuffled": around(0.3)}, {"nostatement": around(0.2)})
+    row = judge_primary(
+        PLANTED, {"shuffled": Excess(around(0.3))}, {"nostatement": Excess(around(0.2))}
+    )
     assert row.finding.verdict == "holds"
     assert set(row.finding.parts) == {
+        "off_0",
         "beyond_random",
+        "reaches_floor",
         "beyond_control_shuffled",
         "beyond_base_nostatement",
     }
@@ -111,37 +121,92 @@ def test_the_primary_endpoint_holds_beyond_random_every_control_and_every_base()
 
 @pytest.mark.parametrize("excess", [around(0.02), around(-0.2)])
 def test_the_primary_endpoint_fails_where_one_control_reaches_as_high(excess: Interval) -> None:
-    controls = {"shuffled": around(0.3), "scratch": excess}
+    controls = {"shuffled": Excess(around(0.3)), "scratch": Excess(excess)}
     row = judge_primary(PLANTED, controls, {})
     assert row.finding.verdict == row.finding.parts["beyond_control_scratch"] == "fails"
-    row = judge_primary(PLANTED, {"shuffled": around(0.3)}, {"other": excess})
+    row = judge_primary(PLANTED, {"shuffled": Excess(around(0.3))}, {"other": Excess(excess)})
     assert row.finding.verdict == row.finding.parts["beyond_base_other"] == "fails"
 
 
 def test_the_primary_endpoint_fails_within_random_directions() -> None:
-    weak = replace(PLANTED, raises=Effect(around(0.4), tuple(np.linspace(-1, 1, 39).tolist())))
-    row = judge_primary(weak, {"shuffled": around(0.3)}, {})
+    weak = replace(
+        PLANTED, raises=Effect(around(0.4), {"random": tuple(np.linspace(-1, 1, 39).tolist())})
+    )
+    row = judge_primary(weak, {"shuffled": Excess(around(0.3))}, {})
     assert row.finding.verdict == row.finding.parts["beyond_random"] == "fails"
 
 
 def test_without_controls_the_primary_endpoint_is_untestable() -> None:
     assert judge_primary(PLANTED, {}, {}).finding.verdict == "untestable"
-    row = judge_primary(PLANTED, {"shuffled": NONE}, {})
+    row = judge_primary(PLANTED, {"shuffled": Excess(NONE)}, {})
     assert row.finding.parts["beyond_control_shuffled"] == row.finding.verdict == "untestable"
     assert "0 other bases" in row.threshold
 
 
 def test_what_was_never_measured_is_a_row_that_is_untestable() -> None:
-    nothing = Effect(NONE, ())
+    nothing = Effect(NONE)
     row = judge_primary(replace(PLANTED, contrast=NONE, raises=nothing, lowers=nothing), {}, {})
     assert row.finding.verdict == "untestable"
     assert row.finding.estimate is row.finding.p is row.finding.null is None
 
 
 def test_the_bound_and_p_of_an_effect_follow_its_sign() -> None:
-    random = tuple(np.arange(-19, 20) / 100)
+    random = {"random": tuple((np.arange(-19, 20) / 100).tolist())}
     up, down = Effect(around(0.19), random), Effect(around(-0.19), random, -1)
     assert up.bound is not None and down.bound is not None
     assert up.bound == pytest.approx(-down.bound) and up.bound > 0
     assert up.p == down.p == 2 / 40
     assert Effect(around(-0.19), random).p == 1
+
+
+def test_a_model_that_the_arm_breaks_is_no_test_and_neither_is_exceeding_it() -> None:
+    """A control pair that fails because nothing that may stand there is left says nothing."""
+    broken = replace(PLANTED.raises, legal=0.43)
+    row = judge_primary(replace(PLANTED, raises=broken), {"shuffled": Excess(around(0.3))}, {})
+    assert row.finding.verdict == "no test" and row.finding.legal == 0.43
+    row = judge_primary(PLANTED, {"shuffled": Excess(around(0.3), legal=0.5)}, {})
+    assert row.finding.parts["beyond_control_shuffled"] == row.finding.verdict == "no test"
+    kept = replace(PLANTED.raises, legal=0.9)
+    row = judge_primary(replace(PLANTED, raises=kept), {"shuffled": Excess(around(0.3), 0.9)}, {})
+    assert row.finding.verdict == "holds"
+    assert judge_causal(replace(PLANTED, raises=broken)).finding.verdict == "no test"
+
+
+def test_every_null_has_to_be_beaten_and_is_printed_with_its_size() -> None:
+    nulls = RANDOM | {"covariance": tuple(np.linspace(-0.5, 0.5, 399).tolist())}
+    row = judge_primary(
+        replace(PLANTED, raises=Effect(around(0.4), nulls)), {"shuffled": Excess(around(0.3))}, {}
+    )
+    assert row.finding.parts["beyond_random"] == "holds"
+    assert row.finding.parts["beyond_covariance"] == row.finding.verdict == "fails"
+    assert {name: bar.k for name, bar in row.finding.nulls.items()} == {
+        "random": 39, "covariance": 399,
+    }  # fmt: skip
+    assert row.finding.p == max(bar.p for bar in row.finding.nulls.values())
+    assert "39 random, 399 covariance" in row.threshold
+
+
+def test_a_null_that_stands_beside_is_told_and_does_not_count() -> None:
+    beside = {"sign_flipped": tuple(np.linspace(-0.9, 0.9, 399).tolist())}
+    effect = Effect(around(0.4), RANDOM, beside=beside)
+    row = judge_primary(replace(PLANTED, raises=effect), {"shuffled": Excess(around(0.3))}, {})
+    assert row.finding.verdict == "holds" and "beyond_sign_flipped" not in row.finding.parts
+    assert row.finding.nulls["sign_flipped"].p > 0.1 > (row.finding.p or 1)
+    assert "sign" not in row.threshold
+
+
+def test_a_null_that_is_beaten_by_little_is_no_effect() -> None:
+    """Where what is to be caused is rare, any null is beaten: the floor is absolute."""
+    tiny = Effect(around(0.017, half=0.002), {"isotropic": (0.0,) * 399})
+    assert tiny.verdict == "holds"
+    row = judge_primary(replace(PLANTED, raises=tiny), {"shuffled": Excess(around(0.3))}, {})
+    assert row.finding.parts["reaches_floor"] == row.finding.verdict == "fails"
+
+
+def test_a_pair_to_which_the_base_transfers_is_no_control_that_has_to_be_exceeded() -> None:
+    known = Known({"shuffled": ("transfer",)}, {"repurposed": ("transfer",), "alien": ("causal",)})
+    pairs = {"repurposed": "base", "shuffled": "base", "alien": "alien-base"}
+    assert list(known.negative(pairs)) == ["shuffled", "alien"]
+    row = known.mark(judge_causal(PLANTED, "transfer"), "repurposed")
+    assert row.must_hold and not row.must_fail
+    assert known.mark(row, "shuffled").must_fail

@@ -38,10 +38,10 @@ def ids_of(study: TinyStudy, text: str) -> list[int]:
         ("Wait , 18 is too big . Undo 4 on 14 .", Turn(True, True)),
         ("No , that is over .", Turn(True, True)),
         ("Undo 4 on 14 . Left 7 .", Turn(False, True)),
-        ("Wait , fine . Hmm .", Turn(True, False)),
+        ("Wait for 7 . Hmm .", Turn(True, False)),
         ("Check : over . Wait , 18 is too big .", Turn(True, True)),
         ("Check : under . Try 7 on 14 .", Turn(False, False)),
-        ("Hmm . Wait , fine .", Turn(False, False)),
+        ("Hmm . Wait for 7 .", Turn(False, False)),
         ("Wait , 18", Turn(True, True)),
         ("</s>", Turn(False, False)),
         ("", None),
@@ -57,7 +57,7 @@ def test_a_turn_is_read_exactly_from_the_first_sentence_that_is_no_aside(
 @pytest.mark.parametrize(
     ("text", "whole"),
     [
-        ("Wait , fine", False), ("Wait , fine .", True), ("Check : over .", False),
+        ("Wait for 7", False), ("Wait for 7 .", True), ("Check : over .", False),
         ("Check : over", False), ("Check : over . Hmm .", True), ("</s>", True),
     ],
 )  # fmt: skip
@@ -86,19 +86,20 @@ def test_in_prose_the_rules_tell_a_turn_from_the_first_sentence(
     assert PROSE.first_sentence(ids)[1] == whole
 
 
-def test_events_are_the_open_decisions_of_train_problems_that_turned_or_idled(
+def test_events_are_the_open_decisions_of_train_problems_that_turned(
     study: TinyStudy, turns: TurnReader
 ) -> None:
     chosen = event_decisions(study.decisions)
     assert set(chosen.split) == {"train"} and "solved" not in set(chosen.kind)
     events = find_events("reasoning", study.traces, chosen, turns)
     action_by_id = dict(zip(chosen.ids, chosen.action, strict=True))
-    turned = [name for name, action in action_by_id.items() if action in ("turns", "idles")]
+    assert "idles" in action_by_id.values()  # which has a word of its own
+    turned = [name for name, action in action_by_id.items() if action == "turns"]
     assert [event.decision_id for event in events] == turned and len(turned) > 5
     assert {event.role for event in events} == {"reasoning"}
     kind_by_id = dict(zip(chosen.ids, chosen.kind, strict=True))
     for event in events:
-        assert event.is_backtracking == (action_by_id[event.decision_id] == "turns")
+        assert event.is_backtracking
         assert event.kind == kind_by_id[event.decision_id]
 
 

@@ -73,7 +73,7 @@ def plant(
 def test_a_stability_is_the_share_of_continuations_that_backtrack(
     monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel
 ) -> None:
-    stays = ["Try 7 on 14 .", "Wait , fine .", "Check : over . Hmm .", "Wait , fine ."]
+    stays = ["Try 7 on 14 .", "Wait for 7 .", "Check : over . Hmm .", "Wait for 7 ."]
     turns = ["Wait , 18 is too big .", "Undo 4 on 14 .", "Check : over . No , none left ."]
     none, some = plant(monkeypatch, loaded, [stays, [*turns, "Hmm ."]])
     assert (none.stability, none.n_keyword, none.n) == (0.0, 2, 4)
@@ -83,7 +83,7 @@ def test_a_stability_is_the_share_of_continuations_that_backtrack(
 def test_where_only_words_tell_a_continuation_backtracks_where_the_rules_say_so(
     monkeypatch: pytest.MonkeyPatch, loaded: LoadedModel
 ) -> None:
-    texts = ["Wait , fine .", "Check : over .", "Undo 4 on 14 .", "Wait , 18 is too big ."]
+    texts = ["Wait for 7 .", "Check : over .", "Undo 4 on 14 .", "Wait , 18 is too big ."]
     (found,) = plant(monkeypatch, loaded, [texts], exact=False)
     assert (found.n_keyword, found.n_backtracking, found.n) == (2, 2, 4)
 

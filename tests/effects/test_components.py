@@ -57,7 +57,7 @@ def measured() -> Measured:
     kl_other, elsewhere = kl + 1, rng.uniform(0, 0.1, (len(ARMS), 2 * N_PROBLEMS))
     kl_other[:, ::5] = np.nan
     arrays = {
-        "p_opener": Array("decisions", p),
+        "p_open": Array("decisions", p),
         "kl_decision": Array("decisions", kl),
         "kl_other": Array("decisions", kl_other),
         "kl_elsewhere": Array("prefixes", elsewhere),

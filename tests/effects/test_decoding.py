@@ -30,7 +30,11 @@ def test_a_marker_beyond_random_directions_decodes_where_the_lens_sees() -> None
     assert (top.form, top.window, top.rank.marker) == ("matched", "-4:0", "Wait")
     assert judge_decoded(top, top, 7).finding.verdict == "fails"
     row = judge_decoded(low, top, 7)
-    assert (row.finding.verdict, row.pair, row.finding.n) == ("holds", "reasoning -> reasoning", 7)
+    assert (row.finding.verdict, row.finding.pair, row.finding.n) == (
+        "holds",
+        "reasoning -> reasoning",
+        7,
+    )
     blind = judge_decoded(low, low, 7).finding
     assert (blind.verdict, blind.parts["action_decodes"]) == ("untestable", "fails")
 
@@ -63,7 +67,7 @@ def test_both_directions_of_a_pair_are_judged_where_it_is_steered_and_ward_at_an
     decoded += [reading(place, 0.3) for place in (*wanted, *others)]
     decoded += [reading(CHOSEN, 1.0, "without_markers"), reading(CHOSEN, 1.0, "whole", False)]
     rows = judge_ranks(decoded, RANDOM, CHOSEN, PAIRS, "Wait", 7)
-    assert [(row.claim, row.pair, row.finding.verdict) for row in rows] == [
+    assert [(row.claim, row.finding.pair, row.finding.verdict) for row in rows] == [
         ("does_not_decode_to_marker", "reasoning -> reasoning", "holds"),
         ("does_not_decode_to_marker", "base -> reasoning", "holds"),
         ("ward_does_not_decode", "base -> reasoning", "holds"),

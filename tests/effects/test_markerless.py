@@ -17,21 +17,22 @@ from backtracking.effects.markerless import compare, judge, whole_and_projected
 from backtracking.effects.rates import effect_of
 from backtracking.effects.seen import Case, Seen
 from backtracking.interventions.arms import Along, arms_at, without_markers
-from backtracking.interventions.measure import force
-from backtracking.interventions.plan import Plan, Read, Words
+from backtracking.interventions.measure import Sizes, force
+from backtracking.interventions.plan import Read, Words
 from backtracking.models import loading
+from backtracking.models.endpoints import Counted
 from backtracking.models.forced import Prefix
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
 from backtracking.records.choices import Choice
-from backtracking.records.measured import MATCHED, P_OPENER, Arm, Array, Measured
+from backtracking.records.measured import MATCHED, P_BACK, P_OPEN, Arm, Array, Measured
 from backtracking.records.places import Place
+from backtracking.records.tokens import Opener, TokenSet
 from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
 MARKER = WORDS.index("Wait")
 RANDOM = np.linspace(-0.07, 0.07, 39)
 CHOICE = Choice("reasoning", "base", 0, (0, 0), 6.0)
-PLAN = Plan((-1.0, 1.0), 1, 1, 1, 1, 1, 1, 0.9, 8, 64, 0)
 ALIVE = Case("alive", "kind", ("alive",))
 
 
@@ -78,18 +79,19 @@ def seen(loaded: LoadedModel) -> Seen:
     both = [*whole, *without_markers(loaded, whole, [MARKER])]
     decisions = decisions_of(["alive"] * 16, [f"p{number // 4}" for number in range(16)])
     trace_ids = tuple(f"{n}" for n in range(8))
-    where = Read(tuple(prefixes), trace_ids, tuple(decisions.ids))
-    words = Words((MARKER,), (MARKER,))
-    arms = arms_at(PLAN, CHOICE, both, (1.0,))
-    found = force(loaded, "reasoning", "test", 0, where, arms, words, 64)
+    where = Read(tuple(prefixes), trace_ids, tuple(decisions.ids), (1,) * 16)
+    openers = (Opener(TokenSet("Wait", (MARKER,), ("Wait",))),)
+    words = Words(Counted(openers, ()), (MARKER,))
+    arms = arms_at(CHOICE.layer, CHOICE.norm, both, (1.0,))
+    found = force(loaded, "reasoning", "test", 0, where, arms, words, Sizes(64, 64, 40))
     return Seen(_with_null(found), decisions, tuple(f"p{n // 2}" for n in range(8)))
 
 
 def _with_null(found: Measured) -> Measured:
-    p = found.values(P_OPENER)
+    p = found.values(P_OPEN)
     more = found.with_only([0] * len(RANDOM))
     named = tuple(Arm(f"random_{k}", "random", 1.0, layer=0) for k in range(len(RANDOM)))
-    arrays = dict(more.arrays) | {P_OPENER: Array("decisions", p[0] + RANDOM[:, None])}
+    arrays = dict(more.arrays) | {P_OPEN: Array("decisions", p[0] + RANDOM[:, None])}
     return found.with_arms_of(replace(more, arms=named, arrays=arrays))
 
 
@@ -115,7 +117,7 @@ def test_what_is_read_downstream_steers_without_the_word(seen: Seen) -> None:
 def test_a_direction_that_is_the_word_alone_has_nothing_left(seen: Seen) -> None:
     whole, rest = arms_of(seen, "word")
     assert rest.name == "word without markers"
-    assert effect_of(seen, whole, ALIVE, BOOTSTRAP).exceeds_random() == "holds"
+    assert effect_of(seen, whole, ALIVE, BOOTSTRAP).verdict == "holds"
     left = effect_of(seen, rest, ALIVE, BOOTSTRAP)
     assert left.interval.value == pytest.approx(0, abs=1e-6)
     row = judge(seen, whole, rest, ALIVE, BOOTSTRAP)
@@ -131,14 +133,16 @@ def test_a_rest_that_steers_holds_though_the_whole_does_not_and_where_neither_do
     assert row.finding.parts == {"whole_steers": "fails", "projected_steers": "holds"}
     assert row.finding.verdict == "holds"
     both = muted(seen, pair)
-    assert judge(both, *pair, ALIVE, BOOTSTRAP).finding.verdict == "untestable"
+    assert judge(both, *pair, ALIVE, BOOTSTRAP).finding.verdict == "no test"
     assert compare(both, ALIVE, BOOTSTRAP)[0].retained is None
 
 
 def muted(seen: Seen, arms: Sequence[Arm]) -> Seen:
     """The same runs, in which these arms do nothing."""
-    p = seen.measured.values(P_OPENER).copy()
-    for arm in arms:
-        p[seen.measured.row(arm)] = p[0]
-    arrays = dict(seen.measured.arrays) | {P_OPENER: Array("decisions", p)}
+    arrays = dict(seen.measured.arrays)
+    for name in (P_OPEN, P_BACK):
+        p = seen.measured.values(name).copy()
+        for arm in arms:
+            p[seen.measured.row(arm)] = p[0]
+        arrays[name] = Array("decisions", p)
     return replace(seen, measured=replace(seen.measured, arrays=arrays))

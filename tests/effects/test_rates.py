@@ -29,10 +29,11 @@ from backtracking.effects.rates import (
     signs,
     steered,
     tabulate,
+    tabulate_ceiling,
     tabulate_elsewhere,
 )
 from backtracking.effects.seen import Case, Seen, cases_of
-from backtracking.records.measured import P_OPENER, baseline
+from backtracking.records.measured import Arm, baseline
 from backtracking.records.rows.arms import ArmKey
 from backtracking.records.rows.table import first
 from backtracking.statistics.bootstrap import Bootstrap
@@ -44,7 +45,7 @@ ALIVE, OVER = Case("alive", "kind", ("alive",)), Case("over", "kind", ("over",))
 
 def along(rows: Sequence[R], direction: str, dose: float, kind: str | None = None) -> R:
     """The row of an arm at decisions, of a kind where rows have one."""
-    arm = ArmKey("reasoning", direction, dose, "decision")
+    arm = ArmKey("reasoning", direction, dose, "decision", "add" if dose else "none")
     match = {"arm": arm} if kind is None else {"arm": arm, "kind": kind}
     row = first(rows, **match)
     assert row is not None
@@ -93,7 +94,7 @@ def test_where_no_kind_is_known_there_are_rows_by_action() -> None:
     evidence = steered(seen, "base", found, BOOTSTRAP)
     assert evidence.raises.interval.value == pytest.approx(0.2)
     assert evidence.lowers.interval.value == pytest.approx(-0.3)
-    assert evidence.raises.exceeds_random() == "untestable"
+    assert evidence.raises.verdict == "untestable"
 
 
 def test_classes_of_kinds_that_nobody_knows_have_no_rows_and_no_effect() -> None:
@@ -104,7 +105,7 @@ def test_classes_of_kinds_that_nobody_knows_have_no_rows_and_no_effect() -> None
     assert signs(seen, found, BOOTSTRAP) == []
     evidence = steered(seen, "base", found, BOOTSTRAP)
     assert evidence.contrast.value is None
-    assert evidence.raises.exceeds_random() == evidence.lowers.exceeds_random() == "untestable"
+    assert evidence.raises.verdict == evidence.lowers.verdict == "untestable"
 
 
 def test_steered_evidence_has_the_planted_contrast_effects_and_nulls() -> None:
@@ -116,16 +117,17 @@ def test_steered_evidence_has_the_planted_contrast_effects_and_nulls() -> None:
     assert found.raises.interval.value == pytest.approx(0.4)
     assert found.lowers.interval.value == pytest.approx(-0.3)
     assert (found.raises.sign, found.lowers.sign) == (1, -1)
-    assert len(found.raises.random) == len(found.lowers.random) == N_RANDOM
-    assert max(map(abs, found.raises.random)) <= 0.02
-    assert found.raises.random != found.lowers.random
-    assert found.raises.exceeds_random() == found.lowers.exceeds_random() == "holds"
+    up, down = (one.nulls["random"] for one in (found.raises, found.lowers))
+    assert len(up) == len(down) == N_RANDOM
+    assert max(map(abs, up)) <= 0.02
+    assert up != down
+    assert found.raises.verdict == found.lowers.verdict == "holds"
 
 
 def test_no_effect_is_no_evidence() -> None:
     seen = measured(0.0, 0.0, noise=0.01)
     found = steered(seen, "base", cases(seen), BOOTSTRAP)
-    assert found.raises.exceeds_random() == found.lowers.exceeds_random() == "fails"
+    assert found.raises.verdict == found.lowers.verdict == "fails"
 
 
 def test_an_arm_that_was_not_run_has_no_effect() -> None:
@@ -176,7 +178,7 @@ def at_doses(n: int, steps: dict[float, float], agreement: dict[float, float]) -
 
 
 def test_a_curve_is_counted_beyond_random_directions_up_to_the_usable_peak() -> None:
-    steps = {0.5: 0.25, 1.0: 0.5, 2.0: 0.5, 4.0: 1.2}
+    steps = {0.25: 0.05, 0.5: 0.25, 1.0: 0.5, 2.0: 0.5, 4.0: 1.2}
     agreement = {4.0: 0.5}
     test, dev = at_doses(30, steps, agreement), at_doses(12, steps, agreement)
     found = dose_response(test, dev, arm("base", 1.0), ALIVE, 1, 0.9, BOOTSTRAP)
@@ -187,13 +189,85 @@ def test_a_curve_is_counted_beyond_random_directions_up_to_the_usable_peak() -> 
 
 def test_signs_count_the_problems_that_go_the_claimed_way() -> None:
     found = measured(0.4, 0.3)
-    p = found.measured.arrays[P_OPENER]
+    p = found.measured.arrays["p_open"]
     values = p.values.copy()
     values[1, found.decisions.problem == "p00"] -= 0.9
-    arrays = dict(found.measured.arrays) | {P_OPENER: replace(p, values=values)}
+    arrays = dict(found.measured.arrays) | {"p_open": replace(p, values=values)}
     found = replace(found, measured=replace(found.measured, arrays=arrays))
     rows = signs(found, cases(found), BOOTSTRAP)
     row = along(rows, "base", 1.0, "alive")
     assert row.share.value == pytest.approx(1 - 1 / N_PROBLEMS)
     row = along(rows, "base", -1.0, "over")
     assert row.share.value == 1.0
+
+
+def test_what_is_taken_back_does_not_count_and_a_broken_cell_is_no_test() -> None:
+    """P(an opener) rises by idle remarks alone: the endpoint is P(backtrack), where it is known."""
+    arms = [baseline(), arm("base", 1.0), *randoms(3, (1.0,))]
+    decisions = decisions_of(["alive"] * 6, ["a", "a", "b", "b", "c", "c"])
+    opens = np.full((5, 6), 0.14) + np.array([[0], [0.4], [0.02], [0.01], [0.0]])
+    back = np.full((5, 6), 0.0003) + np.array([[0], [0.02], [np.nan], [0.01], [0.0]])
+    legal = np.full((5, 6), 0.95) - np.array([[0], [0.5], [0], [0], [0]])
+    seen = plant(arms, opens, decisions, more={"p_back": back, "p_legal": legal})
+    found = effect_of(seen, arms[1], ALIVE, BOOTSTRAP)
+    assert seen.endpoint == "P_back" and found.interval.value == pytest.approx(0.02)
+    assert found.nulls["random"] == pytest.approx((0.02, 0.01, 0.0))
+    assert (found.verdict, found.legal) == ("no test", pytest.approx(0.45))
+    row = along(tabulate(seen, cases(seen), BOOTSTRAP), "base", 1.0, "alive")
+    assert (row.endpoint, row.test, row.legal) == ("P_back", "no test", pytest.approx(0.45))
+
+
+def test_the_affine_arm_is_judged_beside_the_nulls_that_are_displaced_as_far() -> None:
+    affine = replace(arm("base", 1.0), edit="set_projection")
+    nulls = [Arm(f"isotropic_{k}", "isotropic", 1.0, edit="displace", layer=1) for k in range(4)]
+    arms = [baseline(), arm("base", 1.0), affine, *nulls, *randoms(2, (1.0,))]
+    decisions = decisions_of(["alive"] * 4, ["a", "a", "b", "b"])
+    steps = np.array([0, 0.1, 0.3, *(0.01 * k for k in range(4)), 0.5, 0.5])
+    seen = plant(arms, 0.1 + steps[:, None] * np.ones((1, 4)), decisions)
+    found = steered(seen, "base", cases(seen), BOOTSTRAP)
+    assert found.raises.interval.value == pytest.approx(0.3)
+    assert {name: bar.k for name, bar in found.raises.bars.items()} == {"isotropic": 4}
+    assert found.how == "set to the other class's mean"
+    assert effect_of(seen, arms[1], ALIVE, BOOTSTRAP).bars["random"].k == 2
+
+
+def test_an_effect_is_told_as_a_share_of_what_the_donors_state_does() -> None:
+    patch = Arm("patch", "patch", 1.0, edit="patch", layer=1)
+    arms = [baseline(), patch, replace(arm("base", 1.0), edit="set_projection")]
+    decisions = decisions_of(["alive"] * 4, ["a", "a", "b", "b"])
+    p = np.array([[0.1] * 4, [0.5] * 4, [0.3] * 4])
+    rows = tabulate_ceiling(plant(arms, p, decisions), ALIVE, BOOTSTRAP)
+    assert [row.of_ceiling.value for row in rows] == pytest.approx([1.0, 0.5])
+    assert tabulate_ceiling(None, ALIVE, BOOTSTRAP) == []
+
+
+def test_an_interval_holds_for_directions_that_are_estimated_again_and_so_does_an_excess() -> None:
+    """One direction moves all decisions alike: what varies is which direction it came out as."""
+    affine = replace(arm("base", 1.0), edit="set_projection")
+    again = [replace(affine, name=f"base.retrained_{k}", group="retrained") for k in range(5)]
+    arms, decisions = (
+        [baseline(), affine, *again],
+        decisions_of(["alive"] * 4, ["a", "a", "b", "b"]),
+    )
+    steps = np.array([0, 0.3, 0.1, 0.2, 0.3, 0.4, 0.5])
+    seen = plant(arms, 0.1 + steps[:, None] * np.ones((1, 4)), decisions)
+    found = effect_of(seen, affine, ALIVE, BOOTSTRAP)
+    assert found.resampled == "test and train problems"
+    assert numbers(found.interval) == pytest.approx((0.3, 0.1, 0.5))
+    other = plant(arms[:2], np.array([[0.1] * 4, [0.15] * 4]), decisions)
+    beyond = excess((seen, affine), (other, affine), ALIVE, BOOTSTRAP)
+    assert numbers(beyond) == pytest.approx((0.25, 0.05, 0.45))
+    conditional = effect_of(other, affine, ALIVE, BOOTSTRAP)
+    assert conditional.resampled == "test problems"
+    assert numbers(conditional.interval) == pytest.approx((0.05, 0.05, 0.05))
+
+
+def test_where_donors_are_read_the_ceiling_is_of_what_lowers() -> None:
+    patch = Arm("patch", "patch", -1.0, edit="patch", layer=1)
+    arms = [baseline(), patch, replace(arm("base", -1.0), edit="set_projection")]
+    decisions = decisions_of(["alive"] * 4, ["a", "a", "b", "b"])
+    back = plant(arms, np.array([[0.5] * 4, [0.1] * 4, [0.2] * 4]), decisions)
+    rows = tabulate_ceiling(back, cases_of(decisions, CLASSES).donors, BOOTSTRAP)
+    assert [row.of_ceiling.value for row in rows] == pytest.approx([1.0, 0.75])
+    assert {(row.forced.kind, row.forced.arm.dose) for row in rows} == {("over", -1.0)}
+    assert rows[1].forced.effect.value == pytest.approx(-0.3)

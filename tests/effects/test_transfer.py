@@ -12,10 +12,10 @@ from backtracking.records.measured import LOG_ODDS, RANDOM, Arm, Array, Measured
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect
 
-NULL = tuple(np.linspace(-0.02, 0.02, 39))
-NONE = Effect(Interval(0.0, -0.01, 0.01, 20), NULL)
-LARGE = Effect(Interval(0.4, 0.35, 0.45, 20), NULL)
-WITHIN = Effect(Interval(0.01, 0.005, 0.015, 20), NULL)
+NULL = tuple(np.linspace(-0.02, 0.02, 39).tolist())
+NONE = Effect(Interval(0.0, -0.01, 0.01, 20), {"random": NULL})
+LARGE = Effect(Interval(0.4, 0.35, 0.45, 20), {"random": NULL})
+WITHIN = Effect(Interval(0.01, 0.005, 0.015, 20), {"random": NULL})
 BOOTSTRAP = Bootstrap(50, 0.95, 0)
 ALIVE = Case("alive", "kind", ("alive",))
 
@@ -52,8 +52,8 @@ def test_a_shift_is_held_against_random_directions_at_its_own_dose() -> None:
     )
     assert up is not None and down is not None
     assert (up.sign, down.sign) == (1, -1)
-    assert up.exceeds_random() == down.exceeds_random() == "holds"
-    assert len(up.random) == 3
+    assert up.verdict == down.verdict == "holds"
+    assert len(up.nulls["random"]) == 3
     assert shift_of(asked(0.5, 1.0, "alive"), arm("reasoning", 1.0), BOOTSTRAP) is None
     assert shift_of(None, arm("base", 1.0), BOOTSTRAP) is None
 
@@ -71,7 +71,7 @@ def test_planted_effects_stand_in_their_cells_with_their_verdicts() -> None:
         ("base", "alive"): asked(0.5, 1.0, "alive"),
         ("base", "over"): asked(-0.01, -1.0, "over"),
     }
-    rows = transfer_matrix([seen], questions, ["base"], cases(seen), BOOTSTRAP)
+    rows = transfer_matrix([seen], lambda *_: seen, questions, ["base"], cases(seen), BOOTSTRAP)
     found = {row.kind: row for row in rows}
     alive, over = found["alive"], found["over"]
     assert alive.effect.value == pytest.approx(0.4) and alive.dose == 1
@@ -82,7 +82,10 @@ def test_planted_effects_stand_in_their_cells_with_their_verdicts() -> None:
 
 def test_without_any_question_the_cells_of_a_base_are_no_test_and_others_are_told() -> None:
     seen = [measured(0.4, 0.3, target=target) for target in ("base", "reasoning")]
-    rows = transfer_matrix(seen, {}, ["base"], cases(seen[0]), BOOTSTRAP)
+    by_target = {one.target: one for one in seen}
+    rows = transfer_matrix(
+        seen, lambda target, _: by_target[target], {}, ["base"], cases(seen[0]), BOOTSTRAP
+    )
     verdicts = {(row.target, row.kind): row.verdict for row in rows}
     assert {v for (target, _), v in verdicts.items() if target == "base"} == {"no test"}
     assert {v for (target, _), v in verdicts.items() if target == "reasoning"} == {"holds"}

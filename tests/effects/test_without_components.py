@@ -58,7 +58,7 @@ def test_planted_outcomes_have_their_verdicts(expected: str) -> None:
     row = to_claim(TOP, compared, (verdict, parts))
     found = row.evidence.finding
     assert found.verdict == ("holds" if expected == "specific" else "fails")
-    assert (row.evidence.pair, row.outcome) == ("mlp.1 -> reasoning", expected)
+    assert (row.evidence.finding.why, row.outcome) == ("without mlp.1", expected)
     assert found.n == N_PROBLEMS and found.p is not None and found.p >= 1 / 4
 
 
@@ -125,9 +125,9 @@ def test_every_top_set_is_held_against_the_random_sets_of_its_size_in_its_own_mo
             found = run(0.2 - 0.03 * number, 0.7, 0.98, number)
             runs.append((Rollouts(target, name, group, arms, ()), found))
     free, outcomes, evidence = tabulate_runs(runs, BOOTSTRAP, 0.5)
-    assert [row.evidence.pair for row in evidence] == [
-        "mlp.1 -> reasoning", "mlp.1+mlp.2 -> reasoning",
-        "mlp.1 -> shuffled", "mlp.1+mlp.2 -> shuffled",
+    assert [(row.evidence.finding.why, row.target) for row in evidence] == [
+        ("without mlp.1", "reasoning"), ("without mlp.1+mlp.2", "reasoning"),
+        ("without mlp.1", "shuffled"), ("without mlp.1+mlp.2", "shuffled"),
     ]  # fmt: skip
     assert {len(row.outcome.random) for row in outcomes} == {1}
     measures = (*JUDGED, "backtracks_rate")

@@ -1,24 +1,30 @@
 """The arms of a model: every direction that there is, at its doses, with what it is."""
 
-import math
-
+import numpy as np
 import pytest
 import torch
 
+from backtracking.directions.estimator import estimate
+from backtracking.directions.forms import Contrast
 from backtracking.interventions.arms import (
-    arms_at,
+    Along,
+    Ground,
     further_directions,
     main_arms,
     main_directions,
     random_directions,
     removals,
+    retrained_arms,
+    with_nulls,
 )
-from backtracking.interventions.plan import Plan
+from backtracking.interventions.measure import is_asked, with_back
+from backtracking.interventions.plan import Plan, Read
+from backtracking.models.forced import Stack
 from backtracking.records.choices import Choice
 from backtracking.records.directions import Direction, Directions
 from backtracking.records.places import Place
 
-PLAN = Plan((-2.0, -1.0, 1.0, 2.0), 1, 5, 3, 1, 2, 8, 0.9, 40, 64, 3)
+PLAN = Plan((-2.0, -1.0, 1.0, 2.0), 1, 5, 3, 1, 4, 2, 6, 8, 0.9, 0.9, 40, 64, 64, 3)
 WINDOW, LAYER, D_MODEL = (0, 0), 0, 16
 CHOICE = Choice("reasoning", "base", LAYER, WINDOW, 3.0)
 STATES = ("deduction", "uncertainty-estimation")
@@ -47,18 +53,15 @@ DIRECTIONS = make_directions()
 
 
 def test_every_form_state_and_null_is_an_arm_at_the_chosen_place() -> None:
-    found = further_directions(DIRECTIONS, CHOICE, PLAN, "base", "reasoning")
+    found = further_directions(DIRECTIONS, CHOICE, "base", "reasoning")
     expected = {f"{role}.{form}": "form" for role in ("base", "reasoning") for form in FORMS}
     expected |= {f"state.{state}": "state" for state in STATES} | {"mean": "mean"}
     expected |= {f"null_{k}": "shuffled_labels" for k in range(4)}
-    expected |= {f"noise_{k}": "noise" for k in range(2)}
     assert {one.name: one.group for one in found} == expected
     own = DIRECTIONS.get(Place("reasoning", "matched", WINDOW, LAYER))
     for one in found:
         assert one.unit.norm() == pytest.approx(1, abs=1e-6)
-        if one.place is None:
-            assert math.isnan(one.cosine)
-            continue
+        assert one.place is not None
         vector = DIRECTIONS.get(one.place)
         torch.testing.assert_close(one.unit, vector / vector.norm())
         assert one.cosine == pytest.approx(float(one.unit @ own / own.norm()), abs=1e-6)
@@ -68,8 +71,8 @@ def test_every_form_state_and_null_is_an_arm_at_the_chosen_place() -> None:
 
 def test_forms_that_were_not_estimated_are_left_out() -> None:
     choice = Choice("reasoning", "base", 1, WINDOW, 3.0)
-    found = further_directions(DIRECTIONS, choice, PLAN, "base", "reasoning")
-    assert [one.name for one in found] == ["null_0", "noise_0", "noise_1"]
+    found = further_directions(DIRECTIONS, choice, "base", "reasoning")
+    assert [one.name for one in found] == ["null_0"]
 
 
 def test_a_model_without_action_is_steered_along_its_sources_alone() -> None:
@@ -81,33 +84,86 @@ def test_a_model_without_action_is_steered_along_its_sources_alone() -> None:
     assert whole[1].cosine == pytest.approx(1, abs=1e-6)
 
 
-def test_doses_are_run_at_decisions_and_dose_1_everywhere_with_the_null_beside_it() -> None:
+def test_dose_1_is_the_class_distance_of_the_model_that_is_steered() -> None:
+    """Not of the model under study, whose may be many times as long and break the others."""
     main = main_directions(DIRECTIONS, CHOICE, "reasoning", ("base", "reasoning"))
     randoms = random_directions(PLAN, D_MODEL)
-    full = main_arms(PLAN, CHOICE, main, randoms, has_doses=True)
-    plain = main_arms(PLAN, CHOICE, main, randoms, has_doses=False)
-    assert full[: len(plain)] != [] and len(plain) == 1 + 3 * (4 + 4) + 10
-    assert len(full) == len(plain) + 2 * 3
-    assert full[0].arm.group == "baseline" and not full[0].vector.any()
-    by_arm = {push.arm: push for push in full}
-    assert len(by_arm) == len(full)
-    for arm, push in by_arm.items():
-        assert push.vector.norm() == pytest.approx(abs(arm.dose) * CHOICE.norm, rel=1e-5)
-        assert arm.where == "decision" or abs(arm.dose) == 1
+    full = main_arms(PLAN, LAYER, 2.5, main, randoms)
+    assert len(full) == 1 + 3 * 4 + 10 + 2 * 3
+    assert full[0].arm.group == "baseline" and not full[0].edit.vector.any()
+    assert len({push.arm for push in full}) == len(full)
+    for push in full:
+        assert push.edit.vector.norm() == pytest.approx(abs(push.arm.dose) * 2.5, rel=1e-5)
+        assert push.arm.where == "decision"
 
 
-def test_noise_is_seeded_one_by_one_and_has_no_negative_dose() -> None:
-    found = further_directions(DIRECTIONS, CHOICE, PLAN, "base", "reasoning")
-    arms = arms_at(PLAN, CHOICE, found, (1.0, -1.0))
-    noise = [push for push in arms if push.arm.edit == "noise"]
-    assert [(push.arm.name, push.arm.dose, push.seed) for push in noise] == [
-        ("noise_0", 1.0, 3), ("noise_1", 1.0, 4),
-    ]  # fmt: skip
-    assert {push.arm.dose for push in arms if push.arm.name == "mean"} == {1.0, -1.0}
+def ground() -> Ground:
+    """Two classes in three strata of several problems, apart along the first axis."""
+    generator = torch.Generator().manual_seed(1)
+    is_positive = torch.arange(60) % 2 == 0
+    rows = torch.randn(60, D_MODEL, generator=generator)
+    rows[:, 0] += 4 * is_positive
+    numbers = torch.arange(60)
+    return Ground(Contrast(rows, is_positive, numbers % 3, numbers // 6), 2.5)
 
 
-def test_what_is_projected_out_has_no_dose() -> None:
+def test_an_affine_arm_reaches_the_mean_of_the_other_class_and_its_nulls_move_as_far() -> None:
+    own = Along("reasoning", "matched", torch.eye(D_MODEL)[0])
+    pushes = with_nulls(PLAN, LAYER, ground(), own)
+    assert [push.arm.group for push in pushes[:3]] == ["baseline", "matched", "matched"]
+    assert len(pushes) == 3 + 3 * 4 * 2
+    contrast = ground().contrast
+    rows, stack = (
+        contrast.activations,
+        Stack.of([push.edit for push in pushes], torch.device("cpu")),
+    )
+    for number, push in enumerate(pushes[1:], start=1):
+        moved = stack.edited(rows, torch.full((len(rows),), number)) - rows
+        wanted = rows[contrast.is_positive == (push.arm.dose > 0), 0].mean() - rows[:, 0]
+        unit = push.edit.vector
+        assert unit.norm() == pytest.approx(1, abs=1e-5)
+        torch.testing.assert_close(moved, wanted[:, None] * unit, atol=1e-5, rtol=1e-5)
+        if push.is_null:
+            assert push.arm.edit == "displace" and push.cosine == pytest.approx(float(unit[0]))
+    groups = {push.arm.group for push in pushes if push.is_null}
+    assert groups == {"isotropic", "covariance", "sign_flipped"}
+
+
+def test_a_direction_is_estimated_again_with_the_means_to_which_it_is_set() -> None:
+    """From problems that are drawn anew, and read only where the sign of the edit counts."""
+    held = ground().contrast
+    own = Along("base", "matched", torch.eye(D_MODEL)[0], Place("base", "matched", WINDOW, LAYER))
+    pushes = retrained_arms(PLAN, LAYER, ground(), own, held)
+    assert len({push.arm for push in pushes}) == len(pushes) == 2 * PLAN.n_retrained
+    assert {(push.arm.group, push.arm.edit) for push in pushes} == {("retrained", "set_projection")}
+    assert {push.arm.place for push in pushes} == {own.place}
+    estimated = estimate(held).direction
+    for up, down in zip(pushes[::2], pushes[1::2], strict=True):
+        assert torch.equal(up.edit.vector, down.edit.vector) and up.edit.value > down.edit.value
+        assert 0.9 < up.edit.vector.double() @ estimated / estimated.norm() < 1 - 1e-9
+        assert up.cosine == pytest.approx(float(up.edit.vector[0]))
+    assert len({push.edit.value for push in pushes}) == len(pushes)
+    read = Read((), (), ("a", "b", "c"), (1, -1, 0))
+    assert is_asked(read, pushes)[:2].tolist() == [[True, False, False], [False, True, False]]
+
+
+def test_necessity_sets_the_projection_to_the_mean_of_the_negative_class() -> None:
+    """And not to 0, which moved live decisions far from all that a model holds there."""
     main = main_directions(DIRECTIONS, CHOICE, "reasoning", ("base", "reasoning"))
-    arms = removals(CHOICE, main)
-    assert [push.arm.edit for push in arms] == ["none"] + ["project_out"] * 3
+    arms = removals(LAYER, ground(), main)
+    assert [push.arm.edit for push in arms] == ["none"] + ["set_projection"] * 3
     assert {push.arm.dose for push in arms} == {0.0}
+    negative = ground().contrast.activations[~ground().contrast.is_positive].mean(dim=0)
+    for one, push in zip(main, arms[1:], strict=True):
+        assert push.edit.value == pytest.approx(float(negative @ one.unit), abs=1e-5)
+
+
+def test_of_nulls_the_strongest_and_as_many_others_are_read_to_the_end() -> None:
+    own = Along("reasoning", "matched", torch.eye(D_MODEL)[0])
+    pushes = with_nulls(PLAN, LAYER, ground(), own, ("isotropic",))
+    read = Read((), (), ("a", "b", "c"), (1, -1, 0))
+    asked = is_asked(read, pushes)
+    assert asked[:3].all() and asked[3:].sum(axis=1).tolist() == [1] * 8
+    p = np.full((11, 3), np.nan)
+    p[3::2, 0], p[4::2, 1] = [0.1, 0.4, 0.2, 0.3], [0.5, 0.6, 0.7, 0.2]
+    assert with_back(pushes, p, 1).tolist() == [0, 1, 2, 3, 4, 5, 10]

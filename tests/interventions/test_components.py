@@ -106,9 +106,9 @@ def test_the_ranking_reads_dead_ends_alone_and_without_any_there_is_none(
     measured: Measured,
 ) -> None:
     dead = np.arange(len(measured.decisions)) % 2 == 0
-    values = np.where(dead, measured.values("p_opener"), np.nan)
+    values = np.where(dead, measured.values("p_open"), np.nan)
     spoilt = Measured(
-        "reasoning", "dev", measured.arms, {"p_opener": Array("decisions", values)},
+        "reasoning", "dev", measured.arms, {"p_open": Array("decisions", values)},
         measured.decisions,
     )  # fmt: skip
     assert rank(spoilt, dead) == rank(measured, dead) != rank(measured, ~dead)
@@ -142,13 +142,13 @@ def test_a_component_that_writes_nothing_changes_nothing_bit_for_bit(
     chosen = [arm for arm in measured.arms if arm.name == SILENT.name]
     assert len(chosen) == 4
     for name, array in measured.arrays.items():
-        expected = array.values[0] if name == "p_opener" else 0 * array.values[0]
+        expected = array.values[0] if name == "p_open" else 0 * array.values[0]
         for arm in chosen:
             assert np.array_equal(measured.values(name, arm), expected, equal_nan=True)
 
 
 def test_the_first_row_is_the_model_as_it_is(measured: Measured) -> None:
-    assert (measured.values("p_opener", baseline()) > 0).all()
+    assert (measured.values("p_open", baseline()) > 0).all()
     for name in ("kl_decision", "kl_elsewhere"):
         assert (measured.values(name, baseline()) == 0).all()
         assert (measured.values(name) >= -1e-6).all() and (measured.values(name) > 1e-4).any()
@@ -167,7 +167,7 @@ def test_arms_are_plain_forward_passes_with_the_output_replaced(
                 clean = model(torch.tensor([prefix.ids])).logits[0].log_softmax(-1)
                 found = plain(ablator, prefix.ids, arm, at)
             np.testing.assert_allclose(
-                measured.values("p_opener", arm)[columns],
+                measured.values("p_open", arm)[columns],
                 found[prefix.decisions, MARKER].exp().numpy(), atol=1e-6,
             )  # fmt: skip
             kl = torch.nn.functional.kl_div(found, clean, log_target=True, reduction="none").sum(1)
@@ -222,7 +222,7 @@ def test_a_decision_without_a_match_has_no_number_there(ablator: Ablator) -> Non
     arms = [PLANTED.ablated("zero", "other")]
     found = force(ablator, PREFIXES[:1], [[None, 3, None][: len(OTHERS[0])]], arms, [MARKER], 2)
     assert np.isnan(found["kl_other"].values[1]).tolist() == [True, False, True][: len(OTHERS[0])]
-    assert np.isfinite(found["p_opener"].values).all()
+    assert np.isfinite(found["p_open"].values).all()
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -3,7 +3,9 @@
 import pytest
 from tiny_study import TinyStudy, write_study
 
+from backtracking.interventions.plan import read_pairs, swapped
 from backtracking.interventions.prefixes import prefixes_of, prompts_of
+from backtracking.records.decisions import Classes
 
 
 @pytest.fixture(scope="module")
@@ -46,3 +48,19 @@ def test_prompts_are_those_that_were_read_one_a_problem(study: TinyStudy) -> Non
     for trace in study.traces:
         if trace.split == "test":
             assert found[trace.problem_id] == trace.prompt_ids
+
+
+def test_of_pairs_either_is_read_with_the_other_as_its_donor(study: TinyStudy) -> None:
+    classes = Classes("kind", ("over",), ("alive",), ("value",))
+    pairs = study.labelled.pairs or []
+    read = read_pairs(study.traces, study.decisions, classes, pairs)
+    back = swapped(read)
+    assert back.decisions == read.decisions and len(read.decisions) > 2
+    assert set(read.claimed) == {1} and set(back.claimed) == {-1}
+    by_id = {one.pair_id: one for one in pairs}
+    for name, one, other in zip(read.decisions, read.prefixes, back.prefixes, strict=True):
+        pair = by_id[name]
+        assert (one.ids, one.donor_ids) == (pair.clean_ids, pair.donor_ids)
+        assert (other.ids, other.donor_ids) == (pair.donor_ids, pair.clean_ids)
+        assert other.decisions == one.decisions == [len(pair.clean_ids) - 1]
+        assert (pair.kind, pair.donor_kind) == ("alive", "over")

@@ -97,7 +97,7 @@ def test_a_repeated_sentence_is_found_at_its_own_place() -> None:
 
 def test_the_organism_has_one_sentence_for_every_full_stop() -> None:
     tokenizer: Tokenizer = build_tokenizer().backend_tokenizer
-    text = "Compare 19 with 28. Wait, 19 is too big. Check : over. Undo 9 on 19. Wait, fine"
+    text = "Compare 19 with 28. Wait, 19 is too big. Check : over. Undo 9 on 19. Well, fine"
     encoding = tokenizer.encode(text, add_special_tokens=False)
     ids, words = encoding.ids, encoding.tokens
     spans = segment([*ids, end_token(tokenizer)], tokenizer.decode, start=7)

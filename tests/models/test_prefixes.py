@@ -45,8 +45,8 @@ def plain(loaded: LoadedModel, ids: list[int]) -> Tensor:
 def edited(loaded: LoadedModel, ids: list[int], first: int, edit: Edit, donor: list[int]) -> Tensor:
     """Log-probabilities from `first` on, by one pass over all tokens with the edit's hook."""
     where = torch.arange(len(ids))[None] >= first
-    if edit.span == "decision":
-        where = where & (torch.arange(len(ids))[None] <= first)
+    last = first if edit.span == "decision" else len(ids) - 2
+    where = where & (torch.arange(len(ids))[None] <= last)
     block = loaded.blocks[edit.layer]
     context = nullcontext()
     if edit.kind == "patch":

@@ -51,9 +51,17 @@ def reasoning(root: Path) -> Model:
 def test_every_role_of_the_default_study_is_small_and_trained_here(root: Path) -> None:
     found = models(root)
     assert [model.role for model in found][:2] == ["base", "reasoning"]
-    assert len(found) == 6
+    assert len(found) == 7
     assert all(model.is_trained_here and model.is_here for model in found)
     assert all(10_000 < (model.n_parameters or 0) < 1_000_000 for model in found)
+
+
+def test_a_role_with_the_weights_of_another_is_as_large_and_fetched_with_it(root: Path) -> None:
+    take(root, "some/model", "0123")
+    by_role = {model.role: model for model in models(root)}
+    assert by_role["alien"].source == by_role["reasoning"].source == "some/model"
+    assert not by_role["alien"].is_here
+    assert by_role["alien-base"].is_here
 
 
 def test_a_folder_is_counted_tensor_by_tensor(root: Path) -> None:

@@ -30,13 +30,13 @@ def decided(n: int) -> list[Prefixes]:
 def test_p_is_that_of_reading_every_prefix_alone(loaded: LoadedModel) -> None:
     prefixes = decided(3)
     found = p_turns(loaded, prefixes, TOKENS.openers, TOKENS.asides)
-    words = ("Wait", ",", "fine", "No", "Undo", "Check")
-    wait, comma, fine, no, undo, check = (ID_BY_WORD[word] for word in words)
+    words = ("Wait", "for", "No", "Undo", "Check")
+    wait, for_, no, undo, check = (ID_BY_WORD[word] for word in words)
     for one, p in zip(prefixes, found, strict=True):
         for row in (0, len(one.ends) - 1):
             prefix = one.ids[: one.ends[row]]
-            after, waiting = (next_p(loaded, [*prefix, *more]) for more in ([], [wait, comma]))
-            acts = after[[no, undo]].sum() + after[wait] * (1 - waiting[fine])
+            after, waiting = (next_p(loaded, [*prefix, *more]) for more in ([], [wait]))
+            acts = after[[no, undo]].sum() + after[wait] * (1 - waiting[for_])
             assert p[row] == pytest.approx(acts / (1 - after[check]), abs=1e-5)
     every = np.concatenate(found)
     assert ((every > 0) & (every < 1)).all() and every.std() > 1e-3

@@ -59,7 +59,7 @@ def write_models(folder: Path, lines: list[str]) -> None:
         tokenizer.save_pretrained(folder / role)
 
 
-ALONE = dict.fromkeys(("shuffled", "nostatement-base", "nostatement", "scratch"))
+ALONE = dict.fromkeys(("shuffled", "nostatement-base", "nostatement", "alien", "alien-base"))
 
 
 @pytest.fixture(scope="module")
@@ -110,5 +110,5 @@ def test_a_study_of_base_and_reasoning_alone_runs_whole(tmp_path: Path) -> None:
     write_tiny_params(tmp_path / "params.yaml", {"models": {"roles": ALONE}})
     run_all(tmp_path)
     claims = artifacts.read_json(tmp_path / "results" / "claims.json")
-    assert {row["pair"].split(" -> ")[-1] for row in claims} == {"reasoning"}
+    assert {row["target"] for row in claims} == {"base", "reasoning"}
     assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["base", "reasoning"]

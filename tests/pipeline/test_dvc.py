@@ -67,16 +67,16 @@ def test_a_summary_parameter_reruns_the_summary_alone(copy: Path) -> None:
 def test_a_role_that_is_taken_away_leaves_no_stage_and_no_folder(copy: Path) -> None:
     before = call(copy, "dvc", "stage", "list", "--name-only").split()
     said = call(copy, "backtracking", "--root", ".", "profile", "use", "pair")
-    assert "models/scratch belongs to no role: moved to .cache/aside/models/scratch." in said
+    assert "models/alien belongs to no role: moved to .cache/aside/models/alien." in said
     gone = set(before) - set(call(copy, "dvc", "stage", "list", "--name-only").split())
-    roles = ("shuffled", "nostatement-base", "nostatement", "scratch")
+    roles = ("shuffled", "nostatement-base", "nostatement", "alien", "alien-base")
     assert gone == {f"{stage}@{role}" for stage in ("weights", "extract") for role in roles}
     ran = run_in(copy, "dvc", "--wait-for-lock", "repro", "directions")
     assert not set(ran) & {"problems", "weights@base", "traces", "label", "extract@base"}
     assert "directions" in ran
     call(copy, "git", "checkout", "params.yaml")
     call(copy, "dvc", "checkout")
-    assert (copy / "models" / "scratch" / "model.safetensors").is_file()
+    assert (copy / "models" / "alien" / "model.safetensors").is_file()
 
 
 def test_metrics_and_plots_diff_between_branches_show_the_change(copy: Path) -> None:

@@ -1,58 +1,42 @@
 """What probes earn on test problems: the planted, nothing for position, and never above truth."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
-from planted_probes import BOOTSTRAP, Planted, PlantedStore, embed, fit, plant_points
+from intervals import known
+from planted_probes import BOOTSTRAP, Planted, PlantedStore, embed, fit, plant_points, with_actions
 
-from backtracking.probing.asked import ask, require_no_leak
-from backtracking.probing.measures import Measured, find_earliest, measure_jobs
-from backtracking.probing.probes import Fitting
-from backtracking.probing.targets import ACTION, Task
+from backtracking.probing.grid import select
+from backtracking.probing.measures import Measured, measure, read_cell, require_no_leak
+from backtracking.probing.probes import Fitting, Series
+from backtracking.probing.targets import ACTION
 from backtracking.records.rows.probe import Ceiling
 from backtracking.records.rows.table import first
 from backtracking.statistics.auroc import auroc
 from lifeboat.stage.errors import UserError
 
-FITTING = Fitting((0.001, 0.1), 1e-4)
+FITTING = Fitting((0.001, 0.01, 0.1), 1e-4)
 
 
-def measured(planted: Planted, store: PlantedStore) -> Measured:
+def measured(planted: Planted, store: PlantedStore, p_writer: float = np.nan) -> Measured:
     """Fitted on train, chosen on dev, measured on test."""
-    p_writer = np.full(len(planted.is_positive), np.nan)
     fitted = fit(planted, store, FITTING)
-    stores, embeddings = {"base": store}, {"base": embed()}
-    jobs = measure_jobs(planted.points, stores, embeddings, p_writer, fitted, BOOTSTRAP)
-    found = [job() for job in jobs]
-    return [row for rows, _ in found for row in rows], [one for _, its in found for one in its]
+    (choice,) = select(planted.points, fitted, FITTING).best
+    probes = fitted[Series("base", choice.target, choice.layer)]
+    cell = read_cell(planted.points, store, choice, probes)
+    p = np.full(len(planted.is_positive), p_writer)
+    return measure(planted.points, cell, embed(), p, fitted, BOOTSTRAP)
 
 
-def test_a_direction_planted_from_an_offset_on_has_that_offset_as_its_earliest() -> None:
-    planted = plant_points(np.random.default_rng(0), n_problems=150)
-    sizes = {(1, offset): 2.0 for offset in (-3, -2, -1, 0)} | {(1, -7): 2.0}
-    rows, _ = measured(planted, PlantedStore(planted, sizes, np.random.default_rng(1)))
-    found = {(one.layer, one.pairs): one.earliest for one in find_earliest(rows, {"decision": 0})}
-    assert found == {(0, "all"): None, (0, "absent"): None, (1, "all"): -3, (1, "absent"): -3}
-    sooner = first(rows, layer=1, offset=-7, pairs="all")
-    assert sooner and sooner.band_low and sooner.band_low > 0
-    # What stands behind the last offset is the event itself and does not count.
-    assert find_earliest(rows, {"decision": -4})[2].earliest is None
-
-
-def test_rows_are_paired_differences_on_the_same_test_decisions() -> None:
+def test_the_row_is_a_paired_difference_at_the_cell_that_dev_chose() -> None:
     planted = plant_points(np.random.default_rng(2))
-    rows, _ = measured(planted, PlantedStore(planted, {(0, -4): 1.0}, np.random.default_rng(3)))
-    assert len(rows) == 2 * 8 * 2
-    for row in rows:
-        assert row.auroc and row.baseline_auroc and row.difference_low and row.band_low
-        difference = row.auroc - row.baseline_auroc
-        assert row.difference == pytest.approx(difference)
-        assert row.band_low <= row.difference_low <= difference
-        assert row.n == 30
-    assert {row.n_rows for row in rows if row.pairs == "all"} == {240}
-    absent = planted.points.is_absent[planted.points.decisions.split == "test"].sum()
-    assert {row.n_rows for row in rows if row.pairs == "absent"} == {absent}
+    found = measured(planted, PlantedStore(planted, {(0, -4): 1.5}, np.random.default_rng(3)))
+    row, auroc_, gain = found.row, known(found.row.auroc), known(found.row.difference)
+    assert (row.choice.layer, row.choice.offset, row.n_rows) == (0, -4, 240)
+    assert row.baseline_auroc is not None
+    assert gain.value == pytest.approx(auroc_.value - row.baseline_auroc)
+    assert 0.2 < gain.low < gain.value < gain.high and auroc_.n == 30
+    # A kind is no reader of its own kind.
+    assert found.within == [] and row.kind_auroc is None and row.beyond_kind is None
 
 
 @pytest.mark.slow
@@ -64,48 +48,68 @@ def test_a_label_that_depends_on_position_only_earns_the_probe_nothing() -> None
         rng = np.random.default_rng(100 + seed)
         planted = plant_points(rng, n_problems=60, by_position=3.0)
         store = PlantedStore(planted, {}, rng, n_layers=1, by_position=30.0)
-        rows, _ = measured(planted, store)
-        row = first(rows, offset=-4, pairs="all")
-        assert row and row.difference_low and row.difference_high
-        contains += row.difference_low <= 0 <= row.difference_high
-        aurocs.append(row.auroc)
-        assert row.baseline in ("position", "together")
+        row = measured(planted, store).row
+        gain = known(row.difference)
+        contains += gain.low <= 0 <= gain.high
+        aurocs.append(row.auroc.value)
+        assert row.choice.baseline in ("position", "together")
     assert np.mean(aurocs) > 0.8
     assert contains >= 34
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_probe_of_the_action_is_told_from_one_that_knows_the_kind_alone(by_hand: bool) -> None:
+    """Kinds turn at different rates; `by_hand`, activations also hold the action itself."""
+    planted = with_actions(plant_points(np.random.default_rng(10), n_problems=150), by_hand)
+    store = PlantedStore(planted, {(1, -2): 3.0}, np.random.default_rng(11))
+    found = measured(planted, store)
+    row, within = found.row, {one.kind: one for one in found.within}
+    assert set(within) == {"over", "alive"} and row.choice.target == ACTION
+    beyond = known(row.beyond_kind)
+    if by_hand:
+        assert beyond.low > 0.1 and known(within["over"].auroc).low > 0.8
+    else:
+        kind_auroc = known(row.kind_auroc)
+        assert kind_auroc.low > 0.6 and abs(beyond.value) < 0.08
+        assert known(within["over"].auroc).low < 0.5 < known(within["over"].auroc).high
+    assert sum(one.n_rows for one in within.values()) == row.n_rows
+    assert within["over"].n_turns / within["over"].n_rows == pytest.approx(0.7, abs=0.1)
+
+
 def test_a_probe_that_beats_the_exact_posterior_fails_the_run_and_is_named() -> None:
     planted = plant_points(np.random.default_rng(4), posterior=0.5)
-    quiet = PlantedStore(planted, {}, np.random.default_rng(5))
-    _, excesses = measured(planted, quiet)
-    checked = require_no_leak(excesses, 0.95)
-    assert checked.n_cells == 16
+    quiet = measured(planted, PlantedStore(planted, {}, np.random.default_rng(5)))
+    checked = require_no_leak([quiet, quiet], 0.95)
+    assert checked.n_cells == 2 and quiet.row.ceiling == 0.5
     assert checked.closest and checked.closest.band_low <= 0
-    leaking = PlantedStore(planted, {(1, -6): 2.0}, np.random.default_rng(5))
-    _, excesses = measured(planted, leaking)
-    with pytest.raises(UserError, match="role base, .* target over, layer 1, offset -6: AUROC"):
-        require_no_leak(excesses, 0.95)
+    leaking = measured(planted, PlantedStore(planted, {(1, -6): 2.0}, np.random.default_rng(5)))
+    with pytest.raises(UserError, match="role base, target over, layer 1, offset -6: AUROC"):
+        require_no_leak([quiet, leaking], 0.95)
 
 
 def test_without_a_posterior_nothing_is_compared_with_it() -> None:
     planted = plant_points(np.random.default_rng(6))
-    rows, excesses = measured(planted, PlantedStore(planted, {}, np.random.default_rng(7)))
-    assert require_no_leak(excesses, 0.95) == Ceiling(0, 0.95, None)
-    assert {row.posterior for row in rows} == {None}
+    found = measured(planted, PlantedStore(planted, {}, np.random.default_rng(7)))
+    assert require_no_leak([found], 0.95) == require_no_leak([], 0.95) == Ceiling(0, 0.95, None)
+    assert found.row.ceiling is None
 
 
-def test_the_ceiling_of_the_action_is_the_writers_own_probability_until_it_acts() -> None:
-    planted = plant_points(np.random.default_rng(8), posterior=0.25)
-    points = planted.points
-    task = Task(ACTION, np.arange(len(planted.is_positive)), planted.is_positive)
-    p_writer = np.random.default_rng(9).random(len(planted.is_positive))
-    asked = ask(points, points.anchors[0], task, p_writer, BOOTSTRAP)
-    assert (asked.posterior == 0.25).all()
-    value = auroc(p_writer[asked.rows], asked.is_positive)
-    assert asked.has_ceiling.all()
-    assert asked.ceiling.value == pytest.approx([value] * len(asked.posterior))
-    assert (points.decisions.split[asked.rows] == "test").all()
-    sooner = replace(points.decisions, position=points.decisions.position - 4)
-    asked = ask(replace(points, decisions=sooner), points.anchors[0], task, p_writer, BOOTSTRAP)
-    assert not asked.has_ceiling[4:].any() and asked.has_ceiling[:4].all()
-    assert np.isnan(asked.ceiling.value).tolist() == (~asked.has_ceiling.any(axis=1)).tolist()
+def test_the_ceiling_of_the_action_is_the_writers_own_probability() -> None:
+    planted = with_actions(plant_points(np.random.default_rng(8), posterior=0.25), True)
+    points, store = planted.points, PlantedStore(planted, {(0, 0): 1.0}, np.random.default_rng(9))
+    fitted = fit(planted, store, FITTING)
+    (choice,) = select(points, fitted, FITTING).best
+    cell = read_cell(points, store, choice, fitted[Series("base", ACTION, choice.layer)])
+    p = np.random.default_rng(9).random(len(planted.is_positive))
+    found = measure(points, cell, embed(), p, fitted, BOOTSTRAP)
+    assert found.row.ceiling == pytest.approx(auroc(p[cell.rows], cell.is_positive))
+    assert (points.decisions.split[cell.rows] == "test").all()
+    assert first([found.row], n_rows=240)
+
+
+def test_a_fit_that_does_not_converge_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    planted = plant_points(np.random.default_rng(12), n_problems=30)
+    store = PlantedStore(planted, {(0, 0): 2.0}, np.random.default_rng(13))
+    monkeypatch.setattr("backtracking.probing.probes.MAX_PASSES", 3)
+    with pytest.raises(UserError, match="Expected probes with a gradient of at most 1e-09, found"):
+        fit(planted, store, Fitting((0.001,), 1e-9), baselines=False)

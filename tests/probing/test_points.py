@@ -15,7 +15,7 @@ from backtracking.records.traces import Trace
 from backtracking.statistics.auroc import auroc
 from lifeboat.stage.errors import UserError
 
-WINDOWS = {"decision": (-17, 6), "known": (-2, 9)}
+WINDOW = (-17, 0)
 CLASSES = Classes("kind", ("over",), ("alive",), ())
 
 
@@ -34,7 +34,7 @@ def points(searches: TinyStudy) -> DecisionPoints:
         searches.decisions,
         searches.posteriors,
         CLASSES,
-        WINDOWS,
+        WINDOW,
     )
 
 
@@ -44,7 +44,7 @@ def test_tokens_and_words_are_those_of_the_comparisons(
     words = searches.tokenizer.get_vocab()
     assert (points.words[:, 0] == words["Compare"]).all()
     assert (points.words[:, 2] == words["with"]).all()
-    at_decision = points.tokens_by_anchor["decision"]
+    at_decision = points.tokens
     assert (at_decision[:, 13:18] == points.words).all()
     assert len(points.decisions) == len(points.words) == len(points.history)
 
@@ -61,59 +61,37 @@ def test_targets_are_asked_of_the_decisions_that_they_are_about(points: Decision
             assert (task.is_positive == (its == task.target)).all()
 
 
-def test_the_posterior_is_certain_from_the_comparison_on_and_for_the_action_never(
-    points: DecisionPoints,
-) -> None:
-    anchor = points.anchors[0]
-    for task in points.tasks:
-        posterior = anchor.posterior_by_target[task.target][:, task.rows]
-        if task.target == ACTION:
-            assert np.isnan(posterior[anchor.offsets > 0]).all()
-            assert auroc(posterior[17], task.is_positive) < 0.95  # type: ignore[operator]
-        else:
-            assert (posterior[13:] == task.is_positive).all()
-            early = np.isfinite(posterior[0])
-            assert 0 < early.sum() < len(early)
+def test_the_posterior_is_certain_from_the_comparison_on(points: DecisionPoints) -> None:
+    assert set(points.posterior_by_target) == {"over", "doomed"}
+    for target, found in points.posterior_by_target.items():
+        task = points.task(target)
+        posterior = found[:, task.rows]
+        assert (posterior[13:] == task.is_positive).all()
+        early = np.isfinite(posterior[0])
+        assert 0 < early.sum() < len(early)
 
 
 def test_a_later_prefix_never_knows_less(points: DecisionPoints) -> None:
     """On rows for which both are known, AUROC of the posterior rises with the offset."""
-    anchor = points.anchors[1]
-    for task in points.tasks:
-        posterior = anchor.posterior_by_target[task.target][:, task.rows]
-        before, after = posterior[1], posterior[4]
+    for target, found in points.posterior_by_target.items():
+        task = points.task(target)
+        before, after = found[9, task.rows], found[12, task.rows]
         both = np.isfinite(before) & np.isfinite(after)
         pair = [auroc(one[both], task.is_positive[both]) for one in (before, after)]
         assert pair[0] <= pair[1]  # type: ignore[operator]
-
-
-def test_at_t_star_offsets_end_with_the_decision(points: DecisionPoints) -> None:
-    anchor = points.anchors[1]
-    where = anchor.position + anchor.offsets[:, None]
-    end = np.broadcast_to(points.decisions.end, where.shape)
-    assert (where[anchor.present] < end[anchor.present]).all()
-    assert (anchor.position <= points.decisions.start).all()
-    assert anchor.last == 9 and points.anchors[0].last == 0
-
-
-def test_absent_comparisons_are_in_no_train_trace(points: DecisionPoints) -> None:
-    train = {tuple(row) for row in points.words[points.decisions.split == "train"]}
-    for row, absent in zip(points.words, points.is_absent, strict=True):
-        assert absent == (tuple(row) not in train)
-    assert 0 < points.is_absent.sum() < (points.decisions.split != "train").sum()
 
 
 def test_sentences_and_posteriors_of_other_decisions_are_refused(searches: TinyStudy) -> None:
     its, known = searches.decisions, searches.posteriors
     moved = replace(searches.sentences, start=searches.sentences.start + 1)
     with pytest.raises(UserError, match="a deciding sentence for each of"):
-        gather_points(searches.traces, moved, its, known, CLASSES, WINDOWS)
+        gather_points(searches.traces, moved, its, known, CLASSES, WINDOW)
     first = its.trace_id[0]
     other = replace(known[first], end=known[first].end + 1)
     fewer = {name: one for name, one in known.items() if name != first}
     for wrong in (known | {first: other}, fewer):
         with pytest.raises(UserError, match="posteriors of the"):
-            gather_points(searches.traces, searches.sentences, its, wrong, CLASSES, WINDOWS)
+            gather_points(searches.traces, searches.sentences, its, wrong, CLASSES, WINDOW)
 
 
 def test_targets_are_the_contrasted_and_the_hidden_dead_ends_or_all_of_them(
@@ -147,11 +125,10 @@ def test_where_nothing_is_known_the_action_alone_is_asked_and_has_no_posterior()
         Decisions.gather(decisions, [trace], ()),
         None,
         Classes("action", ("turns",), ("goes on",), ()),
-        WINDOWS,
+        WINDOW,
     )
     (task,) = points.tasks
     assert (task.target, task.rows.tolist(), task.is_positive.tolist()) == (ACTION, [0], [True])
-    (anchor,) = points.anchors
-    assert anchor.name == "decision" and np.isnan(anchor.posterior_by_target[ACTION]).all()
+    assert points.posterior_by_target == {} and points.offsets.tolist() == list(range(-17, 1))
     assert points.words.shape == (2, N_WORDS)
     assert points.words[1].tolist() == [-1] * 4 + ids[23:]

@@ -28,10 +28,11 @@ TURNING = Turning(
     idles=(Pattern((frozenset({4}), frozenset({1}), frozenset({9}))),),
 )
 TOKENS = Tokens(
-    openers=(Opener(YES, (1, 2)), Opener(NO)),
+    openers=(Opener(YES, ((1, 2), (3,))), Opener(NO)),
     marker=YES,
     alternative=None,
     asides=None,
+    legal=None,
     patterns=(Pattern((frozenset({1, 2}), None, frozenset({3}))), Pattern((frozenset({7}),))),
     questions=(Question("report", (7, 8), YES, NO),),
     openings=(Opening("backtracking", (4,)), Opening("deduction", (4, 5))),

@@ -3,14 +3,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from synthetic_results import write_results
+from synthetic_results import write_pairs, write_results
 
 from backtracking import PROJECT_ROOT
 from backtracking.claims.literature.rows import complete
 from backtracking.records.rows.claims import Finding, Published, Question
-from backtracking.report import readme
+from backtracking.report import readme, trained, verdicts
+from backtracking.report.because import verdict_of
 from backtracking.report.committed import STAGED, read_results
-from backtracking.report.findings import verdict
 from lifeboat.stage.errors import UserError
 
 PAGES = ["README.md", "CONTRIBUTING.md"]
@@ -29,7 +29,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text(PAGE.format(name="finding"))
     (tmp_path / "docs" / "method.md").write_text(PAGE.format(name="magnitudes"))
-    (tmp_path / "docs" / "findings.md").write_text(PAGE.format(name="fails"))
+    (tmp_path / "docs" / "findings.md").write_text(PAGE.format(name="believe"))
     (tmp_path / "dvc.yaml").write_text(STAGES)
     git(tmp_path, "init", "--quiet", "--initial-branch=main")
     commit(tmp_path)
@@ -83,44 +83,78 @@ def test_every_link_to_a_file_leads_to_one(name: str) -> None:
     assert [link for link in links if not _leads(path.parent / link)] == []
 
 
-def test_the_finding_is_told_with_its_number_its_null_and_its_verdict(root: Path) -> None:
-    write_results(root)
+def generated(root: Path, **known: bool) -> dict[str, str]:
+    write_results(root, **known)
     commit(root)
-    finding = readme.generate(root)["finding"]
+    return readme.generate(root)
+
+
+def test_the_first_sentence_says_plainly_that_no_control_works_where_none_is_there(
+    root: Path,
+) -> None:
+    finding = generated(root)["finding"]
+    assert finding.startswith("**This study has no positive control that works")
     assert "from 0.111 to 0.522: +0.411 (0.360 to 0.460, 70 problems)" in finding
-    assert "95 % of them stay below +0.040" in finding
-    assert "The primary claim **holds**." in finding
+    assert "it stays below +0.040 in 95 % of 3 random ones" in finding
 
 
-def test_a_claim_that_fails_is_printed_as_failed_with_what_failed(root: Path) -> None:
-    write_results(root, transfers=False)
-    commit(root)
-    blocks = readme.generate(root)
-    assert "The primary claim **fails** (beyond_control_shuffled)." in blocks["finding"]
+def test_the_first_sentence_is_the_finding_where_what_must_hold_does(root: Path) -> None:
+    blocks = generated(root, has_control=True)
+    assert blocks["finding"].startswith("**The base model's dead-end direction, added at dose 1")
+    assert (
+        "What is true by construction is seen (`transfer` of base -> reasoning)"
+        in (blocks["finding"])
+    )
+    assert blocks["believe"].startswith(blocks["finding"])
+
+
+def test_where_what_must_hold_fails_the_first_sentence_says_that_nothing_is_tested(
+    root: Path,
+) -> None:
+    blocks = generated(root, has_control=True, works=False)
+    assert blocks["finding"].startswith("**No positive control works in this study")
+    assert "`transfer` of base -> reasoning is `fails`" in blocks["finding"]
+    assert "MUST HOLD" in blocks["claims"]
+    assert "What is true by construction is not seen in this study" in blocks["primary"]
+
+
+def test_every_because_is_a_sentence_and_there_are_five_tables(root: Path) -> None:
+    blocks = generated(root, transfers=False)
+    found = "".join(blocks[name] for name in verdicts.BLOCKS)
+    assert "It does not exceed that in the control pair `shuffled`." in blocks["primary"]
+    assert "beyond_control" not in found
     assert "| primary | base -> reasoning |" in blocks["claims"]
+    assert "| --- |" not in blocks["exploratory"] and "`ward_alike`" in blocks["exploratory"]
+    page = (PROJECT_ROOT / "docs" / "findings.md").read_text()
+    assert re.findall(r"generated: (\S+)", page) == [*verdicts.BLOCKS]
+    tables = set(verdicts.BLOCKS) - {"believe", "exploratory"}
+    assert tables == {"premise", "primary", "doses", "belief", "pairs"}
 
 
-def test_findings_sort_the_pairs_claims_by_verdict_and_show_controls_beside(root: Path) -> None:
-    write_results(root, transfers=False)
+def test_other_pairs_are_not_measured_until_their_table_is_committed(root: Path) -> None:
+    blocks = generated(root)
+    assert blocks["pairs"].startswith("Not measured") and "not been measured" in blocks["believe"]
+    write_pairs(root / "results", 3)
+    trained.main(["--root", str(root), "--device", "2 cores"])
     commit(root)
     blocks = readme.generate(root)
-    assert "| primary | this study |" in blocks["fails"]
-    assert "beyond_control_shuffled: fails" in blocks["fails"]
-    assert "| transfer | this study |" in blocks["holds"]
-    assert "base -> shuffled" not in blocks["holds"] + blocks["fails"]
-    assert "| transfer | +0.411 holds | +0.010 fails |" in blocks["control-pairs"]
-    assert "| ward_alike | Ward, arXiv 2507.12638" in blocks["published"]
-    assert "- `components_specific`: untestable here (not ablated)." in blocks["open"]
+    assert "3 pairs, trained from different seeds" in blocks["believe"]
+    assert "(2 cores). `primary` holds in 2 of 2 pairs that could be tested" in blocks["believe"]
+    assert blocks["pairs"].count("\n| base-") == 3
+    assert "no test | `primary`, `causal` and `transfer`: The model is broken" in blocks["pairs"]
+    assert blocks["pairs"].endswith("Measured on: 2 cores.")
 
 
 def test_in_a_control_pair_failing_is_right_and_holding_is_an_alarm() -> None:
     question = Question("causal", "", "", "", "", "emergent", Published(None, ""))
     fails, holds = (
-        complete(question, "a -> b", Finding(one, parts={"raises": one}), {}, must_fail=True)
+        complete(question, Finding(one, parts={"raises": one}), {}, must_fail=True)
         for one in ("fails", "holds")
     )
-    assert verdict(fails) == "fails, as it must in a control pair (raises)"
-    assert "MUST NOT" in verdict(holds)
+    assert verdict_of(fails) == "fails, as it must"
+    assert "MUST NOT" in verdict_of(holds)
+    broken = complete(question, Finding("no test"), {}, must_fail=True)
+    assert verdict_of(broken) == "no test, where it must be seen that it fails"
 
 
 def test_a_row_that_no_table_holds_is_undefined_and_no_row_is_left_out(root: Path) -> None:
@@ -132,6 +166,14 @@ def test_a_row_that_no_table_holds_is_undefined_and_no_row_is_left_out(root: Pat
     assert results.count("undefined") == 10
 
 
+def test_where_the_edit_is_affine_every_row_of_the_readme_is_found(root: Path) -> None:
+    blocks = generated(root, is_affine=True)
+    assert "undefined" not in blocks["results"]
+    assert "| P_back at alive, base, set to the other class's mean | 0.700 |" in blocks["results"]
+    assert "| same token elsewhere, base, dose 1 | 0.522 |" in blocks["results"]
+    assert "direction, set to the other class's mean in the model under study" in blocks["finding"]
+
+
 def test_numbers_come_from_the_commit_and_never_from_the_workspace(root: Path) -> None:
     write_results(root)
     commit(root)
@@ -140,7 +182,7 @@ def test_numbers_come_from_the_commit_and_never_from_the_workspace(root: Path) -
     assert readme.generate(root) == before
     git(root, "add", "results")
     assert readme.generate(root) == before
-    assert "fails" in readme.generate(root, STAGED)["finding"]
+    assert "It does not exceed" in readme.generate(root, STAGED)["finding"]
 
 
 def test_the_command_rewrites_the_blocks_and_nothing_else(root: Path) -> None:
@@ -148,9 +190,9 @@ def test_the_command_rewrites_the_blocks_and_nothing_else(root: Path) -> None:
     commit(root)
     readme.main(["--root", str(root)])
     text = (root / "README.md").read_text()
-    assert text.startswith("# Title\n<!-- generated: finding -->\n\n**The base")
+    assert text.startswith("# Title\n<!-- generated: finding -->\n\n**This study")
     assert text.endswith("\n\n<!-- end -->\nprose\n") and "\nold\n" not in text
-    assert "| base | 2.000 | 0.800 | 0.300 |" in (root / "docs" / "method.md").read_text()
+    assert "| base | 2.000 | 0.300 |" in (root / "docs" / "method.md").read_text()
     readme.main(["--root", str(root)])
     assert (root / "README.md").read_text() == text
 

@@ -22,7 +22,7 @@ WITHOUT_TORCH = (
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A study of two models that was steered, whose weights are gone afterwards."""
-    study = write_study(9, splits=("test", "test", "dev"))
+    study = write_study(9, splits=("test", "train", "dev"))
     workspace = write_steered(tmp_path_factory.mktemp("effects"), study, PAIR)
     steer.main(["--root", str(workspace.root)])
     for weights in workspace.root.glob("models/*/*.safetensors"):

@@ -75,7 +75,7 @@ def test_the_planted_word_is_told_and_random_directions_are_not(
 ) -> None:
     assert tokens.marker is not None
     rows = judge_ranks(result.decoded, result.random, PLANTED, PAIRS, tokens.marker.name, 7)
-    verdicts = {(row.claim, row.pair): row.finding.verdict for row in rows}
+    verdicts = {(row.claim, row.finding.pair): row.finding.verdict for row in rows}
     assert len(verdicts) == len(rows) == 8
     planted = ("does_not_decode_to_marker", "reasoning -> reasoning")
     assert verdicts.pop(planted) == "fails"

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from steered_study import write_steered
+from steered_study import WINDOWS, write_steered
 from tiny_study import PAIR, PAIR_AND_CONTROL, TinyStudy, write_study
 
+from backtracking.directions.nulls import PROVIDERS
 from backtracking.domains.sets.lines import Line, Lines
 from backtracking.interventions import measure
 from backtracking.records import reader
@@ -39,7 +40,7 @@ def table(workspace: Workspace, name: str) -> list[dict]:
 
 @pytest.fixture(scope="module")
 def study() -> TinyStudy:
-    return write_study(12, splits=("test", "test", "dev"))
+    return write_study(12, splits=("test", "train", "dev"))
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,9 @@ def test_a_place_is_chosen_on_dev_for_every_pair(whole: Workspace) -> None:
         best = max(choice.grid, key=lambda one: one.excess)
         assert (choice.layer, choice.window, choice.norm) == (best.layer, best.window, best.norm)
     assert {one.role for one in own.scales} == {"base", "reasoning", "shuffled"}
+    # Norms of the residual stream differ by window: those of the place that is steered count.
+    expected = 2.0 + WINDOWS.index(own.window)
+    assert {one.residual_norm for one in own.scales} == {expected}
 
 
 def test_every_run_is_a_file_of_arrays_and_none_has_an_interval(whole: Workspace) -> None:
@@ -69,12 +73,14 @@ def test_every_run_is_a_file_of_arrays_and_none_has_an_interval(whole: Workspace
     assert {("reasoning-2", role) for role in ("reasoning-2", "shuffled")} <= runs
     assert {("without-markers", role) for role in ("reasoning", "shuffled")} <= runs
     assert {("asked-live", "base"), ("asked-dead", "base")} <= runs
+    for target, before in (("reasoning", ""), ("reasoning-2", "reasoning-2-")):
+        assert {(f"{before}{run}", target) for run in ("patched", "patched-back")} <= runs
     assert {("dev", "reasoning"), ("further", "reasoning"), ("necessity", "reasoning")} <= runs
     for one in found:
         assert one.arms[0].group == "baseline" and len(set(one.arms)) == len(one.arms)
     (test,) = (one for one in found if (one.run, one.target) == ("test", "reasoning"))
     (more,) = (one for one in found if (one.run, one.target) == ("further", "reasoning"))
-    first = [one.values("p_opener")[0] for one in (test, more)]
+    first = [one.values("p_open")[0] for one in (test, more)]
     np.testing.assert_allclose(*first, atol=1e-6)
     assert "base-2" in {arm.name for arm in test.arms}
 
@@ -83,7 +89,7 @@ def test_rollouts_are_traces_and_arms_that_do_nothing_write_the_same(
     whole: Workspace, study: TinyStudy
 ) -> None:
     found = read_rollouts(whole.results("steer") / "rollouts")
-    assert {one.target for one in found} == {"reasoning", "shuffled"}
+    assert {one.target for one in found} == {"reasoning"}
     tests = {one.problem_id for one in study.problems if one.split == "test"}
     for one in found:
         assert {trace.problem_id for trace in one.traces} == tests
@@ -112,13 +118,15 @@ def test_every_table_has_its_rows(whole: Workspace) -> None:
     assert controls == {("base", True), ("reasoning", False), ("shuffled", False)}
     groups = {row["group"] for row in table(whole, "arms")}
     assert groups == {
-        "matched", "action", "form", "mean", "state", "shuffled_labels", "noise",
+        "matched", "action", "form", "mean", "state", "shuffled_labels",
     }  # fmt: skip
     assert {row["role"] for row in table(whole, "magnitudes")} == {"base", "reasoning", "shuffled"}
-    assert {row["target"] for row in table(whole, "free")} == {"reasoning", "shuffled"}
+    assert {row["target"] for row in table(whole, "free")} == {"reasoning"}
     names = {row["direction"] for row in table(whole, "necessity")}
-    assert {"base", "action", "reasoning.ward", "mean"} <= names and "noise_0" not in names
+    assert {"base", "action", "reasoning.ward", "mean"} <= names
     assert {row["must_fail"] for row in table(whole, "evidence")} == {True, False}
+    ceilings = {(row["kind"], row["dose"]) for row in table(whole, "ceiling")}
+    assert ceilings == {("alive", 1.0), ("over", -1.0)}
     for name in ("elsewhere", "untested", "arms_elsewhere", "doses", "signs", "reports"):
         assert table(whole, name)
 
@@ -138,9 +146,10 @@ def test_every_pair_is_steered_along_both_directions_and_action_whole_and_projec
         assert row["difference"]["value"] == pytest.approx(difference)
     directions = [row["direction"] for row in table(whole, "markerless/forced")]
     assert directions[:3] == ["baseline", "base", "base without markers"]
-    pairs = [row["pair"] for row in table(whole, "markerless/evidence")]
-    assert pairs == [
-        "base -> reasoning", "reasoning -> reasoning", "base -> shuffled", "shuffled -> shuffled",
+    judged = table(whole, "markerless/evidence")
+    assert [(row["direction"], row["target"]) for row in judged] == [
+        ("base", "reasoning"), ("reasoning", "reasoning"),
+        ("base", "shuffled"), ("shuffled", "shuffled"),
     ]  # fmt: skip
 
 
@@ -150,14 +159,19 @@ def test_every_pair_has_a_row_for_every_claim_and_the_counts_are_theirs(whole: W
     assert [(row["number"], row["claim"]) for row in claims] == [
         (number, claim) for number in (1, 2) for claim in names
     ]
-    parts = [set(row["parts"]) for row in claims if row["claim"] == "primary"]
-    shared = {"beyond_random", "beyond_control_shuffled"}
-    assert parts == [shared | {"beyond_base_base-2"}, shared | {"beyond_base_base"}]
+    primary = [row for row in claims if row["claim"] == "primary"]
+    others = [{"beyond_base_base-2"}, {"beyond_base_base"}]
+    for row, other in zip(primary, others, strict=True):
+        nulls = {f"beyond_{name}" for name in PROVIDERS}
+        compared = {"off_0", *nulls, "beyond_control_shuffled"} | other
+        expected = (compared if row["legal"] >= 0.9 else {"legal"}) | {"reaches_floor"}
+        assert set(row["parts"]) == expected and set(row["nulls"]) == set(PROVIDERS)
     for count in counts:
         verdicts = [row["verdict"] for row in claims if row["claim"] == count["claim"]]
         assert count["n_pairs"] == len(verdicts) == 2
         assert count["n_holds"] == verdicts.count("holds")
     assert [row["number"] for row in table(whole, "pairs/selection")] == [1, 2]
+    assert {row["resampled"] for row in claims} == {"test and train problems"}
 
 
 def test_a_run_that_was_killed_goes_on_and_does_no_part_twice(
@@ -165,21 +179,21 @@ def test_a_run_that_was_killed_goes_on_and_does_no_part_twice(
 ) -> None:
     workspace = write_steered(tmp_path, study, PAIR)
     calls: list[int] = []
-    teacher_force = measure.teacher_force
+    at_decisions = measure._at_decisions
 
     def counting(*args, **kwargs):  # noqa: ANN202
         calls.append(1)
         if len(calls) == 3:
             raise KeyboardInterrupt
-        return teacher_force(*args, **kwargs)
+        return at_decisions(*args, **kwargs)
 
-    monkeypatch.setattr(measure, "teacher_force", counting)
+    monkeypatch.setattr(measure, "_at_decisions", counting)
     with pytest.raises(KeyboardInterrupt):
         steer.main(["--root", str(tmp_path)])
     assert not workspace.results("steer").exists()
     steer.main(["--root", str(tmp_path)])
     found = read_all_measured(workspace.results("steer") / "measured")
-    forced = [one for one in found if "p_opener" in one.arrays]
+    forced = [one for one in found if "p_open" in one.arrays]
     assert len(calls) == len(forced) + 1
     files = sorted(workspace.results("steer").rglob("*.*"))
     before = [path.read_bytes() for path in files if path.is_file()]
@@ -188,14 +202,15 @@ def test_a_run_that_was_killed_goes_on_and_does_no_part_twice(
     assert [path.read_bytes() for path in files if path.is_file()] == before
 
 
-def test_a_study_of_one_pair_runs_whole_and_its_primary_claim_is_untestable(
+def test_a_study_of_one_pair_runs_whole_and_its_primary_claim_does_not_hold(
     study: TinyStudy, tmp_path: Path
 ) -> None:
     workspace = write_steered(tmp_path, study, PAIR)
     run(workspace)
     primary, *_ = table(workspace, "evidence")
     assert primary["parts"]["beyond_controls"] == "untestable"
-    assert primary["verdict"] in ("fails", "untestable")
+    assert primary["legal"] < 0.9 and primary["parts"]["legal"] == "no test"
+    assert primary["verdict"] == "no test"
     for row in table(workspace, "pairs/counts"):
         assert (row["n_pairs"], row["low"], row["high"]) == (1, None, None)
 
@@ -237,8 +252,11 @@ def test_without_kinds_and_questions_rows_are_by_action_and_bases_are_no_test(
     assert table(workspace, "reports") == []
     measures = {row["measure"] for row in table(workspace, "free")}
     assert "n_tokens" in measures and "solve_rate" not in measures
-    assert [row["claim"] for row in table(workspace, "evidence")] == [
-        "primary", "causal", "transfer",
-    ]  # fmt: skip
+    judged = table(workspace, "evidence")
+    assert [row["claim"] for row in judged] == ["primary", "causal", "transfer"]
+    # Nobody knows what may stand after a decision: that is not measured, and nothing is broken.
+    assert {row["legal"] for row in forced} == {None} == {row["legal"] for row in judged}
+    assert "no test" not in {row["test"] for row in forced} | {row["verdict"] for row in judged}
+    assert {one.legal for one in read_choice(workspace.results("steer")).grid} == {None}
     for row in table(workspace, "necessity"):
         assert row["parts"]["report_stays"] == "untestable"

@@ -10,8 +10,8 @@ from backtracking.stages.summary import Params
 
 def row(direction: str, dose: float, value: float, target: str = "reasoning") -> Forced:
     """P(backtrack) at live decisions."""
-    arm = ArmKey(target, direction, dose, "decision")
-    return Forced(arm, "alive", Interval(value, None, None, 9), NO_INTERVAL, 9)
+    arm = ArmKey(target, direction, dose, "decision", "add" if dose else "none")
+    return Forced(arm, "alive", "P_open", Interval(value, None, None, 9), NO_INTERVAL, 9)
 
 
 def test_loss_table_averages_whole_stretches_and_leaves_shorter_runs_empty() -> None:

@@ -1,6 +1,6 @@
 """The stage on the policy's own traces, with activations that hold what was planted in them."""
 
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,21 +10,17 @@ import torch
 from intervals import known
 from tiny_study import Planted, TinyStudy, make_model, words, write_study
 
+from backtracking.activations.reader import ActivationStore
 from backtracking.models.loading import LoadedModel
 from backtracking.records.columns import Sentences
-from backtracking.records.rows.table import Tables, first
+from backtracking.records.rows.table import Tables
 from backtracking.records.rows.transitions import (
     Compared,
-    Cut,
-    Dwell,
-    EntropyRate,
-    Latent,
-    Noise,
     Representation,
     Rung,
     Selection,
     StateModel,
-    Transition,
+    VarianceShare,
 )
 from backtracking.stages.transitions import TABLES, Params, SideBySide, run, write
 from backtracking.statistics.bootstrap import Bootstrap
@@ -33,10 +29,9 @@ from backtracking.transitions.corpus import make_corpus
 from lifeboat.stage.units import Units
 
 PLAN: dict[str, Any] = {
-    "rank": 4, "place_states": 6, "hmm_states": (8,),
-    "slds_states": (2,), "hmm_iterations": 8, "slds_iterations": 2, "n_starts": 1,
-    "ladder_rank": 8, "ridges": (1e-2, 1e-3), "error_shares": (0.001, 0.1), "n_shuffles": 99,
-    "n_draws": 19, "kappas": (0.5,), "seed": 0, "n_processes": 1,
+    "rank": 4, "place_states": 8, "hmm_states": (6, 8), "slds_states": (2,), "n_starts": 1,
+    "tolerance": 1e-4, "max_rounds": 500, "ladder_rank": 8, "ridges": (1e-1, 1e-2, 1e-3), "seed": 0,
+    "n_processes": 1,
 }  # fmt: skip
 
 
@@ -93,8 +88,12 @@ def result(
     return run(Params(**PLAN), Bootstrap(100, 0.95, 0), study.corpus, stores, loaded, words(), work)
 
 
-def rungs_at(result: Tables, position: str) -> dict[str, Compared]:
-    return {row.model: row.score for row in result.rows(Rung) if row.position == position}
+def rungs_of(result: Tables) -> dict[str, Compared]:
+    return {row.model: row.score for row in result.rows(Rung)}
+
+
+def models_of(result: Tables) -> dict[tuple[str, str], Compared]:
+    return {(row.role, row.class_): row.score for row in result.rows(StateModel)}
 
 
 def test_the_layer_is_the_one_that_dev_is_predicted_best_from(result: Tables) -> None:
@@ -104,63 +103,104 @@ def test_the_layer_is_the_one_that_dev_is_predicted_best_from(result: Tables) ->
     assert scores[1] < scores[0]
 
 
-def test_what_is_planted_goes_beyond_tokens_and_noise_does_not(result: Tables) -> None:
-    at_end, cut = rungs_at(result, "end"), first(result.rows(Cut), position="end")
-    assert known(at_end["tokens_reasoning"].difference).high < 0
-    assert known(at_end["tokens_base"].difference).high > 0
-    assert cut is not None and known(cut.difference_to_controls["base"]).high < 0
-    # Planted at sentence ends only: nothing is known of it at first tokens. The token before t* may
-    # be the end of the sentence before, so nothing is said of it here.
-    assert known(rungs_at(result, "first")["tokens_reasoning"].difference).high > 0
+def test_what_is_planted_at_sentence_ends_says_nothing_at_first_tokens(result: Tables) -> None:
+    rungs = rungs_of(result)
+    assert set(rungs) == {"labels", "tokens", "tokens_reasoning", "tokens_base"}
+    assert known(rungs["labels"].difference).low > 0
+    for role in ("reasoning", "base"):
+        assert known(rungs[f"tokens_{role}"].difference).high > 0
 
 
 def test_the_policys_own_law_is_the_floor_on_the_policys_traces(result: Tables) -> None:
-    nll = {name: score.nll or 0.0 for name, score in rungs_at(result, "end").items()}
-    assert nll["posterior"] < nll["tokens"] < nll["labels"] < nll["next_token"]
-    rate = result.record(EntropyRate)
-    assert rate is not None
-    assert nll["posterior"] == pytest.approx(known(rate.at_least).value, abs=0.05)
-    assert 0.3 < known(rate.at_least).low < known(rate.at_most).high
+    nll = {name: known(score.nll).value for name, score in models_of(result).items()}
+    law = nll.pop(("writer", "law"))
+    assert 0.3 < law < min(nll.values())
+    assert nll["reasoning", "next_token"] > nll["labels", "markov_1"]  # it has learnt nothing
 
 
 def test_every_model_stands_on_the_same_test_sentences(result: Tables) -> None:
-    scores = {(row.role, row.class_): row.score for row in result.rows(StateModel)}
+    scores = models_of(result)
     assert set(scores) == {
         *(("labels", name) for name in ("iid", "markov_1", "markov_2", "markov_3", "semi_markov")),
         ("reasoning", "hmm"), ("reasoning", "slds"), ("base", "hmm"), ("base", "slds"),
+        ("reasoning", "next_token"), ("writer", "law"),
     }  # fmt: skip
-    assert len({score.n for score in scores.values()}) == 1
+    assert len({score.nll.n for score in scores.values()}) == 1
     assert scores["labels", "markov_1"].difference.value == 0
     assert known(scores["labels", "iid"].difference).low > 0
     assert known(scores["labels", "markov_2"].difference).high < 0
 
 
-def test_dwells_of_the_policy_are_not_geometric_and_noise_hides_it(
+def test_every_choice_from_a_grid_says_where_in_it_it_lies(result: Tables) -> None:
+    """Of what dev chooses in the section `transitions`; smoothing has no grid."""
+    selection = result.record(Selection)
+    assert selection is not None
+    for row in result.rows(StateModel):
+        chosen = selection.models.get(f"{row.role}/{row.class_}")
+        assert row.n_states == (chosen.n_states if chosen else None)
+        edges = {None: None, 2: "only", 6: "smallest", 8: "largest"}
+        assert row.edge == edges[row.n_states]
+    for rung in result.rows(Rung):
+        assert rung.edge == {1e-1: "largest", 1e-2: "inside", 1e-3: "smallest"}[rung.ridge]
+    strengths = [one for row in selection.models.values() for one in row.strengths or ()]
+    assert len(strengths) == 1 + 2 + 3 + 2 + 1
+
+
+def test_numbers_do_not_change_with_the_last_bits_of_the_activations(
     result: Tables,
+    study: TinyStudy,
+    stores: dict[str, Planted],
+    loaded: LoadedModel,
+    tmp_path: Path,
 ) -> None:
-    dwell = first(result.rows(Dwell), label="backtracking")
-    assert dwell is not None and dwell.p == 0.05
-    # The law has mean 2.05 and deviation 0.58; four standard errors of about 120 runs.
-    assert dwell.mean_dwell.value == pytest.approx(2.05, abs=0.21)
-    exact, *heard = (row.heard for row in result.rows(Noise))
-    assert [row.realised for row in result.rows(Noise)] == pytest.approx([1, 0.5, 0.5], abs=0.06)
-    for one in heard:
-        assert known(one.entropy_rate_bound).low > known(exact.entropy_rate_bound).high
-        gains = one.gains["markov_1_over_iid"], exact.gains["markov_1_over_iid"]
-        assert known(gains[0]).high < known(gains[1]).low
-        assert known(one.mean_dwell).high < known(exact.mean_dwell).low
+    """As another machine, or another number of threads, would give them: relative noise of 1e-7."""
+    moved = {role: Shaken(store) for role, store in stores.items()}
+    work = work_in(tmp_path)
+    given = (Params(**PLAN), Bootstrap(100, 0.95, 0), study.corpus, moved, loaded, words(), work)
+    other = run(*given)
+    for table in TABLES:
+        assert_same(other.rows(table), result.rows(table))
+
+
+class Shaken(ActivationStore):
+    """A store whose values are off in their last bits."""
+
+    def __init__(self, store: Planted) -> None:
+        self.store, self.manifest = store, store.manifest
+
+    def has(self, trace: np.ndarray, position: np.ndarray) -> np.ndarray:
+        """As in the store."""
+        return self.store.has(trace, position)
+
+    def gather(self, layer: int, trace: np.ndarray, position: np.ndarray) -> torch.Tensor:
+        """The store's values, each times 1 +- 1e-7."""
+        values = self.store.gather(layer, trace, position)
+        noise = np.random.default_rng(7).standard_normal(values.shape)
+        return values * (1 + 1e-7 * torch.from_numpy(noise))
+
+
+def assert_same(found: Any, expected: Any) -> None:
+    """Equal in all that is written, but for a last decimal that stood on the edge of a rounding."""
+    if isinstance(found, float):
+        assert found == pytest.approx(expected, abs=1.01e-4)
+    elif isinstance(found, (list, tuple)):
+        assert len(found) == len(expected)
+        for one, other in zip(found, expected, strict=True):
+            assert_same(one, other)
+    elif is_dataclass(found):
+        for one in fields(found):
+            assert_same(getattr(found, one.name), getattr(expected, one.name))
+    else:
+        assert found == expected
 
 
 def test_results_are_read_as_they_were_written(result: Tables, tmp_path: Path) -> None:
     write(result, tmp_path / "transitions")
     read = Tables(tmp_path)
     for table in TABLES:
-        assert read.rows(table) == result.rows(table) != []
-    for record in (EntropyRate, Selection):
-        assert read.record(record) == result.record(record)
-    ends = [row.from_ for row in read.rows(Transition) if row.to == "END"]
-    assert "final-answer" in ends
-    assert {row.truth for row in read.rows(Latent)} == {"label", "form", "kind"}
+        assert read.rows(table) == result.rows(table)
+        assert read.rows(table) or table is VarianceShare  # six dimensions have no 40 components
+    assert read.record(Selection) == result.record(Selection)
 
 
 def test_a_second_run_fits_nothing_and_one_that_lost_a_unit_fits_that_one(
@@ -201,30 +241,23 @@ def test_without_truth_words_or_states_their_rows_are_absent(
     blank = dict.fromkeys(("form", "kind", "search_state", "history"), nothing)
     mute = replace(study.sentences, known_kinds=(), **blank)
     found = run(
-        Params(**PLAN), Bootstrap(100, 0.95, 0), make_corpus(study.traces, mute, None, None),
+        Params(**PLAN), Bootstrap(100, 0.95, 0), make_corpus(study.traces, mute, None),
         stores, loaded, replace(words(), openings=()), work_in(project),
     )  # fmt: skip
-    assert {row.position for row in found.rows(Rung)} == {"first", "end"}
-    assert {*rungs_at(result, "end")} - {*rungs_at(found, "end")} == {"posterior", "next_token"}
-    assert found.rows(Representation) == []
-    assert {row.truth for row in found.rows(Latent)} == {"label"}
-    rate, known, selection = (
-        found.record(EntropyRate), result.record(EntropyRate), found.record(Selection),
-    )  # fmt: skip
-    assert rate is not None and known is not None and selection is not None
-    assert rate.at_least is None and rate.at_most == known.at_most
-    assert selection.error_share is None
-    for table in (StateModel, Transition, Dwell, Noise):
-        assert found.rows(table) == result.rows(table)
+    assert found.rows(Rung) == result.rows(Rung) and found.rows(Representation) == []
+    known_more = {("writer", "law"), ("reasoning", "next_token")}
+    assert {*models_of(result)} - {*models_of(found)} == known_more
+    kept = [row for row in result.rows(StateModel) if (row.role, row.class_) not in known_more]
+    assert found.rows(StateModel) == kept
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"ridges": (1e-3, 1e-2)}, "`ridges` must"),
-        ({"kappas": (1.0,)}, "`kappas`"),
         ({"hmm_states": (1,)}, "hidden states 2 or more"),
-        ({"n_draws": 0}, "counts must be 1 or more"),
+        ({"max_rounds": 0}, "counts must be 1 or more"),
+        ({"tolerance": 0.0}, "`tolerance`"),
         ({"n_processes": 0}, "n_processes 0"),
     ],
 )

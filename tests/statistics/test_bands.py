@@ -10,7 +10,6 @@ from backtracking.statistics.bands import (
     Replicates,
     band,
     concatenate,
-    earliest,
     pair_wins,
     resample_aurocs,
 )
@@ -137,11 +136,3 @@ def test_a_cell_without_spread_has_a_band_of_no_width_and_no_say_in_the_others()
     ends = band(both, 0.95)
     assert ends.low[0] == ends.high[0] == 1.0
     assert ends.high[1] == band(both[1:], 0.95).high[0]
-
-
-def test_earliest_is_the_first_offset_from_which_on_the_band_stays_above_zero() -> None:
-    offsets = np.arange(-3, 3)
-    assert earliest(np.array([0.1, -0.1, 0.2, 0.1, 0.1, 0.3]), offsets) == -1
-    assert earliest(np.array([0.1, 0.1, 0.2, 0.1, 0.1, -0.3]), offsets) is None
-    assert earliest(np.array([0.1, 0.1, np.nan, 0.1, 0.1, 0.3]), offsets) == 0
-    assert earliest(np.full(6, 0.1), offsets) == -3

@@ -40,21 +40,6 @@ def test_end_follows_the_answer_of_finished_traces_only(study: TinyStudy) -> Non
     assert sequences.ended.tolist() == finished
 
 
-def test_t_star_is_the_first_token_from_which_the_posterior_stays(study: TinyStudy) -> None:
-    corpus, sentences = study.corpus, study.sentences
-    decided = np.flatnonzero(corpus.t_star >= 0)
-    assert decided.tolist() == np.flatnonzero(sentences.decides).tolist()
-    words = []
-    for row in decided:
-        trace = study.traces[sentences.trace[row]]
-        start, star = len(trace.prompt_ids), int(corpus.t_star[row])
-        known = study.posteriors[trace.trace_id].p(("over", "exhausted"))
-        assert set(known[star - start : sentences.end[row] - start]) <= {0.0, 1.0}
-        assert len(set(known[star - start : sentences.end[row] - start])) == 1
-        words.append(known[star - start - 1] if star > start else None)
-    assert 0.05 < np.mean([p is not None and 0 < p < 1 for p in words]) < 0.9
-
-
 def test_laws_are_rows_of_the_sentences_in_the_order_of_the_labels(study: TinyStudy) -> None:
     corpus, sentences = study.corpus, study.sentences
     assert corpus.laws is not None
@@ -79,11 +64,10 @@ def test_activations_at_sentence_ends_are_white_on_train(study: TinyStudy) -> No
     assert not x[study.corpus.rows < 0].any()
 
 
-@pytest.mark.parametrize("position", rungs.POSITIONS)
-def test_no_feature_of_the_text_reads_behind_the_position(position: str, study: TinyStudy) -> None:
+def test_no_feature_of_the_text_reads_behind_the_first_token(study: TinyStudy) -> None:
     """Tokens behind the position, and labels of sentences that end behind it, are altered."""
     corpus = study.corpus
-    rows = rungs.rows_at(corpus, position)
+    rows = rungs.rows_of(corpus)
     before = rungs.text_at(corpus, rows).tokens()
     row = len(rows.position) // 2
     trace, place = rows.trace[row], rows.position[row]
@@ -104,7 +88,7 @@ def test_no_feature_of_the_text_reads_behind_the_position(position: str, study: 
 
 def test_the_prompts_target_is_among_the_features(study: TinyStudy) -> None:
     corpus = study.corpus
-    rows = rungs.rows_at(corpus, "end")
+    rows = rungs.rows_of(corpus)
     text = rungs.text_at(corpus, rows)
     labels, tokens = text.labels(), text.tokens()
     assert tokens.get_shape()[1] > labels.get_shape()[1] + 1000

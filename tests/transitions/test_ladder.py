@@ -10,6 +10,7 @@ from backtracking.transitions.ladder import (
     label_features,
     token_features,
 )
+from lifeboat.stage.errors import UserError
 
 
 def test_the_regression_is_scikit_learns() -> None:
@@ -17,11 +18,22 @@ def test_the_regression_is_scikit_learns() -> None:
     x = rng.normal(size=(400, 5))
     target = (x @ rng.normal(size=(5, 3)) + rng.gumbel(size=(400, 3))).argmax(axis=1)
     ridge = 0.05
-    ours = fit_softmax(sparse.csr_matrix(x), target, 3, ridge, n_iterations=500)
-    theirs = LogisticRegression(C=1 / (ridge * 400), tol=1e-8, max_iter=1000).fit(x, target)
-    assert np.exp(ours.log_p(sparse.csr_matrix(x))) == pytest.approx(
-        theirs.predict_proba(x), abs=2e-3
+    ours = fit_softmax(sparse.csr_matrix(x), target, 3, ridge)
+    # Half a count more of each symbol, where no feature is.
+    more, weight = np.concatenate([x, np.zeros((3, 5))]), np.append(np.ones(400), [0.5] * 3)
+    theirs = LogisticRegression(C=1 / (ridge * 401.5), tol=1e-10, max_iter=10000).fit(
+        more, np.append(target, [0, 1, 2]), sample_weight=weight
     )
+    assert np.exp(ours.log_p(sparse.csr_matrix(x))) == pytest.approx(
+        theirs.predict_proba(x), abs=1e-5
+    )
+
+
+def test_a_symbol_that_train_never_has_gets_half_a_count() -> None:
+    rng = np.random.default_rng(3)
+    x, target = sparse.csr_matrix(rng.normal(size=(200, 4))), rng.integers(0, 2, 200)
+    p = np.exp(fit_softmax(x, target, 3, 0.01).log_p(x))[:, 2]
+    assert p.sum() == pytest.approx(0.5, rel=0.05)
 
 
 def test_the_ridge_is_the_one_that_predicts_dev_best() -> None:
@@ -31,6 +43,25 @@ def test_the_ridge_is_the_one_that_predicts_dev_best() -> None:
     features = [sparse.csr_matrix(x[:100]), sparse.csr_matrix(x[100:])]
     _, strong = choose_softmax(features, (target[:100], target[100:]), 2, (0.3, 1e-4))
     assert strong == 0.3
+
+
+def test_ridges_are_tried_until_dev_gets_worse_and_no_further() -> None:
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(300, 60))
+    target = (2 * x[:, 0] + rng.logistic(size=300) > 0).astype(np.int64)
+    features = [sparse.csr_matrix(x[:100]), sparse.csr_matrix(x[100:])]
+    # The last would not converge: classes are separable, and nothing holds the weights.
+    ridges = (10.0, 1.0, 0.1, 0.01, 1e-30)
+    _, chosen = choose_softmax(features, (target[:100], target[100:]), 2, ridges)
+    assert chosen in (1.0, 0.1)
+
+
+def test_a_regression_that_has_not_converged_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(2)
+    x, target = sparse.csr_matrix(rng.normal(size=(90, 6))), rng.integers(0, 3, 90)
+    monkeypatch.setattr("backtracking.transitions.ladder.MAX_ROUNDS", 2)
+    with pytest.raises(UserError, match="gradient of at most 1e-06, found .* at ridge 0.01"):
+        fit_softmax(x, target, 3, 0.01)
 
 
 def test_labels_are_read_newest_first_with_the_pair_of_the_two_newest() -> None:

@@ -3,12 +3,12 @@ import pytest
 from planted import drawn, from_labels
 
 from backtracking.transitions import markov
-from backtracking.transitions.scoring import nll
+from backtracking.transitions.scoring import cost, losses, nll
 
 
 def test_without_smoothing_a_chain_is_the_shares_of_counts() -> None:
     traces = from_labels([[0, 1, 0, 1, 1], [0, 2]])
-    chain = markov.fit(traces, (1e-12, 1e-12))
+    chain = markov.fit(traces, (1e-12,))
     p = np.exp(chain.predict(traces))
     after_0, after_1 = p[0, 0], p[0, 1]
     assert after_0 == pytest.approx([0, 2 / 3, 1 / 3, 0, 0], abs=1e-9)
@@ -31,17 +31,38 @@ def test_counts_of_each_order_are_those_of_a_plain_loop() -> None:
 def test_a_context_that_was_never_seen_falls_back_on_the_shorter_one() -> None:
     train = from_labels([[0, 1, 2], [3, 1, 2]])
     other = from_labels([[2, 1, 0]])
-    longer, shorter = (markov.fit(train, (0.1,) * n) for n in (3, 2))
+    longer, shorter = (markov.fit(train, (0.1,) * n) for n in (2, 1))
     assert longer.predict(other)[0, 1] == pytest.approx(shorter.predict(other)[0, 1])
 
 
-def test_strengths_are_chosen_on_dev_order_by_order() -> None:
+def test_strengths_are_estimated_on_dev_order_by_order() -> None:
     traces = drawn("markov_2", 60)[1]
     train, dev = traces[:80], traces[80:]
     chosen = markov.select(train, dev, 2)
-    found = nll(chosen.predict(dev), dev)
-    others = [markov.fit(train, (*chosen.strengths[:2], one)) for one in markov.STRENGTHS]
-    assert found == min(nll(one.predict(dev), dev) for one in others)
+    assert len(chosen.strengths) == chosen.order == 2
+
+    def loss(one: float) -> float:
+        fitted = markov.fit(train, (chosen.strengths[0], one))
+        return cost(fitted.predict(dev), dev) + np.log(one) ** 2 / 18
+
+    least = loss(chosen.strengths[1])
+    assert all(loss(chosen.strengths[1] * factor) > least for factor in (0.5, 0.99, 1.01, 2))
+
+
+def test_a_label_that_train_and_dev_never_have_costs_what_the_rule_says() -> None:
+    """Dev asks for no smoothing at all, and the least of a grid would cost test without bound."""
+    labels = [[0, 1, 0, 1, 1, 0, 1] for _ in range(60)]
+    train, dev = from_labels(labels), from_labels(labels[:20])
+    test = from_labels([[0, 1, 3, 0, 1]])
+    for order in range(3):
+        chain = markov.select(train, dev, order)
+        assert all(1e-6 < one < 1e6 for one in chain.strengths)
+        bare = markov.fit(train, (1e-3,) * order)
+        worst = [losses(one.predict(test), test).max() for one in (chain, bare)]
+        assert worst[0] < 20 and worst[0] < worst[1] - (2 if order else -1e-9)
+    iid = np.exp(markov.select(train, dev, 0).predict(test)[0, 0])
+    n = train.scored.sum()
+    assert iid[3] == pytest.approx(0.5 / (n + 2.5))
 
 
 def test_the_order_that_drew_the_traces_comes_close_to_the_truth() -> None:

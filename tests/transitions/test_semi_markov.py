@@ -23,7 +23,7 @@ def test_hazards_are_the_shares_of_runs_that_leave() -> None:
 
 def test_a_chain_of_order_one_lies_inside() -> None:
     traces = drawn("markov_2", 120)[1]
-    chain = markov.fit(traces, (1e-9, 1e-9))
+    chain = markov.fit(traces, (1e-9,))
     constant = semi_markov.fit(traces, (1e12, 1e-9))
     missed = np.exp(chain.predict(traces)) - np.exp(constant.predict(traces))
     assert abs(missed[traces.present]).max() < 2e-3

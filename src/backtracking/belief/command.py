@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from backtracking.records import reader
-from backtracking.records.rows.belief import Benchmark
+from backtracking.records.rows.belief import Beta
 from lifeboat.cli.verbs import AsJson, state
 from lifeboat.items import Item, as_object
 from lifeboat.stage.errors import UserError
@@ -17,25 +17,26 @@ COLUMNS = {
     "direction": "direction",
     "layer": "layer",
     "span": "edits",
-    "dose_mean_residual_norms": "dose",
-    "b.beta.value": "beta B",
-    "b.beta.low": "low",
-    "b.beta.high": "high",
-    "b.verdict": "verdict B",
-    "c.beta.value": "beta C",
-    "c.verdict": "verdict C",
-    "agreement.value": "agreement",
-    "kl": "KL",
-    "without.change.value": "without",
-    "without.null": "random",
-    "without.report_kept.value": "report kept",
+    "readout": "readout",
+    "dose": "dose",
+    "fluent": "fluent",
+    "score.share.value": "share",
+    "score.share.low": "low",
+    "score.share.high": "high",
+    "score.null": "random",
+    "score.beta.value": "beta",
+    "score.flipped.value": "flipped",
+    "score.flipped_null": "random",
+    "score.verdict": "verdict",
 }
 """Attributes of a row of scores that are shown, and their headings."""
 
 LEGEND = """
-dose: in mean norms of the residual stream. B: the report of a dead end. C: the claim that it is
-one. without: change of P(backtrack) at dead ends with the direction projected out; random: the 5th
-percentile of that for random directions."""
+dose: in mean norms of the residual stream, such that the marker moves as under the donor's state.
+fluent: what is left of the model's own next words. share: change of the readout (b: the report of a
+dead end; c: the claim that it is one) over the donor's own. beta: over that under the donor's
+state, where the readout reads it. flipped: answers that become the donor's. random: what 95 % of
+random directions stay below."""
 
 
 def bench_directions(
@@ -51,9 +52,9 @@ def bench_directions(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Score directions on the donors: belief or action, collateral, necessity.
+    """Score directions on the donors: belief, action, or not read at all.
 
-    Needs the outs of the stage `belief`; its own baselines are shown beside.
+    Needs the outs of the stage `belief`; its own baselines stand in the same table.
     """
     try:
         from backtracking.belief.scoring import score_file
@@ -69,13 +70,12 @@ def bench_directions(
         found = {"ok": True, "command": "bench-directions"} | reader.encode(scores)
         typer.echo(json.dumps(found, indent=2))
         return
-    typer.echo(table(scores.scores))
-    typer.echo("\nBaselines, from the stage `belief`:\n")
-    typer.echo(table(scores.baselines))
+    every = [*scores.scores, *scores.baselines]
+    typer.echo(table(sorted(every, key=lambda row: (row.layer, row.span, row.readout))))
     typer.echo(LEGEND)
 
 
-def table(rows: Sequence[Benchmark]) -> str:
+def table(rows: Sequence[Beta]) -> str:
     """Rows of scores in aligned columns; an unknown number is a dash."""
     cells = [list(COLUMNS.values()), *([_cell(row, path) for path in COLUMNS] for row in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(len(COLUMNS))]
@@ -85,7 +85,7 @@ def table(rows: Sequence[Benchmark]) -> str:
     )
 
 
-def _cell(row: Benchmark, path: str) -> str:
+def _cell(row: Beta, path: str) -> str:
     value: Any = row
     for name in path.split("."):
         value = None if value is None else getattr(value, name)

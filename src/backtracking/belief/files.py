@@ -7,10 +7,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from backtracking.belief.doses import Candidate
-from backtracking.belief.trial import ACTION_ARM, CLEAN, DONOR, FORCED, PATCH, RANDOM
+from backtracking.belief.trial import ACTION_ARM, CLEAN, DONOR, PATCH, RANDOM
 from lifeboat.stage.errors import UserError
 
-RESERVED = (ACTION_ARM, PATCH, CLEAN, DONOR, FORCED)
+RESERVED = (ACTION_ARM, PATCH, CLEAN, DONOR)
 _CURE = "Save named vectors with `safetensors.torch.save_file({'name.2': vector}, path)`."
 
 

@@ -4,16 +4,24 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
 import torch
 
 from backtracking.belief.doses import Candidate, match_doses
 from backtracking.belief.plan import Plan, Points, Run
-from backtracking.belief.readouts import Asked, Words, ask, join
-from backtracking.belief.trial import CLEAN, DIRECTION, DONOR, FORCED, PATCH, RANDOM, Trial
+from backtracking.belief.readouts import Readouts, ask, join
+from backtracking.belief.trial import (
+    ACTION_ARM,
+    CLEAN,
+    DIRECTION,
+    DONOR,
+    PATCH,
+    RANDOM,
+    Trial,
+)
 from backtracking.directions.vectors import random_directions
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import SPANS, Edit, no_edit
+from backtracking.records.directions import Direction
 from backtracking.records.measured import BASELINE, Arm, Array, Measured
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.rows.belief import Dose
@@ -39,15 +47,21 @@ class Subject:
     reference: str | None = None
 
 
+def with_action(candidates: Sequence[Candidate], action: Direction) -> list[Candidate]:
+    """The directions, with `action` at every layer that they name."""
+    layers = sorted({one.layer for one in candidates})
+    added = [Candidate(ACTION_ARM, layer, action.vector, action.place) for layer in layers]
+    return [*candidates, *added]
+
+
 def measure(plan: Plan, subjects: Sequence[Subject], points: Points, run: Run) -> list[Trial]:
     """All readouts of the clean run, the patch and every direction at its dose, on test pairs.
 
     A random direction is added with the norm that the direction `reference` has at that layer: what
     any vector of that length does. (Matched to the patch of its own, hardly one would reach it.)
     """
-    words, test = points.words, points.with_donor("test")
+    words, dev, test = points.words, points.with_donor("dev"), points.with_donor("test")
     matching = (plan.doses, plan.n_rounds, plan.rows_per_batch)
-    dev = points.with_donor("dev")
     matched = run(
         [
             partial(match_doses, one.loaded, dev, words, points.sign, one.candidates, *matching)
@@ -58,59 +72,24 @@ def measure(plan: Plan, subjects: Sequence[Subject], points: Points, run: Run) -
         _Design.of(plan, one, doses, points.sign)
         for one, doses in zip(subjects, matched, strict=True)
     ]
-    found = ask_in_parts(
-        [
-            (one.loaded, test, design.rows, design.n_followed)
-            for one, design in zip(subjects, designs, strict=True)
-        ],
-        words,
-        plan.rows_per_batch,
-        run,
-    )
+    parts = list(_parts(test))
+    jobs = [
+        partial(ask, one.loaded, part, words, design.rows, plan.rows_per_batch)
+        for one, design in zip(subjects, designs, strict=True)
+        for part in parts
+    ]
+    found = iter(run(jobs))
+    problems = [pair.problem_id for pair in test]
     return [
         Trial(
-            record(one.role, "test", design.arms, asked, test),
-            [pair.problem_id for pair in test],
+            _record(one.role, design.arms, join([next(found) for _ in parts]), test),
+            problems,
             _by_key(one.candidates, doses),
+            one.loaded.n_layers,
             points.sign,
         )
-        for one, design, doses, asked in zip(subjects, designs, matched, found, strict=True)
+        for one, design, doses in zip(subjects, designs, matched, strict=True)
     ]
-
-
-def ask_in_parts(
-    wanted: Sequence[tuple[LoadedModel, Sequence[MinimalPair], Sequence[Edit], int]],
-    words: Words,
-    rows_per_batch: int,
-    run: Run,
-) -> list[Asked]:
-    """What `ask` gives of each model, pairs, edits and `n_followed`, a few pairs a job."""
-    jobs = [
-        [
-            partial(ask, loaded, part, words, rows, n_followed, rows_per_batch)
-            for part in _parts(pairs)
-        ]
-        for loaded, pairs, rows, n_followed in wanted
-    ]
-    found = iter(run([job for of_one in jobs for job in of_one]))
-    return [join([next(found) for _ in of_one]) for of_one in jobs]
-
-
-def record(
-    role: str, name: str, arms: Sequence[Arm], asked: Asked, pairs: Sequence[MinimalPair]
-) -> Measured:
-    """What was asked as a record; the donors' own runs and the forced one are the last arms."""
-    parts = [one.by_name for one in (asked.arms, asked.donor, asked.forced)]
-    return Measured(
-        target=role,
-        run=name,
-        arms=(*arms, Arm(DONOR, DONOR, edit="none"), Arm(FORCED, FORCED, edit="none")),
-        arrays={
-            readout: Array("pairs", np.concatenate([one[readout] for one in parts]))
-            for readout in parts[0]
-        },
-        pairs=tuple(pair.pair_id for pair in pairs),
-    )
 
 
 def clean_arm() -> Arm:
@@ -118,52 +97,55 @@ def clean_arm() -> Arm:
     return Arm(CLEAN, BASELINE, edit="none", layer=0)
 
 
-def random_at(plan: Plan, d_model: int, layers: Sequence[int]) -> list[Candidate]:
-    """The same random directions at every layer."""
-    generator = torch.Generator().manual_seed(plan.seed)
-    units = random_directions(plan.n_random, d_model, generator)
-    return [
-        Candidate(f"{RANDOM}_{number}", layer, unit)
-        for layer in layers
-        for number, unit in enumerate(units)
-    ]
+def _record(
+    role: str, arms: Sequence[Arm], asked: Readouts, pairs: Sequence[MinimalPair]
+) -> Measured:
+    """What was asked as a record; the donors' own runs are the last arm."""
+    return Measured(
+        target=role,
+        run="test",
+        arms=(*arms, Arm(DONOR, DONOR, edit="none")),
+        arrays={name: Array("pairs", values) for name, values in asked.by_name.items()},
+        pairs=tuple(pair.pair_id for pair in pairs),
+    )
 
 
 @dataclass(frozen=True)
 class _Design:
-    """What each row of a model's readouts is; the first `n_followed` are followed to the end."""
+    """What each row of a model's readouts is."""
 
     arms: list[Arm]
     rows: list[Edit]
-    n_followed: int
 
     @classmethod
     def of(cls, plan: Plan, subject: Subject, doses: Sequence[Dose], sign: int) -> "_Design":
-        layers = sorted({one.layer for one in subject.candidates})
-        arms, rows = [clean_arm()], [no_edit(subject.loaded)]
+        loaded, layers = subject.loaded, sorted({one.layer for one in subject.candidates})
+        found = cls([clean_arm()], [no_edit(loaded)])
         for layer in layers:
             for span in SPANS:
-                arms.append(Arm(PATCH, PATCH, where=span, edit="patch", layer=layer))
-                rows.append(Edit("patch", layer, None, span))
-        for one, dose in zip(subject.candidates, doses, strict=True):
-            _add(arms, rows, one, DIRECTION, dose.mean_residual_norms, sign * dose.norm)
-        n_followed = len(rows)
-        if subject.reference is not None:
-            dose_by_key = _by_key(subject.candidates, doses)
-            for one in random_at(plan, subject.loaded.d_model, layers):
-                dose = dose_by_key[subject.reference, one.layer]
-                _add(arms, rows, one, RANDOM, dose.mean_residual_norms, sign * dose.norm)
-        return cls(arms, rows, n_followed)
+                found.arms.append(Arm(PATCH, PATCH, where=span, edit="patch", layer=layer))
+                found.rows.append(Edit("patch", layer, None, span))
+        dose_by_key = _by_key(subject.candidates, doses)
+        for one in subject.candidates:
+            found.add(one, DIRECTION, dose_by_key[one.name, one.layer], sign)
+        generator = torch.Generator().manual_seed(plan.seed)
+        units = random_directions(plan.n_random, loaded.d_model, generator)
+        for layer in layers:
+            dose = dose_by_key.get((subject.reference or "", layer))
+            # Nothing above the last layer attends to an edit there, so there is nothing to test.
+            if dose is not None and layer < loaded.n_layers - 1:
+                for number, unit in enumerate(units):
+                    found.add(Candidate(f"{RANDOM}_{number}", layer, unit), RANDOM, dose, sign)
+        return found
 
-
-def _add(
-    arms: list[Arm], rows: list[Edit], one: Candidate, group: str, dose: float, norm: float
-) -> None:
-    if norm == 0:
-        return
-    for span in SPANS:
-        arms.append(Arm(one.name, group, dose, span, "add", one.place, one.layer))
-        rows.append(Edit("add", one.layer, norm * one.unit, span))
+    def add(self, one: Candidate, group: str, dose: Dose, sign: int) -> None:
+        """Two arms, one for each edit set; none where there is no dose."""
+        if dose.norm == 0:
+            return
+        amount = dose.mean_residual_norms
+        for span in SPANS:
+            self.arms.append(Arm(one.name, group, amount, span, "add", one.place, one.layer))
+            self.rows.append(Edit("add", one.layer, sign * dose.norm * one.unit, span))
 
 
 def _by_key(candidates: Sequence[Candidate], doses: Sequence[Dose]) -> dict[tuple[str, int], Dose]:

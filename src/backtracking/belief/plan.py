@@ -22,18 +22,16 @@ class Plan:
     Attributes:
         n_items: test points with donors, at most.
         n_dev_items: the same on dev, on which doses are matched.
-        n_dead_ends: test points at visible dead ends, at most, for necessity.
         doses: grid of the match, in mean norms of the residual stream; the last is the bound.
         n_rounds: refinements of a dose.
-        n_random: random directions, in the model under study.
+        n_random: random directions, in every model.
         regularisations: inverse strengths among which dev chooses that of the logistic baseline.
         rows_per_batch: edits in one call of the model.
-        seed: of random directions and the pairs of the PCA baseline.
+        seed: of random directions.
     """
 
     n_items: int
     n_dev_items: int
-    n_dead_ends: int
     doses: tuple[float, ...]
     n_rounds: int
     n_random: int
@@ -42,7 +40,7 @@ class Plan:
     seed: int
 
     def __post_init__(self) -> None:
-        counts = (self.n_items, self.n_dev_items, self.n_dead_ends, self.rows_per_batch)
+        counts = (self.n_items, self.n_dev_items, self.rows_per_batch)
         if min(*counts, self.n_random) < 1 or self.n_rounds < 0:
             raise ValueError("numbers of items, random directions and rows must be 1 or more.")
         if not self.doses or sorted({0.0, *self.doses}) != [0.0, *self.doses]:
@@ -56,7 +54,7 @@ class Points:
     """The decision points that models are asked at.
 
     Attributes:
-        pairs: points with donors of dev and test, and test points at visible dead ends.
+        pairs: points of dev and test.
         kinds: the domain's kinds.
         tokens: the words of the study.
     """
@@ -68,12 +66,6 @@ class Points:
     def with_donor(self, split: str) -> list[MinimalPair]:
         """Points of a split that have a donor."""
         return [one for one in self.pairs if one.split == split and one.donor_kind is not None]
-
-    @property
-    def dead_ends(self) -> list[MinimalPair]:
-        """Test points at dead ends that a reader of the trace can tell."""
-        dead = {kind.name for kind in self.kinds if kind.standing == "dead" and kind.visible}
-        return [one for one in self.pairs if one.split == "test" and one.kind in dead]
 
     @cached_property
     def sign(self) -> int:

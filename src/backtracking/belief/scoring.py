@@ -5,15 +5,15 @@ from functools import partial
 from pathlib import Path
 
 from backtracking.belief import files
-from backtracking.belief.benchmark import measure_beside, score, with_action
-from backtracking.belief.measure import Subject, measure
+from backtracking.belief.measure import Subject, measure, with_action
 from backtracking.belief.plan import Plan, Points
+from backtracking.belief.tables import tabulate_betas
 from backtracking.models import loading
 from backtracking.records import reader
 from backtracking.records.directions import Direction, read_directions
 from backtracking.records.pairs import read_pairs
 from backtracking.records.places import Place
-from backtracking.records.rows.belief import Benchmark, Null, Selection
+from backtracking.records.rows.belief import Beta, Null, Selection
 from backtracking.records.rows.table import read_rows
 from backtracking.records.sentences import read_kinds
 from backtracking.records.tokens import read_tokens
@@ -35,8 +35,8 @@ class Section(Plan):
 class Scores:
     """Scores of every vector of a file, and those of the shipped baselines at the same layers."""
 
-    scores: list[Benchmark]
-    baselines: list[Benchmark]
+    scores: list[Beta]
+    baselines: list[Beta]
 
 
 def score_file(root: Path, file: Path, layer: int | None) -> Scores:
@@ -64,16 +64,15 @@ def score_file(root: Path, file: Path, layer: int | None) -> Scores:
     place = Place(role, "action")
     action = Direction(place, read_directions(workspace.results("directions")).get(place))
     subject = Subject(role, loaded, with_action(candidates, action))
-    null = {row.layer: row.effects for row in read_rows(Null, results)}
     run = partial(run_side_by_side, n_at_once=1, description="scoring")
     (trial,) = measure(section, [subject], points, run)
-    sides = measure_beside(section, subject, points, trial, run, with_random=False)
-    scored = score(trial, sides, params.load(Bootstrap, "statistics", workspace.params), null)
+    bootstrap = params.load(Bootstrap, "statistics", workspace.params)
+    rows = tabulate_betas(trial, read_rows(Null, results), bootstrap)
     names = {(one.name, one.layer) for one in candidates}
     layers = {one.layer for one in candidates}
     return Scores(
-        [row for row in scored.rows if (row.direction, row.layer) in names],
-        [row for row in read_rows(Benchmark, results) if row.layer in layers],
+        [row for row in rows if (row.direction, row.layer) in names],
+        [row for row in read_rows(Beta, results) if row.role == role and row.layer in layers],
     )
 
 

@@ -1,24 +1,16 @@
-"""The tables of the experiment: ceilings, levels, betas with their verdicts, doses."""
+"""The tables of the experiment: ceilings, nulls, betas with their verdicts, doses."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
+from jaxtyping import Float
 
-from backtracking.belief.trial import ACTION_ARM, PATCH, RANDOM, Trial
-from backtracking.belief.verdicts import betas, hindrance, judge
+from backtracking.belief.trial import ACTION_ARM, DIRECTION, RANDOM, Trial
+from backtracking.belief.verdicts import Doing, judge, standing
 from backtracking.models.prefixes import SPANS, Span
 from backtracking.records.intervals import Interval
-from backtracking.records.rows.belief import (
-    BeliefEvidence,
-    Beta,
-    Ceiling,
-    Level,
-    Matched,
-    Null,
-    Patched,
-    Score,
-)
-from backtracking.records.rows.claims import Finding
+from backtracking.records.rows.belief import Beta, Ceiling, Matched, Null, Patched, Score
 from backtracking.records.rows.table import first
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.nulls import random_bound, random_direction_p
@@ -26,110 +18,58 @@ from backtracking.statistics.nulls import random_bound, random_direction_p
 READOUTS = ("b", "c")
 """Readouts of which there is a beta: the report, and the claim."""
 
-LEVELS = ("a", "b", "c", "p_backtrack", "p_parent", "p_legal")
-
 EDIT_SET: Mapping[str, str] = {"decision": "E1", "onwards": "E2"}
 """Names of the edit sets in tables."""
 
 
-def layers_of(trial: Trial) -> list[int]:
-    """Layers at which the model was patched."""
-    return sorted(
-        {arm.layer for arm in trial.measured.arms_of(group=PATCH) if arm.layer is not None}
-    )
-
-
-def ceiling_of(trial: Trial, layer: int, span: Span, readout: str, bootstrap: Bootstrap) -> Ceiling:
-    """What the patch does there."""
-    patched = [trial.patched(one, layer, span) for one in (readout, "a")]
-    columns = np.stack([trial.natural(readout), *patched], 1)
-    return Ceiling(*bootstrap.intervals(columns, trial.problems))
-
-
 def tabulate_ceilings(trial: Trial, bootstrap: Bootstrap) -> list[Patched]:
-    """One row per layer, edit set and readout: natural difference, the patch's, and testable."""
-    rows = []
-    for layer in layers_of(trial):
-        for span in SPANS:
-            for readout in READOUTS:
-                place = trial.role, layer, EDIT_SET[span], readout
-                ceiling = ceiling_of(trial, layer, span, readout, bootstrap)
-                reason, n = hindrance(ceiling), (ceiling.patch.n, len(trial.problems))
-                rows.append(Patched(*place, ceiling, not reason, reason, *n))
-    return rows
-
-
-def tabulate_betas(trial: Trial, bootstrap: Bootstrap) -> list[Beta]:
-    """One row per direction, layer, edit set and readout: change, beta, null and verdict.
-
-    Where a layer and edit set is untestable, no beta is given: it would divide by what the patch
-    does not do. The null is the 95th percentile of the random directions' betas. Whatever disturbs
-    a model that is sure of its answer brings its log-odds nearer to 0, and so has a beta; that is
-    why `flipped`, the share of points at which it answers as of the donor, stands beside.
-    """
+    """One row per layer, edit set and readout: natural differences, the patch's share, standing."""
     return [
-        row
-        for layer in layers_of(trial)
+        patched_at(trial, layer, span, readout, bootstrap)
+        for layer in trial.layers
         for span in SPANS
         for readout in READOUTS
-        for row in _betas_at(trial, layer, span, readout, bootstrap)
     ]
 
 
-def _betas_at(
-    trial: Trial, layer: int, span: Span, readout: str, bootstrap: Bootstrap
-) -> list[Beta]:
-    ceiling = ceiling_of(trial, layer, span, readout, bootstrap)
-    changes = {arm.name: trial.change(readout, arm) for arm in trial.at(layer, span)}
-    reached = {name: dose.reached for (name, at), dose in trial.doses.items() if at == layer}
-    found = _betas_of(trial, layer, span, readout, changes, reached, bootstrap)
-    null = [beta.value for name, (_, beta, _) in found.items() if name not in reached]
-    undefined = Interval(None, None, None, len(set(trial.problems)))
-    rows = []
-    for name in reached:
-        change, beta, minus_action = found.get(name, (undefined,) * 3)
-        verdict, reason = judge(ceiling, beta, minus_action, reached[name])
-        if hindrance(ceiling):
-            beta = minus_action = undefined
-        wait_share, flipped = _beside(trial, name, layer, span, readout)
-        random = _against_random(beta, null)
-        score = Score(beta, minus_action, *random, flipped, verdict, reason)
-        place = trial.role, name, layer, EDIT_SET[span], readout
-        rows.append(Beta(*place, change, score, wait_share, beta.n))
-    return rows
+def patched_at(trial: Trial, layer: int, span: Span, readout: str, bootstrap: Bootstrap) -> Patched:
+    """What the patch does there."""
+    pairs = [trial.natural(readout), trial.natural("a")]
+    pairs += [trial.patched(one, layer, span) for one in (readout, "a")]
+    found = bootstrap.intervals(np.stack(pairs, axis=1), trial.problems, _natural_and_shares)
+    ceiling = Ceiling(*found)
+    stands, reason = standing(ceiling, trial.n_layers - 1 - layer)
+    place = trial.role, layer, EDIT_SET[span], readout
+    return Patched(*place, ceiling, stands, reason, len(trial.problems))
 
 
-def _betas_of(
-    trial: Trial,
-    layer: int,
-    span: Span,
-    readout: str,
-    changes: Mapping[str, np.ndarray],
-    reached: Mapping[str, bool],
-    bootstrap: Bootstrap,
-) -> dict[str, tuple[Interval, Interval, Interval]]:
-    """Change, beta and beta minus that of `action`, which counts only where its dose matches."""
-    if not changes:
-        return {}
-    patch = trial.patched(readout, layer, span)
-    against = ACTION_ARM if reached.get(ACTION_ARM) else ""
-    ratios = betas(changes, patch, trial.problems, bootstrap, against)
-    levels = bootstrap.intervals(np.stack(list(changes.values()), axis=1), trial.problems)
-    return {name: (level, *ratios[name]) for name, level in zip(changes, levels, strict=True)}
+def tabulate_null(trial: Trial) -> list[Null]:
+    """One row per layer, edit set and readout where random directions were run."""
+    return [
+        Null(trial.role, layer, EDIT_SET[span], readout, *_null_at(trial, layer, span, readout))
+        for layer in trial.layers
+        for span in SPANS
+        if trial.at(RANDOM, layer, span)
+        for readout in READOUTS
+        if trial.tells(readout)
+    ]
 
 
-def tabulate_levels(trial: Trial, bootstrap: Bootstrap) -> list[Level]:
-    """One row per arm and readout: its mean, random arms left out, donor and forced beside."""
-    shown = [n for n, arm in enumerate(trial.measured.arms) if arm.group != RANDOM]
-    rows = []
-    for readout in LEVELS:
-        values = trial.measured.values(readout)[shown].T
-        for number, level in zip(shown, bootstrap.intervals(values, trial.problems), strict=True):
-            arm = trial.measured.arms[number]
-            span = None if arm.layer is None else EDIT_SET[arm.where]
-            if level.value is not None:
-                rows.append(Level(trial.role, readout, arm.name, arm.layer, span, level))
-    return rows
+def tabulate_betas(trial: Trial, null: Sequence[Null], bootstrap: Bootstrap) -> list[Beta]:
+    """One row per direction, layer, edit set and readout, against the null of its own place.
+
+    Args:
+        trial: readouts under every arm.
+        null: what random directions do, of this trial or of another on the same pairs.
+        bootstrap: resamples and level.
+    """
+    return [
+        row
+        for layer in trial.layers
+        for span in SPANS
+        for readout in READOUTS
+        for row in _betas_at(trial, layer, span, readout, null, bootstrap)
+    ]
 
 
 def tabulate_doses(trial: Trial) -> list[Matched]:
@@ -137,77 +77,112 @@ def tabulate_doses(trial: Trial) -> list[Matched]:
     return [Matched(trial.role, *place, dose) for place, dose in trial.doses.items()]
 
 
-def tabulate_null(null: Mapping[int, Sequence[float]]) -> list[Null]:
-    """One row per layer and edit set: effects of projecting random directions out, alike in both.
-
-    P(backtrack) is read at the deciding token, where both edit sets are the same edit.
-    """
-    return [
-        Null(layer, span, tuple(effects))
-        for layer, effects in null.items()
-        for span in EDIT_SET.values()
-    ]
-
-
-def judge_belief(
-    rows: Sequence[Beta],
-    direction: str,
-    role: str,
+def _betas_at(
+    trial: Trial,
     layer: int,
-    span: str = "E2",
-    reason: str = "",
-) -> BeliefEvidence:
-    """The claim that a direction is a belief, on the report, as a row of claims.json.
+    span: Span,
+    readout: str,
+    null: Sequence[Null],
+    bootstrap: Bootstrap,
+) -> list[Beta]:
+    patched = patched_at(trial, layer, span, readout, bootstrap)
+    edits = EDIT_SET[span]
+    random = first(null, role=trial.role, layer=layer, span=edits, readout=readout)
+    measured = _measured_at(trial, layer, span, readout, bootstrap)
+    undefined = Interval(None, None, None, len(set(trial.problems)))
+    rows = []
+    for name, dose in ((name, dose) for (name, at), dose in trial.doses.items() if at == layer):
+        share, beta, minus_action, flipped = measured.get(name, (undefined,) * 4)
+        if patched.standing != "read":
+            beta = minus_action = undefined
+        marker, fluent = _at_the_edit(trial, name, layer, span)
+        chance = share, beta, minus_action, *_against(random, share), flipped, _flipped(random)
+        verdict = judge(patched, Doing(*chance, dose.reached, fluent))
+        place = trial.role, name, layer, edits, readout
+        amount = dose.mean_residual_norms, dose.reached
+        rows.append(Beta(*place, *amount, marker, fluent, Score(*chance, *verdict)))
+    return rows
 
-    It stands on one layer, that which `steer` chose on dev, and on the edit set that reaches the
-    readout. It holds where the verdict is *belief* and beta is beyond 95 % of random directions
-    (where these were run); the verdicts everywhere else are among its parts. Without rows it is
-    untestable, for the reason that is given.
+
+def _measured_at(
+    trial: Trial, layer: int, span: Span, readout: str, bootstrap: Bootstrap
+) -> dict[str, tuple[Interval, Interval, Interval, Interval]]:
+    """Share, beta, beta minus that of `action` and flipped answers of every direction with a dose.
+
+    `action` counts only where its own dose matches the patch.
     """
-    own = [row for row in rows if row.direction == direction]
-    main = first(own, layer=layer, span=span, readout="b")
-    finding = Finding("untestable", n=0, why=reason)
-    if main is not None:
-        score, verdict = main.score, "fails"
-        if score.verdict == "untestable":
-            verdict = "untestable"
-        elif score.verdict == "belief" and not _within(score):
-            verdict = "holds"
-        parts = {f"{one.span}, layer {one.layer}, {one.readout}": one.score.verdict for one in own}
-        finding = Finding.beside(
-            verdict, score.beta, score.null, p=score.p, parts=parts, why=score.reason
-        )
-    return BeliefEvidence(
-        claim="belief",
-        pair=f"{direction} -> {role}",
-        contrast="change of log-odds(yes : no) of `report`, arm / patch, equal marker",
-        threshold="beta > 0.5 and > beta(action) by their intervals; beyond 95 % of random",
-        kind="emergent",
-        finding=finding,
+    arms = trial.at(DIRECTION, layer, span)
+    if not arms:
+        return {}
+    names = [arm.name for arm in arms]
+    action = trial.doses.get((ACTION_ARM, layer))
+    against = names.index(ACTION_ARM) if action and action.reached else None
+    changes = [trial.change(readout, arm) for arm in arms]
+    base = [trial.natural(readout), trial.patched(readout, layer, span)]
+    found = bootstrap.intervals(
+        np.stack([*base, *changes], axis=1), trial.problems, partial(ratios, against=against)
     )
+    flips = np.stack([trial.flips(readout, arm) for arm in arms], axis=1)
+    flipped = bootstrap.intervals(flips, trial.problems)
+    n = len(names)
+    parts = zip(found[:n], found[n : 2 * n], found[2 * n :], flipped, strict=True)
+    return dict(zip(names, parts, strict=True))
 
 
-def _within(score: Score) -> bool:
-    """Whether random directions' betas are known, and this one is no larger than 95 % of them."""
-    return score.null is not None and (score.beta.value or 0) <= score.null
+def ratios(
+    means: Float[np.ndarray, "n columns"], against: int | None
+) -> Float[np.ndarray, "n quantities"]:
+    """Of every arm the change over the natural one, then over the patch's, then minus one arm's.
+
+    Args:
+        means: natural difference, change under the patch, change under each arm.
+        against: the arm whose beta is subtracted; without it all differences are undefined.
+    """
+    natural, patch = (_above_zero(means[:, [column]]) for column in (0, 1))
+    beta = means[:, 2:] / patch
+    other = np.nan if against is None else beta[:, [against]]
+    return np.concatenate([means[:, 2:] / natural, beta, beta - other], axis=1)
 
 
-def _beside(
-    trial: Trial, name: str, layer: int, span: Span, readout: str
+def _natural_and_shares(means: np.ndarray) -> np.ndarray:
+    """Natural differences of readout and marker, then what the patch does of each."""
+    return np.concatenate([means[:, :2], means[:, 2:] / _above_zero(means[:, :2])], axis=1)
+
+
+def _above_zero(means: np.ndarray) -> np.ndarray:
+    return np.where(means > 0, means, np.nan)
+
+
+def _null_at(
+    trial: Trial, layer: int, span: Span, readout: str
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Shares of the natural difference, and flipped answers, one a random direction."""
+    arms = trial.at(RANDOM, layer, span)
+    natural = np.nanmean(trial.natural(readout))
+    shares = tuple(float(np.nanmean(trial.change(readout, arm)) / natural) for arm in arms)
+    return shares, tuple(float(np.nanmean(trial.flips(readout, arm))) for arm in arms)
+
+
+def _against(random: Null | None, share: Interval) -> tuple[float | None, float | None]:
+    """What 95 % of random shares stay below, and p of this one among them."""
+    if random is None:
+        return None, None
+    shares = np.array(random.shares)
+    p = None if share.value is None else random_direction_p(share.value, shares)
+    return float(random_bound(shares)), p
+
+
+def _flipped(random: Null | None) -> float | None:
+    return None if random is None else float(random_bound(np.array(random.flipped)))
+
+
+def _at_the_edit(
+    trial: Trial, name: str, layer: int, span: Span
 ) -> tuple[float | None, float | None]:
-    """How well the marker is matched on test, and how often the answer comes out otherwise."""
+    """How well the marker is matched on test, and what is left of the model's own words."""
     arm = trial.find(name, layer, span)
     if arm is None:
         return None, None
     patched = trial.patched("a", layer, span).mean()
-    values = trial.sign * trial.measured.values(readout, arm)
-    wait_share = float(trial.change("a", arm).mean() / patched) if patched else None
-    return wait_share, float((values > 0).mean())
-
-
-def _against_random(beta: Interval, null: list[float | None]) -> tuple[float | None, float | None]:
-    """What 95 % of random betas stay below, and p of this one among them."""
-    known = np.array([value for value in null if value is not None])
-    if beta.value is None or not len(known):
-        return None, None
-    return float(random_bound(known)), random_direction_p(beta.value, known)
+    marker = float(trial.change("a", arm).mean() / patched) if patched else None
+    return marker, trial.fluent(arm)

@@ -11,10 +11,10 @@ from backtracking.models.prefixes import Span
 from backtracking.records.measured import Arm, Measured
 from backtracking.records.rows.belief import Dose
 
-CLEAN, PATCH, DONOR, FORCED = "clean", "patch", "donor", "forced"
+CLEAN, PATCH, DONOR = "clean", "patch", "donor"
 ACTION_ARM = "action"
 RANDOM, DIRECTION = "random", "direction"
-"""Groups of arms; `patch`, `donor` and `forced` are groups of their own."""
+"""Groups of arms; `patch` and `donor` are groups of their own."""
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,17 @@ class Trial:
     """One model's readouts under every arm.
 
     Attributes:
-        measured: the readouts, the clean run first, the donors' and the forced one last.
+        measured: the readouts, the clean run first, the donors' last.
         problems: the problem of each pair.
         doses: dose of every direction by (name, layer).
+        n_layers: blocks of the model.
         sign: what a change towards the donor is multiplied by, to be one towards the dead end.
     """
 
     measured: Measured
     problems: Sequence[str]
     doses: Mapping[tuple[str, int], Dose]
+    n_layers: int
     sign: int = 1
 
     @property
@@ -42,7 +44,13 @@ class Trial:
     def _arm_by_key(self) -> dict[tuple[str, int | None, str], Arm]:
         return {(arm.name, arm.layer, arm.where): arm for arm in self.measured.arms}
 
-    def find(self, name: str, layer: int | None, span: str) -> Arm | None:
+    @property
+    def layers(self) -> list[int]:
+        """Layers at which the model was patched."""
+        patched = self.measured.arms_of(group=PATCH)
+        return sorted({arm.layer for arm in patched if arm.layer is not None})
+
+    def find(self, name: str, layer: int, span: Span) -> Arm | None:
         """An arm; None where the direction has no dose."""
         return self._arm_by_key.get((name, layer, span))
 
@@ -50,6 +58,17 @@ class Trial:
         """Readout under an arm minus that of the clean run, towards the donor."""
         values = self.measured.values(readout)
         return self.sign * (values[self.measured.row(arm)] - values[0])
+
+    def flips(self, readout: str, arm: Arm) -> Float[np.ndarray, " pairs"]:
+        """1 where the answer is the donor's under an arm and is not in the clean run."""
+        values = self.sign * self.measured.values(readout)
+        clean, under = values[0], values[self.measured.row(arm)]
+        return np.where(np.isnan(under), np.nan, (under > 0) & (clean <= 0))
+
+    def fluent(self, arm: Arm) -> float:
+        """P(a usual token) behind the deciding one, over that of the clean run."""
+        values = self.measured.values("fluent")
+        return float(values[self.measured.row(arm)].mean() / values[0].mean())
 
     def patched(self, readout: str, layer: int, span: Span) -> Float[np.ndarray, " pairs"]:
         """The change under the patch there."""
@@ -60,10 +79,10 @@ class Trial:
         (donor,) = self.measured.arms_of(group=DONOR)
         return self.change(readout, donor)
 
-    def at(self, layer: int, span: Span) -> list[Arm]:
-        """Arms there, the patch apart: directions in their order, then random ones."""
-        return [
-            arm
-            for arm in self.measured.arms_of(where=span)
-            if arm.layer == layer and arm.group in (DIRECTION, RANDOM)
-        ]
+    def tells(self, readout: str) -> bool:
+        """Whether a readout was asked, and tells the donor from the clean prefix on the whole."""
+        return bool(np.nansum(self.natural(readout)) > 0)
+
+    def at(self, group: str, layer: int, span: Span) -> list[Arm]:
+        """The arms of a group there, in their order."""
+        return [arm for arm in self.measured.arms_of(group=group, where=span) if arm.layer == layer]

@@ -11,7 +11,7 @@ from backtracking.records.rows.claims import Count, Evidence
 
 
 def count_pairs(claims: Sequence[Evidence], level: float) -> list[Count]:
-    """One row per claim: pairs in which it holds, fails and is untestable, and the mean effect.
+    """One row per claim: pairs by verdict, and the mean effect.
 
     Few pairs give wide bounds, and one pair none for the mean.
 
@@ -27,7 +27,8 @@ def count_pairs(claims: Sequence[Evidence], level: float) -> list[Count]:
         effects = [one.estimate for one in mine if one.estimate is not None]
         mean = mean_interval(np.array(effects, dtype=np.float64), level)
         share = share_interval(n_holds, n_holds + n_fails, level)
-        counts = len(mine), n_holds, n_fails, verdicts.count("untestable")
+        n_no_test, n_untestable = (verdicts.count(one) for one in ("no test", "untestable"))
+        counts = len(mine), n_holds, n_fails, n_no_test, n_untestable
         rows.append(Count(claim, *counts, *share, mean.value, mean.low, mean.high))
     return rows
 

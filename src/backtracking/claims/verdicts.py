@@ -1,134 +1,233 @@
-"""Verdicts by code: what has to be true for a claim to hold, and whether it is."""
+"""Verdicts by code: what has to be true for a claim to hold, and whether it is.
+
+An effect counts where it is off 0 and at least `FLOOR`, beyond every null that it is held against,
+and measured where the model still writes what may stand there; elsewhere the part is `no test`.
+"""
 
 from collections.abc import Collection, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from backtracking.effects.rates import Steered, excess, steered
-from backtracking.effects.seen import NO_INTERVAL, Cases, Seen
+from backtracking.effects.seen import NO_INTERVAL
 from backtracking.effects.steering import Steering
 from backtracking.records.choices import Choice
 from backtracking.records.intervals import Interval, Verdict, above, all_of
 from backtracking.records.rows.claims import Evidence, Finding
 from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.effect import FLOOR, MIN_LEGAL, Effect, is_legal
 
 
-def judge_steering(
-    steering: Steering, false_claims: Mapping[str, Collection[str]], bootstrap: Bootstrap
-) -> list[Evidence]:
+@dataclass(frozen=True)
+class Known:
+    """What is true and what is false of pairs by construction, by the role of a pair's model.
+
+    Attributes:
+        false: claims that must fail there.
+        true: claims that must hold there: the positive control.
+    """
+
+    false: Mapping[str, Collection[str]] = field(default_factory=dict)
+    true: Mapping[str, Collection[str]] = field(default_factory=dict)
+
+    def mark(self, row: Evidence, role: str) -> Evidence:
+        """A row of a pair with what has to become of it."""
+        must_fail, must_hold = (row.claim in one.get(role, ()) for one in (self.false, self.true))
+        return replace(row, must_fail=must_fail, must_hold=must_hold)
+
+    def negative(self, pairs: Mapping[str, str]) -> dict[str, str]:
+        """The pairs that the studied one has to exceed: all but those to which a base transfers."""
+        return {
+            role: base for role, base in pairs.items() if "transfer" not in self.true.get(role, ())
+        }
+
+
+def judge_steering(steering: Steering, known: Known, bootstrap: Bootstrap) -> list[Evidence]:
     """Rows of claims.json: the primary endpoint, then causality and transfer in every pair.
 
     Args:
         steering: all runs.
-        false_claims: of a control pair's model, what is false of it by construction and must fail.
+        known: what must fail and hold.
         bootstrap: resamples and level.
     """
-    tests = {role: steering.runs["test", role] for role in steering.pairs}
-    rows = [_judge_first(tests, steering.pairs, steering.bases, steering.cases, bootstrap)]
+    first = _judge_first(steering, steering.pairs, None, known, bootstrap)
+    rows = [known.mark(first, steering.studied)]
     for role, base in steering.pairs.items():
         for name, source in (("causal", role), ("transfer", base)):
-            found = steered(tests[role], source, steering.cases, bootstrap)
-            must_fail = name in false_claims.get(role, ())
-            rows.append(replace(judge_causal(found, name), must_fail=must_fail))
+            found = _steered(steering, role, source, None, bootstrap)
+            rows.append(known.mark(judge_causal(found, name), role))
     return rows
 
 
-def judge_repeat(steering: Steering, choice: Choice, bootstrap: Bootstrap) -> list[Evidence]:
+def judge_repeat(
+    steering: Steering, choice: Choice, known: Known, bootstrap: Bootstrap
+) -> list[Evidence]:
     """The primary endpoint, causality and transfer in a further pair, at its own place."""
     controls = {role: base for role, base in steering.pairs.items() if role != steering.studied}
-    pairs = {choice.model: choice.base} | controls
-    tests = {role: steering.runs[choice.model, role] for role in pairs}
-    cases, own = steering.cases, tests[choice.model]
+    pair, pairs = choice.model, {choice.model: choice.base} | controls
+    own, base = (
+        _steered(steering, pair, source, pair, bootstrap) for source in (pair, choice.base)
+    )
     return [
-        _judge_first(tests, pairs, steering.bases, cases, bootstrap),
-        judge_causal(steered(own, choice.model, cases, bootstrap), "causal"),
-        judge_causal(steered(own, choice.base, cases, bootstrap), "transfer"),
+        _judge_first(steering, pairs, pair, known, bootstrap),
+        judge_causal(own, "causal"),
+        judge_causal(base, "transfer"),
     ]
 
 
+def _steered(
+    steering: Steering, target: str, source: str, pair: str | None, bootstrap: Bootstrap
+) -> Steered:
+    """A source's direction in a target, in the runs in which it is judged."""
+    seen, patched = steering.judged(target, source, pair), steering.patched(target, pair)
+    return steered(seen, source, steering.cases, bootstrap, patched)
+
+
+@dataclass(frozen=True)
+class Excess:
+    """How far an effect exceeds another one, which counts where that one could be measured.
+
+    Attributes:
+        interval: of the paired difference.
+        legal: of the other arm, as in `Effect`.
+    """
+
+    interval: Interval
+    legal: float | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the difference is above 0."""
+        return above(self.interval.low, 0.0) if is_legal(self.legal) else "no test"
+
+
 def _judge_first(
-    tests: Mapping[str, Seen],
+    steering: Steering,
     pairs: Mapping[str, str],
-    bases: Collection[str],
-    cases: Cases,
+    pair: str | None,
+    known: Known,
     bootstrap: Bootstrap,
 ) -> Evidence:
-    """The primary endpoint of the first pair beside the other pairs and the other bases."""
-    (role, base), *controls = pairs.items()
-    own = tests[role]
+    """The primary endpoint of the first pair beside the control pairs and the other bases.
 
-    def beyond(other: Seen, source: str) -> Interval:
-        arms = own.along(base, 1.0), other.along(source, 1.0)
-        if arms[0] is None or arms[1] is None:
-            return NO_INTERVAL
-        return excess((own, arms[0]), (other, arms[1]), cases.live, bootstrap)
+    Args:
+        steering: all runs.
+        pairs: role of the model and of the base, the judged pair first.
+        pair: of a further pair its model, at whose place all of that was run.
+        known: what must fail and hold.
+        bootstrap: resamples and level.
+    """
+    (role, base), cases = next(iter(pairs.items())), steering.cases
+    own = steering.judged(role, base, pair)
 
+    def beyond(target: str, source: str) -> Excess:
+        other = steering.judged(target, source, pair)
+        arms = own.primary(base, 1), other.primary(source, 1)
+        if arms[0] is None or arms[1] is None or arms[0].edit != arms[1].edit:
+            return Excess(NO_INTERVAL)
+        found = excess((own, arms[0]), (other, arms[1]), cases.live, bootstrap)
+        return Excess(found, other.legal(arms[1], cases.live))
+
+    controls = {one: source for one, source in known.negative(pairs).items() if one != role}
     return judge_primary(
-        steered(own, base, cases, bootstrap),
-        {one: beyond(tests[one], source) for one, source in controls},
-        {one: beyond(own, one) for one in sorted(set(bases) - {base})},
+        _steered(steering, role, base, pair, bootstrap),
+        {one: beyond(one, source) for one, source in controls.items()},
+        {one: beyond(role, one) for one in sorted(set(steering.bases) - {base})},
     )
 
 
 def judge_causal(steered: Steered, name: str = "causal") -> Evidence:
     """The claim that a direction carries what the target backtracks on.
 
-    It holds where the target tells dead ends from live points at all, where adding the direction
-    makes it backtrack at live ones and where subtracting it stops it at dead ones, either more than
-    95 % of random directions do.
+    It holds where the target tells dead ends from live points at all, where the direction makes it
+    backtrack at live ones and stops it at dead ones, either beyond every null and by `FLOOR`.
     """
     parts: dict[str, Verdict] = {
         "tells_dead_from_alive": above(steered.contrast.low, 0.0),
-        "raises": steered.raises.exceeds_random(),
-        "lowers": steered.lowers.exceeds_random(),
+        "raises": judge_effect(steered.raises),
+        "lowers": judge_effect(steered.lowers),
     }
     return _evidence(
         name,
         steered,
-        f"P(backtrack | {steered.live}) steered - baseline; "
-        f"and P(backtrack | {steered.dead}) with minus sign",
-        "contrast > 0; both effects off 0 and beyond 95 % of random directions",
+        f"{steered.endpoint} at {steered.live}, direction {steered.how}, - baseline; and the "
+        f"reverse at {steered.dead}",
+        f"contrast above 0; both effects {_threshold(steered.raises)}",
         parts,
+        (steered.raises, steered.lowers),
     )
 
 
 def judge_primary(
     steered: Steered,
-    excess_by_control: Mapping[str, Interval],
-    excess_by_other_base: Mapping[str, Interval],
+    excess_by_control: Mapping[str, Excess],
+    excess_by_other_base: Mapping[str, Excess],
 ) -> Evidence:
-    """The primary endpoint: the base's direction steers the reasoning model, and only there.
+    """The primary endpoint: the base's direction steers the model under study, and only there.
+
+    Where its arm breaks that model, nothing is compared: it would fall short for no reason of the
+    direction, and the claim would fail instead of being no test.
 
     Args:
-        steered: the base's direction in the reasoning model.
+        steered: the base's direction in the model under study.
         excess_by_control: its effect minus the same effect in each control pair.
         excess_by_other_base: its effect minus that of each other base's direction; may be empty
             where the study has no other base, which is then said in the row.
     """
-    parts: dict[str, Verdict] = {"beyond_random": steered.raises.exceeds_random()}
-    for kind, excesses in (("control", excess_by_control), ("base", excess_by_other_base)):
-        for name, interval in excesses.items():
-            parts[f"beyond_{kind}_{name}"] = above(interval.low, 0.0)
+    parts = dict(steered.raises.parts)
+    parts["reaches_floor"] = steered.raises.is_large
+    compared = (("control", excess_by_control), ("base", excess_by_other_base))
+    for kind, excesses in compared if is_legal(steered.raises.legal) else ():
+        for name, one in excesses.items():
+            parts[f"beyond_{kind}_{name}"] = one.verdict
     if not excess_by_control:
         parts["beyond_controls"] = "untestable"
     return _evidence(
         "primary",
         steered,
-        f"P(backtrack | {steered.live}), teacher-forced, decision, dose 1: steered - baseline",
-        "beyond 95 % of random directions, every control pair and "
-        f"{len(excess_by_other_base)} other bases",
+        f"{steered.endpoint} at {steered.live}, teacher-forced, direction {steered.how}, "
+        "- baseline",
+        f"{_threshold(steered.raises)}; above every control pair's and "
+        f"{len(excess_by_other_base)} other bases'",
         parts,
+        (steered.raises,),
+    )
+
+
+def judge_effect(effect: Effect) -> Verdict:
+    """Whether an effect is off 0, beyond its nulls and as large as a claim needs."""
+    return all_of([effect.verdict, effect.is_large])
+
+
+def _threshold(effect: Effect) -> str:
+    nulls = ", ".join(f"{bar.k} {name}" for name, bar in effect.bars.items()) or "any null"
+    return (
+        f"off 0, of at least {FLOOR:g}, beyond 95 % of directions of each null ({nulls}), where "
+        f"P_legal is at least {MIN_LEGAL:g}"
     )
 
 
 def _evidence(
-    claim: str, steered: Steered, contrast: str, threshold: str, parts: Mapping[str, Verdict]
+    claim: str,
+    steered: Steered,
+    contrast: str,
+    threshold: str,
+    parts: Mapping[str, Verdict],
+    judged: tuple[Effect, ...],
 ) -> Evidence:
-    effect, verdict = steered.raises, all_of(list(parts.values()))
-    return Evidence(
-        claim=claim,
-        pair=f"{steered.direction} -> {steered.target}",
-        contrast=contrast,
-        threshold=threshold,
-        kind="emergent",
-        finding=Finding.beside(verdict, effect.interval, effect.bound, p=effect.p, parts=parts),
+    effect = steered.raises
+    p = [one.p for one in judged]
+    legal = [one.legal for one in judged if one.legal is not None]
+    finding = Finding.beside(
+        all_of([*parts.values()]),
+        effect.interval,
+        effect.bound,
+        p=None if None in p else max(one for one in p if one is not None),
+        parts=parts,
+        direction=steered.direction,
+        target=steered.target,
+        nulls=effect.all_bars,
+        legal=min(legal, default=None),
+        of_ceiling=steered.of_ceiling,
+        resampled=effect.resampled if effect.interval.value is not None else "",
     )
+    return Evidence(claim, contrast, threshold, "emergent", finding)

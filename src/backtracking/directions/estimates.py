@@ -19,8 +19,13 @@ from backtracking.directions.vectors import project, without_span
 from backtracking.records.intervals import Interval
 from backtracking.records.places import Place
 from backtracking.records.rows.directions import Best, Counts, Strength
-from backtracking.statistics import auroc, corrected, nulls
-from backtracking.statistics.jackknife import LOG, jackknife_interval, leave_one_out
+from backtracking.statistics import corrected, nulls
+from backtracking.statistics.jackknife import (
+    LOG,
+    auroc_interval,
+    jackknife_interval,
+    leave_one_out,
+)
 
 LeftOut = Float[np.ndarray, "problems n_splits 2 d_model"]
 Null = tuple[Float[np.ndarray, "n_null d_model"], Float[np.ndarray, "n_null n_splits 2 d_model"]]
@@ -87,6 +92,7 @@ class Estimated:
 
         A corrected norm that is not defined counts as 0 among those of shuffled labels.
         """
+        on_dev = self._on_dev(level)
         norm = corrected.noise_corrected_norm(self.halves)
         found = Interval(norm, None, None, self.n_problems)
         if self.left_out is not None:
@@ -110,16 +116,21 @@ class Estimated:
             norm_null=bound,
             norm_p=p,
             split_half_cosine=corrected.split_half_cosine(self.halves),
-            dev_auroc=self._dev_auroc(),
+            dev_auroc=on_dev.value,
             counts=self.counts,
             mean_residual_norm=mean_residual_norm,
+            dev_low=on_dev.low,
+            dev_high=on_dev.high,
         )
 
-    def _dev_auroc(self) -> float | None:
-        if self.dev is None:
-            return None
+    def _on_dev(self, level: float) -> Interval:
+        """AUROC within strata of the projection on dev problems."""
+        if self.dev is None or not len(self.dev.problem):
+            return Interval(None, None, None, 0)
         scores = project(self.dev.activations, self.direction).numpy()
-        return auroc.auroc(scores, self.dev.is_positive.numpy(), self.dev.stratum.numpy())
+        problems = [str(number) for number in self.dev.problem.tolist()]
+        of_class, stratum = self.dev.is_positive.numpy(), self.dev.stratum.numpy()
+        return auroc_interval(scores, of_class, problems, level, stratum)
 
 
 def estimate(
@@ -133,8 +144,8 @@ def estimate(
         with_interval: whether the halves are formed without each problem in turn.
         with_null: whether the labels are shuffled.
     """
-    found = estimator.estimate(placed.train)
     cells = estimator.sum_cells(placed.train, resamples.n_problems)
+    found = estimator.estimate_cells(cells)
     weights = leave_one_out(resamples.n_problems)
     return Estimated(
         direction=found.direction,

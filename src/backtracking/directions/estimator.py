@@ -61,11 +61,20 @@ def estimate(contrast: Contrast) -> Estimate:
     Raises:
         ValueError: where no stratum holds both classes.
     """
-    cells = sum_cells(contrast)
+    return estimate_cells(sum_cells(contrast))
+
+
+def estimate_cells(cells: Cells) -> Estimate:
+    """The same from its cells.
+
+    Raises:
+        ValueError: where no stratum holds both classes.
+    """
     directions, totals = _combine(cells, torch.ones(1, cells.n_problems, dtype=torch.float64))
     used = totals[0, totals[0].min(dim=1).values > 0]
     if not len(used):
-        found = f"{int(contrast.is_positive.sum())} positive rows of {len(contrast.stratum)}"
+        n_positive, n = float(cells.counts[cells.is_positive].sum()), float(cells.counts.sum())
+        found = f"{n_positive:g} positive rows of {n:g}"
         raise ValueError(f"Expected a stratum with both classes, found none ({found}).")
     negative, positive = (round(float(n)) for n in used.sum(dim=0))
     dropped = 1 - float(used.sum() / cells.counts.sum())
@@ -77,20 +86,22 @@ def sum_cells(contrast: Contrast, n_problems: int | None = None) -> Cells:
 
     By default there are as many problems as the rows name; some may have no row here.
     """
-    keys = torch.stack([contrast.problem, contrast.stratum, contrast.is_positive.long()], dim=1)
-    distinct, cell = keys.unique(dim=0, return_inverse=True)
+    n_strata = int(contrast.stratum.max()) + 1
+    key = (contrast.problem * n_strata + contrast.stratum) * 2 + contrast.is_positive.long()
+    distinct, cell = key.unique(return_inverse=True)
     d_model = contrast.activations.shape[1]
     sums = torch.zeros(len(distinct), d_model, dtype=torch.float64)
     weight = None if contrast.weight is None else contrast.weight.double()
-    for rows in torch.arange(len(keys)).split(_CHUNK):
+    for rows in torch.arange(len(key)).split(_CHUNK):
         values = contrast.activations[rows].double()
         if weight is not None:
             values = values * weight[rows, None]
         sums.index_add_(0, cell[rows], values)
     counts = torch.bincount(cell, weight, minlength=len(distinct)).double()
-    problem, stratum, is_positive = distinct.unbind(dim=1)
+    stratum, is_positive = distinct // 2 % n_strata, distinct % 2 == 1
+    problem = distinct // (2 * n_strata)
     n = int(problem.max()) + 1 if n_problems is None else n_problems
-    return Cells(sums, counts, is_positive.bool(), stratum, problem, n, contrast.against)
+    return Cells(sums, counts, is_positive, stratum, problem, n, contrast.against)
 
 
 def resample_directions(
@@ -163,17 +174,17 @@ def _combine(
     cells: Cells, weights: Float[Tensor, "n problems"]
 ) -> tuple[Float[Tensor, "n d_model"], Float[Tensor, "n strata 2"]]:
     """Directions for problem weights, and the weighted class sizes (negative, positive)."""
-    n_strata = int(cells.stratum.max()) + 1
+    n_slots = 2 * (int(cells.stratum.max()) + 1)
     slot = 2 * cells.stratum + cells.is_positive.long()
-    by_cell = weights[:, cells.problem]
-    sizes = torch.zeros(len(weights), 2 * n_strata, dtype=torch.float64)
-    sizes.index_add_(1, slot, by_cell * cells.counts)
-    totals = sizes.view(-1, n_strata, 2)
-    negative, positive = totals.unbind(dim=2)
+    by_cell = weights.T.contiguous()[cells.problem]  # a row a cell: whole rows are moved
+    sizes = torch.zeros(n_slots, len(weights), dtype=torch.float64)
+    sizes.index_add_(0, slot, by_cell * cells.counts[:, None])
+    totals = sizes.view(-1, 2, len(weights))
+    negative, positive = totals.unbind(dim=1)
     stratum_weight = negative * positive / (negative + positive).clamp(min=_TINY)
-    share = stratum_weight / stratum_weight.sum(dim=1, keepdim=True)
+    share = stratum_weight / stratum_weight.sum(dim=0)
     if cells.against == "all":
         share = share * negative / (negative + positive).clamp(min=_TINY)
-    per_row = torch.stack([-share, share], dim=2) / totals.clamp(min=_TINY)
-    coefficients = by_cell * per_row.view(len(weights), -1)[:, slot]
-    return coefficients @ cells.sums, totals
+    per_row = torch.stack([-share, share], dim=1) / totals.clamp(min=_TINY)
+    coefficients = by_cell * per_row.view(n_slots, -1)[slot]
+    return coefficients.T @ cells.sums, totals.permute(2, 0, 1)

@@ -17,7 +17,6 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from backtracking.directions.vectors import difference_of_means
 from backtracking.models.hooks import Site, reading
 from backtracking.models.loading import LoadedModel
-from backtracking.records.tokens import Question
 from backtracking.statistics.auroc import auroc
 
 
@@ -27,15 +26,14 @@ def estimate(
     dev: Float[Tensor, "dev_rows d_model"],
     dev_is_positive: Bool[Tensor, " dev_rows"],
     regularisations: Sequence[float],
-    generator: torch.Generator,
 ) -> tuple[dict[str, Float[Tensor, " d_model"]], float]:
     """The directions that activations alone give, by name, and the C chosen for `logistic`."""
     weights, chosen = logistic(train, is_positive, dev, dev_is_positive, regularisations)
     return {
         "difference_of_means": difference_of_means(train[is_positive], train[~is_positive]),
+        "lda": discriminant(train, is_positive),
         "logistic": weights,
-        "whitened": whitened(train, is_positive),
-        "pca": principal(train, is_positive, generator),
+        "leace": leace(train, is_positive),
     }, chosen
 
 
@@ -62,10 +60,10 @@ def logistic(
     return torch.from_numpy(best[2]), best[1]
 
 
-def whitened(
+def discriminant(
     train: Float[Tensor, "rows d_model"], is_positive: Bool[Tensor, " rows"]
 ) -> Float[Tensor, " d_model"]:
-    """Difference of means times the inverse of the covariance within the classes (LDA).
+    """Difference of means times the inverse of the covariance within the classes.
 
     The covariance is shrunk towards a multiple of the identity (Ledoit and Wolf, 2004).
     """
@@ -76,67 +74,46 @@ def whitened(
     return torch.linalg.solve(torch.from_numpy(covariance), delta)
 
 
-def principal(
-    train: Float[Tensor, "rows d_model"],
-    is_positive: Bool[Tensor, " rows"],
-    generator: torch.Generator,
+def leace(
+    train: Float[Tensor, "rows d_model"], is_positive: Bool[Tensor, " rows"]
 ) -> Float[Tensor, " d_model"]:
-    """First principal component of differences within random pairs, a positive minus a negative.
+    """Where LEACE reads the class: the whitened difference of means, in the rows' coordinates.
 
-    Not centred, as representation engineering has it (Zou et al., arXiv 2310.01405); its sign is
-    that of the mean difference.
+    Of all affine maps after which no linear probe tells the classes, LEACE moves rows the least
+    (Belrose et al., arXiv 2306.03819): x - W^+ P W (x - mean), with W = Sigma^(-1/2) of all rows
+    and P the projection on W delta. For two classes that is x - delta r.(x - mean) / (r.delta) with
+    r = Sigma^+ delta. It writes along the difference of means delta, which has its own row; r is
+    what stands here. Without shrinkage, r is the discriminant's line.
     """
-    positive, negative = train[is_positive].double(), train[~is_positive].double()
-    n = min(len(positive), len(negative))
-    first, second = (
-        rows[torch.randperm(len(rows), generator=generator)[:n]] for rows in (positive, negative)
+    rows = train.double()
+    covariance = torch.cov(rows.T, correction=0)
+    return torch.linalg.pinv(covariance, hermitian=True) @ difference_of_means(
+        rows[is_positive], rows[~is_positive]
     )
-    differences = first - second
-    component = torch.linalg.svd(differences, full_matrices=False).Vh[0]
-    return component * torch.sign(differences.mean(0) @ component)
 
 
-def gradients(
-    loaded: LoadedModel,
-    prefixes: Sequence[Sequence[int]],
-    marker: Sequence[int],
-    report: Question,
-) -> dict[str, Float[Tensor, "layers d_model"]]:
-    """Mean gradients of two readouts with respect to `resid_post` at the deciding token.
-
-    By name: `gradient_a`, of the marker's log-odds; `gradient_b`, of the question's yes against its
-    no.
+def gradient(
+    loaded: LoadedModel, prefixes: Sequence[Sequence[int]], marker: Sequence[int]
+) -> Float[Tensor, "layers d_model"]:
+    """Mean gradient of the marker's log-odds with respect to `resid_post` at the deciding token.
 
     Args:
         loaded: the model.
         prefixes: token ids up to the deciding one.
         marker: first tokens of the word that opens backtracking.
-        report: what is asked.
     """
-    sums = {name: torch.zeros(loaded.n_layers, loaded.d_model) for name in ("a", "b")}
+    total = torch.zeros(loaded.n_layers, loaded.d_model)
     embed = loaded.model.get_input_embeddings()
     sites = {layer: Site(block) for layer, block in enumerate(loaded.blocks)}
     for prefix in prefixes:
-        ids = torch.tensor([[*prefix, *report.suffix_ids]], device=loaded.device)
-        at = len(prefix) - 1
+        ids = torch.tensor([list(prefix)], device=loaded.device)
         resid_post: dict[int, Tensor] = {}
         # The weights take no gradients, so a graph begins at what they are applied to.
         embedded = embed(ids).detach().requires_grad_()
         with reading(sites, resid_post.__setitem__), sdpa_kernel(SDPBackend.MATH):
-            logits = loaded.model(inputs_embeds=embedded, use_cache=False).logits[0].float()
-        log_p = logits.log_softmax(dim=-1)
-        log_marker = _any_of(log_p[at], marker)
-        readouts = {
-            "a": log_marker - torch.log1p(-log_marker.exp()),
-            "b": _any_of(log_p[-1], report.yes.ids) - _any_of(log_p[-1], report.no.ids),
-        }
-        for name, value in readouts.items():
-            found = torch.autograd.grad(
-                value, list(resid_post.values()), retain_graph=True, materialize_grads=True
-            )
-            sums[name] += torch.stack([one[0, at] for one in found]).cpu()
-    return {f"gradient_{name}": value / len(prefixes) for name, value in sums.items()}
-
-
-def _any_of(log_p: Float[Tensor, " d_vocab"], ids: Sequence[int]) -> Float[Tensor, ""]:
-    return log_p[list(ids)].logsumexp(dim=0)
+            logits = loaded.model(inputs_embeds=embedded, use_cache=False).logits[0, -1].float()
+        log_marker = logits.log_softmax(dim=-1)[list(marker)].logsumexp(dim=0)
+        log_odds = log_marker - torch.log1p(-log_marker.exp())
+        found = torch.autograd.grad(log_odds, list(resid_post.values()))
+        total += torch.stack([one[0, -1] for one in found]).cpu()
+    return total / len(prefixes)

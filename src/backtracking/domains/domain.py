@@ -75,6 +75,11 @@ class Recipe(RowSource, Protocol):
         """Claims that are false of its pair by construction, and so must fail."""
         ...
 
+    @property
+    def true_claims(self) -> tuple[str, ...]:
+        """Claims that are true of its pair by construction, and so must hold."""
+        ...
+
     def tokenizer(self) -> "PreTrainedTokenizerFast":
         """The tokenizer of a model that starts from random weights."""
         ...

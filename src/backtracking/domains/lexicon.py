@@ -34,7 +34,7 @@ class Spelled:
     """
 
     word: str
-    taken_back_by: str = ""
+    taken_back_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,7 @@ class Lexicon:
         marker: the one of them that stands for all.
         alternative: the word that stands at its place where the search goes on.
         asides: first words of a sentence that may stand between a decision and the action.
+        legal: first words of all sentences that may follow a decision; empty where nobody knows.
         questions: what a model can be asked.
         openings: words or phrases that sentences of each state begin with; the longest counts.
         ends: tokens that end a trace.
@@ -73,6 +74,7 @@ class Lexicon:
     marker: str = ""
     alternative: str = ""
     asides: tuple[str, ...] = ()
+    legal: tuple[str, ...] = ()
     questions: tuple[Asked, ...] = ()
     openings: Mapping[State, tuple[str, ...]] = field(default_factory=dict)
     ends: tuple[str, ...] = ()
@@ -110,6 +112,7 @@ def spell(
         marker=words(lexicon.marker),
         alternative=words(lexicon.alternative),
         asides=words(*lexicon.asides),
+        legal=words(*lexicon.legal),
         patterns=tuple(patterns),
         questions=tuple(_question(one, tokenizer) for one in lexicon.questions),
         openings=tuple(
@@ -128,10 +131,7 @@ def spell(
 
 
 def _opener(one: Spelled, ids: TokenSet, tokenizer: Tokenizer) -> Opener:
-    taken_back_by = (
-        following_ids(one.word, one.taken_back_by, tokenizer) if one.taken_back_by else ()
-    )
-    return Opener(ids, taken_back_by)
+    return Opener(ids, tuple(following_ids(one.word, it, tokenizer) for it in one.taken_back_by))
 
 
 def _question(asked: Asked, tokenizer: Tokenizer) -> Question:

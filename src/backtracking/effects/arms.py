@@ -1,4 +1,4 @@
-"""All arms of the model under study beside two nulls, and the doses that leave the rest alone."""
+"""All arms of the model under study beside every null, and the doses that break nothing."""
 
 from collections.abc import Sequence
 from itertools import takewhile
@@ -6,47 +6,40 @@ from itertools import takewhile
 import numpy as np
 
 from backtracking.effects.rates import tabulate
-from backtracking.effects.seen import Cases, Seen, is_baseline, key_of
-from backtracking.records.intervals import Verdict
-from backtracking.records.measured import COSINE, RANDOM, SHUFFLED, Arm
-from backtracking.records.rows.arms import Compared, Forced, Untested
+from backtracking.effects.seen import NULLS, Cases, Seen, is_baseline, key_of
+from backtracking.records.intervals import Interval
+from backtracking.records.measured import COSINE, RANDOM, RETRAINED, Arm
+from backtracking.records.rows.arms import Compared, Untested
 from backtracking.records.rows.choice import Usable, UsableDose, UsableWindow
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.statistics.effect import Effect
-
-NULLS = (RANDOM, SHUFFLED)
+from backtracking.statistics.effect import Effect, is_legal
 
 _REASON = "the models read problems and take no prompts"
 
 
 def compare_arms(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Compared]:
-    """One row per arm and case at dose 1 and -1, against random directions and shuffled labels.
+    """One row per arm and case at dose 1 and -1, beside its nulls and shuffled labels.
 
     An arm is held against the nulls at its own dose: a positive one against what 95 % of them stay
-    below, a negative one against what 95 % stay above. `cosine` is to the model's own direction:
-    one of shuffled labels, brought to the same norm, may well lie along it, where what tells the
-    classes apart is most of what varies.
+    below, a negative one against what 95 % stay above.
     """
     chosen = [arm for arm in seen.arms if is_baseline(arm) or _is_compared(arm)]
     found = {key_of(seen.target, arm): arm for arm in chosen}
     case_by_name = {case.name: case for case in cases.listed}
-    null = {
-        (group, case.name, dose): tuple(
-            float(seen.change(arm, case).mean()) for arm in seen.nulls(dose, group)
-        )
-        for group in NULLS
-        for case in cases.listed
-        for dose in (1.0, -1.0)
-        if seen.has(case)
-    }
     rows = []
     for row in tabulate(seen.with_only(chosen), cases, bootstrap):
         arm, case = found[row.arm], case_by_name[row.kind]
         if not is_baseline(arm):
-            random, shuffled = (_beside(row, null[one, case.name, arm.dose]) for one in NULLS)
+            nulls, beside = (
+                {one: seen.null_effects(arm, case, one) for one in names}
+                for names in (seen.null_names(arm), seen.beside_names(arm))
+            )
+            sign = 1 if arm.dose > 0 else -1
+            judged = Effect(row.effect, nulls, sign, row.legal, beside=beside)
             cosine = float(seen.measured.values(COSINE, arm))
             told = None if np.isnan(cosine) else cosine
-            rows.append(Compared(arm.group, told, row, *random, *shuffled))
+            verdict = judged.verdict if judged.bars else None
+            rows.append(Compared(arm.group, told, row, judged.all_bars, verdict))
     return rows
 
 
@@ -56,15 +49,8 @@ def untested_arms(target: str) -> list[Untested]:
 
 
 def _is_compared(arm: Arm) -> bool:
-    return arm.where == "decision" and abs(arm.dose) == 1 and arm.group != RANDOM
-
-
-def _beside(
-    row: Forced, null: tuple[float, ...]
-) -> tuple[float | None, float | None, Verdict | None]:
-    """Bound, p and verdict of an arm beside a null; nothing where there is none."""
-    effect = Effect(row.effect, null, 1 if row.arm.dose > 0 else -1)
-    return effect.bound, effect.p, effect.exceeds_random() if null else None
+    is_null = arm.group in (RANDOM, RETRAINED, *NULLS)
+    return arm.where == "decision" and abs(arm.dose) == 1 and not is_null
 
 
 def usable_doses(dev: Seen, min_agreement: float, bootstrap: Bootstrap) -> Usable:
@@ -72,11 +58,9 @@ def usable_doses(dev: Seen, min_agreement: float, bootstrap: Bootstrap) -> Usabl
     values, problems = dev.measured.values("agreement").T, list(dev.prefix_problem)
     intervals = bootstrap.intervals(values, problems) if problems else []
     doses = [
-        UsableDose(
-            arm.name, arm.dose, arm.where, one, one.value is not None and one.value >= min_agreement
-        )
+        _usable(dev, arm, one, min_agreement)
         for arm, one in zip(dev.arms, intervals, strict=False)
-        if not is_baseline(arm)
+        if not is_baseline(arm) and arm.edit == "add"
     ]
     at_decisions = [one for one in doses if one.where == "decision"]
     windows = [
@@ -84,6 +68,12 @@ def usable_doses(dev: Seen, min_agreement: float, bootstrap: Bootstrap) -> Usabl
         for name in dict.fromkeys(one.direction for one in doses)
     ]
     return Usable(min_agreement, tuple(doses), tuple(windows))
+
+
+def _usable(dev: Seen, arm: Arm, agreement: Interval, least: float) -> UsableDose:
+    legal = dev.legal(arm)
+    stays = agreement.value is not None and agreement.value >= least
+    return UsableDose(arm.name, arm.dose, arm.where, agreement, legal, stays and is_legal(legal))
 
 
 def _window(direction: str, doses: Sequence[UsableDose]) -> UsableWindow:

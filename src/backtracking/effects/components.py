@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from backtracking.effects.without_components import Run, tabulate_runs
 from backtracking.records.decisions import Decisions
-from backtracking.records.measured import P_OPENER, Arm, Measured
+from backtracking.records.measured import P_OPEN, Arm, Measured
 from backtracking.records.rows.components import Ablated, AblatedElsewhere, AblatedForced
 from backtracking.records.rows.table import Row
 from backtracking.statistics.bootstrap import Bootstrap
@@ -50,7 +50,7 @@ def tabulate_forced(
     """One row per arm and kind: the change of P(backtrack), and KL where it was taken away."""
     read = decisions[decisions.rows_of(measured.decisions)]
     p, at_decision, at_other = (
-        measured.values(name) for name in (P_OPENER, "kl_decision", "kl_other")
+        measured.values(name) for name in (P_OPEN, "kl_decision", "kl_other")
     )
     is_at_decision = np.array([[arm.where == "decision"] for arm in measured.arms])
     kl = np.where(is_at_decision, at_decision, at_other)

@@ -119,10 +119,11 @@ def judge_decoded(row: MarkerRank, action: MarkerRank, n_problems: int) -> Evide
         null=row.random95,
         p=row.p,
         parts={"action_decodes": sees, f"{form}_does_not": stays},
+        direction=row.role,
+        target=row.unembedding,
     )
     return Evidence(
         claim="does_not_decode_to_marker" if form == "matched" else f"{form}_does_not_decode",
-        pair=f"{row.role} -> {row.unembedding}",
         contrast=f"rank percentile of {row.rank.marker!r} along the {form} direction",
         threshold="not above the 95th percentile of random directions, where `action` is",
         kind="emergent",

@@ -1,15 +1,20 @@
 """Dose-response: how much of a direction is needed, with the cases in which that is not defined.
 
 E(c) is the paired effect of dose c minus the mean effect of random directions of the same norm.
-The curve from 0 to the peak is made monotone (isotonic regression), and ED50 is the smallest dose
-that has half of its value at the peak.
+The curve up to the peak is made monotone (isotonic regression), and ED50 is the smallest dose that
+has half of its value at the peak. Nothing is known below the smallest dose: where the peak or half
+of it lies there, ED50 is at most that dose, and has no value.
 """
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from backtracking.records.intervals import Interval
 from backtracking.records.rows.steering import DoseResponse, Status
 from backtracking.statistics.bootstrap import Bootstrap, percentile_interval, resample_problems
+
+NOTHING = Interval(None, None, None, 0)
+"""An ED50 that has no value."""
 
 
 def respond(
@@ -44,14 +49,16 @@ def respond(
     interval = percentile_interval(effect, replicates[:, at_peak], n, level)
     own_peak = replicates.argmax(axis=1)
     positive = replicates.max(axis=1) > 0
-    censored = positive & (own_peak == len(doses) - 1)
-    undefined = interval.low is None or interval.low <= 0
-    status: Status = "censored" if at_peak == len(doses) - 1 else "defined"
+    own_half = half_doses(doses, replicates, own_peak)
+    left_censored = positive & ((own_peak == 0) | np.isneginf(own_half))
+    censored = positive & ~left_censored & (own_peak == len(doses) - 1)
     found = half_doses(doses, point, np.array([at_peak]))[0]
+    status = _status(interval, at_peak, len(doses), float(found))
     halves = half_doses(doses, replicates, np.full(len(replicates), at_peak))
-    ed50 = percentile_interval(None if undefined else float(found), halves, n, level)
+    has_value = status in ("defined", "censored")
+    ed50 = _censored_interval(float(found), halves, n, level) if has_value else NOTHING
     return DoseResponse(
-        status="undefined" if undefined else status,
+        status=status,
         peak=peak,
         effect=effect,
         effect_low=interval.low,
@@ -59,7 +66,9 @@ def respond(
         ed50=ed50.value,
         ed50_low=ed50.low,
         ed50_high=ed50.high,
-        share_defined=float((positive & ~censored).mean()),
+        smallest=float(doses[0]),
+        share_defined=float((positive & ~censored & ~left_censored).mean()),
+        share_left_censored=float(left_censored.mean()),
         share_censored=float(censored.mean()),
         share_undefined=float((~positive).mean()),
         n=n,
@@ -84,7 +93,8 @@ def half_doses(
 ) -> Float[np.ndarray, " n"]:
     """Smallest dose with half of the value at the peak; NaN where that value is not above 0.
 
-    Between doses, and between 0 and the first one, the isotonic curve is a straight line.
+    Between doses the isotonic curve is a straight line. Where the smallest dose has half of the
+    value already, it is minus infinity: some dose below, and nobody measured which.
 
     Args:
         doses: above 0, ascending.
@@ -94,15 +104,39 @@ def half_doses(
     found = np.full(len(curves), np.nan)
     for last in np.unique(peak):
         rows = peak == last
-        fitted = isotonic(np.pad(curves[rows, : last + 1], ((0, 0), (1, 0))))
-        grid = np.concatenate([[0.0], doses[: last + 1]])
+        fitted = isotonic(curves[rows, : last + 1])
         half = fitted[:, -1:] / 2
         above = (fitted >= half).argmax(axis=1)[:, None]
-        low, high = (np.take_along_axis(fitted, step, axis=1) for step in (above - 1, above))
+        below = np.maximum(above - 1, 0)
+        low, high = (np.take_along_axis(fitted, step, axis=1) for step in (below, above))
         share = (half - low) / np.where(high > low, high - low, 1.0)
-        doses_found = grid[above - 1] + share * (grid[above] - grid[above - 1])
+        between = doses[below] + share * (doses[above] - doses[below])
+        doses_found = np.where(above > 0, between, -np.inf)
         found[rows] = np.where(half > 0, doses_found, np.nan)[:, 0]
     return found
+
+
+def _status(effect: Interval, at_peak: int, n_doses: int, half: float) -> Status:
+    if effect.low is None or effect.low <= 0:
+        return "undefined"
+    if at_peak == 0 or np.isneginf(half):
+        return "left-censored"
+    return "censored" if at_peak == n_doses - 1 else "defined"
+
+
+def _censored_interval(
+    value: float, replicates: Float[np.ndarray, " n"], n: int, level: float
+) -> Interval:
+    """A half dose with its interval, which has no lower end where replicates lie below all doses.
+
+    It has no end at all where more than a share of 1 - `level` of them are undefined.
+    """
+    known = np.sort(replicates[~np.isnan(replicates)])
+    if n < 2 or len(known) < level * len(replicates):
+        return Interval(value, None, None, n)
+    at = [round(share * (len(known) - 1)) for share in ((1 - level) / 2, (1 + level) / 2)]
+    low, high = (float(known[one]) if np.isfinite(known[one]) else None for one in at)
+    return Interval(value, low, high, n)
 
 
 def isotonic(curves: Float[np.ndarray, "n points"]) -> Float[np.ndarray, "n points"]:

@@ -46,7 +46,7 @@ def compare(seen: Seen, case: Case, bootstrap: Bootstrap) -> list[Projected]:
                 difference=excess((seen, projected), (seen, original), case, bootstrap),
                 retained=_retained(seen, original, projected, case, whole, bootstrap),
                 random95=whole.bound,
-                n_random=len(whole.random),
+                n_random=min((bar.k for bar in whole.bars.values()), default=0),
                 p_original=whole.p,
                 p_projected=rest.p,
             )
@@ -59,23 +59,35 @@ def judge(
 ) -> Markerless:
     """The claim that a direction steers by more than its markers' rows.
 
-    Untestable where neither it nor the rest of it steers: then there is nothing to keep.
+    No test where neither it nor the rest of it steers: then there is nothing to keep.
     """
     whole, rest = (effect_of(seen, arm, case, bootstrap) for arm in (original, projected))
     parts: dict[str, Verdict] = {
-        "whole_steers": whole.exceeds_random(),
-        "projected_steers": rest.exceeds_random(),
+        "whole_steers": whole.verdict,
+        "projected_steers": rest.verdict,
     }
-    verdict = parts["projected_steers"] if "holds" in parts.values() else "untestable"
+    steers = "holds" in parts.values()
+    lacking: Verdict = "untestable" if "untestable" in parts.values() else "no test"
+    verdict = parts["projected_steers"] if steers else lacking
     return Markerless(
         claim="steers_without_markers",
-        pair=f"{original.name} -> {seen.target}",
         contrast=f"P(backtrack | {case.name}) steered along the direction without the markers' "
         "rows, rescaled to dose 1, - baseline",
         threshold="off 0 and beyond 95 % of random directions; untestable where the whole "
         "direction is not either",
         kind="emergent",
-        finding=Finding.beside(verdict, rest.interval, rest.bound, p=rest.p, parts=parts),
+        finding=Finding.beside(
+            verdict,
+            rest.interval,
+            rest.bound,
+            p=rest.p,
+            parts=parts,
+            direction=original.name,
+            target=seen.target,
+            nulls=rest.bars,
+            legal=rest.legal,
+            resampled=rest.resampled,
+        ),
     )
 
 

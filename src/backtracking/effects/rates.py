@@ -1,38 +1,61 @@
 """Effects of steering: rates at each kind of decision point, paired, with intervals by problem."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from backtracking.effects.dose_response import peak_dose, respond
-from backtracking.effects.seen import NO_INTERVAL, Case, Cases, Seen, key_of, mean_change
+from backtracking.effects.seen import (
+    NO_INTERVAL,
+    NULLS,
+    Case,
+    Cases,
+    Seen,
+    is_baseline,
+    key_of,
+    mean_change,
+    mean_over,
+)
 from backtracking.records.intervals import Interval
-from backtracking.records.measured import P_OPENER, Arm
-from backtracking.records.rows.arms import Elsewhere, Forced, Sign
+from backtracking.records.measured import RANDOM, Arm
+from backtracking.records.rows.arms import Ceiling, Elsewhere, Endpoint, Forced, Sign
 from backtracking.records.rows.steering import DoseResponse
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.statistics.effect import Effect
+from backtracking.statistics.effect import Effect, is_legal
+
+HOW = {"add": "added at dose 1", "set_projection": "set to the other class's mean"}
+"""An edit in words."""
+
+PERCENTILES = (5, 25, 50, 75, 95)
+"""Of effects over decisions."""
 
 
 @dataclass(frozen=True)
 class Steered:
-    """What one direction does to one target at one dose, in both signs.
+    """What one direction does to one target by the primary edit, in both signs.
 
     Attributes:
         target, direction: roles of the models.
         live, dead: names of the two classes of decisions.
+        endpoint, how: what is read, and by which edit it is moved, in words.
         contrast: P(backtrack | dead) - P(backtrack | live) without steering, what is to be caused.
-        raises: effect of adding the direction on P(backtrack | live).
-        lowers: effect of subtracting it on P(backtrack | dead).
+        raises: effect on P(backtrack | live) of setting the direction to the dead mean, or of
+            adding it.
+        lowers: effect on P(backtrack | dead) of setting it to the live mean, or of subtracting it.
+        of_ceiling: `raises` as a share of what the donor's state brings about; None if not known.
     """
 
     target: str
     direction: str
     live: str
     dead: str
+    endpoint: Endpoint
+    how: str
     contrast: Interval
     raises: Effect
     lowers: Effect
+    of_ceiling: Interval | None = None
 
 
 def tabulate(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Forced]:
@@ -42,14 +65,52 @@ def tabulate(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Forced]:
         chosen = case.mask(seen.decisions)
         if not chosen.any():
             continue
-        p, problems = seen.measured.values(P_OPENER)[:, chosen].T, seen.problems(case)
+        p, problems = seen.p_at_decisions[:, chosen].T, seen.problems(case)
         levels = bootstrap.intervals(p, problems)
         effects = bootstrap.intervals(p - p[:, :1], problems)
-        rows += [
-            Forced(key_of(seen.target, arm), case.name, level, effect, int(chosen.sum()))
-            for arm, level, effect in zip(seen.arms, levels, effects, strict=True)
-        ]
+        for arm, level, effect in zip(seen.arms, levels, effects, strict=True):
+            if seen.hides_baseline and is_baseline(arm):
+                continue
+            legal = seen.legal(arm, case)
+            told = key_of(seen.target, arm), case.name, seen.endpoint, level, effect
+            test: Literal["", "no test"] = "" if is_legal(legal) else "no test"
+            rows.append(Forced(*told, int(chosen.sum()), legal, test))
     return rows
+
+
+def tabulate_ceiling(patched: Seen | None, case: Case, bootstrap: Bootstrap) -> list[Ceiling]:
+    """One row per arm at decisions of a case that have a donor; none where nothing was put in."""
+    if patched is None or not patched.has(case):
+        return []
+    arms = {key_of(patched.target, arm): arm for arm in patched.arms if not is_baseline(arm)}
+    cases = Cases((case,), case, case)
+    return [
+        Ceiling(row, share_of_ceiling(patched, arms[row.arm], case, bootstrap) or NO_INTERVAL)
+        for row in tabulate(patched, cases, bootstrap)
+        if row.arm in arms
+    ]
+
+
+def share_of_ceiling(
+    seen: Seen | None, arm: Arm | None, case: Case, bootstrap: Bootstrap
+) -> Interval | None:
+    """An arm's effect over that of the donor's state, on the decisions that have a donor.
+
+    None where none has one, or the arm was not run there.
+    """
+    if seen is None or arm is None or not seen.has(case):
+        return None
+    ceiling = seen.ceiling(case)
+    if ceiling is None:
+        return None
+    both = np.stack([seen.change(arm, case), ceiling], axis=1)
+    both[np.isnan(both).any(axis=1)] = np.nan
+    return bootstrap.intervals(both, seen.problems(case), _share)[0]
+
+
+def _share(means: np.ndarray) -> np.ndarray:
+    undefined = np.full((len(means), 1), np.nan)
+    return np.divide(means[:, :1], means[:, 1:], out=undefined, where=means[:, 1:] != 0)
 
 
 def tabulate_elsewhere(seen: Seen, bootstrap: Bootstrap) -> list[Elsewhere]:
@@ -85,37 +146,71 @@ def _markers(seen: Seen, name: str, bootstrap: Bootstrap) -> list[Markers]:
     ]
 
 
-def steered(seen: Seen, role: str, cases: Cases, bootstrap: Bootstrap) -> Steered:
-    """What a role's direction does at dose 1, at decisions, against random directions."""
+def steered(
+    seen: Seen, role: str, cases: Cases, bootstrap: Bootstrap, patched: Seen | None = None
+) -> Steered:
+    """What a role's direction does by the primary edit, at decisions, beside its nulls.
+
+    Args:
+        seen: the run in which it is judged.
+        role: the direction's.
+        cases: of decisions.
+        bootstrap: resamples and level.
+        patched: the run in which a donor's state was put in.
+    """
+    arms = [seen.primary(role, sign) for _, sign in cases.claimed]
     raises, lowers = (
-        effect_of(seen, seen.along(role, float(sign)), case, bootstrap)
-        for case, sign in cases.claimed
+        effect_of(seen, arm, case, bootstrap)
+        for arm, (case, _) in zip(arms, cases.claimed, strict=True)
     )
-    contrast = _contrast(seen, cases, bootstrap)
-    return Steered(seen.target, role, cases.live.name, cases.dead.name, contrast, raises, lowers)
+    up = arms[0]
+    return Steered(
+        target=seen.target,
+        direction=role,
+        live=cases.live.name,
+        dead=cases.dead.name,
+        endpoint=seen.endpoint,
+        how=HOW[up.edit] if up else "not steered",
+        contrast=_contrast(seen, cases, bootstrap),
+        raises=raises,
+        lowers=lowers,
+        of_ceiling=share_of_ceiling(
+            patched, patched.primary(role, 1) if patched else None, cases.live, bootstrap
+        ),
+    )
 
 
 def excess(
     first: tuple[Seen, Arm], second: tuple[Seen, Arm], case: Case, bootstrap: Bootstrap
 ) -> Interval:
-    """An arm's effect in one target minus another's, there or elsewhere, on the same decisions."""
-    if not first[0].has(case):
+    """An arm's effect in one target minus another's, there or elsewhere, on the same decisions.
+
+    Of the first, the interval resamples train problems where its direction was estimated again.
+    """
+    (seen, arm), (where, other) = first, second
+    if not seen.has(case):
         return NO_INTERVAL
-    one, other = (seen.change(arm, case) for seen, arm in (first, second))
-    return bootstrap.intervals(one - other, first[0].problems(case))[0]
+    beside = where.change(other, case)
+    again = [seen.change(one, case) - beside for one in seen.retrained(arm)]
+    return mean_over(seen.change(arm, case) - beside, again, seen.problems(case), bootstrap)
 
 
 def effect_of(seen: Seen, arm: Arm | None, case: Case, bootstrap: Bootstrap) -> Effect:
-    """An arm's paired effect at the decisions of a case, against random directions at its dose.
+    """An arm's paired effect at the decisions of a case, beside the nulls that it has to beat.
 
     A positive dose is claimed to raise P(backtrack), any other to lower it. An arm that was not run
     has no interval.
     """
     if arm is None or not seen.has(case):
-        return Effect(NO_INTERVAL, ())
-    random = tuple(float(seen.change(one, case).mean()) for one in seen.nulls(arm.dose))
-    interval = mean_change(seen, arm, case, bootstrap)
-    return Effect(interval, random, 1 if arm.dose > 0 else -1)
+        return Effect(NO_INTERVAL)
+    return Effect(
+        interval=mean_change(seen, arm, case, bootstrap),
+        nulls={one: seen.null_effects(arm, case, one) for one in seen.null_names(arm)},
+        beside={one: seen.null_effects(arm, case, one) for one in seen.beside_names(arm)},
+        sign=1 if arm.dose > 0 else -1,
+        legal=seen.legal(arm, case),
+        resampled="test and train problems" if seen.retrained(arm) else "test problems",
+    )
 
 
 def dose_response(
@@ -127,7 +222,7 @@ def dose_response(
     min_agreement: float,
     bootstrap: Bootstrap,
 ) -> DoseResponse:
-    """The curve of a direction at the decisions of a case, beyond random directions.
+    """The curve of an added direction at the decisions of a case, beyond random directions.
 
     Args:
         test: the target's runs, with random directions at every dose.
@@ -135,7 +230,8 @@ def dose_response(
         along: an arm along the direction.
         case: of decisions; both have some.
         sign: of the doses, and of the effect that is claimed: +1 or -1.
-        min_agreement: of other predictions on dev, for a dose to be usable.
+        min_agreement: of other predictions on dev, for a dose to be usable; the steered ones have
+            to be possible as well.
         bootstrap: resamples and level.
     """
     arms = [arm for arm in test.doses_of(along) if arm.dose * sign > 0]
@@ -146,7 +242,8 @@ def dose_response(
         for one in (test, dev)
     )
     agreement = np.array([np.nanmean(dev.measured.values("agreement", arm)) for arm in arms])
-    peak = peak_dose(doses, on_dev.mean(axis=0), agreement >= min_agreement)
+    legal = np.array([is_legal(dev.legal(arm, case)) for arm in arms])
+    peak = peak_dose(doses, on_dev.mean(axis=0), (agreement >= min_agreement) & legal)
     problem, counts = np.unique(np.array(test.problems(case)), return_inverse=True)
     sums = np.zeros((len(problem), len(doses)))
     np.add.at(sums, counts, on_test)
@@ -154,10 +251,10 @@ def dose_response(
 
 
 def signs(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Sign]:
-    """Share of problems whose own mean effect has the claimed sign, by arm at decisions.
+    """How an arm at decisions moves single problems and decisions, which its mean does not tell.
 
     At live decisions a positive dose is claimed to raise P(backtrack), at dead ones a negative one
-    to lower it. A mean effect may be that of a few problems.
+    to lower it. A mean effect may be that of a few problems, and of both signs.
     """
     rows = []
     for case, sign in cases.claimed:
@@ -165,17 +262,21 @@ def signs(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Sign]:
             continue
         problems, number = np.unique(np.array(seen.problems(case)), return_inverse=True)
         for arm in seen.arms:
-            if arm.where != "decision" or arm.dose * sign <= 0:
+            change = sign * seen.change(arm, case)
+            is_null = arm.group in (RANDOM, *NULLS)
+            if is_null or arm.where != "decision" or arm.dose * sign <= 0 or np.isnan(change).any():
                 continue
-            by_problem = np.bincount(number, sign * seen.change(arm, case)) / np.bincount(number)
+            by_problem = np.bincount(number, change) / np.bincount(number)
             (share,) = bootstrap.intervals((by_problem > 0).astype(float), list(problems))
-            rows.append(Sign(key_of(seen.target, arm), case.name, share))
+            (wrong,) = bootstrap.intervals((change < 0).astype(float), seen.problems(case))
+            spread = np.percentile(sign * change, PERCENTILES).tolist()
+            rows.append(Sign(key_of(seen.target, arm), case.name, share, wrong, *spread))
     return rows
 
 
 def _beyond_random(seen: Seen, arm: Arm, case: Case) -> np.ndarray:
     """P(backtrack) under an arm minus its mean over random directions at that dose."""
-    randoms = [seen.p(other, case) for other in seen.nulls(arm.dose)]
+    randoms = [seen.p(other, case) for other in seen.like(arm, RANDOM)]
     return seen.p(arm, case) - np.mean(randoms, axis=0)
 
 
@@ -183,7 +284,7 @@ def _contrast(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> Interval:
     """Baseline P(backtrack | dead) minus P(backtrack | live)."""
     if not (seen.has(cases.live) and seen.has(cases.dead)):
         return NO_INTERVAL
-    p = seen.measured.values(P_OPENER, seen.arms[0])
+    p = seen.p_at_decisions[0]
     masks = [case.mask(seen.decisions) for case in (cases.dead, cases.live)]
     columns = np.stack([np.where(mask, p, np.nan) for mask in masks], axis=1)
     return bootstrap.intervals(columns, list(seen.decisions.problem), _difference)[0]

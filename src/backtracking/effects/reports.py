@@ -38,4 +38,4 @@ def shift_of(asked: Seen | None, arm: Arm, bootstrap: Bootstrap) -> Effect | Non
         float((asked.measured.values(LOG_ODDS, one) - baseline).mean())
         for one in asked.measured.arms_of(group=RANDOM, dose=arm.dose)
     )
-    return Effect(interval, random, 1 if arm.dose > 0 else -1)
+    return Effect(interval, {RANDOM: random}, 1 if arm.dose > 0 else -1)

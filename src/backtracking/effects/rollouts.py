@@ -74,13 +74,12 @@ def observe(written: Sequence[Written], kinds: Sequence[Kind]) -> dict[str, Obse
     """The observations behind `measures`, without measures that have none."""
     found = {name: Observed([], []) for name in measures(kinds)}
     for one in written:
-        observed = [*_of_trace(one), *_of_sentences(one, kinds)]
+        observed = {**_of_trace(one), **_of_sentences(one, kinds)}
         if one.nll is not None:
-            kept = one.nll[~opens_backtracking(one)]
-            observed += [("nll", float(value)) for value in kept]
-        for name, value in observed:
-            found[name].values.append(value)
-            found[name].problem_ids.append(one.trace.problem_id)
+            observed["nll"] = one.nll[~opens_backtracking(one)].tolist()
+        for name, values in observed.items():
+            found[name].values.extend(values)
+            found[name].problem_ids.extend([one.trace.problem_id] * len(values))
     return {name: one for name, one in found.items() if one.values}
 
 
@@ -124,36 +123,38 @@ def repeated_share(token_ids: Sequence[int], n: int = NGRAM) -> float | None:
     return 1 - len(set(grams)) / len(grams) if grams else None
 
 
-def _of_trace(one: Written) -> list[tuple[str, float]]:
+def _of_trace(one: Written) -> dict[str, list[float]]:
     reason = one.trace.finish_reason
-    seen = [
-        ("empty_rate", float(reason == "empty")),
-        ("truncated_rate", float(reason == "length")),
-        ("n_tokens", float(len(one.trace.token_ids))),
-    ]
+    seen = {
+        "empty_rate": [float(reason == "empty")],
+        "truncated_rate": [float(reason == "length")],
+        "n_tokens": [float(len(one.trace.token_ids))],
+    }
     if one.grade is not None:
-        seen.append(("solve_rate", float(one.grade.outcome == "right")))
+        seen["solve_rate"] = [float(one.grade.outcome == "right")]
     if one.keyword_rate is not None:
-        seen.append(("keyword_rate", one.keyword_rate))
+        seen["keyword_rate"] = [one.keyword_rate]
     repeated = repeated_share(one.trace.token_ids)
     if repeated is not None:
-        seen.append(("repeated_rate", repeated))
+        seen["repeated_rate"] = [repeated]
     return seen
 
 
-def _of_sentences(one: Written, kinds: Sequence[Kind]) -> list[tuple[str, float]]:
-    seen = []
-    for state in one.states:
-        for name in STATES:
-            measure = "backtracking_rate" if name == "backtracking" else f"state_{name}"
-            seen.append((measure, float(state == name)))
-    open_kinds = {kind.name for kind in kinds if kind.standing != "solved"}
-    for sentence in one.sentences:
-        truth = sentence.truth
-        if truth is not None and truth.valid is not None:
-            seen.append(("conditional_validity", float(truth.valid)))
-        if truth is not None and truth.action is not None and truth.kind in open_kinds:
-            seen.append((f"p_act_{truth.kind}", float(truth.action != "goes on")))
+def _of_sentences(one: Written, kinds: Sequence[Kind]) -> dict[str, list[float]]:
+    seen = {
+        "backtracking_rate" if name == "backtracking" else f"state_{name}": [
+            float(state == name) for state in one.states
+        ]
+        for name in STATES
+    }
+    truths = [sentence.truth for sentence in one.sentences if sentence.truth is not None]
+    seen["conditional_validity"] = [float(its.valid) for its in truths if its.valid is not None]
+    decided = [its for its in truths if its.action is not None]
+    for kind in kinds:
+        if kind.standing != "solved":
+            seen[f"p_act_{kind.name}"] = [
+                float(its.action != "goes on") for its in decided if its.kind == kind.name
+            ]
     return seen
 
 

@@ -8,13 +8,19 @@ import numpy as np
 from backtracking.effects.arms import compare_arms, untested_arms, usable_doses
 from backtracking.effects.markerless import compare, judge, whole_and_projected
 from backtracking.effects.necessity import necessity
-from backtracking.effects.rates import dose_response, signs, tabulate, tabulate_elsewhere
+from backtracking.effects.rates import (
+    dose_response,
+    signs,
+    tabulate,
+    tabulate_ceiling,
+    tabulate_elsewhere,
+)
 from backtracking.effects.reports import tabulate_reports
 from backtracking.effects.seen import Cases, Seen, cases_of, see
 from backtracking.effects.transfer import transfer_matrix
 from backtracking.records.choices import Choice
 from backtracking.records.decisions import Classes, Decisions
-from backtracking.records.measured import Measured
+from backtracking.records.measured import RANDOM, Measured
 from backtracking.records.places import window_text
 from backtracking.records.rows.choice import Candidate, Magnitude, Selection
 from backtracking.records.rows.steering import Curve
@@ -54,6 +60,27 @@ class Steering:
         """The runs on test problems, one a target."""
         return [self.runs["test", target] for target in self.targets]
 
+    def judged(self, target: str, source: str, pair: str | None = None) -> Seen:
+        """The run in which a source's direction is judged in a target.
+
+        Beside its own nulls; else by the primary edit; else where it was added.
+
+        Args:
+            target, source: roles of the models.
+            pair: model of a further pair, at whose place all of that was run.
+        """
+        before = f"{pair}-" if pair else ""
+        runs = f"{before}nulls-{source}", f"{before}affine", pair or "test"
+        return next(self.runs[run, target] for run in runs if (run, target) in self.runs)
+
+    def patched(self, target: str, pair: str | None = None) -> Seen | None:
+        """The run in which a donor's state was put in; None where there was no donor."""
+        return self.runs.get((f"{pair}-patched" if pair else "patched", target))
+
+    def patched_back(self, target: str) -> Seen | None:
+        """The run in which donors were read, and the state of what they are donors of put in."""
+        return self.runs.get(("patched-back", target))
+
     def find(self, run: str) -> Seen | None:
         """A run of the model under study; None where there was nothing to run."""
         return self.runs.get((run, self.studied))
@@ -92,6 +119,8 @@ def tabulate_steering(
     own, further = steering.runs["test", steering.studied], steering.find("further")
     dev, removed = steering.find("dev"), steering.find("necessity")
     assert dev is not None and further is not None and removed is not None
+    affine = [steering.runs.get(("affine", target)) for target in steering.targets]
+    shown = [*tests, *(one.without_baseline() for one in affine if one is not None)]
     asked = {
         (target, case.name): steering.runs[run, target]
         for run, case in (("asked-live", cases.live), ("asked-dead", cases.dead))
@@ -101,17 +130,28 @@ def tabulate_steering(
     return {
         "selection": selection_of(choice),
         "magnitudes": magnitudes(choice),
-        "forced": [row for one in tests for row in tabulate(one, cases, bootstrap)],
+        "forced": [row for one in shown for row in tabulate(one, cases, bootstrap)],
+        "ceiling": [
+            row
+            for target in steering.targets
+            for patched, case in (
+                (steering.patched(target), cases.live),
+                (steering.patched_back(target), cases.donors),
+            )
+            for row in tabulate_ceiling(patched, case, bootstrap)
+        ],
         "elsewhere": [row for one in tests for row in tabulate_elsewhere(one, bootstrap)],
         "arms": compare_arms(own.joined(further), cases, bootstrap),
         "untested": untested_arms(own.target),
         "arms_elsewhere": tabulate_elsewhere(further, bootstrap),
         "necessity": necessity(removed, steering.find("necessity-asked"), cases, bootstrap),
-        "transfer": transfer_matrix(tests, asked, steering.bases, cases, bootstrap),
+        "transfer": transfer_matrix(
+            tests, steering.judged, asked, steering.bases, cases, bootstrap
+        ),
         "doses": respond_to_doses(own, dev, choice, cases, min_agreement, bootstrap),
         "usable": usable_doses(dev, min_agreement, bootstrap),
         "spread": spread(steering, n_samples),
-        "signs": [row for one in tests for row in signs(one, cases, bootstrap)],
+        "signs": [row for one in shown for row in signs(one, cases, bootstrap)],
         "reports": [
             row
             for case, sign in cases.claimed
@@ -152,18 +192,18 @@ def selection_of(choice: Choice) -> Selection:
             one.effect,
             one.effect_own,
             one.excess,
-            one.agreement,
+            one.legal,
         )
         for one in choice.grid
     )
-    return Selection(choice.layer, window_text(choice.window), choice.norm, "dev", grid)
+    offset, window = choice.window[1], window_text(choice.window)
+    return Selection(choice.layer, window, offset, choice.norm, "dev", grid)
 
 
 def magnitudes(choice: Choice) -> list[Magnitude]:
-    """Dose 1 in the three units: norm, raw difference-of-means norms, mean residual norms."""
-    norm = choice.norm
+    """Dose 1 of every model, the norm of its own direction, and that in mean residual norms."""
     return [
-        Magnitude(one.role, norm, norm / one.direction_norm, norm / one.residual_norm)
+        Magnitude(one.role, one.direction_norm, one.direction_norm / one.residual_norm)
         for one in choice.scales
     ]
 
@@ -176,16 +216,16 @@ def respond_to_doses(
     min_agreement: float,
     bootstrap: Bootstrap,
 ) -> list[Curve]:
-    """ED50 of every direction in the model under study, in both signs and in three units."""
-    residual = {one.role: one.residual_norm for one in choice.scales}[choice.model]
+    """ED50 of every direction in the target of these runs, in both signs and in three units."""
+    (scale,) = (one for one in choice.scales if one.role == test.target)
     rows = []
     for arm in test.main:
         for case, sign in cases.claimed:
             if not (test.has(case) and dev.has(case)):
                 continue
             found = dose_response(test, dev, arm, case, sign, min_agreement, bootstrap)
-            norm = None if found.ed50 is None else found.ed50 * choice.norm
-            shared = None if norm is None else norm / residual
+            norm = None if found.ed50 is None else found.ed50 * scale.direction_norm
+            shared = None if norm is None else norm / scale.residual_norm
             rows.append(Curve(test.target, arm.name, case.name, sign, found, norm, shared))
     return rows
 
@@ -196,6 +236,6 @@ def spread(steering: Steering, n_samples: int) -> Spread | None:
     arm = seen.along(steering.pairs[steering.studied], 1.0)
     if arm is None or not seen.has(live):
         return None
-    randoms = np.stack([seen.change(one, live) for one in seen.nulls(arm.dose)])
+    randoms = np.stack([seen.change(one, live) for one in seen.like(arm, RANDOM)])
     problems = np.array(seen.problems(live), dtype=object)
     return spread_of(seen.change(arm, live), randoms, problems, n_samples)

@@ -143,17 +143,18 @@ def to_claim(
         lowest,
         p=p,
         parts={name: "holds" if part else "fails" for name, part in parts.items()},
+        why=f"without {'+'.join(_names(run))}",
+        target=run.target,
     )
     evidence = Evidence(
         claim="ablation_specific",
-        pair=f"{'+'.join(_names(run))} -> {run.target}",
         contrast="backtracking sentences per sentence, whole generations: ablated - baseline",
         threshold="below 0 and below every random set; solved problems and valid sentences "
         "kept, and not below the random sets",
         kind="emergent",
         finding=finding,
     )
-    return Specific(run.target, _names(run), evidence, outcome)
+    return Specific(_names(run), evidence, outcome)
 
 
 def _outcome(

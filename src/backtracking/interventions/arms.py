@@ -1,41 +1,43 @@
 """Directions that are steered along, and the arms that they make.
 
-Beside matched directions stand other forms, other states, the mean, and three nulls: random
-directions; those of shuffled labels, which hold what the activations of two arbitrary groups of
-decisions differ by; and a fresh random vector at every decision, which tells what any push of that
-size does.
+An arm is affine, the primary intervention: the projection on a direction is set to the mean of the
+other class, and its nulls (`directions.nulls`) are moved as far at every decision. Or it adds a
+dose, a multiple of the class distance of the model that is steered, beside which stand other forms,
+other states, the mean, and two nulls: random directions, and those of shuffled labels, which hold
+what the activations of two arbitrary groups of decisions differ by.
 """
 
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from backtracking.directions import lens
+from backtracking.directions.forms import Contrast
+from backtracking.directions.nulls import PROVIDERS, class_means
+from backtracking.directions.resampled import Resampled, resample
 from backtracking.interventions.plan import Plan, Push, no_push, random_units
+from backtracking.models import forced
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
 from backtracking.records.choices import Choice
 from backtracking.records.directions import Directions
 from backtracking.records.measured import (
     ACTION,
     MATCHED,
-    NOISE,
+    PATCHED,
     RANDOM,
+    RETRAINED,
     SHUFFLED,
     WITHOUT_MARKERS,
     Arm,
-    Where,
 )
 from backtracking.records.places import Place
 
 FORMS = ("unmarked", "keyword", "stable", "ward", "venhoff")
 """Other forms of a pair's directions."""
-
-WHERES: tuple[Where, ...] = ("decision", "generated", "all")
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ class Along:
     Attributes:
         name: as it stands in tables.
         group: what it is one of.
-        unit: of norm 1, or zeros where nothing is left of it; of `noise`, any of norm 1.
+        unit: of norm 1, or zeros where nothing is left of it.
         place: where it was estimated; None for what was drawn.
         cosine: with the direction that it is held against; NaN where there is none.
     """
@@ -55,6 +57,23 @@ class Along:
     unit: Float[Tensor, " d_model"]
     place: Place | None = None
     cosine: float = math.nan
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a model holds at decisions of train problems, at one layer of its residual stream.
+
+    Attributes:
+        contrast: activations at the deciding token, of both classes.
+        distance: dose 1 in this model: the norm of its own matched direction at the chosen place.
+    """
+
+    contrast: Contrast
+    distance: float
+
+    def mean(self, sign: float) -> Float[Tensor, " d_model"]:
+        """The mean of the positive class for a sign above 0, else of the negative one."""
+        return class_means(self.contrast)[sign > 0]
 
 
 def matched_place(choice: Choice, role: str) -> Place:
@@ -79,9 +98,9 @@ def random_directions(plan: Plan, d_model: int, n: int | None = None) -> list[Al
 
 
 def further_directions(
-    directions: Directions, choice: Choice, plan: Plan, base: str, studied: str
+    directions: Directions, choice: Choice, base: str, studied: str
 ) -> list[Along]:
-    """Everything else that the model under study is steered along, at the chosen layer.
+    """Everything else that is added in the model under study, at the chosen layer.
 
     Forms are taken at the chosen window where they have it, and at their own otherwise; states, the
     mean and shuffled labels are the studied model's.
@@ -102,8 +121,7 @@ def further_directions(
     ]
     states = {place.state: place for place in mine.of(form="state").places}
     stated = [(f"state.{name}", "state", place) for name, place in sorted(states.items(), key=str)]
-    noise = [Along(f"noise_{n}", NOISE, own / own.norm()) for n in range(plan.n_noise)]
-    return _against(own, _found(directions, [*forms, *means, *nulls, *stated])) + noise
+    return _against(own, _found(directions, [*forms, *means, *nulls, *stated]))
 
 
 def without_markers(
@@ -126,69 +144,127 @@ def without_markers(
     return found
 
 
-def main_arms(
-    plan: Plan, choice: Choice, main: Sequence[Along], randoms: Sequence[Along], *, has_doses: bool
+def affine_arms(layer: int, ground: Ground, directions: Sequence[Along]) -> list[Push]:
+    """The baseline, and every direction's affine edits: to the mean of either class."""
+    return [no_push(len(directions[0].unit))] + [
+        _affine(one, layer, ground, sign) for one in directions for sign in (1.0, -1.0)
+    ]
+
+
+def with_nulls(
+    plan: Plan, layer: int, ground: Ground, along: Along, names: Sequence[str] = tuple(PROVIDERS)
 ) -> list[Push]:
-    """The baseline, directions at all doses, and random ones at dose 1 and -1.
+    """A direction's affine arms, and its nulls, moved at every decision as far as they move it.
+
+    Args:
+        plan: how many of each null, and their seed.
+        layer: whose output is edited.
+        ground: of the model that is steered.
+        along: the direction.
+        names: of nulls; each draws from a generator of its own.
+    """
+    own = affine_arms(layer, ground, [along])
+    pushes = list(own)
+    for name in names:
+        generator = torch.Generator().manual_seed(plan.seed)
+        units = PROVIDERS[name](ground.contrast, along.unit, plan.n_null, generator).float()
+        for number, unit in enumerate(units):
+            cosine = float(unit @ along.unit)
+            for one in own[1:]:
+                arm = Arm(f"{name}_{number}", name, one.arm.dose, edit="displace", layer=layer)
+                pushes.append(Push(arm, replace(one.edit, vector=unit), cosine))
+    return pushes
+
+
+def retrained_arms(
+    plan: Plan, layer: int, ground: Ground, along: Along, estimated: Contrast
+) -> list[Push]:
+    """A direction's affine arms as they come out with train problems that are drawn anew.
+
+    Args:
+        plan: how many, and their seed.
+        layer: whose output is edited.
+        ground: of the model that is steered; its means are drawn with the direction.
+        along: the direction.
+        estimated: what it was estimated from.
+    """
+    generator = torch.Generator().manual_seed(plan.seed)
+    pushes = []
+    for number, one in enumerate(resample(estimated, ground.contrast, plan.n_retrained, generator)):
+        cosine = float(one.unit @ along.unit)
+        name = f"{along.name}.{RETRAINED}_{number}"
+        again = Along(name, RETRAINED, one.unit, along.place, cosine)
+        pushes += [_affine(again, layer, one, sign) for sign in (1.0, -1.0)]
+    return pushes
+
+
+def patched_arms(
+    layer: int, ground: Ground, directions: Sequence[Along], sign: float
+) -> list[Push]:
+    """The baseline, the patch of the donor's state, and affine edits towards what the donor is.
+
+    The donor is of the positive class for a sign above 0, else of the negative one.
+    """
+    none, *affine = affine_arms(layer, ground, directions)
+    arm = Arm(PATCHED, PATCHED, sign, edit="patch", layer=layer)
+    patch = Push(arm, replace(none.edit, is_patch=True))
+    return [none, patch, *(one for one in affine if one.arm.dose == sign)]
+
+
+def main_arms(
+    plan: Plan,
+    layer: int,
+    distance: float,
+    main: Sequence[Along],
+    randoms: Sequence[Along],
+) -> list[Push]:
+    """The baseline, directions at all doses, and random ones, all of them at dose 1 and -1 alone.
 
     Args:
         plan: the doses.
-        choice: layer, and the norm of dose 1.
-        main: directions, at every dose; at dose 1 and -1 everywhere, else at decisions.
+        layer: whose output is edited.
+        distance: what dose 1 adds.
+        main: directions.
         randoms: the null.
-        has_doses: whether some of the null is run at the other doses too.
     """
-    arms = [no_push(len(main[0].unit))]
-    arms += [
-        push(one, choice, dose, where)
-        for one in main
-        for dose in plan.doses
-        for where in WHERES
-        if where == "decision" or abs(dose) == 1
-    ]
-    arms += [push(one, choice, dose) for one in randoms for dose in (1.0, -1.0)]
-    if has_doses:
-        others = sorted({*plan.doses} - {1.0, -1.0})
-        few = randoms[: plan.n_few_random]
-        arms += [push(one, choice, dose) for one in few for dose in others]
-    return arms
+    arms = arms_at(layer, distance, main, plan.doses)
+    arms += arms_at(layer, distance, randoms, (1.0, -1.0))[1:]
+    others = sorted({*plan.doses} - {1.0, -1.0})
+    return arms + arms_at(layer, distance, randoms[: plan.n_few_random], others)[1:]
 
 
 def arms_at(
-    plan: Plan, choice: Choice, directions: Sequence[Along], doses: Sequence[float]
+    layer: int, distance: float, directions: Sequence[Along], doses: Sequence[float]
 ) -> list[Push]:
-    """The baseline, and directions at decisions; noise at positive doses only."""
-    noise = [one.name for one in directions if one.group == NOISE]
-    arms = [no_push(len(directions[0].unit))] if directions else []
-    for one in directions:
-        for dose in doses:
-            if one.group != NOISE:
-                arms.append(push(one, choice, dose))
-            elif dose > 0:
-                made = push(one, choice, dose, edit="noise")
-                arms.append(replace(made, seed=plan.seed + noise.index(one.name)))
-    return arms
+    """The baseline, and directions added at doses."""
+    none = [no_push(len(directions[0].unit))] if directions else []
+    return none + [push(one, layer, distance, dose) for one in directions for dose in doses]
 
 
-def removals(choice: Choice, directions: Sequence[Along]) -> list[Push]:
-    """The baseline, and every direction projected out at decisions."""
+def removals(layer: int, ground: Ground, directions: Sequence[Along]) -> list[Push]:
+    """The baseline, and on every direction the projection set to the mean of the negative class.
+
+    Not to 0, which may lie far from all that the model ever holds there.
+    """
+    affine = [(one, _affine(one, layer, ground, -1.0)) for one in directions]
     return [no_push(len(directions[0].unit))] + [
-        Push(Arm(one.name, one.group, 0.0, "decision", "project_out", one.place, choice.layer),
-             one.unit, one.cosine)
-        for one in directions
-    ]  # fmt: skip
+        replace(push, arm=replace(push.arm, dose=0.0, group=one.group)) for one, push in affine
+    ]
 
 
-def push(
-    along: Along,
-    choice: Choice,
-    dose: float,
-    where: Where = "decision",
-    edit: Literal["add", "noise"] = "add",
-) -> Push:
-    """A direction at a dose."""
-    arm = Arm(along.name, along.group, dose, where, edit, along.place, choice.layer)
-    return Push(arm, dose * choice.norm * along.unit, along.cosine)
+def push(along: Along, layer: int, distance: float, dose: float) -> Push:
+    """A direction added at a dose."""
+    arm = Arm(along.name, along.group, dose, place=along.place, layer=layer)
+    return Push(arm, forced.Arm(dose * distance * along.unit), along.cosine)
+
+
+def _affine(along: Along, layer: int, ground: Ground | Resampled, sign: float) -> Push:
+    """The projection on a direction set to a class's mean of it."""
+    value = float(ground.mean(sign) @ along.unit)
+    arm = Arm(
+        along.name, along.group, sign, edit="set_projection", place=along.place, layer=layer
+    )  # fmt: skip
+    return Push(arm, forced.Arm(along.unit, along.unit, value), along.cosine)
 
 
 def _found(directions: Directions, named: Iterable[tuple[str, str, Place]]) -> list[Along]:

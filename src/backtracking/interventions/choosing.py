@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
-from backtracking.interventions.plan import Read, Words
-from backtracking.models.forced import Arm, teacher_force
+from backtracking.interventions.plan import Push, Read, Words
+from backtracking.models.endpoints import read_endpoints
 from backtracking.models.loading import LoadedModel
 from backtracking.records.choices import Choice, Scored
 from backtracking.records.places import Window
@@ -18,34 +16,32 @@ def score_place(
     loaded: LoadedModel,
     layer: int,
     window: Window,
+    norm: float,
     read: Read,
-    is_live: Bool[np.ndarray, " decisions"],
-    base: Float[Tensor, " d_model"],
-    own: Float[Tensor, " d_model"],
-    randoms: Sequence[Float[Tensor, " d_model"]],
+    pushes: Sequence[Push],
     words: Words,
-    rows_per_batch: int,
+    edits_per_batch: int,
 ) -> Scored:
-    """What the base's direction at one place does to the model, on dev.
+    """What the affine edit along the base's direction at one place does to the model, on dev.
 
     Args:
         loaded: the model that reads.
         layer, window: the place.
+        norm: of the model's own direction there.
         read: prefixes of dev problems.
-        is_live: which decisions are of the negative class, where the effect is read.
-        base: the base's direction.
-        own: the model's own; its norm is that of all vectors.
-        randoms: the null.
+        pushes: the baseline, the edits along the base's and the model's own direction to the mean
+            of the positive class, and the null of the first.
         words: whose probabilities are read.
-        rows_per_batch: prefixes times arms in one call of the model.
+        edits_per_batch: arms times decisions in one call of the model.
     """
-    norm = float(own.norm())
-    vectors = [norm * vector / vector.norm() for vector in (base, own, *randoms)]
-    arms = [Arm(one, "decision") for one in (torch.zeros_like(own), *vectors)]
-    found = teacher_force(loaded, layer, read.prefixes, arms, words.opener_ids, rows_per_batch)
-    live = found.p_marked[:, is_live]
-    effects = live.mean(axis=1) - live[0].mean() if live.size else np.zeros(len(arms))
-    is_known = not np.isnan(found.agreement[1]).all()
+    edits = [push.edit for push in pushes]
+    is_live = np.array(read.claimed) == 1
+    asked = np.tile(is_live, (len(edits), 1))
+    found = read_endpoints(
+        loaded, layer, read.prefixes, edits, words.counted, edits_per_batch, asked
+    )
+    effects = _means(found.p_back - found.p_back[0], is_live)
+    legal = found.p_legal[1, is_live]
     return Scored(
         layer=layer,
         window=window,
@@ -53,18 +49,26 @@ def score_place(
         effect=float(effects[1]),
         effect_own=float(effects[2]),
         excess=float(effects[1] - effects[3:].mean()),
-        agreement=float(np.nanmean(found.agreement[1])) if is_known else 1.0,
+        legal=None if np.isnan(legal).all() else float(np.nanmean(legal)),
     )
 
 
-def choose(model: str, base: str, min_agreement: float, grid: Sequence[Scored]) -> Choice:
+def choose(model: str, base: str, min_legal: float, grid: Sequence[Scored]) -> Choice:
     """The usable place with the largest excess on dev; of all, where none is usable.
 
     Args:
         model, base: roles of the pair.
-        min_agreement: of other predictions, for a place to be usable.
+        min_legal: mass on tokens that may stand at a decision, for a place to be usable; where that
+            mass is not known, every place is.
         grid: all places.
     """
-    usable = [one for one in grid if one.agreement >= min_agreement]
+    usable = [one for one in grid if one.legal is None or one.legal >= min_legal]
     best = max(usable or grid, key=lambda one: one.excess)
     return Choice(model, base, best.layer, best.window, best.norm, tuple(grid))
+
+
+def _means(
+    values: Float[np.ndarray, "arms decisions"], chosen: Bool[np.ndarray, " decisions"]
+) -> Float[np.ndarray, " arms"]:
+    """Mean of each arm over some decisions; 0 without any."""
+    return values[:, chosen].mean(axis=1) if chosen.any() else np.zeros(len(values))

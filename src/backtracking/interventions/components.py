@@ -25,7 +25,7 @@ from backtracking.models.hooks import Site
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import Clean, read_again, read_clean
 from backtracking.records.decisions import Classes, Decisions
-from backtracking.records.measured import P_OPENER, Arm, Array, Measured, Where
+from backtracking.records.measured import P_OPEN, Arm, Array, Measured, Where
 from lifeboat.stage import progress
 
 Kind = Literal["attention", "mlp"]
@@ -187,7 +187,7 @@ def force(
         rows_per_batch: prefixes in one call of the model.
 
     Returns:
-        The first row of each array is the model as it is. `p_opener`: P(next token is a marked
+        The first row of each array is the model as it is. `p_open`: P(next token is a marked
         one) at each decision. KL(baseline || arm) in nats: `kl_decision` at each decision,
         `kl_other` at its matched position, NaN where it has none, and `kl_elsewhere`, the mean
         over the generated positions of a prefix that are neither.
@@ -214,7 +214,7 @@ def force(
                     mean = divergence[row, : len(at.elsewhere)][at.elsewhere].double().mean()
                     elsewhere[arm, number] = float(mean)
     return {
-        P_OPENER: Array("decisions", p),
+        P_OPEN: Array("decisions", p),
         "kl_decision": Array("decisions", kl),
         "kl_other": Array("decisions", kl_other),
         "kl_elsewhere": Array("prefixes", elsewhere),
@@ -239,7 +239,7 @@ def rank(measured: Measured, dead: Bool[np.ndarray, " decisions"]) -> list[Ranke
     """
     if not dead.any():
         return []
-    p = measured.values(P_OPENER)
+    p = measured.values(P_OPEN)
     falls = dict(zip(measured.arms, -(p - p[0])[:, dead].mean(axis=1), strict=True))
     components = dict.fromkeys(Component.of(arm) for arm in measured.arms if arm.edit == "ablate")
     fall_by_where = {

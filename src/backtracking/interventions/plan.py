@@ -1,21 +1,24 @@
 """How steering is measured, what is read, and what an arm is made of."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from backtracking.directions.nulls import PROVIDERS
 from backtracking.directions.vectors import random_directions
 from backtracking.interventions.prefixes import prefixes_of
 from backtracking.models import forced
+from backtracking.models.endpoints import Counted
 from backtracking.models.forced import Prefix
 from backtracking.records import measured
 from backtracking.records.columns import Sentences
-from backtracking.records.decisions import Decisions
+from backtracking.records.decisions import Classes, Decisions
+from backtracking.records.pairs import MinimalPair, distinct
 from backtracking.records.tokens import Tokens
 from backtracking.records.traces import Trace
 
@@ -25,20 +28,25 @@ class Plan:
     """How steering is measured.
 
     Attributes:
-        doses: signed, in multiples of the norm of the studied model's matched direction at the
-            chosen layer and window; 1 and -1 must be among them. At `generated` and `all`
-            positions, and along random directions in other models than the studied one, these two
-            alone are run.
+        doses: signed, in class distances of the model that is steered: the norm of its own matched
+            direction at the chosen layer and window. 1 and -1 must be among them; in other models
+            than the studied one, these two alone are run.
         n_samples: traces of each test problem that are teacher-forced.
-        n_random: random directions, teacher-forced.
+        n_random: random directions that are added.
         n_few_random: of them, on dev and at other doses than 1 and -1: there their mean counts.
         n_free_random: of them, in free runs.
-        n_noise: arms that add a fresh random vector at every decision.
+        n_null: directions of each null (`directions.nulls`) beside the affine edit.
+        n_null_back: of them, those that move P(an opener) most, and as many others, at which
+            P(backtrack) is read as well.
+        n_retrained: times that a direction is estimated again, from train problems drawn anew, so
+            that intervals hold for these too.
         n_reports: decisions at which the model is asked to report.
-        min_agreement: least agreement of other predictions on dev for a layer to be usable.
+        min_agreement: least agreement of other predictions on dev for a dose to be usable.
+        min_legal: least mass on tokens that may stand there, on dev, for a place to be usable.
         max_new_tokens: length at which free runs are cut.
         rows_per_batch: prefixes times arms in one call of the model.
-        seed: of random directions and of free runs.
+        edits_per_batch: arms times decisions in one, where each is read by itself.
+        seed: of random directions, of nulls and of free runs.
     """
 
     doses: tuple[float, ...]
@@ -46,11 +54,15 @@ class Plan:
     n_random: int
     n_few_random: int
     n_free_random: int
-    n_noise: int
+    n_null: int
+    n_null_back: int
+    n_retrained: int
     n_reports: int
     min_agreement: float
+    min_legal: float
     max_new_tokens: int
     rows_per_batch: int
+    edits_per_batch: int
     seed: int
 
     def __post_init__(self) -> None:
@@ -60,24 +72,25 @@ class Plan:
             raise ValueError(
                 "n_few_random and n_free_random must be 1 or more, and at most n_random."
             )
-        counts = (self.n_samples, self.n_noise, self.n_reports, self.max_new_tokens)
-        if min(*counts, self.rows_per_batch) < 1:
-            raise ValueError(
-                "n_samples, n_noise, n_reports, max_new_tokens, rows_per_batch must be 1 or more."
-            )
+        names = ("n_samples", "n_null", "n_null_back", "n_retrained", "n_reports")
+        names += ("max_new_tokens", "rows_per_batch", "edits_per_batch")
+        if min(getattr(self, name) for name in names) < 1:
+            raise ValueError(f"{', '.join(names)} must be 1 or more.")
 
 
 @dataclass(frozen=True)
 class Words:
-    """Ids whose probabilities are read: at decisions of all openers, elsewhere of the marker."""
+    """Whose probabilities are read: at decisions what is counted there, elsewhere the marker."""
 
-    opener_ids: tuple[int, ...]
+    counted: Counted
     marker_ids: tuple[int, ...]
 
     @classmethod
     def of(cls, tokens: Tokens) -> "Words":
         """Those of a study; none where its domain has none."""
-        return cls(tuple(tokens.opener_ids), tokens.marker.ids if tokens.marker else ())
+        legal = tokens.legal.ids if tokens.legal else ()
+        marker_ids = tokens.marker.ids if tokens.marker else ()
+        return cls(Counted(tokens.openers, legal), marker_ids)
 
 
 @dataclass(frozen=True)
@@ -88,11 +101,14 @@ class Read:
         prefixes: token ids with the decisions in them.
         trace_ids: the trace of each prefix.
         decisions: names of all decisions, in the order of the prefixes.
+        claimed: the sign of the edits that are claimed to move each: 1 where the decision is of the
+            negative class, so that the other class is the positive one, -1 of the positive, else 0.
     """
 
     prefixes: tuple[Prefix, ...]
     trace_ids: tuple[str, ...]
     decisions: tuple[str, ...]
+    claimed: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -101,48 +117,84 @@ class Push:
 
     Attributes:
         arm: as it stands in what is written.
-        vector: what is added, norm and dose included, or projected out; of noise the norm counts.
+        edit: as the model takes it.
         cosine: of the direction with the one that it is held against; NaN where there is none.
-        seed: of noise.
     """
 
     arm: measured.Arm
-    vector: Float[Tensor, " d_model"]
+    edit: forced.Arm
     cosine: float = math.nan
-    seed: int = 0
 
-    def for_model(self) -> forced.Arm:
-        """As the model takes it."""
-        where: Any = self.arm.where
-        edit: Any = "add" if self.arm.edit == "none" else self.arm.edit
-        return forced.Arm(self.vector, where, edit, self.seed)
+    @property
+    def is_null(self) -> bool:
+        """Whether it is one of a group that others are held against."""
+        return self.arm.group in (*PROVIDERS, measured.RANDOM, measured.SHUFFLED)
 
 
 def no_push(d_model: int) -> Push:
     """The baseline."""
-    return Push(measured.baseline(), torch.zeros(d_model))
+    return Push(measured.baseline(), forced.Arm(torch.zeros(d_model)))
 
 
 def read_split(
     traces: Sequence[Trace],
     sentences: Sentences,
     decisions: Decisions,
+    classes: Classes,
     split: str,
     n_samples: int,
 ) -> tuple[Read, Decisions]:
     """What is read of a split, and its decisions in the same order."""
     prefixes, chosen = prefixes_of(traces, sentences, decisions, split, n_samples)
     trace_ids = tuple(dict.fromkeys(chosen.trace_id.tolist()))
-    return Read(tuple(prefixes), trace_ids, tuple(chosen.ids)), chosen
+    return Read(tuple(prefixes), trace_ids, tuple(chosen.ids), claimed(chosen, classes)), chosen
 
 
-def read_up_to(traces: Sequence[Trace], decisions: Decisions) -> Read:
-    """Prefixes that are cut after one decision each."""
+def read_up_to(
+    traces: Sequence[Trace],
+    decisions: Decisions,
+    classes: Classes,
+    donor_by_id: Mapping[str, Sequence[int]] | None = None,
+) -> Read:
+    """Prefixes that are cut after one decision each, with their donors where they have some."""
     prefixes = []
-    for row, position in zip(decisions.trace.tolist(), decisions.position.tolist(), strict=True):
-        trace = traces[row]
-        prefixes.append(Prefix(trace.ids[: position + 1], len(trace.prompt_ids), [position]))
-    return Read(tuple(prefixes), tuple(decisions.trace_id.tolist()), tuple(decisions.ids))
+    places = zip(decisions.trace.tolist(), decisions.position.tolist(), decisions.ids, strict=True)
+    for row, position, name in places:
+        trace, donor = traces[row], list((donor_by_id or {}).get(name, ()))
+        ids = trace.ids[: position + 1]
+        prefixes.append(Prefix(ids, len(trace.prompt_ids), [position], donor_ids=donor))
+    trace_ids = tuple(decisions.trace_id.tolist())
+    return Read(tuple(prefixes), trace_ids, tuple(decisions.ids), claimed(decisions, classes))
+
+
+def read_pairs(
+    traces: Sequence[Trace],
+    decisions: Decisions,
+    classes: Classes,
+    pairs: Sequence[MinimalPair],
+) -> Read:
+    """Test decisions of the negative class that have a donor, the same prefix once."""
+    test = [one for one in pairs if one.split == "test" and one.donor_kind is not None]
+    donor_by_id = {one.pair_id: one.donor_ids for one in distinct(test)}
+    has_donor = np.array([name in donor_by_id for name in decisions.ids], dtype=bool)
+    chosen = decisions[has_donor & decisions.is_negative(classes)]
+    return read_up_to(traces, chosen, classes, donor_by_id)
+
+
+def swapped(read: Read) -> Read:
+    """The donors' prefixes, each with what it is the donor of as its own, under the same names.
+
+    So decisions of the negative class stand for what their donors are: the positive one.
+    """
+    prefixes = (replace(one, ids=one.donor_ids, donor_ids=one.ids) for one in read.prefixes)
+    signs = tuple(-sign for sign in read.claimed)
+    return replace(read, prefixes=tuple(prefixes), claimed=signs)
+
+
+def claimed(decisions: Decisions, classes: Classes) -> tuple[int, ...]:
+    """What `Read.claimed` is of decisions."""
+    live, dead = decisions.is_negative(classes), decisions.is_positive(classes)
+    return tuple((live.astype(int) - dead.astype(int)).tolist())
 
 
 def random_units(plan: Plan, d_model: int) -> dict[str, Float[Tensor, " d_model"]]:

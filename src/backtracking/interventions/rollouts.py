@@ -83,7 +83,9 @@ def _write(
     is_decision: Callable[[list[int]], bool],
     sampling: Sampling,
 ) -> list[Generation]:
-    vectors = torch.stack([push.vector for push in pushes]).repeat_interleave(len(names), dim=0)
+    vectors = torch.stack([push.edit.vector for push in pushes]).repeat_interleave(
+        len(names), dim=0
+    )
     steering = Steering(layer, vectors, "decision", is_decision)
     with progress.bar("free runs", len(read), "traces") as advance:
         keys = names * len(pushes)

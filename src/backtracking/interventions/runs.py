@@ -5,36 +5,48 @@ the result depends on.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
+from backtracking.directions.forms import Contrast
 from backtracking.interventions.arms import (
     Along,
+    Ground,
+    affine_arms,
     arms_at,
     further_directions,
     main_arms,
     main_directions,
+    matched_place,
+    patched_arms,
     random_directions,
     removals,
+    retrained_arms,
+    with_nulls,
     without_markers,
 )
 from backtracking.interventions.choosing import score_place
-from backtracking.interventions.measure import ask, force
-from backtracking.interventions.plan import Plan, Push, Read, Words
+from backtracking.interventions.measure import Sizes, ask, force
+from backtracking.interventions.plan import Plan, Push, Read, Words, swapped
 from backtracking.interventions.rollouts import run_free, sampling_of
 from backtracking.models.loading import LoadedModel
 from backtracking.records.choices import Choice, Scored
-from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.directions import Directions
-from backtracking.records.measured import NOISE, SHUFFLED, Measured
-from backtracking.records.places import Place
+from backtracking.records.measured import ISOTROPIC, MATCHED, SHUFFLED, Measured
+from backtracking.records.places import Window
 from backtracking.records.rollouts import Rollouts
 from backtracking.records.tokens import Pattern, Question
 
 TEST, DEV, FURTHER, WITHOUT = "test", "dev", "further", "without-markers"
 NECESSITY, NECESSITY_ASKED = "necessity", "necessity-asked"
 ASKED_LIVE, ASKED_DEAD = "asked-live", "asked-dead"
-"""Runs, as their files are called; those of a further pair are called after its model."""
+AFFINE, NULLS, PATCHED, PATCHED_BACK = "affine", "nulls", "patched", "patched-back"
+"""Runs, as their files are called: `nulls` with the role of the direction behind it, as in
+`nulls-base`; those of a further pair with its model before it, as in `reasoning-2-affine`. In
+`patched-back` the donors are read, and what they are donors of is put in."""
+
+DECIDING = (0, 0)
+"""The window of what edits are made of: the deciding token, where they are made."""
 
 Job = Callable[[], Measured | tuple[Rollouts, ...]]
 
@@ -66,6 +78,8 @@ class Setting:
         words: whose probabilities are read.
         patterns: the online rule of where something is decided.
         question: what models are asked to report; None where the domain has no question.
+        contrast_at: what a role's model holds at decisions of train problems, by role, layer and
+            window: what its matched direction there is estimated from.
     """
 
     plan: Plan
@@ -73,6 +87,19 @@ class Setting:
     words: Words
     patterns: tuple[Pattern, ...]
     question: Question | None
+    contrast_at: Callable[[str, int, Window], Contrast]
+
+    @property
+    def sizes(self) -> Sizes:
+        """How much is done at a time."""
+        plan = self.plan
+        return Sizes(plan.rows_per_batch, plan.edits_per_batch, plan.n_null_back)
+
+    def ground(self, role: str, choice: Choice) -> Ground:
+        """What a model holds at the chosen layer, and its own class distance at that place."""
+        own = self.directions.get(matched_place(choice, role))
+        held = self.contrast_at(role, choice.layer, DECIDING)
+        return Ground(held, float(own.norm()))
 
 
 @dataclass(frozen=True)
@@ -83,6 +110,7 @@ class Reads:
         test, dev: prefixes of a split, with their decisions.
         live, dead: prefixes of test problems that end at a decision of the negative, and of the
             positive class, at which models are asked to report.
+        pairs: prefixes that end at a decision of the negative class, with their donors.
         prompts: of test problems, by problem, for free runs.
     """
 
@@ -90,42 +118,42 @@ class Reads:
     dev: Read
     live: Read
     dead: Read
+    pairs: Read
     prompts: Mapping[str, Sequence[int]]
 
 
-def scoring_jobs(
-    setting: Setting, target: Target, read: Read, decisions: Decisions, classes: Classes
-) -> list[Callable[[], Scored]]:
+def scoring_jobs(setting: Setting, target: Target, read: Read) -> list[Callable[[], Scored]]:
     """One job for every layer and window, on dev: what `choosing.choose` chooses from.
 
     Args:
         setting: the study's.
         target: the pair's model.
         read: one trace of each dev problem.
-        decisions: in them, in the same order.
-        classes: of which decisions the effect is read.
     """
     plan, directions = setting.plan, setting.directions
-    matched = directions.of(role=target.role, form="matched").places
-    randoms = random_directions(plan, target.loaded.d_model, plan.n_few_random)
-    live = decisions.is_negative(classes)
+    plan = replace(plan, n_null=plan.n_few_random)
     jobs = []
-    for place in sorted(matched, key=lambda one: (one.layer, one.window)):
-        assert place.layer is not None and place.window is not None
-        own, base = (directions.get(Place(role, *place[1:])) for role in (target.role, target.base))
+    for place in directions.of(role=target.role, form="matched").places:
+        choice = Choice(target.role, target.base, place.layer or 0, place.window or (0, 0), 0.0)
+        ground = setting.ground(target.role, choice)
+        own, base = (
+            main_directions(directions, choice, target.role, (role,))[0]
+            for role in (target.role, target.base)
+        )
+        (none, edit, _, *nulls) = with_nulls(plan, choice.layer, ground, base, (ISOTROPIC,))
+        _, edit_own, _ = affine_arms(choice.layer, ground, [own])
+        pushes = [none, edit, edit_own, *(one for one in nulls if one.arm.dose > 0)]
         jobs.append(
             partial(
                 score_place,
                 target.loaded,
-                place.layer,
-                place.window,
+                choice.layer,
+                choice.window,
+                ground.distance,
                 read,
-                live,
-                base,
-                own,
-                [one.unit for one in randoms],
+                pushes,
                 setting.words,
-                plan.rows_per_batch,
+                plan.edits_per_batch,
             )
         )
     return jobs
@@ -134,17 +162,21 @@ def scoring_jobs(
 def studied_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target) -> dict[str, Job]:
     """All runs of the model under study, by name; the longest come first."""
     plan, main, randoms = setting.plan, _main(setting, choice, target), _randoms(setting, target)
-    further = further_directions(setting.directions, choice, plan, target.base, target.role)
+    ground, layer = setting.ground(target.role, choice), choice.layer
+    further = further_directions(setting.directions, choice, target.base, target.role)
     force_ = partial(_force, setting, choice, target)
-    dev = main_arms(plan, choice, main, randoms[: plan.n_few_random], has_doses=True)
+    few = randoms[: plan.n_few_random]
+    doses = partial(main_arms, plan, layer, ground.distance, main)
     jobs: dict[str, Job] = {
-        TEST: force_(TEST, reads.test, main_arms(plan, choice, main, randoms, has_doses=True)),
-        "free": free_job(setting, choice, reads, target, is_studied=True),
-        DEV: force_(DEV, reads.dev, dev),
-        FURTHER: force_(FURTHER, reads.test, arms_at(plan, choice, further, (1.0, -1.0))),
+        "free": free_job(setting, choice, reads, target),
+        **affine_jobs(setting, choice, reads, target),
+        TEST: force_(TEST, reads.test, doses(randoms), (1.0, -1.0)),
+        DEV: force_(DEV, reads.dev, doses(few), plan.doses),
     }
-    kept = [one for one in further if one.group not in ("state", SHUFFLED, NOISE)]
-    removed = removals(choice, [*main, *kept, *randoms])
+    pushes = arms_at(layer, ground.distance, further, (1.0, -1.0))
+    jobs[FURTHER] = force_(FURTHER, reads.test, pushes, (1.0, -1.0))
+    kept = [one for one in further if one.group not in ("state", SHUFFLED)]
+    removed = removals(layer, ground, [*main, *kept, *randoms])
     jobs[NECESSITY] = force_(NECESSITY, reads.test, removed)
     if setting.question is not None and reads.dead.prefixes:
         jobs[NECESSITY_ASKED] = _ask(setting, choice, target, NECESSITY_ASKED, reads.dead, removed)
@@ -152,65 +184,99 @@ def studied_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target)
 
 
 def control_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target) -> dict[str, Job]:
-    """All runs of another model of the study, by name; of a base nothing is set free."""
-    plan, main = setting.plan, _main(setting, choice, target)
-    arms = main_arms(plan, choice, main, _randoms(setting, target), has_doses=False)
-    jobs: dict[str, Job] = {TEST: _force(setting, choice, target, TEST, reads.test, arms)}
-    if target.base != target.role:
-        jobs["free"] = free_job(setting, choice, reads, target, is_studied=False)
+    """All runs of another model of the study, by name; none is set free."""
+    main, randoms = _main(setting, choice, target), _randoms(setting, target)
+    distance = setting.ground(target.role, choice).distance
+    arms = arms_at(choice.layer, distance, [*main, *randoms], (1.0, -1.0))
+    jobs = affine_jobs(setting, choice, reads, target)
+    jobs[TEST] = _force(setting, choice, target, TEST, reads.test, arms, (1.0, -1.0))
     return jobs | pair_jobs(setting, choice, reads, target)
+
+
+def affine_jobs(
+    setting: Setting, choice: Choice, reads: Reads, target: Target, before: str = ""
+) -> dict[str, Job]:
+    """The primary intervention: all sources; the pair's own two beside nulls; beside the patch.
+
+    With the nulls go directions that were estimated again; a base that is steered has neither. What
+    is patched needs minimal pairs.
+
+    Args:
+        setting: the study's.
+        choice: of the pair.
+        reads: what is read.
+        target: the model.
+        before: what the runs' names begin with.
+    """
+    main, ground = _main(setting, choice, target), setting.ground(target.role, choice)
+    own = [one for one in main if one.group == MATCHED and one.name in (target.role, target.base)]
+    jobs: dict[str, Job] = {}
+
+    def add(run: str, read: Read, pushes: Sequence[Push]) -> None:
+        jobs[before + run] = _force(setting, choice, target, before + run, read, pushes)
+
+    for one in own if target.role != target.base else ():
+        estimated = setting.contrast_at(one.name, choice.layer, choice.window)
+        where = setting.plan, choice.layer, ground, one
+        pushes = with_nulls(*where) + retrained_arms(*where, estimated)
+        add(f"{NULLS}-{one.name}", reads.test, pushes)
+    add(AFFINE, reads.test, affine_arms(choice.layer, ground, main))
+    patched = ((PATCHED, reads.pairs, 1.0), (PATCHED_BACK, swapped(reads.pairs), -1.0))
+    for run, read, sign in patched if reads.pairs.prefixes else ():
+        add(run, read, patched_arms(choice.layer, ground, main, sign))
+    return jobs
 
 
 def pair_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target) -> dict[str, Job]:
     """Runs that every model has: reports, a base's at both classes; of others, without markers."""
     main, randoms = _main(setting, choice, target), _randoms(setting, target)
+    distance = setting.ground(target.role, choice).distance
     is_base = target.base == target.role
     jobs: dict[str, Job] = {}
     if setting.question is not None:
         asked = [(ASKED_LIVE, reads.live, 1.0)] + [(ASKED_DEAD, reads.dead, -1.0)] * is_base
         for run, read, dose in asked:
             if read.prefixes:
-                arms = arms_at(setting.plan, choice, [*main, *randoms], (dose,))
+                arms = arms_at(choice.layer, distance, [*main, *randoms], (dose,))
                 jobs[run] = _ask(setting, choice, target, run, read, arms)
-    if not is_base and setting.words.opener_ids:
+    opener_ids = setting.words.counted.opener_ids
+    if not is_base and opener_ids:
         own = [one for one in main if one.place and one.place.role in (target.role, target.base)]
-        without = without_markers(target.loaded, own, setting.words.opener_ids)
-        arms = arms_at(setting.plan, choice, without, (1.0,))
+        without = without_markers(target.loaded, own, opener_ids)
+        arms = arms_at(choice.layer, distance, without, (1.0,))
         jobs[WITHOUT] = _force(setting, choice, target, WITHOUT, reads.test, arms)
     return jobs
 
 
-def repeat_job(
+def repeat_jobs(
     setting: Setting, choice: Choice, reads: Reads, target: Target, *, has_null: bool
-) -> Job:
-    """A model at a further pair's place: its sources' directions at dose 1 and -1.
+) -> list[Job]:
+    """A model at a further pair's place: affine edits, and its sources added at dose 1 and -1.
 
     Args:
         setting: the study's.
         choice: the pair's own.
         reads: what is read.
         target: the pair's model, or a control pair's.
-        has_null: whether random directions are run too.
+        has_null: whether nulls are run too.
     """
-    main = _main(setting, choice, target)
+    main, layer = _main(setting, choice, target), choice.layer
     randoms = _randoms(setting, target) if has_null else []
-    matched = [one for one in main if one.place and one.place.form == "matched"]
-    arms = arms_at(setting.plan, choice, [*matched, *randoms], (1.0, -1.0))
-    return _force(setting, choice, target, choice.model, reads.test, arms)
+    matched = [one for one in main if one.group == MATCHED]
+    ground = setting.ground(target.role, choice)
+    arms = arms_at(layer, ground.distance, [*matched, *randoms], (1.0, -1.0))
+    added = _force(setting, choice, target, choice.model, reads.test, arms)
+    affine = affine_jobs(setting, choice, reads, target, f"{choice.model}-")
+    return [added, *(job for run, job in affine.items() if has_null or NULLS not in run)]
 
 
-def free_job(
-    setting: Setting, choice: Choice, reads: Reads, target: Target, *, is_studied: bool
-) -> Job:
-    """Free runs; `action` and random directions run in the model under study only."""
+def free_job(setting: Setting, choice: Choice, reads: Reads, target: Target) -> Job:
+    """Free runs of the model under study."""
     plan = setting.plan
     own = tuple(dict.fromkeys((target.base, target.role)))
     main = main_directions(setting.directions, choice, target.role, own)
-    main = [one for one in main if is_studied or one.place and one.place.form == "matched"]
-    arms = arms_at(plan, choice, main, (1.0, -1.0))
-    if is_studied:
-        few = random_directions(plan, target.loaded.d_model, plan.n_free_random)
-        arms += arms_at(plan, choice, few, (1.0,))[1:]
+    distance = setting.ground(target.role, choice).distance
+    few = random_directions(plan, target.loaded.d_model, plan.n_free_random)
     return partial(
         run_free,
         target.loaded,
@@ -218,10 +284,11 @@ def free_job(
         choice.layer,
         reads.prompts,
         TEST,
-        arms,
+        arms_at(choice.layer, distance, main, (1.0, -1.0))
+        + arms_at(choice.layer, distance, few, (1.0,))[1:],
         setting.patterns,
         sampling_of(plan),
-        is_scored=is_studied,
+        is_scored=True,
     )
 
 
@@ -240,18 +307,10 @@ def _force(
     run: str,
     read: Read,
     arms: Sequence[Push],
+    elsewhere: Sequence[float] = (),
 ) -> partial[Measured]:
-    return partial(
-        force,
-        target.loaded,
-        target.role,
-        run,
-        choice.layer,
-        read,
-        arms,
-        setting.words,
-        setting.plan.rows_per_batch,
-    )
+    where = (target.loaded, target.role, run, choice.layer, read)
+    return partial(force, *where, arms, setting.words, setting.sizes, elsewhere=tuple(elsewhere))
 
 
 def _ask(
@@ -263,5 +322,5 @@ def _ask(
     arms: Sequence[Push],
 ) -> partial[Measured]:
     assert setting.question is not None
-    question = setting.question
-    return partial(ask, target.loaded, target.role, run, choice.layer, read, arms, question)
+    where = (target.loaded, target.role, run, choice.layer, read)
+    return partial(ask, *where, arms, setting.question, setting.sizes)

@@ -1,7 +1,7 @@
 """Labels that need no model: sentence states by rule, agreement of two labellers, keyword rates.
 
 The rules are the field's markers, read at the start of a sentence, and they err as the field's
-keyword metrics do: "Wait, fine." is called backtracking, and so is "Wait for 7.". How often they
+keyword metrics do: "Wait for 7." is called backtracking, and "Undo 9 on 19." is not. How often they
 err is a result (`agreement`), not something to hide by fitting them to one model's prose.
 """
 

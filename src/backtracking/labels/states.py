@@ -1,16 +1,11 @@
 """The states that a sentence can have."""
 
-from backtracking.records.sentences import State
+from typing import get_args
 
-STATES: tuple[State, ...] = (
-    "initializing",
-    "deduction",
-    "adding-knowledge",
-    "example-testing",
-    "uncertainty-estimation",
-    "backtracking",
-    "final-answer",
-)
+from backtracking.records.sentences import State
 
 UNPARSED: State = "unparsed"
 """Label of a sentence that is none of the world's."""
+
+STATES: tuple[State, ...] = tuple(one for one in get_args(State) if one != UNPARSED)
+"""All other labels."""

@@ -1,8 +1,9 @@
 """Replacing and removing parts of what a module gives out while a model runs.
 
 The companions of `hooks.add_vector`: `patch` writes other values in, `ablate` one value everywhere,
-`project_out` takes a direction away. A module is a decoder block (its output is `resid_post`) or a
-part of one that writes into the stream. Where nothing is to change, every bit stays.
+`set_projection` moves the output along a direction until its projection there has a given value. A
+module is a decoder block (its output is `resid_post`) or a part of one that writes into the stream.
+Where nothing is to change, every bit stays.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,25 +47,45 @@ def ablate(
 
 
 @contextmanager
-def project_out(
-    module: nn.Module, directions: Float[Tensor, "batch d_model"], where: Positions = None
+def set_projection(
+    module: nn.Module,
+    directions: Float[Tensor, "batch d_model"],
+    values: Float[Tensor, " batch"],
+    where: Positions = None,
 ) -> Iterator[None]:
-    """Takes row b's direction out of row b of the output, which is then orthogonal to it.
+    """Moves row b of the output along direction b until its projection on it is value b.
+
+    The affine edit: what is orthogonal to the direction stays as it was, and where the projection
+    has the value already nothing moves. With the value 0 the direction is projected out.
 
     Args:
         module: whose (first) output is changed.
         directions: one a row, of any norm above 0; a row of zeros changes nothing. A single row
             serves all.
+        values: of the projection on the direction of norm 1.
         where: positions that are changed.
     """
     norms = directions.norm(dim=1, keepdim=True)
     units = (directions / torch.where(norms > 0, norms, 1))[:, None]
 
-    def remove(output: Tensor) -> Tensor:
-        unit = units.to(output.device, output.dtype)
-        return output - (output * unit).sum(dim=2, keepdim=True) * unit
+    def move(output: Tensor) -> Tensor:
+        unit, wanted = (one.to(output.device, output.dtype) for one in (units, values))
+        found = (output * unit).sum(dim=2, keepdim=True)
+        return output + (wanted[:, None, None] - found) * unit
 
-    with _editing(module, remove, where):
+    with _editing(module, move, where):
+        yield
+
+
+@contextmanager
+def project_out(
+    module: nn.Module, directions: Float[Tensor, "batch d_model"], where: Positions = None
+) -> Iterator[None]:
+    """Takes row b's direction out of row b of the output, which is then orthogonal to it.
+
+    Arguments as in `set_projection`, with the value 0.
+    """
+    with set_projection(module, directions, directions.new_zeros(len(directions)), where):
         yield
 
 

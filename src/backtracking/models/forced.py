@@ -1,27 +1,23 @@
-"""What a vector added to the residual stream does to a model's next tokens, prefix by prefix.
+"""What an edit of the residual stream at deciding tokens does elsewhere in the same prefixes.
 
-Teacher-forced: every arm reads the same token ids, so that arms differ by the vector alone and not
-by the states that steering itself has led to.
+Teacher-forced: every arm reads the same token ids, so that arms differ by the edit alone and not by
+the states that steering itself has led to. What happens at the decisions themselves is read one by
+one, by `endpoints`.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from backtracking.models import kv_cache
-from backtracking.models.batches import groups, pad, to_numpy
-from backtracking.models.generation import Where
+from backtracking.models import edits
+from backtracking.models.batches import groups, log_probabilities, to_numpy
 from backtracking.models.loading import LoadedModel
-from backtracking.models.prefixes import Clean, editing, read_again, read_clean
-from backtracking.models.prefixes import Edit as RowEdit
-
-Edit = Literal["add", "noise", "project_out"]
+from backtracking.models.prefixes import Clean, read_clean
 
 
 @dataclass(frozen=True)
@@ -33,38 +29,89 @@ class Prefix:
         n_prompt: how many of them are the prompt.
         decisions: positions at which the next action is decided, ascending.
         sentence_ends: other generated positions at which a sentence ends.
+        donor_ids: as many other ids, whose state a patch writes into the decisions; empty without.
     """
 
     ids: list[int]
     n_prompt: int
     decisions: list[int]
     sentence_ends: list[int] = field(default_factory=list)
+    donor_ids: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Arm:
-    """A vector, where it is used, and how; a zero vector is the baseline.
+    """A change of `resid_post` at a deciding token, from x to x + length * vector.
 
     Attributes:
-        vector: what is added to `resid_post`, coefficient included.
-        where: at `decision` positions, at `generated` tokens, or at `all`.
-        edit: `add` it; add `noise`, a fresh random vector of its norm at every position; or
-            `project_out` its direction.
-        seed: of the noise, which depends on it and on the prefix alone.
+        vector: what is added: coefficient included, or of norm 1 with a guide. Zeros are the
+            baseline.
+        guide: a direction of norm 1; None has the length 1. With a guide the length is `value`
+            minus the projection of x on it: where it is the vector itself, the projection is set to
+            the value; another vector is added as far as that edit would have moved x.
+        value: of the projection on the guide.
+        is_patch: whether the donor's state is written over x instead.
     """
 
     vector: Float[Tensor, " d_model"]
-    where: Where
-    edit: Edit = "add"
-    seed: int = 0
+    guide: Float[Tensor, " d_model"] | None = None
+    value: float = 0.0
+    is_patch: bool = False
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Several arms as tensors, so that all are applied at once; computed in float32.
+
+    Attributes:
+        vectors, guides, values: of each arm; a guide of zeros, with the value 1, where it has none.
+        is_patch: as in `Arm`.
+    """
+
+    vectors: Float[Tensor, "arms d_model"]
+    guides: Float[Tensor, "arms d_model"]
+    values: Float[Tensor, " arms"]
+    is_patch: Bool[Tensor, " arms"]
+
+    @classmethod
+    def of(cls, arms: Sequence[Arm], device: torch.device) -> "Stack":
+        """The arms, on a device."""
+        vectors = torch.stack([arm.vector for arm in arms]).float()
+        guides = [torch.zeros_like(arm.vector) if arm.guide is None else arm.guide for arm in arms]
+        values = [1.0 if arm.guide is None else arm.value for arm in arms]
+        return cls(
+            vectors.to(device),
+            torch.stack(guides).to(device).float(),
+            torch.tensor(values, device=device),
+            torch.tensor([arm.is_patch for arm in arms], device=device),
+        )
+
+    def edited(
+        self,
+        resid_post: Float[Tensor, "rows d_model"],
+        arm: Int[Tensor, " rows"],
+        donor: Float[Tensor, "rows d_model"] | None = None,
+    ) -> Float[Tensor, "rows d_model"]:
+        """Each row under an arm, by number.
+
+        Raises:
+            ValueError: where an arm patches and there is no donor.
+        """
+        x, is_patch = resid_post.float(), self.is_patch[arm]
+        lengths = self.values[arm] - (x * self.guides[arm]).sum(dim=1)
+        moved = x + lengths[:, None] * self.vectors[arm]
+        if is_patch.any():
+            if donor is None:
+                raise ValueError("an edit patches, and there is no donor to patch from")
+            moved = torch.where(is_patch[:, None], donor.float(), moved)
+        return moved.to(resid_post.dtype)
 
 
 @dataclass(frozen=True)
 class Forced:
-    """What every arm predicts on the same prefixes.
+    """What every arm predicts where nothing is decided, each arm at all decisions of a prefix.
 
     Attributes:
-        p_marked: at each decision, in the order of the prefixes, P(next token is a marked one).
         agreement: for each prefix, share of the generated non-decision positions at which the most
             likely token is the baseline's; NaN where a prefix has none.
         kl: for each prefix, mean KL(baseline || arm) at the same positions, in nats.
@@ -72,16 +119,10 @@ class Forced:
         p_mid_sentence: the same at the generated positions that are neither.
     """
 
-    p_marked: Float[np.ndarray, "arms decisions"]
     agreement: Float[np.ndarray, "arms prefixes"]
     kl: Float[np.ndarray, "arms prefixes"]
     p_sentence_end: Float[np.ndarray, "arms prefixes"]
     p_mid_sentence: Float[np.ndarray, "arms prefixes"]
-
-    def with_arms_of(self, other: "Forced") -> "Forced":
-        """These arms, and then the other's without its baseline, on the same prefixes."""
-        names = (one.name for one in fields(self))
-        return Forced(*(np.vstack([getattr(self, n), getattr(other, n)[1:]]) for n in names))
 
 
 @torch.inference_mode()
@@ -90,95 +131,54 @@ def teacher_force(
     layer: int,
     prefixes: Sequence[Prefix],
     arms: Sequence[Arm],
-    marked_ids: Sequence[int],
+    marker_ids: Sequence[int],
     rows_per_batch: int,
     progress: Callable[[int], None] = lambda rows: None,
-    marker_ids: Sequence[int] | None = None,
 ) -> Forced:
-    """Runs every arm on every prefix; arms, doses and prefixes share batches, one vector a row.
+    """Runs every arm on every prefix; arms, doses and prefixes share batches, one arm a row.
 
     Args:
         loaded: the model that reads.
-        layer: where the vectors are added.
+        layer: whose output is changed; it and the blocks below it run once for all arms.
         prefixes: what it reads.
-        arms: the vectors.
-        marked_ids: token ids whose probabilities are summed at decisions.
+        arms: the edits, none of them a patch.
+        marker_ids: token ids whose probabilities are summed.
         rows_per_batch: prefixes times arms in one call of the model.
         progress: told the number of rows just done.
-        marker_ids: token ids whose probabilities are summed elsewhere; by default the marked ones.
     """
-    first = np.cumsum([0, *(len(prefix.decisions) for prefix in prefixes)])
-    p_marked = np.full((len(arms), first[-1]), np.nan)
-    agreement, kl, p_end, p_mid = np.full((4, len(arms), len(prefixes)), np.nan)
-    marked = torch.tensor(list(marked_ids), dtype=torch.long, device=loaded.device)
+    found = Forced(*np.full((4, len(arms), len(prefixes)), np.nan))
+    markers = torch.tensor(list(marker_ids), dtype=torch.long, device=loaded.device)
     lengths = [len(prefix.ids) for prefix in prefixes]
-    markers = marked if marker_ids is None else torch.tensor(list(marker_ids)).to(marked)
-    for group in groups(lengths, max(1, rows_per_batch // len(arms))):
-        chosen_prefixes = [prefixes[number] for number in group]
-        clean = read_clean(loaded, [prefix.ids for prefix in chosen_prefixes], [layer])
-        baseline = clean.log_probabilities
+    for group in groups(lengths, max(1, rows_per_batch // max(1, len(arms)))):
+        clean = read_clean(loaded, [prefixes[number].ids for number in group], [layer])
         for chosen in _chunks(len(arms), rows_per_batch):
-            found = _run(loaded, layer, chosen_prefixes, clean, arms[chosen])
+            rows = _run(loaded, layer, [prefixes[n] for n in group], clean, arms[chosen])
             for row, number in enumerate(group):
-                prefix, columns = prefixes[number], slice(first[number], first[number + 1])
-                steered = found[row, :, : len(prefix.ids)]
-                decided = steered[:, prefix.decisions][:, :, marked]
-                p_marked[chosen, columns] = to_numpy(decided.exp().sum(dim=2))
-                elsewhere = _elsewhere(prefix).nonzero().flatten().to(loaded.device)
+                elsewhere = _elsewhere(prefixes[number]).nonzero().flatten().to(loaded.device)
                 if len(elsewhere):
-                    expected = baseline[row, elsewhere]
-                    other = steered[:, elsewhere]
-                    same = other.argmax(dim=2) == expected.argmax(dim=1)
-                    agreement[chosen, number] = to_numpy(same.float().mean(dim=1))
-                    kl[chosen, number] = to_numpy(
-                        (expected.exp() * (expected - other)).sum(2).mean(1)
-                    )
-                    p = other[:, :, markers].exp().sum(dim=2)
-                    ends = torch.isin(elsewhere, torch.tensor(prefix.sentence_ends).to(elsewhere))
-                    for found_p, positions in ((p_end, ends), (p_mid, ~ends)):
-                        if positions.any():
-                            found_p[chosen, number] = to_numpy(p[:, positions].mean(dim=1))
+                    expected = clean.log_probabilities[row, elsewhere]
+                    steered, ends = rows[row][:, elsewhere], prefixes[number].sentence_ends
+                    is_end = torch.isin(elsewhere, torch.tensor(ends).to(elsewhere))
+                    _fill(found, (chosen, number), steered, expected, markers, is_end)
             progress(len(group) * (chosen.stop - chosen.start))
-    return Forced(p_marked, agreement, kl, p_end, p_mid)
-
-
-@torch.inference_mode()
-def read_out(
-    loaded: LoadedModel,
-    layer: int,
-    prefixes: Sequence[Prefix],
-    suffix: Sequence[int],
-    arms: Sequence[Arm],
-    for_ids: Sequence[int],
-    against_ids: Sequence[int],
-) -> Float[np.ndarray, "arms prefixes"]:
-    """Log-odds of some tokens against others after a suffix is appended to each prefix.
-
-    The vector is added within the prefix, so that the suffix asks for what the model holds there.
-    What stands before the first position that an arm changes is read once for all of them.
-    """
-    found = np.zeros((len(arms), len(prefixes)))
-    for number, prefix in enumerate(prefixes):
-        longer = Prefix([*prefix.ids, *suffix], prefix.n_prompt, prefix.decisions)
-        start = _first_changed(prefix, arms)
-        past = kv_cache.read(loaded, prefix.ids[:start]) if start else None
-        clean = read_clean(loaded, [longer.ids[start:]], [layer], past)
-        last = _run(loaded, layer, [longer], clean, arms, start, len(prefix.ids))[0, :, -1]
-        yes, no = (last[:, list(ids)].logsumexp(dim=1) for ids in (for_ids, against_ids))
-        found[:, number] = to_numpy(yes - no)
     return found
 
 
-def mask_of(prefix: Prefix, where: Where, end: int | None = None) -> Bool[Tensor, " pos"]:
-    """The positions of a prefix that an arm changes, none of them from `end` on."""
-    mask = torch.zeros(len(prefix.ids), dtype=torch.bool)
-    if where == "decision":
-        mask[prefix.decisions] = True
-    else:
-        mask[0 if where == "all" else prefix.n_prompt :] = True
-    if end is not None:
-        mask[end:] = False
-    return mask
+def _fill(
+    into: Forced,
+    at: tuple[slice, int],
+    steered: Float[Tensor, "arms pos d_vocab"],
+    expected: Float[Tensor, "pos d_vocab"],
+    markers: Int[Tensor, " markers"],
+    is_end: Bool[Tensor, " pos"],
+) -> None:
+    same = steered.argmax(dim=2) == expected.argmax(dim=1)
+    into.agreement[at] = to_numpy(same.float().mean(dim=1))
+    into.kl[at] = to_numpy((expected.exp() * (expected - steered)).sum(2).mean(1))
+    p = steered[:, :, markers].exp().sum(dim=2)
+    for values, positions in ((into.p_sentence_end, is_end), (into.p_mid_sentence, ~is_end)):
+        if positions.any():
+            values[at] = to_numpy(p[:, positions].mean(dim=1))
 
 
 def _run(
@@ -187,58 +187,34 @@ def _run(
     prefixes: Sequence[Prefix],
     clean: Clean,
     arms: Sequence[Arm],
-    start: int = 0,
-    end: int | None = None,
 ) -> Float[Tensor, "prefixes arms pos d_vocab"]:
-    """Log-probabilities of the next token under every arm, from position `start` on."""
-    masks = [mask_of(prefix, arm.where, end)[start:] for prefix in prefixes for arm in arms]
-    rows = [_as_edit(arm, layer) for arm in arms] * len(prefixes)
-    noisy = {layer: _with_noise(prefixes, clean.output_by_layer[layer], arms, start)}
-    with editing(loaded, rows, pad(masks), noisy):
-        found = read_again(loaded, clean, layer, len(arms))
-    return found.unflatten(0, (len(prefixes), len(arms)))
+    """Log-probabilities of the next token under every arm, which edits all decisions at once."""
+    output, n, stack = clean.output_by_layer[layer], len(arms), Stack.of(arms, loaded.device)
+    resid_post = stream_of(output).repeat_interleave(n, dim=0)
+    every = torch.arange(n, device=loaded.device)
+    for row, prefix in enumerate(prefixes):
+        for at in prefix.decisions:
+            rows = slice(row * n, (row + 1) * n)
+            resid_post[rows, at] = stack.edited(resid_post[rows, at], every)
+    with edits.resume_after(loaded.blocks, layer, with_stream(output, resid_post)):
+        found = log_probabilities(loaded, clean.ids.repeat_interleave(n, dim=0))
+    return found.unflatten(0, (len(prefixes), n))
 
 
-def _as_edit(arm: Arm, layer: int) -> RowEdit:
-    """An arm as the edit of a row; noise is patched in, since it differs from prefix to prefix."""
-    if arm.edit == "noise":
-        return RowEdit("patch", layer, None)
-    return RowEdit(arm.edit, layer, arm.vector)
+def stream_of(output: Any) -> Float[Tensor, "rows pos d_model"]:
+    """The residual stream in what a block returned."""
+    return output[0] if isinstance(output, tuple) else output
 
 
-def _with_noise(
-    prefixes: Sequence[Prefix], output: Any, arms: Sequence[Arm], start: int
-) -> Float[Tensor, "rows pos d_model"]:
-    """What a block gave out, with the noise of the arms that add some; empty without them."""
-    resid_post = output[0] if isinstance(output, tuple) else output
-    if all(arm.edit != "noise" for arm in arms):
-        return resid_post[:0]
-    values = resid_post.repeat_interleave(len(arms), dim=0).clone()
-    for row, (prefix, arm) in enumerate((p, a) for p in prefixes for a in arms):
-        if arm.edit == "noise":
-            added = noise_of(prefix, arm).to(values)[start:]
-            values[row, : len(added)] += added
-    return values
-
-
-def _first_changed(prefix: Prefix, arms: Sequence[Arm]) -> int:
-    """The first position that any arm changes; the last, where none does."""
-    changed = torch.stack([mask_of(prefix, arm.where) for arm in arms]).any(dim=0)
-    changed[-1] = True
-    return int(changed.nonzero()[0])
-
-
-def noise_of(prefix: Prefix, arm: Arm) -> Float[Tensor, "pos d_model"]:
-    """A fresh random vector of the arm's norm for every position of a prefix."""
-    digest = hashlib.sha256(f"{arm.seed}/{prefix.ids}".encode()).digest()
-    generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "little"))
-    drawn = torch.randn(len(prefix.ids), len(arm.vector), generator=generator, dtype=torch.float64)
-    norm = arm.vector.double().norm().cpu()
-    return (norm * drawn / drawn.norm(dim=1, keepdim=True)).float()
+def with_stream(output: Any, resid_post: Float[Tensor, "rows pos d_model"]) -> Any:
+    """What a block returned, with another residual stream."""
+    return (resid_post, *output[1:]) if isinstance(output, tuple) else resid_post
 
 
 def _elsewhere(prefix: Prefix) -> Bool[Tensor, " pos"]:
-    mask = mask_of(prefix, "generated")
+    """The generated positions at which nothing is decided."""
+    mask = torch.zeros(len(prefix.ids), dtype=torch.bool)
+    mask[prefix.n_prompt :] = True
     mask[prefix.decisions] = False
     return mask
 

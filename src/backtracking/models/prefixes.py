@@ -18,14 +18,12 @@ from transformers import DynamicCache
 from backtracking.models import edits, hooks, kv_cache
 from backtracking.models.batches import log_probabilities, pad
 from backtracking.models.loading import LoadedModel
+from backtracking.records.tokens import TokenPath
 
 Span = Literal["decision", "onwards"]
-"""Positions of an edit of a tail: its first, the deciding token, or all of it."""
+"""Positions of an edit of a tail: its first, the deciding token, or all but its last."""
 
 SPANS: tuple[Span, ...] = ("decision", "onwards")
-
-Path = tuple[int, ...]
-"""Ids that follow a position."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +31,19 @@ class Edit:
     """A change of `resid_post[layer]` in one row.
 
     Attributes:
-        kind: `add` the vector; `project_out` its direction; `patch` other values in.
+        kind: `add` the vector; `project_out` its direction; `set_projection` on it to a value;
+            `patch` other values in.
         layer: layer of the residual stream.
-        vector: what is added, coefficient included, or projected out; None for a patch.
+        vector: what is added, coefficient included, or what is projected on; None for a patch.
         span: where, in a tail.
+        value: of the projection.
     """
 
-    kind: Literal["add", "project_out", "patch"]
+    kind: Literal["add", "project_out", "set_projection", "patch"]
     layer: int
     vector: Float[Tensor, " d_model"] | None
     span: Span = "decision"
+    value: float = 0.0
 
 
 def no_edit(loaded: LoadedModel) -> Edit:
@@ -72,11 +73,13 @@ def editing(
     with ExitStack() as stack:
         for layer in sorted({row.layer for row in rows}):
             block = loaded.blocks[layer]
-            added, removed = (_vectors(loaded, rows, k, layer) for k in ("add", "project_out"))
+            added = _vectors(loaded, rows, ("add",), layer)
+            along = _vectors(loaded, rows, ("project_out", "set_projection"), layer)
             if added.any():
                 stack.enter_context(hooks.add_vector(loaded.blocks, layer, added, where))
-            if removed.any():
-                stack.enter_context(edits.project_out(block, removed, where))
+            if along.any():
+                values = torch.tensor([row.value for row in rows])
+                stack.enter_context(edits.set_projection(block, along, values, where))
             is_patch = [row.kind == "patch" and row.layer == layer for row in rows]
             if any(is_patch):
                 if patched is None or layer not in patched:
@@ -140,6 +143,15 @@ def read_prefix(loaded: LoadedModel, ids: Sequence[int]) -> DynamicCache:
     return kv_cache.read(loaded, ids[:-1])
 
 
+def edited_positions(span: Span, n: int) -> range:
+    """Positions of a tail of n tokens that an edit changes; never the last, where it is read.
+
+    What is written over the position that is read is the answer itself, and shows of no state that
+    anything reads it. Of the deciding token alone, what it says next is what the edit makes it say.
+    """
+    return range(1 if span == "decision" else max(1, n - 1))
+
+
 @torch.inference_mode()
 def run_tails(
     loaded: LoadedModel,
@@ -151,24 +163,34 @@ def run_tails(
 ) -> Float[Tensor, "rows pos d_vocab"]:
     """Log-probabilities of the next token at every position of one tail, under every edit.
 
+    Up to the layer of an edit all rows are the same and are read once.
+
     Args:
         loaded: the model that reads.
         past: what `read_prefix` returned; it is not changed.
-        tail_ids: the last token of the prefix, and what is appended to it.
+        tail_ids: the deciding token, the last of the prefix, and what is appended to it, up to the
+            token behind which is read: that one is edited by no row.
         rows: the edits.
         rows_per_batch: edits in one call of the model.
         donor: `resid_post` of the donor's tail by layer, where an edit patches it in.
     """
     patched = {layer: values[None, : len(tail_ids)] for layer, values in (donor or {}).items()}
-    found = []
-    for first in range(0, len(rows), rows_per_batch):
-        chunk = rows[first : first + rows_per_batch]
-        where = torch.tensor([[row.span == "onwards"] * len(tail_ids) for row in chunk])
-        where[:, 0] = True
-        ids = torch.tensor([list(tail_ids)] * len(chunk), device=loaded.device)
-        with editing(loaded, chunk, where, patched):
-            found.append(log_probabilities(loaded, ids, past))
-    return torch.cat(found)
+    by_layer: dict[int, list[int]] = {}
+    for number, row in enumerate(rows):
+        by_layer.setdefault(row.layer, []).append(number)
+    clean = read_clean(loaded, [tail_ids], by_layer, past)
+    found = clean.log_probabilities.repeat(len(rows), 1, 1)
+    for layer, numbers in by_layer.items():
+        for first in range(0, len(numbers), rows_per_batch):
+            some = numbers[first : first + rows_per_batch]
+            chunk = [rows[number] for number in some]
+            where = torch.zeros(len(chunk), len(tail_ids), dtype=torch.bool)
+            for span in SPANS:
+                of_span = torch.tensor([row.span == span for row in chunk])
+                where[of_span, : len(edited_positions(span, len(tail_ids)))] = True
+            with editing(loaded, chunk, where, patched):
+                found[some] = read_again(loaded, clean, layer, len(chunk))
+    return found
 
 
 @torch.inference_mode()
@@ -177,7 +199,7 @@ def read_donor(
 ) -> tuple[Float[Tensor, "pos d_vocab"], dict[int, Float[Tensor, "pos d_model"]]]:
     """Log-probabilities of a donor's own tail, and its `resid_post` by layer."""
     with hooks.capture(loaded.blocks, range(loaded.n_layers)) as resid_post_by_layer:
-        log_p = run_tails(loaded, past, tail_ids, [no_edit(loaded)], 1)[0]
+        log_p = log_probabilities(loaded, torch.tensor([list(tail_ids)]), past)[0]
     return log_p, {layer: values[0] for layer, values in resid_post_by_layer.items()}
 
 
@@ -186,8 +208,8 @@ def read_branches(
     loaded: LoadedModel,
     token_ids: Sequence[int],
     positions: Int[np.ndarray, " rows"],
-    paths: Iterable[Path],
-) -> dict[Path, Float[np.ndarray, "rows d_vocab"]]:
+    paths: Iterable[TokenPath],
+) -> dict[TokenPath, Float[np.ndarray, "rows d_vocab"]]:
     """p(next token) after each position of one trace, and along each path that leaves it there.
 
     One call of the model: the branches stand behind the trace as a tree, and a mask lets each see
@@ -202,39 +224,88 @@ def read_branches(
     Returns:
         By what has followed the position: nothing, or any beginning of a longer path.
     """
-    branches = list(dict.fromkeys(path[:n] for path in paths for n in range(1, len(path))))
+    branches = beginnings(paths)
     n, width = len(token_ids), len(branches)
-    depth = np.array([len(branch) for branch in branches], dtype=np.int64)
-    within = np.array(
-        [[branch[: len(other)] == other for other in branches] for branch in branches], dtype=bool
-    ).reshape(width, width)
-    place = np.concatenate([np.arange(n), (positions[:, None] + depth).ravel()])
-    seen = np.zeros((len(place), len(place)), dtype=bool)
-    seen[:n, :n] = np.tri(n, dtype=bool)
-    seen[n:, :n] = np.arange(n) <= np.repeat(positions, width)[:, None]
-    seen[n:, n:] = np.kron(np.eye(len(positions), dtype=bool), within)
-    blocked = torch.finfo(loaded.model.dtype).min
-    mask = torch.zeros(1, 1, *seen.shape, dtype=loaded.model.dtype)
-    mask.masked_fill_(~torch.from_numpy(seen), blocked)
     ids = torch.tensor([[*token_ids, *[branch[-1] for branch in branches] * len(positions)]])
-    logits = loaded.model(
-        input_ids=ids.to(loaded.device),
-        attention_mask=mask.to(loaded.device),
-        position_ids=torch.from_numpy(place)[None].to(loaded.device),
-        use_cache=False,
-    ).logits[0]
+    tree = Tree.of(loaded, n, positions, branches)
+    logits = tree.logits(loaded, ids)[0]
     behind = n + np.arange(len(positions) * width).reshape(len(positions), width)
     where = torch.from_numpy(np.concatenate([positions[:, None], behind], axis=1))
     p_next = logits[where.to(loaded.device)].double().softmax(dim=-1).cpu().numpy()
     return {branch: p_next[:, at] for at, branch in enumerate([(), *branches])}
 
 
+def beginnings(paths: Iterable[TokenPath]) -> list[TokenPath]:
+    """Every beginning of a path after which its next id is read, each once, but the empty one."""
+    return list(dict.fromkeys(path[:n] for path in paths for n in range(1, len(path))))
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A trace with branches behind it, each of which sees the trace up to where it leaves it.
+
+    Attributes:
+        place: position of each token, those of the trace first.
+        mask: what each token does not see, as the model adds it to attention.
+    """
+
+    place: Int[Tensor, "one pos"]
+    mask: Float[Tensor, "one one pos pos"]
+
+    @classmethod
+    def of(
+        cls,
+        loaded: LoadedModel,
+        n: int,
+        leaves: Int[np.ndarray, " rows"],
+        branches: Sequence[TokenPath],
+    ) -> "Tree":
+        """The branches, closed under beginnings, row after row behind a trace of `n` tokens.
+
+        Args:
+            loaded: the model that reads.
+            n: tokens of the trace.
+            leaves: the last position of the trace that each row's branches see; -1 is none.
+            branches: the same in every row.
+        """
+        width = len(branches)
+        depth = np.array([len(branch) for branch in branches], dtype=np.int64)
+        within = np.array(
+            [[branch[: len(other)] == other for other in branches] for branch in branches],
+            dtype=bool,
+        ).reshape(width, width)
+        place = np.concatenate([np.arange(n), (leaves[:, None] + depth).ravel()])
+        seen = np.zeros((len(place), len(place)), dtype=bool)
+        seen[:n, :n] = np.tri(n, dtype=bool)
+        seen[n:, :n] = np.arange(n) <= np.repeat(leaves, width)[:, None]
+        seen[n:, n:] = np.kron(np.eye(len(leaves), dtype=bool), within)
+        mask = torch.zeros(1, 1, *seen.shape, dtype=loaded.model.dtype)
+        mask.masked_fill_(~torch.from_numpy(seen), torch.finfo(loaded.model.dtype).min)
+        return cls(torch.from_numpy(place)[None].to(loaded.device), mask.to(loaded.device))
+
+    def logits(
+        self,
+        loaded: LoadedModel,
+        ids: Int[Tensor, "one pos"],
+        at: Int[Tensor, " some"] | None = None,
+    ) -> Float[Tensor, "one some d_vocab"]:
+        """Logits of the next token at all positions, or at some."""
+        kept = {} if at is None else {"logits_to_keep": at.to(loaded.device)}
+        return loaded.model(
+            input_ids=ids.to(loaded.device),
+            attention_mask=self.mask,
+            position_ids=self.place,
+            use_cache=False,
+            **kept,
+        ).logits
+
+
 def _vectors(
-    loaded: LoadedModel, rows: Sequence[Edit], kind: str, layer: int
+    loaded: LoadedModel, rows: Sequence[Edit], kinds: Sequence[str], layer: int
 ) -> Float[Tensor, "rows d_model"]:
-    """The vectors of the edits of one kind at one layer, zeros in the other rows."""
+    """The vectors of the edits of some kinds at one layer, zeros in the other rows."""
     found = torch.zeros(len(rows), loaded.d_model)
     for number, row in enumerate(rows):
-        if row.kind == kind and row.layer == layer and row.vector is not None:
+        if row.kind in kinds and row.layer == layer and row.vector is not None:
             found[number] = row.vector
     return found.to(loaded.device)

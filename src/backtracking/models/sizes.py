@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class Model:
 
     Attributes:
         role: its role.
-        source: `train`, or a hub id, or a folder.
+        source: `train`, or a hub id, or a folder; that of the other role where it has its weights.
         n_layers: decoder blocks; None where no file here says so.
         d_model: width of the residual stream; None likewise.
         n_parameters: parameters; None likewise.
@@ -51,7 +51,8 @@ def models(root: Path) -> list[Model]:
     path = Workspace(root).params
     roles = params.load(Roles, "models", path).all
     weights = params.load_value(dict, "weights", path)
-    return [_model(root, role, weights) for role in roles if isinstance(weights.get(role), dict)]
+    named = [role for role in roles if isinstance(weights.get(role), dict)]
+    return [replace(_model(root, _owner(role, weights), weights), role=role) for role in named]
 
 
 def hub_cache(root: Path) -> Path:
@@ -59,6 +60,12 @@ def hub_cache(root: Path) -> Path:
     environment = processes.environment(root)
     home = environment["HF_HOME"]
     return Path(environment.get("HF_HUB_CACHE") or Path(home) / "hub").expanduser()
+
+
+def _owner(role: str, weights: dict[str, Any]) -> str:
+    """The role whose weights a role has: its own, or the one whose folder its source is."""
+    of_role = {f"models/{other}": other for other in weights if other != role}
+    return of_role.get(str(weights[role].get("source")), role)
 
 
 def _model(root: Path, role: str, weights: dict[str, Any]) -> Model:

@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
+from backtracking.models.muon import StackedMuon
 from backtracking.models.rows import CHUNK, Row, RowSource
 from lifeboat.stage import interruption
 from lifeboat.stage.steps import Steps
@@ -158,7 +159,7 @@ class Trainer:
         matrices = [p for name, p in named if p.ndim == 2 and "layers." in name]
         others = [p for name, p in named if p.ndim != 2 or "layers." not in name]
         self._optimizers = (
-            torch.optim.Muon(matrices, lr=schedule.muon_lr, weight_decay=0.0),
+            StackedMuon(matrices, lr=schedule.muon_lr),
             torch.optim.AdamW(
                 others, lr=schedule.adam_lr, betas=(0.9, 0.95), weight_decay=0.0, fused=True
             ),

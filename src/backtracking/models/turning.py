@@ -4,15 +4,18 @@ What a domain's law says of a prefix is no ceiling for the action, because a mod
 in ways of its own, which a probe may read.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import mul
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import read_branches
-from backtracking.records.tokens import Opener, TokenSet
+from backtracking.records.tokens import Opener, TokenPath, TokenSet
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def p_turns(
 ) -> list[Float[np.ndarray, " n"]]:
     """P(the action is to turn | prefix) of each trace's prefixes, at temperature 1.
 
-    The sum over openers of p(opener) (1 - p(taken back)), given that no aside comes first: an aside
+    As `p_turning` has it, given that no aside comes first: an aside
     says what is known, and the action after it is taken to have the same probability.
     """
     return [_p_turns(writer, one, openers, asides) for one in traces]
@@ -45,13 +48,34 @@ def p_turns(
 def _p_turns(
     writer: LoadedModel, prefixes: Prefixes, openers: Sequence[Opener], asides: TokenSet | None
 ) -> Float[np.ndarray, " n"]:
-    taken_back = {id_: o.taken_back_by for o in openers if o.taken_back_by for id_ in o.ids.ids}
-    paths = [(opener, *path) for opener, path in taken_back.items()]
+    paths = [path for opener in openers for path in paths_of(opener)]
     p_next = read_branches(writer, prefixes.ids, prefixes.ends - 1, paths)
-    stays = {
-        opener: 1 - p_next[opener, *path[:-1]][:, path[-1]] for opener, path in taken_back.items()
-    }
-    opening = p_next[()]
-    turns = [opening[:, id_] * stays.get(id_, 1.0) for one in openers for id_ in one.ids.ids]
-    skipped = opening[:, list(asides.ids) if asides else []].sum(axis=1)
-    return np.sum(turns, axis=0) / (1 - skipped)
+    skipped = p_next[()][:, list(asides.ids) if asides else []].sum(axis=1)
+    return p_turning(openers, p_next) / (1 - skipped)
+
+
+def paths_of(opener: Opener) -> list[TokenPath]:
+    """All ids along which an opener is taken back, the opener's own first."""
+    return [(id_, *path) for id_ in opener.ids.ids for path in opener.taken_back_by]
+
+
+def p_turning(openers: Sequence[Opener], p_next: Mapping[TokenPath, Any]) -> Any:
+    """P(the next sentence begins with an opener and is not taken back), by row.
+
+    Args:
+        openers: words that open backtracking.
+        p_next: p(next token), rows by vocabulary, after a decision (the empty path) and after every
+            shorter beginning of `paths_of` the openers: arrays of numpy, or tensors.
+    """
+    found = 0 * p_next[()][:, 0]
+    for opener in openers:
+        for id_ in opener.ids.ids:
+            back = sum(_p_path(p_next, id_, path) for path in opener.taken_back_by)
+            found = found + p_next[()][:, id_] * (1 - back)
+    return found
+
+
+def _p_path(p_next: Mapping[TokenPath, Any], opener: int, path: TokenPath) -> Any:
+    """P(the whole path | the opener), by row."""
+    steps = (p_next[opener, *path[:n]][:, token] for n, token in enumerate(path))
+    return reduce(mul, steps)

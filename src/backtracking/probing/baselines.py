@@ -9,10 +9,8 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from backtracking.probing.features import one_hot, position_features
-from backtracking.probing.points import Anchor, DecisionPoints
+from backtracking.probing.points import DecisionPoints
 from backtracking.probing.probes import Fitting, Probes, Series, fit_task, known_rows
-from backtracking.records.rows.probe import Baseline
-from backtracking.statistics.corrected import or_none
 
 BASELINES = ("position", "words", "history", "token", "embedding", "together")
 """Position; one-hot words of the deciding sentence; label history; one-hot token at the offset; its
@@ -28,32 +26,28 @@ def baseline_jobs(
     fitting: Fitting,
 ) -> list[Callable[[], list[tuple[Series, Probes]]]]:
     """Jobs that fit every baseline; those that no model has a part in have role ''."""
-    found = []
-    for anchor in points.anchors:
-        its = [("", name, None) for name in BASELINES if name != "embedding"]
-        its += [(role, "embedding", one) for role, one in embedding_by_role.items()]
-        found += [partial(fit_baseline, points, anchor.name, *one, fitting) for one in its]
-    return found
+    its = [("", name, None) for name in BASELINES if name != "embedding"]
+    its += [(role, "embedding", one) for role, one in embedding_by_role.items()]
+    return [partial(fit_baseline, points, *one, fitting) for one in its]
 
 
 def fit_baseline(
     points: DecisionPoints,
-    anchor_name: str,
     role: str,
     name: str,
     embedding: Float[Tensor, "d_vocab d_model"] | None,
     fitting: Fitting,
 ) -> list[tuple[Series, Probes]]:
     """The chosen probes of one baseline, one a target."""
-    anchor, rows = points.anchor(anchor_name), known_rows(points)
-    features = baseline_features(points, anchor, name, rows, embedding)
-    present = anchor.present[:, rows]
+    rows = known_rows(points)
+    features = baseline_features(points, name, rows, embedding)
+    present = points.present[:, rows]
     if name in _AT_ONCE:
         present = np.ones((1, len(rows)), dtype=bool)
-    times = len(anchor.offsets) // len(features)
+    times = len(points.offsets) // len(features)
     return [
         (
-            Series(role, anchor_name, task.target, name),
+            Series(role, task.target, name),
             Probes.join([fit_task(points, task, features, present, fitting)] * times),
         )
         for task in points.tasks
@@ -62,7 +56,6 @@ def fit_baseline(
 
 def baseline_features(
     points: DecisionPoints,
-    anchor: Anchor,
     name: str,
     rows: Int[np.ndarray, " rows"],
     embedding: Float[Tensor, "d_vocab d_model"] | None = None,
@@ -72,29 +65,27 @@ def baseline_features(
     One cell for each offset, or one in all where the features are the same at every offset.
     """
     if embedding is not None:
-        ids = torch.from_numpy(points.tokens_by_anchor[anchor.name][rows].T)
+        ids = torch.from_numpy(points.tokens[rows].T)
         return embedding.float()[ids.clamp(min=0)] * (ids >= 0)[..., None]
     if name in _AT_ONCE:
-        return torch.from_numpy(_at_once(points, anchor, name)[rows][None]).float()
-    token = _token(points, anchor, rows)
+        return torch.from_numpy(_at_once(points, name)[rows][None]).float()
+    token = _token(points, rows)
     if name == "token":
         return torch.from_numpy(token).float()
-    shared = np.concatenate([_at_once(points, anchor, one)[rows] for one in _AT_ONCE], axis=1)
+    shared = np.concatenate([_at_once(points, one)[rows] for one in _AT_ONCE], axis=1)
     everywhere = np.broadcast_to(shared, (len(token), *shared.shape))
     return torch.from_numpy(np.concatenate([everywhere, token], axis=2)).float()
 
 
-def _at_once(points: DecisionPoints, anchor: Anchor, name: str) -> Float[np.ndarray, "n columns"]:
+def _at_once(points: DecisionPoints, name: str) -> Float[np.ndarray, "n columns"]:
     if name == "position":
-        return position_features(anchor.position, points.is_train)
+        return position_features(points.decisions.position, points.is_train)
     return one_hot(points.words, points.is_train) if name == "words" else points.history
 
 
-def _token(
-    points: DecisionPoints, anchor: Anchor, rows: np.ndarray
-) -> Float[np.ndarray, "offsets rows columns"]:
+def _token(points: DecisionPoints, rows: np.ndarray) -> Float[np.ndarray, "offsets rows columns"]:
     """One-hot token at each offset, with as many columns as the offset with the most."""
-    slots = points.tokens_by_anchor[anchor.name].T
+    slots = points.tokens.T
     columns = [one_hot(slot[:, None], points.is_train)[rows] for slot in slots]
     found = np.zeros((len(columns), len(rows), max(one.shape[1] for one in columns)))
     for offset, one in enumerate(columns):
@@ -108,28 +99,8 @@ def owner_of(role: str, baseline: str) -> str:
 
 
 def best_baselines(
-    fitted: Mapping[Series, Probes], role: str, anchor: str, target: str
+    fitted: Mapping[Series, Probes], role: str, target: str
 ) -> Shaped[np.ndarray, " offsets"]:
     """Name of the baseline with the largest AUROC on dev, at every offset."""
-    aurocs = [
-        fitted[Series(owner_of(role, name), anchor, target, name)].dev_auroc for name in BASELINES
-    ]
+    aurocs = [fitted[Series(owner_of(role, name), target, name)].dev_auroc for name in BASELINES]
     return np.array(BASELINES)[np.nan_to_num(np.array(aurocs), nan=0.0).argmax(axis=0)]
-
-
-def tabulate_baselines(points: DecisionPoints, fitted: Mapping[Series, Probes]) -> list[Baseline]:
-    """AUROC on dev of every baseline at every offset; role '' where no model has a part in it."""
-    return [
-        Baseline(
-            role=series.role,
-            anchor=series.anchor,
-            target=series.target,
-            baseline=series.source,
-            offset=offset,
-            penalty=or_none(one.penalty[number]),
-            dev_auroc=or_none(one.dev_auroc[number]),
-        )
-        for series, one in fitted.items()
-        if isinstance(series.source, str)
-        for number, offset in enumerate(points.anchor(series.anchor).offsets.tolist())
-    ]

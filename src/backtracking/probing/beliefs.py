@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from backtracking.probing.targets import ACTION, Target
+from backtracking.probing.targets import Target
 from backtracking.records.decisions import Decisions
 from backtracking.records.posteriors import Posteriors
 from lifeboat.stage.errors import UserError
@@ -21,7 +21,6 @@ class Beliefs:
         p_kind: P(kind of the decision ahead | prefix), by generated token of all traces.
         first: row of `p_kind` that position 0 of each decision's trace would have.
         pending: first position at which each decision is the one ahead.
-        known: t*, from which on P(visible dead end | prefix) is 0 or 1.
         end: one past each deciding token.
     """
 
@@ -29,7 +28,6 @@ class Beliefs:
     p_kind: Float[np.ndarray, "tokens kinds"]
     first: Int[np.ndarray, " n"]
     pending: Int[np.ndarray, " n"]
-    known: Int[np.ndarray, " n"]
     end: Int[np.ndarray, " n"]
 
     @classmethod
@@ -55,23 +53,20 @@ class Beliefs:
             np.concatenate([one.p_kind for one in its]),
             np.array([row_by_name[name] for name in decisions.trace_id], dtype=np.int64),
             np.concatenate([one.pending for one in its]),
-            np.concatenate([one.known for one in its]),
             found,
         )
 
     def of(
         self, target: Target, position: Int[np.ndarray, "n offsets"]
     ) -> Float[np.ndarray, "n offsets"]:
-        """P(positive | prefix up to and including each position), among the target's kinds.
+        """P(the target's kind | prefix up to and including each position), among those asked.
 
-        NaN where the decision is not yet the one ahead, and for the action where it is past.
+        NaN where the decision is not yet the one ahead.
         """
         ahead = position >= self.pending[:, None]
-        if target.name == ACTION:
-            ahead &= position < self.end[:, None]
         row = self.first[:, None] + np.minimum(position, self.end[:, None] - 1)
         p = self.p_kind[row.clip(0, len(self.p_kind) - 1)]
-        positive, asked = self._sum(p, target.positive), self._sum(p, target.asked)
+        positive, asked = self._sum(p, [target.name]), self._sum(p, target.asked)
         undefined = np.full(position.shape, np.nan)
         return np.divide(positive, asked, out=undefined, where=ahead & (asked > 0))
 

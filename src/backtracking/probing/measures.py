@@ -1,195 +1,211 @@
-"""Probes on test problems: AUROC, the difference to the best baseline, and to the ceiling."""
+"""The chosen cells on test problems: AUROC beside baseline, ceiling and the true kind alone.
 
-from collections.abc import Callable, Mapping, Sequence
+Test problems are read here alone, once, at the cell that dev chose for each model and target.
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
-from itertools import product
-from typing import get_args
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.probing.asked import Asked, Excess, ask
-from backtracking.probing.baselines import baseline_features, best_baselines, owner_of
-from backtracking.probing.grid import activations
-from backtracking.probing.points import Anchor, DecisionPoints
+from backtracking.activations.windows import read_windows
+from backtracking.probing.baselines import baseline_features, owner_of
+from backtracking.probing.points import DecisionPoints
 from backtracking.probing.probes import Probes, Series
-from backtracking.records.rows.probe import Earliest, GridCell, Pairs
-from backtracking.statistics.bands import Replicates, band, earliest
-from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.probing.targets import ACTION, Task
+from backtracking.records.intervals import Interval
+from backtracking.records.rows.probe import Ceiling, Choice, Closest, Probed, Within
+from backtracking.statistics.bands import Replicates, band, concatenate, resample_aurocs
+from backtracking.statistics.bootstrap import Bootstrap, resample_problems
 from backtracking.statistics.corrected import or_none
-from backtracking.statistics.jackknife import LOGIT
-
-PAIRS: tuple[Pairs, ...] = get_args(Pairs)
-
-Measured = tuple[list[GridCell], list[Excess]]
-"""One row per cell and kind of pairs, and what each series has beyond its ceiling."""
+from backtracking.statistics.jackknife import LOGIT, PLAIN, Scale
+from lifeboat.stage.errors import UserError
 
 
 @dataclass(frozen=True)
-class Reference:
-    """What the probes of one model, anchor and target are compared with.
+class Cell:
+    """A chosen cell, and the test decisions that have a token there.
 
     Attributes:
-        names: the best baseline at each offset, chosen on dev.
-        baseline: its AUROC, by pairs.
-        posterior: AUROC of the exact posterior.
+        choice: the cell.
+        number: of its offset.
+        rows: the decisions' numbers.
+        is_positive: their answers.
+        scores: log-odds by the probe.
     """
 
-    names: Sequence[str]
-    baseline: Mapping[str, Replicates]
-    posterior: Float[np.ndarray, " offsets"]
+    choice: Choice
+    number: int
+    rows: Int[np.ndarray, " rows"]
+    is_positive: Bool[np.ndarray, " rows"]
+    scores: Float[np.ndarray, " rows"]
 
 
-def measure_jobs(
+@dataclass(frozen=True)
+class Measured:
+    """What a cell tells on test problems.
+
+    Attributes:
+        row: beside what it is compared with.
+        within: among the decisions of each kind; empty where the target is a kind.
+        excess: its AUROC minus its ceiling's, where that is known.
+    """
+
+    row: Probed
+    within: list[Within]
+    excess: Replicates
+
+
+def read_cell(
+    points: DecisionPoints, store: ActivationStore, choice: Choice, probes: Probes
+) -> Cell:
+    """The test decisions of a cell, as the probe at its offset scores them."""
+    task, number = points.task(choice.target), points.offsets.tolist().index(choice.offset)
+    is_test = points.decisions.split[task.rows] == "test"
+    rows = task.rows[is_test]
+    values, stored, _ = read_windows(
+        store, choice.layer, points.decisions[rows], (choice.offset, choice.offset)
+    )
+    scores = probes[number : number + 1].score(values.transpose(0, 1))[0]
+    here = points.present[number, rows] & stored[:, 0].numpy()
+    return Cell(choice, number, rows[here], task.is_positive[is_test][here], scores[here])
+
+
+def measure(
     points: DecisionPoints,
-    store_by_role: Mapping[str, ActivationStore],
-    embedding_by_role: Mapping[str, Float[Tensor, "d_vocab d_model"]],
+    cell: Cell,
+    embedding: Float[Tensor, "d_vocab d_model"],
     p_writer: Float[np.ndarray, " n"],
     fitted: Mapping[Series, Probes],
     bootstrap: Bootstrap,
-) -> list[Callable[[], Measured]]:
-    """Jobs that measure all layers of a model at an anchor, for one target each.
+) -> Measured:
+    """A cell beside its baseline, its ceiling, and the true kind.
 
     Args:
         points: all decisions.
-        store_by_role, embedding_by_role: of each model.
-        p_writer: as in `asked.ask`.
-        fitted: probes and baselines.
+        cell: as from `read_cell`.
+        embedding: of the model's tokens.
+        p_writer: P(the action turns | prefix up to the decision) under the writer, which no prefix
+            up to the decision can rank better; NaN where it is not known.
+        fitted: the baselines among others.
         bootstrap: resamples.
     """
-    asked = [
-        (anchor, ask(points, anchor, task, p_writer, bootstrap))
-        for anchor, task in product(points.anchors, points.tasks)
+    choice, kinds = cell.choice, _kinds(points, cell)
+    ceiling = p_writer if choice.target == ACTION else points.posterior_by_target[choice.target]
+    ceiling = (ceiling if ceiling.ndim == 1 else ceiling[cell.number])[cell.rows]
+    kind = points.decisions.kind[cell.rows]
+    columns = [
+        cell.scores,
+        _score_baseline(points, cell, embedding, fitted),
+        ceiling,
+        np.where(np.isfinite(ceiling), cell.scores, np.nan),
+        _turning_share(points, points.task(choice.target))[cell.rows],
+        *(np.where(kind == one, cell.scores, np.nan) for one in kinds),
     ]
-    return [
-        partial(measure_role, points, store, role, *one, embedding_by_role[role], fitted)
-        for one, (role, store) in product(asked, store_by_role.items())
-    ]
-
-
-def measure_role(
-    points: DecisionPoints,
-    store: ActivationStore,
-    role: str,
-    anchor: Anchor,
-    asked: Asked,
-    embedding: Float[Tensor, "d_vocab d_model"],
-    fitted: Mapping[Series, Probes],
-) -> Measured:
-    """All layers of a model, beside what they are compared with."""
-    reference = _refer(points, role, anchor, asked, embedding, fitted)
-    rows: list[GridCell] = []
-    excesses: list[Excess] = []
-    for layer in store.layers:
-        series = Series(role, anchor.name, asked.target, layer)
-        scores = score_layer(points, store, anchor, asked.rows, layer, fitted[series])
-        for pairs in PAIRS:
-            rows += _tabulate(series, layer, anchor, asked, scores, reference, pairs)
-        excesses.append(Excess(series, anchor.offsets, asked.excess(scores)))
-    return rows, excesses
-
-
-def _refer(
-    points: DecisionPoints,
-    role: str,
-    anchor: Anchor,
-    asked: Asked,
-    embedding: Float[Tensor, "d_vocab d_model"],
-    fitted: Mapping[Series, Probes],
-) -> Reference:
-    """The best baselines and the exact posterior, on the test decisions."""
-    names = best_baselines(fitted, role, anchor.name, asked.target)
-    scores = np.zeros((len(names), len(asked.rows)))
-    for name in np.unique(names).tolist():
-        series = Series(owner_of(role, name), anchor.name, asked.target, name)
-        its = embedding if name == "embedding" else None
-        features = baseline_features(points, anchor, name, asked.rows, its)
-        chosen = names == name
-        scores[chosen] = fitted[series].score(features.expand(len(names), -1, -1))[chosen]
-    known = asked.used["all"] & np.isfinite(asked.posterior)
-    return Reference(
-        names.tolist(),
-        {pairs: asked.aurocs(scores, asked.used[pairs]) for pairs in PAIRS},
-        asked.aurocs(asked.posterior, known).value,
-    )
-
-
-def score_layer(
-    points: DecisionPoints,
-    store: ActivationStore,
-    anchor: Anchor,
-    rows: Int[np.ndarray, " rows"],
-    layer: int,
-    probes: Probes,
-) -> Float[np.ndarray, "offsets rows"]:
-    """Log-odds that the probes of a layer give the chosen decisions, at every offset."""
-    return np.concatenate(
-        [
-            probes[chosen].score(values)
-            for chosen, values, _ in activations(store, layer, points, anchor, rows)
-        ]
-    )
-
-
-def _tabulate(
-    series: Series,
-    layer: int,
-    anchor: Anchor,
-    asked: Asked,
-    scores: Float[np.ndarray, "offsets rows"],
-    reference: Reference,
-    pairs: Pairs,
-) -> list[GridCell]:
-    """Rows of one series; bands are simultaneous over its offsets."""
-    used, level = asked.used[pairs], asked.level
-    auroc, baseline = asked.aurocs(scores, used), reference.baseline[pairs]
-    difference = auroc - baseline
-    low, high = auroc.ends(level, LOGIT)
-    difference_low, difference_high = difference.ends(level)
-    together = band(difference, level)
-    posterior = reference.posterior if pairs == "all" else np.full(len(used), np.nan)
-    return [
-        GridCell(
-            role=series.role,
-            anchor=series.anchor,
-            target=series.target,
-            pairs=pairs,
-            layer=layer,
-            offset=offset,
-            auroc=or_none(auroc.value[number]),
-            low=or_none(low[number]),
-            high=or_none(high[number]),
-            baseline=reference.names[number],
-            baseline_auroc=or_none(baseline.value[number]),
-            difference=or_none(difference.value[number]),
-            difference_low=or_none(difference_low[number]),
-            difference_high=or_none(difference_high[number]),
-            band_low=or_none(together.low[number]),
-            band_high=or_none(together.high[number]),
-            posterior=or_none(posterior[number]),
-            n_rows=int(used[number].sum()),
-            n=int(auroc.n[number]),
+    found = _aurocs(points, cell, np.stack(columns), bootstrap)
+    own, baseline, limit, limited, of_kind = (found[n : n + 1] for n in range(5))
+    level, is_action = bootstrap.level, bool(kinds)
+    within = [
+        Within(
+            choice.role, one, _interval(found[5 + n : 6 + n], level, LOGIT),
+            int((kind == one).sum()), int(cell.is_positive[kind == one].sum()),
         )
-        for number, offset in enumerate(anchor.offsets.tolist())
-    ]
+        for n, one in enumerate(kinds)
+    ]  # fmt: skip
+    row = Probed(
+        choice=choice,
+        auroc=_interval(own, level, LOGIT),
+        baseline_auroc=or_none(baseline.value[0]),
+        difference=_interval(own - baseline, level),
+        ceiling=or_none(limit.value[0]),
+        kind_auroc=_interval(of_kind, level, LOGIT) if is_action else None,
+        beyond_kind=_interval(own - of_kind, level) if is_action else None,
+        n_rows=len(cell.rows),
+    )
+    return Measured(row, within, limited - limit)
 
 
-def find_earliest(rows: Sequence[GridCell], last_by_anchor: Mapping[str, int]) -> list[Earliest]:
-    """The first offset from which on the band is above 0, by model, anchor, target, pairs, layer.
+def _kinds(points: DecisionPoints, cell: Cell) -> tuple[str, ...]:
+    """Kinds of the cell's decisions, where the target is the action."""
+    if cell.choice.target != ACTION:
+        return ()
+    return tuple(points.decisions[cell.rows].kinds())
 
-    Offsets behind an anchor's last are the event itself and do not count.
-    """
-    groups: dict[tuple[str, str, str, Pairs, int], list[GridCell]] = {}
-    for row in rows:
-        if row.offset <= last_by_anchor[row.anchor]:
-            group = (row.role, row.anchor, row.target, row.pairs, row.layer)
-            groups.setdefault(group, []).append(row)
-    found = []
-    for group, cells in groups.items():
-        low = np.array([np.nan if row.band_low is None else row.band_low for row in cells])
-        offsets = np.array([row.offset for row in cells])
-        found.append(Earliest(*group, earliest(low, offsets)))
+
+def _turning_share(points: DecisionPoints, task: Task) -> Float[np.ndarray, " n"]:
+    """How often train problems answer yes at each decision's kind; NaN where that is not known."""
+    kind, found = points.decisions.kind, np.full(len(points.decisions), np.nan)
+    is_train = points.is_train[task.rows]
+    for one in points.decisions.kinds():
+        its = task.is_positive[is_train & (kind[task.rows] == one)]
+        found[kind == one] = its.mean() if len(its) else np.nan
     return found
+
+
+def _score_baseline(
+    points: DecisionPoints,
+    cell: Cell,
+    embedding: Float[Tensor, "d_vocab d_model"],
+    fitted: Mapping[Series, Probes],
+) -> Float[np.ndarray, " rows"]:
+    """Log-odds by the best baseline of the cell."""
+    choice, name = cell.choice, cell.choice.baseline
+    probes = fitted[Series(owner_of(choice.role, name), choice.target, name)]
+    its = embedding if name == "embedding" else None
+    features = baseline_features(points, name, cell.rows, its)
+    place = min(cell.number, len(features) - 1)
+    return probes[cell.number : cell.number + 1].score(features[place : place + 1])[0]
+
+
+def _aurocs(
+    points: DecisionPoints,
+    cell: Cell,
+    scores: Float[np.ndarray, "columns rows"],
+    bootstrap: Bootstrap,
+) -> Replicates:
+    """AUROC of each column of scores, over the rows that it has."""
+    rng = np.random.default_rng(bootstrap.seed)
+    weights = resample_problems(points.n_test_problems, bootstrap.n_resamples, rng)
+    problem = points.decisions.problem_number[cell.rows]
+    used = np.ones(scores.shape, dtype=bool)
+    return resample_aurocs(scores, cell.is_positive, problem, used, weights)
+
+
+def _interval(found: Replicates, level: float, scale: Scale = PLAIN) -> Interval:
+    low, high = found.ends(level, scale)
+    value, first, last = (or_none(one[0]) for one in (found.value, low, high))
+    return Interval(value, first, last, int(found.n[0]))
+
+
+def require_no_leak(measured: Sequence[Measured], level: float) -> Ceiling:
+    """The cell that is furthest above its ceiling, by a lower band over all cells.
+
+    Raises:
+        UserError: where that is above 0: the cell reads what its prefix does not hold.
+    """
+    if not measured:
+        return Ceiling(0, level, None)
+    together = concatenate([one.excess for one in measured])
+    low = band(together, level).low
+    known = np.isfinite(low)
+    if not known.any():
+        return Ceiling(0, level, None)
+    worst = int(np.where(known, low, -np.inf).argmax())
+    one, n_cells = measured[worst].row.choice, int(known.sum())
+    excess, band_low = float(together.value[worst]), float(low[worst])
+    if band_low > 0:
+        raise UserError(
+            f"A probe tells more than its prefix holds: role {one.role}, target {one.target}, "
+            f"layer {one.layer}, offset {one.offset}: AUROC {excess:+.3f} from that of the exact "
+            f"posterior, {band_low:+.3f} at the least over {n_cells} cells.",
+            "Look for activations of later tokens, for test problems among the train problems, or "
+            "for labels of other traces.",
+        )
+    return Ceiling(
+        n_cells,
+        level,
+        Closest(one.role, one.target, one.layer, one.offset, excess, band_low),
+    )

@@ -16,6 +16,14 @@ from backtracking.probing import logistic
 from backtracking.probing.points import DecisionPoints
 from backtracking.probing.targets import Task
 from backtracking.statistics.auroc import auroc
+from lifeboat.stage.errors import UserError
+
+MAX_PASSES = 5000
+"""Passes over the rows after which a fit counts as one that does not converge."""
+
+
+DIGITS = 4
+"""Decimals of an AUROC: two of a thousand rows that change places move it by some 1e-6."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +45,20 @@ class Fitting:
     @property
     def search(self) -> logistic.Search:
         """When the search for a fit ends."""
-        return logistic.Search(self.tolerance)
+        return logistic.Search(self.tolerance, MAX_PASSES)
 
 
 @dataclass(frozen=True)
 class Series:
-    """A row of the grid: one target, told from one source at all offsets of an anchor.
+    """A row of the grid: one target, told from one source at all offsets.
 
     Attributes:
         role: whose activations or embeddings they are; '' where no model has a part in it.
-        anchor, target: their names.
+        target: its name.
         source: a layer, or the name of a baseline.
     """
 
     role: str
-    anchor: str
     target: str
     source: int | str
 
@@ -132,6 +139,9 @@ def fit_probes(
         is_positive: class of each row.
         is_train: whether the row's problem is a train problem; else it is a dev problem.
         fitting: penalties and tolerance.
+
+    Raises:
+        UserError: where a fit has not converged.
     """
     cells, _, width = features.shape
     sides = [present[:, is_train & (is_positive == side)].any(axis=1) for side in (True, False)]
@@ -163,7 +173,15 @@ def _fit_paths(
     labels = torch.from_numpy(is_positive.astype(np.float64))[None, :, None].expand(shape)
     weights = torch.from_numpy(present.astype(np.float64))[:, :, None].expand(shape)
     penalties = torch.tensor(fitting.penalties, dtype=torch.float64)
-    return logistic.fit(features, labels, weights, penalties, fitting.search)
+    found = logistic.fit(features, labels, weights, penalties, fitting.search)
+    largest = float(found.gradient.max())
+    if not largest <= fitting.tolerance:
+        raise UserError(
+            f"Expected probes with a gradient of at most {fitting.tolerance:g}, found "
+            f"{largest:g} after {found.n_passes} passes.",
+            "Raise the least of `probe.fitting.penalties`.",
+        )
+    return found
 
 
 def _least_loss(

@@ -17,13 +17,10 @@ class Target:
 
     Attributes:
         name: `ACTION`, or a kind.
-        positive: kinds whose posterior stands for it; for the action those dead ends that a reader
-            sees, of whose posterior the law's P(action) is a multiple.
         asked: kinds among which it is asked.
     """
 
     name: str
-    positive: tuple[str, ...]
     asked: tuple[str, ...]
 
 
@@ -54,8 +51,8 @@ def targets_of(decisions: Decisions, classes: Classes) -> tuple[Target, ...]:
     kinds = {*dead} - {*visible}
     kinds |= {*classes.positive} if classes.by == "kind" else {*visible}
     return (
-        Target(ACTION, visible, unsolved),
-        *(Target(kind, (kind,), (kind, *live)) for kind in decisions.kinds() if kind in kinds),
+        Target(ACTION, unsolved),
+        *(Target(kind, (kind, *live)) for kind in decisions.kinds() if kind in kinds),
     )
 
 

@@ -14,15 +14,16 @@ _CURE = "Steer again: `dvc --wait-for-lock repro steer`."
 
 @dataclass(frozen=True)
 class Scored:
-    """What steering does at one place on dev problems; all means over decisions.
+    """What the affine edit does at one place on dev problems; all means over live decisions.
 
     Attributes:
         layer, window: of the directions, and where they are added.
         norm: of the model's own direction there, which is dose 1.
-        effect: change of P(backtrack) at decisions of the negative class by the base's direction.
+        effect: change of P(backtrack) at decisions of the negative class by the base's direction,
+            the projection on which is set to the mean of the positive class.
         effect_own: the same by the model's own.
-        excess: `effect` minus the mean effect of random directions of the same norm.
-        agreement: share of other predictions that the base's direction leaves as they were.
+        excess: `effect` minus the mean effect of random directions, moved as far.
+        legal: mass on tokens that may stand there, under the base's direction; None if not known.
     """
 
     layer: int
@@ -31,7 +32,7 @@ class Scored:
     effect: float
     effect_own: float
     excess: float
-    agreement: float
+    legal: float | None
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Choice:
     Attributes:
         model, base: roles of the pair.
         layer, window: where the directions are estimated and added.
-        norm: of dose 1.
+        norm: of dose 1 in this model; in others it is that of their own direction (`scales`).
         grid: all places, scored.
         scales: of every model that is steered.
     """

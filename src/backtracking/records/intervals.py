@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Verdict = Literal["holds", "fails", "untestable"]
+Verdict = Literal["holds", "fails", "no test", "untestable"]
+"""`no test` where what was measured could not have told, as in a model that the dose breaks;
+`untestable` where it was not measured."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,21 @@ class Interval:
         return Interval(value, low, high, self.n)
 
 
+@dataclass(frozen=True)
+class Bar:
+    """A null that an effect is held against.
+
+    Attributes:
+        k: how many directions were drawn.
+        bound: what 95 % of their effects stay below (above, where the effect is to be negative).
+        p: of an effect as large as the one that is judged.
+    """
+
+    k: int
+    bound: float
+    p: float
+
+
 def above(low: float | None, bound: float | None) -> Verdict:
     """Whether an interval's lower end is above a bound; untestable where either is missing."""
     if low is None or bound is None:
@@ -38,7 +55,8 @@ def above(low: float | None, bound: float | None) -> Verdict:
 
 
 def all_of(parts: Sequence[Verdict]) -> Verdict:
-    """Fails where any part fails; untestable where any part is; else holds."""
-    if "fails" in parts:
-        return "fails"
-    return "untestable" if "untestable" in parts else "holds"
+    """The first of `fails`, `no test` and `untestable` that any part is; else holds."""
+    for verdict in ("fails", "no test", "untestable"):
+        if verdict in parts:
+            return verdict
+    return "holds"

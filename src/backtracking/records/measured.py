@@ -20,11 +20,13 @@ from backtracking.records.places import Place
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
-Where = Literal["decision", "onwards", "generated", "all", "other"]
-"""Positions of an edit: the deciding token; every one from it to what is read; generated tokens;
-all; or as many other sentence ends."""
+Where = Literal["decision", "onwards", "all", "other"]
+"""Positions of an edit: the deciding token; every one from it to what is read; all; or as many
+other sentence ends."""
 
-Edit = Literal["none", "add", "noise", "project_out", "patch", "ablate"]
+Edit = Literal["none", "add", "set_projection", "displace", "project_out", "patch", "ablate"]
+"""`set_projection` on a direction to a class's mean; `displace` along another direction, as far as
+that edit moves the same decision."""
 
 Axis = Literal["arms", "decisions", "prefixes", "pairs"]
 """What the columns of an array are: nothing, one number an arm; decisions; prefixes; pairs."""
@@ -35,12 +37,30 @@ BASELINE = "baseline"
 MATCHED, ACTION, WITHOUT_MARKERS = "matched", "action", "without markers"
 """Groups of directions: what is studied; what says the markers alone; the former without them."""
 
-RANDOM, NOISE, SHUFFLED = "random", "noise", "shuffled_labels"
-"""Groups that are nulls: random directions; fresh ones at every decision; those of shuffles."""
+RANDOM, SHUFFLED = "random", "shuffled_labels"
+"""Groups that are nulls of what is added: random directions; those of shuffles."""
 
-P_OPENER, LOG_ODDS, COSINE = "p_opener", "log_odds", "cosine"
-"""Arrays: P(a word that opens backtracking) at decisions; log-odds of a report that is asked for
-there; cosine of an arm's direction with the one that it is held against."""
+ISOTROPIC, COVARIANCE, SIGN_FLIPPED = "isotropic", "covariance", "sign_flipped"
+"""Groups that are nulls of the affine edit, moved as far as it (`directions.nulls`)."""
+
+BESIDE = (SIGN_FLIPPED, SHUFFLED)
+"""Nulls that are told and not to be beaten: a direction from labels that were drawn is short, and
+brought to the same length it lies along the true one wherever what tells the classes apart is most
+of what varies."""
+
+RETRAINED = "retrained"
+"""Group of directions that were estimated again, from train problems that were drawn anew."""
+
+PATCHED = "patch"
+"""Group, and name, of the arm that writes the donor's state: the ceiling."""
+
+P_OPEN, P_BACK, P_LEGAL = "p_open", "p_back", "p_legal"
+"""Arrays at decisions: P(a word that opens backtracking); P(backtracking), where it is not taken
+back; mass on tokens that may stand there."""
+
+LOG_ODDS, COSINE = "log_odds", "cosine"
+"""Arrays: log-odds of a report that is asked for at decisions; cosine of an arm's direction with
+the one that it is held against."""
 
 _INDEX = "index"
 _CURE = "Measure it again: `dvc --wait-for-lock repro` the stage that wrote it."
@@ -52,8 +72,9 @@ class Arm:
 
     Attributes:
         name: as it stands in tables.
-        group: what it is one of: `baseline`, `random`, `matched`, `noise`, a form, a component.
-        dose: in multiples of the reference norm, signed; 0 where nothing is added.
+        group: what it is one of: `baseline`, `random`, `matched`, a null, a form, a component.
+        dose: in multiples of the reference norm, signed; 0 where nothing is added. Of the affine
+            edit, the class whose mean the projection is set to: 1 the positive, -1 the negative.
         where: positions that are changed.
         edit: how.
         place: the direction's; None for what is none of the study's directions.

@@ -2,16 +2,14 @@
 
 How the three readouts of belief are asked of a pair, with the words of tokens.json:
 
-- A, does it act: log-odds of `Tokens.marker` at the last of `clean_ids`, and P(an opener) there.
-- B, what it reports: after question `report`, log-odds of its `yes` against its `no`; forced, the
-  same behind the marker.
-- C, does it follow: the follow-ups. `claim` has a right and a wrong answer and is read as log-odds
-  of the one against the other; `parent` and `legal` have right ones alone and are read as their
-  probability. All three of a domain may share their ids, so that one run of the model reads them;
-  where only one is wanted, the ids up to its `at` are enough, since later ones change nothing.
+- A, does it act: log-odds of `Tokens.marker` at the last of `clean_ids`.
+- B, what it reports: after question `report`, log-odds of its `yes` against its `no`.
+- C, does it follow: the follow-up `claim`, which has a right and a wrong answer and is read as
+  log-odds of the one against the other, behind its ids up to `at`. A domain may name others, with
+  right answers alone, whose probability tells whether the search goes on rightly from there.
 
 A follow-up is patched from the donor's run along `donor_ids`. A pair without a donor is a point
-that is asked alone: A and B, without follow-ups.
+that has none, and is not asked.
 """
 
 from collections.abc import Iterable, Sequence

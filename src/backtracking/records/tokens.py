@@ -11,6 +11,9 @@ from pathlib import Path
 from backtracking.records import reader
 from backtracking.records.sentences import State
 
+TokenPath = tuple[int, ...]
+"""Ids that follow a position."""
+
 _CURE = "Label the traces again: `dvc --wait-for-lock repro label`."
 
 
@@ -35,16 +38,16 @@ class TokenSet:
 class Opener:
     """A word that opens backtracking.
 
-    P(turn) = sum over openers of p(opener) (1 - p(taken back)), where p(taken back) is that of the
-    last of `taken_back_by` given the opener and the ids before it.
+    P(turn) = sum over openers of p(opener) (1 - p(taken back)), where p(taken back) is the sum over
+    `taken_back_by` of the probability of the whole path after the opener.
 
     Attributes:
         ids: its first tokens.
-        taken_back_by: what follows where it is no turn after all: "Wait" unless ", fine".
+        taken_back_by: what follows where it is no turn after all: "Wait" before " for".
     """
 
     ids: TokenSet
-    taken_back_by: tuple[int, ...] = ()
+    taken_back_by: tuple[TokenPath, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -154,6 +157,7 @@ class Tokens:
         marker: the one of them whose probability and row of the unembedding stand for all.
         alternative: the word that stands at its place where the search goes on.
         asides: first words of a sentence that may stand between a decision and the action.
+        legal: first words of all sentences that may follow a decision; None where nobody knows.
         patterns: ids at whose end something is decided, any of them.
         questions: what a model can be asked at a decision.
         openings: how the sentences of each state begin.
@@ -166,6 +170,7 @@ class Tokens:
     marker: TokenSet | None
     alternative: TokenSet | None
     asides: TokenSet | None
+    legal: TokenSet | None
     patterns: tuple[Pattern, ...]
     questions: tuple[Question, ...]
     openings: tuple[Opening, ...]

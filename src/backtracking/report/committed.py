@@ -11,11 +11,21 @@ from typing import Any
 
 from backtracking.records import reader
 from backtracking.records.rows.claims import Claim
+from backtracking.report.trained import KEPT
 from lifeboat.stage.errors import UserError
 
 Rows = Sequence[Mapping[str, str]]
 
-TABLES = ("grade", "cosines", "steer", "elsewhere", "reports", "free", "magnitudes")
+TABLES = (
+    "grade",
+    "cosines",
+    "steer",
+    "elsewhere",
+    "reports",
+    "free",
+    "magnitudes",
+    "ed50",
+)
 """Tables that prose quotes."""
 
 STAGED = ""
@@ -30,11 +40,14 @@ class Results:
         summary: summary.json.
         claims: claims.json, the primary endpoint among them.
         table_by_name: rows of results/tables/<name>.csv, every cell a text.
+        trained: what several trained pairs gave (`report.trained`), a row a pair and claim; empty
+            where that was not measured.
     """
 
     summary: Mapping[str, Any]
     claims: Sequence[Claim]
     table_by_name: Mapping[str, Rows]
+    trained: Rows
 
 
 def read_results(root: Path, revision: str = "HEAD") -> Results | None:
@@ -50,13 +63,14 @@ def read_results(root: Path, revision: str = "HEAD") -> Results | None:
     summary = show(root, revision, "results/summary.json")
     if summary is None:
         return None
+    table_by_name = {
+        name: read_table(_require(root, revision, f"results/tables/{name}.csv")) for name in TABLES
+    }
     return Results(
         summary=json.loads(summary),
         claims=_claims(_require(root, revision, "results/claims.json")),
-        table_by_name={
-            name: read_table(_require(root, revision, f"results/tables/{name}.csv"))
-            for name in TABLES
-        },
+        table_by_name=table_by_name,
+        trained=read_table(show(root, revision, KEPT) or ""),
     )
 
 

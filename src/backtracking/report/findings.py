@@ -1,17 +1,15 @@
-"""What was found, as Markdown: sentences and tables whose numbers are looked up, never typed."""
+"""What was found, as the README has it: tables whose numbers are looked up, never typed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from backtracking.claims.literature.own import STUDY
-from backtracking.records.rows.claims import Claim
+from backtracking.report.because import verdict_of
 from backtracking.report.committed import Results
+from backtracking.report.sentences import headline
+from backtracking.report.words import UNDEFINED, interval, markdown, number, signed
 
 NOTHING = "No results are committed yet: `make reproduce` computes them."
-UNDEFINED = "undefined"
-
-Cell = str | float | None
-"""A number, as it is or as a table has it."""
 
 
 @dataclass(frozen=True)
@@ -46,31 +44,6 @@ GRADES = (
 """What the stage `grade` measured, as the README calls it."""
 
 
-def headline(results: Results) -> str:
-    """The primary endpoint in one sentence with its number, its null and its verdict."""
-    claim = next(one for one in results.claims if one.question.claim == "primary")
-    primary = claim.finding
-    summary = results.summary
-    before, after = (
-        number(summary[f"steer_p_backtrack_{summary['study_live']}_{arm}"])
-        for arm in ("baseline", "base")
-    )
-    agreement = _row(results, _elsewhere(results))[1]
-    return (
-        "**The base model's dead-end direction, added to the reasoning model at the full stop "
-        f"where the next step is decided, takes P(backtrack | {summary['study_live']}) from "
-        f"{before} to {after}: {signed(primary.estimate)} "
-        f"({interval(primary.low, primary.high)}, {primary.n} problems).** "
-        f"The same dose along random directions: 95 % of them stay below "
-        f"{signed(primary.null)} (p = {number(primary.p)}). "
-        f"Layer {summary['selection_layer']}, window {summary['selection_window']}, both chosen on "
-        "dev problems; elsewhere the most likely token stays the same at a share of "
-        f"{agreement} of positions. "
-        f"The primary claim {verdict(claim)}. There is one pair of models, so n = 1 for anything "
-        "said about training."
-    )
-
-
 def results_table(results: Results) -> str:
     """Every measure that the README shows, with its interval by problem."""
     rows = [_row(results, line) for line in _lines(results)]
@@ -88,29 +61,29 @@ def claims_table(results: Results) -> str:
     rows = [
         [
             claim.question.claim,
-            claim.pair,
+            claim.finding.pair,
             signed(claim.finding.estimate),
             interval(claim.finding.low, claim.finding.high),
-            signed(claim.finding.null),
-            number(claim.finding.p),
-            verdict(claim),
+            "" if claim.finding.null is None else signed(claim.finding.null),
+            "" if claim.finding.p is None else number(claim.finding.p),
+            "" if claim.finding.legal is None else number(claim.finding.legal),
+            verdict_of(claim),
         ]
         for claim in results.claims
         if claim.question.study == STUDY
     ]
-    columns = ["claim", "direction -> target", "effect", "interval", "95 % of random below"]
-    return markdown([*columns, "p", "verdict"], rows)
+    columns = ["claim", "direction -> target", "effect", "interval", "has to exceed"]
+    return markdown([*columns, "p", "P_legal", "verdict"], rows)
 
 
 def magnitudes_table(results: Results) -> str:
-    """Dose 1 in three units, for every model."""
-    columns = ["role", "norm", "raw_difference_norms", "mean_residual_norms"]
+    """Dose 1 in two units, for every model."""
+    columns = ["role", "norm", "mean_residual_norms"]
     rows = [
         [row["role"], *(number(row[column]) for column in columns[1:])]
         for row in results.table_by_name["magnitudes"]
     ]
-    names = ["model", "norm of what is added", "norms of its own direction"]
-    return markdown([*names, "mean residual norms at that layer"], rows)
+    return markdown(["model", "norm of dose 1", "in mean residual norms at that layer"], rows)
 
 
 BLOCKS: dict[str, Callable[[Results], str]] = {
@@ -120,41 +93,6 @@ BLOCKS: dict[str, Callable[[Results], str]] = {
     "magnitudes": magnitudes_table,
 }
 """Name of a generated block to what writes it."""
-
-
-def verdict(claim: Claim) -> str:
-    """The verdict in words; a claim that is false of a control pair has to fail there."""
-    found = claim.finding.verdict
-    failed = [part for part, one in claim.finding.parts.items() if one == found != "holds"]
-    reasons = f" ({', '.join(failed)})" if failed else ""
-    if not claim.must_fail:
-        return f"**{found}**{reasons}"
-    if found == "holds":
-        return "**HOLDS, AND MUST NOT: this is a control pair**"
-    return f"{found}, as it must in a control pair{reasons}" if found == "fails" else found
-
-
-def interval(low: Cell, high: Cell) -> str:
-    """The ends of an interval; empty where there is none."""
-    return "" if low in (None, "") or high in (None, "") else f"{number(low)} to {number(high)}"
-
-
-def number(value: Cell) -> str:
-    """A number with three decimals, also from a table's cell."""
-    return UNDEFINED if value in (None, "") else f"{float(value):.3f}"
-
-
-def signed(value: Cell) -> str:
-    """A change with its sign."""
-    return UNDEFINED if value in (None, "") else f"{float(value):+.3f}"
-
-
-def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(
-        f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
-    )
 
 
 def _lines(results: Results) -> list[Line]:
@@ -169,13 +107,14 @@ def _lines(results: Results) -> list[Line]:
         if all(row[key] == value for key, value in place.items()):
             match = place | {"pair": row["pair"]}
             lines.append(Line(f"corrected cosine, {row['pair']}", "cosines", match, "cosine"))
-    arm, base = _arm(results), summary["study_base"]
+    arm, base, endpoint = _arm(results), summary["study_base"], summary["steer_endpoint"]
     for kind, dose in ((summary["study_live"], "1"), (summary["study_dead"], "-1")):
         for direction in ("baseline", base, summary["study_model"]):
-            size = "0" if direction == "baseline" else dose
-            name = direction if direction == "baseline" else f"{direction}, dose {size}"
-            match = arm | {"kind": kind, "direction": direction, "dose": size}
-            lines.append(Line(f"P(backtrack | {kind}), {name}", "steer", match))
+            is_baseline = direction == "baseline"
+            told = {"dose": "0", "edit": "none"} if is_baseline else _primary(results, dose)
+            name = direction if is_baseline else f"{direction}, {_how(results, dose)}"
+            match = arm | {"kind": kind, "direction": direction} | told
+            lines.append(Line(f"{endpoint} at {kind}, {name}", "steer", match))
     lines.append(_elsewhere(results))
     match = {"target": base, "direction": base, "dose": "1"}
     lines.append(Line("log-odds of its report, shift in the base, dose 1", "reports", match))
@@ -187,10 +126,20 @@ def _arm(results: Results) -> dict[str, str]:
     return {"target": results.summary["study_model"], "where": "decision"}
 
 
+def _primary(results: Results, dose: str) -> dict[str, str]:
+    """The arm by which claims are judged."""
+    return {"dose": dose, "edit": str(results.summary["steer_edit"])}
+
+
+def _how(results: Results, dose: str) -> str:
+    is_added = results.summary["steer_edit"] == "add"
+    return f"dose {dose}" if is_added else "set to the other class's mean"
+
+
 def _elsewhere(results: Results) -> Line:
-    """What the base's direction leaves as it is."""
+    """What the base's direction leaves as it is, which is measured where doses are added."""
     base = results.summary["study_base"]
-    match = _arm(results) | {"direction": base, "dose": "1"}
+    match = _arm(results) | {"direction": base, "dose": "1", "edit": "add"}
     return Line(f"same token elsewhere, {base}, dose 1", "elsewhere", match, "agreement")
 
 

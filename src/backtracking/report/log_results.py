@@ -23,7 +23,8 @@ def _claim(claim: dict[str, Any]) -> str:
     parts = claim.get("parts")
     failed = sorted(k for k, v in parts.items() if v == "fails") if isinstance(parts, dict) else []
     because = f" ({', '.join(failed)})" if failed else ""
-    said = f"Primary claim ({claim.get('pair')}): **{claim.get('verdict')}**{because}"
+    pair = f"{claim.get('direction')} -> {claim.get('target')}"
+    said = f"Primary claim ({pair}): **{claim.get('verdict')}**{because}"
     if any(not isinstance(number, int | float) for number in numbers):
         return said
     value, low, high = (f"{number:+.3f}" for number in numbers)

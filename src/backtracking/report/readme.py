@@ -37,7 +37,7 @@ def generate(root: Path, revision: str = "HEAD") -> dict[str, str]:
         revision: as git names it, or `STAGED`.
     """
     results = read_results(root, revision)
-    writers = findings.BLOCKS | verdicts.BLOCKS
+    writers = findings.BLOCKS | dict(verdicts.BLOCKS)
     blocks = {name: write(results) if results else NOTHING for name, write in writers.items()}
     is_drawn = results and show(root, revision, FIGURE) is not None
     blocks["figure"] = f"![P(backtrack) against the dose]({FIGURE})" if is_drawn else ""

@@ -7,6 +7,7 @@ import numpy as np
 
 from backtracking.claims.literature.study import Study
 from backtracking.records import reader
+from backtracking.records.measured import Edit
 from backtracking.records.rows.arms import Forced
 
 Rows = Sequence[Mapping[str, Any]]
@@ -67,12 +68,13 @@ def loss_table(losses: Mapping[str, Sequence[float]], every: int) -> Table:
     return rows, ["step", *losses]
 
 
-def decided(study: Study, kind: str) -> list[Forced]:
-    """P(backtrack) of the model under study at a kind of decision, by arm."""
+def decided(study: Study, kind: str, edit: Edit = "add") -> list[Forced]:
+    """P(backtrack) of the model under study at a kind of decision, by arm of an edit."""
     return [
         row
         for row in study.rows(Forced)
         if (row.arm.target, row.kind, row.arm.where) == (study.studied, kind, "decision")
+        and row.arm.edit in ("none", edit)
     ]
 
 

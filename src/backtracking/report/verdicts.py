@@ -1,110 +1,159 @@
-"""docs/findings.md: every claim with its verdict, its published value and the control pairs'."""
+"""docs/findings.md: its five tables, after what to believe and before the exploratory claims."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from itertools import groupby
 
-from backtracking.records.rows.claims import Beside, Claim, Finding
+from backtracking.claims.literature.own import STATEMENTS
+from backtracking.records.rows.claims import Beside, Finding
+from backtracking.report.because import because, nulls, sentence, verdict_of
 from backtracking.report.committed import Results
-from backtracking.report.findings import interval, markdown, number, signed
+from backtracking.report.exploratory import exploratory
+from backtracking.report.sentences import BELIEF, NONE, believe, find
+from backtracking.report.words import interval, joined, markdown, number, signed
 
-NONE = "None."
-
-
-def verdict_table(verdict: str) -> Callable[[Results], str]:
-    """The claims of a verdict, the pair under study only."""
-
-    def write(results: Results) -> str:
-        rows = [claim for claim in of_pair(results) if claim.finding.verdict == verdict]
-        return _table(rows) if rows else NONE
-
-    return write
+NOT_MEASURED = (
+    "Not measured: `backtracking profile use organism-seeds` and `make reproduce` train and "
+    "measure ten pairs, and `python -m backtracking.report.trained` keeps what they gave."
+)
 
 
-def published_table(results: Results) -> str:
-    """Published values beside ours, where both are of the same quantity or have a number at all."""
-    rows = [
+def premise_table(results: Results) -> str:
+    """Whether each base tells the classes apart where it is steered."""
+    claim = find(results, "premise")
+    if claim is None:
+        return NONE
+    own = claim.finding
+    rows = [[own.target, own.estimate, own.low, own.high, own.verdict, because(own)]]
+    rows += [
+        [one.target, one.estimate, one.low, one.high, one.verdict, sentence(one.why)]
+        for one in claim.by_control.values()
+        if one.target != own.target
+    ]
+    told = [
+        [f"`{who}`", number(value), interval(low, high), verdict, why]
+        for who, value, low, high, verdict, why in rows
+    ]
+    columns = ["base", "AUROC within strata, dev", "interval", "verdict", "because"]
+    return markdown(columns, told)
+
+
+def primary_table(results: Results) -> str:
+    """The claims of steering in every pair, with all nulls and with what the model could write."""
+    rows = [one for one in results.claims if one.question.claim in STATEMENTS]
+    told = [
         [
-            claim.question.claim,
-            claim.question.published.source,
-            number(claim.question.published.value),
-            _estimate(claim.finding),
-            claim.agreement,
+            f"`{one.question.claim}`",
+            one.finding.pair,
+            _estimate(one.finding),
+            _of_ceiling(one.finding),
+            "not measured" if one.finding.legal is None else number(one.finding.legal),
+            nulls(one.finding),
+            "" if one.finding.p_adjusted is None else number(one.finding.p_adjusted),
+            verdict_of(one),
+            because(one.finding),
         ]
-        for claim in of_pair(results)
-        if claim.question.published.value is not None
+        for one in rows
     ]
-    return markdown(["claim", "source", "published", "ours", "agreement"], rows)
+    columns = ["claim", "direction -> target", "effect", "of the ceiling", "P_legal"]
+    return markdown([*columns, "nulls", "p after Holm", "verdict", "because"], told)
 
 
-def controls_table(results: Results) -> str:
-    """Every claim of the pair under study beside the same in each control pair."""
-    claims = of_pair(results)
-    controls = list(claims[0].by_control)
-    rows = [
+def doses_table(results: Results) -> str:
+    """How much of each direction is needed, added to the model under study."""
+    told = [
         [
-            claim.question.claim,
-            f"{signed(claim.finding.estimate)} {claim.finding.verdict}",
-            *(_beside(claim.by_control[control]) for control in controls),
+            row["direction"],
+            row["kind"],
+            "added" if row["sign"] == "1" else "subtracted",
+            f"{signed(row['effect'])} ({interval(row['effect_low'], row['effect_high'])})",
+            row["n"],
+            number(row["peak"]),
+            _ed50(row),
+            row["ed50_mean_residual_norms"] and number(row["ed50_mean_residual_norms"]),
+            STATUS[row["status"]],
         ]
-        for claim in claims
+        for row in results.table_by_name["ed50"]
     ]
-    return markdown(["claim", "pair under study", *controls], rows)
+    columns = ["direction", "at", "it is", "effect beyond random, at the peak", "problems", "peak"]
+    columns += ["ED50", "ED50 in mean residual norms", "because"]
+    return markdown(columns, told) if told else NONE
 
 
-def open_questions(results: Results) -> str:
-    """What the rows themselves leave open, one line each."""
-    lines = [line for claim in of_pair(results) for line in _doubts(claim)]
-    lines += [
-        f"- **{one.question.claim}, {one.pair}: holds in a control pair in which it must fail.**"
-        for one in results.claims
-        if one.must_fail and one.finding.verdict == "holds"
+def belief_table(results: Results) -> str:
+    """What the stage `belief` says of both directions, here and in the control pairs."""
+    rows: list[list[str]] = []
+    for name in BELIEF:
+        claim = find(results, name)
+        if claim is not None:
+            own = claim.finding
+            null = "" if own.null is None else f"{number(own.null)}, p = {number(own.p)}"
+            told = [_estimate(own), null, verdict_of(claim), because(own)]
+            rows.append([f"`{name}`", own.pair, *told])
+            rows += [
+                [f"`{name}`", pair_of(one), _value(one), "", one.verdict, sentence(one.why)]
+                for one in claim.by_control.values()
+            ]
+    columns = ["claim", "direction -> target", "share of the report's natural difference"]
+    columns += ["95 % of random below", "verdict"]
+    return markdown([*columns, "because"], rows) if rows else NONE
+
+
+def pairs_table(results: Results) -> str:
+    """Every trained pair: the primary endpoint with its effect, and what became of each claim."""
+    by_pair = groupby(results.trained, key=lambda row: row["number"])
+    told = [_trained_pair({row["claim"]: row for row in rows}) for _, rows in by_pair]
+    columns = ["pair", "layer, window", "primary effect", "of the ceiling", "P_legal", "p"]
+    columns += [*STATEMENTS, "because"]
+    devices = joined(sorted({row["device"] for row in results.trained}))
+    return f"{markdown(columns, told)}\n\nMeasured on: {devices}." if told else NOT_MEASURED
+
+
+def _trained_pair(row_by_claim: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The line of a pair, from its rows by claim."""
+    first = row_by_claim["primary"]
+    ends = interval(first["low"], first["high"])
+    claims_by_reason: dict[str, list[str]] = {}
+    for claim, row in row_by_claim.items():
+        if row["verdict"] != "holds":
+            claims_by_reason.setdefault(row["because"], []).append(f"`{claim}`")
+    return [
+        f"{first['direction']} -> {first['target']}",
+        f"{first['layer']}, {first['window']}",
+        f"{signed(first['effect'])} ({ends}, n = {first['n']})" if ends else "",
+        number(first["of_ceiling"]) if first["of_ceiling"] else "not measured",
+        number(first["legal"]) if first["legal"] else "not measured",
+        number(first["p"]),
+        *(row_by_claim[claim]["verdict"] for claim in STATEMENTS),
+        " ".join(f"{joined(claims)}: {told}" for told, claims in claims_by_reason.items()),
     ]
-    return "\n".join(lines) if lines else NONE
 
 
-def of_pair(results: Results) -> list[Claim]:
-    """The rows of the pair under study; a control pair's own rows stand beside them."""
-    return [claim for claim in results.claims if not _is_control(claim)]
+def pair_of(found: Beside) -> str:
+    """What was added to what in a control pair."""
+    return f"{found.direction} -> {found.target}" if found.direction else found.target
 
 
-def _is_control(claim: Claim) -> bool:
-    return claim.pair.split(" -> ")[-1] in claim.by_control
+STATUS = {
+    "defined": "Half of the effect at the peak is reached between two doses.",
+    "left-censored": "The smallest dose has half of it already, so less may do.",
+    "censored": "The peak is the largest dose, so more may do more.",
+    "undefined": "The effect at the peak may be 0.",
+}
+"""What became of a curve, in a sentence."""
 
 
-def _doubts(claim: Claim) -> Sequence[str]:
-    name = f"- `{claim.question.claim}`"
-    if claim.finding.verdict == "untestable":
-        return [f"{name}: untestable here{_why(claim)}."]
-    if claim.finding.verdict != "holds":
-        return []
-    if claim.question.kind == "built_in":
-        return [f"{name}: holds by the organism's design, and so replicates nothing."]
-    also = [role for role, one in claim.by_control.items() if one.verdict == "holds"]
-    if also:
-        return [
-            f"{name}: holds in {', '.join(also)} too, so it is no sign of anything that the pair "
-            "under study has and these lack."
-        ]
-    return []
+def _ed50(row: Mapping[str, str]) -> str:
+    if row["status"] == "left-censored":
+        return f"at most {number(row['smallest'])}"
+    if not row["ed50"]:
+        return "none"
+    low, high = row["ed50_low"], row["ed50_high"]
+    ends = f"{number(low)} to {number(high)}" if low and high else f"at most {number(high)}"
+    return f"{number(row['ed50'])} ({ends})"
 
 
-def _why(claim: Claim) -> str:
-    return f" ({claim.finding.why})" if claim.finding.why else ""
-
-
-def _table(claims: Sequence[Claim]) -> str:
-    rows = [
-        [
-            claim.question.claim,
-            claim.question.study,
-            claim.question.statement,
-            _estimate(claim.finding),
-            number(claim.finding.null) if claim.finding.null is not None else "",
-            claim.question.kind.replace("_", " "),
-            _reasons(claim.finding),
-        ]
-        for claim in claims
-    ]
-    return markdown(["claim", "study", "statement", "ours", "null", "kind", "because"], rows)
+def _of_ceiling(found: Finding) -> str:
+    return number(found.of_ceiling.value) if found.of_ceiling else "not measured"
 
 
 def _estimate(found: Finding) -> str:
@@ -115,22 +164,17 @@ def _estimate(found: Finding) -> str:
     return f"{signed(found.estimate)}" + (f" ({ends}{n})" if ends else "")
 
 
-def _reasons(found: Finding) -> str:
-    parts = [f"{part}: {one}" for part, one in found.parts.items() if one != "holds"]
-    return "; ".join([*parts, *([found.why] if found.why else [])])
+def _value(found: Beside) -> str:
+    return "" if found.estimate is None else number(found.estimate)
 
 
-def _beside(found: Beside) -> str:
-    told = [] if found.estimate is None else [signed(found.estimate)]
-    return " ".join([*told, found.verdict])
-
-
-BLOCKS: dict[str, Callable[[Results], str]] = {
-    "holds": verdict_table("holds"),
-    "fails": verdict_table("fails"),
-    "untestable": verdict_table("untestable"),
-    "published": published_table,
-    "control-pairs": controls_table,
-    "open": open_questions,
+BLOCKS: Mapping[str, Callable[[Results], str]] = {
+    "believe": believe,
+    "premise": premise_table,
+    "primary": primary_table,
+    "doses": doses_table,
+    "belief": belief_table,
+    "pairs": pairs_table,
+    "exploratory": exploratory,
 }
 """Name of a generated block to what writes it."""

@@ -1,12 +1,13 @@
 """Belief or action: does the direction make the model hold a dead end, or only write its marker?
 
 At test points with a donor, against a patch from the same tokens but for a few, under which the
-search stands otherwise. Doses are matched on dev problems; the pairs are exported as a benchmark
-for any other direction. Where the domain makes no pairs, nothing is measured, and the files say so.
+search stands otherwise; no edit touches the token at which is read. Doses are matched on dev
+problems; the pairs are exported as a benchmark for any other direction. Where the domain makes no
+pairs, nothing is measured, and the files say so.
 
 Reads: models/*, data/processed/labels, data/interim/{traces,activations/<the one under study>},
     results/{directions,steer}
-Writes: results/belief/{selection,ceilings,betas,levels,necessity,null,benchmark,evidence}.json,
+Writes: results/belief/{selection,ceilings,betas,null,evidence}.json,
     results/belief/{pairs.jsonl,baselines.safetensors,measured/*.safetensors}
 """
 
@@ -20,16 +21,14 @@ import torch
 from torch import Tensor
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.belief.benchmark import measure_beside, score, with_action
+from backtracking.belief.claim import claim_layer, judge_belief
 from backtracking.belief.doses import Candidate
-from backtracking.belief.measure import Subject, measure
+from backtracking.belief.measure import Subject, measure, with_action
 from backtracking.belief.plan import Plan, Points, Run
 from backtracking.belief.tables import (
-    judge_belief,
     tabulate_betas,
     tabulate_ceilings,
     tabulate_doses,
-    tabulate_levels,
     tabulate_null,
 )
 from backtracking.directions import other_estimators
@@ -43,11 +42,8 @@ from backtracking.records.pairs import MinimalPair, distinct, spread, write_pair
 from backtracking.records.places import Place
 from backtracking.records.rows.belief import (
     BeliefEvidence,
-    Benchmark,
     Beta,
-    Level,
     Matched,
-    Necessity,
     Null,
     Patched,
     Selection,
@@ -65,7 +61,7 @@ from lifeboat.stage import artifacts
 from lifeboat.stage.units import Units, kept
 
 OUT = "results/belief"
-TABLES = (Patched, Beta, Level, Necessity, Null, Benchmark, BeliefEvidence)
+TABLES = (Patched, Beta, Null, BeliefEvidence)
 DECIDING = (0, 0)
 """The window of the shipped baselines: the deciding token."""
 
@@ -120,30 +116,28 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, do: Run) -> Result
     studied = inputs.model_by_role[roles.studied]
     shipped, chosen = estimate_baselines(params, inputs, studied, do)
     subjects = [
-        Subject(role, loaded, directions_of(inputs, role, loaded.n_layers, extra), reference)
+        Subject(role, loaded, directions_of(inputs, role, loaded.n_layers, extra), role)
         for role, loaded in inputs.model_by_role.items()
-        for extra, reference in [(shipped, role) if role == roles.studied else ((), None)]
+        for extra in [shipped if role == roles.studied else ()]
     ]
     trials = measure(params, subjects, points, do)
-    sides = measure_beside(params, subjects[0], points, trials[0], do, with_random=True)
-    scored = score(trials[0], sides, bootstrap)
-    place = inputs.choice.layer
-    doses = [row for one in trials for row in tabulate_doses(one)]
-    found: list[Row] = [*scored.necessity, *tabulate_null(scored.null), *scored.rows]
-    found.append(select(inputs.choice, chosen, doses))
+    found: list[Row] = [
+        select(inputs.choice, chosen, [row for one in trials for row in tabulate_doses(one)])
+    ]
     for one in trials:
-        betas = scored.betas if one is trials[0] else tabulate_betas(one, bootstrap)
-        found += [*tabulate_ceilings(one, bootstrap), *betas, *tabulate_levels(one, bootstrap)]
+        ceilings, null = tabulate_ceilings(one, bootstrap), tabulate_null(one)
+        betas = tabulate_betas(one, null, bootstrap)
+        found += [*ceilings, *null, *betas]
+        layer = claim_layer(inputs.choice.layer, one.n_layers)
         for direction in (one.role, roles.base_by_role[one.role]):
-            found.append(judge_belief(betas, direction, one.role, place))
-    measured = [*(one.measured for one in trials), sides.dead_ends, sides.collateral]
-    return Result(Tables.of(found), list(points.pairs), measured, shipped)
+            found.append(judge_belief(betas, ceilings, direction, one.role, layer))
+    return Result(Tables.of(found), list(points.pairs), [one.measured for one in trials], shipped)
 
 
 def without_points(roles: Roles, choice: Choice, reason: str) -> Result:
     """The results where nothing can be asked: empty tables, and claims that are untestable."""
     evidence = [
-        judge_belief([], direction, role, choice.layer, reason=reason)
+        judge_belief([], [], direction, role, choice.layer, reason)
         for role in asked_roles(roles)
         for direction in (role, roles.base_by_role[role])
     ]
@@ -167,12 +161,11 @@ def asked_roles(roles: Roles) -> list[str]:
 def choose(
     params: Params, pairs: Sequence[MinimalPair], kinds: tuple[Kind, ...], tokens: Tokens
 ) -> Points:
-    """The points of the benchmark: dev and test ones with donors, and test ones at dead ends."""
+    """The points of the benchmark: those of dev and of test."""
     every = Points(pairs, kinds, tokens)
     chosen = [
         *spread(every.with_donor("dev"), params.n_dev_items),
         *spread(every.with_donor("test"), params.n_items),
-        *spread(every.dead_ends, params.n_dead_ends),
     ]
     return Points(distinct(chosen), kinds, tokens)
 
@@ -194,25 +187,21 @@ def estimate_baselines(
     params: Params, inputs: Inputs, loaded: LoadedModel, do: Run
 ) -> tuple[list[Candidate], dict[str, float]]:
     """The shipped directions at every layer, and the C that dev chose for the logistic one."""
-    role, words = inputs.roles.studied, inputs.points.words
+    role, marker = inputs.roles.studied, inputs.points.words.marker
     prefixes = [one.clean_ids for one in spread(inputs.train, params.n_dev_items)]
-    (by_layer,) = do(
-        [partial(other_estimators.gradients, loaded, prefixes, words.marker, words.report)]
-    )
+    (gradient_by_layer,) = do([partial(other_estimators.gradient, loaded, prefixes, marker)])
     found, chosen = [], {}
     for layer in range(loaded.n_layers):
         (train, is_positive), (dev, dev_is_positive) = (
             rows_at(inputs, layer, split) for split in ("train", "dev")
         )
-        generator = torch.Generator().manual_seed(params.seed)
         vectors, chosen[str(layer)] = other_estimators.estimate(
-            train, is_positive, dev, dev_is_positive, params.regularisations, generator
+            train, is_positive, dev, dev_is_positive, params.regularisations
         )
-        vectors |= {name: by_one[layer] for name, by_one in by_layer.items()}
+        vectors["gradient"] = gradient_by_layer[layer]
         found += [
             Candidate(name, layer, vector.float(), Place(role, name, DECIDING, layer))
             for name, vector in vectors.items()
-            if vector.any()
         ]
     return found, chosen
 
@@ -259,7 +248,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         for one in result.measured:
             write_measured(folder / "measured" / f"{one.target}.{one.run}.safetensors", one)
     for row in result.tables.rows(BeliefEvidence):
-        print(f"belief, {row.pair}: {row.finding.verdict}")
+        print(f"belief, {row.finding.pair}: {row.finding.verdict}")
 
 
 def read_inputs(study: Study, points: Points, choice: Choice) -> Inputs:

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from tokenizers import Tokenizer
 
 from backtracking.claims.pairs import count_pairs
-from backtracking.claims.verdicts import judge_repeat, judge_steering
+from backtracking.claims.verdicts import Known, judge_repeat, judge_steering
 from backtracking.domains.domain import Domain
 from backtracking.domains.registry import open_domain
 from backtracking.effects import components
@@ -128,8 +128,7 @@ def of_steer(sources: Sources) -> Tables:
     n_samples = params.load_value(int, "steer.n_samples", settings)
     choice = read_choice(source)
     tables = tabulate_steering(sources.steering, choice, min_agreement, n_samples, bootstrap)
-    false_claims = {role: _false_claims(sources, role) for role in study.roles.controls}
-    evidence = judge_steering(sources.steering, false_claims, bootstrap)
+    evidence = judge_steering(sources.steering, _known(sources), bootstrap)
     return tables | {"evidence": evidence, "free": _free(sources)}
 
 
@@ -145,8 +144,9 @@ def of_pairs(sources: Sources) -> Tables:
     """
     source, bootstrap = sources.study.workspace.results("steer"), sources.bootstrap
     choices = (read_choice(source), *read_repeats(source))
-    judged = [judge_steering(sources.steering, {}, bootstrap)[:3]]
-    judged += [judge_repeat(sources.steering, one, bootstrap) for one in choices[1:]]
+    known = _known(sources)
+    judged = [judge_steering(sources.steering, known, bootstrap)[:3]]
+    judged += [judge_repeat(sources.steering, one, known, bootstrap) for one in choices[1:]]
     claims = [Repeated(at, row) for at, rows in enumerate(judged, start=1) for row in rows]
     selection = [Repeat(at, selection_of(one)) for at, one in enumerate(choices, start=1)]
     counts = count_pairs([one.evidence for one in claims], bootstrap.level)
@@ -232,9 +232,17 @@ def _free(sources: Sources) -> list[Free]:
     ]
 
 
-def _false_claims(sources: Sources, role: str) -> tuple[str, ...]:
-    recipe = sources.domain.recipe(sources.study.roles.recipe(role))
-    return recipe.false_claims if recipe else ()
+def _known(sources: Sources) -> Known:
+    """What the recipes of all pairs say of them; models that nobody trained here say nothing."""
+    found = {
+        role: sources.domain.recipe(sources.study.roles.recipe(role))
+        for role in sources.steering.pairs
+    }
+    recipes = {role: one for role, one in found.items() if one is not None}
+    return Known(
+        {role: one.false_claims for role, one in recipes.items()},
+        {role: one.true_claims for role, one in recipes.items()},
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -261,7 +269,7 @@ def _main(workspace: Workspace, _role: str) -> None:
             for file, table in (source.tabulate(sources) if ran else {}).items():
                 reader.write_json(folder / name / f"{file}.json", table)
     for claim in read_rows(Evidence, workspace.root / "results"):
-        print(f"{claim.claim}, {claim.pair}: {claim.finding.verdict}")
+        print(f"{claim.claim}, {claim.finding.pair}: {claim.finding.verdict}")
 
 
 if __name__ == "__main__":

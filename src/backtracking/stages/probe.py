@@ -1,10 +1,10 @@
 """What do the activations around a decision tell that position, words and labels do not?
 
 Penalties, baselines, layers and offsets are chosen on dev problems and written to selection.json;
-the test problems are read once, after that.
+the test problems are read once, after that, at the cells that were chosen.
 
 Reads: models/*, data/{interim/traces,interim/activations/*,processed/labels}
-Writes: results/probe/{selection,grid,earliest,baselines,windows,shuffled,ceiling}.json
+Writes: results/probe/{selection,cells,within,ceiling}.json
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,23 +19,14 @@ from torch import Tensor
 from backtracking.activations.reader import ActivationStore
 from backtracking.models.loading import LoadedModel
 from backtracking.models.turning import Prefixes, p_turns
-from backtracking.probing.asked import require_no_leak
-from backtracking.probing.baselines import baseline_jobs, tabulate_baselines
-from backtracking.probing.checks import Checking, check_jobs
+from backtracking.probing.baselines import baseline_jobs
 from backtracking.probing.grid import grid_jobs, select
-from backtracking.probing.measures import find_earliest, measure_jobs
+from backtracking.probing.measures import measure, read_cell, require_no_leak
 from backtracking.probing.points import DecisionPoints, gather_points
-from backtracking.probing.probes import Fitting, Probes, Series
+from backtracking.probing.probes import DIGITS, Fitting, Probes, Series
 from backtracking.records import reader
-from backtracking.records.rows.probe import (
-    Baseline,
-    Ceiling,
-    Earliest,
-    GridCell,
-    Ordered,
-    ProbeSelection,
-    Shuffled,
-)
+from backtracking.records.rounding import rounded
+from backtracking.records.rows.probe import Ceiling, Probed, ProbeSelection, Within
 from backtracking.records.rows.table import write_rows
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
@@ -58,29 +49,24 @@ class Params:
     """The grid, and how its probes are fitted.
 
     Attributes:
-        windows: first and last offset, both included, from the deciding token (`decision`) and
-            from t*, where P(visible dead end | prefix) is `known`.
-        ordered_window: tokens, from the deciding token, that one probe reads together.
+        window: first and last offset from the deciding token, both included.
         fitting: penalties and tolerance.
-        n_shuffles: label shuffles of each model and target.
-        seed: of the shuffles of tokens and labels.
         n_processes: parts of the work at a time, each on one thread.
     """
 
-    windows: dict[str, tuple[int, int]]
-    ordered_window: tuple[int, int]
+    window: tuple[int, int]
     fitting: Fitting
-    n_shuffles: int
-    seed: int
     n_processes: int
 
     def __post_init__(self) -> None:
-        if set(self.windows) != {"decision", "known"}:
-            raise ValueError(f"windows are `decision` and `known`, found {sorted(self.windows)}.")
-        if any(first > last for first, last in (*self.windows.values(), self.ordered_window)):
-            raise ValueError("a window is [first, last] with first <= last.")
-        if min(self.n_shuffles, self.n_processes) < 1:
-            raise ValueError("n_shuffles and n_processes must be 1 or more.")
+        first, last = self.window
+        if not first <= last <= 0:
+            raise ValueError(
+                f"`window` is [first, last] with first <= last <= 0, found [{first}, {last}]: "
+                "behind the deciding token stands the event itself."
+            )
+        if self.n_processes < 1:
+            raise ValueError(f"n_processes {self.n_processes} must be 1 or more.")
 
 
 @dataclass(frozen=True)
@@ -114,18 +100,13 @@ class Result:
     """What the test problems say.
 
     Attributes:
-        grid: every cell.
-        earliest: from which offset on a layer tells more than its baselines.
-        baselines: on dev problems.
-        ordered, shuffled: checks of the cells that were chosen.
+        cells: the best cell of each role and target.
+        within: what the action's probes tell within each kind.
         ceiling: that no cell tells too much.
     """
 
-    grid: list[GridCell]
-    earliest: list[Earliest]
-    baselines: list[Baseline]
-    ordered: list[Ordered]
-    shuffled: list[Shuffled]
+    cells: list[Probed]
+    within: list[Within]
     ceiling: Ceiling
 
 
@@ -136,41 +117,27 @@ def choose(params: Params, inputs: Inputs, units: Units) -> Chosen:
     jobs += baseline_jobs(points, inputs.embedding_by_role, fitting)
     found = _kept(jobs, units, params.n_processes, "probes are fitted")
     fitted = {series: probes for its in found for series, probes in its}
-    return Chosen(fitted, select(points, fitted))
+    return Chosen(fitted, select(points, fitted, fitting))
 
 
-def run(
-    params: Params, bootstrap: Bootstrap, inputs: Inputs, chosen: Chosen, units: Units
-) -> Result:
+def run(bootstrap: Bootstrap, inputs: Inputs, chosen: Chosen) -> Result:
     """All results on test problems.
 
     Raises:
         UserError: where a probe tells more than its prefix holds.
     """
-    points = inputs.points
-    jobs = measure_jobs(
-        points,
-        inputs.store_by_role,
-        inputs.embedding_by_role,
-        inputs.p_writer,
-        chosen.fitted,
-        bootstrap,
-    )
-    measured = run_side_by_side(jobs, params.n_processes, "probes are measured")
-    rows = [row for its, _ in measured for row in its]
-    ceiling = require_no_leak([one for _, its in measured for one in its], bootstrap.level)
-    checking = Checking(
-        params.ordered_window, params.n_shuffles, params.fitting, bootstrap.level, params.seed
-    )
-    checks = check_jobs(points, inputs.store_by_role, chosen.selection, checking)
-    checked = _kept(checks, units, params.n_processes, "probes are checked")
+    measured = []
+    for choice in chosen.selection.best:
+        probes = chosen.fitted[Series(choice.role, choice.target, choice.layer)]
+        cell = read_cell(inputs.points, inputs.store_by_role[choice.role], choice, probes)
+        embedding = inputs.embedding_by_role[choice.role]
+        measured.append(
+            measure(inputs.points, cell, embedding, inputs.p_writer, chosen.fitted, bootstrap)
+        )
     return Result(
-        grid=rows,
-        earliest=find_earliest(rows, {one.name: one.last for one in points.anchors}),
-        baselines=tabulate_baselines(points, chosen.fitted),
-        ordered=[one for one, _ in checked],
-        shuffled=[one for _, one in checked],
-        ceiling=ceiling,
+        rounded([one.row for one in measured], DIGITS),
+        rounded([row for one in measured for row in one.within], DIGITS),
+        rounded(require_no_leak(measured, bootstrap.level), DIGITS),
     )
 
 
@@ -195,14 +162,15 @@ def _main(workspace: Workspace, _role: str) -> None:
     chosen = choose(params_, inputs, units)
     with artifacts.new_folder(workspace.results("probe")) as folder:
         reader.write_json(folder / "selection.json", chosen.selection)
-        result = run(params_, bootstrap, inputs, chosen, units)
-        write_rows(GridCell, result.grid, folder)
-        write_rows(Earliest, result.earliest, folder)
-        write_rows(Baseline, result.baselines, folder)
-        write_rows(Ordered, result.ordered, folder)
-        write_rows(Shuffled, result.shuffled, folder)
+        result = run(bootstrap, inputs, chosen)
+        write_rows(Probed, result.cells, folder)
+        write_rows(Within, result.within, folder)
         reader.write_json(folder / "ceiling.json", result.ceiling)
-    print(result.ceiling)
+    for row in result.cells:
+        choice, auroc = row.choice, row.auroc.value
+        print(
+            f"{choice.role}, {choice.target}: layer {choice.layer}, offset {choice.offset}: {auroc}"
+        )
 
 
 def _gather(study: Study, params_: Params) -> Inputs:
@@ -215,7 +183,7 @@ def _gather(study: Study, params_: Params) -> Inputs:
         study.decisions,
         study.posteriors,
         study.classes,
-        params_.windows,
+        params_.window,
     )
     writer = model_by_role[study.roles.studied]
     return Inputs(

@@ -1,27 +1,32 @@
-"""What does adding a direction to a model change: where, at which dose, and beside which null?
+"""What does an edit along a direction change in a model, at which dose, and beside which null?
 
-Layer and window are chosen on dev problems; the test problems are read once, after that. Arrays and
-traces are written, and no interval: `effects` judges them. Further pairs are measured at places of
-their own.
+The primary edit is affine: at the deciding token the projection on the direction is set to what the
+model holds at decisions of the other class. Adding doses of it stands beside. Layer and window are
+chosen on dev problems; the test problems are read once, after that. Arrays and traces are written,
+and no interval: `effects` judges them. Further pairs are measured at places of their own.
 
-Reads: models/*, data/{raw/problems,interim/traces,processed/labels}, results/directions
+Reads: models/*, data/{raw/problems,interim/{traces,activations},processed/labels},
+    results/directions
 Writes: results/steer/{choice,repeats}.json, results/steer/measured/*.safetensors,
     results/steer/rollouts/*
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 
+from backtracking.directions.contrasts import Sources, matched_contrasts
+from backtracking.directions.forms import Contrast
 from backtracking.interventions.arms import matched_place
 from backtracking.interventions.choosing import choose
-from backtracking.interventions.plan import Plan, Words, read_split, read_up_to
+from backtracking.interventions.plan import Plan, Words, read_pairs, read_split, read_up_to
 from backtracking.interventions.runs import (
     Job,
     Reads,
     Setting,
     Target,
     control_jobs,
-    repeat_job,
+    repeat_jobs,
     scoring_jobs,
     studied_jobs,
 )
@@ -29,10 +34,10 @@ from backtracking.models.loading import LoadedModel
 from backtracking.records.choices import Choice, Scale, write_choices
 from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Classes, Decisions
-from backtracking.records.directions import Directions
 from backtracking.records.measured import Measured, write_measured
+from backtracking.records.pairs import MinimalPair
+from backtracking.records.places import Window, window_text
 from backtracking.records.rollouts import Rollouts, write_rollouts
-from backtracking.records.tokens import Tokens
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
@@ -40,9 +45,12 @@ from backtracking.runtime.forks import Cores, run_side_by_side
 from backtracking.runtime.workspace import Roles, Workspace
 from backtracking.stages.study import Study
 from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 from lifeboat.stage.units import Units, kept
 
 OUT = "results/steer"
+Where = tuple[str, str, int]
+"""Role, window as text, and layer."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ class Texts:
         traces, sentences, decisions: of the study.
         classes: of decisions.
         problems: those that free runs may start from.
+        pairs: minimal pairs; empty where the domain has none.
     """
 
     traces: Sequence[Trace]
@@ -67,6 +76,7 @@ class Texts:
     decisions: Decisions
     classes: Classes
     problems: Sequence[Problem]
+    pairs: Sequence[MinimalPair]
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,7 @@ def run(
     roles: Roles,
     models: Mapping[str, LoadedModel],
     texts: Texts,
-    residual_norm: Mapping[tuple[str, int], float],
+    residual_norm: Mapping[Where, float],
     computing: Computing,
 ) -> Result:
     """Chooses for every pair, and runs everything there.
@@ -102,7 +112,7 @@ def run(
         roles: the models of the study.
         models: all of them.
         texts: what is read.
-        residual_norm: mean norm of the residual stream by role and layer.
+        residual_norm: mean norm of the residual stream by place.
         computing: where and how.
     """
     pairs = {roles.studied: roles.base, **roles.repeats}
@@ -124,29 +134,30 @@ def run(
 
 
 def _choose(setting: Setting, texts: Texts, target: Target, computing: Computing) -> Choice:
-    of_texts = (texts.traces, texts.sentences, texts.decisions)
-    read, decisions = read_split(*of_texts, "dev", 1)
-    jobs = scoring_jobs(setting, target, read, decisions, texts.classes)
+    of_texts = (texts.traces, texts.sentences, texts.decisions, texts.classes)
+    read, _ = read_split(*of_texts, "dev", 1)
+    jobs = scoring_jobs(setting, target, read)
     grid = run_side_by_side(
         [kept(computing.units, OUT, job) for job in jobs],
         computing.n_at_once,
         "choosing layer and window",
     )
-    return choose(target.role, target.base, setting.plan.min_agreement, grid)
+    return choose(target.role, target.base, setting.plan.min_legal, grid)
 
 
 def _reads(plan: Plan, texts: Texts) -> Reads:
-    of_texts = (texts.traces, texts.sentences, texts.decisions)
+    of_texts = (texts.traces, texts.sentences, texts.decisions, texts.classes)
     test, decisions = read_split(*of_texts, "test", plan.n_samples)
     dev, _ = read_split(*of_texts, "dev", plan.n_samples)
     of_class = (decisions.is_negative(texts.classes), decisions.is_positive(texts.classes))
     live, dead = (
-        read_up_to(texts.traces, decisions[mask.nonzero()[0][: plan.n_reports]])
+        read_up_to(texts.traces, decisions[mask.nonzero()[0][: plan.n_reports]], texts.classes)
         for mask in of_class
     )
     free = {p.problem_id for p in texts.problems if p.split == "test" and p.pool == "study"}
     prompts = {t.problem_id: t.prompt_ids for t in texts.traces if t.problem_id in free}
-    return Reads(test, dev, live, dead, prompts)
+    pairs = read_pairs(texts.traces, texts.decisions, texts.classes, texts.pairs)
+    return Reads(test, dev, live, dead, pairs, prompts)
 
 
 def _own_jobs(
@@ -175,11 +186,11 @@ def _repeat_jobs(
     """A further pair's model beside all other bases; control pairs' models along their bases."""
     bases = tuple(dict.fromkeys((choice.base, choice.model, *roles.bases)))
     target = _target(models, choice.model, choice.base, bases)
-    jobs = [repeat_job(setting, choice, reads, target, has_null=True)]
+    jobs = repeat_jobs(setting, choice, reads, target, has_null=True)
     for role in roles.controls:
         base = roles.base_by_role[role]
         target = _target(models, role, base, (base,))
-        jobs.append(repeat_job(setting, choice, reads, target, has_null=False))
+        jobs += repeat_jobs(setting, choice, reads, target, has_null=False)
     return jobs
 
 
@@ -190,15 +201,17 @@ def _target(
 
 
 def _scales(
-    setting: Setting, roles: Roles, choice: Choice, residual_norm: Mapping[tuple[str, int], float]
+    setting: Setting, roles: Roles, choice: Choice, residual_norm: Mapping[Where, float]
 ) -> tuple[Scale, ...]:
+    """The norms that dose 1 is compared with, at the very place that is steered."""
     named = {
         role: setting.directions.get(matched_place(choice, role))
         for role in roles.all
         if role in roles.steered
     }
+    window = window_text(choice.window)
     return tuple(
-        Scale(role, float(vector.norm()), residual_norm[role, choice.layer])
+        Scale(role, float(vector.norm()), residual_norm[role, window, choice.layer])
         for role, vector in named.items()
     )
 
@@ -212,10 +225,11 @@ def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "steer", workspace.params)
     n_at_once = params_.cores.begin()
     study = Study(workspace, params_.cores.device)
-    texts = Texts(study.traces, study.sentences, study.decisions, study.classes, study.problems)
+    of_traces = (study.traces, study.sentences, study.decisions, study.classes)
+    texts = Texts(*of_traces, study.problems, study.pairs or [])
     computing = Computing(study.units, n_at_once)
     result = run(
-        _setting(params_, study.directions, study.tokens),
+        _setting(params_, study, cache(partial(_contrast, study))),
         study.roles,
         study.models(),
         texts,
@@ -230,17 +244,35 @@ def _main(workspace: Workspace, _role: str) -> None:
     print(f"layer {result.choice.layer}, window {list(result.choice.window)}")
 
 
-def _setting(params_: Params, directions: Directions, tokens: Tokens) -> Setting:
+def _setting(
+    params_: Params, study: Study, contrast_at: Callable[[str, int, Window], Contrast]
+) -> Setting:
     names = (field for field in Plan.__dataclass_fields__)
     plan = Plan(**{name: getattr(params_, name) for name in names})
-    question = tokens.question("report")
-    return Setting(plan, directions, Words.of(tokens), tokens.patterns, question)
+    tokens = study.tokens
+    asked = tokens.patterns, tokens.question("report")
+    return Setting(plan, study.directions, Words.of(tokens), *asked, contrast_at)
 
 
-def _residual_norms(workspace: Workspace) -> dict[tuple[str, int], float]:
+def _contrast(study: Study, role: str, layer: int, window: Window) -> Contrast:
+    """A model's activations around the deciding tokens of both classes, on train problems."""
+    n_strata = params.load_value(int, "directions.n_strata", study.workspace.params)
+    of_study = study.sentences, study.decisions, study.classes
+    sources = Sources(*of_study, (window,), window, n_strata)
+    found = matched_contrasts(sources, study.store(role), role, layer)
+    if not found:
+        raise UserError(
+            f"Expected decisions of both classes in a stratum of the train problems, for the means "
+            f"that `{role}` is set to at layer {layer}, found none.",
+            "Sample more problems, or use fewer strata (`contrast.strata`, `directions.n_strata`).",
+        )
+    return found[0].train
+
+
+def _residual_norms(workspace: Workspace) -> dict[Where, float]:
     rows = artifacts.read_json(workspace.results("directions") / "directions.json")
     return {
-        (row["role"], row["layer"]): row["mean_residual_norm"]
+        (row["role"], row["window"], row["layer"]): row["mean_residual_norm"]
         for row in rows
         if row["form"] == "matched"
     }

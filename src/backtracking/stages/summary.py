@@ -17,10 +17,13 @@ import numpy as np
 from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.rows import untestable
 from backtracking.claims.literature.study import Study
+from backtracking.domains.registry import open_domain
+from backtracking.effects.rates import HOW
+from backtracking.effects.seen import AFFINE
 from backtracking.labels.agreement import Metrics
 from backtracking.records import reader
 from backtracking.records.decisions import Classes
-from backtracking.records.measured import BASELINE
+from backtracking.records.measured import BASELINE, Edit
 from backtracking.records.rows.arms import (
     ArmKey,
     Compared,
@@ -31,16 +34,21 @@ from backtracking.records.rows.arms import (
     Sign,
     Untested,
 )
-from backtracking.records.rows.belief import Benchmark, Beta, Patched
+from backtracking.records.rows.belief import Beta, Patched
 from backtracking.records.rows.choice import Magnitude
 from backtracking.records.rows.claims import Count, Evidence
 from backtracking.records.rows.components import AblatedForced, TopOutcome
 from backtracking.records.rows.directions import FormCosine, LayerCosine, PairCosine, Strength
 from backtracking.records.rows.measures import Measure
-from backtracking.records.rows.probe import Earliest, GridCell, Ordered
+from backtracking.records.rows.probe import Probed, Within
 from backtracking.records.rows.steering import Cell, Curve, Necessity, Report
 from backtracking.records.rows.table import Row, Tables, first
-from backtracking.records.rows.transitions import Latent, Noise, Representation, Rung, StateModel
+from backtracking.records.rows.transitions import (
+    Forecast,
+    Representation,
+    Rung,
+    StateModel,
+)
 from backtracking.records.sentences import read_kinds
 from backtracking.records.tokens import read_tokens
 from backtracking.report import tracking
@@ -78,18 +86,16 @@ TABLES: Mapping[str, type[Row]] = {
     "free": Free,
     "magnitudes": Magnitude,
     "pairs": Count,
-    "earliest": Earliest,
-    "windows": Ordered,
+    "probe": Probed,
+    "within": Within,
     "projected": Projected,
     "ablate": AblatedForced,
     "outcomes": TopOutcome,
     "ceilings": Patched,
     "betas": Beta,
-    "benchmark": Benchmark,
     "chains": StateModel,
-    "latents": Latent,
+    "forecasts": Forecast,
     "representation": Representation,
-    "noise": Noise,
     "ladder": Rung,
 }
 """Tables that git holds, by name: a file of results, without its random directions."""
@@ -185,11 +191,16 @@ def _steering(study: Study) -> Summary:
     """The primary endpoint, and the probabilities that it is made of."""
     primary = first(study.rows(Evidence), claim="primary")
     found = primary.finding if primary else untestable("nothing was steered")
+    edit = primary_edit(study)
     arm = ArmKey(study.studied, study.base, 1.0, "decision")
     elsewhere = first(study.rows(Elsewhere), arm=arm)
+    forced = study.rows(Forced)
     return {
-        **_p_backtrack(study, study.live, 1.0),
-        **_p_backtrack(study, study.dead, -1.0),
+        **_p_backtrack(study, study.live, 1.0, edit),
+        **_p_backtrack(study, study.dead, -1.0, edit),
+        "steer_endpoint": forced[0].endpoint if forced else None,
+        "steer_edit": edit,
+        "steer_how": HOW[edit],
         "steer_agreement_elsewhere": elsewhere.agreement.value if elsewhere else None,
         "steer_primary_effect": found.estimate,
         "steer_primary_p": found.p,
@@ -197,9 +208,15 @@ def _steering(study: Study) -> Summary:
     }
 
 
-def _p_backtrack(study: Study, kind: str, dose: float) -> Summary:
+def primary_edit(study: Study) -> Edit:
+    """The edit by which claims are judged: affine, or, where that was not run, adding."""
+    is_affine = any(row.arm.edit == AFFINE for row in study.rows(Forced))
+    return AFFINE if is_affine else "add"
+
+
+def _p_backtrack(study: Study, kind: str, dose: float, edit: Edit) -> Summary:
     """P(backtrack) at one kind of decision: baseline, both directions, and the random bound."""
-    rows = [row for row in decided(study, kind) if row.arm.dose in (0, dose)]
+    rows = [row for row in decided(study, kind, edit) if row.arm.dose in (0, dose)]
     value = {row.arm.direction: row.level.value for row in rows}
     randoms = random_levels(rows)
     bound = float(random_bound(np.array(randoms), 1 if dose > 0 else -1)) if randoms else None
@@ -223,13 +240,6 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
         "dose": dose_table(results.study),
         "arms": table_of([*results.study.rows(Compared), *results.study.rows(Untested)]),
         "power": table_of(results.power),
-        "probe": table_of(
-            [
-                row
-                for row in results.study.rows(GridCell)
-                if (row.anchor, row.pairs) == ("decision", "all")
-            ]
-        ),
     }
 
 
@@ -244,6 +254,9 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
         for role in roles.all
     }
     marker = read_tokens(workspace.labels / "tokens.json").marker
+    pairs = {one: base for one, base in roles.base_by_role.items() if one not in roles.repeats}
+    domain = open_domain(workspace.params)
+    recipes = {role: domain.recipe(roles.recipe(role)) for role in pairs}
     return Results(
         losses={
             role: read_losses(workspace.model(role) / "training.csv")
@@ -253,13 +266,12 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
         traces=artifacts.read_json(workspace.traces / "metrics.json"),
         label=reader.read_json(Metrics, workspace.labels / "metrics.json"),
         study=Study(
-            base_by_role={
-                role: base for role, base in roles.base_by_role.items() if role not in roles.repeats
-            },
+            base_by_role=pairs,
             classes=params.load(Classes, "contrast", workspace.params),
             kinds=read_kinds(workspace.labels / "kinds.json"),
             marker=marker.name if marker else "none",
             tables=Tables(workspace.root / "results"),
+            false_by_role={role: one.false_claims for role, one in recipes.items() if one},
         ),
         power=read_csv(workspace.results("power") / "power.csv"),
         provenance={"params_sha256": artifacts.sha256_json(params.read(workspace.params))}

@@ -6,12 +6,12 @@ units.
 
 Reads: models/<the one under study>, data/{interim/traces,processed/labels},
     data/interim/activations/* of the pair under study and of the control pairs' models
-Writes: results/transitions/{models,densities,variance,ladder,positions,matrix,steps,dwell,order,
-    entropy_rate,noise,latents,representation,selection}.json
+Writes: results/transitions/{models,forecasts,variance,ladder,representation,selection}.json
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -19,21 +19,14 @@ from threadpoolctl import threadpool_limits
 from backtracking.activations.reader import ActivationStore
 from backtracking.models.loading import LoadedModel
 from backtracking.records import reader
+from backtracking.records.rounding import rounded
 from backtracking.records.rows.table import Row, Tables, write_rows
 from backtracking.records.rows.transitions import (
-    Cut,
-    Density,
-    Dwell,
-    EntropyRate,
-    Latent,
-    Noise,
-    Order,
+    Forecast,
     Representation,
     Rung,
     Selection,
     StateModel,
-    Steps,
-    Transition,
     VarianceShare,
 )
 from backtracking.records.tokens import Tokens
@@ -44,22 +37,20 @@ from backtracking.runtime.forks import run_side_by_side
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages.study import Study
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.transitions import climbing, dial, memory, order_tests, study
-from backtracking.transitions.climbing import Ladder
+from backtracking.transitions import known, study
 from backtracking.transitions.corpus import Corpus, make_corpus
-from backtracking.transitions.matrix import steps_to, transition_rows
 from backtracking.transitions.plan import K, Plan, R, Work
-from backtracking.transitions.registry import Chosen, Fit
-from backtracking.transitions.sequences import LABELS
-from backtracking.transitions.sharing import representation_rows
+from backtracking.transitions.registry import Fit
+from backtracking.transitions.representation import representation_rows
+from backtracking.transitions.rungs import climb
 from lifeboat.stage import artifacts
-from lifeboat.stage.units import Units, kept
+from lifeboat.stage.units import Units
 
 OUT = "results/transitions"
-TABLES = (
-    StateModel, Density, VarianceShare, Rung, Cut, Transition, Steps, Dwell, Order, Noise, Latent,
-    Representation,
-)  # fmt: skip
+TABLES = (StateModel, Forecast, VarianceShare, Rung, Representation)
+
+DIGITS = 4
+"""Decimals of all numbers: the fits behind them have converged to less than that."""
 
 
 @dataclass(frozen=True)
@@ -86,9 +77,17 @@ class SideBySide:
     n_processes: int
 
     def __call__(self, jobs: Mapping[K, Callable[[], R]], what: str) -> dict[K, R]:
-        """What each job returns, by its name."""
-        made = [kept(self.units, OUT, job) for job in jobs.values()]
-        return dict(zip(jobs, run_side_by_side(made, self.n_processes, what), strict=True))
+        """What each job returns, by its name; jobs with one key, which do the same, are done once.
+
+        A control that shares its weights with the model under study gives such jobs.
+        """
+        key_by_name = {name: self.units.key(job) for name, job in jobs.items()}
+        made = {
+            key: partial(self.units.get, OUT, key, jobs[name]) for name, key in key_by_name.items()
+        }
+        found = run_side_by_side(list(made.values()), self.n_processes, what)
+        result_by_key = dict(zip(made, found, strict=True))
+        return {name: result_by_key[key] for name, key in key_by_name.items()}
 
 
 def run(
@@ -114,77 +113,42 @@ def run(
     role = next(iter(store_by_role))
     place = study.choose_place(params, corpus, store_by_role[role], work)
     parts_by_role = study.read_parts(params, corpus, store_by_role, place.layer)
-    parts = parts_by_role[role]
+    test = parts_by_role[role].test
     chosen = study.fit_all(params, parts_by_role, work)
     loss_by_model = study.losses_on_test(chosen, parts_by_role)
-    ladders = climbing.climb_everywhere(params, corpus, store_by_role, place.layer, work)
-    floor = climbing.floor(params, corpus, ladders["end"].rows)
-    further = {"end": _further(corpus, ladders["end"], floor, loaded, tokens, work)}
-    laws = None if corpus.laws is None else corpus.laws[corpus.scored_rows("test")]
-    seed, n_draws = params.seed, params.n_draws
+    law = known.by_law(corpus)
+    further = {
+        Fit(role, "next_token"): known.by_the_model(corpus, loaded, tokens, work),
+        Fit("writer", "law"): law[0] if law else None,
+    }
+    loss_by_model |= {fit: loss for fit, loss in further.items() if loss is not None}
+    settings = {f"{fit.role or 'labels'}/{fit.name}": one.setting for fit, one in chosen.items()}
     found: list[Row] = [
-        *study.score_models(loss_by_model, parts.test, bootstrap),
-        *transition_rows(parts.test, params.n_shuffles, bootstrap, seed),
-        *steps_to(parts.test, LABELS.index("final-answer"), bootstrap),
-        *order_tests.dwell_rows(parts.test, bootstrap, n_draws, seed),
-        *memory.order_rows(parts.test, loss_by_model, bootstrap, n_draws, seed),
-        memory.entropy_rate(laws, loss_by_model, parts.test, bootstrap),
-        *dial.turn(params, (parts.train, parts.dev, parts.test), bootstrap, work),
-        *study.compare_latents(chosen, parts, corpus, role, bootstrap),
-        *representation_rows(corpus, store_by_role, bootstrap),
-        select(params, place, chosen, ladders, floor[1] if floor else None),
-    ]
+        *study.score_models(params, chosen, loss_by_model, test, bootstrap),
+        *climb(params, corpus, store_by_role, place.layer, work, bootstrap),
+        *representation_rows(corpus, store_by_role, place.layer, bootstrap),
+        Selection(
+            "dev", place.layer, params.rank, place.grid,
+            settings | ({"writer/law": law[1]} if law else {}),
+        ),
+    ]  # fmt: skip
     for one, store in store_by_role.items():
-        found += study.score_densities(chosen, parts_by_role[one], one, bootstrap)
+        found += study.score_forecasts(chosen, parts_by_role[one], one, bootstrap)
         found += study.variance_rows(corpus, store, place.layer, one)
-    for position, ladder in sorted(ladders.items()):
-        found += climbing.tabulate(position, ladder, further.get(position, {}), bootstrap)
-        found.append(climbing.describe(corpus, position, ladder, bootstrap))
-    return Tables.of(found)
+    return Tables.of(_digits(row) for row in found)
 
 
-def select(
-    params: Params,
-    place: study.Place,
-    chosen: Mapping[Fit, Chosen],
-    ladders: Mapping[str, Ladder],
-    error_share: float | None,
-) -> Selection:
-    """What dev problems chose."""
-    return Selection(
-        "dev",
-        place.layer,
-        params.rank,
-        place.grid,
-        {f"{fit.role or 'labels'}/{fit.name}": one.setting for fit, one in chosen.items()},
-        {
-            position: {name: one.ridge for name, one in ladder.rungs.items()}
-            for position, ladder in ladders.items()
-        },
-        error_share,
-    )
+def _digits(row: Row) -> Row:
+    """A row as it is written; penalties are of a grid and stay as they are."""
+    found = rounded(row, DIGITS)
+    return replace(found, ridge=row.ridge) if isinstance(row, Rung) else found
 
 
 def write(result: Tables, out: Path) -> None:
     """Writes all results, a file each."""
     for table in TABLES:
         write_rows(table, result.rows(table), out)
-    reader.write_json(out / "entropy_rate.json", result.record(EntropyRate))
     reader.write_json(out / "selection.json", result.record(Selection))
-
-
-def _further(
-    corpus: Corpus,
-    ladder: Ladder,
-    floor: tuple[climbing.Losses, float] | None,
-    loaded: LoadedModel,
-    tokens: Tokens,
-    work: Work,
-) -> dict[str, climbing.Losses]:
-    """At the sentence's end also the model's own distribution and the floor, where they exist."""
-    own = climbing.own_next_token(corpus, loaded, ladder.rows, tokens, work)
-    found = {"next_token": own, "posterior": floor[0] if floor else None}
-    return {name: loss for name, loss in found.items() if loss is not None}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -203,7 +167,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         result = run(
             params_,
             params.load(Bootstrap, "statistics", workspace.params),
-            make_corpus(opened.traces, opened.sentences, opened.posteriors, opened.laws),
+            make_corpus(opened.traces, opened.sentences, opened.laws),
             {role: opened.store(role) for role in (roles.studied, roles.base, *roles.controls)},
             opened.models([roles.studied])[roles.studied],
             opened.tokens,
@@ -212,7 +176,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     with artifacts.new_folder(workspace.results("transitions")) as folder:
         write(result, folder)
     for row in result.rows(StateModel):
-        print(f"{row.role}/{row.class_}: {row.score.nll:.4f} nats a sentence")
+        print(f"{row.role}/{row.class_}: {row.score.nll.value} nats a sentence")
 
 
 if __name__ == "__main__":

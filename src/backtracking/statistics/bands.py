@@ -148,15 +148,3 @@ def _critical(replicates: np.ndarray, value: np.ndarray, spread: np.ndarray, lev
         return 0.0
     t = np.abs(replicates - value[:, None]) / spread[:, None]
     return float(np.quantile(np.nanmax(t, axis=0), level))
-
-
-def earliest(
-    band_low: Float[np.ndarray, " offsets"], offsets: Int[np.ndarray, " offsets"]
-) -> int | None:
-    """The first offset whose lower band is above 0 there and at every later one; None if none is.
-
-    Offsets without a band count as not above 0.
-    """
-    above = np.nan_to_num(band_low, nan=-1.0) > 0
-    lasting = np.logical_and.accumulate(above[::-1])[::-1]
-    return int(offsets[lasting.argmax()]) if lasting.any() else None

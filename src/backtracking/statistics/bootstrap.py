@@ -7,6 +7,7 @@ float64. Inside arrays NaN means missing or undefined; in results that is None.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -20,9 +21,9 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Intervals by problem; every call draws its resamples anew from the seed.
+    """Intervals by problem; every call's resamples are the first that the seed draws.
 
-    So all calls on the same number of problems share their resamples.
+    So all calls on the same number of problems share their resamples, which are drawn once.
 
     Attributes:
         n_resamples: number of bootstrap resamples.
@@ -57,8 +58,8 @@ class Bootstrap:
         Returns:
             One interval per column or quantity; its `n` counts problems with a value.
         """
-        sums, counts = _sum_by_problem(_as_columns(values), problem_ids)
-        weights = resample_problems(len(sums), self.n_resamples, np.random.default_rng(self.seed))
+        sums, counts = sum_by_problem(_as_columns(values), problem_ids)
+        weights = _resampled(len(sums), self.n_resamples, self.seed)
         everything = np.ones((1, len(sums)))
         present = (counts > 0).sum(axis=0)
         point, replicates = (ratio(w @ sums, w @ counts) for w in (everything, weights))
@@ -128,9 +129,10 @@ def rates(
     return [float(part) / float(whole) if whole else None for part, whole in zip(k, n, strict=True)]
 
 
-def _sum_by_problem(
+def sum_by_problem(
     columns: Float[np.ndarray, "rows columns"], problem_ids: Sequence[str]
 ) -> tuple[Float[np.ndarray, "problems columns"], Float[np.ndarray, "problems columns"]]:
+    """Sum and number of the values of every column in each problem; NaN counts nowhere."""
     if len(columns) != len(problem_ids) or not len(columns):
         found = f"{len(columns)} rows and {len(problem_ids)} problems"
         raise ValueError(f"Expected rows with one problem each, found {found}.")
@@ -140,6 +142,13 @@ def _sum_by_problem(
     missing = np.isnan(columns)
     sums = np.add.reduceat(np.where(missing, 0.0, columns)[order], first_rows)
     return sums, np.add.reduceat((~missing).astype(np.float64)[order], first_rows)
+
+
+@lru_cache(maxsize=64)
+def _resampled(n_problems: int, n_resamples: int, seed: int) -> np.ndarray:
+    weights = resample_problems(n_problems, n_resamples, np.random.default_rng(seed))
+    weights.flags.writeable = False
+    return weights
 
 
 def _as_columns(values: np.ndarray) -> np.ndarray:

@@ -31,6 +31,6 @@ def compare(
     gaps = values - loss_by_model[reference][:, None]
     found = bootstrap.intervals(np.concatenate([values, gaps], axis=1), list(problem))
     return {
-        name: Compared(own.value, own.low, own.high, own.n, gap)
+        name: Compared(own, gap)
         for name, own, gap in zip(names, found[: len(names)], found[len(names) :], strict=True)
     }

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 
 from backtracking.activations.reader import ActivationStore
 from backtracking.records.columns import Sentences
-from backtracking.records.posteriors import Laws, Posteriors
+from backtracking.records.posteriors import Laws
 from backtracking.records.traces import Trace
 from backtracking.transitions.reduction import fit_whitening
 from backtracking.transitions.sequences import END, LABELS, Sequences, make_sequences
@@ -25,8 +25,6 @@ class Corpus:
         rows: numbers of the sentences, one trace a row, -1 in the padding.
         sequences: labels and targets of the same; without activations.
         split: of each row of `rows`.
-        t_star: for a sentence at which something is decided, the position of the token with which
-            it was settled whether the search stands at a visible dead end; else -1.
         laws: the writer's p(label or END that is next | prefix) after each sentence, NaN where it
             writes no such prefix; None where it is not known.
     """
@@ -37,7 +35,6 @@ class Corpus:
     rows: Int[np.ndarray, "traces steps"]
     sequences: Sequences
     split: Shaped[np.ndarray, " traces"]
-    t_star: Int[np.ndarray, " n"]
     laws: Float[np.ndarray, "n symbols"] | None
 
     def part(self, split: str) -> Bool[np.ndarray, " traces"]:
@@ -53,7 +50,6 @@ class Corpus:
 def make_corpus(
     traces: Sequence[Trace],
     sentences: Sentences,
-    posteriors: Mapping[str, Posteriors] | None,
     laws: Mapping[str, Laws] | None,
 ) -> Corpus:
     """Traces that have a sentence, as a corpus.
@@ -61,8 +57,6 @@ def make_corpus(
     Args:
         traces: as written.
         sentences: all of theirs.
-        posteriors: what each prefix tells of the decision ahead, by trace; None where it is not
-            known, and then there is no t*.
         laws: the writer's, by trace; None where it is not known.
     """
     lengths = np.array([len(trace.ids) for trace in traces])
@@ -84,7 +78,6 @@ def make_corpus(
             len(LABELS),
         ),
         split=np.array([traces[trace].split for trace in owner], dtype=object),
-        t_star=settled_at(sentences, posteriors or {}),
         laws=None if laws is None else laws_of(sentences, laws),
     )
 
@@ -104,29 +97,6 @@ def rows_by_trace(
     for number, group in enumerate(groups):
         rows[number, : len(group)] = group
     return rows
-
-
-def settled_at(sentences: Sentences, posteriors: Mapping[str, Posteriors]) -> Int[np.ndarray, " n"]:
-    """t* of every sentence at which something is decided; -1 elsewhere, and where it is open.
-
-    The first token of the last run with the same P(visible dead end | prefix), 0 or 1, since the
-    decision before.
-    """
-    found = np.full(len(sentences), -1, dtype=np.int64)
-    dead = sentences.kinds_that(standing="dead", visible=True)
-    known = {name: (one.first, one.p(dead)) for name, one in posteriors.items()}
-    since_by_trace: dict[str, int] = {}
-    for row in np.flatnonzero(sentences.decides):
-        name, end = sentences.trace_id[row], int(sentences.end[row])
-        if name not in known:
-            continue
-        first, p = known[name]
-        since = since_by_trace.get(name, first)
-        since_by_trace[name] = end
-        ahead = p[since - first : end - first]
-        if ahead[-1] in (0.0, 1.0):
-            found[row] = since + int((np.flatnonzero(ahead != ahead[-1]) + 1).max(initial=0))
-    return found
 
 
 def laws_of(sentences: Sentences, laws: Mapping[str, Laws]) -> Float[np.ndarray, "n symbols"]:

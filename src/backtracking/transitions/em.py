@@ -4,6 +4,7 @@ Weak conjugate priors keep every probability off 0 and every covariance regular,
 every iteration is likelihood times prior. Our own: hmmlearn has no joint emission and no END.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from sklearn.cluster import KMeans
 
 from backtracking.transitions.hmm import Hmm, Posterior, forward_backward
 from backtracking.transitions.sequences import Sequences
+from lifeboat.stage.errors import UserError
 
 PRIOR_COUNT = 0.1
 """Pseudo-counts of each entry of the initial, transition and emission laws."""
@@ -26,22 +28,48 @@ class Learning:
     """How EM runs.
 
     Attributes:
-        n_iterations: at the most.
         n_starts: starts, of which the most likely is kept.
-        tolerance: gain in nats a sentence below which it stops.
+        tolerance: change of the likelihood, or of its lower bound, between two rounds at which a
+            fit has converged, in nats a sentence.
+        max_rounds: rounds after which it counts as one that does not converge.
         seed: of the starts.
     """
 
-    n_iterations: int = 40
     n_starts: int = 2
-    tolerance: float = 1e-4
+    tolerance: float = 1e-5
+    max_rounds: int = 2000
     seed: int = 0
+
+    def until_converged(self, improve: Callable[[], float], what: str) -> None:
+        """Improves until the value no longer changes.
+
+        Args:
+            improve: does a round, and returns the value before it, in nats a sentence.
+            what: is fitted, for the message.
+
+        Raises:
+            UserError: where it has not converged.
+        """
+        before = change = np.inf
+        for _ in range(self.max_rounds):
+            now = improve()
+            change, before = abs(now - before), now
+            if change < self.tolerance:
+                return
+        raise UserError(
+            f"Expected {what} to converge to {self.tolerance:g} nats a sentence, found a change of "
+            f"{change:.1e} after {self.max_rounds} rounds.",
+            "Raise `transitions.max_rounds`, or try fewer hidden states.",
+        )
 
 
 def fit(train: Sequences, n_states: int, learning: Learning) -> Hmm:
     """The most likely of the models that EM finds from the starts.
 
     Labels weigh heavily in every other one.
+
+    Raises:
+        UserError: where EM has not converged.
     """
     starts = [
         start(train, n_states, learning.seed + number, 3.0 if number % 2 == 0 else 0.5)
@@ -52,17 +80,17 @@ def fit(train: Sequences, n_states: int, learning: Learning) -> Hmm:
 
 def _climb(train: Sequences, posterior: Posterior, learning: Learning) -> tuple[Hmm, float]:
     """EM from a first posterior: the model, and its log-likelihood in nats a sentence."""
-    model, before, n = maximise(train, posterior), -np.inf, 0
-    n_rows = train.present.sum()
-    for n in range(learning.n_iterations):
-        posterior = forward_backward(
-            model.initial, model.transition, model.log_emission(train), train
-        )
-        now = float(posterior.log_likelihood.sum() / n_rows)
-        if n and now - before < learning.tolerance:
-            break
-        model, before = maximise(train, posterior), now
-    return model, before
+    model, reached, n_rows = maximise(train, posterior), -np.inf, train.present.sum()
+
+    def improve() -> float:
+        nonlocal model, reached
+        found = forward_backward(model.initial, model.transition, model.log_emission(train), train)
+        reached = float(found.log_likelihood.sum() / n_rows)
+        model = maximise(train, found)
+        return reached
+
+    learning.until_converged(improve, f"a hidden Markov model of {len(model.initial)} states")
+    return model, reached
 
 
 def maximise(train: Sequences, posterior: Posterior) -> Hmm:

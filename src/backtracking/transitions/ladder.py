@@ -1,11 +1,9 @@
 """What activations add to what the text already says, rung by rung.
 
-At a position p of the trace, multinomial logistic regressions predict the label of the sentence
-after the current one from ever more: the labels of the sentences finished by p; also the token ids
-up to p; also the activation at p. Positions: the current sentence's `end`, its `first` token, and
-`before_t_star`, the token before the one with which the pending decision's fate was settled (only
-sentences at which something is decided). Beyond labels a gain is no finding; beyond *tokens* it is,
-and only where p lies a sentence or more ahead, since the model computes from tokens alone.
+At the first token of each sentence, multinomial logistic regressions predict the label of the
+sentence after it from ever more: the labels of the finished sentences; also the token ids so far;
+also the activation. Beyond labels a gain is no finding; beyond *tokens* it is, since the model
+computes from tokens alone and the prediction is a sentence ahead.
 """
 
 from collections.abc import Sequence
@@ -15,7 +13,14 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy import optimize, sparse
 
-from backtracking.transitions.scoring import best
+from backtracking.transitions.smoothing import FEW
+from lifeboat.stage.errors import UserError
+
+TOLERANCE = 1e-6
+"""Largest entry of the gradient, on scaled weights, at which a regression has converged."""
+
+MAX_ROUNDS = 5000
+"""Rounds of the search after which a regression counts as one that does not converge."""
 
 N_LABELS_BACK = 3
 """Finished sentences whose labels are read."""
@@ -33,9 +38,7 @@ class Softmax:
 
     def log_p(self, features: sparse.csr_matrix) -> Float[np.ndarray, "rows symbols"]:
         """log p of every symbol."""
-        scores = features @ self.weight[:-1] + self.weight[-1]
-        peak = scores.max(axis=1, keepdims=True)
-        return scores - peak - np.log(np.exp(scores - peak).sum(axis=1, keepdims=True))
+        return _log_shares(features @ self.weight[:-1] + self.weight[-1])
 
     def losses(
         self, features: sparse.csr_matrix, target: Int[np.ndarray, " rows"]
@@ -50,9 +53,12 @@ def fit_softmax(
     n_symbols: int,
     ridge: float,
     start: Softmax | None = None,
-    n_iterations: int = 40,
 ) -> Softmax:
-    """Minimises mean -log p + ridge / 2 |weight|^2, the intercept free, by L-BFGS.
+    """The minimum of mean -log p + ridge / 2 |weight|^2, the intercept free, by L-BFGS.
+
+    Every symbol has `FEW` counts more, in rows without features: a symbol that train never has
+    would have no minimum otherwise. The search runs along the principal directions of the features,
+    each in units of the root of its curvature.
 
     Args:
         features: one row per observation.
@@ -60,30 +66,60 @@ def fit_softmax(
         n_symbols: number of symbols.
         ridge: strength of the penalty, against the mean loss.
         start: weights of the first of the features, from which the search begins.
-        n_iterations: at the most.
+
+    Raises:
+        UserError: where the gradient stays above `TOLERANCE`.
     """
-    n, d = len(target), features.get_shape()[1]
+    rows, counts = _with_few(features, target, n_symbols)
+    d, weight_of = features.get_shape()[1], counts.sum(axis=1, keepdims=True)
+    shares, penalty = counts.sum(axis=0), np.append(np.full(d, ridge), 0.0)[:, None]
     first = np.zeros((d + 1, n_symbols))
-    shares = (np.bincount(target, minlength=n_symbols) + 0.5) / (n + 0.5 * n_symbols)
     first[-1] = np.log(shares)
     if start is not None:
         first[: len(start.weight) - 1], first[-1] = start.weight[:-1], start.weight[-1]
-    turned, rows = features.T.tocsr(), np.arange(n)
+    turned = rows.T.tocsr()
+    squares, basis = np.linalg.eigh((turned @ rows.multiply(weight_of).tocsr()).toarray())
+    scale = 1 / np.sqrt(squares.clip(min=0.0)[:, None] * shares * (1 - shares) + ridge)
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weight = flat.reshape(d + 1, n_symbols)
-        log_p = Softmax(weight).log_p(features)
-        error = np.exp(log_p)
-        error[rows, target] -= 1
-        slope = np.concatenate([turned @ error, error.sum(axis=0)[None]]) / n
-        slope[:-1] += ridge * weight[:-1]
-        value = -log_p[rows, target].mean() + ridge / 2 * (weight[:-1] ** 2).sum()
-        return float(value), slope.ravel()
+        weight = basis @ (flat.reshape(d + 1, n_symbols) * scale)
+        log_p = _log_shares(rows @ weight)
+        slope = turned @ (np.exp(log_p) * weight_of - counts) + penalty * weight
+        value = (penalty * weight**2).sum() / 2 - (counts * log_p).sum()
+        return float(value), ((basis.T @ slope) * scale).ravel()
 
+    options = {"maxiter": MAX_ROUNDS, "maxfun": 2 * MAX_ROUNDS, "ftol": 0.0, "gtol": TOLERANCE,
+               "maxcor": 30}  # fmt: skip
     found = optimize.minimize(
-        loss, first.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": n_iterations}
+        loss, ((basis.T @ first) / scale).ravel(), jac=True, method="L-BFGS-B", options=options
     )
-    return Softmax(found.x.reshape(d + 1, n_symbols))
+    largest = float(np.abs(found.jac).max())
+    if not largest <= TOLERANCE:
+        raise UserError(
+            f"Expected a regression with a gradient of at most {TOLERANCE:g}, found {largest:.1e} "
+            f"after {found.nit} rounds at ridge {ridge:g}: {found.message}",
+            "Leave the least of `transitions.ridges` out.",
+        )
+    return Softmax(basis @ (found.x.reshape(d + 1, n_symbols) * scale))
+
+
+def _with_few(
+    features: sparse.csr_matrix, target: Int[np.ndarray, " rows"], n_symbols: int
+) -> tuple[sparse.csr_matrix, Float[np.ndarray, "rows_and_few symbols"]]:
+    """Rows with a 1 for the intercept, those of `FEW` last, and the share of each outcome there."""
+    n = len(target)
+    empty = sparse.csr_matrix((1, features.get_shape()[1]))
+    rows = joined(
+        sparse.csr_matrix(sparse.vstack([features, empty])), sparse.csr_matrix(np.ones((n + 1, 1)))
+    )
+    counts = np.concatenate([np.eye(n_symbols)[target], np.full((1, n_symbols), FEW)])
+    return rows, counts / counts.sum()
+
+
+def _log_shares(scores: Float[np.ndarray, "rows symbols"]) -> Float[np.ndarray, "rows symbols"]:
+    """Scores less the logarithm of the sum of their exponentials."""
+    apart = scores - scores.max(axis=1, keepdims=True)
+    return apart - np.log(np.exp(apart).sum(axis=1, keepdims=True))
 
 
 def choose_softmax(
@@ -95,18 +131,25 @@ def choose_softmax(
 ) -> tuple[Softmax, float]:
     """The regression whose ridge predicts dev best, and that ridge.
 
+    From the strongest ridge on, as long as each predicts dev better than the one before it.
+
     Args:
         features, target: of train, then of dev.
         n_symbols: number of symbols.
         ridges: what is tried, strongest first; each starts where the one before it ended.
         start: as in `fit_softmax`.
     """
-    tried: dict[float, tuple[Softmax, float]] = {}
+    best: tuple[Softmax, float] | None = None
+    least = np.inf
     for ridge in ridges:
         start = fit_softmax(features[0], target[0], n_symbols, ridge, start)
-        tried[ridge] = (start, float(start.losses(features[1], target[1]).mean()))
-    ridge = best({one: value for one, (_, value) in tried.items()})
-    return tried[ridge][0], ridge
+        now = float(start.losses(features[1], target[1]).mean())
+        if now >= least:
+            break
+        best, least = (start, ridge), now
+    if best is None:
+        raise ValueError("Expected at least one ridge, found none.")
+    return best
 
 
 def label_features(labels: Int[np.ndarray, "rows back"], n_labels: int) -> sparse.csr_matrix:

@@ -1,8 +1,9 @@
 """Markov chains of order 0 (iid) to 3 over labels, with smoothed counts.
 
 Each order falls back on the one below: p_k(s | h) = (c(h, s) + a_k p_{k-1}(s | h')) / (c(h) + a_k),
-where h' is h without its oldest label and order 0 falls back on the uniform law (MacKay and Peto
-1995, a Dirichlet prior centred on the shorter context). The strengths a_k are chosen on dev.
+where h' is h without its oldest label (MacKay and Peto 1995, a Dirichlet prior centred on the
+shorter context). Order 0 has half a count more of each symbol, which is what a label that train
+never has gets. The strengths a_k are estimated on dev (`smoothing`).
 """
 
 from collections.abc import Sequence
@@ -11,11 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from backtracking.transitions.scoring import LogProbabilities, best, nll
+from backtracking.transitions.scoring import LogProbabilities, cost
 from backtracking.transitions.sequences import Sequences
-
-STRENGTHS = (0.001, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-"""Grid of smoothing strengths, in counts."""
+from backtracking.transitions.smoothing import best_strength, with_few
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Markov:
     Attributes:
         log_p: log p(symbol | context), contexts coded as by `contexts`.
         order: number of labels in a context.
-        strengths: smoothing of orders 0 to `order`.
+        strengths: smoothing of orders 1 to `order`, in counts.
     """
 
     log_p: Float[np.ndarray, "contexts symbols"]
@@ -59,13 +58,13 @@ def contexts(
 
 
 def fit(train: Sequences, strengths: Sequence[float]) -> Markov:
-    """The chain of order len(strengths) - 1."""
-    base, p = train.n_labels + 1, np.full((1, train.n_symbols), 1 / train.n_symbols)
-    for order, strength in enumerate(strengths):
+    """The chain with as many strengths as its order."""
+    base, p = train.n_labels + 1, with_few(count(train, 0))
+    for order, strength in enumerate(strengths, start=1):
         counts = count(train, order)
-        shorter = p[np.arange(base**order) % max(1, base ** (order - 1))]
+        shorter = p[np.arange(base**order) % base ** (order - 1)]
         p = (counts + strength * shorter) / (counts.sum(axis=1, keepdims=True) + strength)
-    return Markov(np.log(p), len(strengths) - 1, tuple(strengths))
+    return Markov(np.log(p), len(strengths), tuple(strengths))
 
 
 def count(sequences: Sequences, order: int) -> Float[np.ndarray, "contexts symbols"]:
@@ -77,12 +76,15 @@ def count(sequences: Sequences, order: int) -> Float[np.ndarray, "contexts symbo
     return np.bincount(cells, minlength=size).reshape(-1, n).astype(np.float64)
 
 
-def select(
-    train: Sequences, dev: Sequences, order: int, grid: Sequence[float] = STRENGTHS
-) -> Markov:
-    """The chain whose strengths predict dev best, chosen order by order from 0."""
+def select(train: Sequences, dev: Sequences, order: int) -> Markov:
+    """The chain whose strengths predict dev best, estimated order by order from 1."""
     strengths: tuple[float, ...] = ()
-    for _ in range(order + 1):
-        tried = {one: nll(fit(train, (*strengths, one)).predict(dev), dev) for one in grid}
-        strengths = (*strengths, best(tried))
+    for _ in range(order):
+        strengths = _longer(train, dev, strengths)
     return fit(train, strengths)
+
+
+def _longer(train: Sequences, dev: Sequences, shorter: tuple[float, ...]) -> tuple[float, ...]:
+    """The strengths of the next order."""
+    own = best_strength(lambda one: cost(fit(train, (*shorter, one)).predict(dev), dev))
+    return (*shorter, own)

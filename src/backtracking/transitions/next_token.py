@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from backtracking.models.loading import LoadedModel
-from backtracking.models.prefixes import Path, read_branches
-from backtracking.records.tokens import Opening, Tokens
+from backtracking.models.prefixes import read_branches
+from backtracking.records.tokens import Opening, TokenPath, Tokens
 from backtracking.transitions.sequences import LABELS
 
 
@@ -49,10 +49,11 @@ def label_log_p(
 
 
 def _sum_by_label(
-    p_next: Mapping[Path, Float[np.ndarray, "rows d_vocab"]], code_by_path: Mapping[Path, int]
+    p_next: Mapping[TokenPath, Float[np.ndarray, "rows d_vocab"]],
+    code_by_path: Mapping[TokenPath, int],
 ) -> Float[np.ndarray, "rows symbols"]:
     """What each opening has for itself, the longer ones that begin with it taken off, by label."""
-    p: dict[Path, np.ndarray] = {(): np.ones(len(p_next[()]))}
+    p: dict[TokenPath, np.ndarray] = {(): np.ones(len(p_next[()]))}
     for path in sorted({one[:n] for one in code_by_path for n in range(1, len(one) + 1)}):
         p[path] = p[path[:-1]] * p_next[path[:-1]][:, path[-1]]
     found = np.zeros((len(p[()]), len(LABELS) + 1))

@@ -50,17 +50,16 @@ class Grid:
 
     Attributes:
         hmm_states, slds_states: numbers of hidden states.
-        hmm, slds: how each is learnt.
+        learning: how both are learnt; a switching system has one start.
     """
 
     hmm_states: tuple[int, ...]
     slds_states: tuple[int, ...]
-    hmm: Learning
-    slds: Learning
+    learning: Learning
 
-    def of(self, name: str) -> tuple[tuple[int, ...], Learning]:
-        """Numbers of hidden states of a class, and how it is learnt."""
-        return (self.hmm_states, self.hmm) if name == "hmm" else (self.slds_states, self.slds)
+    def of(self, name: str) -> tuple[int, ...]:
+        """Numbers of hidden states of a class."""
+        return self.hmm_states if name == "hmm" else self.slds_states
 
 
 @dataclass(frozen=True)
@@ -84,8 +83,8 @@ def choose(name: str, train: Sequences, dev: Sequences, grid: Grid) -> Chosen:
     """
     if name not in HIDDEN:
         return choose_chain(name, train, dev)
-    counts, learning = grid.of(name)
-    return best_of({n: fit_hidden(name, train, dev, n, learning) for n in counts})
+    fitted = {n: fit_hidden(name, train, dev, n, grid.learning) for n in grid.of(name)}
+    return best_of(fitted)
 
 
 def choose_chain(name: str, train: Sequences, dev: Sequences) -> Chosen:

@@ -6,17 +6,22 @@ that of a pair at different ones). Part of the state may be in the words of the 
 so the test that means something is against pairs with the **same words** and another state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
+from backtracking.activations.reader import ActivationStore
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.transitions import Representation
 from backtracking.statistics.auroc import auroc
 from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.transitions.corpus import Corpus, read_at
+
+N_RECENT = 24
+"""Tokens whose counts stand for what is written, beside the models."""
 
 
 @dataclass(frozen=True)
@@ -69,57 +74,75 @@ def make_pairs(
     )
 
 
-def agreement_rows(
-    role: str,
-    layer: int | None,
-    x: Float[np.ndarray, "decisions d"],
-    pairs: Pairs,
-    bootstrap: Bootstrap,
-) -> list[Representation]:
-    """AUROC and mean cosines, against all pairs at different states and those of the same words.
+def agreement_row(
+    role: str, x: Float[np.ndarray, "decisions d"], pairs: Pairs, bootstrap: Bootstrap
+) -> Representation:
+    """The AUROC of the cosines of pairs at one state, against pairs of the same words at two.
 
     Args:
-        role, layer: what the rows are of.
+        role: what the rows are of.
         x: one row per decision, centred.
         pairs: as from `make_pairs`.
         bootstrap: intervals by problem.
     """
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
-    cosine = (unit[pairs.first] * unit[pairs.second]).sum(axis=1)
-    found = []
-    for against, chosen in (
-        ("any_other_state", np.ones(len(cosine), dtype=bool)),
-        ("same_words_other_state", pairs.same_words),
-    ):
-        rows = np.flatnonzero(pairs.same_state | chosen)
-        same = pairs.same_state[rows]
-        measured = _measures(cosine[rows], same, pairs.problem[rows], bootstrap)
-        counts = int(same.sum()), int((~same).sum())
-        found.append(Representation(role, layer, against, *measured, *counts))
-    return found
+    chosen = np.flatnonzero(pairs.same_state | pairs.same_words)
+    first, second = pairs.first[chosen], pairs.second[chosen]
+    cosine, same = (unit[first] * unit[second]).sum(axis=1), pairs.same_state[chosen]
+    area = _area(cosine, same, pairs.problem[chosen], bootstrap)
+    return Representation(role, area, int(same.sum()), int((~same).sum()))
 
 
-def _measures(
+def _area(
     cosine: Float[np.ndarray, " pairs"],
     same: Bool[np.ndarray, " pairs"],
     problem: Shaped[np.ndarray, " pairs"],
     bootstrap: Bootstrap,
-) -> tuple[Interval | None, Interval | None, Interval | None]:
-    """AUROC, and mean cosines of pairs at the same state and at different ones."""
+) -> Interval | None:
+    """AUROC within problems, each with the weight of its pairs; None where none has both kinds."""
     names = [one for one in np.unique(problem) if len(set(same[problem == one])) == 2]
     if not names:
-        return None, None, None
+        return None
     wins = np.zeros((len(names), 2))
     for number, name in enumerate(names):
         rows = problem == name
         n, positive = rows.sum(), same[rows].sum()
         weight = 2 * positive * (n - positive) / n
-        wins[number] = (auroc(cosine[rows], same[rows]) or 0.0) * weight, weight
-    (area,) = bootstrap.intervals(wins, names, lambda m: m[:, :1] / m[:, 1:])
-    kept = np.isin(problem, names)
-    by_kind = np.where(np.stack([same, ~same], axis=1), cosine[:, None], np.nan)[kept]
-    same_state, different = bootstrap.intervals(by_kind, list(problem[kept]))
-    return area, same_state, different
+        # Cosines that differ by rounding alone are ties.
+        wins[number] = (auroc(np.round(cosine[rows], 9), same[rows]) or 0.0) * weight, weight
+    return bootstrap.intervals(wins, names, lambda m: m[:, :1] / m[:, 1:])[0]
+
+
+def representation_rows(
+    corpus: Corpus, store_by_role: Mapping[str, ActivationStore], layer: int, bootstrap: Bootstrap
+) -> list[Representation]:
+    """Same test search states by different histories, in every model and in the tokens alone.
+
+    Activations are taken at the last token of deciding sentences, minus their mean over train
+    problems. No rows where no search state is known.
+    """
+    is_known = np.array([one is not None for one in corpus.sentences.search_state], dtype=bool)
+    deciding = corpus.sentences[corpus.sentences.decides & is_known]
+    test = deciding[deciding.split == "test"]
+    if not len(test):
+        return []
+    spans = list(zip(test.trace, test.start, test.end, strict=True))
+    pairs = make_pairs(
+        list(test.problem),
+        list(test.search_state),
+        [tuple(corpus.token_ids[trace][start:end]) for trace, start, end in spans],
+        list(test.history),
+    )
+    recent = [corpus.token_ids[trace][max(0, end - N_RECENT) : end] for trace, _, end in spans]
+    largest = max(max(ids) for ids in recent)
+    counts = np.stack([np.bincount(ids, minlength=largest + 1) for ids in recent]).astype(float)
+    found = [agreement_row("tokens", counts - counts.mean(axis=0), pairs, bootstrap)]
+    for role, store in store_by_role.items():
+        values, _ = read_at(store, layer, deciding.trace, deciding.end - 1)
+        mean = values[deciding.split == "train"].mean(axis=0)
+        centred = values[deciding.split == "test"] - mean
+        found.append(agreement_row(role, centred, pairs, bootstrap))
+    return found
 
 
 def _codes(values: Sequence[Any]) -> Int[np.ndarray, " n"]:

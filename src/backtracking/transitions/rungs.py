@@ -1,18 +1,21 @@
-"""The rungs of the ladder on the study's traces: rows, features and fits at each position."""
+"""The rungs of the ladder on the study's traces: rows, features, fits and their rows of results."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
 from scipy import sparse
 
 from backtracking.activations.reader import ActivationStore
+from backtracking.records.edges import Edge, edge_of
+from backtracking.records.rows.transitions import Rung
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.transitions import ladder
+from backtracking.transitions.comparing import compare
 from backtracking.transitions.corpus import Corpus, read_at, whitened
-
-POSITIONS = ("before_t_star", "first", "end")
-"""Where the text is cut, the earliest first; `end` is the token before the predicted sentence."""
+from backtracking.transitions.plan import Plan, Work
 
 N_RECENT = 12
 """Tokens up to the position that are read by distance; all others count in a bag."""
@@ -24,17 +27,20 @@ SCALE = 0.3
 """Spread of an activation's coordinates. The ridge is common to all features, and a coordinate of
 spread 1 would be penalised far less than the one-hot ids, whose spread is 0.1 to 0.3."""
 
+TEXT = ("labels", "tokens")
+"""Rungs that read no activation."""
+
 N_COMMON = 512
 """Token ids that are told apart; rarer ones share one."""
 
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of one position.
+    """What is predicted: what follows each sentence, read at its first token.
 
     Attributes:
         sentence: number of the current sentence.
-        trace, position: where the text is cut.
+        trace, position: where the text is cut, a sentence ahead.
         target: code of what follows the current sentence.
         split, problem: of its trace.
     """
@@ -88,28 +94,22 @@ class Climbed:
     Attributes:
         loss: -log p of each test row.
         ridge: chosen on dev.
+        edge: where it lies in its grid.
         model: the regression.
     """
 
     loss: Float[np.ndarray, " test"]
     ridge: float
+    edge: Edge
     model: ladder.Softmax
 
 
-def rows_at(corpus: Corpus, position: str) -> Rows:
+def rows_of(corpus: Corpus) -> Rows:
     """The scored sentences, and where the text before each prediction is cut."""
     scored = corpus.sequences.scored
     sentence, target = corpus.rows[scored], corpus.sequences.target[scored]
-    places = {
-        "end": corpus.sentences.end - 1,
-        "first": corpus.sentences.start,
-        "before_t_star": np.where(corpus.t_star > 0, corpus.t_star - 1, -1),
-    }
-    place = places[position][sentence]
-    kept = place >= 0
-    sentence = sentence[kept]
     its = corpus.sentences[sentence]
-    return Rows(sentence, its.trace, place[kept], target[kept], its.split, its.problem)
+    return Rows(sentence, its.trace, its.start, target, its.split, its.problem)
 
 
 def text_at(corpus: Corpus, rows: Rows) -> Text:
@@ -141,13 +141,38 @@ def text_at(corpus: Corpus, rows: Rows) -> Text:
     )
 
 
-def climb_text(rows: Rows, text: Text, ridges: Sequence[float]) -> dict[str, Climbed]:
-    """The rungs `labels` and `tokens`."""
-    labels = _fit(rows, text.labels(), text.n_labels, ridges, None)
-    return {
-        "labels": labels,
-        "tokens": _fit(rows, text.tokens(), text.n_labels, ridges, labels.model),
-    }
+def climb(
+    plan: Plan,
+    corpus: Corpus,
+    store_by_role: Mapping[str, ActivationStore],
+    layer: int,
+    work: Work,
+    bootstrap: Bootstrap,
+) -> list[Rung]:
+    """Every rung beside `tokens`: labels, tokens, and these with the activations of each role."""
+    rows = rows_of(corpus)
+    text = text_at(corpus, rows)
+    # The longest first: `tokens` has by far the most features.
+    of_text = {name: partial(climb_text, name, rows, text, plan.ridges) for name in TEXT[::-1]}
+    fitted = work(of_text, "rungs of text")
+    found = {name: fitted[name] for name in TEXT}
+    jobs = {
+        f"tokens_{role}": partial(
+            climb_on, found["tokens"], rows, text,
+            activations_at(store, layer, rows, plan.ladder_rank), plan.ridges,
+        )
+        for role, store in store_by_role.items()
+    }  # fmt: skip
+    found |= work(jobs, "rungs of activations")
+    problem = rows.problem[rows.split == "test"]
+    scores = compare({name: one.loss for name, one in found.items()}, problem, "tokens", bootstrap)
+    return [Rung(name, scores[name], one.ridge, one.edge) for name, one in found.items()]
+
+
+def climb_text(name: str, rows: Rows, text: Text, ridges: Sequence[float]) -> Climbed:
+    """One of the rungs `TEXT`."""
+    features = text.labels() if name == "labels" else text.tokens()
+    return _fit(rows, features, text.n_labels, ridges, None)
 
 
 def climb_on(
@@ -157,14 +182,9 @@ def climb_on(
     x: Float[np.ndarray, "rows rank"],
     ridges: Sequence[float],
 ) -> Climbed:
-    """The rung of the tokens and one model's activations.
-
-    More features call for no weaker a penalty, so only those are tried that are at least as strong
-    as the one that was chosen for the tokens.
-    """
-    stronger = [ridge for ridge in ridges if ridge >= tokens.ridge]
+    """The rung of the tokens and one model's activations."""
     features = ladder.joined(text.tokens(), sparse.csr_matrix(x))
-    return _fit(rows, features, text.n_labels, stronger, tokens.model)
+    return _fit(rows, features, text.n_labels, ridges, tokens.model)
 
 
 def activations_at(
@@ -187,7 +207,8 @@ def _fit(
         (features[train], features[dev]), (rows.target[train], rows.target[dev]),
         n_labels + 1, ridges, start,
     )  # fmt: skip
-    return Climbed(model.losses(features[test], rows.target[test]), ridge, model)
+    loss = model.losses(features[test], rows.target[test])
+    return Climbed(loss, ridge, edge_of(ridge, ridges), model)
 
 
 def _finished_labels(corpus: Corpus, rows: Rows) -> Int[np.ndarray, "rows back"]:

@@ -27,6 +27,11 @@ def nll(log_p: LogProbabilities, sequences: Sequences) -> float:
     return float(losses(log_p, sequences).mean())
 
 
+def cost(log_p: LogProbabilities, sequences: Sequences) -> float:
+    """-log p of all that followed, in nats."""
+    return float(losses(log_p, sequences).sum())
+
+
 def best(nll_by_choice: Mapping[Any, float]) -> Any:
     """The choice with the lowest NLL; the first of equals."""
     return min(nll_by_choice, key=lambda choice: nll_by_choice[choice])

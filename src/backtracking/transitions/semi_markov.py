@@ -2,18 +2,18 @@
 
 p(leave | s, d) = (leaves(s, d) + a h(s)) / (n(s, d) + a), with h(s) the label's mean hazard, so
 that a chain of order 1, whose hazard is constant, lies inside. Where it goes depends on the label
-that it leaves. Dwells from `max_dwell` on share one hazard.
+that it leaves: (went(s, s') + b q(s')) / (went(s) + b), with q how often each symbol is gone to.
+Dwells from `max_dwell` on share one hazard. h and q have half a count more of each outcome.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from backtracking.transitions.markov import STRENGTHS
-from backtracking.transitions.scoring import LogProbabilities, best, nll
+from backtracking.transitions.scoring import LogProbabilities, cost
 from backtracking.transitions.sequences import Sequences
+from backtracking.transitions.smoothing import best_strength, with_few
 
 MAX_DWELL = 10
 """Dwells from here on are pooled."""
@@ -63,21 +63,23 @@ def fit(train: Sequences, strengths: tuple[float, float], max_dwell: int = MAX_D
     cells = np.zeros((2, train.n_labels, max_dwell))
     np.add.at(cells, ((label != target).astype(int), label, dwell), 1.0)
     stays, leaves = cells
-    # One leave in two keeps a hazard off 0 and 1 where a label never stays or never leaves.
-    mean = (leaves.sum(axis=1) + 0.5) / (cells.sum(axis=(0, 2)) + 1)
+    mean = with_few(cells.sum(axis=2).T)[:, 1]
     strength, mixing = strengths
     hazard = (leaves + strength * mean[:, None]) / (stays + leaves + strength)
     went = np.zeros((train.n_labels, train.n_symbols))
     np.add.at(went, (label[label != target], target[label != target]), 1.0)
     allowed = 1 - np.eye(train.n_labels, train.n_symbols)
-    overall = (went.sum(axis=0) + 1 / train.n_symbols) * allowed
+    overall = with_few(went.sum(axis=0)) * allowed
     prior = overall / overall.sum(axis=1, keepdims=True)
     goes_to = (went + mixing * prior) / (went.sum(axis=1, keepdims=True) + mixing)
     return SemiMarkov(hazard, goes_to, strengths)
 
 
-def select(train: Sequences, dev: Sequences, grid: Sequence[float] = STRENGTHS) -> SemiMarkov:
-    """The model whose two strengths predict dev best."""
-    pairs = [(strength, mixing) for strength in grid for mixing in grid]
-    tried = {pair: nll(fit(train, pair).predict(dev), dev) for pair in pairs}
-    return fit(train, best(tried))
+def select(train: Sequences, dev: Sequences) -> SemiMarkov:
+    """The model whose two strengths predict dev best.
+
+    When a label is left and where it goes are two factors, so that each has its own minimum.
+    """
+    strength = best_strength(lambda one: cost(fit(train, (one, 1.0)).predict(dev), dev))
+    mixing = best_strength(lambda one: cost(fit(train, (1.0, one)).predict(dev), dev))
+    return fit(train, (strength, mixing))

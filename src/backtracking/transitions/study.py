@@ -1,4 +1,4 @@
-"""The study of state models on one corpus: place on dev, models, densities, latent states."""
+"""The study of state models on one corpus: place on dev, models, forecasts."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,15 +8,10 @@ import numpy as np
 from jaxtyping import Float
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.records.rows.transitions import (
-    Density,
-    Latent,
-    LayerTried,
-    StateModel,
-    VarianceShare,
-)
+from backtracking.records.edges import edge_of
+from backtracking.records.rows.transitions import Forecast, LayerTried, StateModel, VarianceShare
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.transitions import agreement, density
+from backtracking.transitions import forecast
 from backtracking.transitions.comparing import compare
 from backtracking.transitions.corpus import Corpus, read_at, sentence_ends
 from backtracking.transitions.plan import Plan, Work
@@ -35,8 +30,8 @@ from backtracking.transitions.sequences import Sequences
 REFERENCE = Fit(None, "markov_1")
 """What every model is compared with."""
 
-RANKS = (1, 2, 4, 8, 16, 32, 40, 64)
-"""Ranks whose share of the variance is reported."""
+RANK = 40
+"""Components whose share of the variance is reported, as it was published."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ class Place:
 
 def choose_place(plan: Plan, corpus: Corpus, store: ActivationStore, work: Work) -> Place:
     """The layer at which a hidden Markov model predicts dev best."""
-    learning = replace(plan.grid.hmm, n_starts=1)
+    learning = replace(plan.grid.learning, n_starts=1)
     jobs = {}
     for layer in store.layers:
         parts = split(corpus, sentence_ends(corpus, store, layer, plan.rank))
@@ -115,9 +110,11 @@ def _fit_hidden(
     """One job a model and number of hidden states."""
     jobs = {}
     for fit in fits:
-        parts, (counts, learning) = parts_by_role[fit.role or ""], plan.grid.of(fit.name)
-        for n in counts:
-            jobs[fit, n] = partial(fit_hidden, fit.name, parts.train, parts.dev, n, learning)
+        parts = parts_by_role[fit.role or ""]
+        for n in plan.grid.of(fit.name):
+            jobs[fit, n] = partial(
+                fit_hidden, fit.name, parts.train, parts.dev, n, plan.grid.learning
+            )
     found = work(jobs, "models with hidden states")
     return {fit: best_of({n: one for (its, n), one in found.items() if its == fit}) for fit in fits}
 
@@ -135,66 +132,52 @@ def losses_on_test(
 
 
 def score_models(
-    loss_by_model: Mapping[Fit, Float[np.ndarray, " rows"]], test: Sequences, bootstrap: Bootstrap
+    plan: Plan,
+    chosen: Mapping[Fit, Chosen],
+    loss_by_model: Mapping[Fit, Float[np.ndarray, " rows"]],
+    test: Sequences,
+    bootstrap: Bootstrap,
 ) -> list[StateModel]:
     """One row per model: NLL on test, and the paired difference to the chain of order 1.
 
     The role of those that read labels alone is `labels`.
     """
     scores = compare(loss_by_model, test.row_problem, REFERENCE, bootstrap)
-    return [StateModel(fit.role or "labels", fit.name, score) for fit, score in scores.items()]
+    found = []
+    for fit, score in scores.items():
+        n = chosen[fit].setting.n_states if fit in chosen else None
+        edge = None if n is None else edge_of(n, plan.grid.of(fit.name))
+        found.append(StateModel(fit.role or "labels", fit.name, score, n, edge))
+    return found
 
 
-def score_densities(
+def score_forecasts(
     chosen: Mapping[Fit, Chosen], parts: Parts, role: str, bootstrap: Bootstrap
-) -> list[Density]:
-    """One row per model of x: log density one sentence ahead, beside the iid Gaussian's, and R2."""
+) -> list[Forecast]:
+    """One row per model that forecasts x."""
     test = parts.test
-    forecasts = {
-        "gaussian_iid": density.gaussian_iid(parts.train, test),
-        "var_1": density.var_1(parts.train, test),
-        "hmm": density.hmm(chosen[Fit(role, "hmm")].model, test),
-        "slds": density.slds(chosen[Fit(role, "slds")].model, test),
+    means = {
+        "var_1": forecast.var_1(parts.train, test),
+        "slds": forecast.slds(chosen[Fit(role, "slds")].model, test),
     }
-    rows = density.forecast_rows(test)
+    rows = forecast.forecast_rows(test)
     problem = list(np.broadcast_to(test.problem[:, None], rows.shape)[rows])
     found = []
-    for name, forecast in forecasts.items():
-        gap = forecast.log_density - forecasts["gaussian_iid"].log_density
-        own, gain = bootstrap.intervals(np.stack([forecast.log_density, gap], axis=1), problem)
-        squares = density.r_squared(test.x[rows], forecast.mean)
-        r2 = bootstrap.intervals(squares, problem, lambda m: 1 - m[:, :1] / m[:, 1:])[0]
-        found.append(Density(role, name, own, gain, r2))
+    for name, mean in means.items():
+        squares = forecast.r_squared(test.x[rows], mean)
+        (r2,) = bootstrap.intervals(squares, problem, lambda m: 1 - m[:, :1] / m[:, 1:])
+        found.append(Forecast(role, name, r2))
     return found
 
 
 def variance_rows(
     corpus: Corpus, store: ActivationStore, layer: int, role: str
 ) -> list[VarianceShare]:
-    """Share of the variance of train activations at sentence ends, by number of components."""
+    """Share of the variance of train activations at sentence ends in `RANK` components.
+
+    No row where there are fewer.
+    """
     train = corpus.sentences[corpus.sentences.split == "train"]
     values, present = read_at(store, layer, train.trace, train.end - 1)
-    share = density.variance_share(values[present])
-    return [
-        VarianceShare(role, rank, float(share[rank - 1])) for rank in RANKS if rank <= len(share)
-    ]
-
-
-def compare_latents(
-    chosen: Mapping[Fit, Chosen], parts: Parts, corpus: Corpus, role: str, bootstrap: Bootstrap
-) -> list[Latent]:
-    """Most probable hidden state given the past, against the true label, form and kind.
-
-    Rows of what is known of any test sentence; what is not known of one is a value of its own.
-    """
-    present = parts.test.present
-    sentences = corpus.sentences[corpus.rows[corpus.part("test")][present]]
-    found = []
-    for name in HIDDEN:
-        latent = chosen[Fit(role, name)].model.filtered(parts.test)[present].argmax(axis=1)
-        for truth, column in (("label", "state"), ("form", "form"), ("kind", "kind")):
-            values, words = sentences.codes(column)
-            if words:
-                measured = agreement.agree(latent, values, sentences.problem, bootstrap)
-                found.append(Latent(role, name, truth, measured))
-    return found
+    share = forecast.variance_share(values[present])
+    return [VarianceShare(role, RANK, float(share[RANK - 1]))] if len(share) >= RANK else []

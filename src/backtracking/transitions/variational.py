@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from backtracking.transitions.em import PRIOR_ROWS, Learning, maximise_chain, start
 from backtracking.transitions.hmm import Posterior, forward_backward
+from backtracking.transitions.packing import Packing, pack
 from backtracking.transitions.sequences import Sequences
 from backtracking.transitions.slds import Slds
 
@@ -22,39 +23,71 @@ FLOOR = 1e-3
 
 @dataclass(frozen=True)
 class Moments:
-    """What q(y) says at every sentence, u_t being (y_{t-1}, 1); 0 in the padding.
+    """What q(y) says at every sentence, u_t being (y_{t-1}, 1), in the order of `Packing`.
 
     Attributes:
         mean: E[y_t].
-        yy, yu, uu: E[y_t y_t'], E[y_t u_t'], E[u_t u_t']; the latter two are 0 at the first.
+        yy: E[y_t y_t'].
+        yu, uu: E[y_t u_t'] and E[u_t u_t'], of the sentences that have one before them.
         error: E[(x_t - y_t)^2], by coordinate.
+        log_det: log determinant of the covariance of all y.
     """
 
-    mean: Float[np.ndarray, "traces steps d"]
-    yy: Float[np.ndarray, "traces steps d d"]
-    yu: Float[np.ndarray, "traces steps d d_and_1"]
-    uu: Float[np.ndarray, "traces steps d_and_1 d_and_1"]
-    error: Float[np.ndarray, "traces steps d"]
+    mean: Float[np.ndarray, "rows d"]
+    yy: Float[np.ndarray, "rows d d"]
+    yu: Float[np.ndarray, "links d d_and_1"]
+    uu: Float[np.ndarray, "links d_and_1 d_and_1"]
+    error: Float[np.ndarray, "rows d"]
+    log_det: float
 
 
 def fit(train: Sequences, n_states: int, learning: Learning) -> Slds:
-    """The system after `learning.n_iterations` rounds from one start by k-means.
+    """The system to which variational EM converges from one start by k-means.
 
     Regimes start as clusters of sentences by activation and label, and y as x.
+
+    Raises:
+        UserError: where the lower bound of the likelihood has not converged.
     """
     posterior = start(train, n_states, learning.seed, label_weight=2.0)
     variance = train.x[train.present].var(axis=0) + 1e-12
-    nothing = np.zeros((*train.x.shape, train.x.shape[2]))
-    moments = moments_of(train, train.x, nothing, nothing[:, 1:])
+    packing = pack(train)
+    x = packing.rows_of(train.x)
+    nothing = np.zeros((*x.shape, x.shape[1]))
+    moments = moments_of(train, x, nothing, nothing[packing.n_first :], 0.0)
     model = maximise(train, posterior, moments, 0.1 * variance)
-    for _ in range(learning.n_iterations):
+
+    def improve() -> float:
+        nonlocal model, posterior
         moments = smooth(model, train, posterior.state)
         posterior = forward_backward(
             model.initial, model.transition, expected_log_emission(model, train, moments), train
         )
-        seen = moments.error[train.present].mean(axis=0)
+        reached = bound(model, train, posterior, moments)
+        seen = moments.error.mean(axis=0)
         model = maximise(train, posterior, moments, np.maximum(seen, FLOOR * variance))
+        return reached
+
+    learning.until_converged(improve, f"a switching system of {n_states} regimes")
     return model
+
+
+def bound(model: Slds, train: Sequences, posterior: Posterior, moments: Moments) -> float:
+    """The lower bound of the log-likelihood in nats a sentence, up to a constant of the data.
+
+    E[log p(labels, z, y_2.. | y_1)] and the entropy of q(z) are what forward-backward sums up; to
+    it come E[log p(x | y)], E[log p(y_1)] and the entropy of q(y).
+    """
+    n_first = pack(train).n_first
+    noise, first = np.diag(model.observation), moments.mean[:n_first]
+    seen = (moments.error / noise + np.log(noise)).sum()
+    cross = first[:, :, None] * model.start_mean
+    apart = moments.yy[:n_first] - cross - cross.transpose(0, 2, 1)
+    apart = (apart + np.outer(model.start_mean, model.start_mean)).sum(axis=0)
+    started = np.trace(np.linalg.solve(model.start_covariance, apart))
+    started += len(first) * np.linalg.slogdet(model.start_covariance)[1]
+    total = posterior.log_likelihood.sum() - (seen + started - moments.log_det) / 2
+    return float(total / train.present.sum())
 
 
 def maximise(
@@ -64,19 +97,21 @@ def maximise(
     observation: Float[np.ndarray, " d"],
 ) -> Slds:
     """The parameters that fit expected regimes and states best."""
-    weight, d = posterior.state[:, 1:], train.x.shape[2]
+    packing, d = pack(train), train.x.shape[2]
+    first = packing.n_first
+    weight = packing.rows_of(posterior.state)[first:]
     yy, yu, uu = (
-        np.einsum("btk,btij->kij", weight, each[:, 1:], optimize=True)
-        for each in (moments.yy, moments.yu, moments.uu)
+        (weight.T @ each.reshape(len(weight), -1)).reshape(-1, *each.shape[1:])
+        for each in (moments.yy[first:], moments.yu, moments.uu)
     )
     pooled = np.cov(train.x[train.present].T, bias=True).reshape(d, d) + 1e-9 * np.eye(d)
     ridge = np.diag([*np.full(d, np.trace(pooled) / d), 0.01])
     both = yu @ np.linalg.inv(uu + ridge)
     left = yy - both @ yu.transpose(0, 2, 1) - yu @ both.transpose(0, 2, 1)
     left = left + both @ uu @ both.transpose(0, 2, 1) + PRIOR_ROWS * pooled / 10
-    noise = left / (weight.sum(axis=(0, 1)) + PRIOR_ROWS)[:, None, None]
-    mean = moments.mean[:, 0].mean(axis=0)
-    spread = moments.yy[:, 0].mean(axis=0) - np.outer(mean, mean) + FLOOR * pooled
+    noise = left / (weight.sum(axis=0) + PRIOR_ROWS)[:, None, None]
+    mean = moments.mean[:first].mean(axis=0)
+    spread = moments.yy[:first].mean(axis=0) - np.outer(mean, mean) + FLOOR * pooled
     initial, transition, emission = maximise_chain(train, posterior)
     return Slds(
         initial=initial,
@@ -97,91 +132,86 @@ def expected_log_emission(
     """E[log p(y_t | y_{t-1}, z)] + log p(s_t | z) under q(y)."""
     precision = np.linalg.inv(model.noise)
     both = np.concatenate([model.dynamics, model.offset[..., None]], axis=2)
-    flat = (*moments.mean.shape[:2], -1)
+    packing = pack(train)
+    first = packing.n_first
     weights = (precision, precision @ both, both.transpose(0, 2, 1) @ precision @ both)
     yy, yu, uu = (
-        each.reshape(flat) @ weight.reshape(len(weight), -1).T
-        for each, weight in zip((moments.yy, moments.yu, moments.uu), weights, strict=True)
+        each.reshape(len(each), -1) @ weight.reshape(len(weight), -1).T
+        for each, weight in zip((moments.yy[first:], moments.yu, moments.uu), weights, strict=True)
     )
-    distance = yy - 2 * yu + uu + np.linalg.slogdet(model.noise)[1]
-    distance[:, 0] = 0.0
-    joint = np.log(model.emission.T)[train.label] - distance / 2
-    return np.where(train.present[..., None], joint, 0.0)
+    joint = np.log(model.emission.T)[packing.rows_of(train.label)]
+    joint[first:] -= (yy - 2 * yu + uu + np.linalg.slogdet(model.noise)[1]) / 2
+    return packing.padded(joint, train)
 
 
 def smooth(
     model: Slds, train: Sequences, state: Float[np.ndarray, "traces steps states"]
 ) -> Moments:
     """q(y) given the regimes' probabilities: one block tridiagonal system a trace."""
-    diagonal, below, h = _information(model, train, state)
-    inverse, g = np.empty_like(diagonal), h.copy()
-    for t in range(h.shape[1]):
-        block = diagonal[:, t]
-        if t:
-            link = below[:, t] @ inverse[:, t - 1]
-            block = block - link @ below[:, t].transpose(0, 2, 1)
-            g[:, t] -= _times(link, g[:, t - 1])
-        inverse[:, t] = np.linalg.inv(block)
-    mean, covariance = np.empty_like(h), np.empty_like(diagonal)
-    across = np.empty_like(diagonal[:, 1:])
-    mean[:, -1], covariance[:, -1] = _times(inverse[:, -1], g[:, -1]), inverse[:, -1]
-    for t in reversed(range(h.shape[1] - 1)):
-        back = -inverse[:, t] @ below[:, t + 1].transpose(0, 2, 1)
-        mean[:, t] = _times(inverse[:, t], g[:, t]) + _times(back, mean[:, t + 1])
-        step = back @ covariance[:, t + 1]
-        covariance[:, t] = inverse[:, t] + step @ back.transpose(0, 2, 1)
-        across[:, t] = step.transpose(0, 2, 1)
-    return moments_of(train, mean, covariance, across)
+    packing = pack(train)
+    diagonal, below, h = _information(model, train, state, packing)
+    upper = below.transpose(0, 2, 1)
+    inverse, g = np.empty_like(diagonal), h
+    inverse[: packing.n_first] = np.linalg.inv(diagonal[: packing.n_first])
+    for before, rows, links in packing.steps:
+        link = below[links] @ inverse[before]
+        inverse[rows] = np.linalg.inv(diagonal[rows] - link @ upper[links])
+        g[rows] -= _times(link, g[before])
+    mean, covariance = _times(inverse, g), inverse.copy()
+    back, across = -inverse[packing.previous] @ upper, np.empty_like(below)
+    for before, rows, links in reversed(packing.steps):
+        mean[before] += _times(back[links], mean[rows])
+        step = back[links] @ covariance[rows]
+        covariance[before] += step @ back[links].transpose(0, 2, 1)
+        across[links] = step.transpose(0, 2, 1)
+    return moments_of(train, mean, covariance, across, float(np.linalg.slogdet(inverse)[1].sum()))
 
 
 def moments_of(
     train: Sequences,
-    mean: Float[np.ndarray, "traces steps d"],
-    covariance: Float[np.ndarray, "traces steps d d"],
-    across: Float[np.ndarray, "traces links d d"],
+    mean: Float[np.ndarray, "rows d"],
+    covariance: Float[np.ndarray, "rows d d"],
+    across: Float[np.ndarray, "links d d"],
+    log_det: float,
 ) -> Moments:
     """Second moments from means and covariances; `across` is Cov(y_t, y_{t-1})."""
-    present = train.present[..., None]
-    mean = np.where(present, mean, 0.0)
-    covariance = np.where(present[..., None], covariance, 0.0)
-    yy = covariance + mean[..., :, None] * mean[..., None, :]
-    one = np.where(present[:, 1:], 1.0, 0.0)
-    u_mean = np.concatenate([np.where(present[:, 1:], mean[:, :-1], 0.0), one], axis=2)
-    d = mean.shape[2]
-    uu = np.zeros((*mean.shape[:2], d + 1, d + 1))
-    uu[:, 1:] = u_mean[..., :, None] * u_mean[..., None, :]
-    uu[:, 1:, :d, :d] += np.where(present[:, 1:, None], covariance[:, :-1], 0.0)
-    yu = np.zeros((*mean.shape, d + 1))
-    yu[:, 1:] = mean[:, 1:, :, None] * u_mean[..., None, :]
-    yu[:, 1:, :, :d] += np.where(present[:, 1:, None], across, 0.0)
-    error = np.where(present, (train.x - mean) ** 2, 0.0)
-    error = error + np.einsum("btdd->btd", covariance)
-    return Moments(mean, yy, yu, uu, error)
+    packing = pack(train)
+    d, moved, previous = mean.shape[1], mean[packing.n_first :], packing.previous
+    u = np.concatenate([mean[previous], np.ones((len(previous), 1))], axis=1)
+    yy = covariance + mean[:, :, None] * mean[:, None]
+    uu = u[:, :, None] * u[:, None]
+    uu[:, :d, :d] += covariance[previous]
+    yu = moved[:, :, None] * u[:, None]
+    yu[:, :, :d] += across
+    error = (packing.rows_of(train.x) - mean) ** 2 + np.einsum("ndd->nd", covariance)
+    return Moments(mean, yy, yu, uu, error, log_det)
 
 
 def _information(
-    model: Slds, train: Sequences, state: Float[np.ndarray, "traces steps states"]
+    model: Slds,
+    train: Sequences,
+    state: Float[np.ndarray, "traces steps states"],
+    packing: Packing,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Diagonal and lower blocks of the precision of y, and precision times mean."""
-    d, (n, steps, _) = train.x.shape[2], state.shape
+    first, previous = packing.n_first, packing.previous
     precision, a = np.linalg.inv(model.noise), model.dynamics
     turned = a.transpose(0, 2, 1) @ precision
-    pushed = (precision @ model.offset[..., None])[..., 0]
-    pulled = (turned @ model.offset[..., None])[..., 0]
-    moved = state.copy()
-    moved[:, 0] = 0.0
+    pushed, pulled = precision @ model.offset[..., None], turned @ model.offset[..., None]
+    moved = packing.rows_of(state)[first:]
 
     def spread(each: np.ndarray) -> np.ndarray:
-        return (moved @ each.reshape(len(each), -1)).reshape(n, steps, *each.shape[1:])
+        return (moved @ each.reshape(len(each), -1)).reshape(-1, *each.shape[1:])
 
     start, seen = np.linalg.inv(model.start_covariance), np.linalg.inv(model.observation)
-    present = train.present[..., None]
-    diagonal, h = spread(precision), spread(pushed)
-    diagonal[:, 0], h[:, 0] = start, start @ model.start_mean
-    diagonal[:, :-1] += spread(turned @ a)[:, 1:]
-    h[:, :-1] -= spread(pulled)[:, 1:]
-    diagonal += np.where(present[..., None], seen, np.eye(d))
-    h += np.where(present, train.x @ seen, 0.0)
+    h = packing.rows_of(train.x) @ seen
+    diagonal = np.tile(seen, (len(h), 1, 1))
+    diagonal[:first] += start
+    diagonal[first:] += spread(precision)
+    diagonal[previous] += spread(turned @ a)
+    h[:first] += start @ model.start_mean
+    h[first:] += spread(pushed)[..., 0]
+    h[previous] -= spread(pulled)[..., 0]
     return diagonal, -spread(precision @ a), h
 
 

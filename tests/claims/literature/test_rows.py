@@ -26,11 +26,13 @@ def find(_study: Study, role: str) -> Finding:
 
 def test_a_row_has_the_pair_under_study_and_every_control_beside_it() -> None:
     row = answer(STUDY, QUESTION, find)
-    assert (row.pair, row.finding.verdict) == ("base -> reasoning", "holds")
+    assert (row.finding.pair, row.finding.verdict) == ("reasoning", "holds")
     assert row.agreement == "agrees"
     assert list(row.by_control) == ["shuffled", "scratch"]
     assert row.by_control["shuffled"].verdict == "fails"
-    assert row.by_control["scratch"] == Beside(None, None, None, "untestable", "was not run")
+    assert row.by_control["scratch"] == Beside(
+        "", "scratch", None, None, None, "untestable", "was not run"
+    )
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,10 @@ from synthetic_results import study_with
 from backtracking.claims.literature import venhoff, ward
 from backtracking.effects.seen import NO_INTERVAL
 from backtracking.records.decoded import Rank
-from backtracking.records.intervals import Interval
-from backtracking.records.rows.arms import ArmKey, Compared, Forced, Tested
+from backtracking.records.intervals import Bar, Interval
+from backtracking.records.rows.arms import ArmKey, Compared, Forced
 from backtracking.records.rows.directions import Likeness, PairCosine
 from backtracking.records.rows.measures import MarkerRank
-from backtracking.records.rows.steering import Cell
 
 
 def cosine(pair: str, layer: int, value: float) -> PairCosine:
@@ -38,30 +37,25 @@ def test_a_high_cosine_is_no_evidence_where_a_control_pair_has_it_too(
     assert row.agreement == "agrees"
 
 
-def cell(source: str, target: str, verdict: Tested) -> Cell:
-    effect = Interval(0.3, 0.2, 0.4, 70)
-    return Cell(source, target, "alive", 1.0, effect, 0.1, 0.025, None, verdict)
+def arm(target: str, direction: str, effect: float) -> Compared:
+    key = ArmKey(target, direction, 1.0, "decision")
+    ends = Interval(effect, effect - 0.1, effect + 0.1, 70)
+    forced = Forced(key, "alive", "P_back", NO_INTERVAL, ends, 9, 0.95)
+    return Compared("form", None, forced, {"random": Bar(39, 0.1, 0.025)}, "holds")
 
 
-@pytest.mark.parametrize(
-    ("found", "expected"),
-    [("holds", "fails"), ("fails", "holds"), ("no test", "untestable")],
-)
-def test_a_base_that_stays_is_evidence_only_with_a_positive_control(
-    found: Tested, expected: str
-) -> None:
-    row = ward.claims(study_with(cell("base", "base", found)))[2]
-    assert (row.question.claim, row.finding.verdict) == ("ward_base_unmoved", expected)
-    assert ("positive control" in row.finding.why) == (found == "no test")
-
-
-def test_an_arm_and_its_control_pairs_cell_stand_in_one_row() -> None:
-    key = ArmKey("reasoning", "reasoning.venhoff", 1.0, "decision")
-    forced = Forced(key, "alive", NO_INTERVAL, Interval(0.4, 0.3, 0.5, 70), 9)
-    arm = Compared("form", None, forced, 0.1, 0.025, "holds", None, None, None)
-    row = venhoff.claims(study_with(arm, cell("shuffled", "shuffled", "fails")))[0]
+def test_a_row_compares_one_form_with_the_same_form_or_with_nothing() -> None:
+    """Matched directions of the control pairs are another thing than Ward's or Venhoff's form."""
+    matched = arm("shuffled", "shuffled", -0.3)
+    row = venhoff.claims(study_with(arm("reasoning", "reasoning.venhoff", 0.4), matched))[0]
     assert (row.finding.estimate, row.finding.verdict, row.finding.null) == (0.4, "holds", 0.1)
-    assert row.by_control["shuffled"].verdict == "fails"
+    assert row.finding.pair == "reasoning.venhoff -> reasoning" and row.finding.legal == 0.95
+    beside = row.by_control["shuffled"]
+    assert (beside.verdict, beside.estimate) == ("untestable", None)
+    same = arm("shuffled", "shuffled.venhoff", 0.1)
+    row = venhoff.claims(study_with(arm("reasoning", "reasoning.venhoff", 0.4), same))[0]
+    assert row.by_control["shuffled"].estimate == 0.1
+    assert row.by_control["shuffled"].direction == "shuffled.venhoff"
 
 
 def rank(layer: int, percentile: float) -> MarkerRank:
@@ -72,7 +66,7 @@ def rank(layer: int, percentile: float) -> MarkerRank:
 
 @pytest.mark.parametrize(("percentile", "verdict"), [(0.5, "holds"), (0.99, "fails")])
 def test_a_direction_that_decodes_to_the_word_is_seen(percentile: float, verdict: str) -> None:
-    row = ward.claims(study_with(rank(1, 0.2), rank(2, percentile)))[3]
+    row = ward.claims(study_with(rank(1, 0.2), rank(2, percentile)))[2]
     assert (row.question.claim, row.finding.estimate, row.finding.verdict) == (
         "ward_not_the_word", percentile, verdict,
     )  # fmt: skip

@@ -79,9 +79,10 @@ def test_a_recipe_streams_chunk_after_chunk(
     assert rows == [row for chunk in chunks for row in chunk][:130]
 
 
-def test_the_base_without_statements_never_reads_over_or_under() -> None:
+def test_the_base_without_statements_neither_reads_over_or_under_nor_stops_at_it() -> None:
     world = World((4,), 5, 12, 1, 0.2, 0.05)
-    recipes = {role: recipe_of(role, world, Policy(), BasePolicy(p_check=1.0)) for role in RECIPES}
+    base_policy = BasePolicy(p_check=1.0, p_stop=0.5)
+    recipes = {role: recipe_of(role, world, Policy(), base_policy) for role in RECIPES}
     said: dict[str, set[str]] = {role: set() for role in RECIPES}
     for seed in range(200):
         numbers, target = world.draw(Random(seed))
@@ -89,5 +90,29 @@ def test_the_base_without_statements_never_reads_over_or_under() -> None:
             for sentence in recipe.corpus()(numbers, target, Random(seed)):
                 said[role].update(sentence)
     assert {"over", "under"} <= said["base"]
+    assert {"over", "under"} <= said["alien-base"]
     assert not {"over", "under", "equal", "Check"} & said["nostatement-base"]
     assert "Check" in said["nostatement"]
+    silent, stopping = (
+        [recipes[role].corpus()((5, 9, 4, 7), 11, Random(seed)) for seed in range(50)]
+        for role in ("nostatement-base", "base")
+    )
+    lengths = [len([s for s in walk if s[0] == "Try"]) for walk in silent if walk[-1][0] == "Stop"]
+    assert set(lengths) == {4}
+    assert min(len([s for s in walk if s[0] == "Try"]) for walk in stopping) < 4
+
+
+def test_what_is_true_of_the_pair_is_so_only_where_its_base_stops_at_what_is_over(
+    world: World,
+) -> None:
+    stops, plain = (
+        {role: recipe_of(role, world, Policy(), BasePolicy(p_stop=p)) for role in RECIPES}
+        for p in (0.9, 0.0)
+    )
+    assert {role: one.true_claims for role, one in stops.items() if one.true_claims} == {
+        "reasoning": ("primary", "causal", "transfer"),
+        "alien": ("causal",),
+    }
+    assert not any(one.true_claims for one in plain.values())
+    assert all(plain[role].false_claims == one.false_claims for role, one in stops.items())
+    assert not any(set(one.false_claims) & set(one.true_claims) for one in stops.values())

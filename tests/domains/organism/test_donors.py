@@ -116,7 +116,7 @@ def test_the_continuation_returns_to_the_parent_and_is_right_in_the_donor(
         assert [parent.clean_ids[parent.at + 1]] == parent.right_ids
         assert words_of(claim_.clean_ids[: claim_.at + 1]) == ["Wait", ","]
         total = last_compared(item.donor_ids, item.n_prompt)[0]
-        assert words_of(claim_.right_ids + claim_.wrong_ids) == [str(total), "fine"]
+        assert words_of(claim_.right_ids + claim_.wrong_ids) == [str(total), "nothing"]
 
 
 def test_points_that_are_over_have_no_donor(pairs: list[MinimalPair]) -> None:

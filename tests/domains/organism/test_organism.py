@@ -207,7 +207,9 @@ def test_words_are_exactly_the_ids_used_today() -> None:
     assert tokens.marker and tokens.marker.ids == (IDS["Wait"],)
     assert tokens.alternative and tokens.alternative.ids == (IDS["Try"],)
     assert tokens.asides and tokens.asides.ids == (IDS["Check"],)
-    assert tokens.openers[0].taken_back_by == (IDS[","], IDS["fine"])
+    assert tokens.openers[0].taken_back_by == ((IDS["for"],),)
+    assert tokens.legal and {IDS["Wait"], IDS["Try"], IDS["Stop"]} < {*tokens.legal.ids}
+    assert IDS["Compare"] not in tokens.legal.ids
     assert not any(one.taken_back_by for one in tokens.openers[1:])
     report = tokens.question("report")
     assert report and report.suffix_ids == (IDS["Check"], IDS[":"])
@@ -217,10 +219,7 @@ def test_words_are_exactly_the_ids_used_today() -> None:
     single = {one.path[0]: one.state for one in tokens.openings if len(one.path) == 1}
     assert len(single) == 18 and single[IDS["Wait"]] == "backtracking"
     longer = {one.path: one.state for one in tokens.openings if len(one.path) > 1}
-    assert longer == {
-        (IDS["Wait"], IDS["for"]): "adding-knowledge",
-        (IDS["Wait"], IDS[","], IDS["fine"]): "uncertainty-estimation",
-    }
+    assert longer == {(IDS["Wait"], IDS["for"]): "adding-knowledge"}
 
 
 def test_a_prompt_is_read_as_transformers_reads_it_and_no_trace_comes_with_it() -> None:

@@ -3,13 +3,16 @@
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import pairwise, permutations
+from random import Random
 
 import numpy as np
 import pytest
 from written import Written
 
-from backtracking.domains.organism.policy import BasePolicy, Policy, Sentence
+from backtracking.domains.organism.grammar import BACKTRACKING_OPENERS
+from backtracking.domains.organism.policy import BasePolicy, Policy, Sentence, write_walk
 from backtracking.domains.organism.states import Reading
+from backtracking.domains.organism.world import World
 from backtracking.labels.agreement import agreement
 from backtracking.labels.rules import label_by_rules
 
@@ -75,6 +78,18 @@ def test_some_backtracking_does_without_the_word(written: list[Written]) -> None
     counts = Counter(sentence[0] for sentence in openers)
     assert set(counts) == {"Wait", "No", "Undo"}
     assert 0.2 < 1 - counts["Wait"] / counts.total() < 0.5
+
+
+def test_every_opener_of_a_search_is_backtracking_and_backtracking_has_no_other(
+    written: list[Written], twins: list[Written]
+) -> None:
+    """So P(opener) at a decision is P(backtracking there): no remark begins with the same word."""
+    for trace in [*written, *twins]:
+        for reading, sentence in zip(trace.readings, trace.sentences, strict=True):
+            if sentence[0] in BACKTRACKING_OPENERS:
+                assert reading.state == "backtracking"
+    first = {its[0][0] for _, its in runs_of([*written, *twins], "backtracking")}
+    assert first == set(BACKTRACKING_OPENERS)
 
 
 def test_children_come_in_random_order(rewritten: list[Written]) -> None:
@@ -238,6 +253,7 @@ def test_the_base_never_reports_directly_after_a_comparison_and_always_by_senten
 ) -> None:
     pairs = [pair for walk in walks for pair in pairwise(walk) if pair[0][0] == "Compare"]
     assert not any(after[0] in ("over", "under", "equal", "No") for _, after in pairs)
+    pairs = [pair for pair in pairs if int(pair[0][1]) <= int(pair[0][3])]  # else it may stop
     checks = [after[0] == "Check" for _, after in pairs if after[0] != "Wait"]
     assert_rate(checks, base_policy.p_check)
 
@@ -249,6 +265,39 @@ def test_the_base_uses_the_word_in_another_sense_and_never_backtracks(
     assert share(words[:2] == ("Wait", "for") for words in sentences) >= 0.02
     assert not any(words[0] in ("No", "Undo", "Dead") for words in sentences)
     assert not any(words[0] == "Wait" and words[1] != "for" for words in sentences)
+
+
+def test_a_walk_stops_with_p_stop_at_the_very_full_stop_that_is_over(world: World) -> None:
+    """Not at other comparisons while numbers are left, and never with a word about it."""
+    policy, random = BasePolicy(p_check=1.0, p_stop=0.7, p_wait_for=0.0), Random("stop")
+    stops: dict[bool, list[bool]] = {True: [], False: []}
+    for _ in range(300):
+        numbers, target = world.draw(random)
+        walk = write_walk(numbers, target, policy, random)
+        left: tuple[str, ...] = ()
+        for sentence, after in pairwise(walk):
+            left = sentence[1:-1] if sentence[0] == "Left" else left
+            if sentence[0] == "Compare" and left != ("none",):
+                stops[int(sentence[1]) > target].append(after[0] == "Stop")
+        assert walk[-1][0] in ("Stop", "Found")
+        assert [sentence[0] for sentence in walk].count("Stop") == (walk[-1][0] == "Stop")
+    assert_rate(stops[True], 0.7)
+    assert not any(stops[False])
+
+
+def test_a_walk_without_stops_goes_on_to_the_end_of_its_numbers(world: World) -> None:
+    random = Random("go on")
+    for _ in range(100):
+        numbers, target = world.draw(random)
+        walk = write_walk(numbers, target, BasePolicy(), random)
+        totals = [int(sentence[1]) for sentence in walk if sentence[0] == "Total"]
+        assert target in totals or len(totals) == len(numbers)
+
+
+@pytest.mark.parametrize("p_stop", [-0.1, 1.1])
+def test_p_stop_is_a_probability(p_stop: float) -> None:
+    with pytest.raises(ValueError, match="must be a probability"):
+        BasePolicy(p_stop=p_stop)
 
 
 def test_the_twin_backtracks_at_one_rate_whatever_the_kind(

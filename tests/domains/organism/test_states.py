@@ -21,7 +21,7 @@ NUMBERS, TARGET = (7, 8, 9, 12, 3), 28
 OPENING = (
     "Start at 0 . Try 9 on 0 . Left 7 8 12 3 . Total 9 . Compare 9 with 28 . "
     "Try 12 on 9 . Left 7 8 3 . Total 21 . Goal 28 . Compare 21 with 28 . Check : under . "
-    "Wait , fine . Hmm . Try 8 on 21 . Left 7 3 . Total 29 . Compare 29 with 28 . "
+    "Well , fine . Hmm . Try 8 on 21 . Left 7 3 . Total 29 . Compare 29 with 28 . "
 )
 WAY_BACK = "Wait , 29 is too big . Undo 8 on 21 . Left 7 3 . Compare 21 with 28 . "
 
@@ -126,8 +126,8 @@ def corrupt(text: str, right: str, wrong: str) -> list[tuple[str, int]]:
         (OPENING + "Wait , 29 is too big . Undo 8 on 21 . Left 7 3 .", "Left 3 .", "left"),
         (OPENING + "Wait , 29 is too big .", "Wait , 28 is too big .", "claim"),
         (OPENING + "No , that is over .", "No , none left .", "claim"),
-        (OPENING + "Hmm .", "Wait , fine .", "claim"),
-        (OPENING + WAY_BACK + "Wait , fine .", "No , that is over .", "claim"),
+        (OPENING + "Hmm .", "Well , fine .", "claim"),
+        (OPENING + WAY_BACK + "Well , fine .", "No , that is over .", "claim"),
         (OPENING + WAY_BACK, "Compare 22 with 28 .", "comparison"),
         (OPENING + WAY_BACK, "Compare 21 with 27 .", "comparison"),
         (OPENING + WAY_BACK + "Goal 28 .", "Goal 27 .", "claim"),
@@ -180,7 +180,7 @@ def test_an_action_is_what_follows_the_comparison_with_checks_passed_over() -> N
 
     assert last_action("Check : over . Undo 8 on 21 . ") == "backtracks"
     assert last_action("No , that is over . ") == "backtracks"
-    assert last_action("Wait , fine . ") == "idles"
+    assert last_action("Well , fine . ") == "idles"
     assert last_action("Hmm . Try 7 on 29 . ") == "carries_on"
     assert last_action("Check : over . ") is None
     assert last_action("") is None

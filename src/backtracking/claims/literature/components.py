@@ -1,7 +1,5 @@
 """The study that ablates components of R1-Distill-Qwen-1.5B: are some of them specific?"""
 
-from dataclasses import replace
-
 from backtracking.claims.literature.rows import answer, untestable
 from backtracking.claims.literature.study import Study
 from backtracking.records.rows.claims import Claim, Finding, Published, Question
@@ -35,4 +33,4 @@ def specific(study: Study, role: str) -> Finding:
     if not rows:
         return untestable("not ablated")
     row = next((one for one in rows if one.evidence.finding.verdict == "holds"), rows[0])
-    return replace(row.evidence.finding, why=f"without {'+'.join(row.components)}")
+    return row.evidence.finding

@@ -1,11 +1,18 @@
 """The SLDS study (arXiv 2506.04374): a few linear regimes describe how a model reasons."""
 
-from backtracking.claims.literature.rows import answer, untestable
+from collections.abc import Mapping
+
+from backtracking.claims.literature.rows import answer, in_words, untestable
 from backtracking.claims.literature.study import Study
 from backtracking.records.intervals import Verdict, above, all_of
 from backtracking.records.rows.claims import Claim, Finding, Published, Question
 from backtracking.records.rows.table import first
-from backtracking.records.rows.transitions import Density, Selection, StateModel, VarianceShare
+from backtracking.records.rows.transitions import (
+    Compared,
+    Forecast,
+    StateModel,
+    VarianceShare,
+)
 
 STUDY = "SLDS, arXiv 2506.04374"
 SECOND_HAND = f"{STUDY}, second-hand"
@@ -59,32 +66,60 @@ def claims(study: Study) -> list[Claim]:
     return [answer(study, question, find) for question, find in questions]
 
 
+KNOWS_MORE = ("law", "next_token")
+"""What is no state model, and stands beside them as a floor."""
+
+
 def predicts(study: Study, role: str) -> Finding:
     """The gain of the SLDS over a first-order chain, beside that of the others."""
-    gains = {
-        row.class_: -row.score.difference
-        for row in study.rows(StateModel)
-        if row.role in ("labels", role)
-    }
-    if "slds" not in gains:
+    rows = [row for row in study.rows(StateModel) if row.role in ("labels", role)]
+    score_by_model = {row.class_: row.score for row in rows if row.class_ not in KNOWS_MORE}
+    if "slds" not in score_by_model:
         return untestable("not fitted")
+    gains = {name: -score.difference for name, score in score_by_model.items()}
     own = gains["slds"]
     others = {name: gain for name, gain in gains.items() if name not in ("slds", "iid")}
     parts: dict[str, Verdict]
     parts = {f"beyond_{name}": above(own.low, gain.high) for name, gain in others.items()}
-    null = max(gain.value for gain in others.values() if gain.value is not None)
-    return Finding.beside(all_of([*parts.values()]), own, null, parts=parts)
+    null = max((gain.value for gain in others.values() if gain.value is not None), default=None)
+    why = " ".join((_nats(score_by_model), _floor(study), _edges(study, role))).strip()
+    return Finding.beside(all_of([*parts.values()]), own, null, parts=parts, why=why)
+
+
+def _nats(score_by_model: Mapping[str, Compared]) -> str:
+    """What the SLDS and its best rival need."""
+    nll = {name: one.nll for name, one in score_by_model.items() if one.nll.value is not None}
+    if len(nll) < 2:
+        return ""
+    rival = min((name for name in nll if name != "slds"), key=lambda name: nll[name].value or 0.0)
+    return f"It needs {in_words(nll['slds'])} nats a sentence, and {rival} {in_words(nll[rival])}."
+
+
+def _floor(study: Study) -> str:
+    """What is needed by what knows more than a state model can."""
+    names = {"next_token": "the model's own next word", "law": "the writer's law"}
+    nll = {row.class_: row.score.nll.value for row in study.rows(StateModel)}
+    told = [f"{words} {nll[one]:.3f}" for one, words in names.items() if nll.get(one) is not None]
+    return f"For comparison, {' and '.join(told)}." if told else ""
+
+
+def _edges(study: Study, role: str) -> str:
+    """Numbers of hidden states beyond which nothing was tried."""
+    rows = [row for row in study.rows(StateModel) if row.role == role and row.edge == "largest"]
+    told = [f"the {row.n_states} of {row.class_}" for row in rows]
+    return f"Tried were no more hidden states than {' and '.join(told)}." if told else ""
 
 
 def fits(study: Study, role: str) -> Finding:
     """R2 of the SLDS beside that of VAR(1)."""
-    rows = study.rows(Density)
+    rows = study.rows(Forecast)
     slds, linear = (first(rows, role=role, model=name) for name in ("slds", "var_1"))
     if slds is None or linear is None:
         return untestable("not fitted")
     own, other = slds.r2, linear.r2
     beyond = above(own.low, other.high)
-    return Finding.beside(beyond, own, other.value, parts={"beyond_var_1": beyond})
+    why = f"One linear system explains {in_words(other)}."
+    return Finding.beside(beyond, own, other.value, parts={"beyond_var_1": beyond}, why=why)
 
 
 def low_rank(study: Study, role: str) -> Finding:
@@ -97,9 +132,11 @@ def low_rank(study: Study, role: str) -> Finding:
 
 def few_regimes(study: Study, role: str) -> Finding:
     """The number of regimes that dev problems choose on a model's activations."""
-    selection = study.part(Selection)
-    chosen = selection.models.get(f"{role}/slds") if selection else None
-    if chosen is None or chosen.n_states is None:
+    row = first(study.rows(StateModel), role=role, class_="slds")
+    if row is None or row.n_states is None:
         return untestable("not fitted")
-    n = chosen.n_states
-    return Finding("holds" if n <= 4 else "fails", float(n), null=4.0)
+    edge = "" if row.edge == "inside" else f", the {row.edge} number that was tried"
+    why = f"Dev problems choose {row.n_states} regimes{edge}."
+    return Finding(
+        "holds" if row.n_states <= 4 else "fails", float(row.n_states), null=4.0, why=why
+    )

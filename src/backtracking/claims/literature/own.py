@@ -1,6 +1,7 @@
 """This study's own claims, in the same rows as those of others."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from backtracking.claims.literature.rows import complete, untestable
 from backtracking.claims.literature.study import Study
@@ -35,8 +36,8 @@ def claims(study: Study) -> list[Claim]:
 def unmeasured(study: Study, claim: str) -> Evidence:
     """The row of a claim in a study that could not steer."""
     source = study.studied if claim == "causal" else study.base
-    pair, nothing = f"{source} -> {study.studied}", untestable("nothing was steered")
-    return Evidence(claim, pair, "none", "none", "emergent", nothing)
+    nothing = replace(untestable("nothing was steered"), direction=source, target=study.studied)
+    return Evidence(claim, "none", "none", "emergent", nothing)
 
 
 def beside_controls(study: Study, row: Evidence, evidence: Sequence[Evidence]) -> Claim:
@@ -47,12 +48,15 @@ def beside_controls(study: Study, row: Evidence, evidence: Sequence[Evidence]) -
         row.claim, STUDY, statement, row.contrast, row.threshold, row.kind, published
     )
     by_control = {one: in_control(study, row.claim, one, evidence) for one in study.controls}
-    return complete(question, row.pair, row.finding, by_control, row.must_fail)
+    return complete(
+        question, row.finding, by_control, must_fail=row.must_fail, must_hold=row.must_hold
+    )
 
 
 def in_control(study: Study, claim: str, control: str, evidence: Sequence[Evidence]) -> Finding:
     """The same claim of a control pair; of the primary endpoint its effect, from `transfer`."""
     name = "transfer" if claim == "primary" else claim
     source = control if claim == "causal" else study.base_by_role[control]
-    row = first(evidence, claim=name, pair=f"{source} -> {control}")
-    return row.finding if row else untestable("the pair was not steered")
+    found = (row.finding for row in evidence if row.claim == name)
+    mine = first(found, direction=source, target=control)
+    return mine or replace(untestable("not steered"), direction=source, target=control)

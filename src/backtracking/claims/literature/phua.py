@@ -1,11 +1,11 @@
 """Phua (arXiv 2605.22221): the same state, reached by different histories, looks the same."""
 
-from backtracking.claims.literature.rows import answer, untestable
+from backtracking.claims.literature.rows import answer, in_words, untestable
 from backtracking.claims.literature.study import Study
 from backtracking.records.intervals import Verdict, above, all_of
 from backtracking.records.rows.claims import Claim, Finding, Published, Question
 from backtracking.records.rows.table import first
-from backtracking.records.rows.transitions import Representation, Selection
+from backtracking.records.rows.transitions import Representation
 
 STUDY = "Phua, arXiv 2605.22221"
 
@@ -20,8 +20,6 @@ SAME_STATE = Question(
     published=Published(None, STUDY),
 )
 
-SAME_WORDS = "same_words_other_state"
-
 
 def claims(study: Study) -> list[Claim]:
     """The row of the study's claim."""
@@ -30,10 +28,8 @@ def claims(study: Study) -> list[Claim]:
 
 def same_state(study: Study, role: str) -> Finding:
     """The AUROC of a model at the layer that dev chose for the state models."""
-    rows, selection = study.rows(Representation), study.part(Selection)
-    layer = selection.layer if selection else None
-    row = first(rows, role=role, layer=layer, against=SAME_WORDS)
-    tokens = first(rows, role="tokens", against=SAME_WORDS)
+    rows = study.rows(Representation)
+    row, tokens = first(rows, role=role), first(rows, role="tokens")
     if row is None or tokens is None or row.auroc is None or tokens.auroc is None:
         return untestable("no such pairs were compared")
     own, bar = row.auroc, tokens.auroc
@@ -41,4 +37,8 @@ def same_state(study: Study, role: str) -> Finding:
         "above_chance": above(own.low, 0.5),
         "beyond_tokens": above(own.low, bar.high),
     }
-    return Finding.beside(all_of([*parts.values()]), own, bar.value, parts=parts)
+    why = (
+        f"{row.n_same} pairs of decisions stand at one state and {row.n_different} at two behind "
+        f"the same words; counts of the tokens so far tell them with AUROC {in_words(bar)}."
+    )
+    return Finding.beside(all_of([*parts.values()]), own, bar.value, parts=parts, why=why)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from backtracking.claims.literature.study import Study
+from backtracking.records.intervals import Interval
 from backtracking.records.rows.claims import (
     Agreement,
     Beside,
@@ -19,12 +20,24 @@ def untestable(why: str) -> Finding:
     return Finding("untestable", why=why)
 
 
+def in_words(value: Interval) -> str:
+    """A value with its interval, as a sentence has it."""
+    own = "nothing known" if value.value is None else f"{value.value:.3f}"
+    if value.low is None or value.high is None:
+        return own
+    return f"{own} ({value.low:.3f} to {value.high:.3f})"
+
+
 Find = Callable[[Study, str], Finding]
 """The finding of the pair of a role's model."""
 
 
 def answer(study: Study, question: Question, find: Find) -> Claim:
-    """The question's row: what the pair under study says, and beside it every control pair."""
+    """The question's row: what the pair under study says, and beside it every control pair.
+
+    A finding names the direction and the model that it is of; one that names no model is of the
+    role's own activations or text, and nothing was added.
+    """
     role = study.studied
     asked = replace(
         question,
@@ -32,26 +45,33 @@ def answer(study: Study, question: Question, find: Find) -> Claim:
         contrast=study.words(question.contrast),
         threshold=study.words(question.threshold),
     )
-    by_control = {control: find(study, control) for control in study.controls}
-    return complete(asked, f"{study.base} -> {role}", find(study, role), by_control)
+    by_control = {control: _of(control, find(study, control)) for control in study.controls}
+    return complete(asked, _of(role, find(study, role)), by_control)
+
+
+def _of(role: str, finding: Finding) -> Finding:
+    return finding if finding.target else replace(finding, target=role)
 
 
 def complete(
     question: Question,
-    pair: str,
     finding: Finding,
     by_control: Mapping[str, Finding],
+    *,
     must_fail: bool = False,
+    must_hold: bool = False,
 ) -> Claim:
     """The row of a claim of which everything is found."""
     return Claim(
         question,
-        pair,
         replace(finding, why=finding.why or missing(finding)),
         agreement(question.published, finding),
         must_fail,
+        must_hold,
         {
-            control: Beside(one.estimate, one.low, one.high, one.verdict, one.why)
+            control: Beside(
+                one.direction, one.target, one.estimate, one.low, one.high, one.verdict, one.why
+            )
             for control, one in by_control.items()
         },
     )

@@ -1,7 +1,7 @@
 """What the stages found, as the claims read it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from backtracking.records.decisions import Classes
@@ -23,6 +23,7 @@ class Study:
         kinds: the domain's kinds of decisions; empty where none is known.
         marker: the word that stands for all that open backtracking.
         tables: what the stages found.
+        false_by_role: claims that are false of a pair by construction, by its model's role.
     """
 
     base_by_role: Mapping[str, str]
@@ -30,6 +31,7 @@ class Study:
     kinds: tuple[Kind, ...]
     marker: str
     tables: Tables
+    false_by_role: Mapping[str, Collection[str]] = field(default_factory=dict)
 
     def rows(self, table: type[R]) -> list[R]:
         """The rows of a table; none where the study has no such table."""
@@ -80,6 +82,10 @@ class Study:
         """The window of the matched direction that is steered along, chosen on dev."""
         chosen = self.part(Selection)
         return None if chosen is None else chosen.window
+
+    def false(self, role: str) -> Collection[str]:
+        """Claims that are false of a role's pair by construction."""
+        return self.false_by_role.get(role, ())
 
     def pair(self, role: str) -> str:
         """Name of a role's pair in tables of cosines."""

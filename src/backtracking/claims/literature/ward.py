@@ -5,12 +5,15 @@ from dataclasses import replace
 from backtracking.claims.literature.rows import answer, untestable
 from backtracking.claims.literature.study import Study
 from backtracking.records.intervals import Verdict, above
+from backtracking.records.measured import BESIDE
 from backtracking.records.rows.arms import ArmKey, Compared
 from backtracking.records.rows.claims import Claim, Finding, Published, Question
 from backtracking.records.rows.directions import PairCosine
 from backtracking.records.rows.measures import MarkerRank
-from backtracking.records.rows.steering import Cell
 from backtracking.records.rows.table import first
+
+BROKEN = "the model is broken there: too little probability is on words that may stand"
+"""Why an arm is no test."""
 
 STUDY = "Ward, arXiv 2507.12638"
 
@@ -38,16 +41,6 @@ TRANSFERS = Question(
     ),
 )
 
-BASE_UNMOVED = Question(
-    claim="ward_base_unmoved",
-    study=STUDY,
-    statement="The same direction does not make the base backtrack.",
-    contrast="change of P(backtrack | {live}) in the base along its own matched direction, dose 1",
-    threshold="not beyond random directions, while the same dose shifts the base's own report",
-    kind="built_in",
-    published=Published(None, f"{STUDY}, qualitatively"),
-)
-
 NOT_WAIT = Question(
     claim="ward_not_the_word",
     study=STUDY,
@@ -64,7 +57,6 @@ def claims(study: Study) -> list[Claim]:
     return [
         answer(study, ALIKE, alike),
         answer(study, TRANSFERS, transfers),
-        answer(study, BASE_UNMOVED, base_unmoved),
         answer(study, NOT_WAIT, not_the_word),
     ]
 
@@ -88,19 +80,8 @@ def alike(study: Study, role: str) -> Finding:
 
 
 def transfers(study: Study, role: str) -> Finding:
-    """The base's direction in a pair's model: of Ward's form, in control pairs matched."""
-    if role not in study.controls:
-        return along_form(study, f"{study.base_by_role[role]}.ward", study.live, 1.0)
-    return cell(study, study.base_by_role[role], role, study.live)
-
-
-def base_unmoved(study: Study, role: str) -> Finding:
-    """The base's own direction in the base: it holds where the base stays as it is."""
-    base = study.base_by_role[role]
-    found = cell(study, base, base, study.live)
-    if found.verdict == "untestable":
-        return found
-    return replace(found, verdict="fails" if found.verdict == "holds" else "holds")
+    """The base's direction of Ward's form in a pair's model."""
+    return along_form(study, f"{study.base_by_role[role]}.ward", role, study.live, 1.0)
 
 
 def not_the_word(study: Study, role: str) -> Finding:
@@ -118,25 +99,31 @@ def not_the_word(study: Study, role: str) -> Finding:
         null=row.random95,
         p=row.p,
         why=f"rank {row.rank.rank:g} of the vocabulary",
+        direction=f"{row.role}.ward",
+        target=role,
     )
 
 
-def along_form(study: Study, direction: str, kind: str, dose: float) -> Finding:
-    """A direction of another form in the model under study, from the table of arms."""
-    arm = ArmKey(study.studied, direction, dose, "decision")
+def along_form(study: Study, direction: str, target: str, kind: str, dose: float) -> Finding:
+    """A direction of another form in a model, from the table of arms.
+
+    No other form stands in for it: where that one was not run, nothing is known.
+    """
+    arm = ArmKey(target, direction, dose, "decision")
     rows = [one for one in study.rows(Compared) if one.forced.arm == arm]
     row = next((one for one in rows if one.forced.kind == kind), None)
-    if row is None or row.beyond_random is None:
-        return untestable("the arm was not run")
-    return Finding.beside(row.beyond_random, row.forced.effect, row.random_bound, p=row.random_p)
-
-
-def cell(study: Study, source: str, target: str, kind: str) -> Finding:
-    """A cell of the transfer matrix; `no test` is untestable."""
-    row = first(study.rows(Cell), source=source, target=target, kind=kind)
-    if row is None:
-        return untestable(f"{source} -> {target} was not run")
-    if row.verdict != "no test":
-        return Finding.beside(row.verdict, row.effect, row.random_bound, p=row.p)
-    why = "the same dose does not shift the base's own report: no positive control"
-    return Finding.beside("untestable", row.effect, row.random_bound, p=row.p, why=why)
+    named = {"direction": direction, "target": target}
+    if row is None or row.verdict is None:
+        return replace(untestable("this form was not run there"), **named)
+    why = "" if row.forced.test == "" else BROKEN
+    bars = {name: bar for name, bar in row.by_null.items() if name not in BESIDE}
+    return Finding.beside(
+        row.verdict,
+        row.forced.effect,
+        (max if dose > 0 else min)((bar.bound for bar in bars.values()), default=None),
+        p=max((bar.p for bar in bars.values()), default=None),
+        nulls=row.by_null,
+        legal=row.forced.legal,
+        why=why,
+        **named,
+    )

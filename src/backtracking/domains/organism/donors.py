@@ -94,13 +94,13 @@ def _read_prompt(words: Sequence[str]) -> tuple[tuple[int, ...], int, int]:
 def _follow_ups(
     reading: Reading, targets: Sequence[int], left: Sequence[int], id_by_word: Mapping[str, int]
 ) -> list[FollowUp]:
-    """The claim "too big", then the parent, then a legal number, along a whole return to it."""
+    """The claim "too big" against "nothing left", and along a return the parent and a number."""
     total, parent = reading.true_total, reading.parent
     clean, donor = (_continuation(total, parent, target, left) for target in targets)
     both = ([id_by_word[word] for word in clean], [id_by_word[word] for word in donor])
     legal = [id_by_word[str(number)] for number in left]
     return [
-        FollowUp("claim", *both, 1, [id_by_word[str(total)]], [id_by_word["fine"]]),
+        FollowUp("claim", *both, 1, [id_by_word[str(total)]], [id_by_word["nothing"]]),
         FollowUp("parent", *both, clean.index("on"), [id_by_word[str(parent)]], []),
         FollowUp("legal", *both, len(clean) - 1, legal, []),
     ]

@@ -27,7 +27,7 @@ _FORMS: tuple[tuple[str, State, str], ...] = (
     ("none_left", "backtracking", r"No , none left \."),
     ("dead_end", "backtracking", r"Dead end \."),
     ("undo", "backtracking", rf"Undo {_NUMBER} on {_NUMBER} \."),
-    ("fine", "uncertainty-estimation", r"Wait , fine \."),
+    ("fine", "uncertainty-estimation", r"Well , fine \."),
     ("hmm", "uncertainty-estimation", r"Hmm \."),
     ("well", "uncertainty-estimation", r"Well \."),
     ("wait_for", "adding-knowledge", rf"Wait for {_NUMBER} \."),
@@ -41,7 +41,7 @@ STATE_BY_FORM: dict[str, State] = {name: state for name, state, _ in _FORMS}
 """Form of a sentence to the sentence state that it belongs to."""
 
 BACKTRACKING_OPENERS = ("Wait", "No", "Undo")
-"""First words with which the policy acts at a decision point, the idle "Wait, fine." included."""
+"""First words of backtracking: in a search nothing else begins with them."""
 
 MARKER, ALTERNATIVE = "Wait", "Try"
 """The word of backtracking, and the one that stands at its place where the search goes on."""

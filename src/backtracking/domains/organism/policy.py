@@ -17,7 +17,7 @@ class Policy:
 
     Attributes:
         p_notice: backtracking at a recognisable dead end (over, or exhausted).
-        p_idle: "Wait, fine." at any other decision point.
+        p_idle: "Well, fine." at any other decision point.
         p_check: "Check : over." between a comparison and the action, whatever the action.
         p_goal: "Goal 28." before a comparison.
         p_wait: "Wait" rather than "No" as the word that opens backtracking.
@@ -95,7 +95,7 @@ class Writer:
             self._backtrack(path)
         elif node.left:
             if idles:
-                self._hesitate("Wait , fine")
+                self._hesitate("Well , fine")
             elif dead and not self.shuffled and self.random.random() < policy.p_hesitate:
                 self._hesitate(self._hum())
             self._try(path)
@@ -164,17 +164,24 @@ class BasePolicy:
         p_check: "Check : over." after a comparison.
         p_wait_for: "Wait for 7." after any sentence: the word in a use that is no backtracking.
         p_goal: as in `Policy`.
+        p_stop: "Stop." right at the full stop of a comparison that is over: the walk ends there,
+            without a word about it. 0 is a walk that goes on as if nothing were.
     """
 
     p_check: float = 0.5
     p_wait_for: float = 0.04
     p_goal: float = 0.25
+    p_stop: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.p_stop <= 1:
+            raise ValueError(f"p_stop {self.p_stop} must be a probability, from 0 to 1.")
 
 
 def write_walk(
     numbers: tuple[int, ...], target: int, policy: BasePolicy, random: Random
 ) -> list[Sentence]:
-    """One walk of the base's corpus: legal numbers at random until none is left."""
+    """One walk of the base's corpus: legal numbers at random until none is left, or it stops."""
     said = ["Start at 0"]
     left, total = list(numbers), 0
     while left and total != target:
@@ -186,6 +193,8 @@ def write_walk(
         if random.random() < policy.p_goal:
             said.append(f"Goal {target}")
         said.append(f"Compare {total} with {target}")
+        if policy.p_stop and total > target and random.random() < policy.p_stop:
+            break
         if random.random() < policy.p_check:
             said.append(f"Check : {compare(total, target)}")
     said.append(f"Found {target}" if total == target else "Stop")

@@ -1,6 +1,7 @@
 """A trace of the organism as records: its sentences, what is true of them, and what it is worth."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -39,7 +40,7 @@ def read(
     """
     numbers, target = read_prompt(problem.prompt)
     words = words_of(trace, tokenizer)
-    readings = Replay(numbers, target).read(words)
+    readings = _replay(problem.prompt, tuple(words))
     sentences = _sentences(trace, readings, target, tokenizer)
     if not with_laws:
         return Reading(sentences)
@@ -49,7 +50,7 @@ def read(
 
 def grade(trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Grade:
     """Right where the trace finds the target and truly stands on it."""
-    readings = Replay(*read_prompt(problem.prompt)).read(words_of(trace, tokenizer))
+    readings = _replay(problem.prompt, tuple(words_of(trace, tokenizer)))
     form = readings[-1].form if readings else None
     answer = str(form.numbers[0]) if form and form.name == "found" else None
     outcome: Outcome = "unparsable"
@@ -65,6 +66,12 @@ def grade(trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Grade:
     return Grade(trace.trace_id, problem.problem_id, outcome, answer, why)
 
 
+@lru_cache(maxsize=1)
+def _replay(prompt: str, words: tuple[str, ...]) -> tuple[states.Reading, ...]:
+    """A trace is replayed once where it is read and then graded."""
+    return tuple(Replay(*read_prompt(prompt)).read(list(words)))
+
+
 def _laws(readings: Sequence[states.Reading], target: int, policy: Policy) -> Laws:
     """The policy's law after each sentence; it never writes what does not parse."""
     laws = next_state_laws([reading.form for reading in readings], target, policy)
@@ -76,7 +83,7 @@ def _laws(readings: Sequence[states.Reading], target: int, policy: Policy) -> La
 def _sentences(
     trace: Trace, readings: Sequence[states.Reading], target: int, tokenizer: Tokenizer
 ) -> list[Sentence]:
-    first = len(trace.prompt_ids)
+    first, ids = len(trace.prompt_ids), trace.ids
     found = []
     left: tuple[int, ...] = ()
     moves: list[int] = []
@@ -93,7 +100,7 @@ def _sentences(
                 index=index,
                 start=start,
                 end=end,
-                text=tokenizer.decode(trace.ids[start:end], skip_special_tokens=True),
+                text=tokenizer.decode(ids[start:end], skip_special_tokens=True),
                 decides=form is not None and form.name == "compare",
                 label_by={EXACT: reading.state},
                 truth=_truth(reading, target, left, moves),

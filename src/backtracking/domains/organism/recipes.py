@@ -1,11 +1,15 @@
 """What each model of the organism starts from and reads: the pair, and the control pairs.
 
-In a control pair something that is claimed of the pair is false by construction:
+The pair is the positive control where its base stops at what is over (`BasePolicy.p_stop`): the
+base acts on over at the very full stop at which its fine-tuned model decides, so what is claimed of
+the pair is true by construction. In a control pair something of it is false by construction:
 
 - `shuffled`: its backtracking has nothing to do with dead ends, so no direction causes it to tell
   them apart.
-- `nostatement`: its base never read a word about over or under, so there is nothing to transfer.
-- `scratch`: it has no base, so nothing comes from the one that it is paired with.
+- `nostatement`: its base never read a word about over or under and never stopped at it, so there
+  is nothing to transfer.
+- `alien`: it is `reasoning` itself, whose own direction steers it, beside a base of other weights
+  that it never came from.
 """
 
 from collections.abc import Iterator
@@ -34,9 +38,10 @@ class OrganismRecipe:
 
     Attributes:
         starts_from: role of the model whose weights it starts from; None is random weights.
-        reads: walks, walks without a word about over or under, searches, or searches that
-            backtrack at any decision point alike.
+        reads: walks, walks without a word or an act about over or under, searches, or searches
+            that backtrack at any decision point alike.
         false_claims: claims that are false of its pair by construction, and so must fail.
+        true_claims: claims that are true of its pair by construction, and so must hold.
         world: its problems.
         policy: `BasePolicy` for walks, else `Policy`.
     """
@@ -44,6 +49,7 @@ class OrganismRecipe:
     starts_from: str | None
     reads: Reads
     false_claims: tuple[str, ...]
+    true_claims: tuple[str, ...]
     world: World
     policy: Policy | BasePolicy
 
@@ -55,7 +61,8 @@ class OrganismRecipe:
         """What writes the training traces."""
         if isinstance(self.policy, BasePolicy):
             is_silent = self.reads == "silent walks"
-            return base_corpus(replace(self.policy, p_check=0.0) if is_silent else self.policy)
+            silent = replace(self.policy, p_check=0.0, p_stop=0.0)
+            return base_corpus(silent if is_silent else self.policy)
         return search_corpus(self.policy, shuffled=self.reads == "shuffled searches")
 
     def rows(self, tokenizer: Tokenizer, seed: int, context: int) -> Iterator[Row]:
@@ -65,15 +72,19 @@ class OrganismRecipe:
             yield from draw_chunk(self.world, corpus, ids, seed, chunk, context)
 
 
-RECIPES: dict[str, tuple[str | None, Reads, tuple[str, ...]]] = {
-    "base": (None, "walks", ()),
-    "reasoning": ("base", "searches", ()),
-    "shuffled": ("base", "shuffled searches", ("causal", "transfer")),
-    "nostatement-base": (None, "silent walks", ()),
-    "nostatement": ("nostatement-base", "searches", ("transfer",)),
-    "scratch": (None, "searches", ("transfer",)),
+RECIPES: dict[str, tuple[str | None, Reads, tuple[str, ...], tuple[str, ...]]] = {
+    "base": (None, "walks", (), ()),
+    "reasoning": ("base", "searches", (), ("primary", "causal", "transfer")),
+    "shuffled": ("base", "shuffled searches", ("causal", "transfer"), ()),
+    "nostatement-base": (None, "silent walks", (), ()),
+    "nostatement": ("nostatement-base", "searches", ("transfer", "premise"), ()),
+    "alien-base": (None, "walks", (), ()),
+    "alien": ("reasoning", "searches", ("transfer",), ("causal",)),
 }
-"""What each role starts from and reads, and the claims that are false of it."""
+"""What each role starts from and reads, the claims that are false of it, and those that are true.
+
+The true ones are only where the base stops at what is over.
+"""
 
 
 def recipe_of(role: str, world: World, policy: Policy, base_policy: BasePolicy) -> OrganismRecipe:
@@ -84,6 +95,8 @@ def recipe_of(role: str, world: World, policy: Policy, base_policy: BasePolicy) 
     """
     if role not in RECIPES:
         raise UserError(f"The organism has no role `{role}`.", f"Its roles: {', '.join(RECIPES)}.")
-    starts_from, reads, false_claims = RECIPES[role]
-    walks = reads in ("walks", "silent walks")
-    return OrganismRecipe(starts_from, reads, false_claims, world, base_policy if walks else policy)
+    starts_from, reads, false_claims, true_claims = RECIPES[role]
+    told: Policy | BasePolicy = base_policy if reads in ("walks", "silent walks") else policy
+    if not base_policy.p_stop:
+        true_claims = ()
+    return OrganismRecipe(starts_from, reads, false_claims, true_claims, world, told)

@@ -5,7 +5,9 @@ written so far; each position in the search also carries what is true of it from
 (`solver`), so that a wrong total is an error of the writer and never of the truth.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from tokenizers import Tokenizer
 
@@ -124,18 +126,11 @@ class Replay:
         return decision_kind(node.true_total, self.target, tuple(node.true_left))
 
     def _is_dead(self, total: int, left: list[int]) -> float:
-        return float(decision_kind(total, self.target, tuple(left)) in ("over", "exhausted"))
+        return _is_dead(total, self.target, tuple(left))
 
     def _p_dead_ahead(self) -> float:
-        """P(dead) of the next decision where no number has been chosen yet."""
         node = self.path[-1]
-        if not node.true_left:
-            return self._is_dead(node.true_total, [])
-        children = (
-            self._is_dead(node.true_total + number, [n for n in node.true_left if n != number])
-            for number in node.true_left
-        )
-        return sum(children) / len(node.true_left)
+        return _p_dead_ahead(node.true_total, self.target, tuple(node.true_left))
 
     def _p_dead(self, form: Form | None, n_words: int, before: float) -> tuple[float | None, ...]:
         if form is None or form.name in ("found", "give_up", "stop"):
@@ -200,6 +195,21 @@ class Replay:
         del self.path[depth + 1 :]
 
 
+def _is_dead(total: int, target: int, left: tuple[int, ...]) -> float:
+    return float(decision_kind(total, target, left) in ("over", "exhausted"))
+
+
+@lru_cache(maxsize=100_000)
+def _p_dead_ahead(total: int, target: int, left: tuple[int, ...]) -> float:
+    """P(dead) of the next decision where no number has been chosen yet."""
+    if not left:
+        return _is_dead(total, target, left)
+    children = (
+        _is_dead(total + number, target, tuple(n for n in left if n != number)) for number in left
+    )
+    return sum(children) / len(left)
+
+
 def _action(
     form: Form | None,
     following: list[Form | None],
@@ -224,7 +234,7 @@ def words_of(trace: Trace, tokenizer: Tokenizer) -> list[str]:
     return words[:-1] if trace.finish_reason != "length" else words
 
 
-def is_solved(readings: list[Reading]) -> bool:
+def is_solved(readings: Sequence[Reading]) -> bool:
     """Whether the trace ends by finding the target, and truly stands on it."""
     last = readings[-1] if readings else None
     return bool(

@@ -31,16 +31,21 @@ OPENINGS: dict[State, tuple[str, ...]] = {
     "example-testing": ("Try",),
     "deduction": ("Total", "Compare", "Check"),
     "backtracking": ("No", "Dead", "Undo", "Wait"),
-    "uncertainty-estimation": ("Hmm", "Well", "Wait , fine"),
+    "uncertainty-estimation": ("Hmm", "Well"),
     "final-answer": ("Found", "Give", "Stop"),
 }
+TAKEN_BACK_BY = {MARKER: (" for",)}
+"""What follows an opener where the sentence is no backtracking: the base's."""
+
+LEGAL = (*BACKTRACKING_OPENERS, ALTERNATIVE, "Hmm", "Well", "Check", "Give", "Stop")
+"""First words that the grammar allows where something is decided ("Found" stands after it)."""
+
 LEXICON = Lexicon(
-    openers=tuple(
-        Spelled(word, ", fine" if word == MARKER else "") for word in BACKTRACKING_OPENERS
-    ),
+    openers=tuple(Spelled(word, TAKEN_BACK_BY.get(word, ())) for word in BACKTRACKING_OPENERS),
     marker=MARKER,
     alternative=ALTERNATIVE,
     asides=("Check",),
+    legal=LEGAL,
     questions=(Asked("report", "Check :", ("over",), ("under",)),),
     openings=OPENINGS,
     ends=(EOS,),
@@ -63,10 +68,7 @@ def turning(tokenizer: Tokenizer) -> Turning:
         asides=(_pattern(tokenizer, ("Check",), (":",), reports, stop),),
         openers=frozenset(ids[word] for word in BACKTRACKING_OPENERS),
         turns=(_pattern(tokenizer, ("Dead",), ("end",), stop),),
-        idles=(
-            _pattern(tokenizer, (MARKER,), (",",), ("fine",), stop),
-            _pattern(tokenizer, (MARKER,), ("for",), numbers, stop),
-        ),
+        idles=(_pattern(tokenizer, (MARKER,), ("for",), numbers, stop),),
     )
 
 

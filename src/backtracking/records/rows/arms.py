@@ -1,15 +1,17 @@
 """Tables of arms: what each does at decisions and elsewhere, beside the baseline and nulls."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from backtracking.records.decoding import INLINED
-from backtracking.records.intervals import Interval, Verdict
-from backtracking.records.measured import Where
+from backtracking.records.intervals import Bar, Interval, Verdict
+from backtracking.records.measured import Edit, Where
 from backtracking.records.rows.table import Row
 
-Tested = Literal[Verdict, "no test"]
-"""A verdict, where what is needed to tell may be lacking by design."""
+Endpoint = Literal["P_back", "P_open"]
+"""What is read at decisions: P(the next sentence really takes back), or P(a word that may open
+such a sentence), where that alone was measured."""
 
 
 @dataclass(frozen=True)
@@ -21,32 +23,56 @@ class ArmKey:
         direction: name of the arm.
         dose: in multiples of the reference norm, signed; 0 where nothing is added.
         where: positions that are changed.
+        edit: how; `set_projection` sets what lies along the direction to a class's mean, the
+            positive class's where the dose is above 0, and needs no unit.
     """
 
     target: str
     direction: str
     dose: float
     where: Where
+    edit: Edit = "add"
 
 
 @dataclass(frozen=True)
 class Forced(Row):
-    """P(an opener of backtracking) under an arm, teacher-forced, at one kind of decision.
+    """P(backtrack) under an arm, teacher-forced, at one kind of decision.
 
     Attributes:
         arm: of a model.
         kind: of decisions; an action where no kind is known.
+        endpoint: what is read.
         level: the probability.
         effect: its paired difference to the baseline.
         n_decisions: how many there are.
+        legal: mean P(a word that may stand there) at these decisions; None if not measured.
+        test: `no test` where the arm breaks the model there.
     """
 
     FILE: ClassVar[str] = "effects/steer/forced"
     arm: ArmKey = field(metadata=INLINED)
     kind: str
+    endpoint: Endpoint
     level: Interval = field(metadata=INLINED)
     effect: Interval
     n_decisions: int
+    legal: float | None = None
+    test: Literal["", "no test"] = ""
+
+
+@dataclass(frozen=True)
+class Ceiling(Row):
+    """An arm at decisions that have a donor, beside the donor's own state put in there.
+
+    Attributes:
+        forced: of the arm; the donor's state is one of the arms. At the positive class of decisions
+            it is the donors that are read, and what they are donors of is put in.
+        of_ceiling: its effect as a share of that of the donor's state.
+    """
+
+    FILE: ClassVar[str] = "effects/steer/ceiling"
+    forced: Forced = field(metadata=INLINED)
+    of_ceiling: Interval
 
 
 @dataclass(frozen=True)
@@ -77,28 +103,24 @@ class Elsewhere(Row):
 
 @dataclass(frozen=True)
 class Compared(Row):
-    """An arm at dose 1 or -1 against two nulls at its own dose; None where there is no null.
+    """An arm at dose 1 or -1 beside nulls at its own dose.
 
     Attributes:
         group: what the arm is one of.
         cosine: of its direction to the model's own; None for what has none.
         forced: as in `Forced`.
-        random_bound, shuffled_bound: what 95 % of the null's effects stay below (above, where the
-            dose is negative).
-        random_p, shuffled_p: of an effect as large along the null.
-        beyond_random, beyond_shuffled: whether the effect is off 0 and beyond the bound.
+        by_null: every null that there is, that of shuffled labels among them, which tells what is
+            usual and is not to be beaten.
+        verdict: whether the effect is off 0 and beyond the nulls that are to be beaten; None
+            where there is none.
     """
 
     FILE: ClassVar[str] = "effects/steer/arms"
     group: str
     cosine: float | None
     forced: Forced = field(metadata=INLINED)
-    random_bound: float | None
-    random_p: float | None
-    beyond_random: Verdict | None
-    shuffled_bound: float | None
-    shuffled_p: float | None
-    beyond_shuffled: Verdict | None
+    by_null: Mapping[str, Bar]
+    verdict: Verdict | None
 
 
 @dataclass(frozen=True)
@@ -109,24 +131,33 @@ class Untested(Row):
     group: str
     target: str
     direction: str
-    verdict: Tested
+    verdict: Verdict
     reason: str
 
 
 @dataclass(frozen=True)
 class Sign(Row):
-    """Share of problems whose own mean effect has the claimed sign.
+    """How one and the same arm moves single problems and single decisions.
 
     Attributes:
         arm: of a model.
         kind: of decisions.
-        share: of problems.
+        share: of problems whose own mean effect has the claimed sign.
+        wrong: share of decisions whose effect has the other sign.
+        effect_p5, effect_p25, effect_p50, effect_p75, effect_p95: percentiles of the effect over
+            decisions.
     """
 
     FILE: ClassVar[str] = "effects/steer/signs"
     arm: ArmKey = field(metadata=INLINED)
     kind: str
     share: Interval = field(metadata=INLINED)
+    wrong: Interval
+    effect_p5: float
+    effect_p25: float
+    effect_p50: float
+    effect_p75: float
+    effect_p95: float
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from backtracking.records.decoding import INLINED
-from backtracking.records.intervals import Interval, Verdict
+from backtracking.records.intervals import Interval
 from backtracking.records.rows.claims import Evidence
 from backtracking.records.rows.table import Row
 
-Judged = Literal["belief", "action", "mixed", "untestable"]
+Judged = Literal["belief", "action", "mixed", "not read by the report", "untestable"]
+
+Standing = Literal["read", "not read by the report", "untestable"]
+"""Of a place: whether the readout reads the state there, does not, or nothing can be said."""
 
 
 @dataclass(frozen=True)
@@ -17,14 +20,17 @@ class Ceiling:
     """What the patch can do to a readout at a layer, for an edit set.
 
     Attributes:
-        natural: the readout in the donor's own run minus that in the clean one.
-        patch: its change under the patch.
-        wait: change of log-odds(marker) under the patch, which the arms are matched to.
+        natural: the readout in the donor's own run minus that in the clean one, in nats.
+        marker_natural: the same of the marker.
+        patch: change of the readout under the patch, as a share of `natural`.
+        marker: change of the marker's log-odds, as a share of `marker_natural`; the arms' doses
+            are matched to it.
     """
 
     natural: Interval
+    marker_natural: Interval
     patch: Interval
-    wait: Interval
+    marker: Interval
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,8 @@ class Patched(Row):
         role: the model.
         layer, span, readout: the place.
         ceiling: what the patch does.
-        testable, reason: whether, and why not.
-        n, n_items: problems and pairs.
+        standing, reason: of the place, and why it is untestable.
+        n_items: pairs.
     """
 
     FILE = "belief/ceilings"
@@ -46,9 +52,8 @@ class Patched(Row):
     span: str
     readout: str
     ceiling: Ceiling = field(metadata=INLINED)
-    testable: bool
+    standing: Standing
     reason: str
-    n: int
     n_items: int
 
 
@@ -57,34 +62,40 @@ class Score:
     """What a direction does to a readout, beside the patch, and what that says.
 
     Attributes:
-        beta: change of the readout over that under the patch; undefined where untestable.
+        share: change of the readout, as a share of its natural difference.
+        beta: that change over the patch's; undefined where the readout does not read the state.
         minus_action: beta minus that of `action`.
-        null, p: what 95 % of random directions' betas stay below, and p among them.
-        flipped: share of points that are answered as of the donor.
-        verdict, reason: by fixed rules, and why it is untestable.
+        null, p: what 95 % of random directions' shares stay below, and p among them.
+        flipped: share of pairs whose answer becomes the donor's.
+        flipped_null: what 95 % of random directions' stay below.
+        verdict, reason: by fixed rules, and why.
     """
 
+    share: Interval
     beta: Interval
     minus_action: Interval
     null: float | None
     p: float | None
-    flipped: float | None
+    flipped: Interval
+    flipped_null: float | None
     verdict: Judged
     reason: str
 
 
 @dataclass(frozen=True)
 class Beta(Row):
-    """A direction at a place.
+    """A direction at a place, at the dose that dev matched.
 
     Attributes:
         role: the model.
         direction: what is added.
         layer, span, readout: the place.
-        change: of the readout.
+        dose: in mean norms of the residual stream.
+        reached: whether the marker moves there as much as under the patch, on dev.
+        marker: its change over the patch's, on test.
+        fluent: mass of the next token, behind the edited one, on tokens that the model itself
+            gives there, over that of the clean run.
         score: of the direction.
-        wait_share: change of log-odds(marker) over that under the patch, on test.
-        n: problems.
     """
 
     FILE = "belief/betas"
@@ -94,120 +105,37 @@ class Beta(Row):
     layer: int
     span: str
     readout: str
-    change: Interval
+    dose: float
+    reached: bool
+    marker: float | None
+    fluent: float | None
     score: Score = field(metadata=INLINED)
-    wait_share: float | None
-    n: int
-
-
-@dataclass(frozen=True)
-class Level(Row):
-    """The mean of a readout under an arm.
-
-    Attributes:
-        role: the model.
-        readout: that is read.
-        name, layer, span: the arm; None for a run that is not edited anywhere.
-        level: the mean.
-    """
-
-    FILE = "belief/levels"
-
-    role: str
-    readout: str
-    name: str
-    layer: int | None
-    span: str | None
-    level: Interval = field(metadata=INLINED)
-
-
-@dataclass(frozen=True)
-class Without:
-    """What projecting a direction out does at visible dead ends.
-
-    Attributes:
-        change: of P(backtrack).
-        null, p: what 95 % of random directions' changes stay above, and p among them.
-        report_kept: mean log-odds of the report over their clean mean.
-        falls: whether P(backtrack) falls, by more than under random directions.
-        report_stays: whether the report keeps half of its log-odds.
-    """
-
-    change: Interval
-    null: float | None
-    p: float | None
-    report_kept: Interval
-    falls: Verdict
-    report_stays: Verdict
-
-
-@dataclass(frozen=True)
-class Necessity(Row):
-    """A direction projected out.
-
-    Attributes:
-        role: the model.
-        direction, layer, span: what is taken out, and where.
-        p_backtrack, report: means of the clean run.
-        without: what it does.
-        n: problems.
-    """
-
-    FILE = "belief/necessity"
-
-    role: str
-    direction: str
-    layer: int
-    span: str
-    p_backtrack: float
-    report: float
-    without: Without = field(metadata=INLINED)
-    n: int
 
 
 @dataclass(frozen=True)
 class Null(Row):
-    """Changes of P(backtrack) at dead ends as each random direction is projected out."""
+    """What random directions do at a place, added with the norm of the model's own at its dose.
+
+    Attributes:
+        role: the model.
+        layer, span, readout: the place.
+        shares: change of the readout as a share of its natural difference, one a direction.
+        flipped: share of pairs whose answer becomes the donor's, one a direction.
+    """
 
     FILE = "belief/null"
 
+    role: str
     layer: int
     span: str
-    effects: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Benchmark(Row):
-    """All scores of a direction at a layer, for an edit set.
-
-    Attributes:
-        direction, layer, span: what is scored, and where.
-        dose, dose_mean_residual_norms, reached, wait_share: as in `Dose` and `Beta`.
-        b, c: by the report, and by the claim that follows.
-        agreement: share of most likely tokens that stay at positions that decide nothing.
-        kl: mean KL divergence there, in nats; None for a direction without a dose.
-        without: what projecting it out does; None where there are no visible dead ends.
-    """
-
-    FILE = "belief/benchmark"
-
-    direction: str
-    layer: int
-    span: str
-    dose: float
-    dose_mean_residual_norms: float
-    reached: bool
-    wait_share: float | None
-    b: Score
-    c: Score
-    agreement: Interval
-    kl: float | None
-    without: Without | None
+    readout: str
+    shares: tuple[float, ...]
+    flipped: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class BeliefEvidence(Evidence):
-    """The claim that a direction is a belief; its parts are the verdicts at every place."""
+    """The claim that a direction is a belief."""
 
     FILE = "belief/evidence"
 

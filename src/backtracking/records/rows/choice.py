@@ -19,7 +19,7 @@ class Candidate:
     effect: float
     effect_own: float
     excess: float
-    agreement: float
+    legal: float | None
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class Selection(Row):
 
     Attributes:
         layer, window: of the directions, and where they are added.
+        offset: the last of the window, from the deciding token.
         norm: of dose 1.
         chosen_on: the split.
         grid: all places.
@@ -36,6 +37,7 @@ class Selection(Row):
     FILE: ClassVar[str] = "effects/steer/selection"
     layer: int
     window: str
+    offset: int
     norm: float
     chosen_on: str
     grid: tuple[Candidate, ...]
@@ -56,32 +58,32 @@ class Magnitude(Row):
 
     Attributes:
         role: of the model.
-        norm: of what is added.
-        raw_difference_norms: in norms of the model's own direction.
+        norm: of what is added, which is that of the model's own direction.
         mean_residual_norms: in mean norms of its residual stream.
     """
 
     FILE: ClassVar[str] = "effects/steer/magnitudes"
     role: str
     norm: float
-    raw_difference_norms: float
     mean_residual_norms: float
 
 
 @dataclass(frozen=True)
 class UsableDose:
-    """Whether an arm leaves other predictions alone on dev problems.
+    """Whether an arm breaks nothing on dev problems, neither elsewhere nor where it is added.
 
     Attributes:
         direction, dose, where: of the arm.
-        agreement: share of predictions that stay.
-        usable: whether it is large enough.
+        agreement: share of other predictions that stay.
+        legal: mean P(a word that may stand there) at decisions; None if not measured.
+        usable: whether both are large enough.
     """
 
     direction: str
     dose: float
     where: Where
     agreement: Interval
+    legal: float | None
     usable: bool
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 from backtracking.records.decoding import INLINED
-from backtracking.records.intervals import Interval, Verdict, all_of
+from backtracking.records.intervals import Bar, Interval, Verdict, all_of
 from backtracking.records.rows.table import Row
 
 Agreement = Literal["agrees", "differs", "not comparable"]
@@ -61,10 +61,18 @@ class Finding:
     Attributes:
         verdict: whether the claim holds of this pair.
         estimate, low, high, n: the value with its interval and the number of problems.
-        null: what it has to beat.
-        p: of that null.
+        null: what it has to beat; of several nulls the hardest bound.
+        p: of that null; of several conditions and nulls the largest.
         parts: verdicts of its conditions, by name.
-        why: reason, where it is untestable.
+        why: reason, where it is untestable or no test.
+        direction: what the arm that was measured is along; empty where nothing was added.
+        target: the model in which it was measured.
+        nulls: every null that the estimate has to beat, by name.
+        legal: mean P(a word that may stand there) at the steered positions, the least of all arms
+            that are judged; None where it was not measured.
+        of_ceiling: the estimate as a share of what the donor's state brings about.
+        resampled: by the interval: of test problems alone, it is conditional on the direction.
+        p_adjusted: p after Holm, of a claim of the confirmatory family.
     """
 
     verdict: Verdict
@@ -76,6 +84,18 @@ class Finding:
     p: float | None = None
     parts: Mapping[str, str] = field(default_factory=dict)
     why: str = ""
+    direction: str = ""
+    target: str = ""
+    nulls: Mapping[str, Bar] = field(default_factory=dict)
+    legal: float | None = None
+    of_ceiling: Interval | None = None
+    resampled: str = ""
+    p_adjusted: float | None = None
+
+    @property
+    def pair(self) -> str:
+        """What was added to what, as it is printed; the model alone where nothing was added."""
+        return f"{self.direction} -> {self.target}" if self.direction else self.target
 
     @classmethod
     def of(cls, parts: Mapping[str, Verdict], **numbers: Any) -> "Finding":
@@ -96,20 +116,19 @@ class Evidence(Row):
 
     Attributes:
         claim: its short name.
-        pair: `<role of the direction> -> <role of the model>`, or what was ablated.
         contrast, threshold, kind: as in `Question`.
-        finding: what was found.
-        must_fail: whether the claim is false of the pair by construction.
+        finding: what was found, by which direction in which model.
+        must_fail, must_hold: whether the claim is false, or true, of the pair by construction.
     """
 
     FILE: ClassVar[str] = "effects/steer/evidence"
     claim: str
-    pair: str
     contrast: str
     threshold: str
     kind: Kind
     finding: Finding = field(metadata=INLINED)
     must_fail: bool = False
+    must_hold: bool = False
 
 
 @dataclass(frozen=True)
@@ -139,7 +158,7 @@ class Count(Row):
 
     Attributes:
         claim: its short name.
-        n_pairs, n_holds, n_fails, n_untestable: pairs by verdict.
+        n_pairs, n_holds, n_fails, n_no_test, n_untestable: pairs by verdict.
         share_low, share_high: bounds of the share of pairs in which it holds.
         estimate, low, high: mean effect; without an interval for a single pair.
     """
@@ -149,6 +168,7 @@ class Count(Row):
     n_pairs: int
     n_holds: int
     n_fails: int
+    n_no_test: int
     n_untestable: int
     share_low: float
     share_high: float
@@ -161,6 +181,8 @@ class Count(Row):
 class Beside:
     """A finding as it stands beside another pair's; fields as in `Finding`."""
 
+    direction: str
+    target: str
     estimate: float | None
     low: float | None
     high: float | None
@@ -174,17 +196,19 @@ class Claim(Row):
 
     Attributes:
         question: what is asked.
-        pair: as in `Evidence`.
         finding: what the pair says; `why` tells what is lacking.
         agreement: whether our interval and the published one overlap.
-        must_fail: as in `Evidence`.
-        by_control: what each control pair says, by the role of its model.
+        must_fail, must_hold: as in `Evidence`.
+        by_control: what each control pair says to the very same, by the role of its model.
+        confirmatory: whether the claim is one of those that were named in advance, and are
+            corrected together; all others are exploratory.
     """
 
     FILE: ClassVar[str] = "claims"
     question: Question = field(metadata=INLINED)
-    pair: str
     finding: Finding = field(metadata=INLINED)
     agreement: Agreement
     must_fail: bool
+    must_hold: bool
     by_control: Mapping[str, Beside]
+    confirmatory: bool = False

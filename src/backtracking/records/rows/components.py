@@ -147,14 +147,17 @@ class Specific(Row):
     """The claim that components write backtracking and little else.
 
     Attributes:
-        target: role of the model.
         components: what was taken away.
         evidence: for it.
         outcome: what it comes to in words.
     """
 
     FILE: ClassVar[str] = "effects/ablate/evidence"
-    target: str
     components: tuple[str, ...]
     evidence: Evidence = field(metadata=INLINED)
     outcome: SpecificVerdict
+
+    @property
+    def target(self) -> str:
+        """Role of the model."""
+        return self.evidence.finding.target

@@ -37,7 +37,9 @@ class Strength(Row):
         norm_p: share of these that reach the true one.
         split_half_cosine: cosine of the directions of two halves of the problems. It has no
             interval: it measures noise, and has no truth to hold.
-        dev_auroc: of the projection on dev problems.
+        dev_auroc: within strata, of the projection on dev problems.
+        dev_low, dev_high: its interval by problem, conditional on the direction; None where the
+            AUROC is 1.
         counts: rows that it rests on.
         mean_residual_norm: mean norm of these rows.
     """
@@ -59,6 +61,8 @@ class Strength(Row):
     dev_auroc: float | None
     counts: Counts = field(metadata=INLINED)
     mean_residual_norm: float
+    dev_low: float | None
+    dev_high: float | None
 
 
 @dataclass(frozen=True)

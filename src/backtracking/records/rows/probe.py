@@ -1,19 +1,16 @@
-"""Rows of the stage `probe`: what each cell of the grid tells, and whether it can be believed.
+"""Rows of the stage `probe`: what the chosen cell of each model and target tells on test problems.
 
-In all of them `role` is the model whose activations are read, `anchor` what offsets are counted
-from (`decision` or `known`), `target` what is told, `layer` of `resid_post` and `offset` in tokens.
-An AUROC is None where it is undefined.
+In all of them `role` is the model whose activations are read, `target` what is told, `layer` of
+`resid_post` and `offset` in tokens from the deciding one. An AUROC is None where it is undefined.
 """
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from backtracking.records.decoding import INLINED
+from backtracking.records.edges import Edge
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.table import Row
-
-Pairs = Literal["all", "absent"]
-"""Which test decisions: all, or those whose sentence stands in no trace of a train problem."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +20,17 @@ class Choice:
     Attributes:
         baseline: what tells most without activations.
         penalty: of the probe; None where a class is lacking.
+        edge: where it lies in its grid.
         dev_auroc: of the probe.
     """
 
     role: str
-    anchor: str
     target: str
     layer: int
     offset: int
     baseline: str
     penalty: float | None
+    edge: Edge | None
     dev_auroc: float | None
 
 
@@ -42,8 +40,7 @@ class ProbeSelection(Row):
 
     Attributes:
         chosen_on: the split.
-        best: the cell with the largest `dev_auroc` of each role, anchor and target, at no offset
-            behind the anchor's last.
+        best: the cell with the largest `dev_auroc` of each role and target.
         cells: all.
     """
 
@@ -55,119 +52,50 @@ class ProbeSelection(Row):
 
 
 @dataclass(frozen=True)
-class GridCell(Row):
-    """A cell of the grid on test problems.
+class Probed(Row):
+    """The best cell of a role and target on test problems.
 
     Attributes:
-        pairs: of which test decisions.
+        choice: the cell, with what was chosen on dev.
         auroc: of the probe.
-        low, high: its interval by problem.
-        baseline: name of the best baseline, chosen on dev.
-        baseline_auroc: its AUROC on the same decisions.
+        baseline_auroc: of the best baseline, on the same decisions.
         difference: of the two.
-        difference_low, difference_high: its interval by problem.
-        band_low, band_high: simultaneous over the offsets of the layer.
-        posterior: AUROC of the exact posterior, where it is known and `pairs` is `all`.
+        ceiling: of what no reader of the prefix can rank better; None where that is not known.
+        kind_auroc: of the decision's true kind alone, each kind ranked by how often train problems
+            turn there; None where the target is a kind itself.
+        beyond_kind: the probe's AUROC minus that.
         n_rows: number of decisions.
-        n: number of problems.
     """
 
-    FILE = "probe/grid"
+    FILE = "probe/cells"
 
-    role: str
-    anchor: str
-    target: str
-    pairs: Pairs
-    layer: int
-    offset: int
-    auroc: float | None
-    low: float | None
-    high: float | None
-    baseline: str
+    choice: Choice = field(metadata=INLINED)
+    auroc: Interval
     baseline_auroc: float | None
-    difference: float | None
-    difference_low: float | None
-    difference_high: float | None
-    band_low: float | None
-    band_high: float | None
-    posterior: float | None
+    difference: Interval
+    ceiling: float | None
+    kind_auroc: Interval | None
+    beyond_kind: Interval | None
     n_rows: int
-    n: int
 
 
 @dataclass(frozen=True)
-class Earliest(Row):
-    """The first offset from which on the band of `difference` is above 0; None where there is none.
-
-    Offsets behind an anchor's last are the event itself and do not count.
-    """
-
-    FILE = "probe/earliest"
-
-    role: str
-    anchor: str
-    target: str
-    pairs: Pairs
-    layer: int
-    earliest: int | None
-
-
-@dataclass(frozen=True)
-class Baseline(Row):
-    """A baseline on dev problems; `role` is '' where no model has a part in it."""
-
-    FILE = "probe/baselines"
-
-    role: str
-    anchor: str
-    target: str
-    baseline: str
-    offset: int
-    penalty: float | None
-    dev_auroc: float | None
-
-
-@dataclass(frozen=True)
-class Ordered(Row):
-    """What the order of tokens within a window adds, at the layer chosen on dev.
+class Within(Row):
+    """What the best probe of the action tells among decisions of one kind.
 
     Attributes:
-        window: `<first>:<last>` offset from the deciding token.
-        ordered_auroc: of a probe on all tokens of the window in order.
-        shuffled_auroc: of one on the same tokens permuted.
-        difference: of the two, paired by problem.
+        kind: of the decisions.
+        auroc: of the probe among them: 0.5 where it knows the kind and nothing else.
+        n_rows, n_turns: decisions, and those after which the trace turns.
     """
 
-    FILE = "probe/windows"
+    FILE = "probe/within"
 
     role: str
-    target: str
-    layer: int
-    window: str
-    ordered_auroc: float | None
-    shuffled_auroc: float | None
-    difference: Interval = field(metadata=INLINED)
-
-
-@dataclass(frozen=True)
-class Shuffled(Row):
-    """The cell chosen on dev with its labels permuted among the rows of each split.
-
-    Attributes:
-        n_shuffles: permutations.
-        mean_auroc: of these; it must be 0.5.
-        covering_rate: share of their intervals that cover 0.5: nominally the level.
-    """
-
-    FILE = "probe/shuffled"
-
-    role: str
-    target: str
-    layer: int
-    offset: int
-    n_shuffles: int
-    mean_auroc: float | None
-    covering_rate: float | None
+    kind: str
+    auroc: Interval
+    n_rows: int
+    n_turns: int
 
 
 @dataclass(frozen=True)
@@ -176,11 +104,10 @@ class Closest:
 
     Attributes:
         excess: its AUROC minus the ceiling's.
-        band_low: simultaneous over all cells of the study.
+        band_low: simultaneous over all cells.
     """
 
     role: str
-    anchor: str
     target: str
     layer: int
     offset: int

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from backtracking.records.decoding import INLINED
-from backtracking.records.intervals import Interval, Verdict
-from backtracking.records.rows.arms import Tested
+from backtracking.records.intervals import Bar, Interval, Verdict
+from backtracking.records.measured import Edit
 from backtracking.records.rows.table import Row
 
-Status = Literal["defined", "censored", "undefined"]
+Status = Literal["defined", "left-censored", "censored", "undefined"]
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,13 @@ class Cell(Row):
         source, target: roles of the two.
         kind: of decisions.
         dose: 1 or -1.
-        effect: on P(an opener).
-        random_bound, p: of random directions, as in `Compared`.
+        edit: as in `ArmKey`.
+        effect: on P(backtrack).
+        by_null: every null that is to be beaten.
+        legal: as in `Forced`.
         control: of a base, which never backtracks; None where nothing was asked.
-        verdict: `no test` where the control is needed and does not pass.
+        verdict: `no test` where the arm breaks the model, or the control is needed and does not
+            pass.
     """
 
     FILE: ClassVar[str] = "effects/steer/transfer"
@@ -59,27 +62,30 @@ class Cell(Row):
     target: str
     kind: str
     dose: float
+    edit: Edit
     effect: Interval = field(metadata=INLINED)
-    random_bound: float | None
-    p: float | None
+    by_null: Mapping[str, Bar]
+    legal: float | None
     control: Control | None
-    verdict: Tested
+    verdict: Verdict
 
 
 @dataclass(frozen=True)
 class Removed:
-    """What projecting a direction out does at one kind of decision.
+    """What taking a direction away does at one kind of decision.
 
     Attributes:
-        effect: on P(an opener).
-        random_bound, p: of random directions, as in `Compared`.
-        baseline: P(an opener) before.
+        effect: on P(backtrack).
+        random_bound, p: of the nulls, the hardest of them.
+        baseline: P(backtrack) before.
+        legal: as in `Forced`.
     """
 
     effect: Interval = field(metadata=INLINED)
     random_bound: float | None
     p: float | None
     baseline: float
+    legal: float | None
 
 
 @dataclass(frozen=True)
@@ -99,10 +105,11 @@ class ReportChange:
 
 @dataclass(frozen=True)
 class Necessity(Row):
-    """A direction projected out of the model under study.
+    """A direction taken away from the model under study.
 
     Attributes:
-        target, direction: as in `ArmKey`.
+        target, direction, edit: as in `ArmKey`: set to the negative class's mean, or, where that
+            was not run, projected out, which is no neutral state.
         by_kind: what it does at dead and at live decisions.
         report: what it does to reports; without numbers where none was asked for.
         log_odds_change_random_bound: what 95 % of random directions stay above.
@@ -113,6 +120,7 @@ class Necessity(Row):
     FILE: ClassVar[str] = "effects/steer/necessity"
     target: str
     direction: str
+    edit: Edit
     by_kind: Mapping[str, Removed]
     report: ReportChange = field(metadata=INLINED)
     log_odds_change_random_bound: float | None
@@ -125,14 +133,19 @@ class DoseResponse:
     """The curve of one direction, in one sign.
 
     Attributes:
-        status: `defined`; `censored` where the peak is the largest dose of the grid, so that the
-            curve may rise further and ED50 is a lower bound; `undefined` where the interval of the
-            effect at the peak contains 0.
+        status: `defined`; `left-censored` where the peak or half of it lies at or below the
+            smallest dose, so that ED50 is at most that dose and nothing more is known; `censored`
+            where the peak is the largest dose of the grid, so that the curve may rise further and
+            ED50 is a lower bound; `undefined` where the interval of the effect at the peak
+            contains 0.
         peak: dose of the largest effect, chosen elsewhere.
         effect, effect_low, effect_high: E(peak) with its interval by problem.
-        ed50, ed50_low, ed50_high: in the units of the doses; None where undefined.
-        share_defined, share_censored, share_undefined: of the bootstrap replicates, where a
-            replicate takes its own peak, and is undefined where that is not above 0.
+        ed50, ed50_low, ed50_high: in the units of the doses; None where undefined or at most the
+            smallest dose.
+        smallest: the smallest dose.
+        share_defined, share_left_censored, share_censored, share_undefined: of the bootstrap
+            replicates, where a replicate takes its own peak, and is undefined where that is not
+            above 0.
         n: problems.
     """
 
@@ -144,7 +157,9 @@ class DoseResponse:
     ed50: float | None
     ed50_low: float | None
     ed50_high: float | None
+    smallest: float
     share_defined: float
+    share_left_censored: float
     share_censored: float
     share_undefined: float
     n: int

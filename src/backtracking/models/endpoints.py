@@ -1,0 +1,256 @@
+"""What a model does at a decision when the deciding token alone is edited: P of what comes next.
+
+Every decision is read by itself: earlier ones of the same trace are as they were. Nothing before an
+edit can change in a causal model, and nothing below the edited layer, so what is shared is read
+once: a trace up to that layer, and behind it, as a tree (`prefixes.Tree`), the deciding token again
+for every arm, edited, with the ids that may follow it. Only blocks above the layer run for an arm,
+at these positions and those of the trace.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from backtracking.models import edits
+from backtracking.models.batches import to_numpy
+from backtracking.models.forced import Arm, Prefix, Stack, stream_of, with_stream
+from backtracking.models.loading import LoadedModel
+from backtracking.models.prefixes import Tree, beginnings
+from backtracking.models.turning import p_turning, paths_of
+from backtracking.records.tokens import Opener, TokenPath
+
+N_FLUENT = 200
+"""Tokens, most probable at a decision without steering, whose mass tells whether a model is whole
+where nobody knows which tokens may stand there."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What is counted at a decision.
+
+    Attributes:
+        openers: words that open backtracking.
+        legal_ids: ids that may stand there; empty where nobody knows.
+    """
+
+    openers: tuple[Opener, ...]
+    legal_ids: tuple[int, ...]
+
+    @property
+    def opener_ids(self) -> list[int]:
+        """First ids of all openers, each once."""
+        return list(dict.fromkeys(id_ for one in self.openers for id_ in one.ids.ids))
+
+
+@dataclass(frozen=True)
+class Endpoints:
+    """What every arm does at each decision, in the order of the prefixes; NaN where not asked.
+
+    Attributes:
+        p_open: P(the next token opens backtracking).
+        p_back: P(the next sentence begins with an opener that is not taken back), exactly, from the
+            same edited prefix. A sentence that comes between (`Tokens.asides`) counts as none.
+        p_legal: P(the next token may stand there); where nobody knows which may, mass of the
+            `N_FLUENT` tokens most probable there without an edit, divided by what it is without,
+            and NaN of a vocabulary that has no more tokens, where that is 1 whatever is edited.
+    """
+
+    p_open: Float[np.ndarray, "arms decisions"]
+    p_back: Float[np.ndarray, "arms decisions"]
+    p_legal: Float[np.ndarray, "arms decisions"]
+
+
+@torch.inference_mode()
+def read_endpoints(
+    loaded: LoadedModel,
+    layer: int,
+    prefixes: Sequence[Prefix],
+    arms: Sequence[Arm],
+    counted: Counted,
+    edits_per_batch: int,
+    asked: Bool[np.ndarray, "arms decisions"] | None = None,
+    *,
+    has_back: bool = True,
+    progress: Callable[[int], None] = lambda edits: None,
+) -> Endpoints:
+    """The endpoints of every arm at every decision.
+
+    Args:
+        loaded: the model that reads.
+        layer: whose output is edited at the deciding token.
+        prefixes: what it reads.
+        arms: the edits.
+        counted: whose probabilities are summed.
+        edits_per_batch: arms times decisions in one call of the model.
+        asked: where an arm is run; everywhere by default.
+        has_back: whether `p_back` is read, which takes as many positions more as there are
+            beginnings of paths along which an opener is taken back.
+        progress: told the number of edits just done.
+    """
+    n = sum(len(prefix.decisions) for prefix in prefixes)
+    asked = np.ones((len(arms), n), dtype=bool) if asked is None else asked
+    found = Endpoints(*np.full((3, len(arms), n), np.nan))
+    paths = [path for one in counted.openers for path in paths_of(one)] if has_back else []
+    opener_ids = counted.opener_ids
+    for some in _read(loaded, layer, prefixes, arms, paths, edits_per_batch, asked):
+        p_next = {path: log_p.double().exp() for path, log_p in some.log_p_after.items()}
+        at = some.arms, some.columns
+        found.p_open[at] = to_numpy(p_next[()][:, opener_ids].sum(dim=1))
+        if has_back:
+            found.p_back[at] = to_numpy(p_turning(counted.openers, p_next))
+        found.p_legal[at] = to_numpy(_p_legal(p_next[()], some.clean, counted.legal_ids))
+        progress(len(some.arms))
+    return found
+
+
+@torch.inference_mode()
+def read_out(
+    loaded: LoadedModel,
+    layer: int,
+    prefixes: Sequence[Prefix],
+    suffix: Sequence[int],
+    arms: Sequence[Arm],
+    for_ids: Sequence[int],
+    against_ids: Sequence[int],
+    edits_per_batch: int,
+) -> Float[np.ndarray, "arms decisions"]:
+    """Log-odds of some tokens against others after a suffix is appended at each decision.
+
+    The deciding token alone is edited, so that the suffix asks for what the model holds there.
+    """
+    n = sum(len(prefix.decisions) for prefix in prefixes)
+    found, asked = np.zeros((len(arms), n)), np.ones((len(arms), n), dtype=bool)
+    path = tuple(suffix)
+    for some in _read(loaded, layer, prefixes, arms, [(*path, -1)], edits_per_batch, asked):
+        last = some.log_p_after[path]
+        yes, no = (last[:, list(ids)].logsumexp(dim=1) for ids in (for_ids, against_ids))
+        found[some.arms, some.columns] = to_numpy(yes - no)
+    return found
+
+
+@dataclass(frozen=True)
+class _Some:
+    """Some edits, by number of the arm and the decision, and what they lead to.
+
+    Attributes:
+        log_p_after: of the next token after the deciding one (the empty path), and after every
+            beginning of a path.
+        clean: the same after the deciding one without an edit.
+    """
+
+    arms: Int[np.ndarray, " rows"]
+    columns: Int[np.ndarray, " rows"]
+    log_p_after: dict[TokenPath, Float[Tensor, "rows d_vocab"]]
+    clean: Float[Tensor, "rows d_vocab"]
+
+
+@dataclass(frozen=True)
+class _Trunk:
+    """A prefix up to the edited layer, with what follows its decisions, read without an edit.
+
+    Attributes:
+        leaves: position before each deciding token.
+        branches: the deciding token and then each beginning of a path; its id is left out.
+        output: what the block returned.
+        stream: of the trace.
+        nodes: of the branches, those of each decision together.
+        clean: log-probabilities of the next token at each decision.
+    """
+
+    leaves: Int[np.ndarray, " decisions"]
+    branches: Sequence[TokenPath]
+    output: Any
+    stream: Float[Tensor, "pos d_model"]
+    nodes: Float[Tensor, "decisions width d_model"]
+    clean: Float[Tensor, "decisions d_vocab"]
+
+
+def _read(
+    loaded: LoadedModel,
+    layer: int,
+    prefixes: Sequence[Prefix],
+    arms: Sequence[Arm],
+    paths: Sequence[TokenPath],
+    edits_per_batch: int,
+    asked: Bool[np.ndarray, "arms decisions"],
+) -> Iterator[_Some]:
+    """All edits that are asked for, a few at a time, each with what follows it."""
+    stack, branches, first = Stack.of(arms, loaded.device), beginnings(paths), 0
+    for prefix in prefixes:
+        n = len(prefix.decisions)
+        decision, arm = asked[:, first : first + n].T.nonzero()
+        first += n
+        if not len(arm):
+            continue
+        trunk = _read_trunk(loaded, layer, prefix.ids, prefix.decisions, branches)
+        donor = None
+        if prefix.donor_ids:
+            donor = _read_trunk(loaded, layer, prefix.donor_ids, prefix.decisions, []).nodes[:, 0]
+        for start in range(0, len(arm), edits_per_batch):
+            rows = slice(start, start + edits_per_batch)
+            log_p = _read_edits(loaded, layer, trunk, stack, arm[rows], decision[rows], donor)
+            after = {path: log_p[:, at] for at, path in enumerate([(), *branches])}
+            column = first - n + decision[rows]
+            yield _Some(arm[rows], column, after, trunk.clean[decision[rows]])
+
+
+def _read_trunk(
+    loaded: LoadedModel,
+    layer: int,
+    ids: Sequence[int],
+    decisions: Sequence[int],
+    branches: Sequence[TokenPath],
+) -> _Trunk:
+    n, leaves = decisions[-1], np.array(decisions, dtype=np.int64) - 1
+    rooted = [(0,), *((0, *branch) for branch in branches)]
+    tree = Tree.of(loaded, n, leaves, rooted)
+    behind = [id_ for at in decisions for id_ in (ids[at], *(branch[-1] for branch in branches))]
+    roots = n + len(rooted) * torch.arange(len(decisions))
+    with edits.outputs_of({layer: loaded.blocks[layer]}) as output_by_layer:
+        logits = tree.logits(loaded, torch.tensor([[*ids[:n], *behind]]), roots)[0]
+    output = output_by_layer[layer]
+    stream = stream_of(output)[0]
+    nodes = stream[n:].unflatten(0, (len(decisions), len(rooted)))
+    return _Trunk(leaves, rooted, output, stream[:n], nodes, logits.float().log_softmax(dim=-1))
+
+
+def _read_edits(
+    loaded: LoadedModel,
+    layer: int,
+    trunk: _Trunk,
+    stack: Stack,
+    arm: Int[np.ndarray, " rows"],
+    decision: Int[np.ndarray, " rows"],
+    donor: Float[Tensor, "decisions d_model"] | None,
+) -> Float[Tensor, "rows width d_vocab"]:
+    """Log-probabilities of the next token after the edited token, and along every branch."""
+    nodes = trunk.nodes[decision].clone()
+    given = None if donor is None else donor[decision]
+    nodes[:, 0] = stack.edited(nodes[:, 0], torch.from_numpy(arm).to(loaded.device), given)
+    n, width = int(trunk.leaves[decision].max()) + 1, len(trunk.branches)
+    stream = torch.cat([trunk.stream[:n], nodes.flatten(0, 1)])[None]
+    tree = Tree.of(loaded, n, trunk.leaves[decision], trunk.branches)
+    ids = torch.zeros(1, stream.shape[1], dtype=torch.long)
+    at = torch.arange(n, stream.shape[1])
+    with edits.resume_after(loaded.blocks, layer, with_stream(trunk.output, stream)):
+        logits = tree.logits(loaded, ids, at)[0]
+    return logits.float().log_softmax(dim=-1).unflatten(0, (len(arm), width))
+
+
+def _p_legal(
+    p: Float[Tensor, "rows d_vocab"],
+    clean: Float[Tensor, "rows d_vocab"],
+    legal_ids: Sequence[int],
+) -> Float[Tensor, " rows"]:
+    if legal_ids:
+        return p[:, list(legal_ids)].sum(dim=1)
+    if clean.shape[1] <= N_FLUENT:
+        return p.new_full((len(p),), math.nan)
+    usual = clean.double().exp().topk(N_FLUENT, dim=1)
+    return p.gather(1, usual.indices).sum(dim=1) / usual.values.sum(dim=1)

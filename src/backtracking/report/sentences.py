@@ -1,0 +1,250 @@
+"""What a reader should believe and why, in sentences whose numbers and verdicts are looked up."""
+
+from collections.abc import Mapping, Sequence
+
+from backtracking.claims.family import CONFIRMATORY, failing_controls
+from backtracking.claims.literature.own import STUDY
+from backtracking.records.measured import BESIDE
+from backtracking.records.rows.claims import Claim, Count, Finding
+from backtracking.report.because import because, is_premise
+from backtracking.report.committed import Results
+from backtracking.report.trained import counts
+from backtracking.report.words import interval, joined, number, signed
+
+NO_CONTROL = (
+    "**This study has no positive control that works: nothing in it is known to be true by "
+    "construction, so a claim that fails may fail because the instrument cannot see it.**"
+)
+
+
+BELIEF = ("belief", "base_belief")
+"""Claims that have a table of their own."""
+
+NONE = "None."
+
+
+def find(results: Results, claim: str) -> Claim | None:
+    """The row of a claim in the pair under study."""
+    return next((one for one in of_pair(results) if one.question.claim == claim), None)
+
+
+def of_pair(results: Results) -> list[Claim]:
+    """The rows of the pair under study; a control pair's own rows stand beside them."""
+    return [one for one in results.claims if one.finding.target not in one.by_control]
+
+
+def headline(results: Results) -> str:
+    """The first sentences of the README: a finding with a control that works, or that none does."""
+    failing, controls = failing_controls(results.claims), _must_hold(results)
+    if failing:
+        why = joined([f"{_named(one)} is `{one.finding.verdict}`" for one in failing])
+        return (
+            "**No positive control works in this study, so that it tests no claim about "
+            f"steering.** What is true by construction is not seen: {why}. {_because(failing[0])}"
+        )
+    first = find(results, "primary")
+    if first is None:
+        return NO_CONTROL
+    works = (
+        f"What is true by construction is seen ({joined([_named(one) for one in controls])})"
+        if controls
+        else ""
+    )
+    told = [_effect(results, first.finding), works + ("." if works else ""), _negative(results)]
+    told.append(_primary(first))
+    return " ".join(one for one in ([] if controls else [NO_CONTROL]) + told if one)
+
+
+def believe(results: Results) -> str:
+    """docs/findings.md before its tables: one paragraph a line of thought."""
+    paragraphs = [
+        headline(results),
+        _premise(results),
+        _family(results),
+        _belief(results),
+        _exploratory(results),
+        _pairs(results),
+    ]
+    return "\n\n".join(one for one in paragraphs if one)
+
+
+def _effect(results: Results, found: Finding) -> str:
+    """The primary endpoint with its number, its nulls and what the model was still able to say."""
+    summary = results.summary
+    live, endpoint = summary["study_live"], summary["steer_endpoint"]
+    before, after = (number(summary[f"steer_p_backtrack_{live}_{arm}"]) for arm in ARMS)
+    legal = "was not measured" if found.legal is None else f"is {number(found.legal)}"
+    ceiling = found.of_ceiling.value if found.of_ceiling else None
+    share = f", {number(ceiling)} of what the donor's state does" if ceiling is not None else ""
+    return (
+        f"**The base model's dead-end direction, {summary['steer_how']} in the model under study "
+        f"at the full stop where the next step is decided, takes {ENDPOINTS[endpoint]} at live "
+        f"points (`{live}`) from {before} to {after}: {signed(found.estimate)} "
+        f"({interval(found.low, found.high)}, {found.n} problems{share}).** {_nulls(found)} The "
+        f"probability of a word that may stand there {legal}. Layer {summary['selection_layer']}, "
+        f"window {summary['selection_window']}, both chosen on dev problems."
+    )
+
+
+ARMS = ("baseline", "base")
+ENDPOINTS = {
+    "P_back": "the probability that the model really takes a step back",
+    "P_open": "the probability of a word that may open backtracking, idle remarks among them,",
+}
+"""What is read, in words."""
+
+
+def _nulls(found: Finding) -> str:
+    told = {
+        name: f"{signed(bar.bound)} in 95 % of {bar.k} {name.replace('_', ' ')} ones "
+        f"(p = {number(bar.p)})"
+        for name, bar in found.nulls.items()
+    }
+    beside = [told.pop(name) for name in BESIDE if name in told]
+    if not told:
+        return ""
+    also = f"; beside them, and not to be beaten, {joined(beside)}" if beside else ""
+    return f"As far along other directions, it stays below {joined(list(told.values()))}{also}."
+
+
+def _primary(claim: Claim) -> str:
+    p = claim.finding.p_adjusted
+    holm = f" (p = {number(p)} after Holm)" if p is not None else ""
+    return f"The primary claim: **{claim.finding.verdict}**{holm}. {_because(claim)}".strip()
+
+
+def _negative(results: Results) -> str:
+    """What must fail, and whether its failing means anything."""
+    rows = [one for one in results.claims if one.must_fail]
+    by_verdict = {
+        verdict: [_named(one) for one in rows if one.finding.verdict == verdict]
+        for verdict in ("fails", "holds", "no test", "untestable")
+    }
+    told = []
+    if by_verdict["fails"]:
+        told.append(f"What is false by construction fails ({joined(by_verdict['fails'])}).")
+    if by_verdict["holds"]:
+        told.append(
+            f"**What is false by construction is said to hold: {joined(by_verdict['holds'])}.**"
+        )
+    vacuous = by_verdict["no test"] + by_verdict["untestable"]
+    if vacuous:
+        told.append(f"No test of what must fail: {joined(vacuous)}.")
+    unknown = [one for one in rows if one.finding.legal is None]
+    if rows and len(unknown) == len(rows):
+        told.append(
+            "Whether these models were still able to write was not measured, so that failing may "
+            "mean a broken model."
+        )
+    return " ".join(told)
+
+
+def _premise(results: Results) -> str:
+    claim = find(results, "premise")
+    if claim is None:
+        return ""
+    found = claim.finding
+    if found.estimate is None:
+        return f"**Premise.** {_because(claim)}"
+    return (
+        f"**Premise.** Where it is steered, the base's direction tells "
+        f"{results.summary['study_dead']} from {results.summary['study_live']} at an AUROC of "
+        f"{number(found.estimate)} ({interval(found.low, found.high)}) within strata on dev "
+        f"problems, where 0.5 is chance and {number(found.null)} was to be exceeded: "
+        f"{found.verdict}. {_because(claim)}".strip()
+    )
+
+
+def _family(results: Results) -> str:
+    """The claims that were named in advance."""
+    rows = [one for name in CONFIRMATORY if (one := find(results, name)) is not None]
+    told = [
+        f"`{one.question.claim}` ({one.finding.pair}) **{one.finding.verdict}**. "
+        f"{_because(one)}".strip()
+        for one in rows
+    ]
+    return "**Named in advance, corrected together.** " + " ".join(told) if told else ""
+
+
+def _belief(results: Results) -> str:
+    base = find(results, "base_belief")
+    if base is None:
+        return ""
+    return (
+        f"**Belief or action.** Of the base's direction ({base.finding.pair}): "
+        f"{base.finding.verdict}. {_because(base)}".strip()
+    )
+
+
+def _exploratory(results: Results) -> str:
+    """How many other claims hold, and which of them hold in control pairs as well."""
+    rows = [
+        one
+        for one in of_pair(results)
+        if not (one.confirmatory or one.must_hold or is_premise(one))
+    ]
+    holds = [one for one in rows if one.finding.verdict == "holds"]
+    also = [
+        f"`{one.question.claim}`"
+        for one in holds
+        if any(other.verdict == "holds" for other in one.by_control.values())
+    ]
+    built_in = [f"`{one.question.claim}`" for one in holds if one.question.kind == "built_in"]
+    own = sum(one.question.study == STUDY for one in rows)
+    told = (
+        f"**Everything else is exploratory and not corrected for its number.** Of {len(rows)} "
+        f"further claims, {own} of them this study's own, "
+        f"{len(holds)} {'holds' if len(holds) == 1 else 'hold'}."
+    )
+    if also:
+        told += (
+            f" In a control pair too, so no sign of what the pair has and it lacks: {joined(also)}."
+        )
+    if built_in:
+        told += f" By design of the world, so replicating nothing: {joined(built_in)}."
+    return told
+
+
+def _pairs(results: Results) -> str:
+    one_pair = (
+        "**The numbers above are of one trained pair**, so n = 1 for anything said about training: "
+        "intervals tell what other problems would give, not what other pairs would."
+    )
+    return f"{one_pair} {_trained(results.trained)}"
+
+
+def _trained(rows: Sequence[Mapping[str, str]]) -> str:
+    """In how many trained pairs each claim holds."""
+    if not rows:
+        return "Other pairs have not been measured."
+    found, devices = counts(rows), joined(sorted({row["device"] for row in rows}))
+    return (
+        f"{found[0].n_pairs} pairs, trained from different seeds by the same recipes, were "
+        f"measured by the same code ({devices}). {' '.join(map(_counted, found))}"
+    )
+
+
+def _counted(one: Count) -> str:
+    tested = one.n_holds + one.n_fails
+    mean = "" if one.estimate is None else f", mean effect {signed(one.estimate)}"
+    ends = interval(one.low, one.high)
+    return (
+        f"`{one.claim}` holds in {one.n_holds} of {tested} pairs that could be tested"
+        + f" (a share of {interval(one.share_low, one.share_high)} of all such pairs, at 95 %)"
+        + mean
+        + (f" ({ends})" if ends else "")
+        + (f"; no test in {one.n_no_test}" if one.n_no_test else "")
+        + "."
+    )
+
+
+def _must_hold(results: Results) -> Sequence[Claim]:
+    return [one for one in results.claims if one.must_hold]
+
+
+def _named(claim: Claim) -> str:
+    return f"`{claim.question.claim}` of {claim.finding.pair}"
+
+
+def _because(claim: Claim) -> str:
+    return because(claim.finding)
