@@ -96,7 +96,8 @@ def share_of_ceiling(
 ) -> Interval | None:
     """An arm's effect over that of the donor's state, on the decisions that have a donor.
 
-    None where none has one, or the arm was not run there.
+    None where none has one, or the arm was not run there; without a value where the donor's state
+    moves nothing, of which there is no share.
     """
     if seen is None or arm is None or not seen.has(case):
         return None
@@ -105,6 +106,9 @@ def share_of_ceiling(
         return None
     both = np.stack([seen.change(arm, case), ceiling], axis=1)
     both[np.isnan(both).any(axis=1)] = np.nan
+    moved = bootstrap.intervals(both[:, 1], seen.problems(case))[0]
+    if moved.low is None or moved.high is None or moved.low <= 0 <= moved.high:
+        return NO_INTERVAL
     return bootstrap.intervals(both, seen.problems(case), _share)[0]
 
 
