@@ -7,7 +7,6 @@ written so far; each position in the search also carries what is true of it from
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from tokenizers import Tokenizer
 
@@ -126,11 +125,18 @@ class Replay:
         return decision_kind(node.true_total, self.target, tuple(node.true_left))
 
     def _is_dead(self, total: int, left: list[int]) -> float:
-        return _is_dead(total, self.target, tuple(left))
+        return float(decision_kind(total, self.target, tuple(left)) in ("over", "exhausted"))
 
     def _p_dead_ahead(self) -> float:
+        """P(dead) of the next decision where no number has been chosen yet."""
         node = self.path[-1]
-        return _p_dead_ahead(node.true_total, self.target, tuple(node.true_left))
+        if not node.true_left:
+            return self._is_dead(node.true_total, [])
+        children = (
+            self._is_dead(node.true_total + number, [n for n in node.true_left if n != number])
+            for number in node.true_left
+        )
+        return sum(children) / len(node.true_left)
 
     def _p_dead(self, form: Form | None, n_words: int, before: float) -> tuple[float | None, ...]:
         if form is None or form.name in ("found", "give_up", "stop"):
@@ -193,21 +199,6 @@ class Replay:
         depths = [i for i, node in enumerate(self.path[:-1]) if node.total == total]
         depth = depths[-1] if depths else max(0, len(self.path) - 2)
         del self.path[depth + 1 :]
-
-
-def _is_dead(total: int, target: int, left: tuple[int, ...]) -> float:
-    return float(decision_kind(total, target, left) in ("over", "exhausted"))
-
-
-@lru_cache(maxsize=100_000)
-def _p_dead_ahead(total: int, target: int, left: tuple[int, ...]) -> float:
-    """P(dead) of the next decision where no number has been chosen yet."""
-    if not left:
-        return _is_dead(total, target, left)
-    children = (
-        _is_dead(total + number, target, tuple(n for n in left if n != number)) for number in left
-    )
-    return sum(children) / len(left)
 
 
 def _action(
