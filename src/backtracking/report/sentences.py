@@ -198,7 +198,7 @@ def _exploratory(results: Results) -> str:
     )
     if also:
         told += (
-            f" In a control pair too, so no sign of what the pair has and it lacks: {joined(also)}."
+            f" In a control pair too, so no sign of a direction put to another use: {joined(also)}."
         )
     if built_in:
         told += f" By design of the world, so replicating nothing: {joined(built_in)}."
@@ -216,7 +216,7 @@ def _pairs(results: Results) -> str:
 def _trained(rows: Sequence[Mapping[str, str]]) -> str:
     """In how many trained pairs each claim holds."""
     if not rows:
-        return "Other pairs have not been measured."
+        return "The study has not been run on other pairs; trials of six stand in method.md."
     found, devices = counts(rows), joined(sorted({row["device"] for row in rows}))
     return (
         f"{found[0].n_pairs} pairs, trained from different seeds by the same recipes, were "

@@ -13,7 +13,8 @@ from backtracking.report.words import interval, joined, markdown, number, signed
 
 NOT_MEASURED = (
     "Not measured: `backtracking profile use organism-seeds` and `make reproduce` train and "
-    "measure ten pairs, and `python -m backtracking.report.trained` keeps what they gave."
+    "measure ten pairs, and `python -m backtracking.report.trained --device NAME` keeps what they "
+    "gave."
 )
 
 
@@ -149,7 +150,8 @@ def _ed50(row: Mapping[str, str]) -> str:
         return "none"
     low, high = row["ed50_low"], row["ed50_high"]
     ends = f"{number(low)} to {number(high)}" if low and high else f"at most {number(high)}"
-    return f"{number(row['ed50'])} ({ends})"
+    least = "at least " if row["status"] == "censored" else ""
+    return f"{least}{number(row['ed50'])} ({ends})"
 
 
 def _of_ceiling(found: Finding) -> str:
