@@ -50,6 +50,8 @@ def test_without_a_premise_the_bases_direction_is_no_test_and_the_models_own_is(
     assert (found["primary"].verdict, found["causal"].verdict) == ("no test", "holds")
     found = judged(claim("primary", "fails", p=0.9), claim("premise", "fails", p=None))
     assert found["primary"].verdict == "no test"
+    found = judged(claim("primary", "untestable", p=None), claim("premise", "fails", p=None))
+    assert found["primary"].verdict == "untestable"
 
 
 def test_where_the_positive_control_fails_nothing_else_about_steering_is_tested() -> None:

@@ -133,7 +133,10 @@ def test_every_because_is_a_sentence_and_there_are_five_tables(root: Path) -> No
 
 def test_other_pairs_are_not_measured_until_their_table_is_committed(root: Path) -> None:
     blocks = generated(root)
-    assert blocks["pairs"].startswith("Not measured") and "not been run on other pairs" in blocks["believe"]
+    assert (
+        blocks["pairs"].startswith("Not measured")
+        and "not been run on other pairs" in blocks["believe"]
+    )
     write_pairs(root / "results", 3)
     trained.main(["--root", str(root), "--device", "2 cores"])
     commit(root)

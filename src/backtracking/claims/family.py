@@ -40,7 +40,7 @@ def judge_together(claims: Sequence[Claim], studied: str) -> list[Claim]:
 
 
 def after_premise(claims: Sequence[Claim], studied: str) -> list[Claim]:
-    """What is claimed of the base's direction is no test where the base cannot tell the classes."""
+    """What is measured of the base's direction is no test where it cannot tell the classes."""
     found = next((one.finding for one in claims if one.question.claim == "premise"), None)
     if found is None or found.verdict == "holds":
         return list(claims)
@@ -48,7 +48,9 @@ def after_premise(claims: Sequence[Claim], studied: str) -> list[Claim]:
     verdict: Verdict = "no test" if fails else found.verdict
     return [
         replace(one, finding=_with_part(one.finding, "premise", verdict, over=fails))
-        if one.question.claim in OF_BASE and one.finding.target == studied
+        if one.question.claim in OF_BASE
+        and one.finding.target == studied
+        and one.finding.verdict != "untestable"
         else one
         for one in claims
     ]
@@ -77,7 +79,9 @@ def after_control(claims: Sequence[Claim]) -> list[Claim]:
         return list(claims)
     return [
         replace(one, finding=_with_part(one.finding, "positive_control", "no test", over=True))
-        if one.question.claim in OF_STEERING and not one.must_hold
+        if one.question.claim in OF_STEERING
+        and not one.must_hold
+        and one.finding.verdict != "untestable"
         else one
         for one in claims
     ]
