@@ -36,8 +36,8 @@ def test_claims_give_every_pair_its_verdict(project: Path) -> None:
         ("primary", "base", "reasoning"),
         ("causal", "reasoning", "reasoning"),
         ("transfer", "base", "reasoning"),
-        *(("causal", f"{role}", "{role}") for role in CONTROLS),
-        *(("transfer", f"{base}", "{role}") for role, base in CONTROLS.items()),
+        *(("causal", role, role) for role in CONTROLS),
+        *(("transfer", base, role) for role, base in CONTROLS.items()),
     }
     studies = {row["study"].split(",")[0] for row in claims}
     assert studies >= {
