@@ -94,7 +94,9 @@ def test_metrics_and_plots_diff_between_branches_show_the_change(copy: Path) -> 
 
 def test_a_docstring_in_a_figure_reruns_no_stage_with_a_model(copy: Path) -> None:
     figure = copy / "src/backtracking/report/figures.py"
-    figure.write_text(figure.read_text().replace('"""P(backtrack)', '"""The P(backtrack)', 1))
+    before = figure.read_text()
+    figure.write_text(before.replace('"""', '"""Now: ', 1))
+    assert figure.read_text() != before
     assert run_in(copy, *REPRO) == ["summary"]
 
 
