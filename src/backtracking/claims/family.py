@@ -48,9 +48,7 @@ def after_premise(claims: Sequence[Claim], studied: str) -> list[Claim]:
     verdict: Verdict = "no test" if fails else found.verdict
     return [
         replace(one, finding=_with_part(one.finding, "premise", verdict, over=fails))
-        if one.question.claim in OF_BASE
-        and one.finding.target == studied
-        and one.finding.verdict != "untestable"
+        if one.question.claim in OF_BASE and one.finding.target == studied
         else one
         for one in claims
     ]
@@ -79,9 +77,7 @@ def after_control(claims: Sequence[Claim]) -> list[Claim]:
         return list(claims)
     return [
         replace(one, finding=_with_part(one.finding, "positive_control", "no test", over=True))
-        if one.question.claim in OF_STEERING
-        and not one.must_hold
-        and one.finding.verdict != "untestable"
+        if one.question.claim in OF_STEERING and not one.must_hold
         else one
         for one in claims
     ]
@@ -104,13 +100,15 @@ def _reachable(finding: Finding, n_claims: int) -> Verdict:
 
 
 def _with_part(finding: Finding, part: str, verdict: Verdict, *, over: bool = False) -> Finding:
-    """A finding with one more condition that is not met.
+    """A finding with one more condition that is not met; what was not measured stays as it is.
 
     Args:
         finding: as it is.
         part, verdict: the condition, and what became of it.
         over: whether it overrules what fails too.
     """
+    if finding.verdict == "untestable":
+        return finding
     parts = dict(finding.parts) | {part: verdict}
     stays = finding.verdict in ("fails", "no test") and not over
     return replace(finding, parts=parts, verdict=finding.verdict if stays else verdict)

@@ -30,12 +30,8 @@ def compare_arms(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Compare
     for row in tabulate(seen.with_only(chosen), cases, bootstrap):
         arm, case = found[row.arm], case_by_name[row.kind]
         if not is_baseline(arm):
-            nulls, beside = (
-                {one: seen.null_effects(arm, case, one) for one in names}
-                for names in (seen.null_names(arm), seen.beside_names(arm))
-            )
-            sign = 1 if arm.dose > 0 else -1
-            judged = Effect(row.effect, nulls, sign, row.legal, beside=beside)
+            nulls, sign = seen.nulls(arm, case), 1 if arm.dose > 0 else -1
+            judged = Effect(row.effect, nulls, sign, row.legal, beside=seen.beside(arm, case))
             cosine = float(seen.measured.values(COSINE, arm))
             told = None if np.isnan(cosine) else cosine
             verdict = judged.verdict if judged.bars else None

@@ -209,8 +209,8 @@ def effect_of(seen: Seen, arm: Arm | None, case: Case, bootstrap: Bootstrap) -> 
         return Effect(NO_INTERVAL)
     return Effect(
         interval=mean_change(seen, arm, case, bootstrap),
-        nulls={one: seen.null_effects(arm, case, one) for one in seen.null_names(arm)},
-        beside={one: seen.null_effects(arm, case, one) for one in seen.beside_names(arm)},
+        nulls=seen.nulls(arm, case),
+        beside=seen.beside(arm, case),
         sign=1 if arm.dose > 0 else -1,
         legal=seen.legal(arm, case),
         resampled="test and train problems" if seen.retrained(arm) else "test problems",

@@ -208,9 +208,13 @@ class Seen:
         found = tuple(group for group in TO_BEAT if self.like(arm, group))
         return found or ((RANDOM,) if self.like(arm, RANDOM) else ())
 
-    def beside_names(self, arm: Arm) -> tuple[str, ...]:
-        """Groups of the nulls that are told beside an arm."""
-        return tuple(group for group in BESIDE if self.like(arm, group))
+    def nulls(self, arm: Arm, case: Case) -> dict[str, tuple[float, ...]]:
+        """Effects of the nulls that an arm has to beat, by group."""
+        return {one: self.null_effects(arm, case, one) for one in self.null_names(arm)}
+
+    def beside(self, arm: Arm, case: Case) -> dict[str, tuple[float, ...]]:
+        """The same of those that are told beside it."""
+        return {one: self.null_effects(arm, case, one) for one in BESIDE if self.like(arm, one)}
 
     def null_effects(self, arm: Arm, case: Case, group: str) -> tuple[float, ...]:
         """Mean changes under the arms of a null like an arm, where they were computed."""
