@@ -191,6 +191,26 @@ def test_a_published_shard_is_the_stores_own_file(folder: Path, shards: ShardSto
         assert (folder / f"{key}.safetensors").samefile(shards.path(key))
 
 
+@pytest.mark.parametrize("damage", [None, remove, truncate, alter])
+def test_a_shard_of_the_same_key_is_borrowed_from_a_folder_beside(
+    shards: ShardStore, damage: Callable[[Path], None] | None
+) -> None:
+    written = write(shards, "one", ROWS_BY_KEY["one"])
+    beside = ShardStore(shards.folder.with_name("beside"))
+    if damage:
+        write(beside, "one", ROWS_BY_KEY["one"])
+        damage(beside.path("one"))
+    assert beside.find("one") == written
+    assert beside.path("one").samefile(shards.path("one"))
+    assert sorted(path.name for path in beside.folder.iterdir()) == ["one.json", "one.safetensors"]
+
+
+def test_a_damaged_shard_is_not_borrowed(shards: ShardStore) -> None:
+    write(shards, "one", ROWS_BY_KEY["one"])
+    alter(shards.path("one"))
+    assert ShardStore(shards.folder.with_name("beside")).find("one") is None
+
+
 def test_writing_a_shard_and_publishing_leave_other_links_to_the_old_files_untouched(
     tmp_path: Path, folder: Path, shards: ShardStore
 ) -> None:

@@ -80,7 +80,21 @@ class ShardStore:
         return [record for key in keys if (record := self.record(key)) is not None]
 
     def find(self, key: str) -> Shard | None:
-        """The shard of a unit's planned key, or None where it is missing, truncated or altered."""
+        """The shard of a unit's planned key, or None where it is missing, truncated or altered.
+
+        What a store in a folder beside this one holds of the same key is taken from there, as a
+        hard link: two roles may be one model.
+        """
+        shard = self._whole(key)
+        beside = (path.parent for path in sorted(self.folder.parent.glob(f"*/{key}.json")))
+        lenders = (ShardStore(folder) for folder in beside if folder != self.folder)
+        while shard is None and (lender := next(lenders, None)) is not None:
+            if (shard := lender._whole(key)) is not None:
+                for name in (shard.file, f"{key}.json"):
+                    artifacts.link_onto(lender.folder / name, self.folder / name)
+        return shard
+
+    def _whole(self, key: str) -> Shard | None:
         record = self.record(key)
         return record[0] if record is not None and self.damage(record[0]) is None else None
 

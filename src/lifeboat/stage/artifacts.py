@@ -139,6 +139,15 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def link_onto(source: Path, target: Path) -> None:
+    """As `link_or_copy`, in the place of what `target` was."""
+    staged = target.with_name(f".{target.name}.{os.getpid()}")
+    staged.unlink(missing_ok=True)
+    link_or_copy(source, staged)
+    os.replace(staged, target)
+    staged.unlink(missing_ok=True)  # a rename between two links to one file does nothing
+
+
 def make_folder(path: Path) -> None:
     """Makes a folder and its parents, unless it is there.
 
