@@ -40,10 +40,14 @@ def model_in(root: Path, role: str) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with its pair trained."""
+    """A project with its pair trained, one after the other."""
     root = tmp_path_factory.mktemp("trained")
     for role in PAIR:
-        weights.main([*project(root), role])
+        arguments = project(root)
+        text = (root / "params.yaml").read_text()
+        assert "n_processes: 2, n_threads: 1, device: cpu" in text
+        (root / "params.yaml").write_text(text.replace("n_processes: 2", "n_processes: 1"))
+        weights.main([*arguments, role])
     return root
 
 
@@ -56,6 +60,19 @@ def test_the_pair_is_trained_one_from_the_other(trained: Path) -> None:
         for role, files in (("base", base), ("reasoning", reasoning))
     }
     assert first_loss["reasoning"] < first_loss["base"]
+
+
+def test_what_is_not_there_yet_is_trained_beside_it_to_the_bytes_that_it_has_alone(
+    trained: Path, tmp_path: Path
+) -> None:
+    weights.main([*project(tmp_path), "base"])
+    store = tmp_path / ".cache" / "store" / "models"
+    found = sorted(path for role in PAIR for path in (store / role).iterdir())
+    assert len(found) == 2 + 2  # a unit and the claims of each
+    weights.main([*project(tmp_path), "reasoning"])
+    assert sorted(path for role in PAIR for path in (store / role).iterdir()) == found
+    for role in PAIR:
+        assert model_in(tmp_path, role) == model_in(trained, role)
 
 
 def test_trained_once_it_is_found_again_and_another_seed_is_another_model(

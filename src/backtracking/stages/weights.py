@@ -4,15 +4,16 @@ Reads: params.yaml; models/<the role that `models.roles` has it start from>
 Writes: models/<role>/ in transformers format, with training.csv where it was trained
 """
 
+import contextlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from backtracking.domains.domain import Recipe
 from backtracking.domains.registry import open_domain
@@ -20,7 +21,7 @@ from backtracking.models import loading
 from backtracking.models.training import Architecture, Schedule, Task, build_model, fit
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
-from backtracking.runtime.compute import prepare_torch
+from backtracking.runtime.forks import Cores, run_side_by_side
 from backtracking.runtime.workspace import Roles, Workspace
 from lifeboat.stage import artifacts, progress
 from lifeboat.stage.errors import UserError
@@ -55,38 +56,90 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _main(workspace: Workspace, role: str) -> None:
     params_ = params.load(Params, f"weights.{role}", workspace.params)
     if params_.source == TRAIN:
-        _train(workspace, role, params_.schedule)
+        _train(workspace, role)
     else:
         _fetch(params_, workspace.root, workspace.model(role))
 
 
-def _train(workspace: Workspace, role: str, schedule: Schedule) -> None:
+def _train(workspace: Workspace, role: str) -> None:
+    """Trains a role, and side by side with it those that are not there yet.
+
+    Their own stages find them in the store: DVC runs one stage at a time, and a small model keeps
+    one core busy.
+    """
+    recipe, start = _recipe(workspace, role)
+    cores = params.load(Cores, "weights.cores", workspace.params)
+    n_at_once = cores.begin()
+    if n_at_once > 1 and (ahead := _ahead(workspace, role)):
+        jobs = [partial(_train_ahead, workspace, one) for one in (role, *ahead)]
+        run_side_by_side(jobs, n_at_once, f"training {len(jobs)} models")
+    n_steps = params.load(Params, f"weights.{role}", workspace.params).steps
+    with progress.bar(f"training {role}", n_steps, "steps") as advance:
+        model, _tokenizer, losses = _trained(workspace, role, advance)
+    with artifacts.new_folder(workspace.model(role)) as folder:
+        model.save_pretrained(folder)
+        if start is None:
+            recipe.tokenizer().save_pretrained(folder)
+        else:
+            _copy(workspace.model(start), folder, loading.TOKENIZER_FILES)
+        rows = [{"step": step, "loss": loss} for step, loss in enumerate(losses, start=1)]
+        artifacts.write_csv(folder / "training.csv", rows, ["step", "loss"])
+
+
+def _ahead(workspace: Workspace, role: str) -> list[str]:
+    """The other roles to train that are not there yet: a start before what starts from it."""
+    depths = {}
+    for one in params.load(Roles, "models", workspace.params).roles:
+        params_ = params.load(Params, f"weights.{one}", workspace.params)
+        is_there = one == role or workspace.model(one).is_dir()
+        if params_.source == TRAIN and not is_there:
+            with contextlib.suppress(UserError):  # its own stage says it
+                depths[one] = _depth(workspace, one), -params_.steps * params_.tokens_per_step
+    return sorted(depths, key=lambda one: depths[one])
+
+
+def _depth(workspace: Workspace, role: str) -> int:
+    """How many models are trained before a role.
+
+    Raises:
+        UserError: where one of them is not there and not trained here, or as `_recipe`.
+    """
+    _found, start = _recipe(workspace, role)
+    if start is None or workspace.model(start).is_dir():
+        return 0
+    if params.load(Params, f"weights.{start}", workspace.params).source != TRAIN:
+        raise UserError(f"{workspace.model(start)} does not exist.")
+    return 1 + _depth(workspace, start)
+
+
+def _train_ahead(workspace: Workspace, role: str) -> None:
+    _trained(workspace, role)
+
+
+def _trained(
+    workspace: Workspace, role: str, advance: Callable[[int], None] = lambda _n: None
+) -> tuple[PreTrainedModel, Tokenizer, list[float]]:
+    """A role's model, its words, and the loss of every step; from the store where it is there."""
     units = Units(workspace.root, ("backtracking",))
-    n_threads = params.load_value(int, "weights.n_threads", workspace.params)
+    schedule = params.load(Params, f"weights.{role}", workspace.params).schedule
     architecture = params.load(Architecture, "weights.architecture", workspace.params)
     recipe, start = _recipe(workspace, role)
-    prepare_torch(n_threads)
+    model: PreTrainedModel
     if start is None:
         words = recipe.tokenizer()
         model, tokenizer = build_model(architecture, words, schedule.seed), words.backend_tokenizer
-    else:
-        folder = workspace.model(start)
+    elif (folder := workspace.model(start)).is_dir():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        words, tokenizer = None, Tokenizer.from_file(str(folder / "tokenizer.json"))
-    task = Task(recipe, schedule, architecture.context, n_threads)
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    else:
+        model, tokenizer, _losses = _trained(workspace, start)
+    task = Task(recipe, schedule, architecture.context, torch.get_num_threads())
     key = units.key(fit, task, dict(model.named_parameters()), tokenizer.to_str())
-    with progress.bar(f"training {role}", schedule.steps, "steps") as advance:
-        make = partial(fit, task, model, tokenizer, advance=advance)
-        trained = units.resume(f"models/{role}", key, make)
+    trained = units.resume(
+        f"models/{role}", key, partial(fit, task, model, tokenizer, advance=advance)
+    )
     model.load_state_dict(trained.weights)
-    with artifacts.new_folder(workspace.model(role)) as folder:
-        model.save_pretrained(folder)
-        if words is not None:
-            words.save_pretrained(folder)
-        else:
-            _copy(workspace.model(str(start)), folder, loading.TOKENIZER_FILES)
-        rows = [{"step": step, "loss": loss} for step, loss in enumerate(trained.losses, start=1)]
-        artifacts.write_csv(folder / "training.csv", rows, ["step", "loss"])
+    return model, tokenizer, trained.losses
 
 
 def _recipe(workspace: Workspace, role: str) -> tuple[Recipe, str | None]:
