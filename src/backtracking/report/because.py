@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from backtracking.records.intervals import Bar
 from backtracking.records.measured import BESIDE
 from backtracking.records.rows.claims import Claim, Finding
-from backtracking.report.words import number, signed
+from backtracking.report.words import number, p_value, signed
 
 Say = Callable[[Finding, str], str]
 """What a condition that is not met says; the text is what the pattern has caught."""
@@ -51,9 +51,9 @@ NOT_MET: Sequence[tuple[str, str, Say]] = (
      "steered, so that it has no such direction there"),
     (r"premise", "untestable", lambda *_: "Whether the base tells the classes apart there was not "
      "measured"),
-    (r"p_after_holm", "fails", lambda f, _: f"After Holm's correction p is {number(f.p_adjusted)}"),
+    (r"p_after_holm", "fails", lambda f, _: f"After Holm's correction p is {p_value(f.p_adjusted)}"),
     (r"p_after_holm", "untestable", lambda f, _: f"After Holm's correction p is "
-     f"{number(f.p_adjusted)}, the least that {_fewest(f)} directions can give"),
+     f"{p_value(f.p_adjusted)}, the least that {_fewest(f)} directions can give"),
     (r"positive_control", "no test", lambda *_: "What is true by construction is not seen in this "
      "study, so nothing else is tested either"),
     (r"separates", "fails", lambda *_: "The projection does not tell the classes apart within "
@@ -87,7 +87,7 @@ def nulls(found: Finding) -> str:
     """Every null of a finding: its bound, p, its size, and whether it has to be beaten."""
     told = (
         f"{name.replace('_', ' ')}{' (not to be beaten)' if name in BESIDE else ''}: 95 % do less "
-        f"than {signed(bar.bound)}, p = {number(bar.p)}, K = {bar.k}"
+        f"than {signed(bar.bound)}, p = {p_value(bar.p)}, K = {bar.k}"
         for name, bar in found.nulls.items()
     )
     return "; ".join(told) or "none"
@@ -140,7 +140,7 @@ def _null(name: str, nulls: Mapping[str, Bar]) -> str:
         return f"that of `{name}`"
     return (
         f"95 % of the {bar.k} {name.replace('_', ' ')} directions, which stay on this side of "
-        f"{signed(bar.bound)} (p = {number(bar.p)})"
+        f"{signed(bar.bound)} (p = {p_value(bar.p)})"
     )
 
 

@@ -7,7 +7,7 @@ from backtracking.claims.literature.own import STUDY
 from backtracking.report.because import verdict_of
 from backtracking.report.committed import Results
 from backtracking.report.sentences import headline
-from backtracking.report.words import UNDEFINED, interval, markdown, number, signed
+from backtracking.report.words import UNDEFINED, interval, markdown, number, p_value, signed
 
 NOTHING = "No results are committed yet: `make reproduce` computes them."
 
@@ -65,7 +65,7 @@ def claims_table(results: Results) -> str:
             signed(claim.finding.estimate),
             interval(claim.finding.low, claim.finding.high),
             "" if claim.finding.null is None else signed(claim.finding.null),
-            "" if claim.finding.p is None else number(claim.finding.p),
+            "" if claim.finding.p is None else p_value(claim.finding.p),
             "" if claim.finding.legal is None else number(claim.finding.legal),
             verdict_of(claim),
         ]

@@ -9,7 +9,7 @@ from backtracking.records.rows.claims import Claim, Count, Finding
 from backtracking.report.because import because, is_premise
 from backtracking.report.committed import Results
 from backtracking.report.trained import counts
-from backtracking.report.words import interval, joined, number, signed
+from backtracking.report.words import interval, joined, number, p_value, signed
 
 NO_CONTROL = (
     "**This study has no positive control that works: nothing in it is known to be true by "
@@ -59,6 +59,7 @@ def believe(results: Results) -> str:
     """docs/findings.md before its tables: one paragraph a line of thought."""
     paragraphs = [
         headline(results),
+        _cost(results),
         _premise(results),
         _family(results),
         _belief(results),
@@ -97,7 +98,7 @@ ENDPOINTS = {
 def _nulls(found: Finding) -> str:
     told = {
         name: f"{signed(bar.bound)} in 95 % of {bar.k} {name.replace('_', ' ')} ones "
-        f"(p = {number(bar.p)})"
+        f"(p = {p_value(bar.p)})"
         for name, bar in found.nulls.items()
     }
     beside = [told.pop(name) for name in BESIDE if name in told]
@@ -109,7 +110,7 @@ def _nulls(found: Finding) -> str:
 
 def _primary(claim: Claim) -> str:
     p = claim.finding.p_adjusted
-    holm = f" (p = {number(p)} after Holm)" if p is not None else ""
+    holm = f" (p = {p_value(p)} after Holm)" if p is not None else ""
     return f"The primary claim: **{claim.finding.verdict}**{holm}. {_because(claim)}".strip()
 
 
@@ -137,6 +138,36 @@ def _negative(results: Results) -> str:
             "mean a broken model."
         )
     return " ".join(told)
+
+
+def _cost(results: Results) -> str:
+    """What becomes of whole generations along the base's direction."""
+    base = results.summary["study_base"]
+    match = {"target": results.summary["study_model"], "where": "decision"}
+    found = {
+        (row["direction"], row["measure"]): number(row["value"])
+        for row in results.table_by_name["free"]
+        if row["measure"] in COSTS
+        and all(row[key] == value for key, value in match.items())
+        and (row["direction"], row["dose"]) in (("baseline", "0"), (base, "1"))
+    }
+    if len(found) != 2 * len(COSTS):
+        return ""
+    told = [
+        f"{label} {found[base, measure]} ({found['baseline', measure]} unsteered)"
+        for measure, label in COSTS.items()
+    ]
+    return (
+        "**What it costs.** Where the base's direction is added at every decision of whole "
+        f"generations (dose 1), {joined(told)}."
+    )
+
+
+COSTS = {
+    "solve_rate": "the share of problems solved is",
+    "conditional_validity": "that of sentences which are right in their context",
+}
+"""What steering should not cost, in words."""
 
 
 def _premise(results: Results) -> str:

@@ -9,7 +9,7 @@ from backtracking.report.because import because, nulls, sentence, verdict_of
 from backtracking.report.committed import Results
 from backtracking.report.exploratory import exploratory
 from backtracking.report.sentences import BELIEF, NONE, believe, find
-from backtracking.report.words import interval, joined, markdown, number, signed
+from backtracking.report.words import interval, joined, markdown, number, p_value, signed
 
 NOT_MEASURED = (
     "Not measured: `backtracking profile use organism-seeds` and `make reproduce` train and "
@@ -49,7 +49,7 @@ def primary_table(results: Results) -> str:
             _of_ceiling(one.finding),
             "not measured" if one.finding.legal is None else number(one.finding.legal),
             nulls(one.finding),
-            "" if one.finding.p_adjusted is None else number(one.finding.p_adjusted),
+            "" if one.finding.p_adjusted is None else p_value(one.finding.p_adjusted),
             verdict_of(one),
             because(one.finding),
         ]
@@ -87,7 +87,7 @@ def belief_table(results: Results) -> str:
         claim = find(results, name)
         if claim is not None:
             own = claim.finding
-            null = "" if own.null is None else f"{number(own.null)}, p = {number(own.p)}"
+            null = "" if own.null is None else f"{number(own.null)}, p = {p_value(own.p)}"
             told = [_estimate(own), null, verdict_of(claim), because(own)]
             rows.append([f"`{name}`", own.pair, *told])
             rows += [

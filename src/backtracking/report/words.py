@@ -18,6 +18,11 @@ def number(value: Cell) -> str:
     return UNDEFINED if value in (None, "") else f"{float(value):.3f}"
 
 
+def p_value(value: Cell) -> str:
+    """A p with two significant digits, since 0.0025 and 0.003 differ after a correction."""
+    return UNDEFINED if value in (None, "") else f"{float(value):.2g}"
+
+
 def signed(value: Cell) -> str:
     """A change with its sign."""
     return UNDEFINED if value in (None, "") else f"{float(value):+.3f}"

@@ -79,7 +79,7 @@ RECIPES: dict[str, tuple[str | None, Reads, tuple[str, ...], tuple[str, ...]]] =
     "nostatement-base": (None, "silent walks", (), ()),
     "nostatement": ("nostatement-base", "searches", ("transfer", "premise"), ()),
     "alien-base": (None, "walks", (), ()),
-    "alien": ("reasoning", "searches", ("transfer",), ("causal",)),
+    "alien": ("reasoning", "searches", ("transfer",), ()),
 }
 """What each role starts from and reads, the claims that are false of it, and those that are true.
 
