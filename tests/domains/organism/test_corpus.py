@@ -111,7 +111,6 @@ def test_what_is_true_of_the_pair_is_so_only_where_its_base_stops_at_what_is_ove
     )
     assert {role: one.true_claims for role, one in stops.items() if one.true_claims} == {
         "reasoning": ("primary", "causal", "transfer"),
-        "alien": ("causal",),
     }
     assert not any(one.true_claims for one in plain.values())
     assert all(plain[role].false_claims == one.false_claims for role, one in stops.items())
