@@ -44,7 +44,7 @@ def pytest_runtest_makereport(
             "member": callspec.id if callspec else "",
             "passed": report.passed,
         }
-        report.user_properties.append(("tried", (item.nodeid, tried)))
+        report.user_properties.append(("tried", json.dumps({item.nodeid: tried})))
     return report
 
 
@@ -55,7 +55,9 @@ class Tried:
         self.by_test: dict[str, dict[str, object]] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self.by_test |= dict(value for name, value in report.user_properties if name == "tried")
+        for name, value in report.user_properties:
+            if name == "tried":
+                self.by_test |= json.loads(str(value))
 
     def pytest_sessionfinish(self) -> None:
         if self.by_test:
