@@ -105,7 +105,7 @@ def test_every_call_that_may_be_refused_is_among_those_that_are_tried() -> None:
         if any(word in call.partition(".")[2] for word in asked) and call.islower()
     }
     assert "os.link" in found
-    harmless = {"os.sched_getaffinity", "shutil.copy2"}  # of the machine, of git's own index
+    harmless = {"os.sched_getaffinity", "shutil.copy2"}  # the machine; git's index
     assert found <= CALLS.keys() | NEEDED | harmless
 
 
