@@ -17,7 +17,7 @@ from lifeboat.proof import expected
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import partial
 from lifeboat.saving.partial import Index
-from lifeboat.stage import abilities
+from lifeboat.stage import abilities, temporary
 from lifeboat.stage.errors import UserError
 
 FRESH_S = 3600
@@ -49,7 +49,11 @@ def prune(root: Path, *, dry_run: bool = False) -> list[Item]:
         held = {path.name for path in (root / out).rglob("*")} if out else set[str]()
         unnamed = [path for path in paths if path.name not in held]
         now = abilities.now(store) if unnamed else 0.0
-        old = [path for path in unnamed if now - path.lstat().st_mtime > FRESH_S]
+        old = [
+            path
+            for path in unnamed
+            if now - path.lstat().st_mtime > FRESH_S and not temporary.is_held(path)
+        ]
         gone += old
         n_young += len(unnamed) - len(old)
     items = [_said(gone, dry_run), *notes]

@@ -109,11 +109,16 @@ def sweep(
             if path.parent not in now_by_folder:
                 now_by_folder[path.parent] = abilities.now(path.parent)
             age = now_by_folder[path.parent] - path.lstat().st_mtime
-            if age > older_than_s and not _is_held(path) and not is_spared(path):
+            if age > older_than_s and not is_held(path) and not is_spared(path):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def _is_held(path: Path) -> bool:
+def is_held(path: Path) -> bool:
+    """Whether a process has a temporary file or folder in hand, as far as locks can tell.
+
+    Raises:
+        OSError: where it cannot be opened.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)

@@ -30,7 +30,7 @@ def bucket(project: Path) -> Bucket:
 
 
 @by_errno
-@pytest.mark.parametrize("call", ["os.chmod", "os.replace", "fcntl.flock", "os.utime"])
+@pytest.mark.parametrize("call", ["os.chmod", "os.replace"])
 def test_what_comes_takes_its_place_whatever_is_refused(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, code: int
 ) -> None:

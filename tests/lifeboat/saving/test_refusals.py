@@ -76,4 +76,7 @@ def test_old_units_go_by_the_clock_of_their_disk(begun: Path) -> None:
     path = begun / ".cache" / "store" / "results" / "sum" / "unit"
     artifacts.write_text(path, "of a run long ago")
     os.utime(path, (0, time.time() - 2 * store.FRESH_S))
-    assert "Removed 1 files" in store.prune(begun)[0].fact
+    with artifacts.replaced(path.with_name("slow")) as being_written:
+        os.utime(being_written, (0, time.time() - 2 * store.FRESH_S))
+        assert "Removed 1 files" in store.prune(begun)[0].fact
+        assert being_written.exists() and not path.exists()
