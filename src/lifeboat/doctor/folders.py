@@ -13,8 +13,10 @@ from lifeboat.stage.abilities import Ability
 
 _CURES = {
     abilities.LOCKS: "Mount it with locks (Lustre: `-o flock`), or let one process work here.",
-    abilities.WHOLE_LOCKS: "Run `dvc config --local core.hardlink_lock true`.",
+    abilities.WHOLE_LOCKS: "Mount it with locks, or, while no DVC runs: `dvc config --local "
+    "core.hardlink_lock true; rm -f .dvc/tmp/lock .dvc/tmp/rwlock.lock`.",
     abilities.LINKS: "Put the project on a disk that links, if it has the room to spare.",
+    abilities.RENAMES: "Put the project on another disk.",
 }
 _CURE = "Nothing needs doing; a local disk has all of it."
 
@@ -42,7 +44,8 @@ def _items(folder: Path) -> list[Item]:
 def _refusals(folder: Path, refused: dict[Ability, str]) -> Iterator[Item]:
     for ability, said in refused.items():
         fact = f"{folder} cannot {ability.name} ({said}): {ability.price}."
-        yield Item(fact, "warning", _CURES.get(ability, _CURE))
+        verdict = "wrong" if ability is abilities.RENAMES else "warning"
+        yield Item(fact, verdict, _CURES.get(ability, _CURE))
     if not refused:
         yield Item(f"The disk of {folder} locks, links, renames and flushes as it should.")
 

@@ -170,7 +170,7 @@ TIMES = Ability(
 )
 RENAMES = Ability(
     "rename a file onto another",
-    "a kill in the middle of a write leaves a half file, which is made again",
+    "DVC can keep no result here; our own files are copied, and a kill may leave half of one",
     lambda folder: os.replace(_file(folder, "new"), _file(folder, "old")),
 )
 FOLDERS = Ability(
