@@ -19,6 +19,9 @@ from pathlib import Path
 LOST = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 """What says that bytes are not on the disk: never that a file system cannot do something."""
 
+BEYOND = 2**60
+"""The first byte of a file of claims that is no claim."""
+
 PAST_CACHE = getattr(os, "O_DIRECT", 0)
 
 
@@ -105,7 +108,7 @@ def _file(folder: Path, name: str = "file") -> Path:
 
 def _lock(folder: Path) -> None:
     with _file(folder).open("r+b") as file:
-        lock(file.fileno(), 2**59)
+        lock(file.fileno(), BEYOND)
 
 
 def _lock_whole(folder: Path) -> None:

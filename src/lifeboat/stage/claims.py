@@ -5,10 +5,10 @@ waits for ever.
 """
 
 import contextlib
-import errno
 import fcntl
 import hashlib
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +56,8 @@ def take(folder: Path, name: str) -> bool:
     """
     artifacts.make_folder(folder)
     with contextlib.suppress(OSError):
-        if not _lock(_open(folder), folder, _byte(name)):
+        descriptor = _open(folder)
+        if not _locked(descriptor, _byte(name)) and _has_locks(descriptor):
             return False
     _taken.add((folder.absolute(), name))
     return True
@@ -67,7 +68,7 @@ def give_back(folder: Path, name: str) -> None:
     _taken.discard((folder.absolute(), name))
     with contextlib.suppress(OSError):
         if (descriptor := _descriptors.get(folder.absolute() / FILE)) is not None:
-            fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, _byte(name))
+            _unlock(descriptor, _byte(name))
 
 
 def is_taken(folder: Path, name: str) -> bool:
@@ -100,16 +101,26 @@ def _open(folder: Path) -> int:
     return _descriptors[path]
 
 
-def _lock(descriptor: int, folder: Path, byte: int) -> bool:
-    """Whether no other process has the byte."""
+def _locked(descriptor: int, byte: int) -> bool:
     try:
         abilities.lock(descriptor, byte)
-    except OSError as error:
-        # These two may mean that another process has it, and are said of folders without locks too.
-        may_be_held = error.errno in (errno.EAGAIN, errno.EACCES)
-        return not (may_be_held and abilities.has(folder, abilities.LOCKS))
+    except OSError:
+        return False
     return True
 
 
+def _unlock(descriptor: int, byte: int) -> None:
+    fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, byte)
+
+
+def _has_locks(descriptor: int) -> bool:
+    """Whether a byte can be locked that nobody else can have."""
+    byte = abilities.BEYOND + secrets.randbelow(abilities.BEYOND)
+    if is_free := _locked(descriptor, byte):
+        _unlock(descriptor, byte)
+    return is_free
+
+
 def _byte(name: str) -> int:
+    """The byte that stands for a name, below those beyond all claims."""
     return int(hashlib.sha256(name.encode()).hexdigest()[:15], 16)

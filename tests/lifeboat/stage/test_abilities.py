@@ -109,15 +109,14 @@ def test_every_call_that_may_be_refused_is_among_those_that_are_tried() -> None:
     assert found <= CALLS.keys() | NEEDED | harmless
 
 
-@pytest.mark.parametrize("code", [errno.EAGAIN, errno.EACCES])
-def test_a_lock_that_another_process_has_is_told_from_a_folder_without_locks(
+@by_errno
+def test_a_lock_that_another_process_has_is_told_from_a_file_that_has_none(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = abilities.lock
-    only = {os.open(tmp_path / "other", os.O_RDWR | os.O_CREAT)}
 
     def held(descriptor: int, byte: int) -> None:
-        if os.path.samestat(os.fstat(descriptor), (tmp_path / claims.FILE).stat()):
+        if byte < abilities.BEYOND:
             raise OSError(code, os.strerror(code))
         lock(descriptor, byte)
 
@@ -125,10 +124,9 @@ def test_a_lock_that_another_process_has_is_told_from_a_folder_without_locks(
     assert not claims.take(tmp_path, KEY)
     assert claims.is_taken(tmp_path, KEY)
     monkeypatch.setattr(abilities, "lock", refusing(code))
-    (tmp_path / "elsewhere").mkdir()
-    assert claims.take(tmp_path / "elsewhere", KEY)
-    for one in only:
-        os.close(one)
+    assert claims.take(tmp_path, KEY)
+    claims.give_back(tmp_path, KEY)
+    assert not claims.is_taken(tmp_path, KEY)
 
 
 @pytest.mark.parametrize("code", [errno.EEXIST, errno.EIO, errno.ETIMEDOUT])
