@@ -65,12 +65,18 @@ def git(
 
 
 def git_diff(root: Path, *arguments: str) -> Finished:
-    """A finished `git diff` that leaves the index alone; git's own freshens it on the way."""
+    """A finished `git diff` that leaves the index alone; git's own freshens it on the way.
+
+    Where the copy that it reads cannot have the index's time, which git goes by, it is git's own.
+    """
     index = root / git_line(root, "rev-parse", "--git-path", "index")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "index"
-        if index.is_file():
-            shutil.copy2(index, copy)  # git goes by its time
+        try:
+            if index.is_file():
+                shutil.copy2(index, copy)
+        except OSError:
+            return git(root, "diff", *arguments)
         return git(root, "diff", *arguments, extra={"GIT_INDEX_FILE": str(copy)})
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lifeboat.remotes import store_errors
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.remotes.store_errors import StoreError
-from lifeboat.stage import artifacts
+from lifeboat.stage import artifacts, temporary
 
 N_THREADS = 8
 """Files on their way at the same time."""
@@ -21,7 +21,7 @@ NOT_THERE, ALTERED = "is not there", "has other bytes than its name says"
 @contextmanager
 def gate(folder: Path) -> Iterator[None]:
     """A folder for what is on its way, without what a killed process left there an hour ago."""
-    artifacts.sweep(folder.glob("*"))
+    temporary.sweep(folder.glob("*"))
     try:
         yield
     finally:
@@ -58,8 +58,9 @@ def bring(
             return ALTERED
         with store_errors.readable(str(place)):
             place.parent.mkdir(parents=True, exist_ok=True)
-            fresh.chmod(mode)
-            fresh.replace(place)
+            artifacts.move(fresh, place)
+            with contextlib.suppress(OSError):
+                place.chmod(mode)
         return ""
     except StoreError as error:
         if error.kind != "missing object":

@@ -20,7 +20,7 @@ from lifeboat.remotes.store_errors import StoreError
 from lifeboat.saving import jobs
 from lifeboat.saving.freezing import Hashed, frozen, hash_file
 from lifeboat.saving.jobs import Job, Sent
-from lifeboat.stage import artifacts
+from lifeboat.stage import temporary
 from lifeboat.stage.errors import UserError
 
 _PAUSES = (1.0, 4.0)
@@ -33,7 +33,7 @@ def send(
 
     A folder's list waits for those of its files that are sent as well.
     """
-    artifacts.sweep((root / ".dvc" / "tmp").glob("sending.*"))
+    temporary.sweep((root / ".dvc" / "tmp").glob("sending.*"))
     rank = project.contract(root).rank
     by_oid: dict[str, Finding] = {}
     for found in objects:

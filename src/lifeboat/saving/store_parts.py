@@ -4,8 +4,6 @@ The pieces of an out lie in `.cache/store/<out>/`, each whole once it has its na
 the hash of its bytes (`<key>.<sha256>...`) need not be read again to know what is there.
 """
 
-import fcntl
-import os
 import re
 import threading
 import time
@@ -19,7 +17,7 @@ from lifeboat.remotes.bucket import Bucket
 from lifeboat.saving import freezing, jobs, sending
 from lifeboat.saving.jobs import Job, Sent
 from lifeboat.saving.partial import Part, is_there
-from lifeboat.stage import artifacts
+from lifeboat.stage import claims, temporary
 from lifeboat.stage.errors import UserError
 
 _NAMED = re.compile(r".+\.([0-9a-f]{64})(\.\w+)+")
@@ -90,7 +88,7 @@ def send(
         The parts that are there now, and how the sending ended.
     """
     folder = store / ".sending"
-    artifacts.sweep(folder.glob("sending.*"))
+    temporary.sweep(folder.glob("sending.*"))
     parts: list[Part] = []
     telling = threading.Lock()
     md5_by_sha256 = {part.sha256: part.md5 for part in before}
@@ -116,24 +114,13 @@ def alone(store: Path, deadline: Deadline) -> Iterator[None]:
 
     Where that would take too long, or the file system has no locks, it goes on all the same.
     """
-    artifacts.make_folder(store)
-    descriptor = os.open(store / ".sending.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    patience = deadline.at_most(600 if deadline.is_never else deadline.left / 3)
+    while not claims.take(store, "sending") and not patience.passed:
+        time.sleep(0.1)
     try:
-        patience = deadline.at_most(600 if deadline.is_never else deadline.left / 3)
-        while not _locked(descriptor) and not patience.passed:
-            time.sleep(0.1)
         yield
     finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    """Whether this process has the file, or the file system has no locks."""
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return not isinstance(error, BlockingIOError)
-    return True
+        claims.give_back(store, "sending")
 
 
 def _send_one(
