@@ -14,7 +14,7 @@ from lifeboat.deadlines import Deadline, within
 from lifeboat.git import refs, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
-from lifeboat.proof import receipts
+from lifeboat.proof import held, receipts
 from lifeboat.proof.expected import Expected
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import Bucket, open_bucket
@@ -65,6 +65,7 @@ def _save_code(run: Run, message: str) -> None:
         run.items += saved.items
         run.pushed = run.attempt(lambda: refs.push(root, saved, run.share(0.5)))
         run.items += run.pushed.items if run.pushed else []
+        run.items += run.attempt(lambda: _compare(run, run.pushed or saved)) or []
         run.items += refs.only_here(root)
 
 
@@ -81,12 +82,22 @@ def _take_snapshot(run: Run) -> Path | None:
     return max((path.parent for path in taken), default=None)
 
 
+def _compare(run: Run, saved: wip.Saved) -> list[Item]:
+    """What the commit that was pushed holds of the files that are there."""
+    if not saved.commit:
+        return []
+    time, what = run.share(0.3), "Comparing the files with the commit"
+    return within(time, what, lambda: held.items(run.root, saved, time))
+
+
 def _commit(run: Run, message: str) -> wip.Saved:
     """On the branch where that is right and its hooks end in time, else beside it."""
     if run.deadline.is_never:
         return wip.save(run.root, message)
     try:
-        return within(run.share(0.25), "git commit", lambda: wip.save(run.root, message))
+        ends = run.share(0.2)
+        save = lambda: wip.save(run.root, message, deadline=ends)  # noqa: E731
+        return within(run.share(0.25), "git commit", save)
     except UserError as error:
         run.items.append(Item(str(error), "warning"))
         return wip.save(run.root, aside=True)

@@ -288,8 +288,8 @@ def test_two_backups_at_once_both_end_in_the_wip_branch(repository: Path) -> Non
     trees = []
     for number in range(2):
         (repository / "code.py").write_text(f"x = {number}\n")
-        trees.append(wip.tree(repository, ["code.py"]))
-    first, second = (wip.chain(repository, here, tree, "wip/main") for tree in trees)
+        trees.append(wip.tree(repository, ["code.py"]).id)
+    first, second = (wip.chain(repository, here, tree, ["wip/main"])[0] for tree in trees)
     git(repository, "merge-base", "--is-ancestor", first, second)
     assert git(repository, "rev-parse", "wip/main") == second
 
