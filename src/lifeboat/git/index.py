@@ -1,4 +1,4 @@
-"""Files of the working tree taken into an index of git, and by name what git cannot take.
+"""Files of the working tree taken into an index or a tree of git, and by name what git cannot take.
 
 git ends at the first file that it does not take (a filter that is not installed or refuses, an end
 of line that may not be changed, a file that cannot be read, or is behind a link), and then has none
@@ -10,6 +10,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from lifeboat import processes
@@ -36,8 +37,9 @@ def take(root: Path, paths: list[str], own: Mapping[str, str] | None = None) -> 
         UserError: where it can take none: the index is locked, the disk is full.
     """
     behind = [path for path in paths if is_behind_a_link(root, path)]
-    if said := _told(root, _FORGET, behind, own):  # the link is what is there now
-        raise UserError(f"git cannot write a commit: {said}.")
+    done = _given(root, _FORGET, behind, own)  # the link is what is there now
+    if done.returncode != 0:
+        raise UserError(f"git cannot write a commit: {processes.last_lines(done)}.")
     left = [path for path in paths if path not in set(behind)]
     refused: dict[str, str] = {}
     for _ in lock_file.patiently():  # a file that is being written soon is not any more
@@ -61,6 +63,54 @@ def told(refused: Mapping[str, str]) -> list[Item]:
         )
         for said, paths in reasons.items()
     ]
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A tree that holds files as they are in the working tree.
+
+    Attributes:
+        id: git's name of it.
+        refused: the files that git did not take, and what it said of each.
+    """
+
+    id: str
+    refused: dict[str, str]
+
+
+def tree(root: Path, paths: list[str], lock: str = "", start: str = "HEAD") -> Tree:
+    """The tree of a commit with these paths as they are in the working tree.
+
+    Args:
+        root: the project.
+        paths: files.
+        lock: the blob that is to be dvc.lock, instead of the file.
+        start: the commit; an empty tree where there is none.
+
+    Raises:
+        UserError: where git cannot write it.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        own = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+        first = processes.git_id(root, start) or "--empty"
+        require(processes.git(root, "read-tree", first, extra=own))
+        refused = take(root, paths, own)
+        if lock:
+            place = processes.git_line(root, "rev-parse", "--show-prefix") + lock_file.NAME
+            entry = f"100644,{lock},{place}"
+            require(processes.git(root, "update-index", "--cacheinfo", entry, extra=own))
+        return Tree(require(processes.git(root, "write-tree", extra=own)), refused)
+
+
+def require(finished: processes.Finished) -> str:
+    """What git has said, in one line.
+
+    Raises:
+        UserError: where it failed.
+    """
+    if finished.returncode != 0:
+        raise UserError(f"git cannot write a commit: {processes.last_lines(finished)}.")
+    return finished.stdout.strip()
 
 
 @contextlib.contextmanager
@@ -95,8 +145,11 @@ def _halved(root: Path, paths: list[str], own: Mapping[str, str] | None) -> dict
     blocks = [paths]
     while blocks:
         block = blocks.pop()
-        if not (said := _told(root, _TAKE, block, own)):
+        done = _given(root, _TAKE, block, own)
+        if done.returncode == 0:
+            refused |= _passed_over(block, done.stderr)
             continue
+        said = processes.last_lines(done)
         if "index.lock" in said or len(refused) > MOST:
             raise UserError(f"git cannot write a commit: {said}.")
         if len(block) == 1:
@@ -106,14 +159,16 @@ def _halved(root: Path, paths: list[str], own: Mapping[str, str] | None) -> dict
     return refused
 
 
-def _told(
+def _given(
     root: Path, command: tuple[str, ...], paths: list[str], own: Mapping[str, str] | None
-) -> str:
-    """What git says where it does not take all of some paths; nothing where it does."""
-    if not paths:
-        return ""
-    done = processes.git(root, *command, given="\0".join(paths), extra=own)
-    return processes.last_lines(done) if done.returncode != 0 else ""
+) -> processes.Finished:
+    return processes.git(root, *command, given="\0".join(paths), extra=own)
+
+
+def _passed_over(paths: list[str], said: str) -> dict[str, str]:
+    """The files that git did not take and called it a success: their names mean something to it."""
+    names = said.splitlines() if "Ignoring path" in said else ()
+    return {path: "it has such a name" for path in paths if f"Ignoring path {path}" in names}
 
 
 def is_behind_a_link(root: Path, path: str) -> bool:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lifeboat import processes
-from lifeboat.git import commit, wip
+from lifeboat.git import commit, index, wip
 from lifeboat.items import Item, Verdict, counted
 from lifeboat.secrets import refusing
 from lifeboat.stage.errors import UserError
@@ -141,7 +141,7 @@ def _own_changes(root: Path, offer: _Offer) -> list[str]:
     if found := _split(staged):
         return found
     changed = commit.changed(root)
-    tree = wip.tree(root, sorted({*changed, *offer.paths}))
+    tree = index.tree(root, sorted({*changed, *offer.paths}))
     both = set(_differing(root, "HEAD", tree.id)) & set(_differing(root, offer.ref, tree.id))
     return sorted(both | set(tree.refused))  # such as a folder in the place of a file
 
@@ -160,7 +160,7 @@ def _write(root: Path, offer: _Offer) -> None:
 
 
 def _proven(root: Path, offer: _Offer) -> Item:
-    left = set(_differing(root, offer.ref, wip.tree(root, offer.paths).id)) & set(offer.paths)
+    left = set(_differing(root, offer.ref, index.tree(root, offer.paths).id)) & set(offer.paths)
     if left:
         fact = f"{len(left)} files are not as in {offer}: {', '.join(sorted(left)[:3])}"
         return offer.said(fact, "wrong")

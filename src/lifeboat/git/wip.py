@@ -6,7 +6,6 @@ All else goes to a branch of its own, `wip/<branch>`, which is never checked out
 there has HEAD and its forerunner as parents, so that every push of it is a fast-forward.
 """
 
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -116,46 +115,9 @@ def content(root: Path) -> str:
     """A hash of all that git would hold now, but for `runs/`, where backups themselves write."""
     paths = [path for path in commit.changed(root) if not path.startswith("runs/")]
     left_out = _left_out(root, paths)
-    tree_ = tree(root, [path for path in paths if path not in left_out]).id
+    tree_ = index.tree(root, [path for path in paths if path not in left_out]).id
     listed = processes.git(root, "ls-tree", "-z", tree_).stdout.split("\0")
     return artifacts.sha256_json([line for line in listed if not line.endswith("\truns")])
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A tree that holds files as they are in the working tree.
-
-    Attributes:
-        id: git's name of it.
-        refused: the files that git did not take, and what it said of each.
-    """
-
-    id: str
-    refused: dict[str, str]
-
-
-def tree(root: Path, paths: list[str], lock: str = "", start: str = "HEAD") -> Tree:
-    """The tree of a commit with these paths as they are in the working tree.
-
-    Args:
-        root: the project.
-        paths: files.
-        lock: the blob that is to be dvc.lock, instead of the file.
-        start: the commit; an empty tree where there is none.
-
-    Raises:
-        UserError: where git cannot write it.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        own = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        first = processes.git_id(root, start) or "--empty"
-        _require(processes.git(root, "read-tree", first, extra=own))
-        refused = index.take(root, paths, own)
-        if lock:
-            place = processes.git_line(root, "rev-parse", "--show-prefix") + lock_file.NAME
-            entry = f"100644,{lock},{place}"
-            _require(processes.git(root, "update-index", "--cacheinfo", entry, extra=own))
-        return Tree(_require(processes.git(root, "write-tree", extra=own)), refused)
 
 
 def has(root: Path, commit_: str, past: str) -> bool:
@@ -257,24 +219,26 @@ def _aside(
     return Saved(made, branch, [*items, Item(fact), *_staged(root)], lacking)
 
 
-def _tree_with_whole_lock(root: Path, here: Head, paths: list[str]) -> tuple[Tree, list[Item]]:
+def _tree_with_whole_lock(
+    root: Path, here: Head, paths: list[str]
+) -> tuple[index.Tree, list[Item]]:
     """The tree of some paths, with the last whole dvc.lock where the file is the beginning of one.
 
     What is looked at is what the tree holds: the file may be written at any moment.
     """
     if lock_file.NAME not in paths:
-        return tree(root, paths), []
+        return index.tree(root, paths), []
     last = processes.git_id(root, f"refs/heads/{here.wip}") or _upstream(root, here.wip)
     if not last or not has(root, last, here.commit):
         last = here.commit
     for _ in lock_file.patiently():
-        made = tree(root, paths)
+        made = index.tree(root, paths)
         if not lock_file.is_cut(root, made.id, last):
             return made, []
     oid = processes.git_id(root, f"{last}:{lock_file.NAME}")
     fact = f"{lock_file.NAME} is cut off in the middle: its last whole version is saved instead."
     kept = [path for path in paths if path != lock_file.NAME]
-    return tree(root, kept, oid), [Item(fact, "warning", lock_file.CURE)]
+    return index.tree(root, kept, oid), [Item(fact, "warning", lock_file.CURE)]
 
 
 def _upstream(root: Path, branch: str) -> str:
@@ -313,7 +277,7 @@ def _next(root: Path, here: Head, tree_: str, before: str) -> str:
     title = f"Backup of {here.branch or 'a detached HEAD'}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
     options = [word for parent in parents for word in ("-p", parent)]
     made = processes.git(root, "commit-tree", *options, "-m", title, tree_, extra=_identity(root))
-    return _require(made)
+    return index.require(made)
 
 
 def _tree_of(root: Path, commit_: str) -> str:
@@ -331,9 +295,3 @@ def _identity(root: Path) -> dict[str, str]:
         "GIT_COMMITTER_NAME": name,
         "GIT_COMMITTER_EMAIL": address,
     }
-
-
-def _require(finished: processes.Finished) -> str:
-    if finished.returncode != 0:
-        raise UserError(f"git cannot write a commit: {processes.last_lines(finished)}.")
-    return finished.stdout.strip()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit, wip
+from lifeboat.git import commit, index, wip
 from lifeboat.items import Item, Verdict, counted
 from lifeboat.proof import expected, ignored, outside
 from lifeboat.remotes import remote
@@ -165,7 +165,7 @@ def _lacking(top: Path, commit_: str, paths: list[str]) -> list[str]:
     """The files that a commit lacks also by git's own hash: it may filter them (ends of lines)."""
     if not paths:
         return []
-    tree = wip.tree(top, paths, start=commit_)
+    tree = index.tree(top, paths, start=commit_)
     words = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", commit_, tree.id)
     differing = processes.git(top, *words).stdout.split("\0")
     return sorted({*filter(None, differing), *tree.refused})

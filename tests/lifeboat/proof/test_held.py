@@ -124,6 +124,10 @@ def latin_folder(root: Path) -> None:
     (root / os.fsdecode(b"notes-\xff/a.md")).write_text("x\n")
 
 
+def name_of_another_system(root: Path) -> None:
+    (root / r"a\b.py").write_text("x\n")
+
+
 def name_of_lines(root: Path) -> None:
     (root / "one\rtwo\nthree\u2028four.py").write_text("x\n")
 
@@ -156,6 +160,7 @@ def repository_over_tracked_files(root: Path) -> None:
 HELD: dict[str, tuple[Callable[[Path], None], bytes]] = {
     "a name in Latin-1": (latin_name, b"caf\xe9.py"),
     "a folder that is no text": (latin_folder, b"notes-\xff/a.md"),
+    "a name for another system": (name_of_another_system, rb"a\b.py"),
     "a name with ends of lines": (name_of_lines, "one\rtwo\nthree\u2028four.py".encode()),
     "a monitor that says nothing": (unseen_by_a_monitor, b"code.py"),
     "untracked files not shown": (unshown_by_a_setting, b"new.py"),
