@@ -83,8 +83,10 @@ def compare(top: Path, saved: wip.Saved, deadline: Deadline) -> Comparison:
     modules = {path: oid for path, (mode, oid) in entries.items() if mode == _SUBMODULE}
     there = list(walk(top, skipped | saved.left_out | {f"{path}/" for path in modules}))
     odd = [path for path in there if not _is_held(top, path, entries.get(path))]
-    lacking = _lacking(top, saved.commit, [path for path in odd if path not in saved.left_out])
-    lacks = [_why(top, path, saved.began, bits) for bits in [_bits(top)] for path in lacking]
+    odd = [path for path in odd if path not in saved.left_out]
+    lacking, bits = _lacking(top, saved.commit, odd), _bits(top)
+    lacks = [_why(top, path, saved.began, bits) for path in lacking]
+    lacks += _pointers(top, [path for path in odd if path not in lacking])
     for path, oid in modules.items():
         lacks += _of_submodule(top, path, replace(saved, commit=oid), deadline)
     return Comparison(len(there), tuple(lacks))
@@ -105,6 +107,8 @@ def walk(top: Path, skipped: set[str] | frozenset[str]) -> Iterator[str]:
         start = folders.pop()
         try:
             entries = sorted(os.scandir(top / start), key=lambda each: each.name)
+        except FileNotFoundError:  # a stage may just have renamed it
+            continue
         except OSError as error:
             raise UserError(f"The folder {start} cannot be read: {error.strerror}.") from error
         for each in entries:
@@ -152,13 +156,18 @@ def _is_held(top: Path, path: str, entry: tuple[str, str] | None) -> bool:
     """Whether a file has exactly the bytes that the tree has under its name."""
     if entry is None:
         return False
+    hashed = hashlib.sha256() if len(entry[1]) == 64 else hashlib.sha1(usedforsecurity=False)
     try:
-        file, is_link = top / path, (top / path).is_symlink()
-        data = os.fsencode(os.readlink(file)) if is_link else file.read_bytes()
+        file = top / path
+        hashed.update(b"blob %d\0" % file.lstat().st_size)
+        if file.is_symlink():
+            hashed.update(os.fsencode(os.readlink(file)))
+        else:
+            with file.open("rb") as opened:
+                hashlib.file_digest(opened, lambda: hashed)
     except OSError:
         return False
-    digest = hashlib.sha256 if len(entry[1]) == 64 else hashlib.sha1
-    return digest(b"blob %d\0" % len(data) + data).hexdigest() == entry[1]
+    return hashed.hexdigest() == entry[1]
 
 
 def _lacking(top: Path, commit_: str, paths: list[str]) -> list[str]:
@@ -169,6 +178,21 @@ def _lacking(top: Path, commit_: str, paths: list[str]) -> list[str]:
     words = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", commit_, tree.id)
     differing = processes.git(top, *words).stdout.split("\0")
     return sorted({*filter(None, differing), *tree.refused})
+
+
+def _pointers(top: Path, filtered: list[str]) -> list[Lack]:
+    """The files of which a commit has what git-lfs puts in their place.
+
+    git-lfs sends the content when git pushes, if its hook is there.
+    """
+    words = ("check-attr", "-z", "--stdin", "filter")
+    fields = processes.git(top, *words, given="\0".join(filtered)).stdout.split("\0")
+    paths = [path for path, value in zip(fields[::3], fields[2::3], strict=False) if value == "lfs"]
+    hook = top / processes.git_line(top, "rev-parse", "--git-path", "hooks/pre-push")
+    verdict: Verdict = "warning" if hook.is_file() and b"lfs" in hook.read_bytes() else "wrong"
+    why = "the commit has a pointer of git-lfs to it, whose content git-lfs sends and we do not see"
+    cure = "`git lfs install` and `git lfs push --all REMOTE`."
+    return [Lack(path, why, cure, verdict) for path in paths]
 
 
 def _bits(top: Path) -> dict[str, str]:

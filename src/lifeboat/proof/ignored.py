@@ -6,6 +6,7 @@ and that is no out, has fallen between the two. What other rules ignore, the use
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from lifeboat import processes
@@ -57,8 +58,9 @@ def _unknown(top: Path, path: str, outs: set[str]) -> Iterator[str]:
         return
     file = top / path
     if any(out.startswith(f"{path}/") for out in outs) and not file.is_symlink():
-        for name in sorted(os.listdir(file)):
-            yield from _unknown(top, f"{path}/{name}", outs)
+        for _, folders, names in islice(os.walk(file), 1):
+            for name in sorted(folders + names):
+                yield from _unknown(top, f"{path}/{name}", outs)
     elif file.is_symlink() or not file.is_dir() or any(names for *_, names in os.walk(file)):
         yield path
 

@@ -9,7 +9,7 @@ nothing in a remote is ever half there, and the next run goes on from what arriv
 
 from pathlib import Path
 
-from lifeboat import project
+from lifeboat import processes, project
 from lifeboat.deadlines import Deadline, within
 from lifeboat.git import refs, wip
 from lifeboat.items import Item
@@ -47,7 +47,8 @@ def backup(
         UserError: where `root` is not a git repository.
     """
     run = Run(root, Deadline.after(seconds), [] if items is None else items)
-    wip.head(root)
+    if not processes.is_in_git(root):
+        processes.require_repository(root)
     stopping = stops.ask(root) if stop else None
     _save_code(run, message)
     if stopping:
@@ -59,6 +60,8 @@ def backup(
 
 def _save_code(run: Run, message: str) -> None:
     root, quarter = run.root, run.share(0.25)
+    if run.attempt(lambda: wip.head(root)) is None:  # git does not work here, but DVC may
+        return
     run.content = run.attempt(lambda: within(quarter, "git", lambda: wip.content(root))) or ""
     run.folder = run.attempt(lambda: _take_snapshot(run))
     if saved := run.attempt(lambda: _commit(run, message)):

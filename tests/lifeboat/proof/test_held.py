@@ -91,6 +91,12 @@ def repository_inside(root: Path) -> None:
     (root / "inner" / "file.py").write_text("x\n")
 
 
+def pointer(root: Path) -> None:
+    (root / ".gitattributes").write_text("*.png filter=lfs\n")
+    git(root, "config", "filter.lfs.clean", "echo version https://git-lfs.github.com/spec/v1")
+    (root / "a.png").write_bytes(b"\x89PNG")
+
+
 UNHELD: dict[str, tuple[Callable[[Path], None], str]] = {
     "a commit in a submodule": (commit_in_submodule, "third_party/p: submodule, whose commit"),
     "a change in a submodule": (change_in_submodule, "third_party/p/a.py: it is not in commit"),
@@ -98,6 +104,7 @@ UNHELD: dict[str, tuple[Callable[[Path], None], str]] = {
     "a submodule that status ignores": (ignored_submodule, "third_party/p: submodule, whose"),
     "assume-unchanged": (hidden("assume-unchanged"), "code.py: the bit assume-unchanged"),
     "skip-worktree": (hidden("skip-worktree"), "code.py: the bit skip-worktree"),
+    "a pointer of git-lfs": (pointer, "a.png: the commit has a pointer of git-lfs"),
     "a repository inside": (repository_inside, "inner/ is a git repository of its own"),
 }
 """What a commit cannot hold, or holds the name of alone: how it is made, and what is said."""
