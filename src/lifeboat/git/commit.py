@@ -88,8 +88,7 @@ def commit(root: Path, message: str, deadline: Deadline | None = None) -> list[I
     """
     paths = changed(root)
     if not paths:
-        head = processes.git_line(root, "rev-parse", "--short", "HEAD") or "nothing"
-        return [Item(f"Nothing to commit: {head} has everything that git holds.")]
+        return [_nothing(root)]
     found = refusals(root, paths)
     if kind := scanning.in_line(message):
         fact = f"The message of the commit looks like it holds a secret ({kind})."
@@ -100,11 +99,23 @@ def commit(root: Path, message: str, deadline: Deadline | None = None) -> list[I
     try:
         with index.put_back(root):
             refused = _stage(root, paths)
+            if _is_as_committed(root):  # such as a change inside of a submodule
+                return [_nothing(root), *index.told(refused)]
             made = _commit(root, message, deadline or Deadline())
     except UserError as error:
         return [*index.told(refused), Item(f"NOTHING WAS COMMITTED: {error}", "wrong")]
     fact = f"Committed {len(paths) - len(refused)} changed files as {made}."
     return [Item(fact), *index.told(refused)]
+
+
+def _nothing(root: Path) -> Item:
+    head = processes.git_line(root, "rev-parse", "--short", "HEAD") or "nothing"
+    return Item(f"Nothing to commit: {head} has everything that git holds.")
+
+
+def _is_as_committed(root: Path) -> bool:
+    is_same = processes.git(root, "diff", "--cached", "--quiet", "HEAD").returncode == 0
+    return is_same and not processes.git_id(root, "MERGE_HEAD")
 
 
 def _stage(root: Path, paths: list[str]) -> dict[str, str]:

@@ -220,7 +220,9 @@ def _of_submodule(top: Path, path: str, saved: wip.Saved, deadline: Deadline) ->
     """What is in a submodule alone: a commit that its remote does not show, files as they are."""
     sub = top / path
     if not (sub / ".git").exists():
-        return []
+        cure = "Move it away; `git submodule update --init` brings the submodule."
+        why = f"it lies where the submodule {path} belongs"
+        return [Lack(f"{path}/{name}", why, cure) for name in walk(sub, set())]
     cure = f"Commit and push it there (`cd {path}`), then run it again."
     lacks = []
     if why := _not_shown(sub, saved.commit, deadline):

@@ -2,9 +2,10 @@
 
 In order: running stages are asked to stop where their work is saved, if that is wanted; a
 snapshot; a commit, on the branch or beside it; git; finished data; parts of unfinished stages; the
-proof; a receipt. Each step saves what it can, whatever became of the one before. DVC's lock is
-never taken, so that it can run beside `dvc repro`, and everything may be cut off at any point:
-nothing in a remote is ever half there, and the next run goes on from what arrived.
+proofs, of data and of code; a receipt. Each step saves what it can, whatever became of the one
+before. DVC's lock is never taken, so that it can run beside `dvc repro`, and everything may be cut
+off at any point: nothing in a remote is ever half there, and the next run goes on from what
+arrived.
 """
 
 from pathlib import Path
@@ -50,26 +51,28 @@ def backup(
     if not processes.is_in_git(root):
         processes.require_repository(root)
     stopping = stops.ask(root) if stop else None
-    _save_code(run, message)
+    saved = _save_code(run, message)
     if stopping:
         run.items += stopping.wait(run.share(0.4))
     run.attempt(lambda: _save_data(run))
+    run.items += run.attempt(lambda: _compare(run, saved)) or [] if saved else []
     leave_receipt(run)
     return run.items
 
 
-def _save_code(run: Run, message: str) -> None:
+def _save_code(run: Run, message: str) -> wip.Saved | None:
+    """The commit that holds the working tree, where there could be one."""
     root, quarter = run.root, run.share(0.25)
     if run.attempt(lambda: wip.head(root)) is None:  # git does not work here, but DVC may
-        return
+        return None
     run.content = run.attempt(lambda: within(quarter, "git", lambda: wip.content(root))) or ""
     run.folder = run.attempt(lambda: _take_snapshot(run))
     if saved := run.attempt(lambda: _commit(run, message)):
         run.items += saved.items
         run.pushed = run.attempt(lambda: refs.push(root, saved, run.share(0.5)))
         run.items += run.pushed.items if run.pushed else []
-        run.items += run.attempt(lambda: _compare(run, run.pushed or saved)) or []
         run.items += refs.only_here(root)
+    return run.pushed or saved
 
 
 def _take_snapshot(run: Run) -> Path | None:
@@ -89,7 +92,8 @@ def _compare(run: Run, saved: wip.Saved) -> list[Item]:
     """What the commit that was pushed holds of the files that are there."""
     if not saved.commit:
         return []
-    time, what = run.share(0.3), "Comparing the files with the commit"
+    time = run.deadline.sooner(min(1.0, run.deadline.left / 2))
+    what = "Comparing the files with the commit"
     return within(time, what, lambda: held.items(run.root, saved, time))
 
 

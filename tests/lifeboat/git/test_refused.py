@@ -167,6 +167,25 @@ def test_where_the_branch_cannot_be_made_another_one_is_and_comes_back(
     assert (clone / "code.py").read_text() == "x = 2\n"
 
 
+@pytest.mark.parametrize("dirty", [False, True])
+def test_a_hook_that_keeps_pushes_back_keeps_no_work_here(
+    repository: Path, there: Path, dirty: bool
+) -> None:
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "More")
+    before = git(there, "rev-parse", "main")
+    hook = repository / ".git" / "hooks" / "pre-push"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'tests fail' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    if dirty:
+        (repository / "code.py").write_text("x = 2\n")
+    pushed = refs.push(repository, wip.save(repository), Deadline())
+    assert "tests fail" in facts(pushed.items, "warning")
+    assert pushed.proven
+    assert git(there, "rev-parse", "wip/main") == pushed.commit
+    assert git(there, "rev-parse", "main") == before
+
+
 def test_a_branch_of_the_user_called_wip_is_not_taken_for_one_of_ours(
     repository: Path, there: Path
 ) -> None:

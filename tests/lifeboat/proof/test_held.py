@@ -73,6 +73,11 @@ def new_in_submodule(root: Path) -> None:
     (submodule(root) / "new.py").write_text("new\n")
 
 
+def files_for_submodule(root: Path) -> None:
+    sub = submodule(root)
+    (sub / ".git").unlink()
+
+
 def ignored_submodule(root: Path) -> None:
     commit_in_submodule(root)
     git(root, "config", "submodule.third_party/p.ignore", "all")
@@ -101,6 +106,7 @@ UNHELD: dict[str, tuple[Callable[[Path], None], str]] = {
     "a commit in a submodule": (commit_in_submodule, "third_party/p: submodule, whose commit"),
     "a change in a submodule": (change_in_submodule, "third_party/p/a.py: it is not in commit"),
     "a file in a submodule": (new_in_submodule, "third_party/p/new.py: it is not in commit"),
+    "a submodule without git": (files_for_submodule, "third_party/p/a.py: it lies where"),
     "a submodule that status ignores": (ignored_submodule, "third_party/p: submodule, whose"),
     "assume-unchanged": (hidden("assume-unchanged"), "code.py: the bit assume-unchanged"),
     "skip-worktree": (hidden("skip-worktree"), "code.py: the bit skip-worktree"),
@@ -174,6 +180,13 @@ HELD: dict[str, tuple[Callable[[Path], None], bytes]] = {
     "a repository around files": (repository_over_tracked_files, b"lib/new.py"),
 }
 """What tools that ask `git status` lose, and the file that has to be in the commit."""
+
+
+def test_a_change_inside_a_submodule_keeps_no_push_back(repository: Path, there: Path) -> None:
+    change_in_submodule(repository)
+    found = [*commit.commit(repository, "Work"), *commit.push(repository)]
+    assert items.proven(found), found
+    assert found[0].fact.startswith("Nothing to commit")
 
 
 @pytest.mark.parametrize("member", HELD)
