@@ -112,8 +112,12 @@ def require_repository(root: Path) -> None:
     Raises:
         UserError: where it is no git repository, or one that git does not trust or cannot read.
     """
-    asked = git(root, "rev-parse", "--git-dir")
+    asked = git(root, "rev-parse", "--show-toplevel")
     if asked.returncode == 0:
+        top = Path(asked.stdout.removesuffix("\n"))
+        if not root.resolve().is_relative_to(top.resolve()):
+            cure = "See `git config --show-origin core.worktree`, and take it away."
+            raise UserError(f"git's settings lead it from {root} to the files of {top}.", cure)
         return
     if "dubious ownership" in asked.stderr:
         fact = f"git does not work in {root}, because it belongs to another user."

@@ -144,15 +144,15 @@ def only_here(root: Path) -> list[Item]:
 
     Remotes are not asked; what this clone has seen of them counts.
     """
-    found = []
+    found, name = list[Item](), commit.remote_name(root) or "origin"
     if stashes := processes.git_line(root, "stash", "list").splitlines():
         cure = "Look at them with `git stash list`; `git stash branch NAME` makes a branch of one."
         found.append(_only_here(len(stashes), "stash", "stashes", cure))
     if branches := _branches(root):
-        cure = f"If you need them: `git push origin {' '.join(branches)}`."
+        cure = f"If you need them: `git push {name} {' '.join(branches)}`."
         found.append(_only_here(len(branches), "other branch", "other branches", cure))
     if experiments := _refs(root, "refs/exps/*/*/*"):
-        cure = "If you need them: `dvc exp push origin`."
+        cure = f"If you need them: `dvc exp push {name}`."
         found.append(_only_here(len(experiments), "DVC experiment", "DVC experiments", cure))
     return found
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lifeboat import processes, project
 from lifeboat.doctor import device, environment
+from lifeboat.git import commit
 from lifeboat.items import Item, printable
 from lifeboat.proof import receipts
 from lifeboat.proof.receipts import Receipt
@@ -105,7 +106,7 @@ def _metadata(root: Path, name: str, absent: list[str], state: _State) -> list[s
         f"tree: {differs if state.changes else 'as committed'}",
         "untracked files: named in git_status.txt, not copied",
         f"diff: {f'cut after {MAX_DIFF_BYTES} bytes' if state.is_cut else 'whole'}, redacted",
-        f"git remote: {processes.git_line(root, 'remote', 'get-url', 'origin') or 'no origin'}",
+        f"git remote: {commit.push_url(root, commit.remote_name(root)) or 'none'}",
         f"dvc remote: {where.url if where else 'none'}",
         f"last receipt: {_last_receipt(last, root) if last else NO_RECEIPT}",
         f"not there to copy: {', '.join(absent) or 'nothing'}",

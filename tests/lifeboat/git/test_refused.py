@@ -13,7 +13,7 @@ from repositories import facts, git, remote_of
 
 from lifeboat import items, processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit, index, refs, taking, wip
+from lifeboat.git import commit, index, lock_file, refs, taking, wip
 from lifeboat.remotes import remote
 
 
@@ -21,6 +21,7 @@ from lifeboat.remotes import remote
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders are on other machines."""
     monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
+    monkeypatch.setattr(lock_file, "ATTEMPTS", 2)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from lifeboat.git.refs import Pushed
 from lifeboat.items import Item
 from lifeboat.proof import held
 from lifeboat.remotes import remote
+from lifeboat.stage.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -260,6 +261,12 @@ def test_git_s_variables_lead_nowhere_else(
     assert git(there, "rev-parse", "wip/main") == pushed.commit
     assert git(there, "show", "wip/main:code.py") == "x = 2"
     assert [git(root, "for-each-ref") for root in (other, other.parent / "others.git")] == before
+
+
+def test_a_setting_that_leads_to_other_files_is_refused(repository: Path, other: Path) -> None:
+    git(repository, "config", "core.worktree", str(other))
+    with pytest.raises(UserError, match="to the files of .*other.*core.worktree"):
+        wip.save(repository)
 
 
 def test_what_says_who_commits_and_how_a_remote_is_reached_is_kept(
