@@ -15,6 +15,7 @@ from lifeboat import items, processes
 from lifeboat.deadlines import Deadline
 from lifeboat.git import commit, index, lock_file, refs, taking, wip
 from lifeboat.remotes import remote
+from lifeboat.saving import backup
 
 
 @pytest.fixture(autouse=True)
@@ -274,6 +275,22 @@ def test_a_commit_that_waits_for_a_passphrase_is_ended_with_all_that_it_began(
     signer = int((repository / ".git" / "waiting").read_text())
     time.sleep(0.1)
     assert not os.path.exists(f"/proc/{signer}/exe") or _is_over(signer)
+
+
+@pytest.mark.slow
+def test_a_backup_in_a_hurry_leaves_nothing_of_a_commit_that_waits(
+    project: Path, tmp_path: Path
+) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "there.git")
+    git(project, "remote", "add", "origin", str(tmp_path / "there.git"))
+    waits(project)
+    (project / "dvc.lock").write_text(git(project, "show", "HEAD:dvc.lock") + "\n# more\n")
+    index_ = (project / ".git" / "index").read_bytes()
+    found = backup.backup(project, seconds=20)
+    assert items.proven(found), facts(found, "wrong")
+    assert (project / ".git" / "index").read_bytes() == index_
+    held = git(tmp_path / "there.git", "ls-tree", "-r", "--name-only", "wip/main").splitlines()
+    assert any(name.endswith("receipt.json") for name in held)
 
 
 def _is_over(process: int) -> bool:
