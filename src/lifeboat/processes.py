@@ -106,8 +106,8 @@ def git(
     return run([*GIT, *arguments], root, given, extra=extra)
 
 
-def require_repository(root: Path) -> None:
-    """Refuses a folder in which git does not work, with what git says of it and the way out.
+def require_repository(root: Path) -> Path:
+    """The top of the repository; refuses a folder in which git does not work, with the way out.
 
     Raises:
         UserError: where it is no git repository, or one that git does not trust or cannot read.
@@ -118,7 +118,7 @@ def require_repository(root: Path) -> None:
         if not root.resolve().is_relative_to(top.resolve()):
             cure = "See `git config --show-origin core.worktree`, and take it away."
             raise UserError(f"git's settings lead it from {root} to the files of {top}.", cure)
-        return
+        return top
     if "dubious ownership" in asked.stderr:
         fact = f"git does not work in {root}, because it belongs to another user."
         cure = f"Run `git config --global --add safe.directory {shlex.quote(str(root))}`"

@@ -35,8 +35,15 @@ def status(root: Path, *options: str) -> list[tuple[str, str]]:
     asked = processes.git(root, "status", *wanted, "--ignore-submodules=none", *options)
     if asked.returncode != 0:
         raise UserError(f"git does not tell what has changed: {processes.last_lines(asked)}.")
-    start = processes.git(root, "rev-parse", "--show-prefix").stdout.removesuffix("\n")
+    start = start_of(root)
     return [(row[:2], _below(row[3:], start)) for row in asked.stdout.split("\0") if row]
+
+
+def start_of(root: Path) -> str:
+    """How paths of the repository begin that are in `root`: empty where that is its top."""
+    if (root / ".git").exists():
+        return ""
+    return processes.git(root, "rev-parse", "--show-prefix").stdout.removesuffix("\n")
 
 
 def _below(path: str, start: str) -> str:
@@ -192,21 +199,29 @@ def branch(root: Path) -> str:
 
 def remote_name(root: Path) -> str:
     """The git remote that `git push` sends the branch at hand to, empty where there is none."""
-    asked = (f"branch.{branch(root)}.pushRemote", "remote.pushDefault")
-    return _named(root, *asked) or upstream_name(root)
+    here = branch(root)
+    own = f"branch.{here}.remote"
+    return _named(root, f"branch.{here}.pushremote", "remote.pushdefault", own)
 
 
 def upstream_name(root: Path) -> str:
     """The git remote that the branch at hand is pulled from, empty where there is none."""
-    names = processes.git_line(root, "remote").split()
-    own = _named(root, f"branch.{branch(root)}.remote")
-    return own or ("origin" if "origin" in names else "".join(names[:1]))
+    return _named(root, f"branch.{branch(root)}.remote")
 
 
 def _named(root: Path, *settings: str) -> str:
-    """The first remote that a setting names; this very repository, `.`, is none."""
-    named = (processes.git_line(root, "config", setting) for setting in settings)
-    return next((name for name in named if name not in ("", ".")), "")
+    """The first remote that a setting names, this very repository, `.`, being none; else `origin`.
+
+    Git tells the names of settings in small letters, but for what is in the middle.
+    """
+    asked = r"^(branch\..*\.(push)?remote|remote\.pushdefault)$"
+    rows = processes.git(root, "config", "-z", "--get-regexp", asked).stdout.split("\0")
+    value_by_setting = {setting: name for setting, _, name in (row.partition("\n") for row in rows)}
+    for setting in settings:
+        if (name := value_by_setting.get(setting, "")) not in ("", "."):
+            return name
+    names = processes.git_line(root, "remote").split()
+    return "origin" if "origin" in names else "".join(names[:1])
 
 
 def push_url(root: Path, name: str) -> str:

@@ -37,8 +37,8 @@ def take(root: Path, paths: list[str], own: Mapping[str, str] | None = None) -> 
         UserError: where it can take none: the index is locked, the disk is full.
     """
     behind = [path for path in paths if is_behind_a_link(root, path)]
-    done = _given(root, _FORGET, behind, own)  # the link is what is there now
-    if done.returncode != 0:
+    # The link is what is there now.
+    if behind and (done := _given(root, _FORGET, behind, own)).returncode != 0:
         raise UserError(f"git cannot write a commit: {processes.last_lines(done)}.")
     left = [path for path in paths if path not in set(behind)]
     refused: dict[str, str] = {}

@@ -62,7 +62,7 @@ def items(root: Path, saved: wip.Saved, deadline: Deadline | None = None) -> lis
     Raises:
         UserError: where git cannot be asked.
     """
-    top = _top(root)
+    top = processes.require_repository(root)
     outs = [os.path.normpath(root / path) for path in _outs(root)]
     outs = [os.path.relpath(path, top) for path in outs]
     found = compare(top, _from_top(root, saved), deadline or Deadline())
@@ -121,11 +121,6 @@ def walk(top: Path, skipped: set[str] | frozenset[str]) -> Iterator[str]:
                 yield path
 
 
-def _top(root: Path) -> Path:
-    processes.require_repository(root)
-    return Path(processes.git_line(root, "rev-parse", "--show-toplevel") or root)
-
-
 def _outs(root: Path) -> list[str]:
     try:
         return expected.paths(root, cached=True)
@@ -134,8 +129,7 @@ def _outs(root: Path) -> list[str]:
 
 
 def _from_top(root: Path, saved: wip.Saved) -> wip.Saved:
-    start = processes.git_line(root, "rev-parse", "--show-prefix")
-    if not start:
+    if not (start := commit.start_of(root)):
         return saved
     left = (
         f"{os.path.normpath(start + path)}{'/' * path.endswith('/')}" for path in saved.left_out
@@ -185,6 +179,8 @@ def _pointers(top: Path, filtered: list[str]) -> list[Lack]:
 
     git-lfs sends the content when git pushes, if its hook is there.
     """
+    if not filtered:
+        return []
     words = ("check-attr", "-z", "--stdin", "filter")
     fields = processes.git(top, *words, given="\0".join(filtered)).stdout.split("\0")
     paths = [path for path, value in zip(fields[::3], fields[2::3], strict=False) if value == "lfs"]
