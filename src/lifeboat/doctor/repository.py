@@ -8,6 +8,7 @@ from lifeboat.deadlines import Deadline
 from lifeboat.git import commit
 from lifeboat.items import Item
 from lifeboat.remotes import remote
+from lifeboat.stage.errors import UserError
 
 _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -22,9 +23,10 @@ REQUIRED = ("dvc.yaml", ".dvc/config")
 
 def items(root: Path, deadline: Deadline) -> list[Item]:
     """Whether git could commit here, where it would push, and whether that answers in time."""
-    if processes.git_line(root, "rev-parse", "--is-inside-work-tree") != "true":
-        cure = "Clone it with git: DVC and the snapshots need its history."
-        return [Item(f"{root} is not a git repository.", "wrong", cure)]
+    try:
+        processes.require_repository(root)
+    except UserError as error:
+        return [Item(str(error), "wrong", "DVC and the snapshots need its history.")]
     return [_identity(root), *_remote_items(root, deadline), pipeline_item(root)]
 
 

@@ -75,7 +75,7 @@ def is_cut(root: Path, commit: str, last: str) -> bool:
 
 def _text(root: Path, commit: str, path: str) -> str | None:
     """A file as git has it there; None where it has none."""
-    shown = processes.git(root, "show", f"{commit}:{path}")
+    shown = processes.git(root, "show", f"{commit}:./{path}")
     return shown.stdout if shown.returncode == 0 else None
 
 

@@ -117,14 +117,17 @@ def read(root: Path) -> Expected:
     )
 
 
-def paths(root: Path) -> list[str]:
+def paths(root: Path, *, cached: bool = False) -> list[str]:
     """Every out of the pipeline, relative to `root`, with or without bytes.
+
+    With `cached` only those that DVC keeps, which are not git's.
 
     Raises:
         UserError: where dvc.yaml cannot be read.
     """
     with opened(root) as repo, readable("The pipeline"):
-        return sorted(os.path.relpath(str(out.fs_path), root) for out in repo.index.outs)
+        outs = [out for out in repo.index.outs if out.use_cache or not cached]
+        return sorted(os.path.relpath(str(out.fs_path), root) for out in outs)
 
 
 def objects(outs: Iterable[Out], expected: Expected, bucket: Bucket) -> Iterator[Object]:
@@ -166,6 +169,8 @@ def _listed(oid: str, expected: Expected, bucket: Bucket) -> bytes | None:
 def _of_head(root: Path, repo: "Repo") -> Expected:
     from dvc.repo.brancher import switch
 
+    if processes.is_in_git(root):
+        processes.require_repository(root)
     if not processes.git_id(root, "HEAD"):
         return Expected()
     with switch(repo, "HEAD"):
