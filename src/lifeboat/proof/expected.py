@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lifeboat import processes
 from lifeboat.proof import manifests
+from lifeboat.proof.comparison import Meant
 from lifeboat.remotes.bucket import Bucket
-from lifeboat.remotes.store_errors import StoreError
+from lifeboat.remotes.store_errors import OF_ONE_OBJECT, StoreError
 from lifeboat.stage.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class Object:
         path: the file that it is, relative to the project; for a list of files the folder.
         bytes: its size as recorded, where dvc.lock says it.
         stage: whose it is.
-        is_known: false for a folder's list that is neither here nor, whole, in the remote: its
-            files are unknown.
+        is_known: false for a folder's list that is neither here nor, whole and readable, in the
+            remote: its files are unknown.
     """
 
     oid: str
@@ -94,6 +95,11 @@ class Expected:
     def cached(self, oid: str) -> Path:
         """Where the local cache keeps an object, if it has it."""
         return self.cache / manifests.key(oid)
+
+    def meant(self, oid: str, n_bytes: int | None = None) -> Meant:
+        """An object as a remote should hold it; its size where it is recorded."""
+        md5 = oid.removesuffix(".dir")
+        return Meant(manifests.key(oid), md5, n_bytes, self.cached(oid))
 
 
 def read(root: Path) -> Expected:
@@ -157,7 +163,7 @@ def _listed(oid: str, expected: Expected, bucket: Bucket) -> bytes | None:
     try:
         data = bucket.read(manifests.key(oid))
     except StoreError as error:
-        if error.kind == "missing object":
+        if error.kind in OF_ONE_OBJECT:
             return None
         raise
     return data if manifests.is_whole(oid, data) else None

@@ -6,45 +6,20 @@ No lock of DVC is taken and no index of DVC's is asked: what is said here comes 
 import base64
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 from lifeboat.remotes import store_errors
+from lifeboat.remotes.stored import Stored, tier, written_at
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
-CHUNK = 16 * 2**20
-_MD5 = re.compile(r"[0-9a-f]{32}")
-
 RETRIES = 3
 """Attempts of the S3 client at a broken request; botocore's own (AWS_MAX_ATTEMPTS) come on top."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """An object that a remote holds, as the remote describes it.
-
-    Attributes:
-        key: relative to the remote's address, such as `files/md5/ab/cdef`.
-        bytes: its size.
-        md5: of its content where the store gives one (an S3 ETag of a single part), else None.
-            Encryption with a key service makes such an ETag something else.
-        etag: as the store says it, composite (`...-7`) for an object sent in parts.
-        modified: when it was put there, in seconds of the epoch, where the store tells.
-    """
-
-    key: str
-    bytes: int
-    md5: str | None = None
-    etag: str | None = None
-    modified: float | None = field(default=None, compare=False)
 
 
 class Bucket:
@@ -102,7 +77,7 @@ class Bucket:
         Raises:
             StoreError: where it could not be read, or written here; there may be a part of it.
         """
-        with store_errors.readable(self._told(key)):
+        with self._about(key):
             target.parent.mkdir(parents=True, exist_ok=True)
             self._fs.get_file(self._at(key), str(target))
 
@@ -112,7 +87,7 @@ class Bucket:
         Raises:
             StoreError: where there is none, or it cannot be read.
         """
-        with store_errors.readable(self._told(key)):
+        with self._about(key):
             return bytes(self._inner.cat_file(self._at(key)))
 
     def write(self, key: str, data: bytes) -> Stored:
@@ -122,15 +97,37 @@ class Bucket:
             file.flush()
             return self.put(Path(file.name), key)
 
-    def md5(self, key: str) -> str:
-        """MD5 of an object's content, all of which is read.
+    def digest(self, key: str, kind: str = "md5") -> str:
+        """A hash of an object's content, all of which is read.
+
+        Args:
+            key: the object.
+            kind: `md5` or `sha256`.
 
         Raises:
             StoreError: where there is none, or it cannot be read.
         """
-        md5 = partial(hashlib.md5, usedforsecurity=False)
-        with store_errors.readable(self._told(key)), self._open(key) as file:
-            return hashlib.file_digest(file, md5).hexdigest()
+        new = partial(hashlib.new, kind, usedforsecurity=False)
+        with self._about(key), self._open(key) as file:
+            return hashlib.file_digest(file, new).hexdigest()
+
+    def is_sure(self, stored: Stored) -> bool:
+        """Whether what the remote said of an object leaves no doubt that it can be read."""
+        return not stored.tier
+
+    def require_open(self, stored: Stored) -> str:
+        """Makes sure that an object can be read now, by reading a byte of it.
+
+        Returns:
+            Until when, in the store's words; empty where it stays so.
+
+        Raises:
+            StoreError: where it cannot be.
+        """
+        first = {"start": 0, "end": 1} if stored.bytes else {}
+        with self._about(stored.key):
+            self._inner.cat_file(self._at(stored.key), **first)
+        return ""
 
     def remove(self, key: str) -> None:
         """Removes an object, if it is there.
@@ -140,6 +137,10 @@ class Bucket:
         """
         with store_errors.readable(self._told(key)), _absent_allowed():
             self._inner.rm_file(self._at(key))
+
+    def _about(self, key: str) -> AbstractContextManager[None]:
+        """Whatever is raised inside is told as an error about an object."""
+        return store_errors.readable(self._told(key))
 
     def _send(self, source: Path, key: str) -> None:
         """Under another name first: not every file system shows an object only when it is whole."""
@@ -164,7 +165,7 @@ class Bucket:
         etag = str(info.get("ETag") or info.get("etag") or "").strip('"') or None
         google = info.get("md5Hash")
         md5 = base64.b64decode(google).hex() if isinstance(google, str) else None
-        return Stored(key, int(info["size"]), md5, etag, _time(info))
+        return Stored(key, int(info["size"]), md5, etag, written_at(info), tier(info))
 
     def _at(self, key: str) -> str:
         _require_key(key)
@@ -184,39 +185,6 @@ class ObjectStore(Bucket):
         self._fs.put_file(str(source), self._at(key))
 
 
-class S3(ObjectStore):
-    """S3, and what speaks it."""
-
-    def list(self, prefix: str) -> Iterator[Stored]:
-        """As `Bucket.list`, a page of a thousand at a time."""
-        name, _, start = self._at(prefix.rstrip("/")).lstrip("/").partition("/")
-        asked = {"Bucket": name, "Prefix": f"{start}/" if start else ""}
-        with store_errors.readable(self._told(prefix)):
-            while True:
-                page = self._inner.call_s3("list_objects_v2", **asked)
-                for entry in page.get("Contents", []):
-                    key = self._key(f"{name}/{entry['Key']}")
-                    yield self._stored(key, {**entry, "size": entry["Size"]})
-                if not page.get("IsTruncated"):
-                    return
-                asked["ContinuationToken"] = page["NextContinuationToken"]
-
-    def _info(self, key: str) -> dict[str, Any]:
-        name, _, rest = self._at(key).lstrip("/").partition("/")
-        head = self._inner.call_s3("head_object", Bucket=name, Key=rest)
-        return {**head, "size": head["ContentLength"], "type": "file"}
-
-    def _open(self, key: str) -> Any:
-        return self._inner.open(self._at(key), "rb", block_size=CHUNK, cache_type="readahead")
-
-    def _stored(self, key: str, info: dict[str, Any]) -> Stored:
-        etag = str(info.get("ETag") or "").strip('"').lower() or None
-        keyed = "kms" in str(info.get("ServerSideEncryption", "")) or info.get("SSECustomerKeyMD5")
-        is_md5 = etag is not None and _MD5.fullmatch(etag) and not keyed
-        md5 = etag if is_md5 else None
-        return Stored(key, int(info["size"]), md5, etag, _time(info))
-
-
 class Folder(Bucket):
     """A folder of this machine, or one mounted on it."""
 
@@ -229,6 +197,10 @@ class Folder(Bucket):
                     if path.is_file():
                         status, key = path.stat(), path.relative_to(self._path).as_posix()
                         yield Stored(key, status.st_size, modified=status.st_mtime)
+
+    def is_sure(self, stored: Stored) -> bool:
+        """Never: a folder lists files that it does not let one read."""
+        return False
 
     def _send(self, source: Path, key: str) -> None:
         with artifacts.replaced(Path(self._at(key))) as fresh:
@@ -269,19 +241,10 @@ def open_bucket(root: Path, name: str | None = None) -> Bucket:
     if kind.protocol == "local":
         return Folder(url, path, fs)
     if kind.protocol == "s3":
+        from lifeboat.remotes.s3 import S3
+
         return S3(url, path, fs)
     return (ObjectStore if issubclass(kind, ObjectFileSystem) else Bucket)(url, path, fs)
-
-
-def _time(info: dict[str, Any]) -> float | None:
-    """When an object was last written; every file system has a name of its own for it."""
-    for name in ("LastModified", "last_modified", "updated", "mtime"):
-        value = info.get(name)
-        if isinstance(value, datetime):
-            return value.timestamp()
-        if isinstance(value, int | float):
-            return float(value)
-    return None
 
 
 def _require_key(key: str) -> None:

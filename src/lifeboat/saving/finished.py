@@ -38,8 +38,12 @@ def look(root: Path, expected: Expected, bucket: Bucket, deadline: Deadline) -> 
     Raises:
         UserError: where it cannot be asked, or did not answer in time.
     """
-    what = f"Asking {bucket.url} what it has"
-    return within(deadline, what, lambda: inspection.inspect(root, expected, bucket, []))
+    what, hurried = f"Asking {bucket.url} what it has", not deadline.is_never
+
+    def ask() -> Verified:
+        return inspection.inspect(root, expected, bucket, [], hurried=hurried)
+
+    return within(deadline, what, ask)
 
 
 def lost(verified: Verified) -> list[Finding]:

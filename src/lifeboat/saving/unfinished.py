@@ -11,7 +11,7 @@ from lifeboat.deadlines import Deadline, in_threads
 from lifeboat.git import wip
 from lifeboat.items import Item, megabytes
 from lifeboat.proof import expected as expectations
-from lifeboat.proof import manifests
+from lifeboat.proof.comparison import Judge
 from lifeboat.proof.expected import WORKSPACE, Expected, Out
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.saving import partial, stopping, store_parts, unsaved
@@ -116,8 +116,9 @@ def not_there(root: Path, expected: Expected, bucket: Bucket) -> list[Out]:
     """
     store = project.store(root)
     outs = [o for o in expected.outs if WORKSPACE in o.places and (store / o.path).is_dir()]
-    found = in_threads(lambda out: bucket.find(manifests.key(out.oid)), outs)
-    return [out for out, stored in zip(outs, found, strict=True) if stored is None]
+    judge = Judge(bucket)
+    found = in_threads(lambda out: judge.ask(expected.meant(out.oid)), outs)
+    return [out for out, verdict in zip(outs, found, strict=True) if verdict.wrong]
 
 
 def waiting(
@@ -152,14 +153,15 @@ def waiting(
 
 
 def require_all(kept: Kept, bucket: Bucket) -> None:
-    """Checks that a listing of the remote shows every part.
+    """Checks that the remote, listed anew, has every part.
 
     Raises:
-        UserError: naming what it does not show.
+        UserError: naming what it does not have.
     """
     if absent := partial.absent(kept.parts, bucket):
-        named = ", ".join(part.path for part in absent)
-        raise UserError(f"{bucket.url} does not show {len(absent)} parts: {named}.")
+        named = ", ".join(f"{part.path} ({verdict.wrong})" for part, verdict in absent)
+        cure = next((verdict.cure for _part, verdict in absent if verdict.cure), "")
+        raise UserError(f"{bucket.url} does not have {len(absent)} parts: {named}.", cure)
 
 
 def late_items(root: Path, expected: Expected, kept: Kept | None) -> list[Item]:
