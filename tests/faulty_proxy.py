@@ -98,7 +98,7 @@ class Proxy:
 
     endpoint: str = ""
     fault: Fault | None = None
-    oddity: Oddity = lambda _request, _answer: None
+    oddity: Oddity | None = None
     n_requests: int = 0
     n_hit: int = 0
     _chance: random.Random = field(default_factory=lambda: random.Random(0))
@@ -191,12 +191,14 @@ def _handler(running: Proxy, upstream: str, stall_s: float) -> type[BaseHTTPRequ
 
         def _hand_on(self, request: Request, body: bytes, fault: Fault | None) -> None:
             connection = http.client.HTTPConnection(address, timeout=60)
+            dropped = ["transfer-encoding", "content-length", "expect"]
+            dropped += ["if-match"] if running.oddity else []  # it may be about another ETag
             try:
                 connection.putrequest(
                     self.command, self.path, skip_host=True, skip_accept_encoding=True
                 )
                 for name, value in self.headers.items():
-                    if name.lower() not in ("transfer-encoding", "content-length", "expect"):
+                    if name.lower() not in dropped:
                         connection.putheader(name, value)
                 connection.putheader("Content-Length", str(len(body)))
                 connection.endheaders(body)
@@ -209,7 +211,8 @@ def _handler(running: Proxy, upstream: str, stall_s: float) -> type[BaseHTTPRequ
                 return
             headers = {name.lower(): value for name, value in answer.headers.items()}
             told = Answer(answer.status, headers, data)
-            running.oddity(request, told)
+            if running.oddity is not None:
+                running.oddity(request, told)
             self._answer(told, fault)
 
         def _answer(self, answer: Answer, fault: Fault | None) -> None:

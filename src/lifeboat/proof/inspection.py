@@ -105,7 +105,7 @@ def inspect(
         UserError: where a target is none.
         StoreError: where the remote cannot be asked.
     """
-    is_meant = targets.select(root, found.outs, wanted)
+    is_meant = targets.select(root, found, wanted)
     look = _Inspection(found, bucket, Judge(bucket, deep, hurried=hurried))
     by_oid: dict[str, list[_Wanted]] = defaultdict(list)
     outs = [out for out in found.outs if targets.touches(out, root, wanted)]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lifeboat.items import Item
 from lifeboat.proof import targets
-from lifeboat.proof.expected import Out, opened, readable, stage_name
+from lifeboat.proof.expected import Out
+from lifeboat.proof.pipeline import index, opened, readable, stage_name
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -73,10 +74,11 @@ def read(root: Path, wanted: list[str]) -> Unsaved:
         UserError: where the pipeline cannot be read.
     """
     unfinished, killed, changed, outdated = set[str](), set[str](), set[str](), set[str]()
-    with opened(root) as repo, readable("The pipeline of the workspace"):
+    with opened(root) as repo, readable(root, "The pipeline of the workspace"):
         here = Path(repo.root_dir)
-        recorded = {out.fs_path: out for out in cast("list[Any]", list(repo.index.outs))}
-        for stage in cast("list[Any]", list(repo.index.stages)):
+        known = index(repo)
+        recorded = {out.fs_path: out for out in cast("list[Any]", list(known.outs))}
+        for stage in cast("list[Any]", list(known.stages)):
             name = stage_name(stage, repo.root_dir)
             paths = {out: Out(name, _relative(repo, out), "") for out in stage.outs}
             outs = [out for out, meant in paths.items() if targets.touches(meant, here, wanted)]
