@@ -29,7 +29,7 @@ class S3(ObjectStore):
     def __init__(self, url: str, path: str, fs: Any) -> None:
         super().__init__(url, path, fs)
         with store_errors.readable(url):
-            self._inner.session = _hashing_session(self._inner.kwargs)
+            self._inner.session = self._inner.session or _hashing_session(self._inner.kwargs)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """As `Bucket.list`, a page of a thousand at a time."""

@@ -165,13 +165,16 @@ def require_all(kept: Kept, bucket: Bucket) -> None:
 
 
 def late_items(root: Path, expected: Expected, kept: Kept | None) -> list[Item]:
-    """The files that did not make it, one by one; all of them where nothing is known of any."""
+    """The files that did not make it, by their reasons; all of them where nothing is known."""
     if kept is None:
-        return [
-            _late(part.path, part.stage, "nothing is known of it")
-            for part in waiting(root, expected, None)
-        ]
-    return [_late(job.path, job.stage, reason) for job, reason in kept.left]
+        parts, unknown = waiting(root, expected, None), "nothing is known of it"
+        late = [(part.path, part.stage, unknown) for part in parts]
+    else:
+        late = [(job.path, job.stage, reason) for job, reason in kept.left]
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for path, stage, reason in late:
+        by_reason.setdefault((stage, reason), []).append(path)
+    return [_late(paths, stage, reason) for (stage, reason), paths in by_reason.items()]
 
 
 def items(root: Path, expected: Expected, kept: Kept | None, bucket: Bucket) -> list[Item]:
@@ -195,8 +198,9 @@ def items(root: Path, expected: Expected, kept: Kept | None, bucket: Bucket) -> 
     return [*found, *unsaved.differing(there)]
 
 
-def _late(path: str, stage: str, reason: str) -> Item:
-    fact = f"NOT SAVED: {path} of the unfinished stage {stage}: {reason.rstrip('.')}."
+def _late(paths: list[str], stage: str, reason: str) -> Item:
+    what = ", ".join(paths) if len(paths) <= 3 else f"{paths[0]} and {len(paths) - 1} more files"
+    fact = f"NOT SAVED: {what} of the unfinished stage {stage}: {reason.rstrip('.')}."
     return Item(fact, "wrong", "Run it again: what arrived stays.")
 
 

@@ -30,12 +30,16 @@ class Unsaved:
         changed: outs that are not what dvc.lock records.
         outdated: stages whose code, params or inputs are not those of their last run, whose outs
             are still that run's.
+        altered: .dvc files whose data is not what they record.
+        empty: .dvc files that record where data is to be had, and none yet.
     """
 
     unfinished: tuple[str, ...] = ()
     killed: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     outdated: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
 
 
 def items(root: Path, wanted: list[str]) -> list[Item]:
@@ -64,6 +68,12 @@ def differing(found: Unsaved) -> list[Item]:
     if found.outdated:
         fact = f"Out of date: {', '.join(found.outdated)}; only the last finished run can be saved."
         told.append(Item(fact, "warning", CURE))
+    if names := " ".join(found.altered):
+        fact = f"NOT SAVED, because the data is not what they record: {names}."
+        told.append(Item(fact, "wrong", f"Run `dvc commit {names}`, then `lifeboat backup`."))
+    if names := " ".join(found.empty):
+        fact = f"Imported without data, so there is none to save: {names}."
+        told.append(Item(fact, "warning", f"Run `dvc update {names}` if it is to be kept."))
     return told
 
 
@@ -74,6 +84,7 @@ def read(root: Path, wanted: list[str]) -> Unsaved:
         UserError: where the pipeline cannot be read.
     """
     unfinished, killed, changed, outdated = set[str](), set[str](), set[str](), set[str]()
+    altered, empty = set[str](), set[str]()
     with opened(root) as repo, readable(root, "The pipeline of the workspace"):
         here = Path(repo.root_dir)
         known = index(repo)
@@ -85,15 +96,19 @@ def read(root: Path, wanted: list[str]) -> Unsaved:
             if not outs:
                 continue
             if any(not out.hash_info for out in outs):
-                unfinished.add(name)
+                (empty if stage.is_import else unfinished).add(name)
                 continue
             cached = [out for out in outs if out.use_cache]
             there = [out for out in cached if os.path.exists(out.fs_path)]
-            changed |= {_relative(repo, out) for out in there if out.workspace_status()}
+            differing = [out for out in there if out.workspace_status()]
+            if name.endswith(".dvc"):
+                altered |= {name for _out in differing}
+                continue
+            changed |= {_relative(repo, out) for out in differing}
             if _is_outdated(stage, recorded):
                 was_begun = any(_is_cached(repo, out) for out in cached if out not in there)
                 (killed if was_begun else outdated).add(name)
-    found = (unfinished, killed, changed, outdated)
+    found = (unfinished, killed, changed, outdated, altered, empty)
     return Unsaved(*(tuple(sorted(names)) for names in found))
 
 
