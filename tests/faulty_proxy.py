@@ -92,6 +92,7 @@ class Proxy:
         endpoint: its address.
         fault: what it does at the moment, if anything.
         oddity: how the store behind it differs from others, if it does.
+        asked: what it makes of a request's path and query, if anything.
         n_requests: requests that came.
         n_hit: requests that were broken.
     """
@@ -99,6 +100,7 @@ class Proxy:
     endpoint: str = ""
     fault: Fault | None = None
     oddity: Oddity | None = None
+    asked: Callable[[str], str] | None = None
     n_requests: int = 0
     n_hit: int = 0
     _chance: random.Random = field(default_factory=lambda: random.Random(0))
@@ -194,9 +196,8 @@ def _handler(running: Proxy, upstream: str, stall_s: float) -> type[BaseHTTPRequ
             dropped = ["transfer-encoding", "content-length", "expect"]
             dropped += ["if-match"] if running.oddity else []  # it may be about another ETag
             try:
-                connection.putrequest(
-                    self.command, self.path, skip_host=True, skip_accept_encoding=True
-                )
+                path = running.asked(self.path) if running.asked is not None else self.path
+                connection.putrequest(self.command, path, skip_host=True, skip_accept_encoding=True)
                 for name, value in self.headers.items():
                     if name.lower() not in dropped:
                         connection.putheader(name, value)

@@ -5,6 +5,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from typing import Any
 
 from lifeboat.remotes import store_errors
@@ -29,7 +30,7 @@ class S3(ObjectStore):
     def __init__(self, url: str, path: str, fs: Any) -> None:
         super().__init__(url, path, fs)
         with store_errors.readable(url):
-            self._inner.session = self._inner.session or _hashing_session(self._inner.kwargs)
+            _send_hashes(self._inner)
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """As `Bucket.list`, a page of a thousand at a time."""
@@ -103,19 +104,17 @@ class S3(ObjectStore):
         return Stored(key, int(info["Size"]), md5, etag, written_at(info), tier(info))
 
 
-def _hashing_session(settings: dict[str, Any]) -> Any:
-    """A session of the S3 client that sends an MD5 where it sends no other hash."""
-    from aiobotocore.session import AioSession
-
-    session = AioSession(**settings)
-    for operation in ("PutObject", "UploadPart"):
-        session.register(f"before-call.s3.{operation}", _with_md5)
-    return session
+def _send_hashes(fs: Any) -> None:
+    """Lets an S3 client, and one that follows it, send an MD5 where it sends no other hash."""
+    for events in (fs.session, fs.s3.meta.events):
+        for operation in ("PutObject", "UploadPart"):
+            name = f"before-call.s3.{operation}"
+            events.register(name, _with_md5, unique_id=f"lifeboat.{operation}")
 
 
 def _with_md5(params: dict[str, Any], **_kwargs: Any) -> None:
     body = params.get("body")
     has_hash = params["context"].get("checksum", {}).get("request_algorithm")
-    if isinstance(body, bytes | bytearray) and not has_hash:
-        digest = hashlib.md5(body, usedforsecurity=False).digest()
+    if isinstance(body, BytesIO) and not has_hash:
+        digest = hashlib.md5(body.getbuffer(), usedforsecurity=False).digest()
         params["headers"].setdefault("Content-MD5", base64.b64encode(digest).decode())
