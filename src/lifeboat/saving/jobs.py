@@ -127,7 +127,7 @@ class _Line:
         with self._changed:  # all that it waits for was begun before
             self._changed.wait_for(lambda: job.after <= self._reasons.keys())
         if lacking := sum(bool(self._reasons[name]) for name in job.after):
-            return f"{lacking} of its files are not there"
+            return self._stop or f"{lacking} of its files are not there"
         start = time.monotonic()
         try:
             job.send()
