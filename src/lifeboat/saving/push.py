@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit
+from lifeboat.git import commit, lock_file
 from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
 from lifeboat.remotes import remote
@@ -27,7 +27,12 @@ def push(root: Path, message: str = "") -> list[Item]:
     if not processes.git_line(root, "rev-parse", "--git-dir"):
         raise UserError(f"{root} is not a git repository.", "Clone it with git.")
     title = message or f"Work of {time.strftime('%Y-%m-%d %H:%M')}"
-    return [*commit.commit(root, title), *commit.push(root), *push_data(root)]
+    try:
+        lock_file.require_merged(root)
+        done = commit.commit(root, title)
+    except UserError as error:
+        done = [Item(f"NOTHING WAS COMMITTED. {error}", "wrong")]
+    return [*done, *commit.push(root), *push_data(root)]
 
 
 def push_data(root: Path) -> list[Item]:

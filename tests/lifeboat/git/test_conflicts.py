@@ -14,7 +14,7 @@ from lifeboat.proof import expected, verify
 from lifeboat.remotes.bucket import open_bucket
 from lifeboat.restoring import restore
 from lifeboat.running import reproduce
-from lifeboat.saving import backup, store
+from lifeboat.saving import backup, push, store
 from lifeboat.stage.errors import UserError
 
 CHANGES: dict[str, tuple[str, str]] = {
@@ -29,6 +29,7 @@ VERBS: dict[str, Callable[[Path], list[Item]]] = {
     "verify": verify.verify,
     "verify of a target": lambda root: verify.verify(root, ["sum"]),
     "backup": backup.backup,
+    "push": push.push,
     "restore": restore.restore,
     "store prune": store.prune,
     "doctor": lambda root: [repository.pipeline_item(root)],
@@ -71,6 +72,7 @@ def test_every_verb_says_conflict_and_the_ways_out(project: Path, verb: str) -> 
     assert "a merge CONFLICT in dvc.lock" in told
     assert "git checkout --ours dvc.lock" in told
     assert "git merge --abort" in told
+    assert (project / ".git" / "MERGE_HEAD").exists()
 
 
 @pytest.mark.parametrize("name", CHANGES)
