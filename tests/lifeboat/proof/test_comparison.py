@@ -9,6 +9,7 @@ from lifeboat.proof import comparison
 from lifeboat.proof.comparison import Judge, Judgement, Meant, composite_etag
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import Bucket, Stored, open_bucket
+from lifeboat.remotes.store_errors import Kind, StoreError
 
 
 class Content(Bucket):
@@ -110,8 +111,36 @@ def test_an_etag_of_parts_is_that_of_the_server(
     assert judge.judge(Meant("big", oid, None, tmp_path / "big"), stored) == Judgement("size")
 
 
-def test_hashes_of_a_store_that_are_not_of_content_count_no_more() -> None:
-    judge = Judge(Content(GOOD), False)
+def test_hashes_of_a_store_that_are_not_of_content_accuse_no_more_and_a_byte_is_read() -> None:
+    content = Content(GOOD)
+    judge, other = Judge(content), Stored("k", 4, "1" * 32)
     assert judge.judge(Meant("k", OID, 4), Stored("k", 4, "0" * 32)) == Judgement("read")
     assert not judge.hashes_are_content
-    assert judge.judge(Meant("k", OID, 4), Stored("k", 4, "1" * 32)) == Judgement("size")
+    assert judge.judge(Meant("k", OID, 4), other) == Judgement("size")
+    assert (content.n_reads, content.n_tasted) == (1, 1)
+    assert judge.judge(Meant("k", OID, 4), Stored("k", 4, OID)) == Judgement("hash")
+    hurried = Judge(content, hurried=True)
+    hurried.hashes_are_content = False
+    assert hurried.judge(Meant("k", OID, 4), other) == Judgement("size")
+    assert content.n_tasted == 1
+
+
+def test_what_concerns_one_object_is_a_verdict_and_what_concerns_the_store_is_raised() -> None:
+    class Shut(Content):
+        def require_open(self, stored: Stored) -> str:
+            raise StoreError(self.kind, "s3://study/k", "said")
+
+        kind: Kind = "archived"
+
+    shut = Shut(GOOD)
+    judged = Judge(shut).judge(Meant("k", OID, 4), Stored("k", 4, OID, tier="GLACIER"))
+    assert judged.wrong == "it is archived and cannot be read (said)"
+    assert "restore-object --bucket study --key k " in judged.cure
+    shut.kind = "missing object"
+    stored = Stored("k", 4, OID, tier="GLACIER")
+    assert Judge(shut).judge(Meant("k", OID, 4), stored) == Judge(shut).judge(
+        Meant("k", OID, 4), None
+    )
+    shut.kind = "throttled"
+    with pytest.raises(StoreError):
+        Judge(shut).judge(Meant("k", OID, 4), stored)
