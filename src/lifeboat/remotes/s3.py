@@ -9,7 +9,7 @@ from io import BytesIO
 from typing import Any
 
 from lifeboat.remotes import store_errors
-from lifeboat.remotes.bucket import ObjectStore
+from lifeboat.remotes.plain import ObjectStore
 from lifeboat.remotes.store_errors import StoreError
 from lifeboat.remotes.stored import Stored, tier, written_at
 
