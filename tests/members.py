@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 
-def few(names: Iterable[str], n: int = 2) -> list[Any]:
+def few(names: Iterable[str], n: int = 1) -> list[Any]:
     """The first `n` as they are, and the others as slow ones."""
     return [
         name if number < n else pytest.param(name, marks=pytest.mark.slow)

@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import members
 import pytest
 from repositories import git
 
@@ -65,7 +66,7 @@ def said(verb: str, root: Path) -> str:
     return "\n".join(f"{item.fact} {item.cure}" for item in found if item.verdict == "wrong")
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", members.few(VERBS, 3))
 def test_every_verb_says_conflict_and_the_ways_out(project: Path, verb: str) -> None:
     conflict(project, "dvc.lock")
     told = said(verb, project)
@@ -75,7 +76,7 @@ def test_every_verb_says_conflict_and_the_ways_out(project: Path, verb: str) -> 
     assert (project / ".git" / "MERGE_HEAD").exists()
 
 
-@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("name", members.few(CHANGES))
 def test_a_conflict_in_any_file_that_dvc_reads_is_named(project: Path, name: str) -> None:
     conflict(project, name)
     assert lock_file.conflicts(project) == [name]
