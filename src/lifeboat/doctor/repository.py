@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from lifeboat import deadlines, processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit
+from lifeboat.git import commit, lock_file
 from lifeboat.items import Item
 from lifeboat.remotes import remote
 from lifeboat.stage.errors import UserError
@@ -36,6 +36,10 @@ def pipeline_item(root: Path) -> Item:
     if missing := [name for name in wanted if not (root / name).is_file()]:
         cure = "Run `git checkout -- " + " ".join(missing) + "`."
         return Item(f"{', '.join(missing)} missing: the pipeline cannot run.", "wrong", cure)
+    try:
+        lock_file.require_merged(root)
+    except UserError as error:
+        return Item(str(error), "wrong")
     return Item("The pipeline and DVC's configuration are there.")
 
 

@@ -14,7 +14,7 @@ from lifeboat import processes
 from lifeboat.deadlines import Deadline
 from lifeboat.git import commit, index, wip
 from lifeboat.items import Item, Verdict, counted
-from lifeboat.proof import expected, ignored, outside
+from lifeboat.proof import ignored, outside
 from lifeboat.remotes import remote
 from lifeboat.stage.errors import UserError
 
@@ -123,7 +123,7 @@ def walk(top: Path, skipped: set[str] | frozenset[str]) -> Iterator[str]:
 
 def _outs(root: Path) -> list[str]:
     try:
-        return expected.paths(root, cached=True)
+        return pipeline.paths(root, cached=True)
     except UserError:  # the data's side says why
         return []
 

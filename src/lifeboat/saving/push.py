@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit, wip
+from lifeboat.git import commit, lock_file, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import held
@@ -27,7 +27,12 @@ def push(root: Path, message: str = "") -> list[Item]:
     """
     began, here = time.time(), wip.head(root)
     title = message or f"Work of {time.strftime('%Y-%m-%d %H:%M')}"
-    code = [*commit.commit(root, title), *commit.push(root)]
+    try:
+        lock_file.require_merged(root)
+        code = commit.commit(root, title)
+    except UserError as error:
+        code = [Item(f"NOTHING WAS COMMITTED. {error}", "wrong")]
+    code += commit.push(root)
     if head := processes.git_id(root, "HEAD"):
         saved = wip.Saved(head, here.branch, [], began=began)
         code += held.items(root, saved)

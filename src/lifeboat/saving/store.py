@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lifeboat import project
 from lifeboat.items import Item, megabytes
-from lifeboat.proof import expected
+from lifeboat.proof import pipeline
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import partial
 from lifeboat.saving.partial import Index
@@ -37,7 +37,7 @@ def prune(root: Path, *, dry_run: bool = False) -> list[Item]:
         UserError: where the pipeline cannot be read, or a file cannot be removed.
     """
     store = project.store(root)
-    outs = expected.paths(root) if (root / "dvc.yaml").is_file() else []
+    outs = pipeline.paths(root) if (root / "dvc.yaml").is_file() else []
     gone, notes, n_young = list[Path](), list[Item](), 0
     missing = [out for out in outs if not (root / out).exists()]
     for out, paths in _by_out(store, outs).items():

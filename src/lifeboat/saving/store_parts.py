@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lifeboat.deadlines import Deadline
+from lifeboat.proof.comparison import Judge
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.saving import freezing, jobs, sending
 from lifeboat.saving.jobs import Job, Sent
-from lifeboat.saving.partial import Part, is_there
+from lifeboat.saving.partial import Part
 from lifeboat.stage import claims, temporary
 from lifeboat.stage.errors import UserError
 
@@ -91,11 +92,11 @@ def send(
     temporary.sweep(folder.glob("sending.*"))
     parts: list[Part] = []
     telling = threading.Lock()
-    md5_by_sha256 = {part.sha256: part.md5 for part in before}
+    judge, md5_by_sha256 = Judge(bucket), {part.sha256: part.md5 for part in before}
 
     def job(unsent: Unsent) -> Job:
         def act() -> None:
-            part = _send_one(store, unsent, bucket, folder, md5_by_sha256)
+            part = _send_one(store, unsent, bucket, judge, folder, md5_by_sha256)
             with telling:
                 parts.append(part)
                 arrived(parts)
@@ -124,17 +125,22 @@ def alone(store: Path, deadline: Deadline) -> Iterator[None]:
 
 
 def _send_one(
-    store: Path, unsent: Unsent, bucket: Bucket, folder: Path, md5_by_sha256: Mapping[str, str]
+    store: Path,
+    unsent: Unsent,
+    bucket: Bucket,
+    judge: Judge,
+    folder: Path,
+    md5_by_sha256: Mapping[str, str],
 ) -> Part:
     if unsent.sha256:
         size, md5 = (store / unsent.path).stat().st_size, md5_by_sha256.get(unsent.sha256, "")
         known = Part(unsent.path, size, unsent.sha256, unsent.stage, md5)
-        if is_there(known, bucket):
+        if not judge.ask(known.meant).wrong:
             return known
     with freezing.frozen(store / unsent.path, folder) as hashed:
         if unsent.sha256 and hashed.sha256 != unsent.sha256:
             raise UserError("it is not what its name says, and will be computed again.")
         part = Part(unsent.path, hashed.bytes, hashed.sha256, unsent.stage, hashed.md5)
-        if not is_there(part, bucket):
-            sending.require_arrived(hashed, bucket, part.key)
+        if judge.ask(part.meant).wrong:
+            sending.require_arrived(hashed, bucket, judge, part.key)
         return part
