@@ -98,24 +98,6 @@ def require_layers(
         )
 
 
-def require_vocabulary(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path
-) -> None:
-    """Checks that the model embeds every token id.
-
-    Raises:
-        UserError: for a tokenizer with more tokens than the model.
-    """
-    d_vocab = model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
-    largest = max(tokenizer.get_vocab().values())
-    if largest >= d_vocab:
-        raise UserError(
-            f"The tokenizer in {folder} has token id {largest}, and the model embeds only ids "
-            f"below {d_vocab}.",
-            "Take model and tokenizer from one place.",
-        )
-
-
 def is_as_filed(tokenizer: PreTrainedTokenizerBase, folder: Path) -> bool:
     """Whether a tokenizer splits a probe text as its tokenizer.json does, where there is one."""
     path = folder / "tokenizer.json"
