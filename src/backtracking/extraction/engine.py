@@ -1,6 +1,6 @@
 """A whole extraction: what is missing is computed, one unit is checked, all are published."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -14,9 +14,9 @@ from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Request, Unit
 from backtracking.extraction.reuse import Shelf
 from backtracking.extraction.running import Reader, open_reader
-from backtracking.extraction.sampling import Survey
+from backtracking.extraction.sampling import Survey, known
 from backtracking.extraction.store import ShardStore, publish
-from backtracking.models.loading import LoadedModel, require_ids
+from backtracking.models.loading import LoadedModel
 from lifeboat.stage import artifacts, interruption
 from lifeboat.stage.errors import UserError
 
@@ -83,7 +83,7 @@ def extract(
     published.require_replaceable(out, shards, repair=repair)
     shards.sweep()
     survey = Survey(request.positions, reader.formula)
-    seen = survey.seen(_known(model, items))
+    seen = survey.seen(known(model, items))
     units = list(planning.plan_units(seen, request, reader.identity, reader.formula))
     first = _first_with_rows(units)
     shelf = Shelf(shards)
@@ -170,13 +170,6 @@ def _first_with_rows(units: Sequence[Unit]) -> Unit:
         f"No position of the {sum(unit.n_items for unit in units)} traces is asked for.",
         "Give sentences around which to extract, or ask for every token.",
     )
-
-
-def _known(model: LoadedModel, items: Sequence[Item]) -> Iterator[Item]:
-    """The items, each checked for token ids that the model does not embed, and for its length."""
-    for item in items:
-        require_ids(model, item.ids, f"Trace {item.trace}")
-        yield item
 
 
 def _require_layers(model: LoadedModel, request: Request) -> None:

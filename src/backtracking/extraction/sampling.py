@@ -6,9 +6,21 @@ from itertools import pairwise
 
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Formula, Positions, rows_of
+from backtracking.models.loading import LoadedModel, require_ids
 
 N_LIMITS = 2
 """Lengths at which the model changes its formula that are looked at from both sides."""
+
+
+def known(model: LoadedModel, items: Iterable[Item]) -> Iterator[Item]:
+    """The same traces, each checked for ids and lengths that the model cannot read.
+
+    Raises:
+        UserError: naming the first trace that it cannot.
+    """
+    for item in items:
+        require_ids(model, item.ids, f"Trace {item.trace}")
+        yield item
 
 
 class Survey:
@@ -52,7 +64,8 @@ class Survey:
 
     def limits(self, numbers: Iterable[int]) -> list[tuple[int, int]]:
         """The longest trace below and the shortest above each of the first limits among some."""
-        by_length = sorted(numbers, key=lambda number: self._lengths[number])
+        seen = (number for number in numbers if number in self._lengths)
+        by_length = sorted(seen, key=lambda number: self._lengths[number])
         pairs = (
             pair
             for pair in pairwise(by_length)

@@ -19,7 +19,7 @@ class _Kept:
 
     def __init__(self, value: Any) -> None:
         self.value, self.version = value, _version(value)
-        self.content = value
+        self.content, self.is_mutable = value, isinstance(value, (Tensor, list, dict))
         if isinstance(value, Tensor):
             self.content = value.detach().clone()
         elif isinstance(value, (list, dict)):
@@ -55,6 +55,13 @@ class Fresh:
             (name, module, {key: _Kept(value) for key, value in _state(module)})
             for name, module in model.named_modules()
         ]
+        self._held = [
+            (held, key, kept)
+            for _, module, kept_by_key in self._kept
+            for key, kept in kept_by_key.items()
+            for held in [module._buffers if key in module._buffers else vars(module)]
+        ]
+        self._sizes: list[int] = []
 
     def changed(self) -> list[str]:
         """Names of what is not as it was, such as `model.rotary_emb.inv_freq`."""
@@ -62,11 +69,26 @@ class Fresh:
 
     def restore(self) -> None:
         """Makes everything as it was."""
+        if self._is_untouched():
+            return
         for _, module, key, kept in list(self._changes()):
             if kept is None:
                 delattr(module, key)
             else:
                 setattr(module, key, kept.restored())
+        self._sizes = self._sizes_now()
+
+    def _is_untouched(self) -> bool:
+        """Whether every value is the one that was there, and no other has come; for every call."""
+        return self._sizes == self._sizes_now() and all(
+            held.get(key) is kept.value and (not kept.is_mutable or kept.is_left(kept.value))
+            for held, key, kept in self._held
+        )
+
+    def _sizes_now(self) -> list[int]:
+        """Numbers of attributes; who edits a model puts his own `forward` there for a while."""
+        parts = [part for _, module, _ in self._kept for part in (vars(module), module._buffers)]
+        return [len(part) - ("forward" in part) for part in parts]
 
     def _changes(self) -> Iterator[tuple[str, nn.Module, str, _Kept | None]]:
         """Name, module, attribute and old value of each change; None for what was not there."""

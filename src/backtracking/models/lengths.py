@@ -46,7 +46,7 @@ class Lengths:
         token = 1 if config.pad_token_id == 0 else 0
         ids = torch.full((1, _PROBE), token, device=model.device)
         with torch.inference_mode(), _listening(model) as calls:
-            model(input_ids=ids, use_cache=False)
+            model(input_ids=ids, use_cache=True)
         own = {name for name, *_ in calls}
         left = self.fresh.changed()
         self.remembered = tuple(name for name in left if name.rpartition(".")[0] not in own)
