@@ -19,6 +19,7 @@ from torch.utils import _pytree as trees
 from transformers import PreTrainedModel
 
 from backtracking.models.fresh import Fresh
+from lifeboat.stage.errors import UserError
 
 _PROBE = 5
 """Tokens of the call in which modules are found: no width of a head."""
@@ -68,10 +69,14 @@ class Lengths:
         """By which formula a row of n tokens is read; rows of one formula may share a call.
 
         Raises:
-            ValueError: where the model has no positions for them.
+            UserError: where the model has no positions for them.
         """
         if (found := self._ask(n)) is None:
-            raise ValueError(f"the model has no positions for {n} tokens")
+            raise UserError(
+                f"A text of {n} tokens was given, and the model has positions for "
+                f"{self.made_for or 'fewer'}.",
+                "Leave it out, cut it, or take a model with a longer context.",
+            )
         return found
 
     @cached_property
@@ -81,6 +86,19 @@ class Lengths:
             None,
             self._ask(2),
         )
+
+    def require_one(self, n: int, further: int) -> None:
+        """Checks that a text does not cross a limit where it goes on.
+
+        Raises:
+            UserError: where n tokens are read by another formula than all of them together.
+        """
+        if self.formula(n) != self.formula(further):
+            raise UserError(
+                f"A text of {n} tokens goes on to {further}, and between these lengths the model "
+                "changes its formula: what was read of it would be another.",
+                "Leave this text out: what stands behind it cannot be compared with it.",
+            )
 
     def _ask(self, n: int) -> str | None:
         """What all modules answer; None where one of them has no such position."""

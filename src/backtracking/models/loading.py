@@ -24,6 +24,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from backtracking.models import folders, structure
 from backtracking.models.folders import first_line
@@ -203,6 +204,8 @@ def _read_model(folder: Path, dtype: str) -> PreTrainedModel:
                 f"Its weights are quantised ({method}): install the package that reads them, "
                 "or take the checkpoint that is not quantised."
             )
+            if method not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+                raise ValueError("transformers does not know this method, and would ignore it")
         loaded: Any = _opener(config, folder).from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
