@@ -143,7 +143,7 @@ def test_a_model_that_remembers_in_its_modules_is_refused_where_rows_are_chosen(
 ) -> None:
     loaded = load("recurrent_gemma", tmp_path)
     assert loaded.lengths.remembered
-    with pytest.raises(UserError, match=r"RecurrentGemmaForCausalLM keeps .*recurrent_states"):
+    with pytest.raises(UserError, match=r"RecurrentGemmaForCausalLM keeps .*conv1d_state"):
         generate(loaded, [[5, 6]], ["a"], Sampling(0, 0.0, 2))
 
 

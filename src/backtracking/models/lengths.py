@@ -48,15 +48,16 @@ class Lengths:
         ids = torch.full((1, _PROBE), token, device=model.device)
         with torch.inference_mode(), _listening(model) as calls:
             model(input_ids=ids, use_cache=True)
-        own = {name for name, *_ in calls}
         left = self.fresh.changed()
-        self.remembered = tuple(name for name in left if name.rpartition(".")[0] not in own)
         self.fresh.restore()
-        self._asked = [
-            _Asked(module, arguments, named)
-            for _, module, arguments, named in calls
-            if isinstance(module, nn.Embedding) or next(module.parameters(), None) is None
+        asked = [
+            call
+            for call in calls
+            if isinstance(call[1], nn.Embedding) or next(call[1].parameters(), None) is None
         ]
+        self._asked = [_Asked(*call[1:]) for call in asked]
+        names = {name for name, *_ in asked}
+        self.remembered = tuple(name for name in left if name.rpartition(".")[0] not in names)
         shapes = [buffer.shape for buffer in model.buffers() if buffer.dim() > 1]
         self._is_table = not self._asked and any(self.made_for in shape for shape in shapes)
         self._formulas: dict[int, str | None] = {}
