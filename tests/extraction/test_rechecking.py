@@ -42,7 +42,9 @@ class AsBefore(Lengths):
 def write(folder: Path, name: str, lengths: tuple[int, ...] = LENGTHS) -> list[Item]:
     build(name).save_pretrained(folder / "m")
     chosen = random.Random(2)
-    items = [Item(n, [chosen.randrange(3, 39) for _ in range(k)], {}) for n, k in enumerate(lengths)]
+    items = [
+        Item(n, [chosen.randrange(3, 39) for _ in range(k)], {}) for n, k in enumerate(lengths)
+    ]
     artifacts.write_jsonl(folder / "t.jsonl", ({"token_ids": item.ids} for item in items))
     return items
 

@@ -165,7 +165,9 @@ def test_a_quantised_checkpoint_is_told_by_its_method(
 def test_a_pointer_of_git_lfs_is_named(name: str, tmp_path: Path) -> None:
     folder = save_model(tmp_path)
     (folder / name).write_text(POINTER)
-    with pytest.raises(UserError, match=rf"{name} is a pointer of git-lfs: the file of 5\.4 GB.*lf"):
+    with pytest.raises(
+        UserError, match=rf"{name} is a pointer of git-lfs: the file of 5\.4 GB.*lf"
+    ):
         loading.load(folder)
 
 
@@ -190,7 +192,9 @@ def test_an_older_single_file_beside_shards_is_refused(tmp_path: Path) -> None:
     # save_pretrained puts the older file away; a copy of new shards into the folder does not.
     build("llama", seed=1).save_pretrained(tmp_path / "old")
     (tmp_path / "old" / "model.safetensors").rename(tmp_path / "model.safetensors")
-    with pytest.raises(UserError, match=r"two sets of weights that differ: model\.safetensors, and"):
+    with pytest.raises(
+        UserError, match=r"two sets of weights that differ: model\.safetensors, and"
+    ):
         loading.load(tmp_path)
 
 

@@ -70,7 +70,7 @@ def open_made(
     place = folders.locate(model, revision)
     if folders.model_sha256(place) != manifest["model_sha256"]:
         raise UserError(
-            f"{folder} was made with another model than {model}: its weights or config.json differ.",
+            f"{folder} was made with another model than {model}: weights or config.json differ.",
             "Give the model that it was made with.",
         )
     prepare_torch(int(manifest.get("n_threads") or 1))

@@ -113,7 +113,9 @@ def run_unit(
     """
     rows = unit_rows(items, reader.request)
     partial = partial or empty(reader, len(rows))
-    run_batches(reader, items, batches_of(items, reader.request, reader.formula), partial, done=done)
+    run_batches(
+        reader, items, batches_of(items, reader.request, reader.formula), partial, done=done
+    )
     return shard_tensors(reader.request.hook, partial, rows)
 
 

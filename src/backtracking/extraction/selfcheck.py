@@ -76,7 +76,7 @@ def check(
     for item, rows in _otherwise(reader, items):
         invariance[item.trace] = largest(stored_rows(reader, item, shard_of(item)), rows)
     _require(parity, floor, "a plain forward pass of it alone")
-    _require(invariance, floor, "itself in another batch")
+    _require(invariance, floor, "the same traces in another batch")
     return Check(
         n_traces=len(items),
         n_rows=n_rows,

@@ -22,7 +22,7 @@ def pad(rows: Sequence[Tensor]) -> Tensor:
 
 
 def groups(loaded: LoadedModel, lengths: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Numbers of rows, `size` at a time, of one formula and like length, so that little is padded."""
+    """Numbers of rows, `size` at a time, of one formula and of like length to pad little."""
     order = sorted(range(len(lengths)), key=lambda number: lengths[number])
     for _, run in groupby(order, key=lambda number: loaded.lengths.formula(lengths[number])):
         some = list(run)

@@ -19,7 +19,8 @@ class _Kept:
 
     def __init__(self, value: Any) -> None:
         self.value, self.version = value, _version(value)
-        self.content, self.is_mutable = value, isinstance(value, (Tensor, list, dict))
+        self.content: Any = value
+        self.is_mutable = isinstance(value, (Tensor, list, dict))
         if isinstance(value, Tensor):
             self.content = value.detach().clone()
         elif isinstance(value, (list, dict)):

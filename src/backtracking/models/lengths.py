@@ -106,7 +106,9 @@ class Lengths:
         if n not in self._formulas:
             answers = [asked(n) for asked in self._asked]
             is_beyond = self._is_table and self.made_for is not None and n > self.made_for
-            self._formulas[n] = None if is_beyond or None in answers else " ".join(map(str, answers))
+            self._formulas[n] = (
+                None if is_beyond or None in answers else " ".join(map(str, answers))
+            )
         return self._formulas[n]
 
 
@@ -191,4 +193,3 @@ def _of_length(value: Any, n: int) -> Any:
     moved = (first + 1).expand_as(value).clone()
     moved[..., -1:] = first + max(2, n) - 1
     return moved
-
