@@ -19,8 +19,7 @@ from backtracking.models import hooks, loading, structure
 from lifeboat.stage.errors import UserError
 
 FLOOR = 1e-5
-FAST = {"phi3-longrope", "llama-dynamic", "gemma3-dynamic-in-one-kind-of-layer", "phimoe",
-        "gpt2", "opt", "recurrent_gemma", "llama4_text", "bert"}  # fmt: skip
+FAST = {"phi3-longrope", "llama-dynamic", "gemma3-dynamic-in-one-kind-of-layer", "bert"}
 MEMBERS = [
     name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
     for name in [*VARIANTS, *FAMILIES]
@@ -82,7 +81,7 @@ def test_each_row_is_that_of_the_trace_alone_in_a_fresh_model_or_the_family_is_r
 
 
 @pytest.mark.parametrize("name", ["phi3-longrope", "llama-dynamic", "phimoe"])
-@pytest.mark.parametrize("tokens_per_batch", [1, 200, 10_000])
+@pytest.mark.parametrize("tokens_per_batch", [200, 10_000])
 def test_no_batch_crosses_a_limit_whatever_its_size(
     name: str, tokens_per_batch: int, tmp_path: Path
 ) -> None:
@@ -94,8 +93,19 @@ def test_no_batch_crosses_a_limit_whatever_its_size(
         assert len({formula(len(items[number].ids)) for number in batch}) == 1
 
 
-@pytest.mark.parametrize("name", ["gpt2", "opt", "gptj", "codegen", "gpt_neo", "gpt_bigcode"])
-@pytest.mark.parametrize("lengths", [(CONTEXT, CONTEXT), (26, 27, 28), (5, CONTEXT, 7)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gpt2",
+        "opt",
+        "gptj",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("codegen", "gpt_neo", "gpt_bigcode")
+        ),
+    ],
+)
+@pytest.mark.parametrize("lengths", [(CONTEXT, CONTEXT), (26, 27, 28)])
 def test_learned_positions_are_used_to_the_last_and_nothing_is_padded_beyond(
     name: str, lengths: tuple[int, ...], tmp_path: Path
 ) -> None:
@@ -127,7 +137,7 @@ def rare_and_large(folder: Path, value: float) -> Path:
     ("stored", "value"),
     [("float16", 1e5), ("float16", -1e5), ("float32", float("nan")), ("bfloat16", float("inf"))],
 )
-@pytest.mark.parametrize("at", [0, 17, 23])
+@pytest.mark.parametrize("at", [0, 23])
 def test_what_is_not_finite_is_found_wherever_it_is_stored(
     stored: str, value: float, at: int, tmp_path: Path
 ) -> None:

@@ -64,7 +64,15 @@ def wrong_in(answer: dict[str, Any]) -> list[str]:
     return [item["fact"] for item in answer["items"] if item["verdict"] == "wrong"]
 
 
-@pytest.mark.parametrize("name", ["phi3-longrope", "llama-longrope", "phimoe", "llama-dynamic"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "phi3-longrope",
+        "llama-dynamic",
+        pytest.param("llama-longrope", marks=pytest.mark.slow),
+        pytest.param("phimoe", marks=pytest.mark.slow),
+    ],
+)
 def test_a_store_made_before_is_told_by_trace_and_made_anew(name: str, tmp_path: Path) -> None:
     items = write(tmp_path, name)
     model = loading.load(tmp_path / "m")
@@ -77,7 +85,7 @@ def test_a_store_made_before_is_told_by_trace_and_made_anew(name: str, tmp_path:
     assert (code, wrong_in(answer)) == (0, [])
 
 
-@pytest.mark.parametrize("name", ["llama", "opt", "recurrent_gemma"])
+@pytest.mark.parametrize("name", ["llama", "opt"])
 def test_a_store_without_fault_is_told_to_be_so(name: str, tmp_path: Path) -> None:
     items = write(tmp_path, name)
     extract(loading.load(tmp_path / "m"), items, tmp_path)

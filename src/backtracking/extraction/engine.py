@@ -107,9 +107,9 @@ def extract(
             filler.require_finite(shard)
         being_written = filler.start([first] if first in missing else [], "extracting one to check")
         shard_by_key |= {key: future.result() for key, future in being_written.items()}
-        early = [n for unit in (first, *resumed[-1:]) for n in survey.of(unit.first, unit.n_items)]
-        check(sorted({*early}))
         rest = [unit for unit in missing if unit is not first]
+        early = (first, *resumed[-1:]) if rest else ()
+        check(sorted({n for unit in early for n in survey.of(unit.first, unit.n_items)}))
         with helpers(rest):
             shard_by_key |= filler.fill(rest)
     interruption.checkpoint()
