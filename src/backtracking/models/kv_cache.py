@@ -51,8 +51,10 @@ def before(loaded: LoadedModel, past: DynamicCache, n_behind: int) -> DynamicCac
 
     It is read again where the model changes its formula on the way.
     """
-    n, formula = past.get_seq_length(), loaded.lengths.formula
-    if formula(n) == formula(n + n_behind) or not isinstance(past, Past):
+    if not loaded.lengths.vary or not isinstance(past, Past):
+        return past
+    n, formula = len(past.ids), loaded.lengths.formula
+    if formula(n) == formula(n + n_behind):
         return past
     return read(loaded, past.ids, n_behind)
 

@@ -46,8 +46,7 @@ class Lengths:
         self.fresh = Fresh(model)
         token = 1 if config.pad_token_id == 0 else 0
         ids = torch.full((1, _PROBE), token, device=model.device)
-        with torch.inference_mode(), _listening(model) as calls:
-            model(input_ids=ids, use_cache=True)
+        calls = _calls(model, ids, self.fresh)
         left = self.fresh.changed()
         self.fresh.restore()
         asked = [
@@ -146,6 +145,23 @@ class _Asked:
                 one = tensor if axis is None else tensor.select(axis, 0)
                 digest.update(one.contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def _calls(
+    model: nn.Module, ids: Tensor, fresh: Fresh
+) -> list[tuple[str, nn.Module, tuple[Any, ...], Any]]:
+    """The calls of modules with positions, in a pass with a cache where the model can have one."""
+    for use_cache in (True, False):
+        with torch.inference_mode(), _listening(model) as calls:
+            try:
+                model(input_ids=ids, use_cache=use_cache)
+            except Exception:  # some hybrids of transformers fail to make a cache
+                if not use_cache:
+                    raise
+                fresh.restore()
+                continue
+        return calls
+    return []
 
 
 @contextmanager

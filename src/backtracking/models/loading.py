@@ -5,6 +5,7 @@ is asked of TransformerLens' adapters; no bridge is built, so the model stays as
 it.
 """
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -130,8 +131,10 @@ def load(
 def _begin(fresh: Fresh, _model: Any, _arguments: Any, named: dict[str, Any]) -> None:
     """Makes the model new where a text begins, and not where one goes on behind a cache."""
     past = named.get("past_key_values")
-    if past is None or not past.get_seq_length():
-        fresh.restore()
+    # A cache of recurrent layers alone has no length, and their modules keep nothing themselves.
+    with contextlib.suppress(ValueError):
+        if past is None or not past.get_seq_length():
+            fresh.restore()
 
 
 def require_ids(loaded: LoadedModel, ids: Sequence[int], what: str) -> None:
