@@ -129,7 +129,7 @@ def test_learned_positions_are_used_to_the_last_and_nothing_is_padded_beyond(
 def rare_and_large(folder: Path, value: float) -> Path:
     """A llama in which token 39 alone has one large activation."""
     model = build("llama")
-    model.get_input_embeddings().weight.data[39, 3] = value
+    model.get_input_embeddings().weight.data[39, 3] = value  # type: ignore[index]
     return saved(model, folder)
 
 

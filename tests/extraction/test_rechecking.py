@@ -27,7 +27,7 @@ LENGTHS = (8, 9, LIMIT - 1, LIMIT + 2, 30, 12, 11, LIMIT)
 class AsBefore(Lengths):
     """Lengths as they were seen before: all alike."""
 
-    vary = False
+    vary = False  # type: ignore[assignment]
 
     def __init__(self) -> None:
         self.made_for, self.remembered = 128, ()

@@ -41,15 +41,15 @@ def sharded(folder: Path, seed: int = 0) -> None:
 
 # Row 14: wrapper classes.
 
-_VISION = {
+_VISION: dict[str, Any] = {
     "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2,
     "image_size": 28, "patch_size": 14,
 }  # fmt: skip
-_QWEN_VISION = {
+_QWEN_VISION: dict[str, Any] = {
     "depth": 1, "hidden_size": 16, "intermediate_size": 32, "num_heads": 2, "out_hidden_size": 16,
 }  # fmt: skip
-_HEADS = {**_BASE, "head_dim": 4}
-_MROPE = {"rope_type": "default", "mrope_section": [1, 1, 0], "rope_theta": 1e4}
+_HEADS: dict[str, Any] = {**_BASE, "head_dim": 4}
+_MROPE: dict[str, Any] = {"rope_type": "default", "mrope_section": [1, 1, 0], "rope_theta": 1e4}
 
 
 def wrapper(name: str) -> Any:
