@@ -27,7 +27,8 @@ profile_app = typer.Typer(help="Another study by an overlay of configs/.", no_ar
 app.add_typer(profile_app, name="profile")
 app.command()(readable(extraction.extract))
 app.command()(readable(belief.bench_directions))
-add_verbs(app)
+groups = add_verbs(app)
+groups["store"].command("check")(readable(extraction.check))
 
 
 @app.callback()

@@ -25,8 +25,8 @@ _VERBS: tuple[Callable[..., None], ...] = (
 )
 
 
-def add_verbs(app: typer.Typer) -> None:
-    """Gives a command line all verbs of this one."""
+def add_verbs(app: typer.Typer) -> dict[str, typer.Typer]:
+    """Gives a command line all verbs of this one; returns the groups, which may be given more."""
     for verb in _VERBS:
         app.command()(readable(verb))
     app.command("log")(readable(commands.log_entry))
@@ -35,8 +35,10 @@ def add_verbs(app: typer.Typer) -> None:
     remote.command("set")(readable(commands.remote_set))
     store = typer.Typer(help="The store of kept pieces of outs.", no_args_is_help=True)
     store.command("prune")(readable(commands.store_prune))
-    for name, inner in (("remote", remote), ("store", store)):
+    groups = {"remote": remote, "store": store}
+    for name, inner in groups.items():
         app.add_typer(inner, name=name)
+    return groups
 
 
 def start(root: Path, command: str) -> None:
