@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from lifeboat import project
+from lifeboat import failures, project, surroundings
 from lifeboat.cli import commands
 from lifeboat.cli.verbs import readable, state
 
@@ -39,9 +39,10 @@ def add_verbs(app: typer.Typer) -> None:
 
 
 def start(root: Path, command: str) -> None:
-    """Sets where the verbs work and how they are called, and reads the accounts of `.env`."""
+    """Sets where the verbs work and how they are called, and what this process needs around it."""
     state.root, state.command = root.resolve(), command
-    project.load_accounts(state.root)
+    failures.setting.root = state.root
+    surroundings.settle(state.root)
 
 
 app = typer.Typer(
@@ -54,6 +55,7 @@ add_verbs(app)
 
 
 @app.callback()
+@readable
 def _everywhere(
     root: Annotated[
         Path | None, typer.Option(help="The project's folder; else the one that you are in.")
@@ -62,10 +64,21 @@ def _everywhere(
     start(root or project.nearest(Path.cwd()), "lifeboat")
 
 
+def run(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
+    """Runs a verb of a command line and exits with its code.
+
+    Raises:
+        SystemExit: always.
+    """
+    if arguments is None:
+        surroundings.begin_again()
+    app(arguments, prog_name=name)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs a verb and exits with its code.
 
     Raises:
         SystemExit: always.
     """
-    app(arguments, prog_name="lifeboat")
+    run(app, "lifeboat", arguments)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit
+from lifeboat.failures import Steps
+from lifeboat.git import commit, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import open_bucket
 from lifeboat.saving import finished, sending, unsaved
-from lifeboat.stage.errors import UserError
 
 
 def push(root: Path, message: str = "") -> list[Item]:
@@ -24,10 +24,13 @@ def push(root: Path, message: str = "") -> list[Item]:
     Raises:
         UserError: where `root` is not a git repository.
     """
-    if not processes.git_line(root, "rev-parse", "--git-dir"):
-        raise UserError(f"{root} is not a git repository.", "Clone it with git.")
+    steps = Steps()
+    steps.require("Asking git where this checkout stands", lambda: wip.head(root))
     title = message or f"Work of {time.strftime('%Y-%m-%d %H:%M')}"
-    return [*commit.commit(root, title), *commit.push(root), *push_data(root)]
+    steps.add("The commit", lambda: commit.commit(root, title))
+    steps.add("Pushing code", lambda: commit.push(root))
+    steps.add("Pushing data", lambda: push_data(root))
+    return steps.items
 
 
 def push_data(root: Path) -> list[Item]:
@@ -39,17 +42,20 @@ def push_data(root: Path) -> list[Item]:
     where = remote.default(root)
     if where is None:
         return [remote.item(root), _unsaved("There is no DVC remote.")]
+    steps = Steps()
+    steps.add("`dvc push`", lambda: _dvc_push(root, where.url))
+    steps.add("Sending the rest", lambda: _send_the_rest(root))
+    steps.add("Comparing the workspace with dvc.lock", lambda: unsaved.items(root, []))
+    steps.add("The remote", lambda: remote.survival(root, where))
+    return steps.items
+
+
+def _dvc_push(root: Path, url: str) -> list[Item]:
     sent = processes.dvc(root, "--wait-for-lock", "push", shown=sys.stderr.isatty())
-    items = []
-    if sent.returncode != 0:
-        fact = f"`dvc push` to {where.url} failed: {processes.last_lines(sent)}."
-        items.append(Item(fact, "warning", "What it left was sent without it, as far as it went."))
-    try:
-        items += _send_the_rest(root)
-        items += unsaved.items(root, [])
-    except UserError as error:
-        return [*items, _unsaved(str(error))]
-    return [*items, *remote.survival(root, where)]
+    if sent.returncode == 0:
+        return []
+    fact = f"`dvc push` to {url} failed: {processes.last_lines(sent)}."
+    return [Item(fact, "warning", "What it left was sent without it, as far as it went.")]
 
 
 def _send_the_rest(root: Path) -> list[Item]:
