@@ -88,6 +88,13 @@ def text_of(data: bytes) -> str:
     return data.decode("utf-8-sig", "surrogateescape").replace("\0", "")
 
 
+def is_plain(data: bytes) -> bool:
+    """Whether every program reads a file as the same text: UTF-8 without a mark in front."""
+    with contextlib.suppress(UnicodeDecodeError):
+        return not data.startswith(b"\xef\xbb\xbf") and "\0" not in data.decode()
+    return False
+
+
 def _has_entry() -> bool:
     """Whether the system knows a name for this user; elsewhere than on Unix it always does."""
     try:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lifeboat import processes, project
+from lifeboat.doctor import repository
 from lifeboat.failures import Steps
 from lifeboat.git import taking, wip
 from lifeboat.items import Item
@@ -44,6 +45,7 @@ def restore(root: Path, *, take_wip: bool = True, remote: str | None = None) -> 
     found = steps.attempt("Asking DVC which stages run", lambda: remaining.remaining(root))
     if bucket:
         steps.add("Bringing parts back", lambda: _bring_parts(root, bucket, found))
+    steps.add("The ends of lines", lambda: repository.ending_items(root))
     if found:
         steps.add("The stages' times", lambda: remaining.told(found, stage_seconds.known(root)))
         fact = "Next: `lifeboat reproduce`, which is `dvc --wait-for-lock repro`."

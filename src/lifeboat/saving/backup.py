@@ -76,7 +76,7 @@ def _save_code(run: Run, message: str) -> None:
 
 def _take_snapshot(run: Run) -> Path | None:
     """The folder of a new snapshot, or of the last one where nothing has changed since."""
-    last = receipts.newest(run.root)
+    last = run.attempt("Reading the last receipt", lambda: receipts.newest(run.root))
     if last and run.content and last[1].content_sha256 == run.content:
         folder = last[0].parent
         fact = f"Nothing that git holds has changed since snapshot runs/{folder.name}/."

@@ -78,10 +78,15 @@ def watch(root: Path, options: Options) -> list[Item]:
 
 
 def say_on(stream: TextIO) -> Callable[[str], None]:
-    """Prints lines on a stream, with the time and without secrets."""
+    """Prints lines on a stream, with the time and without secrets.
+
+    That the terminal is gone, or nobody reads on, ends no watch.
+    """
 
     def say(text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')}  {redaction.redact(text)}", file=stream, flush=True)
+        with contextlib.suppress(Exception):
+            line = f"{time.strftime('%H:%M:%S')}  {redaction.redact(text)}"
+            print(line, file=stream, flush=True)
 
     return say
 

@@ -12,6 +12,7 @@ from lifeboat import items
 from lifeboat.deadlines import Deadline
 from lifeboat.doctor import device
 from lifeboat.doctor.device import Device
+from lifeboat.stage.errors import UserError
 
 BARE = Device("2.15.0", "13.2", "", "", (), ())
 GPU = dataclasses.replace(BARE, driver="570.1", driver_cuda="13.0", seen=("NVIDIA H100",))
@@ -85,5 +86,5 @@ def test_a_torch_that_cannot_be_loaded_is_told_in_its_last_words(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     (tmp_path / "python").write_text("#!/bin/sh\necho no such library >&2\nexit 1\n")
     (tmp_path / "python").chmod(0o755)
-    with pytest.raises(ImportError, match="torch cannot be loaded: no such library"):
+    with pytest.raises(UserError, match="torch cannot be asked what it has: no such library"):
         device.ask(tmp_path, Deadline.after(60.0))
