@@ -168,10 +168,10 @@ def _is_path(value: object) -> bool:
 
 def _cure(error: BaseException) -> str:
     """What to do about it, as far as the error or one that it comes from is a known one."""
+    if folders := [one for one in shadowing() if _may_be_of(error, one)]:
+        named = os.pathsep.join(folders)
+        return f"PYTHONPATH puts {named} before this environment: run `unset PYTHONPATH`."
     for one in _chain(error):
-        if isinstance(one, ImportError | AttributeError) and (folders := shadowing()):
-            named = os.pathsep.join(folders)
-            return f"PYTHONPATH puts {named} before this environment: run `unset PYTHONPATH`."
         if isinstance(one, FileNotFoundError) and one.filename in ("git", "ssh", "/bin/sh"):
             return f"Install {one.filename}, or put it on PATH."
         if isinstance(one, KeyError) and "getpwuid" in str(one):
@@ -181,6 +181,14 @@ def _cure(error: BaseException) -> str:
         if cure := next((cure for kind, cure in _CURE_BY_TYPE if isinstance(one, kind)), ""):
             return cure
     return ""
+
+
+def _may_be_of(error: BaseException, folder: str) -> bool:
+    """Whether what a folder of PYTHONPATH holds may be why: what is not there, or raised in it."""
+    links = list(_chain(error))
+    files = [frame.filename for one in links for frame in traceback.extract_tb(one.__traceback__)]
+    is_absent = any(isinstance(one, ImportError | AttributeError) for one in links)
+    return is_absent or any(file.startswith(os.path.abspath(folder)) for file in files)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

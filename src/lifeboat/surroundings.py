@@ -1,6 +1,6 @@
 """What a process of ours needs around it, set once at its beginning, where a machine lacks it.
 
-UTF-8, a PYTHONPATH that hides no package of the environment, a name for the user, a folder for
+UTF-8, a PYTHONPATH that hides no package of the environment, a name and a home for the user, a folder for
 temporary files that has room, and the accounts of `.env`. Children have it from us.
 """
 
@@ -44,8 +44,10 @@ def begin_again() -> None:
 
 def settle(root: Path) -> None:
     """Gives this process what it lacks; what cannot be had is said and stops nothing."""
-    if not any(os.environ.get(name) for name in _USER) and not _has_entry():
-        os.environ["USER"] = f"uid{os.getuid()}"
+    if not _has_entry():
+        if not any(os.environ.get(name) for name in _USER):
+            os.environ["USER"] = f"uid{os.getuid()}"
+        os.environ.setdefault("HOME", str(root / ".cache" / "home"))
     if root.is_dir() and not _has_room(root):
         own = root / ".cache" / "tmp"
         with contextlib.suppress(OSError):
