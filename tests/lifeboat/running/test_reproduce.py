@@ -118,3 +118,14 @@ def test_on_a_terminal_the_stages_have_one_too(project: Path) -> None:
     assert os.waitstatus_to_exitcode(status) == 0, said.decode()
     assert b"really" in said
     assert b"1 stage ran" in said
+
+
+@pytest.mark.parametrize("said", ["75", "-15", "-2", "130", "143"])
+def test_a_stage_that_a_signal_ended_is_an_interruption(said: str) -> None:
+    clock = reproduce.StageClock()
+    clock.feed(f"ERROR: failed to reproduce 'a': failed to run: x, exited with {said}\n".encode())
+    assert clock.stopped
+    for other in ("1", "152", "-9", "-11"):
+        clock = reproduce.StageClock()
+        clock.feed(f"ERROR: failed to run: x, exited with {other}\n".encode())
+        assert not clock.stopped
