@@ -1,7 +1,7 @@
 """Studies in miniature in which something never occurs, and every stage after `label` on them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from tiny_study import PAIR_AND_CONTROL, SMALL_WORLD, TinyStudy, write_study, wr
 from backtracking.records.sentences import EXACT
 from backtracking.records.traces import SPLITS, Trace
 from backtracking.runtime.workspace import Workspace
-from backtracking.stages import label
+from backtracking.stages import label, traces
+from lifeboat.stage import artifacts
 
 STAGES = (
     "grade", "extract", "stability", "directions", "probe", "lens", "steer", "ablate", "belief",
@@ -23,7 +24,7 @@ def relabelled(
     study: TinyStudy, is_kept: Callable[[Trace], bool] = lambda _: True, longest: int | None = None
 ) -> TinyStudy:
     """The study of some of its traces, all cut after `longest` tokens, labelled anew."""
-    traces = [
+    kept = [
         replace(
             one, token_ids=one.token_ids[:longest], finish_reason="length" if longest else "stop"
         )
@@ -31,25 +32,14 @@ def relabelled(
         if is_kept(one)
     ]
     asked = label.Params(EXACT, "backtracking", 0)
-    found = label.run(asked, study.domain, traces, [], study.problems, study.tokenizer)
-    return replace(study, traces=traces, labelled=found)
+    found = label.run(asked, study.domain, kept, [], study.problems, study.tokenizer)
+    return replace(study, traces=kept, labelled=found)
 
 
 def goes_back(study: TinyStudy, trace: Trace) -> bool:
     """Whether a trace has a decision of the positive class."""
     decisions = [one for one in study.labelled.decisions if one.trace_id == trace.trace_id]
-    return any("backtracking" in one.next_action_by.values() for one in decisions)
-
-
-@dataclass(frozen=True)
-class Rare:
-    """A study in which something never occurs.
-
-    Attributes:
-        make: the study, from a whole one.
-    """
-
-    make: Callable[[TinyStudy], TinyStudy]
+    return any(one.action == "turns" for one in decisions)
 
 
 def without_donors(study: TinyStudy, *splits: str) -> TinyStudy:
@@ -107,4 +97,7 @@ def run_stages(workspace: Workspace, stages: Sequence[str] = STAGES) -> None:
 
 def write_rare(root: Path, name: str, study: TinyStudy) -> Workspace:
     """A workspace of such a study."""
-    return write_workspace(root, RARE[name](study))
+    rare = RARE[name](study)
+    workspace = write_workspace(root, rare)
+    artifacts.write_json(workspace.traces / "metrics.json", traces._count(rare.traces))
+    return workspace

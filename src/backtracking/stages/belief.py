@@ -62,6 +62,7 @@ from lifeboat.stage.units import Units, kept
 
 OUT = "results/belief"
 TABLES = (Patched, Beta, Null, BeliefEvidence)
+NO_DIRECTION = "no direction could be estimated"
 DECIDING = (0, 0)
 """The window of the shipped baselines: the deciding token."""
 
@@ -231,8 +232,8 @@ def _main(workspace: Workspace, _role: str) -> None:
     units = study.units
     choice = read_choice(workspace.results("steer"))
     points = choose(params_, study.pairs or [], study.kinds, study.tokens)
-    if points.reason:
-        result = without_points(study.roles, choice, points.reason)
+    if reason := points.reason or ("" if choice.grid else NO_DIRECTION):
+        result = without_points(study.roles, choice, reason)
     else:
         bootstrap = params.load(Bootstrap, "statistics", workspace.params)
         inputs = read_inputs(study, points, choice)
