@@ -112,14 +112,18 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not JSON: {error}.", _CURE_MISSING) from None
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+def read_jsonl(path: Path, cure: str = "") -> Iterator[dict[str, Any]]:
     """The objects of a JSON Lines file.
+
+    Args:
+        path: the file.
+        cure: what to do where it is missing or broken; by default to make it by its stage.
 
     Raises:
         UserError: naming the file and the line that is not an object.
     """
     if not path.is_file():
-        raise UserError(f"{path} does not exist.", _CURE_MISSING)
+        raise UserError(f"{path} does not exist.", cure or _CURE_MISSING)
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
@@ -130,7 +134,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 found = repr(line[:60].decode(errors="replace"))
                 raise UserError(
                     f"{path}, line {number}: expected a JSON object, found {found}{said}.",
-                    _CURE_MISSING,
+                    cure or _CURE_MISSING,
                 )
             yield value
 
