@@ -1,7 +1,7 @@
 """What a process of ours needs around it, set once at its beginning, where a machine lacks it.
 
-UTF-8, a PYTHONPATH that hides no package of the environment, a name and a home for the user, a folder for
-temporary files that has room, and the accounts of `.env`. Children have it from us.
+UTF-8, a PYTHONPATH that hides no package of the environment, a name and a home for the user, a
+folder for temporary files that has room, and the accounts of `.env`. Children have it from us.
 """
 
 import contextlib

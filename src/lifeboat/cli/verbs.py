@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any
 
 import typer
 
@@ -17,7 +17,6 @@ from lifeboat.items import Item
 
 INTERRUPTED = 75
 
-P = ParamSpec("P")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of what fails.")]
 
@@ -38,14 +37,14 @@ class State:
 state = State()
 
 
-def readable(verb: Callable[P, None]) -> Callable[..., None]:
+def readable(verb: Callable[..., None]) -> Callable[..., None]:
     """A verb all of whose errors end in one paragraph, and an interruption in the code for it.
 
     It has an option more than the verb: `--debug`, which shows tracebacks.
     """
 
     @functools.wraps(verb)
-    def run(*arguments: P.args, debug: bool = False, **options: P.kwargs) -> None:
+    def run(*arguments: Any, debug: bool = False, **options: Any) -> None:
         failures.setting.debug |= debug
         try:
             verb(*arguments, **options)

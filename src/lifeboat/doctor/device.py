@@ -14,16 +14,15 @@ from pathlib import Path
 
 from lifeboat import deadlines, failures, processes
 from lifeboat.deadlines import Deadline
-from lifeboat.items import Item, Verdict
+from lifeboat.items import Item
 from lifeboat.stage.errors import UserError
 
 _OLDEST_DRIVERS = {11: "450", 12: "525", 13: "580"}
 """Branch of NVIDIA's Linux driver from which every release of a major version of CUDA runs."""
 
-_ILL: tuple[Verdict, str] = (
-    "warning",
+_RESTART = (
     "If this machine should have a GPU, restart it (after an update of the driver nothing else "
-    "helps) or rent another one.",
+    "helps) or rent another one."
 )
 
 
@@ -109,7 +108,9 @@ def items(device: Device) -> list[Item]:
     if not device.seen:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         fact = f"No GPU answers; work runs on {cores} CPU cores."
-        return [torch_item, Item(_with_words(fact, device), *(_ILL if device.said else ()))]
+        if not device.said:
+            return [torch_item, Item(fact)]
+        return [torch_item, Item(_with_words(fact, device), "warning", _RESTART)]
     found = _unusable(device)
     return [torch_item, Item(_with_words(found.fact, device), found.verdict, found.cure)]
 
