@@ -190,7 +190,8 @@ def estimate_baselines(
     """The shipped directions at every layer, and the C that dev chose for the logistic one."""
     role, marker = inputs.roles.studied, inputs.points.words.marker
     prefixes = [one.clean_ids for one in spread(inputs.train, params.n_dev_items)]
-    (gradient_by_layer,) = do([partial(other_estimators.gradient, loaded, prefixes, marker)])
+    jobs = [partial(other_estimators.gradient, loaded, prefixes, marker)] if prefixes else []
+    gradients = do(jobs)  # none without a train point that has a donor
     found, chosen = [], {}
     for layer in range(loaded.n_layers):
         (train, is_positive), (dev, dev_is_positive) = (
@@ -199,7 +200,7 @@ def estimate_baselines(
         vectors, chosen[str(layer)] = other_estimators.estimate(
             train, is_positive, dev, dev_is_positive, params.regularisations
         )
-        vectors["gradient"] = gradient_by_layer[layer]
+        vectors |= {"gradient": by_layer[layer] for by_layer in gradients}
         found += [
             Candidate(name, layer, vector.float(), Place(role, name, DECIDING, layer))
             for name, vector in vectors.items()
