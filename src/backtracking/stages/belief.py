@@ -200,7 +200,8 @@ def estimate_baselines(
         vectors, chosen[str(layer)] = other_estimators.estimate(
             train, is_positive, dev, dev_is_positive, params.regularisations
         )
-        vectors |= {"gradient": by_layer[layer] for by_layer in gradients}
+        if gradients:
+            vectors["gradient"] = gradients[0][layer]
         found += [
             Candidate(name, layer, vector.float(), Place(role, name, DECIDING, layer))
             for name, vector in vectors.items()
