@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from lifeboat import processes, project
+from lifeboat import failures, processes, project, surroundings
 from lifeboat.cli import commands
 from lifeboat.cli.verbs import readable, state
 
@@ -42,12 +42,13 @@ def add_verbs(app: typer.Typer) -> dict[str, typer.Typer]:
 
 
 def start(root: Path, command: str) -> None:
-    """Sets where the verbs work and how they are called, and reads the accounts of `.env`.
+    """Sets where the verbs work and how they are called, and what this process needs around it.
 
     What sends git to another repository is taken away: DVC asks git within this process, too.
     """
     state.root, state.command = root.resolve(), command
-    project.load_accounts(state.root)
+    failures.setting.root = state.root
+    surroundings.settle(state.root)
     processes.forget_other_repositories(os.environ)
 
 
@@ -61,6 +62,7 @@ add_verbs(app)
 
 
 @app.callback()
+@readable
 def _everywhere(
     root: Annotated[
         Path | None, typer.Option(help="The project's folder; else the one that you are in.")
@@ -69,10 +71,21 @@ def _everywhere(
     start(root or project.nearest(Path.cwd()), "lifeboat")
 
 
+def run(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
+    """Runs a verb of a command line and exits with its code.
+
+    Raises:
+        SystemExit: always.
+    """
+    if arguments is None:
+        surroundings.begin_again()
+    app(arguments, prog_name=name)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs a verb and exits with its code.
 
     Raises:
         SystemExit: always.
     """
-    app(arguments, prog_name="lifeboat")
+    run(app, "lifeboat", arguments)
