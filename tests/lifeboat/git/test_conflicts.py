@@ -34,7 +34,7 @@ VERBS: dict[str, Callable[[Path], list[Item]]] = {
     "restore": restore.restore,
     "store prune": store.prune,
     "doctor": lambda root: [repository.pipeline_item(root)],
-    "reproduce": lambda root: [reproduce.reproduce(root, []).ending],
+    "reproduce": lambda root: reproduce.reproduce(root, []).endings,
 }
 
 
