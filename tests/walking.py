@@ -21,9 +21,10 @@ import lifeboat
 BENEATH = (
     "lifeboat.cli",
     "lifeboat.deadlines",
-    "lifeboat.failures",
+    "lifeboat.stage.failures",
+    "lifeboat.steps",
     "lifeboat.items",
-    "lifeboat.secrets.redaction",
+    "lifeboat.stage.redaction",
 )
 """What verbs are made of, and no step of theirs."""
 

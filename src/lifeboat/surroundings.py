@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from lifeboat import failures
+from lifeboat.stage import failures
 
 ROOM = 32_000_000
 """Bytes that the folder for temporary files has to have: an index of git, a receipt, a part."""

@@ -10,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+pytestmark = pytest.mark.kind(8)
+
 EXAMPLE = Path(__file__).parents[2] / "docs" / "artifacts.md"
 
 

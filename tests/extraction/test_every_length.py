@@ -18,6 +18,8 @@ from backtracking.extraction.planning import Positions, Request, batches_of
 from backtracking.models import hooks, loading, structure
 from lifeboat.stage.errors import UserError
 
+pytestmark = pytest.mark.kind(6)
+
 FLOOR = 1e-5
 FAST = {"phi3-longrope", "llama-dynamic", "gemma3-dynamic-in-one-kind-of-layer", "bert"}
 MEMBERS = [

@@ -21,6 +21,8 @@ from backtracking.models.lengths import Lengths
 from backtracking.models.loading import LoadedModel
 from lifeboat.stage import artifacts
 
+pytestmark = pytest.mark.kind(6)
+
 LENGTHS = (8, 9, LIMIT - 1, LIMIT + 2, 30, 12, 11, LIMIT)
 
 

@@ -255,7 +255,8 @@ CASES = {
         Fault("answer", "SlowDown", 503), FAILS, "no",
     ),
     "503 SlowDown to three requests about objects": (
-        Fault("answer", "SlowDown", 503, hits=faulty_proxy.uploads, times=3), "All 18 objects", "yes",
+        Fault("answer", "SlowDown", 503, hits=faulty_proxy.uploads, times=3),
+        "All 18 objects", "yes",
     ),
     "no answer to any upload (timeouts)": (
         Fault("stall", hits=faulty_proxy.uploads), BROKE, "no",

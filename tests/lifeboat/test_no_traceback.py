@@ -13,14 +13,16 @@ import walking
 from repositories import git, remote_of
 from walking import Step, Walk
 
-from lifeboat import failures
 from lifeboat.cli import app, commands
 from lifeboat.remotes import remote
 from lifeboat.running import reproduce
 from lifeboat.saving import snapshot
+from lifeboat.stage import failures
 from lifeboat.stage.errors import UserError
 from lifeboat.watching import watch
 from lifeboat.watching.notices import Notice
+
+pytestmark = pytest.mark.kind(3)
 
 ERRORS: dict[str, Callable[[], Exception]] = {
     "full disk": lambda: OSError(errno.ENOSPC, "No space left on device", "/mnt/x"),

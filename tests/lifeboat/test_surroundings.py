@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from backtracking import PROJECT_ROOT
-from lifeboat import failures, surroundings
+from lifeboat import surroundings
 from lifeboat.doctor import environment
-from lifeboat.failures import LOG
+from lifeboat.stage import failures
+from lifeboat.stage.failures import LOG
+
+pytestmark = pytest.mark.kind(3)
 
 SOURCE = str(PROJECT_ROOT / "src")
 DOTENVS = {

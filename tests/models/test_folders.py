@@ -19,6 +19,8 @@ from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
 from lifeboat.stage.errors import UserError
 
+pytestmark = pytest.mark.kind(7)
+
 POINTER = (
     "version https://git-lfs.github.com/spec/v1\noid sha256:" + "a" * 64 + "\nsize 5368709120\n"
 )

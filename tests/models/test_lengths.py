@@ -20,6 +20,8 @@ from backtracking.models.sampling import Sampling
 from backtracking.models.scoring import token_nll
 from lifeboat.stage.errors import UserError
 
+pytestmark = pytest.mark.kind(6)
+
 CHANGING = (
     "phi3-longrope",
     pytest.param("llama-longrope", marks=pytest.mark.slow),

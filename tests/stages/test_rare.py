@@ -9,8 +9,9 @@ from tiny_study import TinyStudy
 
 from backtracking.records.rows.belief import BeliefEvidence
 from backtracking.records.rows.table import read_rows
-from lifeboat import failures
-from lifeboat.stage import artifacts
+from lifeboat.stage import artifacts, failures
+
+pytestmark = pytest.mark.kind(3)
 
 ALARM = "A probe tells more than its prefix holds"
 """What ten problems and an untrained model set off by chance; a study stops there on purpose."""

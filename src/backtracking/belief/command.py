@@ -9,7 +9,7 @@ import typer
 
 from backtracking.records import reader
 from backtracking.records.rows.belief import Beta
-from lifeboat import failures
+from lifeboat import steps
 from lifeboat.cli.verbs import AsJson, state
 from lifeboat.items import as_object
 
@@ -63,7 +63,7 @@ def bench_directions(
     except Exception as error:
         if not as_json:
             raise
-        found = as_object("bench-directions", [failures.item(error)])
+        found = as_object("bench-directions", [steps.item(error)])
         typer.echo(json.dumps(found, indent=2))
         raise typer.Exit(1) from None
     if as_json:

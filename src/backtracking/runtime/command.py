@@ -10,8 +10,7 @@ from pathlib import Path
 
 from backtracking import PROJECT_ROOT
 from backtracking.runtime.workspace import Workspace
-from lifeboat import failures
-from lifeboat.stage import interruption
+from lifeboat.stage import failures, interruption
 
 
 def run_stage(

@@ -9,7 +9,7 @@ nothing.
 import gc
 import sys
 
-from lifeboat import failures
+from lifeboat.stage import failures
 
 if sys.argv[:1] == ["-m"]:  # `python -m backtracking.stages.NAME`, whose module comes after this
     failures.tell_uncaught()

@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from lifeboat import failures, processes, project, surroundings
+from lifeboat import processes, project, surroundings
 from lifeboat.cli import commands
 from lifeboat.cli.verbs import readable, state
+from lifeboat.stage import failures
 
 _VERBS: tuple[Callable[..., None], ...] = (
     commands.doctor,

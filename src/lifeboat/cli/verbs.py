@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 import typer
 
-from lifeboat import failures
 from lifeboat import items as reports
+from lifeboat import steps
 from lifeboat.items import Item
+from lifeboat.stage import failures
 
 INTERRUPTED = 75
 
@@ -54,7 +55,7 @@ def readable(verb: Callable[..., None]) -> Callable[..., None]:
             print("Interrupted. Run the same command again to go on.", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
         except Exception as error:
-            raise typer.Exit(_failed(failures.item(error))) from None
+            raise typer.Exit(_failed(steps.item(error))) from None
 
     own = inspect.signature(verb)
     keyword = inspect.Parameter.KEYWORD_ONLY
@@ -76,7 +77,7 @@ def tell(command: str, as_json: bool, act: Callable[[], list[Item]]) -> int:
     try:
         found = act()
     except Exception as error:
-        failed = failures.item(error)
+        failed = steps.item(error)
         if not as_json:
             return _failed(failed)
         found = [failed]
@@ -95,7 +96,7 @@ def _failed(item: Item) -> int:
 
 
 def _redacted(item: Item) -> Item:
-    from lifeboat.secrets.redaction import redact
+    from lifeboat.stage.redaction import redact
 
     return Item(_called(redact(item.fact)), item.verdict, _called(redact(item.cure)))
 

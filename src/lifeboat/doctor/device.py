@@ -12,9 +12,10 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifeboat import deadlines, failures, processes
+from lifeboat import deadlines, processes
 from lifeboat.deadlines import Deadline
 from lifeboat.items import Item
+from lifeboat.stage import failures
 from lifeboat.stage.errors import UserError
 
 _OLDEST_DRIVERS = {11: "450", 12: "525", 13: "580"}

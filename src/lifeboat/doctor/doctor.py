@@ -17,10 +17,10 @@ from lifeboat.deadlines import Deadline, Later
 from lifeboat.doctor import clock, device, disk, environment, folders, links, probing, repository
 from lifeboat.doctor.device import Device
 from lifeboat.doctor.links import Links
-from lifeboat.failures import Steps
 from lifeboat.items import Item
 from lifeboat.remotes import remote
 from lifeboat.stage.errors import UserError
+from lifeboat.steps import Steps
 
 NETWORK_S = 4.5
 """Seconds in which a remote has to answer."""

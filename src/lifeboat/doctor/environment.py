@@ -9,8 +9,9 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from lifeboat import failures, project, surroundings
+from lifeboat import project, surroundings
 from lifeboat.items import Item
+from lifeboat.stage import failures
 
 
 def packages() -> dict[str, str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from lifeboat import processes, project
 from lifeboat.doctor import repository
-from lifeboat.failures import Steps
 from lifeboat.git import taking, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected
@@ -16,6 +15,7 @@ from lifeboat.restoring import fetching, remaining, salvage
 from lifeboat.restoring.remaining import Remaining
 from lifeboat.running import stage_seconds
 from lifeboat.stage.errors import UserError
+from lifeboat.steps import Steps
 
 
 def restore(root: Path, *, take_wip: bool = True, remote: str | None = None) -> list[Item]:

@@ -19,11 +19,11 @@ from pathlib import Path
 from types import FrameType
 
 from lifeboat import processes
-from lifeboat.failures import Steps
 from lifeboat.git import lock_file
 from lifeboat.items import Item, counted, proven
 from lifeboat.running import stage_seconds
 from lifeboat.stage import artifacts
+from lifeboat.steps import Steps
 
 _RUNNING = re.compile(rb"Running stage '([^']+)':")
 _STOPPED = re.compile(rb"exited with (?:75|-15|-2|143|130)\b|interrupted by the user")

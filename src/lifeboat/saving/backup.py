@@ -11,7 +11,7 @@ arrived.
 from dataclasses import replace
 from pathlib import Path
 
-from lifeboat import failures, processes, project
+from lifeboat import processes, project, steps
 from lifeboat.deadlines import Deadline, within
 from lifeboat.git import refs, wip
 from lifeboat.items import Item
@@ -113,7 +113,7 @@ def _commit(run: Run, message: str) -> wip.Saved:
         save = lambda: wip.save(run.root, message, deadline=ends)  # noqa: E731
         return within(part, "git commit", save)
     except Exception as error:
-        run.items.append(replace(failures.item(error, "git commit"), verdict="warning"))
+        run.items.append(replace(steps.item(error, "git commit"), verdict="warning"))
         return wip.save(run.root, aside=True)
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from lifeboat import project
 from lifeboat.deadlines import Deadline, within
-from lifeboat.failures import Steps
 from lifeboat.git import refs, wip
 from lifeboat.git.refs import Pushed
 from lifeboat.items import Item, proven
@@ -15,6 +14,7 @@ from lifeboat.remotes.bucket import Bucket
 from lifeboat.saving import finished
 from lifeboat.saving.finished import Proof
 from lifeboat.saving.unfinished import Kept
+from lifeboat.steps import Steps
 
 _RESERVE_S = 5.0
 """Kept for the proof and the receipt."""

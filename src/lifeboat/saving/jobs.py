@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lifeboat import failures
 from lifeboat.deadlines import Deadline
 from lifeboat.remotes.store_errors import StoreError
+from lifeboat.stage import failures
 
 N_THREADS = 8
 """Things on their way at the same time."""

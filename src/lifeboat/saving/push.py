@@ -6,7 +6,6 @@ from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.deadlines import Deadline
-from lifeboat.failures import Steps
 from lifeboat.git import commit, lock_file, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
@@ -15,6 +14,7 @@ from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import open_bucket
 from lifeboat.saving import finished, sending, unsaved
 from lifeboat.stage.errors import UserError
+from lifeboat.steps import Steps
 
 
 def push(root: Path, message: str = "") -> list[Item]:

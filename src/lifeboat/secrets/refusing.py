@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lifeboat.items import megabytes
-from lifeboat.secrets import redaction, scanning
+from lifeboat.secrets import scanning
+from lifeboat.stage import redaction
 
 MAX_BYTES = 10_000_000
 """Larger files belong to DVC."""

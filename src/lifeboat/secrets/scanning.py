@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifeboat.secrets import redaction
+from lifeboat.stage import redaction
 
 _PLUGINS = [
     {"name": "ArtifactoryDetector"},

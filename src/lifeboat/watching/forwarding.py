@@ -14,7 +14,6 @@ from pathlib import Path
 
 from lifeboat import project
 from lifeboat.deadlines import Deadline
-from lifeboat.failures import Steps
 from lifeboat.git import refs, wip
 from lifeboat.items import counted, megabytes
 from lifeboat.proof import expected as expectations
@@ -24,6 +23,7 @@ from lifeboat.proof.inspection import Finding
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import sending, unfinished
 from lifeboat.saving.jobs import Job
+from lifeboat.steps import Steps
 
 CODE_EVERY_S = 300.0
 """Seconds between two looks for edits in code and parameters, which no stage announces."""

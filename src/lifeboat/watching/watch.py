@@ -16,11 +16,10 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-from lifeboat import failures
 from lifeboat.deadlines import Deadline
 from lifeboat.items import Item
 from lifeboat.saving import backup
-from lifeboat.secrets import redaction
+from lifeboat.stage import failures, redaction
 from lifeboat.watching.forwarding import Forwarder
 from lifeboat.watching.notices import Notice, Source
 

@@ -18,6 +18,8 @@ from lifeboat.running import reproduce
 from lifeboat.saving import backup, push, store
 from lifeboat.stage.errors import UserError
 
+pytestmark = pytest.mark.kind(8)
+
 CHANGES: dict[str, tuple[str, str]] = {
     "dvc.lock": ("md5: ", "md5: f"),
     "dvc.yaml": ("echo 1", "echo 3"),

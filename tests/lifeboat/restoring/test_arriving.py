@@ -13,6 +13,8 @@ from lifeboat.restoring import arriving
 from lifeboat.restoring.arriving import Refusal
 from lifeboat.stage.abilities import LOST
 
+pytestmark = pytest.mark.kind(4)
+
 
 def bring(bucket: Bucket, folder: Path) -> Refusal | None:
     (folder / "gate").mkdir()

@@ -13,16 +13,13 @@ import sys
 import sysconfig
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TypeVar
 
-from lifeboat.items import Item
+from lifeboat.stage import redaction
 from lifeboat.stage.errors import UserError
-
-T = TypeVar("T")
 
 LOG = Path("logs") / "errors.log"
 
@@ -58,48 +55,7 @@ class _Setting:
 setting = _Setting()
 
 
-@dataclass
-class Steps:
-    """Steps of a verb, each of which is taken whatever became of the one before.
-
-    Attributes:
-        items: what is known so far.
-    """
-
-    items: list[Item] = field(default_factory=list)
-
-    def attempt(self, what: str, step: Callable[[], T]) -> T | None:
-        """What a step returns; None where it failed, whatever with, which is noted.
-
-        Args:
-            what: the step, as the beginning of a sentence.
-            step: an interruption is none of its failures, and ends it all.
-        """
-        try:
-            return step()
-        except Exception as error:
-            self.items.append(item(error, what))
-            return None
-
-    def require(self, what: str, check: Callable[[], object]) -> None:
-        """Takes a step without which no other makes sense, if it is the user's fault that it fails.
-
-        Raises:
-            UserError: as the step; any other failure is noted.
-        """
-        try:
-            check()
-        except UserError:
-            raise
-        except Exception as error:
-            self.items.append(item(error, what))
-
-    def add(self, what: str, step: Callable[[], Iterable[Item]]) -> None:
-        """Notes what a step says; that it failed, where it did."""
-        self.items += self.attempt(what, lambda: list(step())) or ()
-
-
-def item(error: BaseException, what: str = "") -> Item:
+def fact_and_cure(error: BaseException, what: str = "") -> tuple[str, str]:
     """An error as a fact and its cure; its traceback is kept.
 
     Args:
@@ -112,13 +68,12 @@ def item(error: BaseException, what: str = "") -> Item:
         fact = f"{what} failed: {fact}" if what else fact
     elif setting.debug:
         _show(error)
-    return Item(f"{fact.rstrip('.')}.", "wrong", cure)
+    return f"{fact.rstrip('.')}.", cure
 
 
 def told(error: BaseException) -> str:
     """An error as one paragraph; its traceback is kept."""
-    found = item(error)
-    return f"{found.fact} {found.cure}".strip()
+    return " ".join(fact_and_cure(error)).strip()
 
 
 def sentence(error: BaseException) -> str:
@@ -208,13 +163,11 @@ def _keep(error: BaseException) -> str:
         return ""
     path, whole = setting.root / LOG, "".join(traceback.format_exception(error))
     with contextlib.suppress(Exception):  # a full disk may be why
-        from lifeboat.secrets.redaction import redact
-
         if whole not in setting.kept:
             path.parent.mkdir(exist_ok=True)
             head = f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {' '.join(sys.argv)}"
             with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(redact(f"{head}\n{whole}\n"))
+                file.write(redaction.redact(f"{head}\n{whole}\n"))
             setting.kept.add(whole)
         return f"{LOG} has the whole of it."
     return "`--debug` shows where."
