@@ -63,7 +63,7 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
 }
 """Command line of each verb, and the modules that are it, besides the command line's own."""
 
-SIDES = {"lifeboat.git": "code", "lifeboat.saving.snapshot": "code"}
+SIDES = {"lifeboat.proof.held": "code", "lifeboat.git": "code", "lifeboat.saving.snapshot": "code"}
 """Of what a step is; all others are of the data."""
 
 
