@@ -63,7 +63,10 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
 }
 """Command line of each verb, and the modules that are it, besides the command line's own."""
 
-SIDES = {"lifeboat.proof.held": "code", "lifeboat.git": "code", "lifeboat.saving.snapshot": "code"}
+SIDES = dict.fromkeys(
+    ("lifeboat.processes", "lifeboat.git", "lifeboat.proof.held", "lifeboat.saving.snapshot"),
+    "code",
+)
 """Of what a step is; all others are of the data."""
 
 
