@@ -64,7 +64,7 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
 """Command line of each verb, and the modules that are it, besides the command line's own."""
 
 SIDES = dict.fromkeys(
-    ("lifeboat.processes", "lifeboat.git", "lifeboat.proof.held", "lifeboat.saving.snapshot"),
+    ("lifeboat.processes.git", "lifeboat.git", "lifeboat.proof.held", "lifeboat.saving.snapshot"),
     "code",
 )
 """Of what a step is; all others are of the data."""
@@ -75,7 +75,8 @@ WHERE = Step("lifeboat.git.wip", "head")
 
 
 def side(step: Step) -> str:
-    return next((name for start, name in SIDES.items() if step.module.startswith(start)), "data")
+    where = f"{step.module}.{step.name}"
+    return next((name for start, name in SIDES.items() if where.startswith(start)), "data")
 
 
 def run(verb: str, root: Path) -> int:
