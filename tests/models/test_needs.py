@@ -62,7 +62,7 @@ def test_other_parameters_are_a_bound_of_their_own(root: Path) -> None:
     found = needs.bound(root, LINKS)
     assert found.basis == "a bound from params.yaml"
     n_tokens = 240 * 2 * (370 + needs.PROMPT_TOKENS)
-    activations = 7 * n_tokens * (6 * 64 * 4 + 24)
+    activations = 7 * n_tokens * (4 * 64 * 4 + 24)
     assert activations < found.bytes - 1_000_000_000 < activations + 50_000_000
     path = root / "params.yaml"
     path.write_text(path.read_text().replace("layers: null ", "layers: [3] "))

@@ -48,7 +48,7 @@ def test_an_entry_has_the_template_filled_in_with_what_is_known(study: Path) -> 
     assert lines[:2] == ["", "## 2026-03-04: Dose, doubled"]
     parts = [line.split(":")[0] for line in lines if line.startswith("**")]
     assert parts == ["**Goal", "**Setup", "**Results", "**Next steps", "**Commit"]
-    assert "- Model: base: train (6 layers, d_model 64); reasoning: train" in entry
+    assert "- Model: base: train (4 layers, d_model 64); reasoning: train" in entry
     assert "- Dataset: n_study 240" in entry
     assert f"**{claim['verdict']}**" in entry
     assert f"truncated_n {summary['traces_truncated_n']}" in entry
