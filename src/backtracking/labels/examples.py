@@ -9,11 +9,16 @@ from backtracking.labels.schemes import state_of
 from backtracking.records.imported import ImportedTrace, read_traces
 from lifeboat.stage.errors import UserError
 
-FLOWS = ("reasoningflow_aime.jsonl.gz", "reasoningflow_human.jsonl.gz")
-"""Files with edges: backtracking by itself."""
+FLOWS = "reasoningflow"
+"""The source whose edges tell backtracking by itself."""
 
-ANCHORS = "thought_anchors_math.jsonl.gz"
-"""A file whose tag for backtracking is wider."""
+ANCHORS = "thought-anchors"
+"""The source whose tag for backtracking is wider."""
+
+FILES_BY_SOURCE = {
+    FLOWS: ("reasoningflow_aime.jsonl.gz", "reasoningflow_human.jsonl.gz"),
+    ANCHORS: ("thought_anchors_math.jsonl.gz",),
+}
 
 
 @dataclass(frozen=True)
@@ -41,16 +46,23 @@ def read_examples(folder: Path) -> list[Example]:
     Raises:
         UserError: where a file is missing.
     """
-    flows = [trace for file in FLOWS for trace in read_traces(folder / file)]
-    human = {trace.problem_id for trace in flows if any(one.kind == "human" for one in trace.annotations)}
+    by_source = {
+        source: [trace for file in files for trace in read_traces(folder / file)]
+        for source, files in FILES_BY_SOURCE.items()
+    }
+    human = {
+        trace.problem_id
+        for traces in by_source.values()
+        for trace in traces
+        if any(one.kind == "human" for one in trace.annotations)
+    }
     found = [
         example
-        for trace in flows
+        for source, traces in by_source.items()
+        for trace in traces
         if trace.problem_id not in human
-        for example in _examples(trace, "reasoningflow")
+        for example in _examples(trace, source)
     ]
-    anchors = read_traces(folder / ANCHORS)
-    found += [one for trace in anchors for one in _examples(trace, "thought-anchors")]
     if not found:
         raise UserError(f"{folder} has no judge-labelled traces.", "Name the folder of the traces.")
     return found
