@@ -159,12 +159,20 @@ def _count_common(first: str, second: str) -> int:
 
 
 def _ends_sentence(text: str, match: re.Match[str]) -> bool:
-    before = text[max(0, match.start() - _LOOK_BACK) : match.start()]
     goes_on = (match["next"] or "").islower()
     if match["stop"] == ".":
-        if _LIST_MARKER.search(before) or _NEVER_LAST.search(before):
-            return False
-        return not (goes_on and (match["closers"] or _SELDOM_LAST.search(before)))
+        return _full_stop_ends(text, match.start(), goes_on, bool(match["closers"]))
     if match["stop"] in "!?":
         return not (goes_on and match["closers"])
     return not goes_on
+
+
+def _full_stop_ends(text: str, place: int, goes_on: bool, is_closed: bool) -> bool:
+    """Looks back only where a letter or a digit stands before the full stop."""
+    last = text[place - 1 : place]
+    before = text[max(0, place - _LOOK_BACK) : place] if last.isalnum() else ""
+    if last.isdigit() and _LIST_MARKER.search(before):
+        return False
+    if last.isalpha() and _NEVER_LAST.search(before):
+        return False
+    return not (goes_on and (is_closed or (last.isalpha() and _SELDOM_LAST.search(before))))
