@@ -1,4 +1,4 @@
-"""Laws of the splitter on any text: it covers everything once, comes back whole, and never fails."""
+"""Laws of the splitter on any text: all is covered once, comes back whole, and nothing fails."""
 
 import json
 import os

@@ -1,15 +1,21 @@
 """The labeller that is an annotator: a human or a judge whose labels stand beside the traces."""
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, takewhile
+from itertools import accumulate
+from typing import NamedTuple
 
 from backtracking.labels.passages import Passage
 from backtracking.labels.schemes import state_of, tells_backtracking
 from backtracking.records.imported import Annotation, ImportedTrace
 from backtracking.records.sentences import State
 from backtracking.records.spans import TextSpan
+
+
+class _Placed(NamedTuple):
+    span: TextSpan
+    state: State | None
 
 
 @dataclass(frozen=True)
@@ -59,24 +65,25 @@ def annotation_of(trace: ImportedTrace, name: str) -> Annotation | None:
 
 
 def _by_overlap(passage: Passage, annotation: Annotation) -> list[State | None]:
-    theirs = [(one.span, state_of(one)) for one in annotation.sentences if one.span is not None]
-    theirs.sort(key=lambda one: one[0])
-    ends = list(accumulate((span.end for span, _ in theirs), max))
+    theirs = [_Placed(one.span, state_of(one)) for one in annotation.sentences if one.span]
+    theirs.sort(key=lambda one: one.span)
+    ends = list(accumulate((one.span.end for one in theirs), max))
+    starts = [one.span.start for one in theirs]
     found: list[State | None] = []
     for span in passage.spans or ():
-        near = theirs[bisect_right(ends, span.start) :]
-        found.append(_state_at(span, list(takewhile(lambda one: one[0].start < span.end, near))))
+        first, last = bisect_right(ends, span.start), bisect_left(starts, span.end)
+        found.append(_state_at(span, theirs[first:last]))
     return found
 
 
-def _state_at(span: TextSpan, near: Sequence[tuple[TextSpan, State | None]]) -> State | None:
+def _state_at(span: TextSpan, near: Sequence[_Placed]) -> State | None:
     """The state of a sentence by the sentences that overlap it, or touch it."""
-    if any(state == "backtracking" and _is_same(span, other) for other, state in near):
+    if any(one.state == "backtracking" and _is_same(span, one.span) for one in near):
         return "backtracking"
-    rest = [(span.overlap(other), state) for other, state in near if state != "backtracking"]
+    rest = [one for one in near if one.state != "backtracking"]
     if not rest:
         return "deduction" if near else None
-    return max(rest, key=lambda one: one[0])[1]
+    return max(rest, key=lambda one: span.overlap(one.span)).state
 
 
 def _is_same(one: TextSpan, other: TextSpan) -> bool:

@@ -27,7 +27,9 @@ LARGEST_ANSWER = 1_000_000
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirected question would carry the key to another host."""
 
-    def redirect_request(self, *_: Any) -> None:
+    def redirect_request(
+        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: Any
+    ) -> None:
         return None
 
 

@@ -30,6 +30,8 @@ def choose(examples: Sequence[Example]) -> list[MarkerSet]:
 
 
 def _chosen(family: str, examples: Sequence[Example]) -> MarkerSet:
+    if not any(any(one.backtracks) for one in examples):
+        return MarkerSet(family, (), sum(len(one.texts) for one in examples), 0, 0.0)
     had = [seen_in(text) for one in examples for text in one.texts]
     true = np.array([one for example in examples for one in example.backtracks])
     candidates = _candidates(had)
@@ -37,7 +39,11 @@ def _chosen(family: str, examples: Sequence[Example]) -> MarkerSet:
     rows = np.array([candidates[marker] for marker in markers])
     chosen, f1 = _greedy(rows, true)
     return MarkerSet(
-        family, tuple(markers[number] for number in chosen), len(true), int(true.sum()), round(f1, 4)
+        family,
+        tuple(markers[number] for number in chosen),
+        len(true),
+        int(true.sum()),
+        round(f1, 4),
     )
 
 

@@ -30,7 +30,8 @@ def label(
         Path | None, typer.Option(help="JSON Lines of a human's labels for these traces.")
     ] = None,
     family: Annotated[
-        str | None, typer.Option(help="Markers of rules; else by the model. field: the literature's.")
+        str | None,
+        typer.Option(help="Markers of rules; else by the model. field: the literature's."),
     ] = None,
     only: Annotated[
         str | None, typer.Option(help="open or held-back: which human-labelled traces.")
@@ -92,7 +93,9 @@ def label(
     elif against is None:
         typer.echo("\n".join(f"{n:7d}  {name}" for name, n in values["n_by_state"].items()))
     else:
-        typer.echo("\n".join(_line(name, values["intervals"][name]) for name in values["intervals"]))
+        typer.echo(
+            "\n".join(_line(name, values["intervals"][name]) for name in values["intervals"])
+        )
         names = ", ".join(values["annotators"])
         typer.echo(LEGEND.format(**{**values, "annotators": names}))
 

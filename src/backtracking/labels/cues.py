@@ -31,7 +31,9 @@ _WORDS_BY_CUE = {
     "wait": r"\bwait\b|hold on",
     "unsure": r"not (?:\w+ )?(?:sure|certain|confident)|\bunsure\b|\bi wonder\b|\bconfident\b",
     "cannot": r"\bcan(?:'t|not)\b|\bwithout\b|unable|impossible",
-    "anew": r"re-?(?:derive|do|start|think|consider|examine|compute|calculate|read|visit)|start over",
+    "anew": (
+        r"re-?(?:derive|do|start|think|consider|examine|compute|calculate|read|visit)|start over"
+    ),
     "no": r"^\W*(?:wait\W+)?no\b",
     "but": r"^\W*(?:but|however)\b",
     "actually": r"\bactually\b",
@@ -46,9 +48,7 @@ _WORDS_BY_CUE = {
     "equation": r"[=≈]",
     "question": r"\?",
 }
-_PATTERN_BY_CUE = {
-    cue: re.compile(words, re.IGNORECASE) for cue, words in _WORDS_BY_CUE.items()
-}
+_PATTERN_BY_CUE = {cue: re.compile(words, re.IGNORECASE) for cue, words in _WORDS_BY_CUE.items()}
 _TOKEN = re.compile(r"\\[a-z]+|[a-z]+(?:'[a-z]+)?|\d+|[^\w\s]")
 
 CUES = tuple(_WORDS_BY_CUE)

@@ -50,7 +50,7 @@ def fit(examples: Sequence[Example]) -> Weights:
     names = map(str, vectorizer.get_feature_names_out())
     weights = zip(names, np.round(fitted.coef_[0], DIGITS).tolist(), strict=True)
     return Weights(
-        intercept=round(float(fitted.intercept_[0]), DIGITS),
+        intercept=round(float(np.ravel(fitted.intercept_)[0]), DIGITS),
         threshold=round(threshold, DIGITS),
         weights={name: one for name, one in weights if name[0] != WIDER and one},
         sources={name: _count(of_source(examples, name)) for name in (FLOWS, ANCHORS)},

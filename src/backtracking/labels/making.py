@@ -34,7 +34,7 @@ def check(folder: Path) -> list[Item]:
     shipped = reader.read_json(learned.Weights, learned.FILE)
     same = {
         markers.FILE: reader.encode(sets) == artifacts.read_json(markers.FILE),
-        learned.FILE: _is_near(weights, shipped),
+        learned.FILE: is_near(weights, shipped),
     }
     cure = "Write them again: `backtracking learn-labels FOLDER`."
     return [
@@ -50,7 +50,8 @@ def _made(folder: Path) -> tuple[list[markers.MarkerSet], learned.Weights]:
     return choosing.choose(of_source(examples, FLOWS)), fitting.fit(examples)
 
 
-def _is_near(one: learned.Weights, other: learned.Weights) -> bool:
+def is_near(one: learned.Weights, other: learned.Weights) -> bool:
+    """Whether two fits are the same but for the last digits."""
     if one.sources != other.sources:
         return False
     names = set(one.weights) | set(other.weights)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from backtracking.labels import segmentation
 from backtracking.records.imported import Annotation, ImportedTrace
@@ -31,6 +31,7 @@ class Passage:
             raise ValueError(f"{len(self.texts)} sentences have {len(self.spans)} spans.")
 
 
+@runtime_checkable
 class Labeller(Protocol):
     """Who says what a sentence does."""
 

@@ -77,13 +77,17 @@ def label_by_rules(sentence: str) -> State:
 
 def other_state(sentence: str) -> State:
     """The state of a sentence that another labeller does not call backtracking."""
-    others = {state: one for state, one in _PATTERN_BY_STATE.items() if state != "backtracking"}
+    others = dict(_PATTERN_BY_STATE)
+    del others["backtracking"]
     return _first_state(sentence, others)
 
 
 def _first_state(sentence: str, patterns: Mapping[State, re.Pattern[str]]) -> State:
     sentence = sentence.replace("’", "'")
-    return next((s for s, pattern in patterns.items() if pattern.match(sentence)), DEFAULT_STATE)
+    for state, pattern in patterns.items():
+        if pattern.match(sentence):
+            return state
+    return DEFAULT_STATE
 
 
 def with_rules(sentence: Sentence) -> Sentence:

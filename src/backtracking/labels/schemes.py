@@ -19,7 +19,9 @@ EDGES = frozenset({"plan:backtrack", "reflect:negative"})
 HELD_BACK_SHARE = 1 / 3
 """Share of the human-labelled traces on which nothing was looked at, chosen or fitted."""
 
-_STATE_BY_TAG: dict[str, State] = {
+_STATE_BY_NAME: dict[str, State] = {state: state for state in STATES}
+_STATE_BY_LABEL: dict[str, State] = {
+    # tags of thought-anchors
     "problem_setup": "initializing",
     "plan_generation": "initializing",
     "fact_retrieval": "adding-knowledge",
@@ -28,10 +30,7 @@ _STATE_BY_TAG: dict[str, State] = {
     "uncertainty_management": "backtracking",
     "self_checking": "example-testing",
     "final_answer_emission": "final-answer",
-}
-"""Of thought-anchors."""
-
-_STATE_BY_STEP: dict[str, State] = {
+    # steps of reasoningflow, where no edge says that one backtracks
     "restatement": "initializing",
     "planning": "initializing",
     "fact": "adding-knowledge",
@@ -40,23 +39,24 @@ _STATE_BY_STEP: dict[str, State] = {
     "reasoning": "deduction",
     "assumption": "deduction",
     "conclusion": "deduction",
+    # our own files of labels
+    **_STATE_BY_NAME,
 }
-"""Of reasoningflow, where no edge says that a step backtracks."""
-
-_STATE_BY_ITSELF: dict[str, State] = {state: state for state in STATES}
-"""Of our own files of labels."""
 
 _EPISODES = frozenset(
-    "Read Analyze Plan Implement Explore Verify Monitor Answer".split()  # of thinkarm
+    {"Read", "Analyze", "Plan", "Implement", "Explore", "Verify", "Monitor", "Answer"}
 )
+"""Of thinkarm."""
 
 
 def state_of(sentence: LabelledSentence) -> State | None:
     """The state that an annotator's labels amount to; None where they cannot tell."""
     if any(edge.kind in EDGES for edge in sentence.edges_in):
         return "backtracking"
-    known = {**_STATE_BY_TAG, **_STATE_BY_STEP, **_STATE_BY_ITSELF}
-    return next((known[label] for label in sentence.labels if label in known), None)
+    for label in sentence.labels:
+        if label in _STATE_BY_LABEL:
+            return _STATE_BY_LABEL[label]
+    return None
 
 
 def tells_backtracking(annotation: Annotation) -> bool:

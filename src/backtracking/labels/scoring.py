@@ -1,4 +1,4 @@
-"""How well a labeller finds backtracking, by the labels of an annotator, with intervals by trace."""
+"""How well a labeller finds backtracking by an annotator's labels, with intervals by trace."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -143,7 +143,9 @@ def _compared(trace: ImportedTrace, labeller: Labeller, against: str) -> list[Co
     both = [(a, b) for a, b in zip(true, called, strict=True) if a is not None and b is not None]
     if not both:
         return []
-    events = [tuple(state == "backtracking" for state in states) for states in zip(*both)]
+    events = [
+        tuple(state == "backtracking" for state in states) for states in zip(*both, strict=True)
+    ]
     return [Compared(trace.trace_id, annotation.name, events[0], events[1])]
 
 

@@ -19,7 +19,9 @@ from backtracking.records.decoding import keys_in, may_be_absent
 from backtracking.records.spans import TextSpan
 from lifeboat.stage.errors import UserError
 
-_CURE = "Expected traces: one object a line with `trace_id` and what was written (docs/artifacts.md)."
+_CURE = (
+    "Expected traces: one object a line with `trace_id` and what was written (docs/artifacts.md)."
+)
 
 
 class Edge(NamedTuple):
