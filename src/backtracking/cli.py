@@ -30,6 +30,7 @@ app.command()(readable(extraction.extract))
 app.command()(readable(belief.bench_directions))
 app.command()(readable(labels.label))
 app.command()(readable(labels.learn_labels))
+app.command()(readable(labels.bench_labels))
 add_verbs(app)
 
 

@@ -1,4 +1,4 @@
-"""`backtracking label` and `backtracking learn-labels`: their options, and what they answer."""
+"""`backtracking label`, `learn-labels` and `bench-labels`: their options, and what they answer."""
 
 import json
 from pathlib import Path
@@ -13,6 +13,7 @@ from lifeboat.stage.errors import UserError
 Traces = Annotated[
     Path, typer.Argument(help="JSON Lines, plain or gzip: our traces or the shared formats.")
 ]
+MEASURES = ("kappa", "f1", "precision", "recall")
 LEGEND = """
 Of backtracking against all else, the labels of {against} ({annotators}) taken as true: {n_positive}
 of {n} sentences backtrack, {labeller} calls {n_called}. Intervals over {n_traces} traces, 95 %."""
@@ -115,6 +116,29 @@ def learn_labels(
         return making.check(folder) if check else making.make(folder)
 
     report("learn-labels", as_json, learn)
+
+
+def bench_labels(
+    folder: Annotated[Path, typer.Argument(help="Of the shared traces, with humans' labels.")],
+    out: Annotated[Path | None, typer.Option(help="Write the rows here, as JSON.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Score every labeller, judge and second human on the human-labelled traces."""
+    from backtracking.labels.benchmark import benchmark
+    from backtracking.labels.labelling import BOOTSTRAP
+    from backtracking.records import reader
+
+    rows = benchmark(folder, BOOTSTRAP)
+    if out is not None:
+        reader.write_json(out, rows)
+    values = reader.encode(rows)
+    if as_json:
+        found = {"ok": True, "command": "bench-labels", "rows": values}
+        typer.echo(json.dumps(found, indent=2))
+        return
+    for row in values:
+        typer.echo(f"\n{row['source']}, {row['subset']}: {row['labeller']}, {row['n']} sentences")
+        typer.echo("\n".join(_line(name, row[name]) for name in MEASURES))
 
 
 def _line(name: str, interval: dict[str, float | None]) -> str:

@@ -5,7 +5,8 @@ human-labelled trace is another trace. Reading it needs no library and runs no c
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 
@@ -13,7 +14,10 @@ from backtracking.labels.cues import cues_of, openings_of, tokens_of
 from backtracking.labels.passages import Passage
 from backtracking.labels.rules import label_by_rules, other_state
 from backtracking.records import reader
-from backtracking.records.sentences import State
+from backtracking.records.sentences import Sentence, State
+
+LEARNED = "learned"
+"""The name of this labeller."""
 
 FILE = Path(__file__).parent / "data" / "learned.json"
 LONGEST_OPENING = 4
@@ -48,11 +52,12 @@ class Learned:
     """The labeller."""
 
     weights: Weights
-    name: str = "learned"
+    name: str = LEARNED
 
     @classmethod
+    @cache
     def load(cls) -> "Learned":
-        """The shipped weights."""
+        """The shipped weights, which are read once."""
         return cls(reader.read_json(Weights, FILE))
 
     def label(self, passage: Passage) -> Sequence[State]:
@@ -69,6 +74,18 @@ class Learned:
             self.weights.intercept + sum(known.get(name, 0.0) * one for name, one in row.items())
             for row in features_of(texts)
         ]
+
+
+def with_learned(sentences: Sequence[Sentence]) -> list[Sentence]:
+    """One trace's sentences with this labeller's states beside those that they have."""
+    if not sentences:
+        return []
+    texts = tuple(one.text for one in sentences)
+    states = Learned.load().label(Passage(sentences[0].trace_id, None, texts, None))
+    return [
+        replace(one, label_by={**one.label_by, LEARNED: state})
+        for one, state in zip(sentences, states, strict=True)
+    ]
 
 
 def features_of(texts: Sequence[str]) -> list[dict[str, float]]:
