@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 import bpe
 import pytest
@@ -15,6 +16,7 @@ from tokenizers import Tokenizer
 from backtracking import PROJECT_ROOT
 from backtracking.labels.blocks import LONGEST, blocks_of, is_inside
 from backtracking.labels.segmentation import segments, split
+from backtracking.records.imported import read_traces
 from backtracking.records.spans import TextSpan
 
 PIECES = (
@@ -151,3 +153,25 @@ def test_a_place_at_the_edge_of_a_block_is_not_inside() -> None:
     assert [is_inside(place, blocks) for place in (0, 2, 3, 4, 5, 9)] == [
         False, False, True, True, False, False,
     ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_on_real_traces_most_ends_are_where_their_annotators_have_them(shared_traces: Path) -> None:
+    """Of the first annotator of each trace; sources split finer or coarser here and there."""
+    for file in ("reasoningflow_human", "reasoningflow_aime", "thought_anchors_math"):
+        n_theirs = n_found = 0
+        for trace in read_traces(shared_traces / f"{file}.jsonl.gz"):
+            text = trace.written
+            ours = {span.start for span in split(text)}
+            spans = [one.span for one in trace.annotations[0].sentences if one.span]
+            theirs = {s.end - len(text[s.start : s.end].lstrip()) for s in spans}
+            n_theirs += len(theirs)
+            n_found += len(theirs & ours)
+        assert n_found > 0.93 * n_theirs, (file, n_found, n_theirs)
+
+
+def test_every_shared_trace_is_split_without_loss(shared_traces: Path) -> None:
+    for file in ("misguided_attention", "thinkarm_human", "reasoning_gym_math"):
+        for trace in read_traces(shared_traces / f"{file}.jsonl.gz"):
+            text = trace.written
+            assert "".join(text[span.start : span.end] for span in split(text)) == text
