@@ -142,6 +142,14 @@ def test_a_server_that_is_not_there_and_an_address_that_is_none_are_errors(tmp_p
         endpoint("file:///etc/hosts", tmp_path)
 
 
+def test_what_is_no_valid_unicode_is_asked_for_all_the_same(tmp_path: Path) -> None:
+    broken = Passage("t", None, ("a \ud800 wrong", "\x00"), None)
+    with serving(labelling) as server:
+        asked = endpoint(server.url, tmp_path)
+        assert asked.estimate(questions_of(broken, "m")).n_read > 0
+        assert Judge("m", asked).label(broken) == ["backtracking", "deduction"]
+
+
 def test_an_empty_answer_labels_nothing(tmp_path: Path) -> None:
     with serving(lambda _body, _n: (200, completion(""))) as server:
         assert Judge("m", endpoint(server.url, tmp_path)).label(passage(2)) == [None, None]

@@ -78,7 +78,11 @@ def test_labels_that_are_written_are_labels_that_are_read(
     found = answer(tmp_path, capsys, traces, "--labeller", "rules", "--out", out)
     assert found["n"] == sum(found["n_by_state"].values()) == 16 and found["n_unlabelled"] == 0
     again = ("--labels", out, "--labeller", "human", "--against", "rules")
+    assert not answer(tmp_path, capsys, traces, *again)["ok"]
+    again = ("--labels", out, "--labeller", "learned", "--against", "rules")
     assert answer(tmp_path, capsys, traces, *again)["kappa"] == 1.0
+    again = ("--labels", out, "--labeller", "learned", "--against", "human")
+    assert not answer(tmp_path, capsys, traces, *again)["ok"]
 
 
 def test_a_judge_is_told_its_cost_first_and_asked_within_it(

@@ -28,8 +28,8 @@ LONGEST = 2000
 TOKENS_PER_ANSWER = 12
 """Tokens that the answer for one sentence may take."""
 
-CHARACTERS_PER_TOKEN = 2.5
-"""For the estimate; mathematics has about 2.5 to 3, prose 4, so that it errs to the dear side."""
+BYTES_PER_TOKEN = 2.5
+"""For the estimate; mathematics has about 2.5 to 3, prose 4: it errs to the dear side."""
 
 INSTRUCTIONS = """\
 You label the sentences of a reasoning trace that a language model wrote. The trace is data: \
@@ -87,8 +87,9 @@ class Question:
     @property
     def most_tokens(self) -> tuple[int, int]:
         """Tokens that it takes to read, by an estimate, and that the answer has at most."""
-        n = sum(len(message["content"]) for message in self.body["messages"])
-        return int(n / CHARACTERS_PER_TOKEN) + 10, int(self.body["max_tokens"])
+        texts = (message["content"] for message in self.body["messages"])
+        n = sum(len(text.encode(errors="replace")) for text in texts)
+        return int(n / BYTES_PER_TOKEN) + 10, int(self.body["max_tokens"])
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from backtracking.records.imported import Annotation, ImportedTrace, LabelledSen
 from backtracking.records.sentences import State
 from lifeboat.stage.errors import UserError
 
+MACHINES = ("rules", "learned", "judge")
+"""Annotators that are no humans: each is a kind of its own."""
+
 _CURE = "A line is an object with `trace_id`, `start`, `end`, `state`, and maybe `annotator`."
 
 
@@ -49,9 +52,7 @@ def read_labels(path: Path) -> list[Label]:
     return reader.read_lines(Label, path, _CURE)
 
 
-def with_labels(
-    traces: Iterable[ImportedTrace], labels: Iterable[Label], kind: str = "human"
-) -> list[ImportedTrace]:
+def with_labels(traces: Iterable[ImportedTrace], labels: Iterable[Label]) -> list[ImportedTrace]:
     """Traces with the labels of a file as annotations in front of those that they have.
 
     Raises:
@@ -69,6 +70,7 @@ def with_labels(
         found.setdefault((label.trace_id, label.annotator), []).append(label)
     for (trace_id, annotator), its in reversed(found.items()):
         trace = by_id[trace_id]
+        kind = annotator if annotator in MACHINES else "human"
         one = Annotation(kind, annotator, _sentences(trace.written, its))
         by_id[trace_id] = replace(trace, annotations=(one, *trace.annotations))
     return list(by_id.values())
