@@ -45,10 +45,10 @@ FOLDERS = [
     "tests",
 ]
 IGNORED = """\
-/data/*/*
+/data/*/?*
 !/data/*/.gitkeep
 !/data/*/*.dvc
-/models/*
+/models/?*
 !/models/.gitkeep
 !/models/*.dvc
 /results/*/

@@ -4,6 +4,7 @@ A GPU computes the next unit while one is being written. Processors would only s
 between the two, which gains nothing (measured: 0.1 %), and a crash would cost both units.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -189,4 +190,5 @@ class Filler:
 def _yield_to_others() -> None:
     """Lets the calling thread have what the forward pass leaves of the processors."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)

@@ -3,13 +3,14 @@
 Exit codes: 0 proven, 1 not, 2 wrong use, 75 interrupted and resumable.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lifeboat import project
+from lifeboat import processes, project
 from lifeboat.cli import commands
 from lifeboat.cli.verbs import readable, state
 
@@ -39,9 +40,13 @@ def add_verbs(app: typer.Typer) -> None:
 
 
 def start(root: Path, command: str) -> None:
-    """Sets where the verbs work and how they are called, and reads the accounts of `.env`."""
+    """Sets where the verbs work and how they are called, and reads the accounts of `.env`.
+
+    What sends git to another repository is taken away: DVC asks git within this process, too.
+    """
     state.root, state.command = root.resolve(), command
     project.load_accounts(state.root)
+    processes.forget_other_repositories(os.environ)
 
 
 app = typer.Typer(

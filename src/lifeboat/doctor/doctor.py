@@ -14,7 +14,7 @@ from pathlib import Path
 
 from lifeboat import project
 from lifeboat.deadlines import Deadline, Later
-from lifeboat.doctor import clock, device, disk, environment, links, probing, repository
+from lifeboat.doctor import clock, device, disk, environment, folders, links, probing, repository
 from lifeboat.doctor.device import Device
 from lifeboat.doctor.links import Links
 from lifeboat.items import Item
@@ -72,6 +72,7 @@ def examine(root: Path) -> list[Item]:
         "Python and its packages": lambda: environment.items(root),
         "torch and the GPU": lambda: device_items(machine),
         "the disk": lambda: [*disk.items(root, machine.links), links.item(machine.links)],
+        "what the disk can do": lambda: folders.items(root),
         **{f"`{name}`": partial(_own, name, root, machine) for name in _own_names(root)},
         "accounts": lambda: [environment.dotenv_item(root)],
         "git": lambda: repository.items(root, network),

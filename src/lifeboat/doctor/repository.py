@@ -5,9 +5,10 @@ from urllib.parse import urlsplit
 
 from lifeboat import deadlines, processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit
+from lifeboat.git import commit, lock_file
 from lifeboat.items import Item
 from lifeboat.remotes import remote
+from lifeboat.stage.errors import UserError
 
 _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -22,9 +23,10 @@ REQUIRED = ("dvc.yaml", ".dvc/config")
 
 def items(root: Path, deadline: Deadline) -> list[Item]:
     """Whether git could commit here, where it would push, and whether that answers in time."""
-    if processes.git_line(root, "rev-parse", "--is-inside-work-tree") != "true":
-        cure = "Clone it with git: DVC and the snapshots need its history."
-        return [Item(f"{root} is not a git repository.", "wrong", cure)]
+    try:
+        processes.require_repository(root)
+    except UserError as error:
+        return [Item(str(error), "wrong", "DVC and the snapshots need its history.")]
     return [_identity(root), *_remote_items(root, deadline), pipeline_item(root)]
 
 
@@ -34,6 +36,10 @@ def pipeline_item(root: Path) -> Item:
     if missing := [name for name in wanted if not (root / name).is_file()]:
         cure = "Run `git checkout -- " + " ".join(missing) + "`."
         return Item(f"{', '.join(missing)} missing: the pipeline cannot run.", "wrong", cure)
+    try:
+        lock_file.require_merged(root)
+    except UserError as error:
+        return Item(str(error), "wrong")
     return Item("The pipeline and DVC's configuration are there.")
 
 

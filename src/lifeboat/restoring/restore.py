@@ -71,7 +71,8 @@ def _bring_data(root: Path, bucket: Bucket) -> list[Item]:
     wanted = expected.read(root)
     items = [Item(problem, "wrong") for problem in wanted.problems]
     fetched = fetching.fetch(wanted, bucket)
-    items += fetching.told(fetched, bucket.url)
+    if fetched.whole or fetched.losses or not wanted.problems:
+        items += fetching.told(fetched, bucket.url)
     return items + check_out(root, fetched.whole)
 
 
@@ -80,9 +81,10 @@ def check_out(root: Path, outs: Iterable[Out]) -> list[Item]:
 
     An out in the workspace that has anything that is in no cache is left as it is.
     """
-    paths = [out.path for out in outs]
-    absent = [path for path in paths if not os.path.lexists(root / path)]
-    present = [path for path in paths if os.path.lexists(root / path)]
+    # A .dvc file is named itself: DVC's walk may leave it out.
+    targets = {out.path: out.stage if out.stage.endswith(".dvc") else out.path for out in outs}
+    absent = [target for path, target in targets.items() if not os.path.lexists(root / path)]
+    present = [target for path, target in targets.items() if os.path.lexists(root / path)]
     return [*_check_out(root, absent), *_check_out(root, present)]
 
 

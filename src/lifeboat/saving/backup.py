@@ -2,19 +2,20 @@
 
 In order: running stages are asked to stop where their work is saved, if that is wanted; a
 snapshot; a commit, on the branch or beside it; git; finished data; parts of unfinished stages; the
-proof; a receipt. Each step saves what it can, whatever became of the one before. DVC's lock is
-never taken, so that it can run beside `dvc repro`, and everything may be cut off at any point:
-nothing in a remote is ever half there, and the next run goes on from what arrived.
+proofs, of data and of code; a receipt. Each step saves what it can, whatever became of the one
+before. DVC's lock is never taken, so that it can run beside `dvc repro`, and everything may be cut
+off at any point: nothing in a remote is ever half there, and the next run goes on from what
+arrived.
 """
 
 from pathlib import Path
 
-from lifeboat import project
+from lifeboat import processes, project
 from lifeboat.deadlines import Deadline, within
 from lifeboat.git import refs, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
-from lifeboat.proof import receipts
+from lifeboat.proof import held, receipts
 from lifeboat.proof.expected import Expected
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import Bucket, open_bucket
@@ -47,18 +48,23 @@ def backup(
         UserError: where `root` is not a git repository.
     """
     run = Run(root, Deadline.after(seconds), [] if items is None else items)
-    wip.head(root)
+    if not processes.is_in_git(root):
+        processes.require_repository(root)
     stopping = stops.ask(root) if stop else None
-    _save_code(run, message)
+    saved = _save_code(run, message)
     if stopping:
         run.items += stopping.wait(run.share(0.4))
     run.attempt(lambda: _save_data(run))
+    run.items += run.attempt(lambda: _compare(run, saved)) or [] if saved else []
     leave_receipt(run)
     return run.items
 
 
-def _save_code(run: Run, message: str) -> None:
+def _save_code(run: Run, message: str) -> wip.Saved | None:
+    """The commit that holds the working tree, where there could be one."""
     root, quarter = run.root, run.share(0.25)
+    if run.attempt(lambda: wip.head(root)) is None:  # git does not work here, but DVC may
+        return None
     run.content = run.attempt(lambda: within(quarter, "git", lambda: wip.content(root))) or ""
     run.folder = run.attempt(lambda: _take_snapshot(run))
     if saved := run.attempt(lambda: _commit(run, message)):
@@ -66,6 +72,7 @@ def _save_code(run: Run, message: str) -> None:
         run.pushed = run.attempt(lambda: refs.push(root, saved, run.share(0.5)))
         run.items += run.pushed.items if run.pushed else []
         run.items += refs.only_here(root)
+    return run.pushed or saved
 
 
 def _take_snapshot(run: Run) -> Path | None:
@@ -81,12 +88,23 @@ def _take_snapshot(run: Run) -> Path | None:
     return max((path.parent for path in taken), default=None)
 
 
+def _compare(run: Run, saved: wip.Saved) -> list[Item]:
+    """What the commit that was pushed holds of the files that are there."""
+    if not saved.commit:
+        return []
+    time = run.deadline.sooner(min(1.0, run.deadline.left / 2))
+    what = "Comparing the files with the commit"
+    return within(time, what, lambda: held.items(run.root, saved, time))
+
+
 def _commit(run: Run, message: str) -> wip.Saved:
     """On the branch where that is right and its hooks end in time, else beside it."""
     if run.deadline.is_never:
         return wip.save(run.root, message)
     try:
-        return within(run.share(0.25), "git commit", lambda: wip.save(run.root, message))
+        ends = run.share(0.2)
+        save = lambda: wip.save(run.root, message, deadline=ends)  # noqa: E731
+        return within(run.share(0.25), "git commit", save)
     except UserError as error:
         run.items.append(Item(str(error), "warning"))
         return wip.save(run.root, aside=True)

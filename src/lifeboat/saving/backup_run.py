@@ -119,7 +119,9 @@ def _file(run: Run, receipt: Receipt) -> None:
         said.append(f"runs/{run.folder.name}/{receipts.NAME}")
     run.items.append(Item(f"Receipt: {', '.join(said)}."))
     if before := run.pushed:
-        saved = within(run.deadline, "git commit", lambda: wip.save(run.root))
+        aside = before.branch != wip.head(run.root).branch  # whatever kept the work there
+        ends = run.deadline.sooner(min(1.0, run.deadline.left / 2))
+        saved = wip.save(run.root, aside=aside, deadline=ends)
         again = refs.push(run.root, saved, run.deadline) if before.url else before
         if before.proven and not again.proven:
             fact = "The receipt itself is not in git yet; the next backup takes it along."

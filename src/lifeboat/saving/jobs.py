@@ -16,7 +16,9 @@ from lifeboat.stage.errors import UserError
 N_THREADS = 8
 """Things on their way at the same time."""
 
-HOPELESS = ("credentials", "expired", "denied", "no bucket", "clock", "region", "support")
+HOPELESS = (
+    "credentials", "expired", "denied", "no bucket", "clock", "region", "checksum", "support",
+)  # fmt: skip
 """Kinds of errors that waiting does not cure."""
 
 _IN_A_ROW = 8
@@ -125,13 +127,12 @@ class _Line:
         with self._changed:  # all that it waits for was begun before
             self._changed.wait_for(lambda: job.after <= self._reasons.keys())
         if lacking := sum(bool(self._reasons[name]) for name in job.after):
-            return f"{lacking} of its files are not there"
+            return self._stop or f"{lacking} of its files are not there"
         start = time.monotonic()
         try:
             job.send()
         except StoreError as error:
-            self._stumble(error)
-            return str(error)
+            return self._stumble(error)
         except (UserError, OSError) as error:
             return str(error)
         self._n_failed_in_a_row = 0
@@ -139,12 +140,13 @@ class _Line:
             self._rate = job.bytes / max(time.monotonic() - start, 1e-3)
         return ""
 
-    def _stumble(self, error: StoreError) -> None:
-        """Stops it all where the remote will not take anything else either."""
+    def _stumble(self, error: StoreError) -> str:
+        """Stops it all where the remote will not take anything else either; the reason to tell."""
         with self._changed:
             self._n_failed_in_a_row += 1
             if error.kind in HOPELESS or self._n_failed_in_a_row >= _IN_A_ROW:
-                self._stop = self._stop or f"not tried, after another failed: {error}"
+                self._stop = self._stop or f"nothing more was tried after this: {error}"
+            return self._stop or str(error)
 
 
 def _ordered(jobs: Sequence[Job]) -> list[Job]:

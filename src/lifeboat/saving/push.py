@@ -6,9 +6,10 @@ from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit
+from lifeboat.git import commit, lock_file, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
+from lifeboat.proof import held
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import open_bucket
 from lifeboat.saving import finished, sending, unsaved
@@ -22,12 +23,20 @@ def push(root: Path, message: str = "") -> list[Item]:
     can. Every change that git does not ignore is committed, what was staged by hand with it.
 
     Raises:
-        UserError: where `root` is not a git repository.
+        UserError: where `root` is not a git repository, or git cannot be asked.
     """
-    if not processes.git_line(root, "rev-parse", "--git-dir"):
-        raise UserError(f"{root} is not a git repository.", "Clone it with git.")
+    began, here = time.time(), wip.head(root)
     title = message or f"Work of {time.strftime('%Y-%m-%d %H:%M')}"
-    return [*commit.commit(root, title), *commit.push(root), *push_data(root)]
+    try:
+        lock_file.require_merged(root)
+        code = commit.commit(root, title)
+    except UserError as error:
+        code = [Item(f"NOTHING WAS COMMITTED. {error}", "wrong")]
+    code += commit.push(root)
+    if head := processes.git_id(root, "HEAD"):
+        saved = wip.Saved(head, here.branch, [], began=began)
+        code += held.items(root, saved)
+    return [*code, *push_data(root)]
 
 
 def push_data(root: Path) -> list[Item]:
