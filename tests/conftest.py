@@ -4,7 +4,6 @@ beartype comes before nnsight, which gives every object methods that beartype ca
 """
 
 import os
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
