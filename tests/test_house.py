@@ -54,7 +54,7 @@ IGNORED = """\
 /results/*/
 !/results/tables/
 """
-NOT_ACCOUNTS = {"CUDA_VISIBLE_DEVICES", "DVC_ROOT", "PATH", "PYTHONPATH"}
+NOT_ACCOUNTS = {"CUDA_VISIBLE_DEVICES", "DVC_ROOT", "PATH", "PYTHONPATH", "TMPDIR", "USER"}
 
 
 def tracked() -> list[Path]:

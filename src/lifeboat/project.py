@@ -1,4 +1,4 @@
-"""A project: where it stands, what it tells lifeboat of itself, its accounts, its machine's name.
+"""A project: where it stands, what it tells lifeboat of itself, its machine's name.
 
 `[tool.lifeboat]` of pyproject.toml is the whole contract, and every key of it may be left out:
 
@@ -16,7 +16,6 @@
 import contextlib
 import hashlib
 import importlib
-import os
 import re
 import secrets
 import socket
@@ -27,13 +26,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
-
 from lifeboat.stage import artifacts, claims
 from lifeboat.stage.errors import UserError
 from lifeboat.stage.shelf import store
 
-__all__ = ["Contract", "contract", "load_accounts", "machine_name", "nearest", "read_yaml", "store"]
+__all__ = ["Contract", "contract", "machine_name", "nearest", "read_yaml", "store"]
 
 RUNS = "runs/"
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -126,7 +123,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     from ruamel.yaml.error import YAMLError
 
     try:
-        value = YAML(typ="safe", pure=True).load(path.read_text())
+        value = YAML(typ="safe", pure=True).load(artifacts.read_text(path))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.", "Restore it with `git checkout`.") from None
     except YAMLError as error:
@@ -134,16 +131,6 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise UserError(f"{path}: expected keys with values, found {value!r:.60}.")
     return value
-
-
-def load_accounts(root: Path) -> None:
-    """Sets variables of `.env` that this process does not have; an empty value counts as none.
-
-    The file is read as data: nothing in it is run or expanded.
-    """
-    for name, value in dotenv_values(root / ".env", interpolate=False).items():
-        if value and not os.environ.get(name):
-            os.environ[name] = value
 
 
 def machine_name(root: Path) -> str:

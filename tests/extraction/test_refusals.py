@@ -18,6 +18,8 @@ from backtracking.extraction import serialization
 from backtracking.extraction.store import Origin, ShardStore, publish
 from lifeboat.stage import claims
 
+pytestmark = pytest.mark.kind(4)
+
 REFUSED = ["os.chmod", "os.link", "fcntl.lockf", "fcntl.flock", "os.utime", "os.setpriority"]
 MEMBERS = [*REFUSED[:3], "past the cache", *REFUSED[3:], "os.fsync", "os.replace"]
 COLUMNS = {name: torch.arange(3) for name in ("trace", "sentence", "position")}

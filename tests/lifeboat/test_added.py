@@ -16,6 +16,8 @@ from lifeboat.proof.inspection import Verified
 from lifeboat.remotes.bucket import open_bucket
 from lifeboat.restoring import fetching, restore
 
+pytestmark = pytest.mark.kind(8)
+
 WAYS: dict[str, tuple[str, str, list[str]]] = {
     "dvc add of a file": ("add x.csv", "x.csv", []),
     "dvc add of a folder": ("add x", "x", ["x/one", "x/in/two"]),

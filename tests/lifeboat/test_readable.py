@@ -30,6 +30,8 @@ from lifeboat.saving.partial import Index, Part
 from lifeboat.saving.store_parts import Unsent
 from lifeboat.stage import artifacts
 
+pytestmark = pytest.mark.kind(5)
+
 _SHUT = (403, "InvalidObjectState", "The operation is not valid for the object's storage class")
 _SSE_C = "The object was stored using a form of Server Side Encryption. The correct parameters"
 _ASKED = {"x-amz-restore": 'ongoing-request="true"'}

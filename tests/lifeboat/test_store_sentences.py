@@ -20,6 +20,8 @@ from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.remotes.store_errors import StoreError
 from lifeboat.saving import backup, sending
 
+pytestmark = pytest.mark.kind(8)
+
 N_KEYS = 5
 _TOKEN = re.compile(rb"<NextContinuationToken>.*?</NextContinuationToken>")
 

@@ -64,7 +64,7 @@ def make_corpus(
     was_cut = truncated[sentences.trace] & (sentences.end == lengths[sentences.trace])
     rows = rows_by_trace(sentences.trace, was_cut)
     code = np.array([LABELS.index(state) for state in sentences.state], dtype=np.int64)
-    owner = sentences.trace[rows[:, 0]]
+    owner = sentences.trace[rows[:, :1].ravel()]  # of no sentences there is no first
     return Corpus(
         token_ids=[trace.ids for trace in traces],
         n_prompt=np.array([len(trace.prompt_ids) for trace in traces]),

@@ -27,7 +27,12 @@ def items(root: Path, deadline: Deadline) -> list[Item]:
         processes.require_repository(root)
     except UserError as error:
         return [Item(str(error), "wrong", "DVC and the snapshots need its history.")]
-    return [_identity(root), *_remote_items(root, deadline), pipeline_item(root)]
+    return [
+        _identity(root),
+        *_remote_items(root, deadline),
+        pipeline_item(root),
+        *ending_items(root),
+    ]
 
 
 def pipeline_item(root: Path) -> Item:
@@ -41,6 +46,23 @@ def pipeline_item(root: Path) -> Item:
     except UserError as error:
         return Item(str(error), "wrong")
     return Item("The pipeline and DVC's configuration are there.")
+
+
+def ending_items(root: Path) -> list[Item]:
+    """Whether git has changed the ends of lines, and so the hashes of what stages depend on.
+
+    Nothing is said where it has not, or where the project itself asks for it (`eol=crlf`).
+    """
+    listed = processes.git(root, "ls-files", "--eol", "-z").stdout.split("\0")
+    rows = [line.partition("\t") for line in listed if line.startswith("i/lf")]
+    changed = [path for facts, _, path in rows if " w/crlf" in facts and "eol=crlf" not in facts]
+    if not changed:
+        return []
+    named = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
+    fact = f"{len(changed)} files here end their lines in CRLF, and in git in LF ({named}): stages "
+    cure = "Commit what you have changed; then `git config core.autocrlf false`, "
+    cure += "`git rm -rq --cached .` and `git reset -q --hard`. Or clone anew with it set."
+    return [Item(f"{fact}that depend on them run again, and scripts may not run.", "wrong", cure)]
 
 
 def push_url(root: Path) -> str:

@@ -14,7 +14,7 @@ from lifeboat import processes
 from lifeboat.deadlines import Deadline
 from lifeboat.git import commit, index, wip
 from lifeboat.items import Item, Verdict, counted
-from lifeboat.proof import ignored, outside
+from lifeboat.proof import ignored, outside, pipeline
 from lifeboat.remotes import remote
 from lifeboat.stage.errors import UserError
 

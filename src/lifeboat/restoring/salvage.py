@@ -42,14 +42,14 @@ class Salvaged:
     problems: list[str] = field(default_factory=list)
 
 
-def salvage(store: Path, bucket: Bucket, branch: str, stages: Collection[str]) -> Salvaged:
+def salvage(store: Path, bucket: Bucket, branch: str, stages: Collection[str] | None) -> Salvaged:
     """Brings the parts of a branch that some stages can use into the store.
 
     Args:
         store: the folder of units.
         bucket: the remote.
         branch: the branch here; parts of other branches stay in the remote.
-        stages: stages that will run.
+        stages: stages that will run; None where that is not known.
     """
     found = Salvaged()
     try:
@@ -91,11 +91,12 @@ def told(found: Salvaged) -> list[Item]:
     return items + [Item(problem, "wrong", cure) for problem in found.problems]
 
 
-def _chosen(parts: list[Part], stages: Collection[str]) -> list[Part]:
+def _chosen(parts: list[Part], stages: Collection[str] | None) -> list[Part]:
     """Each file that some stages can use once, the largest that any machine has."""
     best: dict[str, Part] = {}
     for part in parts:
-        if part.stage in stages and (part.path not in best or part.bytes > best[part.path].bytes):
+        is_wanted = stages is None or part.stage in stages
+        if is_wanted and (part.path not in best or part.bytes > best[part.path].bytes):
             best[part.path] = part
     return sorted(best.values(), key=lambda part: part.path)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from lifeboat.deadlines import Deadline
 from lifeboat.remotes.store_errors import StoreError
-from lifeboat.stage.errors import UserError
+from lifeboat.stage import failures
 
 N_THREADS = 8
 """Things on their way at the same time."""
@@ -36,7 +36,7 @@ class Job:
         stage: whose it is.
         rank: what goes before what.
         bytes: its size.
-        send: sends it and returns when the remote has it; a UserError says why it could not.
+        send: sends it and returns when the remote has it; an error says why it could not.
         after: names of what has to be there before it.
     """
 
@@ -102,11 +102,7 @@ class _Line:
                     return
                 job = self._to_do.pop()
                 self._begun.add(job.name)
-            try:
-                self._end(job, self._do(job))
-            except BaseException as error:
-                self._end(job, f"{type(error).__name__}: {error}")
-                raise
+            self._end(job, self._do(job))
 
     def reason(self, job: Job) -> str:
         """Why a job is not done by now, empty where it is."""
@@ -133,8 +129,8 @@ class _Line:
             job.send()
         except StoreError as error:
             return self._stumble(error)
-        except (UserError, OSError) as error:
-            return str(error)
+        except Exception as error:  # a thread that ended would keep the others waiting
+            return failures.sentence(error)
         self._n_failed_in_a_row = 0
         if job.bytes >= _TELLING:
             self._rate = job.bytes / max(time.monotonic() - start, 1e-3)

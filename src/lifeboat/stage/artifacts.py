@@ -111,6 +111,22 @@ def write_csv(path: Path, rows: list[dict[str, Any]], columns: list[str]) -> Non
     write_text(path, "\n".join(lines) + "\n")
 
 
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        UserError: naming the line that is not UTF-8.
+        OSError: where it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        byte = error.object[error.start]
+        fact = f"{path}, line {line}: expected UTF-8, found the byte 0x{byte:02x}."
+        raise UserError(fact, "Save the file as UTF-8.") from None
+
+
 def read_json(path: Path) -> Any:
     """The value of a JSON file.
 
@@ -125,24 +141,29 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not JSON: {error}.", _CURE_MISSING) from None
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+def read_jsonl(path: Path, cure: str = "") -> Iterator[dict[str, Any]]:
     """The objects of a JSON Lines file.
+
+    Args:
+        path: the file.
+        cure: what to do where it is missing or broken; by default to make it by its stage.
 
     Raises:
         UserError: naming the file and the line that is not an object.
     """
     if not path.is_file():
-        raise UserError(f"{path} does not exist.", _CURE_MISSING)
-    with path.open() as file:
+        raise UserError(f"{path} does not exist.", cure or _CURE_MISSING)
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 value, said = json.loads(line), ""
             except ValueError as error:
                 value, said = None, f" ({error})"
             if not isinstance(value, dict):
+                found = repr(line[:60].decode(errors="replace"))
                 raise UserError(
-                    f"{path}, line {number}: expected a JSON object, found {line[:60]!r}{said}.",
-                    _CURE_MISSING,
+                    f"{path}, line {number}: expected a JSON object, found {found}{said}.",
+                    cure or _CURE_MISSING,
                 )
             yield value
 

@@ -10,6 +10,8 @@ from lifeboat.doctor import folders
 from lifeboat.items import Item
 from lifeboat.stage import abilities
 
+pytestmark = pytest.mark.kind(4)
+
 SAYS = {
     "fcntl.lockf": ("lock bytes of a file", "two processes may do the same work", "-o flock"),
     "fcntl.flock": ("lock whole files", "DVC cannot start", "core.hardlink_lock true"),

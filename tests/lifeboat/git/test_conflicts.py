@@ -18,6 +18,8 @@ from lifeboat.running import reproduce
 from lifeboat.saving import backup, push, store
 from lifeboat.stage.errors import UserError
 
+pytestmark = pytest.mark.kind(8)
+
 CHANGES: dict[str, tuple[str, str]] = {
     "dvc.lock": ("md5: ", "md5: f"),
     "dvc.yaml": ("echo 1", "echo 3"),
@@ -34,7 +36,7 @@ VERBS: dict[str, Callable[[Path], list[Item]]] = {
     "restore": restore.restore,
     "store prune": store.prune,
     "doctor": lambda root: [repository.pipeline_item(root)],
-    "reproduce": lambda root: [reproduce.reproduce(root, []).ending],
+    "reproduce": lambda root: reproduce.reproduce(root, []).endings,
 }
 
 

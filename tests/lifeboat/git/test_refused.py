@@ -17,6 +17,8 @@ from lifeboat.git import commit, index, lock_file, refs, taking, wip
 from lifeboat.remotes import remote
 from lifeboat.saving import backup
 
+pytestmark = pytest.mark.kind(2)
+
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from lifeboat.proof import held
 from lifeboat.remotes import remote
 from lifeboat.stage.errors import UserError
 
+pytestmark = pytest.mark.kind(1)
+
 
 @pytest.fixture(autouse=True)
 def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

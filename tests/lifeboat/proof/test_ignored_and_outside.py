@@ -15,6 +15,8 @@ from lifeboat.remotes import remote
 from lifeboat.saving import backup, push, snapshot
 from lifeboat.stage.errors import UserError
 
+pytestmark = pytest.mark.kind(1)
+
 
 def told(root: Path) -> list[Item]:
     """What is told of a project whose HEAD is all that git would hold."""

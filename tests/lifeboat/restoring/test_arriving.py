@@ -10,10 +10,13 @@ from refusals import by_errno, refuse
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.remotes.store_errors import StoreError
 from lifeboat.restoring import arriving
+from lifeboat.restoring.arriving import Refusal
 from lifeboat.stage.abilities import LOST
 
+pytestmark = pytest.mark.kind(4)
 
-def bring(bucket: Bucket, folder: Path) -> str:
+
+def bring(bucket: Bucket, folder: Path) -> Refusal | None:
     (folder / "gate").mkdir()
     place = folder / "cache" / "ab" / "cd"
     with arriving.gate(folder / "gate"):
@@ -40,7 +43,7 @@ def test_what_comes_takes_its_place_whatever_is_refused(
         with pytest.raises(StoreError, match="cd"):
             bring(bucket, tmp_path)
     else:
-        assert bring(bucket, tmp_path) == ""
+        assert bring(bucket, tmp_path) is None
 
 
 def test_what_belongs_on_another_disk_is_copied_there_whole(
@@ -54,6 +57,6 @@ def test_what_belongs_on_another_disk_is_copied_there_whole(
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", on_one_disk)
-    assert bring(bucket, tmp_path) == ""
+    assert bring(bucket, tmp_path) is None
     place = tmp_path / "cache" / "ab"
     assert os.listdir(place) == ["cd"] and (place / "cd").stat().st_mode & 0o777 == 0o444

@@ -16,6 +16,8 @@ from lifeboat.remotes.bucket import open_bucket
 from lifeboat.saving import backup, partial, store
 from lifeboat.stage import artifacts
 
+pytestmark = pytest.mark.kind(4)
+
 ACTIVATIONS = "data/interim/activations/base"
 
 

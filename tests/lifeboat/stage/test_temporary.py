@@ -19,6 +19,8 @@ from lifeboat.stage.errors import UserError
 from lifeboat.stage.shelf import Shelf
 from lifeboat.stage.temporary import SweptError
 
+pytestmark = pytest.mark.kind(4)
+
 KEY, TWO_HOURS = "ab" * 32, 7200.0
 
 WORKER = """\
