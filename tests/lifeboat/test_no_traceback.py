@@ -63,7 +63,10 @@ VERBS: dict[str, tuple[list[str], set[str]]] = {
 }
 """Command line of each verb, and the modules that are it, besides the command line's own."""
 
-SIDES = {"lifeboat.git": "code", "lifeboat.saving.snapshot": "code"}
+SIDES = dict.fromkeys(
+    ("lifeboat.processes.git", "lifeboat.git", "lifeboat.proof.held", "lifeboat.saving.snapshot"),
+    "code",
+)
 """Of what a step is; all others are of the data."""
 
 
@@ -72,7 +75,8 @@ WHERE = Step("lifeboat.git.wip", "head")
 
 
 def side(step: Step) -> str:
-    return next((name for start, name in SIDES.items() if step.module.startswith(start)), "data")
+    where = f"{step.module}.{step.name}"
+    return next((name for start, name in SIDES.items() if where.startswith(start)), "data")
 
 
 def run(verb: str, root: Path) -> int:

@@ -77,16 +77,17 @@ class ShardStore:
         What a store in a folder beside this one holds of the same key is taken from there, as a
         hard link: two roles may be one model.
         """
-        shard = self._whole(key)
-        beside = (path.parent for path in sorted(self.folder.parent.glob(f"*/{key}.json")))
-        lenders = (ShardStore(folder) for folder in beside if folder != self.folder)
-        while shard is None and (lender := next(lenders, None)) is not None:
-            if (theirs := lender._whole(key)) is not None:
-                with contextlib.suppress(OSError):  # it is gone meanwhile, or there is no room
-                    for name in (theirs.file, f"{key}.json"):
-                        artifacts.link_onto(lender.folder / name, self.folder / name)
-                    shard = theirs
-        return shard
+        if (own := self._whole(key)) is not None:
+            return own
+        for path in sorted(self.folder.parent.glob(f"*/{key}.json")):
+            lender = ShardStore(path.parent)
+            if lender.folder == self.folder or (theirs := lender._whole(key)) is None:
+                continue
+            with contextlib.suppress(OSError):  # it is gone meanwhile, or there is no room
+                for name in (theirs.file, f"{key}.json"):
+                    artifacts.link_onto(lender.folder / name, self.folder / name)
+                return theirs
+        return None
 
     def _whole(self, key: str) -> Shard | None:
         record = self.record(key)

@@ -64,6 +64,10 @@ class Fresh:
         ]
         self._sizes: list[int] = []
 
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "Fresh":
+        """Of nothing: whoever copies a model may edit it, and what he adds is no text's."""
+        return Fresh(nn.Module())
+
     def changed(self) -> list[str]:
         """Names of what is not as it was, such as `model.rotary_emb.inv_freq`."""
         return [f"{name}.{key}".lstrip(".") for name, _, key, _ in self._changes()]

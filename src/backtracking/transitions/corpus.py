@@ -92,6 +92,8 @@ def rows_by_trace(
         was_cut: the sentences that a length limit cut, which are left out.
     """
     kept = np.flatnonzero(~was_cut)
+    if not len(kept):
+        return np.zeros((0, 0), dtype=np.int64)
     groups = np.split(kept, np.flatnonzero(np.diff(trace[kept])) + 1)
     rows = np.full((len(groups), max(map(len, groups))), -1, dtype=np.int64)
     for number, group in enumerate(groups):

@@ -52,8 +52,8 @@ def backup(
         UserError: where `root` is not a git repository.
     """
     run = Run([] if items is None else items, root, Deadline.after(seconds))
-    if not processes.is_in_git(root):
-        processes.require_repository(root)
+    require = lambda: processes.is_in_git(root) or processes.require_repository(root)  # noqa: E731
+    run.require("Asking git where this checkout stands", require)
     stopping = run.attempt("Stopping stages", lambda: stops.ask(root)) if stop else None
     saved = run.attempt("Saving code", lambda: _save_code(run, message))
     if stopping:
