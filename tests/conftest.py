@@ -28,6 +28,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))
 
 
+@pytest.fixture(scope="session")
+def shared_traces() -> Path:
+    """The folder of the real traces that `MATS_TRACES` names, by default beside the checkout.
+
+    A test that asks for it is skipped where there is none, or fails with `MATS_REQUIRE_TRACES=1`.
+    """
+    beside = Path(__file__).resolve().parents[2] / "shared" / "traces"
+    found = Path(os.environ.get("MATS_TRACES") or beside)
+    if not found.is_dir():
+        say = pytest.fail if os.environ.get("MATS_REQUIRE_TRACES") == "1" else pytest.skip
+        say(f"no shared traces in {found}: name their folder by MATS_TRACES")
+    return found
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
