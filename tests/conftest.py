@@ -4,6 +4,7 @@ beartype comes before nnsight, which gives every object methods that beartype ca
 """
 
 import os
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -19,3 +20,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files first; the second needs no study that the first is making."""
     order = {name: number for number, name in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))
+
+
+@pytest.fixture(scope="session")
+def shared_traces() -> Path:
+    """The folder of the real traces that `MATS_TRACES` names, by default beside the checkout.
+
+    A test that asks for it is skipped where there is none, or fails with `MATS_REQUIRE_TRACES=1`.
+    """
+    beside = Path(__file__).resolve().parents[2] / "shared" / "traces"
+    found = Path(os.environ.get("MATS_TRACES", beside))
+    if not found.is_dir():
+        say = pytest.fail if os.environ.get("MATS_REQUIRE_TRACES") == "1" else pytest.skip
+        say(f"no shared traces in {found}: name their folder by MATS_TRACES")
+    return found
