@@ -1,4 +1,4 @@
-"""`math-verify` behind a wall of its public failures (Math-Verify issues 14, 37, 57, 60, 64, 69)."""
+"""`math-verify` behind a wall of its public failures (its issues 14, 37, 57, 60, 64, 69)."""
 
 import pytest
 

@@ -12,7 +12,8 @@ _FRACTION = re.compile(
 )
 _UNIT = re.compile(r"(?P<gap>[ ~]*)(?:(?P<unit>%|°|[A-Za-z][A-Za-z .'/]*)(?:\^\{?[23]\}?)?)?[ .]*")
 _MULTIPLIES = frozenset(
-    "and or to hundred thousand million billion trillion dozen half halves k e pi i".split()
+    ("and", "or", "to", "hundred", "thousand", "million", "billion", "trillion", "dozen")
+    + ("half", "halves", "k", "e", "pi", "i")
 )
 _ALIKE = (
     (re.compile(r"\\(?:d|t|c)frac"), r"\\frac"),

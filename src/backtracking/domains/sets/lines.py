@@ -16,7 +16,7 @@ from tokenizers import Tokenizer
 
 from backtracking.domains.domain import ProblemPlan, Reading, Recipe
 from backtracking.domains.lexicon import Lexicon, Spelled
-from backtracking.labels import segmentation
+from backtracking.domains.prose import sentence_ends, sentence_spans
 from backtracking.labels.deciding import decide_in_prose
 from backtracking.labels.rules import RULES, label_by_rules
 from backtracking.models.tokens import token_ids
@@ -46,8 +46,6 @@ LEXICON = Lexicon(
     is_generic=True,
     ends=("</s>", "<|endoftext|>", "<|im_end|>", "<|eot_id|>", "<｜end▁of▁sentence｜>"),
 )
-_ENDS = (".", "!", "?", "…", "。", "！", "？")
-_CLOSERS = "\"'”’)]}*_`"
 _CURE = "A line is an object with `prompt` or `prompt_ids`, and may have `text` or `token_ids`."
 
 
@@ -177,15 +175,13 @@ class Lines:
         self, trace: Trace, problem: Problem, tokenizer: Tokenizer, *, with_laws: bool = False
     ) -> Reading:
         """Sentences of the text, labelled by rules; nothing else is known."""
-        start = len(trace.prompt_ids)
-        spans = segmentation.segment(trace.token_ids, tokenizer.decode, start)
-        texts = [tokenizer.decode(trace.ids[span.start : span.end]) for span in spans]
-        states: list[State] = [label_by_rules(text) for text in texts]
-        rows = enumerate(zip(spans, texts, states, decide_in_prose(states), strict=True))
+        spans = sentence_spans(trace, tokenizer)
+        states: list[State] = [label_by_rules(text) for _, text in spans]
+        rows = enumerate(zip(spans, states, decide_in_prose(states), strict=True))
         return Reading(
             [
                 Sentence(trace.trace_id, index, span.start, span.end, text, decides, {RULES: state})
-                for index, (span, text, state, decides) in rows
+                for index, ((span, text), state, decides) in rows
             ]
         )
 
@@ -196,9 +192,8 @@ class Lines:
         return Grade(trace.trace_id, problem.problem_id, outcome, None, why)
 
     def pattern(self, tokenizer: Tokenizer) -> tuple[Pattern, ...]:
-        """Tokens whose text ends a sentence; what comes next is not seen ("3." of "3.5")."""
-        pieces = ((token, tokenizer.decode([token])) for token in tokenizer.get_vocab().values())
-        return (Pattern((frozenset(token for token, piece in pieces if _ends(piece)),)),)
+        """Tokens that end a sentence."""
+        return (sentence_ends(tokenizer),)
 
     def turning(self, tokenizer: Tokenizer) -> Turning | None:
         """None: only words tell."""
@@ -239,10 +234,6 @@ class Lines:
         for line in self.lines:
             found.setdefault(line.name, []).append(line)
         return found
-
-
-def _ends(piece: str) -> bool:
-    return "\n" in piece or piece.rstrip().rstrip(_CLOSERS).endswith(_ENDS)
 
 
 def _share(text: str) -> float:
