@@ -19,7 +19,8 @@ AFTER = 5
 
 _FRESH = re.compile(r"\b(?:start|begin|instead|alternatively|another)", re.IGNORECASE)
 _ANEW = re.compile(
-    r"\b(?:(?:start|begin)\w*\s+(?:over|again|anew|afresh)|from scratch|back to the (?:start|begin))",
+    r"\b(?:(?:start|begin)\w*\s+(?:over|again|anew|afresh)|from scratch"
+    r"|back to the (?:start|begin))",
     re.IGNORECASE,
 )
 _BACK = re.compile(r"\b(?:back|return)(?:ing)? to (\d+)", re.IGNORECASE)

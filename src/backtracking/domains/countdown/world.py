@@ -9,9 +9,10 @@ from random import Random
 from backtracking.domains.countdown.language import listed
 from backtracking.domains.countdown.solver import Rule, solutions, spelled
 from backtracking.records.traces import SPLITS, Problem
+from lifeboat.stage.errors import UserError
 
-MANY = 50
-"""Draws for each problem, at most."""
+MANY, MOST = 50, 5000
+"""Draws for each problem of the study, and draws for any problem, at most."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,13 @@ class World:
         return Rule(self.operations, self.use_all)
 
     def draw(self, random: Random) -> tuple[tuple[int, ...], int]:
-        """Numbers in prompt order and a target that is none of them, with enough solutions."""
+        """Numbers in prompt order and a target that is none of them, with enough solutions.
+
+        Raises:
+            UserError: where such problems are too rare.
+        """
         low, high = self.targets
-        while True:
+        for _ in range(MOST):
             numbers = tuple(random.sample(range(1, self.max_number + 1), random.choice(self.sizes)))
             target = self._target(numbers, random)
             if target in numbers or not low <= target <= high:
@@ -59,6 +64,11 @@ class World:
             found = solutions(numbers, target, self.rule)
             if len(list(islice(found, self.min_solutions))) >= self.min_solutions:
                 return numbers, target
+        raise UserError(
+            f"params.yaml, section `countdown.world`: no problem with {self.min_solutions} "
+            f"solutions in {MOST} draws.",
+            "Make it larger (`sizes`, `max_number`, `targets`), or ask for fewer solutions.",
+        )
 
     def distinct(self, random: Random, n: int) -> list[tuple[tuple[int, ...], int]]:
         """Different problems of the study: n of them, or as many as were found in many draws."""
