@@ -20,6 +20,7 @@ VERBS = (
     ["smoke"],
     ["extract"],
     ["bench-directions"],
+    ["audit"],
     ["snapshot"],
     ["log"],
     ["push"],

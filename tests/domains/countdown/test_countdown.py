@@ -137,7 +137,7 @@ def test_a_reasoning_trace_is_read(free: Countdown, tokenizer: Tokenizer) -> Non
     reading = free.read(trace, problem, tokenizer)
     kinds = [one.truth.kind for one in reading.sentences if one.truth and one.decides]
     assert kinds == [
-        "open_alive", "miss", "other", "miss", "other", "open_alive", "open_alive", "hit", "other",
+        "other", "open_doomed", "miss", "other", "miss", "other", "open_alive", "open_alive", "hit",
     ]  # fmt: skip
     decided = decisions_of(trace, reading.sentences, RULES)
     assert {one.state for one in decided} >= {"backtracking"}
