@@ -81,13 +81,12 @@ def page(found: list[Compared]) -> str:
             "# Verdicts on graded traces",
             "",
             f"Written by `python -m benchmarks.graded_traces`. Of {len(found)} traces that their",
-            f"sources graded by answer, {n_contradicted} are right by the one and not by the other.",
-            "Not compared: `misguided_attention`, which a judge graded by criteria and which has no",
-            "right answer, and traces without a verdict.",
+            f"sources graded by answer, {n_contradicted} are right by the one and not the other.",
+            "Not compared: `misguided_attention`, which a judge graded by criteria and which has",
+            "no right answer, and traces without a verdict.",
             "",
-            "| file | n | source right: ours right / not | source wrong: "
-            + " / ".join(OUTCOMES)
-            + " |",
+            "| file | n | source right: ours right / not | source wrong: ours "
+            + f"{' / '.join(OUTCOMES)} |",
             "| --- | --- | --- | --- |",
             *said,
             "",
