@@ -8,6 +8,7 @@ from project import ROOT
 from tokenizers import Tokenizer
 
 from backtracking.domains.countdown.countdown import Countdown, Section
+from backtracking.domains.countdown.recipes import end_id
 from backtracking.domains.countdown.world import read_question
 from backtracking.domains.countdown.writer import Writer
 from backtracking.domains.domain import ProblemPlan, Reading
@@ -35,7 +36,7 @@ def load(path: Path = ROOT / "params.yaml") -> Section:
 def make_trace(
     domain: Countdown, problem: Problem, text: str, tokenizer: Tokenizer, finish: str = "stop"
 ) -> Trace:
-    end = [tokenizer.token_to_id(domain.section.end)] if finish == "stop" else []
+    end = [end_id(domain.section.end, tokenizer)] if finish == "stop" else []
     return Trace(
         f"{problem.problem_id}/0", problem.problem_id, problem.split, 0,
         domain.prompt(problem, tokenizer), [*token_ids(text, tokenizer), *end], text, finish, {},

@@ -88,7 +88,7 @@ def gguf_metadata(path: Path) -> dict[str, Any]:
             return number(_NUMBERS[kind])
 
         assert file.read(4) == b"GGUF"
-        number("I"), number("Q")
+        file.seek(16)  # past the version and the number of tensors
         return {value(_STRING): value(number("I")) for _ in range(number("Q"))}
 
 

@@ -105,7 +105,7 @@ def _bracketed(form: Form) -> str:
     return f"({spelled(form)})" if form[0] == "+" else spelled(form)
 
 
-def _forms(numbers: tuple[int, ...], value: int, operations: str) -> Iterator[Form]:
+def _forms(numbers: tuple[Number, ...], value: int, operations: str) -> Iterator[Form]:
     if len(numbers) == 1:
         if numbers[0] == value:
             yield ("number", value)

@@ -80,7 +80,7 @@ class Writer:
         self._say("stuck")
         return " ".join(self.sentences)
 
-    def _say(self, form: str, dialect: int | None = None, **numbers: object) -> None:
+    def _say(self, form: str, dialect: int | None = None, **numbers: int | str) -> None:
         self.sentences.append(say(form, self.random, dialect, **numbers))
 
     def _act(self) -> bool:
@@ -149,5 +149,5 @@ class Writer:
         return True
 
 
-def _equation(node: _Node) -> dict[str, object]:
+def _equation(node: _Node) -> dict[str, int]:
     return {"v": node.total - node.used[-1], "n": node.used[-1], "r": node.total}
