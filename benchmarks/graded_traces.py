@@ -1,4 +1,4 @@
-"""Our verdicts on the graded traces of others, beside theirs: `graded-traces.md`.
+"""Our verdicts on the graded traces of others, and the equations in them: `graded-traces.md`.
 
 `python -m benchmarks.graded_traces TRACES` writes it again, TRACES being the folder of the shared
 traces. What is graded is what stands in a trace; its text is data, and nothing in it is followed.
@@ -8,11 +8,12 @@ import argparse
 import gzip
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backtracking.domains.countdown.expressions import find_equations
 from backtracking.domains.grading.answers import THOUGHT, Same, grade_text
 from backtracking.domains.grading.mathematics import same_mathematics
 from backtracking.domains.grading.numbers import same_choice, same_number
@@ -66,8 +67,21 @@ def compare(folder: Path) -> Iterator[Compared]:
                     yield Compared(file, row["correct"], _graded(file, row, same))
 
 
-def page(found: list[Compared]) -> str:
+def equations(folder: Path) -> dict[str, Counter[bool]]:
+    """Whether each equation that is read in the traces of a file holds."""
+    found = {}
+    for path in sorted(folder.glob("*.jsonl.gz")):
+        with gzip.open(path, "rt") as lines:
+            texts = [_text(row) for row in map(json.loads, lines) if "problem_id" in row]
+        found[path.name.removesuffix(".jsonl.gz")] = Counter(
+            one.holds for text in texts for one in find_equations(text)
+        )
+    return found
+
+
+def page(found: list[Compared], read: Mapping[str, Counter[bool]]) -> str:
     """The tables in Markdown."""
+    holds = sum(read.values(), Counter[bool]())
     said = [f"| {one.file} | {len(group)} | {_counts(group)} |" for one, group in _by_file(found)]
     differ = [one for one in found if one.is_contradicted or one.is_told_apart]
     rows = [
@@ -96,6 +110,18 @@ def page(found: list[Compared]) -> str:
             "| --- | --- | --- | --- |",
             *rows,
             "",
+            "## Equations",
+            "",
+            f"Of {holds.total()} equations of numbers that the reader of the domain `countdown`",
+            f"finds in these texts {holds[False]} do not hold. A wrong reading would seldom hold,",
+            "so these were read one by one while the reader was made on them: all are the writers'",
+            'own, wrong results and chains written on ("3182 - 319 + 1 = 3182 - 319 = 2863"). Of 100',
+            "others, drawn at random and read, none was misread.",
+            "",
+            "| file | hold | do not |",
+            "| --- | --- | --- |",
+            *(f"| {file} | {seen[True]} | {seen[False]} |" for file, seen in read.items() if seen),
+            "",
         ]
     )
 
@@ -104,21 +130,26 @@ def main(argv: list[str] | None = None) -> None:
     """Writes the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("traces", type=Path, help="folder of the shared traces")
-    PAGE.write_text(page(list(compare(parser.parse_args(argv).traces))))
+    folder = parser.parse_args(argv).traces
+    PAGE.write_text(page(list(compare(folder)), equations(folder)))
 
 
 def _graded(file: str, row: dict[str, Any], same: Same) -> Grade:
-    text = row["text"]
-    if text is None:
-        text = f"{row['thinking'] or ''}{THOUGHT}{row['response'] or ''}"
     return grade_text(
-        text,
+        _text(row),
         row["gold"],
         same,
         finish_reason=row["finish_reason"] or "stop",
         begun=file in BEGUN,
         ids=(row["trace_id"], row["problem_id"]),
     )
+
+
+def _text(row: Mapping[str, Any]) -> str:
+    """What was written; thinking and answer kept apart are joined as models write them."""
+    if row["text"] is not None:
+        return row["text"]
+    return f"{row['thinking'] or ''}{THOUGHT}{row['response'] or ''}"
 
 
 def _by_file(found: list[Compared]) -> Iterator[tuple[Compared, list[Compared]]]:

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from benchmarks.graded_traces import PAGE, compare, page
+from benchmarks.graded_traces import PAGE, compare, equations, page
 
 
 def test_no_verdict_of_a_source_is_contradicted_and_the_page_says_so(shared_traces: Path) -> None:
     found = list(compare(shared_traces))
     assert len(found) == 191
     assert [one.grade.trace_id for one in found if one.is_contradicted] == []
-    assert page(found) == PAGE.read_text()
+    assert page(found, equations(shared_traces)) == PAGE.read_text()
