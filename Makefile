@@ -71,7 +71,9 @@ readme: $(STAMP) ## Put the committed results into the README and the docs
 	@$(BIN)/python -m backtracking.report.readme $(ARGS)
 
 reliability: $(STAMP) ## Break backups in every way we know, and write docs/reliability.md
+	@rm -f logs/kinds.json
 	@$(BIN)/pytest -m slow tests/lifeboat/test_faults.py
+	@$(BIN)/pytest -m kind
 	@$(BIN)/python -m backtracking.report.reliability
 
 lock: $(UV) ## Pin the newest allowed versions in requirements.lock

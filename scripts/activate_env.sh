@@ -1,13 +1,16 @@
 # Source it: `source scripts/activate_env.sh`, in bash or zsh.
 #
 # Puts the caches of Hugging Face, torch, matplotlib and pip into .cache/, reads .env as data
-# (nothing in it is run or expanded, an empty value counts as none) and activates .venv.
+# (nothing in it is run or expanded, an empty value counts as none) and activates .venv, which no
+# PYTHONPATH of the machine may stand before. Of UTF-16 it reads the ASCII letters.
 
 _backtracking_load() {
     [ -z "${ZSH_VERSION:-}" ] || emulate -L sh
-    local line name value
+    local line name value mark cr
+    mark="$(printf '\357\273\277')" cr="$(printf '\r')"
     while IFS= read -r line || [ -n "$line" ]; do
-        line="${line%"$(printf '\r')"}"
+        line="${line#"$mark"}"
+        line="${line%"$cr"}"
         line="${line#"${line%%[![:space:]]*}"}"
         case "$line" in
             '' | '#'*) continue ;;
@@ -34,11 +37,14 @@ _backtracking_load() {
                 ;;
         esac
         [ -z "$value" ] || export "$name=$value"
-    done < "$1"
+    done <<EOF
+$(LC_ALL=C tr -d '\000\376\377' < "$1")
+EOF
 }
 
 _backtracking_activate() {
     local root="$1"
+    unset PYTHONPATH PYTHONHOME
     [ ! -f "$root/.env" ] || _backtracking_load "$root/.env"
     export HF_HOME="${HF_HOME:-$root/.cache/huggingface}"
     export TORCH_HOME="${TORCH_HOME:-$root/.cache/torch}"

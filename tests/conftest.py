@@ -4,12 +4,18 @@ beartype comes before nnsight, which gives every object methods that beartype ca
 """
 
 import os
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import json  # noqa: E402
+from collections.abc import Generator  # noqa: E402
+from pathlib import Path  # noqa: E402
+
 import beartype  # noqa: E402, F401
 import pytest  # noqa: E402
+
+TRIED = Path(__file__).parents[1] / "logs" / "kinds.json"
+"""What tests of kinds saw; `python -m backtracking.report.reliability` takes it into docs/."""
 
 FIRST = ("test_migration.py", "test_domains.py", "test_tiny.py", "test_dvc.py", "test_faults.py")
 """Files that take minutes, the longest first: whoever got one last would end alone. The scheduler
@@ -34,3 +40,47 @@ def shared_traces() -> Path:
         say = pytest.fail if os.environ.get("MATS_REQUIRE_TRACES") == "1" else pytest.skip
         say(f"no shared traces in {found}: name their folder by MATS_TRACES")
     return found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test of a kind says of which, what it says, and with which member."""
+    report = yield
+    marker = item.get_closest_marker("kind")
+    if marker is not None and report.when == "call":
+        words = item.name.partition("[")[0].removeprefix("test_").replace("_", " ")
+        callspec = getattr(item, "callspec", None)
+        tried = {
+            "kind": marker.args[0],
+            "says": words,
+            "member": callspec.id if callspec else "",
+            "passed": report.passed,
+        }
+        report.user_properties.append(("tried", json.dumps({item.nodeid: tried})))
+    return report
+
+
+class Tried:
+    """Keeps what tests of kinds saw, of all runs since the file was last removed."""
+
+    def __init__(self) -> None:
+        self.by_test: dict[str, dict[str, object]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        for name, value in report.user_properties:
+            if name == "tried":
+                self.by_test |= json.loads(str(value))
+
+    def pytest_sessionfinish(self) -> None:
+        if self.by_test:
+            kept = json.loads(TRIED.read_text()) if TRIED.is_file() else {}
+            TRIED.parent.mkdir(exist_ok=True)
+            TRIED.write_text(json.dumps(kept | self.by_test, indent=1, sort_keys=True) + "\n")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where tests are shared out among processes, the one that has all reports keeps them."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Tried())

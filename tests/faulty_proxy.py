@@ -8,7 +8,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,16 +27,37 @@ class Request:
         method: of HTTP.
         path: with the query.
         n_bytes: of the body.
+        headers: of the request, their names in small letters.
     """
 
     method: str
     path: str
     n_bytes: int
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_object(self) -> bool:
         """Whether it is about one object, and not a listing of the bucket."""
         return urlsplit(self.path).path.strip("/").count("/") > 0
+
+
+@dataclass
+class Answer:
+    """What a server said, which an odd store says otherwise.
+
+    Attributes:
+        status: of HTTP.
+        headers: their names in small letters.
+        data: the body.
+    """
+
+    status: int
+    headers: dict[str, str]
+    data: bytes
+
+
+Oddity = Callable[[Request, Answer], None]
+"""Changes what a server said to what an odd store says."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +69,7 @@ class Fault:
             in the middle of an object; `lose answer`, after the server has done it; `stall`.
         code: of an error in S3's words.
         status: of an error in HTTP's words.
+        said: the sentence of an error.
         hits: which requests; all of them without it.
         share: of those, how many are hit.
         times: how many are hit at most; no limit without it.
@@ -56,6 +78,7 @@ class Fault:
     manner: Manner
     code: str = ""
     status: int = 0
+    said: str = "said by a test"
     hits: Callable[[Request], bool] = lambda _request: True
     share: float = 1.0
     times: int | None = None
@@ -68,12 +91,16 @@ class Proxy:
     Attributes:
         endpoint: its address.
         fault: what it does at the moment, if anything.
+        oddity: how the store behind it differs from others, if it does.
+        asked: what it makes of a request's path and query, if anything.
         n_requests: requests that came.
         n_hit: requests that were broken.
     """
 
     endpoint: str = ""
     fault: Fault | None = None
+    oddity: Oddity | None = None
+    asked: Callable[[str], str] | None = None
     n_requests: int = 0
     n_hit: int = 0
     _chance: random.Random = field(default_factory=lambda: random.Random(0))
@@ -132,7 +159,8 @@ def _handler(running: Proxy, upstream: str, stall_s: float) -> type[BaseHTTPRequ
 
         def _serve(self) -> None:
             n_bytes = int(self.headers.get("Content-Length") or 0)
-            request = Request(self.command, self.path, n_bytes)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            request = Request(self.command, self.path, n_bytes, headers)
             fault = running.chosen(request)
             if fault is not None and fault.manner == "cut upload":
                 self.rfile.read(n_bytes // 2)
@@ -151,7 +179,7 @@ def _handler(running: Proxy, upstream: str, stall_s: float) -> type[BaseHTTPRequ
             elif fault is not None and fault.manner == "answer":
                 self._refuse(fault)
             else:
-                self._hand_on(body, fault)
+                self._hand_on(request, body, fault)
 
         def _body(self, n_bytes: int) -> bytes:
             if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
@@ -163,14 +191,15 @@ def _handler(running: Proxy, upstream: str, stall_s: float) -> type[BaseHTTPRequ
             self.rfile.readline()
             return b"".join(chunks)
 
-        def _hand_on(self, body: bytes, fault: Fault | None) -> None:
+        def _hand_on(self, request: Request, body: bytes, fault: Fault | None) -> None:
             connection = http.client.HTTPConnection(address, timeout=60)
+            dropped = ["transfer-encoding", "content-length", "expect"]
+            dropped += ["if-match"] if running.oddity else []  # it may be about another ETag
             try:
-                connection.putrequest(
-                    self.command, self.path, skip_host=True, skip_accept_encoding=True
-                )
+                path = running.asked(self.path) if running.asked is not None else self.path
+                connection.putrequest(self.command, path, skip_host=True, skip_accept_encoding=True)
                 for name, value in self.headers.items():
-                    if name.lower() not in ("transfer-encoding", "content-length", "expect"):
+                    if name.lower() not in dropped:
                         connection.putheader(name, value)
                 connection.putheader("Content-Length", str(len(body)))
                 connection.endheaders(body)
@@ -181,14 +210,19 @@ def _handler(running: Proxy, upstream: str, stall_s: float) -> type[BaseHTTPRequ
             if fault is not None and fault.manner == "lose answer":
                 self._hang_up()
                 return
-            self._answer(answer, data, fault)
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            told = Answer(answer.status, headers, data)
+            if running.oddity is not None:
+                running.oddity(request, told)
+            self._answer(told, fault)
 
-        def _answer(self, answer: Any, data: bytes, fault: Fault | None) -> None:
+        def _answer(self, answer: Answer, fault: Fault | None) -> None:
+            data = answer.data
             self.send_response_only(answer.status)
             for name, value in answer.headers.items():
-                if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                if name not in ("transfer-encoding", "connection", "content-length"):
                     self.send_header(name, value)
-            length = answer.headers.get("Content-Length") if self.command == "HEAD" else len(data)
+            length = answer.headers.get("content-length") if self.command == "HEAD" else len(data)
             self.send_header("Content-Length", str(length or 0))
             self.end_headers()
             if fault is not None and fault.manner == "cut download":
@@ -200,7 +234,7 @@ def _handler(running: Proxy, upstream: str, stall_s: float) -> type[BaseHTTPRequ
         def _refuse(self, fault: Fault) -> None:
             text = (
                 f"<?xml version='1.0'?><Error><Code>{fault.code}</Code>"
-                f"<Message>said by a test</Message><Resource>{urlsplit(self.path).path}</Resource>"
+                f"<Message>{fault.said}</Message><Resource>{urlsplit(self.path).path}</Resource>"
                 "<RequestId>0</RequestId></Error>"
             )
             data = b"" if self.command == "HEAD" else text.encode()

@@ -135,7 +135,7 @@ def test_reproduce_hands_arguments_on_and_its_code_back(
 
     def fake(_root: Path, arguments: list[str]) -> reproduce.Outcome:
         seen.append(arguments)
-        return reproduce.Outcome({"steer": 12.34}, Item("Interrupted.", "wrong"), 75)
+        return reproduce.Outcome({"steer": 12.34}, [Item("Interrupted.", "wrong")], 75)
 
     monkeypatch.setattr(reproduce, "reproduce", fake)
     assert run("reproduce", "steer", "--force", "-s", root=tmp_path) == 75

@@ -45,16 +45,16 @@ FOLDERS = [
     "tests",
 ]
 IGNORED = """\
-/data/*/*
+/data/*/?*
 !/data/*/.gitkeep
 !/data/*/*.dvc
-/models/*
+/models/?*
 !/models/.gitkeep
 !/models/*.dvc
 /results/*/
 !/results/tables/
 """
-NOT_ACCOUNTS = {"CUDA_VISIBLE_DEVICES", "DVC_ROOT", "PATH", "PYTHONPATH"}
+NOT_ACCOUNTS = {"CUDA_VISIBLE_DEVICES", "DVC_ROOT", "PATH", "PYTHONPATH", "TMPDIR", "USER"}
 
 
 def tracked() -> list[Path]:

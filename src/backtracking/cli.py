@@ -8,12 +8,16 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import lifeboat.cli  # noqa: F401  (first: what fails to load is told as every error is)
+
+# isort: split
+
 import typer
 
 from backtracking import PROJECT_ROOT
 from backtracking.belief import command as belief
 from backtracking.extraction import command as extraction
-from lifeboat.cli.app import add_verbs, start
+from lifeboat.cli.app import add_verbs, run, start
 from lifeboat.cli.verbs import AsJson, readable, report, state
 from lifeboat.items import Item
 
@@ -27,10 +31,12 @@ profile_app = typer.Typer(help="Another study by an overlay of configs/.", no_ar
 app.add_typer(profile_app, name="profile")
 app.command()(readable(extraction.extract))
 app.command()(readable(belief.bench_directions))
-add_verbs(app)
+groups = add_verbs(app)
+groups["store"].command("check")(readable(extraction.check))
 
 
 @app.callback()
+@readable
 def _everywhere(
     root: Annotated[Path, typer.Option(help="The project's folder.")] = PROJECT_ROOT,
 ) -> None:
@@ -123,4 +129,4 @@ def main(arguments: list[str] | None = None) -> None:
     Raises:
         SystemExit: always.
     """
-    app(arguments, prog_name="backtracking")
+    run(app, "backtracking", arguments)

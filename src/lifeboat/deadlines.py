@@ -157,7 +157,7 @@ def call(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        errors="replace",
+        errors="surrogateescape",
         start_new_session=True,
     )
     try:
@@ -172,12 +172,14 @@ def call(
 
 
 def _kill(child: subprocess.Popen[str]) -> str:
-    """Kills a child's session; what it had printed.
+    """Ends a child's session; what it had printed.
 
-    What left the session may hold its pipes, and is not waited for.
+    It is asked first, since git then takes its locks away. What left the session may hold its
+    pipes, and is not waited for.
     """
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child.pid, signal.SIGKILL)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        return child.communicate(timeout=1)[0]
+    for number, seconds in ((signal.SIGTERM, 0.3), (signal.SIGKILL, 1.0)):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return child.communicate(timeout=seconds)[0]
     return ""

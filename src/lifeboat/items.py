@@ -22,6 +22,16 @@ class Item:
     verdict: Verdict = "ok"
     cure: str = ""
 
+    def __post_init__(self) -> None:
+        """Whatever is told can be printed, names of files that are no text among it."""
+        object.__setattr__(self, "fact", printable(self.fact))
+        object.__setattr__(self, "cure", printable(self.cure))
+
+
+def printable(text: str) -> str:
+    """Text in which the bytes of a name that are none stand as `\\xe9`."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
 
 def proven(items: Iterable[Item]) -> bool:
     """Whether nothing is wrong."""

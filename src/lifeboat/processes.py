@@ -1,24 +1,52 @@
-"""git and DVC as child processes, with the environment that every child of ours gets."""
+"""git and DVC as child processes, with the environment that every child of ours gets.
+
+What git says is bytes: names of files need not be text, and come as Python keeps such names
+(`os.fsdecode`), so that they lead back to the same files.
+"""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
+
+from lifeboat.stage.errors import UserError
 
 Finished: TypeAlias = subprocess.CompletedProcess[str]
 
 DVC = (sys.executable, "-m", "dvc")
+GIT = (
+    "git",
+    *("-c", "core.quotePath=false", "-c", "color.ui=false", "-c", "column.ui=never"),
+    *("-c", "log.showSignature=false", "-c", "core.fsmonitor=false"),
+    *("-c", "core.untrackedCache=false", "-c", "push.recurseSubmodules=no"),
+)
+"""git without the user's settings that change what it answers, or let it not look itself."""
+
+_GIT_MAY_SAY = (
+    *("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_", "GIT_SSH", "GIT_SSL_", "GIT_HTTP_"),
+    *("GIT_PROXY_", "GIT_PROTOCOL", "GIT_ALLOW_PROTOCOL", "GIT_ASKPASS", "GIT_TERMINAL_PROMPT"),
+    *("GIT_EXEC_PATH", "GIT_DISCOVERY_ACROSS_FILESYSTEM"),
+)
+"""Beginnings of git's variables that say who commits, how a remote is reached and which settings
+there are. All others (GIT_DIR, GIT_INDEX_FILE, ...) send git to another repository, another index
+or other files, as in a hook, or in a shell that is set up for something else."""
+
+WAITING_S = 10.0
+"""After so long it is said what is being waited for."""
 
 
 def environment(root: Path) -> dict[str, str]:
     """The environment of a child: `python` is this one, caches lie in `.cache/`.
 
     Values that are set already win over the defaults for the cache folders. A git that only asks
-    does not write the user's index.
+    does not write the user's index, and works in the repository of its folder alone.
     """
     cache = root / ".cache"
     caches = {
@@ -28,7 +56,21 @@ def environment(root: Path) -> dict[str, str]:
     }
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     own = {"DVC_NO_ANALYTICS": "1", "GIT_OPTIONAL_LOCKS": "0", "PATH": path}
-    return {**caches, **os.environ, **own}
+    kept = dict(os.environ)
+    forget_other_repositories(kept)
+    return {**caches, **kept, **own}
+
+
+def forget_other_repositories(variables: MutableMapping[str, str]) -> None:
+    """Takes away what sends git, and DVC, elsewhere than into the repository of their folder."""
+    for name in [name for name in variables if name.startswith("GIT_")]:
+        if not name.startswith(_GIT_MAY_SAY):
+            del variables[name]
+
+
+def of_hook() -> dict[str, str]:
+    """What git tells a hook of the commit that it is called for, such as its index."""
+    return {name: value for name, value in os.environ.items() if name.startswith("GIT_")}
 
 
 def run(
@@ -44,33 +86,79 @@ def run(
     With `shown`, what it says on stderr (progress, errors) goes to ours instead. `extra` comes on
     top of the environment.
     """
-    return subprocess.run(
+    done = subprocess.run(
         command,
         check=False,
         cwd=root,
         env={**environment(root), **(extra or {})},
-        input=given,
+        input=os.fsencode(given),
         stdout=subprocess.PIPE,
         stderr=None if shown else subprocess.PIPE,
-        text=True,
-        errors="replace",
     )
+    said = os.fsdecode(done.stderr or b"")
+    return subprocess.CompletedProcess(command, done.returncode, os.fsdecode(done.stdout), said)
 
 
 def git(
     root: Path, *arguments: str, given: str = "", extra: Mapping[str, str] | None = None
 ) -> Finished:
     """A finished `git` in `root`; paths are printed as they are, without quoting."""
-    return run(["git", "-c", "core.quotePath=false", *arguments], root, given, extra=extra)
+    return run([*GIT, *arguments], root, given, extra=extra)
+
+
+def require_repository(root: Path) -> Path:
+    """The top of the repository; refuses a folder in which git does not work, with the way out.
+
+    Raises:
+        UserError: where it is no git repository, or one that git does not trust or cannot read.
+    """
+    asked = git(root, "rev-parse", "--show-toplevel")
+    if asked.returncode == 0:
+        top = Path(asked.stdout.removesuffix("\n"))
+        if not root.resolve().is_relative_to(top.resolve()):
+            cure = "See `git config --show-origin core.worktree`, and take it away."
+            raise UserError(f"git's settings lead it from {root} to the files of {top}.", cure)
+        return top
+    if "dubious ownership" in asked.stderr:
+        fact = f"git does not work in {root}, because it belongs to another user."
+        cure = f"Run `git config --global --add safe.directory {shlex.quote(str(root))}`"
+        raise UserError(fact, f"{cure}, if you trust what is in it, or become its owner.")
+    if is_in_git(root):
+        raise UserError(f"git cannot read the repository of {root}: {last_lines(asked)}.")
+    raise UserError(f"{root} is not a git repository.", "Clone it with git.")
+
+
+def is_in_git(root: Path) -> bool:
+    """Whether a folder lies in a git repository, also in one in which git refuses to work."""
+    return any(os.path.lexists(folder / ".git") for folder in (root, *root.absolute().parents))
+
+
+@contextmanager
+def told_while_waiting(what: str) -> Iterator[None]:
+    """Says on stderr what is being waited for, where that takes long: it may ask somebody."""
+    said = f"Still waiting for {what}."
+    timer = threading.Timer(WAITING_S, lambda: print(said, file=sys.stderr, flush=True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def git_diff(root: Path, *arguments: str) -> Finished:
-    """A finished `git diff` that leaves the index alone; git's own freshens it on the way."""
+    """A finished `git diff` that leaves the index alone; git's own freshens it on the way.
+
+    Where the copy that it reads cannot have the index's time, which git goes by, it is git's own.
+    """
     index = root / git_line(root, "rev-parse", "--git-path", "index")
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "index"
-        if index.is_file():
-            shutil.copy2(index, copy)  # git goes by its time
+        try:
+            if index.is_file():
+                shutil.copy2(index, copy)
+        except OSError:
+            return git(root, "diff", *arguments)
         return git(root, "diff", *arguments, extra={"GIT_INDEX_FILE": str(copy)})
 
 

@@ -1,4 +1,4 @@
-"""A project: where it stands, what it tells lifeboat of itself, its accounts, its machine's name.
+"""A project: where it stands, what it tells lifeboat of itself, its machine's name.
 
 `[tool.lifeboat]` of pyproject.toml is the whole contract, and every key of it may be left out:
 
@@ -16,26 +16,25 @@
 import contextlib
 import hashlib
 import importlib
-import os
 import re
 import secrets
 import socket
+import threading
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from dotenv import dotenv_values
-
-from lifeboat.stage import artifacts
+from lifeboat.stage import artifacts, claims
 from lifeboat.stage.errors import UserError
 from lifeboat.stage.shelf import store
 
-__all__ = ["Contract", "contract", "load_accounts", "machine_name", "nearest", "read_yaml", "store"]
+__all__ = ["Contract", "contract", "machine_name", "nearest", "read_yaml", "store"]
 
 RUNS = "runs/"
 _ID = re.compile(r"[0-9a-f]{16}")
+_naming = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     from ruamel.yaml.error import YAMLError
 
     try:
-        value = YAML(typ="safe", pure=True).load(path.read_text())
+        value = YAML(typ="safe", pure=True).load(artifacts.read_text(path))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.", "Restore it with `git checkout`.") from None
     except YAMLError as error:
@@ -134,21 +133,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return value
 
 
-def load_accounts(root: Path) -> None:
-    """Sets variables of `.env` that this process does not have; an empty value counts as none.
-
-    The file is read as data: nothing in it is run or expanded.
-    """
-    for name, value in dotenv_values(root / ".env", interpolate=False).items():
-        if value and not os.environ.get(name):
-            os.environ[name] = value
-
-
 def machine_name(root: Path) -> str:
     """The name under which a machine's unfinished work lies in the remote.
 
     A random id kept in the store, and a hash of the host's name: machines that were started from
-    one disk image have the same id, and usually not the same name.
+    one disk image have the same id, and usually not the same name. Where no id can be kept, it is
+    a hash of the project's place.
     """
     host = hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]
     return f"{_id(store(root) / 'machine')}-{host}"
@@ -156,14 +146,16 @@ def machine_name(root: Path) -> str:
 
 def _id(path: Path) -> str:
     """The id in a file, written there where it is missing; of several writers the first wins."""
-    for _ in range(2):
-        with contextlib.suppress(OSError):
-            if _ID.fullmatch(found := path.read_text().strip()):
-                return found
-            path.unlink()
-        fresh = path.with_name(f".machine.{os.getpid()}.{secrets.token_hex(4)}")
-        artifacts.write_text(fresh, secrets.token_hex(8) + "\n")
-        with contextlib.suppress(FileExistsError):
-            os.link(fresh, path)
-        fresh.unlink()
-    return path.read_text().strip()
+    if found := _read_id(path):
+        return found
+    with contextlib.suppress(UserError), _naming, claims.claimed(path.parent, path.name):
+        if not _read_id(path):
+            artifacts.write_text(path, secrets.token_hex(8) + "\n")
+    return _read_id(path) or hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
+
+
+def _read_id(path: Path) -> str:
+    with contextlib.suppress(OSError, ValueError):
+        if _ID.fullmatch(found := path.read_text().strip()):
+            return found
+    return ""

@@ -80,7 +80,8 @@ def run(model: LoadedModel, items: list[Item], tmp_path: Path) -> Run:
         at: str = "",
         repair: bool = False,
     ) -> engine.Extraction:
-        store, out = tmp_path / f"store{at}", tmp_path / f"out{at}"
+        # Elsewhere is not in a folder beside: from there shards would be taken.
+        store, out = tmp_path / at / "store", tmp_path / f"out{at}"
         return engine.extract(
             model, items, request, store=store, out=out, floor=floor, repair=repair
         )

@@ -51,6 +51,9 @@ def test_a_span_that_is_named_twice_counts_once(tmp_path: Path) -> None:
         ([sentence("a", 0, 3, 3)], "found tokens 3 to 3 of 5"),
         ([sentence("a", 0, 1, 3), sentence("a", 0, 1, 4)], "different spans, 1 to 3 and 1 to 4"),
         ([sentence("a", 0, 1, 3), sentence("a", 1, 2, 4)], "1 to 3 and 2 to 4 overlap"),
+        ([sentence("a", 2**31, 1, 3)], "expected an index from 0 to 2147483647, found 2147483648"),
+        ([sentence("a", -1, 1, 3)], "expected an index from 0"),
+        ([sentence("a", 0, 2**40, 2**41)], "expected a range within the trace"),
         ([{"trace_id": "a", "index": 0, "start": "1", "end": 2}], "key `start`: expected int"),
     ],
 )
@@ -84,3 +87,16 @@ def test_a_broken_line_and_a_missing_file_are_named(tmp_path: Path) -> None:
         TraceFile(path)
     with pytest.raises(UserError, match=r"none\.jsonl does not exist"):
         TraceFile(tmp_path / "none.jsonl")
+
+
+@pytest.mark.parametrize("name", ["traces.jsonl", "sentences.jsonl"])
+@pytest.mark.parametrize("letter", [b"\xe9", b"\xff\xfe", b"\x00"])
+def test_a_letter_that_is_not_utf_8_is_told_with_its_line(
+    name: str, letter: bytes, tmp_path: Path
+) -> None:
+    read(tmp_path, [trace("a", 5)], [sentence("a", 0, 1, 3, "one")])
+    data = (tmp_path / name).read_bytes().replace(b'"a"', b'"' + letter + b'"')
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match="line 1") as told:
+        TraceFile(tmp_path / "traces.jsonl", tmp_path / "sentences.jsonl")
+    assert "dvc" not in str(told.value)

@@ -1,11 +1,13 @@
 """Shards are written as the safetensors library would write them."""
 
+import errno
 import hashlib
 import os
 from pathlib import Path
 
 import pytest
 import torch
+from refusals import ERRNOS, refuse, refuse_past_cache, refusing
 from safetensors.torch import save
 from torch import Tensor
 
@@ -44,12 +46,56 @@ def test_a_file_of_whole_parts_ends_where_it_should(tmp_path: Path) -> None:
         assert path.read_bytes() == save(tensors)
 
 
+@pytest.fixture
+def tensors() -> dict[str, Tensor]:
+    """A shard of four parts."""
+    return {"resid_post.0": torch.randn(N_LARGE, 3), **_columns(N_LARGE // 8)}
+
+
+@pytest.mark.parametrize("code", ERRNOS[::3])
+@pytest.mark.parametrize("where", ["open", "first write", "third write", "end"])
 def test_where_the_page_cache_cannot_be_passed_it_is_used(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    tensors: dict[str, Tensor],
+    where: str,
+    code: int,
 ) -> None:
-    tensors = {"resid_post.0": torch.randn(N_LARGE, 3), **_columns(N_LARGE)}
-    monkeypatch.setattr(serialization, "_PAST_CACHE", os.O_DIRECTORY)  # refused for a file
+    if where == "open":
+        opened = os.open
+
+        def open_(path: Path, flags: int, *mode: int) -> int:
+            return refusing(code)() if flags & os.O_DIRECT else opened(path, flags, *mode)
+
+        monkeypatch.setattr(os, "open", open_)
+    elif where == "end":
+        refuse(monkeypatch, "fcntl.fcntl", code)
+    else:
+        refuse_past_cache(monkeypatch, code, at=0 if where == "first write" else 2)
     path = tmp_path / "shard"
     path.touch()
-    serialization.write(tensors, path)
+    assert serialization.write(tensors, path)[1] == path.stat().st_size
     assert path.read_bytes() == save(tensors)
+
+
+@pytest.mark.parametrize("n_bytes", [1000, 4096, 2**20 + 1])
+def test_short_writes_are_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tensors: dict[str, Tensor], n_bytes: int
+) -> None:
+    write, few = os.write, {"resid_post.0": tensors["resid_post.0"][:5], **_columns(5)}
+    monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:n_bytes]))
+    path = tmp_path / "shard"
+    path.touch()
+    for one in (tensors, few) if n_bytes > 1000 else (few,):
+        serialization.write(one, path)
+        assert path.read_bytes() == save(one)
+
+
+@pytest.mark.parametrize("answer", [0, errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_disk_that_takes_nothing_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tensors: dict[str, Tensor], answer: int
+) -> None:
+    monkeypatch.setattr(os, "write", refusing(answer) if answer else lambda *_: 0)
+    (tmp_path / "shard").touch()
+    with pytest.raises(OSError, match=os.strerror(answer) if answer else "nothing was written"):
+        serialization.write(tensors, tmp_path / "shard")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from backtracking import PROJECT_ROOT
-from lifeboat import processes, project
+from lifeboat import processes, surroundings
 
 DOTENV = """\
 # a comment
@@ -74,13 +74,13 @@ def test_the_shell_reads_it_as_data_and_runs_nothing(root: Path) -> None:
 
 def test_python_reads_the_same(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {})
-    project.load_accounts(root)
+    surroundings.load_accounts(root)
     assert os.environ == EXPECTED
 
 
 def test_what_is_set_already_wins_in_python(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", {"PLAIN": "mine", "LAST": ""})
-    project.load_accounts(root)
+    surroundings.load_accounts(root)
     assert (os.environ["PLAIN"], os.environ["LAST"]) == ("mine", "no newline")
 
 

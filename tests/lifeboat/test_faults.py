@@ -249,13 +249,14 @@ CASES = {
         Fault("lose answer", hits=faulty_proxy.uploads), BROKE, "no",
     ),
     "500 InternalError to every upload": (
-        Fault("answer", "InternalError", 500, faulty_proxy.uploads), FAILS, "no",
+        Fault("answer", "InternalError", 500, hits=faulty_proxy.uploads), FAILS, "no",
     ),
     "503 SlowDown to every request": (
         Fault("answer", "SlowDown", 503), FAILS, "no",
     ),
     "503 SlowDown to three requests about objects": (
-        Fault("answer", "SlowDown", 503, faulty_proxy.uploads, times=3), "All 18 objects", "yes",
+        Fault("answer", "SlowDown", 503, hits=faulty_proxy.uploads, times=3),
+        "All 18 objects", "yes",
     ),
     "no answer to any upload (timeouts)": (
         Fault("stall", hits=faulty_proxy.uploads), BROKE, "no",
@@ -267,7 +268,7 @@ CASES = {
         Fault("answer", "ExpiredToken", 400), "says that the token has expired", "no",
     ),
     "read-only bucket": (
-        Fault("answer", "AccessDenied", 403, faulty_proxy.writes), "does not allow it", "no",
+        Fault("answer", "AccessDenied", 403, hits=faulty_proxy.writes), "does not allow it", "no",
     ),
     "clock skew": (
         Fault("answer", "RequestTimeTooSkewed", 403), CLOCK, "no",

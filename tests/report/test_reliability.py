@@ -1,11 +1,12 @@
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from backtracking import PROJECT_ROOT
-from backtracking.report import reliability
+from backtracking.report import kinds, reliability
+from backtracking.report.kinds import Tried
 from backtracking.report.reliability import Seen
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
@@ -24,7 +25,23 @@ ROW: dict[str, Any] = {
 
 def test_the_committed_page_is_what_the_committed_figures_say() -> None:
     seen = reliability.read_seen(PROJECT_ROOT / reliability.KEPT)
-    assert (PROJECT_ROOT / reliability.PAGE).read_text() == reliability.render(seen)
+    tried = kinds.read(PROJECT_ROOT / kinds.KEPT)
+    assert (PROJECT_ROOT / reliability.PAGE).read_text() == reliability.render(seen, tried)
+
+
+def test_every_kind_was_tried_and_is_as_stated() -> None:
+    tried = kinds.read(PROJECT_ROOT / kinds.KEPT)
+    assert {one.kind for one in tried} == set(kinds.KINDS)
+    assert all(one.passed for one in tried)
+
+
+def test_members_share_a_row_and_what_is_not_as_stated_is_printed() -> None:
+    tried = [Tried(2, "a path is named", member, member != "c") for member in "abc"]
+    page = kinds.render(tried)
+    assert "| a path is named | `a`, `b`, `c` | 2 of 3 |" in page
+    assert "1 statements, 3 members, 2 as stated" in page
+    many = [replace(tried[0], member=f"m{n:02}") for n in range(15)]
+    assert "`m11` and 3 more" in kinds.render(many)
 
 
 def test_the_committed_figures_hold_no_loss_and_every_fault_on_both_servers() -> None:
@@ -44,10 +61,10 @@ STORES = ("moto", "rclone", "folder")
 
 def test_stores_that_behave_alike_share_a_row_and_a_loss_is_printed() -> None:
     row = Seen(**ROW)
-    page = reliability.render([row, replace(row, store="rclone")])
+    page = reliability.render([row, replace(row, store="rclone")], [])
     assert "| a flood | moto, rclone | is wet | no | 0 | 0 | mends it |" in page
     assert "**0 objects lost**, 2 of 2 mended" in page
-    page = reliability.render([row, replace(row, store="rclone", lost=3, mended=0)])
+    page = reliability.render([row, replace(row, store="rclone", lost=3, mended=0)], [])
     assert "| a flood | rclone | is wet | no | 3 | 0 | DOES NOT MEND IT |" in page
     assert "**3 objects lost**, 1 of 2 mended" in page
 
@@ -61,8 +78,12 @@ def test_a_row_that_lacks_a_column_is_told(tmp_path: Path) -> None:
 
 def test_the_command_takes_in_what_was_seen_and_writes_the_page(tmp_path: Path) -> None:
     artifacts.write_json(tmp_path / reliability.SEEN, [ROW])
+    artifacts.write_json(
+        tmp_path / kinds.SEEN, {"test_a": asdict(Tried(5, "it is read", "", True))}
+    )
     reliability.main(["--root", str(tmp_path)])
     assert artifacts.read_json(tmp_path / reliability.KEPT) == [ROW]
+    assert "| it is read |  | 1 of 1 |" in (tmp_path / reliability.PAGE).read_text()
     assert "| a flood | moto |" in (tmp_path / reliability.PAGE).read_text()
     (tmp_path / reliability.SEEN).unlink()
     (tmp_path / reliability.PAGE).unlink()

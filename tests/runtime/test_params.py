@@ -7,6 +7,7 @@ from typing import Literal
 import pytest
 
 from backtracking.runtime import params
+from lifeboat import project
 from lifeboat.stage.errors import UserError
 
 
@@ -126,3 +127,13 @@ def test_a_file_that_changed_is_read_anew_and_what_was_read_can_be_changed(tmp_p
     assert params.read(path) == {"a": {"b": 1}}
     path.write_text("a: {b: 3}\n")
     assert params.read(path) == {"a": {"b": 3}}
+
+
+@pytest.mark.parametrize("data", [b"seed: 1\n# r\xe9glages\n", b"seed: 1\n\xff: 2\n"])
+def test_a_letter_that_is_not_utf_8_is_told_with_its_line(data: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"params.yaml, line 2: expected UTF-8, found the byte 0x"):
+        params.read(path)
+    with pytest.raises(UserError, match="line 2: expected UTF-8"):
+        project.read_yaml(path)

@@ -16,14 +16,13 @@ from extraction_helpers import contents
 
 from backtracking.activations.reader import ActivationStore
 from backtracking.domains.organism.tokenizer import build_tokenizer
-from backtracking.extraction.store import CLAIMS
 from backtracking.models.training import Architecture, build_model
 from backtracking.records import reader
 from backtracking.records.sentences import Sentence, State, write_sentences
 from backtracking.records.traces import Trace
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages import extract
-from lifeboat.stage import artifacts
+from lifeboat.stage import artifacts, claims
 
 N_TRACES = 80
 PARAMS = {
@@ -123,7 +122,7 @@ def test_terminated_it_keeps_what_is_finished_and_goes_on_from_there(
     finished = {path.stem for path in shards.glob("[!.]*.json")}
     assert 0 < len(finished) < N_TRACES // 2
     assert {path.stem for path in shards.glob("*.safetensors")} == finished
-    assert [path.name for path in shards.glob(".*")] == [CLAIMS]
+    assert [path.name for path in shards.glob(".*")] == [claims.FILE]
     assert not workspace.activations("reasoning").exists()
     main(workspace)
     n_left = N_TRACES // 2 - len(finished)

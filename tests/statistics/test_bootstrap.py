@@ -124,8 +124,17 @@ def test_halves_are_disjoint_complete_and_equal_in_size() -> None:
     halves = split_halves(11, 30, np.random.default_rng(6))
     assert (halves.sum(axis=1) == 5).all()
     assert len(np.unique(halves, axis=0)) > 20
-    with pytest.raises(ValueError, match="at least two problems to split, found 1"):
-        split_halves(1, 3, np.random.default_rng(6))
+
+
+@pytest.mark.parametrize("n_problems", [0, 1])
+def test_of_fewer_than_two_problems_a_half_is_empty(n_problems: int) -> None:
+    halves = split_halves(n_problems, 3, np.random.default_rng(6))
+    assert halves.shape == (3, n_problems) and not halves.any()
+
+
+def test_without_rows_there_is_no_value_and_no_interval() -> None:
+    found = Bootstrap(20, 0.95, 0).intervals(np.zeros((0, 2)), [])
+    assert found == [Interval(None, None, None, 0)] * 2
 
 
 def test_the_bootstrap_equals_one_written_out_row_by_row() -> None:
@@ -189,8 +198,6 @@ def test_what_is_undefined_is_none() -> None:
 def test_wrong_input_is_told() -> None:
     with pytest.raises(ValueError, match="found 3 rows and 2 problems"):
         Bootstrap(10, 0.95, 0).intervals(np.zeros(3), ["a", "b"])
-    with pytest.raises(ValueError, match="found 0 rows and 0 problems"):
-        Bootstrap(10, 0.95, 0).intervals(np.zeros(0), [])
     with pytest.raises(ValueError, match="level between 0 and 1"):
         Bootstrap(10, 95.0, 0)
     with pytest.raises(ValueError, match="Expected numbers to compare, found nan"):

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from safetensors import safe_open
 from torch import Tensor
 
+from backtracking.activations.finite import require_finite_file
 from backtracking.activations.format import COLUMNS, Rows, concatenate, tensor_name
 from backtracking.activations.manifest import CURE, read_manifest
 from lifeboat.stage import artifacts
@@ -122,10 +123,11 @@ class ActivationStore:
         return self._take(layer, numbers)
 
     def verify(self) -> None:
-        """Hashes every shard.
+        """Hashes every shard, and looks for values that are not finite.
 
         Raises:
-            UserError: naming the first shard whose bytes are not those of the manifest.
+            UserError: naming the first shard whose bytes are not those of the manifest, or trace
+                and layer of a value that is infinite or not a number.
         """
         for unit in self.manifest["units"]:
             found = artifacts.sha256_file(self.folder / unit["file"])
@@ -135,6 +137,7 @@ class ActivationStore:
                     f"found {found}.",
                     CURE,
                 )
+            require_finite_file(self.folder / unit["file"], self.hook, self.layers)
 
     @property
     def _files(self) -> list[Path]:

@@ -9,9 +9,9 @@ import typer
 
 from backtracking.records import reader
 from backtracking.records.rows.belief import Beta
+from lifeboat import steps
 from lifeboat.cli.verbs import AsJson, state
-from lifeboat.items import Item, as_object
-from lifeboat.stage.errors import UserError
+from lifeboat.items import as_object
 
 COLUMNS = {
     "direction": "direction",
@@ -60,10 +60,10 @@ def bench_directions(
         from backtracking.belief.scoring import score_file
 
         scores = score_file(state.root, file, layer)
-    except UserError as error:
+    except Exception as error:
         if not as_json:
             raise
-        found = as_object("bench-directions", [Item(str(error), "wrong")])
+        found = as_object("bench-directions", [steps.item(error)])
         typer.echo(json.dumps(found, indent=2))
         raise typer.Exit(1) from None
     if as_json:

@@ -47,8 +47,9 @@ class Candidate:
 
     @property
     def unit(self) -> Float[Tensor, " d_model"]:
-        """The vector over its norm, in float32."""
-        return (self.vector.double() / self.vector.double().norm()).float()
+        """The vector over its norm, in float32; zeros where the estimator found no direction."""
+        vector = self.vector.double()
+        return (vector / vector.norm().clamp_min(torch.finfo(torch.float64).tiny)).float()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from backtracking.records.intervals import Interval
 from backtracking.records.rows.belief import Beta, Ceiling, Matched, Null, Patched, Score
 from backtracking.records.rows.table import first
 from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.corrected import or_none
 from backtracking.statistics.nulls import random_bound, random_direction_p
 
 READOUTS = ("b", "c")
@@ -184,5 +185,5 @@ def _at_the_edit(
     if arm is None:
         return None, None
     patched = trial.patched("a", layer, span).mean()
-    marker = float(trial.change("a", arm).mean() / patched) if patched else None
-    return marker, trial.fluent(arm)
+    marker = or_none(trial.change("a", arm).mean() / patched) if patched else None
+    return marker, or_none(trial.fluent(arm))

@@ -185,8 +185,8 @@ def _effects(
             totals[:, side, 1, column] = np.bincount(rows, minlength=len(problems))
 
     def differences(means: np.ndarray) -> np.ndarray:
-        sums, counts = means.reshape(len(means), 2, 2, -1).swapaxes(0, 2)
+        sums, counts = means.reshape(len(means), 2, 2, len(names)).swapaxes(0, 2)
         ratios = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
         return ratios[0] - ratios[1]
 
-    return bootstrap.intervals(totals.reshape(len(problems), -1), problems, differences)
+    return bootstrap.intervals(totals.reshape(len(problems), 4 * len(names)), problems, differences)

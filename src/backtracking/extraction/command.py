@@ -85,3 +85,34 @@ def extract(
         return [Item(line) for line in standalone.told(out, done)]
 
     report("extract", as_json, take)
+
+
+def check(
+    folder: Annotated[Path, typer.Argument(help="The store of activations.")],
+    model: Annotated[str, typer.Option(help="Its model: a folder, or a hub id.")],
+    traces: Annotated[Path, typer.Option(help="Its traces, JSON Lines with token_ids.")],
+    sentences: Annotated[
+        Path | None, typer.Option(help="Their sentences, where it keeps windows or means.")
+    ] = None,
+    floor: Annotated[
+        float | None, typer.Option(help="Largest relative difference that is accepted.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="As torch names it, or auto.")] = "auto",
+    revision: Annotated[str | None, typer.Option(help="Of a hub id.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compute some traces of a store again, alone and unpadded, and say which are wrong in it.
+
+    The longest, the shortest, the first, the last, one with the rarest token, and those on both
+    sides of each length at which the model changes its formula. Exit 1 where anything is wrong.
+    """
+
+    def look() -> list[Item]:
+        from backtracking.extraction import rechecking
+
+        made = rechecking.open_made(
+            folder, model, traces, sentences, revision=revision, device=device
+        )
+        return rechecking.recheck(made, floor)
+
+    report("store check", as_json, look)

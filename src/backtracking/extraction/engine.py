@@ -1,6 +1,6 @@
 """A whole extraction: what is missing is computed, one unit is checked, all are published."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -14,6 +14,7 @@ from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Request, Unit
 from backtracking.extraction.reuse import Shelf
 from backtracking.extraction.running import Reader, open_reader
+from backtracking.extraction.sampling import Survey, known
 from backtracking.extraction.store import ShardStore, publish
 from backtracking.models.loading import LoadedModel
 from lifeboat.stage import artifacts, interruption
@@ -81,7 +82,9 @@ def extract(
     shards = ShardStore(store)
     published.require_replaceable(out, shards, repair=repair)
     shards.sweep()
-    units = list(planning.plan_units(_known(model, items), request, reader.identity))
+    survey = Survey(request.positions, reader.formula)
+    seen = survey.seen(known(model, items))
+    units = list(planning.plan_units(seen, request, reader.identity, reader.formula))
     first = _first_with_rows(units)
     shelf = Shelf(shards)
     shard_by_key = shelf.find_all(unit.key for unit in units)
@@ -89,28 +92,38 @@ def extract(
     n_bytes = planning.estimated_bytes(missing, request, model.d_model)
     artifacts.require_free_space(store, n_bytes, f"Extraction of {len(missing)} units")
 
+    def check(numbers: Sequence[int]) -> selfcheck.Check:
+        unit_of = {n: units[n // request.unit_traces] for n in numbers}
+        shard_of = {
+            items[n].trace: shards.path(shard_by_key[unit.key].key) for n, unit in unit_of.items()
+        }
+        chosen = [items[n] for n in numbers]
+        return selfcheck.check(reader, chosen, lambda item: shard_of[item.trace], floor)
+
     # One unit is finished and checked first, so that a wrong setup fails before the long part.
+    resumed = [unit for unit in units if unit.n_rows and unit.key in shard_by_key]
     with Filler(reader, items, shelf) as filler:
+        for shard in shard_by_key.values():
+            filler.require_finite(shard)
         being_written = filler.start([first] if first in missing else [], "extracting one to check")
-        n_tokens = sum(unit.n_tokens for unit in units)
-        reference = selfcheck.refer(reader, first.items(items), n_tokens)
         shard_by_key |= {key: future.result() for key, future in being_written.items()}
-        shard = shards.path(shard_by_key[first.key].key)
-        check = selfcheck.check(reader, reference, shard, floor)
         rest = [unit for unit in missing if unit is not first]
+        early = (first, *resumed[-1:]) if rest else ()
+        check(sorted({n for unit in early for n in survey.of(unit.first, unit.n_items)}))
         with helpers(rest):
             shard_by_key |= filler.fill(rest)
     interruption.checkpoint()
+    measured = check(survey.chosen())
     ordered = [shard_by_key[unit.key] for unit in units]
     halved = _halved(shards, [unit.key for unit in units if shard_by_key[unit.key].key != unit.key])
-    publish(shards, ordered, _manifest(reader, check, halved), out)
+    publish(shards, ordered, _manifest(reader, measured, halved), out)
     return Extraction(
         n_units=len(units),
         n_computed=len(missing) - filler.n_assembled,
         n_assembled=filler.n_assembled,
         n_rows=sum(shard.rows for shard in ordered),
         n_bytes=sum(shard.bytes for shard in ordered),
-        check=check,
+        check=measured,
     )
 
 
@@ -157,19 +170,6 @@ def _first_with_rows(units: Sequence[Unit]) -> Unit:
         f"No position of the {sum(unit.n_items for unit in units)} traces is asked for.",
         "Give sentences around which to extract, or ask for every token.",
     )
-
-
-def _known(model: LoadedModel, items: Sequence[Item]) -> Iterator[Item]:
-    """The items, each checked for token ids that the model does not embed."""
-    d_vocab = model.model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
-    for item in items:
-        if max(item.ids, default=0) >= d_vocab or min(item.ids, default=0) < 0:
-            raise UserError(
-                f"Trace {item.trace} has token ids from {min(item.ids)} to {max(item.ids)}, and "
-                f"the model embeds ids from 0 to {d_vocab - 1}.",
-                "Extract with a model of the tokenizer that the traces were written with.",
-            )
-        yield item
 
 
 def _require_layers(model: LoadedModel, request: Request) -> None:

@@ -4,6 +4,7 @@ A GPU computes the next unit while one is being written. Processors would only s
 between the two, which gains nothing (measured: 0.1 %), and a crash would cost both units.
 """
 
+import contextlib
 import os
 import sys
 import threading
@@ -15,7 +16,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from backtracking.activations.format import COLUMNS, Shard
+from backtracking.activations.finite import require_finite, require_finite_file
+from backtracking.activations.format import COLUMNS, Shard, tensor_name
 from backtracking.extraction import planning
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Unit
@@ -105,10 +107,20 @@ class Filler:
         if (shard := store.find(unit.key)) is None:
             return self._compute(unit, advance)
         store.release(unit.key)
+        self.require_finite(shard)
         advance(unit.n_tokens)
         found: Future[Shard] = Future()
         found.set_result(shard)
         return found
+
+    def require_finite(self, shard: Shard) -> None:
+        """Checks a shard that was there already, as those are checked that are written here.
+
+        Raises:
+            UserError: naming trace and layer of a value that is infinite or not a number.
+        """
+        request = self._planned
+        require_finite_file(self._shelf.store.path(shard.key), request.hook, request.layers)
 
     def _compute(self, unit: Unit, advance: Callable[[int], None]) -> Future[Shard]:
         items = unit.items(self._items)
@@ -134,7 +146,10 @@ class Filler:
         while True:
             request = self._reader.request
             if request is not self._planned:
-                unit = planning.plan_unit(items, request, self._reader.identity, unit.first)
+                reader = self._reader
+                unit = planning.plan_unit(
+                    items, request, reader.identity, unit.first, reader.formula
+                )
             n_done = 0
 
             def done(n_tokens: int) -> None:
@@ -174,6 +189,9 @@ class Filler:
         )
 
     def _write(self, key: str, tensors: dict[str, Tensor], origin: Origin) -> Shard:
+        for layer in self._planned.layers:
+            values = tensors[tensor_name(self._planned.hook, layer)]
+            require_finite(values, tensors["trace"], layer)
         shard = self._shelf.store.write(key, tensors, origin)
         self._shelf.store.release(origin.asked)
         self._reader.mover.memory.give_back(
@@ -189,4 +207,5 @@ class Filler:
 def _yield_to_others() -> None:
     """Lets the calling thread have what the forward pass leaves of the processors."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)

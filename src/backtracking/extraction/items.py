@@ -116,7 +116,8 @@ class TraceFile(Sequence[Item]):
 
 
 _CURE_TRACES = "Make the file again, or convert it: docs/artifacts.md has the format."
-_CURE_SENTENCES = "Make the sentences again from these traces: `dvc --wait-for-lock repro label`."
+_CURE_SENTENCES = "Make the sentences again from these very traces, as the stage `label` does."
+_INDEXES = range(2**31)
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -162,6 +163,9 @@ def _read_spans(path: Path, row_by_id: dict[str, int], lengths: np.ndarray) -> n
         where = f"{path}, line {number}"
         if span.trace_id not in row_by_id:
             raise UserError(f"{where}: {span.trace_id!r}: there is no such trace.", _CURE_SENTENCES)
+        if span.index not in _INDEXES:
+            fact = f"{where}: expected an index from 0 to {_INDEXES[-1]}, found {span.index}."
+            raise UserError(fact, _CURE_SENTENCES)
         n_tokens = lengths[row_by_id[span.trace_id]]
         if not 0 <= span.start < span.end <= n_tokens:
             raise UserError(

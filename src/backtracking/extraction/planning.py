@@ -5,7 +5,7 @@ that determines the bytes of its shard. Traces added at the end make new units a
 complete old ones as they are.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -20,6 +20,14 @@ BYTES_BY_DTYPE = {"float32": 4, "bfloat16": 2, "float16": 2}
 SMALL_BYTES, LARGE_BYTES = 128 * 2**20, 2 * 2**30
 """Planned shards have half of one of these to all of it, or lie between them."""
 _FULL_BATCHES = 4
+
+Formula = Callable[[int], str]
+"""By which formula a model reads a text of so many tokens; those of two never share a batch."""
+
+
+def one_formula(_n_tokens: int) -> str:
+    """That of a model which reads texts of all lengths alike."""
+    return ""
 
 
 @dataclass(frozen=True)
@@ -105,52 +113,68 @@ def rows_of(item: Item, positions: Positions) -> Rows:
     )
 
 
-def plan_batches(lengths: Sequence[int], tokens_per_batch: int) -> tuple[tuple[int, ...], ...]:
+def plan_batches(
+    lengths: Sequence[int], tokens_per_batch: int, formula: Formula = one_formula
+) -> tuple[tuple[int, ...], ...]:
     """Numbers of the sequences that run together, alike in length, longest last.
 
-    A batch takes as many sequences as fit the budget once they are padded to its longest; one
-    that exceeds the budget runs alone.
+    A batch takes as many sequences of one formula as fit the budget once they are padded to its
+    longest; one that exceeds the budget runs alone.
     """
     batches: list[list[int]] = []
     for number in sorted(range(len(lengths)), key=lambda number: (lengths[number], number)):
-        if batches and (len(batches[-1]) + 1) * lengths[number] <= tokens_per_batch:
+        n = lengths[number]
+        fits = batches and (len(batches[-1]) + 1) * n <= tokens_per_batch
+        if fits and formula(n) == formula(lengths[batches[-1][0]]):
             batches[-1].append(number)
         else:
             batches.append([number])
     return tuple(tuple(batch) for batch in batches)
 
 
-def batches_of(items: Sequence[Item], request: Request) -> tuple[tuple[int, ...], ...]:
+def batches_of(
+    items: Sequence[Item], request: Request, formula: Formula = one_formula
+) -> tuple[tuple[int, ...], ...]:
     """Numbers of a unit's items that run together; items without rows are in none."""
     wanted = [n for n, item in enumerate(items) if len(rows_of(item, request.positions))]
-    plan = plan_batches([len(items[n].ids) for n in wanted], request.tokens_per_batch)
+    plan = plan_batches([len(items[n].ids) for n in wanted], request.tokens_per_batch, formula)
     return tuple(tuple(wanted[number] for number in batch) for batch in plan)
 
 
-def plan_units(items: Iterable[Item], request: Request, identity: dict[str, str]) -> Iterator[Unit]:
+def plan_units(
+    items: Iterable[Item],
+    request: Request,
+    identity: dict[str, str],
+    formula: Formula = one_formula,
+) -> Iterator[Unit]:
     """The units of all traces, in file order; the traces are gone through once.
 
     Args:
         items: the traces.
         request: what is asked for.
         identity: hashes and facts of the model on which the bytes depend.
+        formula: by which the model reads a trace of so many tokens.
     """
     portion: list[Item] = []
     first = 0
     for item in items:
         portion.append(item)
         if len(portion) == request.unit_traces:
-            yield plan_unit(portion, request, identity, first)
+            yield plan_unit(portion, request, identity, first, formula)
             first, portion = first + len(portion), []
     if portion:
-        yield plan_unit(portion, request, identity, first)
+        yield plan_unit(portion, request, identity, first, formula)
 
 
 def plan_unit(
-    items: Sequence[Item], request: Request, identity: dict[str, str], first: int
+    items: Sequence[Item],
+    request: Request,
+    identity: dict[str, str],
+    first: int,
+    formula: Formula = one_formula,
 ) -> Unit:
     """The unit of these items, the first of which has number `first`."""
-    batches = batches_of(items, request)
+    batches = batches_of(items, request, formula)
     base = artifacts.sha256_json(
         {
             "format": FORMAT,

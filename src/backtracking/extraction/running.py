@@ -15,7 +15,7 @@ from torch import Tensor
 from backtracking.activations.format import COLUMNS, Rows, concatenate, tensor_name
 from backtracking.extraction.gathering import Gather, Mover, plan_gather
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Request, batches_of, rows_of
+from backtracking.extraction.planning import Formula, Request, batches_of, rows_of
 from backtracking.models import components, hooks
 from backtracking.models.hooks import Site
 from backtracking.models.loading import LoadedModel
@@ -40,6 +40,11 @@ class Reader:
     mover: Mover
     identity: dict[str, str]
 
+    @property
+    def formula(self) -> Formula:
+        """By which formula the model reads a trace of so many tokens."""
+        return self.model.lengths.formula
+
 
 def open_reader(model: LoadedModel, request: Request) -> Reader:
     """The reader of a request.
@@ -54,6 +59,8 @@ def open_reader(model: LoadedModel, request: Request) -> Reader:
         "attention": str(model.model.config._attn_implementation),
         "device": model.device.type,
     }
+    if model.lengths.vary:
+        identity["batches"] = "of one formula"
     sites = components.sites(model, request.hook)
     return Reader(model, request, sites, Mover(model.device), identity)
 
@@ -106,7 +113,9 @@ def run_unit(
     """
     rows = unit_rows(items, reader.request)
     partial = partial or empty(reader, len(rows))
-    run_batches(reader, items, batches_of(items, reader.request), partial, done=done)
+    run_batches(
+        reader, items, batches_of(items, reader.request, reader.formula), partial, done=done
+    )
     return shard_tensors(reader.request.hook, partial, rows)
 
 

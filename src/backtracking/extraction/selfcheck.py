@@ -1,10 +1,11 @@
-"""Whether what a shard holds is what the model computes: measured on a few of its traces.
+"""Whether what is stored is what the model computes: measured where something may change.
 
 Two ways to be silently wrong are looked for in the stored rows themselves: a shift, a wrong layer
 or a wrong tensor (against a plain forward pass), and a dependence on which traces shared a batch.
+What depends on length, order or earlier calls is ruled out before (`models.lengths`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,16 +16,16 @@ from torch import Tensor
 
 from backtracking.activations.format import tensor_name
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import batches_of, rows_of
-from backtracking.extraction.running import Partial, Reader, empty, is_out_of_memory, run_batches
+from backtracking.extraction.planning import plan_batches, rows_of
+from backtracking.extraction.running import Reader, empty, is_out_of_memory, run_batches
 from backtracking.models import hooks
 from backtracking.models.hooks import Site
 from lifeboat.stage.errors import UserError
 
-N_TRACES = 4
-SHARE = 0.005
-"""Of the tokens of an extraction, what its check may cost at the most (but two traces always)."""
 EXTRA_PADDING = 7
+TOKENS = 2048
+"""Tokens of a batch for the comparison, at least: so many that traces share it."""
+RowsByLayer = Mapping[int, Float[Tensor, "rows d_model"]]
 
 
 @dataclass(frozen=True)
@@ -53,83 +54,78 @@ class Check:
     model_dtype: str
 
 
-@dataclass(frozen=True)
-class Reference:
-    """What a shard should hold of a few traces.
-
-    Attributes:
-        traces: their numbers.
-        plain: rows by layer, of each trace alone.
-        other: the same, of all of them in another batch, padded wider.
-    """
-
-    traces: tuple[int, ...]
-    plain: dict[int, Float[Tensor, "rows d_model"]]
-    other: dict[int, Float[Tensor, "rows d_model"]]
-
-
-def refer(reader: Reader, items: Sequence[Item], n_tokens: int) -> Reference:
-    """The reference for a unit.
+def check(
+    reader: Reader, items: Sequence[Item], shard_of: Callable[[Item], Path], floor: float
+) -> Check:
+    """The measured check of what is stored of some traces.
 
     Args:
         reader: the model.
-        items: the unit's traces.
-        n_tokens: tokens of the whole extraction; the check may cost `SHARE` of it.
-    """
-    request = reader.request
-    sample = _sample(items, reader, int(SHARE * n_tokens))
-    plain = [plain_rows(reader, item) for item in sample]
-    other = empty(reader, sum(len(rows_of(item, request.positions)) for item in sample))
-    _run_otherwise(reader, sample, other)
-    return Reference(
-        traces=tuple(item.trace for item in sample),
-        plain={layer: torch.cat([one[layer] for one in plain]) for layer in request.layers},
-        other=other.tensor_by_layer,
-    )
-
-
-def check(reader: Reader, reference: Reference, shard: Path, floor: float) -> Check:
-    """The measured check of a unit's shard.
-
-    Args:
-        reader: the model.
-        reference: what its file should hold.
-        shard: the file.
+        items: the traces.
+        shard_of: the file that holds the rows of one.
         floor: largest relative difference that is accepted.
 
     Raises:
-        UserError: where a difference exceeds the floor, or is not a number.
+        UserError: naming the trace that differs by more than the floor, or by what is not a number.
     """
-    request = reader.request
-    with safe_open(shard, framework="pt") as file:
-        chosen = torch.isin(file.get_tensor("trace"), torch.tensor(reference.traces))
-        rows = {n: file.get_tensor(tensor_name(request.hook, n))[chosen] for n in request.layers}
-    measured = Check(
-        n_traces=len(reference.traces),
-        n_rows=int(chosen.sum()),
-        parity=_largest([relative(rows[n], reference.plain[n]) for n in request.layers]),
-        batch_invariance=_largest([relative(rows[n], reference.other[n]) for n in request.layers]),
+    parity, invariance, n_rows = {}, {}, 0
+    for item in items:
+        stored = stored_rows(reader, item, shard_of(item))
+        parity[item.trace] = largest(stored, plain_rows(reader, item))
+        n_rows += len(stored[reader.request.layers[0]])
+    for item, rows in _otherwise(reader, items):
+        invariance[item.trace] = largest(stored_rows(reader, item, shard_of(item)), rows)
+    _require(parity, floor, "a plain forward pass of it alone")
+    _require(invariance, floor, "the same traces in another batch")
+    return Check(
+        n_traces=len(items),
+        n_rows=n_rows,
+        parity=_rounded(max(parity.values(), default=0.0)),
+        batch_invariance=_rounded(max(invariance.values(), default=0.0)),
         floor=floor,
         device=reader.model.device.type,
         attention=reader.identity["attention"],
         model_dtype=reader.identity["dtype"].removeprefix("torch."),
     )
-    reader.mover.memory.give_back(reference.other.values())
-    _require(measured)
-    return measured
 
 
-def _run_otherwise(reader: Reader, sample: Sequence[Item], other: Partial) -> None:
-    """All in one batch, last trace first, or in as few as there is memory for; padded wider."""
-    batches = [tuple(reversed(range(len(sample))))]
-    while True:
+def stored_rows(reader: Reader, item: Item, shard: Path) -> RowsByLayer:
+    """What a shard holds of one trace."""
+    hook, layers = reader.request.hook, reader.request.layers
+    with safe_open(shard, framework="pt") as file:
+        numbers = (file.get_tensor("trace") == item.trace).nonzero().flatten().tolist()
+        own = slice(numbers[0], numbers[-1] + 1)
+        return {layer: file.get_slice(tensor_name(hook, layer))[own] for layer in layers}
+
+
+def _otherwise(reader: Reader, items: Sequence[Item]) -> Iterator[tuple[Item, RowsByLayer]]:
+    """The rows of the traces in other batches: last trace first, padded wider.
+
+    Nothing is padded beyond the longest trace, and none beyond what it is read by the formula of.
+    """
+    formula, longest = reader.formula, max((len(item.ids) for item in items), default=0)
+    budget = max(TOKENS, reader.request.tokens_per_batch)
+    batches = list(plan_batches([len(item.ids) for item in items], budget, formula))
+    while batches:
+        batch = batches.pop(0)
+        some = [items[number] for number in reversed(batch)]
+        width = max(len(item.ids) for item in some)
+        wider = min(width + EXTRA_PADDING, longest)
+        extra = wider - width if formula(wider) == formula(width) else 0
+        other = empty(reader, sum(len(rows_of(item, reader.request.positions)) for item in some))
         try:
-            return run_batches(reader, sample, batches, other, extra_padding=EXTRA_PADDING)
+            run_batches(reader, some, [range(len(some))], other, extra_padding=extra)
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 raise
-        halves = [(batch[: len(batch) // 2], batch[len(batch) // 2 :]) for batch in batches]
-        batches = [half for pair in halves for half in pair if half]
+            batches = [batch[: len(batch) // 2], batch[len(batch) // 2 :], *batches]
+            continue
+        first = 0
+        for item in some:
+            last = first + len(rows_of(item, reader.request.positions))
+            yield item, {n: rows[first:last] for n, rows in other.tensor_by_layer.items()}
+            first = last
+        reader.mover.memory.give_back(other.tensor_by_layer.values())
 
 
 def plain_rows(reader: Reader, item: Item) -> dict[int, Float[Tensor, "rows d_model"]]:
@@ -191,41 +187,24 @@ def _mean(
     return tokens[item.spans[index].start : item.spans[index].end].mean(0)
 
 
-def _sample(items: Sequence[Item], reader: Reader, budget: int) -> list[Item]:
-    """A few of the items that have rows, in file order.
-
-    They are spread evenly over the lengths, up to the longest that the budget of tokens allows;
-    two at the least.
-    """
-    by_length = [number for batch in batches_of(items, reader.request) for number in batch]
-    for longest in range(len(by_length) - 1, 1, -1):
-        chosen = _spread(by_length[: longest + 1])
-        lengths = [len(items[number].ids) for number in chosen]
-        if sum(lengths) + len(chosen) * (max(lengths) + EXTRA_PADDING) <= budget:
-            return [items[number] for number in sorted(chosen)]
-    return [items[number] for number in sorted(by_length[:2])]
+def largest(found: RowsByLayer, expected: RowsByLayer) -> float:
+    """The largest relative difference of any layer; NaN where any is."""
+    values = [relative(rows, expected[layer]) for layer, rows in found.items()]
+    return torch.tensor(values, dtype=torch.float64).max().item()
 
 
-def _spread(numbers: Sequence[int]) -> set[int]:
-    last, n = len(numbers) - 1, min(N_TRACES, len(numbers))
-    return {numbers[round(step * last / max(1, n - 1))] for step in range(n)}
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
 
 
-def _largest(values: Sequence[float]) -> float:
-    """The largest value to three digits; NaN where any is."""
-    return float(f"{torch.tensor(values, dtype=torch.float64).max().item():.3g}")
-
-
-def _require(measured: Check) -> None:
-    for name, value in (("parity", measured.parity), ("invariance", measured.batch_invariance)):
-        if not value <= measured.floor:
-            against = {
-                "parity": "a plain forward pass of one trace",
-                "invariance": "the same traces in another batch",
-            }[name]
-            raise UserError(
-                f"The self-check failed: stored activations differ from {against} by {value:g} "
-                f"(relative), and {measured.floor:g} is accepted.",
-                "Nothing was published. Check model, dtype and device, or raise the floor "
-                "(`parity_floor`, --floor) if this dtype is that coarse.",
-            )
+def _require(difference_by_trace: Mapping[int, float], floor: float, against: str) -> None:
+    wrong = {trace: value for trace, value in difference_by_trace.items() if not value <= floor}
+    if wrong:
+        trace, value = next(iter(wrong.items()))
+        raise UserError(
+            f"The self-check failed: stored activations of trace {trace} differ from {against} by "
+            f"{value:.3g} (relative), and {floor:g} is accepted; {len(wrong)} of "
+            f"{len(difference_by_trace)} traces looked at.",
+            "Nothing was published. Check model, dtype and device, or raise the floor "
+            "(`parity_floor`, --floor) if this dtype is that coarse.",
+        )

@@ -4,6 +4,7 @@ A large shard goes to the disk past the page cache, which costs the forward pass
 is allocated for it, and what other programs have in the cache stays there.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -18,8 +19,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from lifeboat.stage import abilities
+
 _PART = 2**22
-_PAST_CACHE = getattr(os, "O_DIRECT", 0)
 _DTYPES = {
     torch.float32: "F32",
     torch.bfloat16: "BF16",
@@ -41,14 +43,22 @@ def write(tensors: dict[str, Tensor], path: Path) -> tuple[str, int]:
     Returns:
         SHA-256 of the bytes, and their number.
     """
+    try:
+        return _write(tensors, path, abilities.PAST_CACHE)
+    except OSError:
+        # Not every file system can, and some say so late: at a write, or at the last part.
+        return _write(tensors, path, 0)
+
+
+def _write(tensors: dict[str, Tensor], path: Path, past_cache: int) -> tuple[str, int]:
     digest = hashlib.sha256()
     n_bytes = 0
-    file = _open(path)
+    file = os.open(path, os.O_WRONLY | os.O_TRUNC | past_cache)
     try:
         for part in _aligned_parts(tensors):
-            if len(part) < _PART:
+            if len(part) < _PART and past_cache:
                 # The last one: a part of a page cannot pass by the cache.
-                fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) & ~_PAST_CACHE)
+                fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) & ~past_cache)
             digest.update(part)
             _write_all(file, part)
             n_bytes += len(part)
@@ -57,18 +67,11 @@ def write(tensors: dict[str, Tensor], path: Path) -> tuple[str, int]:
     return digest.hexdigest(), n_bytes
 
 
-def _open(path: Path) -> int:
-    flags = os.O_WRONLY | os.O_TRUNC
-    try:
-        return os.open(path, flags | _PAST_CACHE)
-    except OSError:
-        # Not every file system can.
-        return os.open(path, flags)
-
-
 def _write_all(file: int, part: memoryview) -> None:
     while len(part):
-        part = part[os.write(file, part) :]
+        if not (n_bytes := os.write(file, part)):
+            raise OSError(errno.EIO, "nothing was written")
+        part = part[n_bytes:]
 
 
 def _aligned_parts(tensors: dict[str, Tensor]) -> Iterator[memoryview]:

@@ -13,7 +13,7 @@ from backtracking.extraction import planning, workers
 from backtracking.extraction.engine import Extraction, extract
 from backtracking.extraction.items import TraceFile
 from backtracking.extraction.planning import Positions, Request
-from backtracking.models import loading
+from backtracking.models import folders, loading
 from backtracking.runtime.compute import prepare_torch
 from lifeboat.stage.errors import UserError
 
@@ -87,7 +87,7 @@ def run(options: Options) -> Extraction:
     n_threads = n_threads or max(1, torch.get_num_threads() // len(devices))
     prepare_torch(n_threads)
     items = TraceFile(options.traces, options.sentences)
-    folder = loading.locate(options.model, options.revision)
+    folder = folders.locate(options.model, options.revision)
     model = loading.load(folder, device=devices[0], dtype=options.dtype)
     request = Request(
         layers=parse_layers(options.layers, model.n_layers),

@@ -6,11 +6,7 @@ Several processes may share a store: each claims a unit before it computes it, a
 the claims of a dead process back.
 """
 
-import errno
-import fcntl
-import hashlib
-import os
-import time
+import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,12 +16,8 @@ from torch import Tensor
 
 from backtracking.activations.format import MANIFEST, Shard
 from backtracking.extraction import serialization
-from lifeboat.stage import artifacts
+from lifeboat.stage import artifacts, claims
 from lifeboat.stage.errors import UserError
-
-CLAIMS = ".claims"
-
-_STALE_S = 3600
 
 
 @dataclass(frozen=True)
@@ -58,7 +50,7 @@ class ShardStore:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._intact: dict[str, tuple[int, ...]] = {}
-        self._claims: int | None = None
+        self._claimed: set[str] = set()
 
     def path(self, key: str) -> Path:
         """Where the shard of a key lies."""
@@ -85,14 +77,17 @@ class ShardStore:
         What a store in a folder beside this one holds of the same key is taken from there, as a
         hard link: two roles may be one model.
         """
-        shard = self._whole(key)
-        beside = (path.parent for path in sorted(self.folder.parent.glob(f"*/{key}.json")))
-        lenders = (ShardStore(folder) for folder in beside if folder != self.folder)
-        while shard is None and (lender := next(lenders, None)) is not None:
-            if (shard := lender._whole(key)) is not None:
-                for name in (shard.file, f"{key}.json"):
+        if (own := self._whole(key)) is not None:
+            return own
+        for path in sorted(self.folder.parent.glob(f"*/{key}.json")):
+            lender = ShardStore(path.parent)
+            if lender.folder == self.folder or (theirs := lender._whole(key)) is None:
+                continue
+            with contextlib.suppress(OSError):  # it is gone meanwhile, or there is no room
+                for name in (theirs.file, f"{key}.json"):
                     artifacts.link_onto(lender.folder / name, self.folder / name)
-        return shard
+                return theirs
+        return None
 
     def _whole(self, key: str) -> Shard | None:
         record = self.record(key)
@@ -120,8 +115,9 @@ class ShardStore:
             origin: what the record tells besides; the record is named by `origin.asked`.
         """
         path, rows = self.path(key), len(tensors["trace"])
-        with artifacts.new_file(path) as fresh:
-            sha256, n_bytes = serialization.write(tensors, fresh)
+        sha256, n_bytes = artifacts.write_file(
+            path, lambda fresh: serialization.write(tensors, fresh)
+        )
         shard = Shard(key, path.name, sha256, n_bytes, rows)
         self._intact[key] = _state(path)
         described = asdict(origin)
@@ -131,37 +127,25 @@ class ShardStore:
         return shard
 
     def claim(self, key: str) -> bool:
-        """Takes a unit for this process, unless another one has it.
-
-        A claim is a lock on one byte of a file, which ends with the process, however it ends.
-        """
-        if self._claims is None:
-            artifacts.make_folder(self.folder)
-            self._claims = os.open(self.folder / CLAIMS, os.O_RDWR | os.O_CREAT, 0o644)
-        os.utime(self._claims)
-        try:
-            fcntl.lockf(self._claims, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(key))
-        except OSError as error:
-            # Where a file system has no locks, two workers may do the same work; no harm else.
-            return error.errno in (errno.ENOLCK, errno.EOPNOTSUPP)
+        """Takes a unit for this process, unless another one has it."""
+        if not claims.take(self.folder, key):
+            return False
+        self._claimed.add(key)
         return True
 
     def release(self, key: str) -> None:
         """Gives a claim back."""
-        if self._claims is not None:
-            fcntl.lockf(self._claims, fcntl.LOCK_UN, 1, _place(key))
+        claims.give_back(self.folder, key)
+        self._claimed.discard(key)
 
     def close(self) -> None:
         """Gives all claims back."""
-        if self._claims is not None:
-            os.close(self._claims)
-            self._claims = None
+        for key in tuple(self._claimed):
+            self.release(key)
 
     def sweep(self) -> None:
         """Removes temporary files that a killed run left an hour ago or earlier."""
-        for path in self.folder.glob(".*"):
-            if path.name != CLAIMS and time.time() - path.lstat().st_mtime > _STALE_S:
-                path.unlink(missing_ok=True)
+        claims.sweep(self.folder)
 
 
 def damage(path: Path, shard: Shard) -> str | None:
@@ -194,8 +178,3 @@ def publish(
 def _state(path: Path) -> tuple[int, ...]:
     status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
-
-
-def _place(key: str) -> int:
-    """The byte whose lock stands for a key."""
-    return int(hashlib.sha256(key.encode()).hexdigest()[:15], 16)

@@ -56,12 +56,16 @@ def score_place(
 def choose(model: str, base: str, min_legal: float, grid: Sequence[Scored]) -> Choice:
     """The usable place with the largest excess on dev; of all, where none is usable.
 
+    Where no direction could be estimated there is no grid, and the place is the first, at norm 0.
+
     Args:
         model, base: roles of the pair.
         min_legal: mass on tokens that may stand at a decision, for a place to be usable; where that
             mass is not known, every place is.
         grid: all places.
     """
+    if not grid:
+        return Choice(model, base, 0, (0, 0), 0.0)
     usable = [one for one in grid if one.legal is None or one.legal >= min_legal]
     best = max(usable or grid, key=lambda one: one.excess)
     return Choice(model, base, best.layer, best.window, best.norm, tuple(grid))

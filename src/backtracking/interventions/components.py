@@ -131,7 +131,7 @@ def mean_outputs(
     modules = modules_of(loaded)
     sums = torch.zeros(len(modules), loaded.d_model, dtype=torch.float64)
     sites = {number: Site(module) for number, module in enumerate(modules.values())}
-    for group in groups([len(ids) for ids in sequences], rows_per_batch):
+    for group in groups(loaded, [len(ids) for ids in sequences], rows_per_batch):
         chosen = [torch.tensor(list(sequences[number])) for number in group]
         is_token = pad([torch.ones_like(ids) for ids in chosen]).bool()
 
@@ -195,7 +195,8 @@ def force(
     first = np.cumsum([0, *(len(prefix.decisions) for prefix in prefixes)])
     p, kl, kl_other = np.full((3, 1 + len(arms), first[-1]), np.nan)
     elsewhere = np.full((1 + len(arms), len(prefixes)), np.nan)
-    every = list(groups([len(prefix.ids) for prefix in prefixes], rows_per_batch))
+    lengths = [len(prefix.ids) for prefix in prefixes]
+    every = list(groups(ablator.loaded, lengths, rows_per_batch))
     for group in progress.track(every, "ablating", unit="batches"):
         places = [_Places.of(prefixes[number], others[number]) for number in group]
         loaded, ids = ablator.loaded, [prefixes[number].ids for number in group]

@@ -4,6 +4,7 @@ No position of a causal model sees what stands to its right, so the padding need
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -20,11 +21,13 @@ def pad(rows: Sequence[Tensor]) -> Tensor:
     return torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True)
 
 
-def groups(lengths: Sequence[int], size: int) -> Iterator[list[int]]:
-    """Numbers of rows, `size` at a time and of like length, so that little is padded."""
+def groups(loaded: LoadedModel, lengths: Sequence[int], size: int) -> Iterator[list[int]]:
+    """Numbers of rows, `size` at a time, of one formula and of like length to pad little."""
     order = sorted(range(len(lengths)), key=lambda number: lengths[number])
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
+    for _, run in groupby(order, key=lambda number: loaded.lengths.formula(lengths[number])):
+        some = list(run)
+        for start in range(0, len(some), size):
+            yield some[start : start + size]
 
 
 def log_probabilities(
@@ -41,7 +44,7 @@ def log_probabilities(
     if past is None:
         logits = loaded.model(input_ids=ids, use_cache=False).logits
     else:
-        rows = kv_cache.repeated(past, len(ids))
+        rows = kv_cache.repeated(kv_cache.before(loaded, past, ids.shape[1]), len(ids))
         logits = loaded.model(input_ids=ids, past_key_values=rows, use_cache=True).logits
     return logits.float().log_softmax(dim=-1)
 

@@ -149,7 +149,7 @@ def teacher_force(
     found = Forced(*np.full((4, len(arms), len(prefixes)), np.nan))
     markers = torch.tensor(list(marker_ids), dtype=torch.long, device=loaded.device)
     lengths = [len(prefix.ids) for prefix in prefixes]
-    for group in groups(lengths, max(1, rows_per_batch // max(1, len(arms)))):
+    for group in groups(loaded, lengths, max(1, rows_per_batch // max(1, len(arms)))):
         clean = read_clean(loaded, [prefixes[number].ids for number in group], [layer])
         for chosen in _chunks(len(arms), rows_per_batch):
             rows = _run(loaded, layer, [prefixes[n] for n in group], clean, arms[chosen])

@@ -21,8 +21,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from backtracking.models import hooks
-from backtracking.models.kv_cache import empty_cache
-from backtracking.models.loading import LoadedModel
+from backtracking.models.kv_cache import empty_cache, require_none_remembered
+from backtracking.models.loading import LoadedModel, require_ids
 from backtracking.models.sampling import Sampling, draw, draw_uniforms
 from lifeboat.stage.errors import UserError
 
@@ -61,8 +61,8 @@ class Steering:
         where: `all` positions, prompt included; positions of `generated` tokens; or positions, in
             prompt or generated text, of tokens that end at a `decision`.
         is_decision: for `decision`, whether the last of a row's token ids so far, prompt first, is
-            one. It is asked once per row and position, must not change the list, and must not keep
-            it.
+            one. It is asked once per row and position, and again where a row crosses a length at
+            which the model changes its formula; it must not change the list, nor keep it.
     """
 
     layer: int
@@ -114,7 +114,7 @@ def generate(
     _require_rows(loaded, prompts, keys, n, sampling, steering)
     is_done = is_done or _ends(loaded)
     generations: dict[int, Generation] = {}
-    for batch in batches_of(prompts, max(1, batch_size // n)):
+    for batch in _of_one_formula(loaded, prompts, max(1, batch_size // n), sampling):
         rows = [
             _Row(index, prompt, [*prompts[prompt]], draw_uniforms(sampling, keys[index]))
             for prompt in batch
@@ -131,6 +131,27 @@ def batches_of(prompts: Sequence[Sequence[int]], batch_size: int) -> list[list[i
     """Numbers of the prompts that share calls of the model: those of like length."""
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+
+def _of_one_formula(
+    loaded: LoadedModel, prompts: Sequence[Sequence[int]], batch_size: int, sampling: Sampling
+) -> Iterator[list[int]]:
+    """As `batches_of`, parted where prompts are read by different formulas.
+
+    Rows that cross a limit while they are written do so together: they are not padded.
+    """
+    formula = loaded.lengths.formula
+    for batch in batches_of(prompts, batch_size):
+        part: list[int] = []
+        for row in batch:
+            n = len(prompts[row])
+            crosses = formula(n) != formula(n + sampling.max_new_tokens - 1)
+            first = len(prompts[part[0]]) if part else n
+            if formula(n) != formula(first) or (crosses and n - first > PADDED):
+                yield part
+                part = []
+            part.append(row)
+        yield part
 
 
 @dataclass
@@ -204,7 +225,14 @@ def _run_batch(
         if not rows:
             return
         start, end = end, end + 1
+        if _formula(loaded, rows, end) != _formula(loaded, rows, start):
+            cache, start = empty_cache(loaded.model.config), 0
         logits = _next_logits(loaded, rows, start, end, cache, steering)
+
+
+def _formula(loaded: LoadedModel, rows: list[_Row], end: int) -> str:
+    """By which formula the rows are read up to a position of the batch."""
+    return loaded.lengths.formula(end - min(row.padding for row in rows))
 
 
 def _next_logits(
@@ -290,6 +318,9 @@ def _require_rows(
         )
     if not all(prompts):
         raise ValueError("a prompt has no tokens: begin it with the tokenizer's start token")
+    require_none_remembered(loaded)
+    for number, prompt in enumerate(prompts):
+        require_ids(loaded, prompt, f"Prompt {number}")
     longest = max(map(len, prompts), default=1) + sampling.max_new_tokens - 1
     context = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", None)
     if context is not None and longest > context:

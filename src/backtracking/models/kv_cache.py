@@ -11,6 +11,7 @@ from transformers import DynamicCache, PreTrainedConfig
 from transformers.cache_utils import DynamicLayer
 
 from backtracking.models.loading import LoadedModel
+from lifeboat.stage.errors import UserError
 
 CHUNK = 32
 """Positions that a buffer grows by. The gaps that a large chunk leaves between rows make attention
@@ -26,13 +27,50 @@ def empty_cache(config: PreTrainedConfig) -> DynamicCache:
     return cache
 
 
+class Past(DynamicCache):
+    """Keys and values of one row, with the token ids that they are of."""
+
+    ids: tuple[int, ...] = ()
+
+
 @torch.inference_mode()
-def read(loaded: LoadedModel, ids: Sequence[int]) -> DynamicCache:
-    """Keys and values of these tokens, in one row."""
-    cache = DynamicCache(config=loaded.model.config)
-    tokens = torch.tensor([list(ids)], device=loaded.device)
+def read(loaded: LoadedModel, ids: Sequence[int], n_behind: int = 0) -> Past:
+    """Keys and values of these tokens, in one row, as they are where so many stand behind them."""
+    require_none_remembered(loaded)
+    cache = Past(config=loaded.model.config)
+    cache.ids = tuple(ids)
+    tokens = torch.tensor([[*ids, *[0] * n_behind]], device=loaded.device)
     loaded.model(input_ids=tokens, past_key_values=cache, use_cache=True)
+    if n_behind:
+        cache.crop(-n_behind)
     return cache
+
+
+def before(loaded: LoadedModel, past: DynamicCache, n_behind: int) -> DynamicCache:
+    """The row of a cache as it is where so many tokens stand behind it.
+
+    It is read again where the model changes its formula on the way.
+    """
+    if not loaded.lengths.vary or not isinstance(past, Past):
+        return past
+    n, formula = len(past.ids), loaded.lengths.formula
+    if formula(n) == formula(n + n_behind):
+        return past
+    return read(loaded, past.ids, n_behind)
+
+
+def require_none_remembered(loaded: LoadedModel) -> None:
+    """Checks that what was read of a text stands in the cache alone, where rows can be chosen.
+
+    Raises:
+        UserError: naming what modules remember.
+    """
+    if loaded.lengths.remembered:
+        raise UserError(
+            f"{type(loaded.model).__name__} keeps what it has read in its modules "
+            f"({loaded.lengths.remembered[0]}): texts would be mixed where several are written.",
+            "Use another model to write and steer; its activations can be extracted.",
+        )
 
 
 def repeated(cache: DynamicCache, n: int) -> DynamicCache:

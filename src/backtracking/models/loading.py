@@ -1,54 +1,39 @@
-"""A causal language model with its tokenizer: loaded offline or from the hub, checked once.
+"""A causal language model, and its tokenizer where one is needed: loaded and checked once.
 
 Only safetensors are read and no code of a model's repository is run. Where the decoder blocks are
 is asked of TransformerLens' adapters; no bridge is built, so the model stays as transformers made
 it.
 """
 
-import re
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
+    AutoModelForMultimodalLM,
     AutoTokenizer,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
-from backtracking.models import structure
-from lifeboat.stage import artifacts
+from backtracking.models import folders, structure
+from backtracking.models.folders import first_line
+from backtracking.models.fresh import Fresh
+from backtracking.models.lengths import Lengths
 from lifeboat.stage.errors import UserError
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
-VOCABULARY_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "vocab.json",
-    "vocab.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
-TOKENIZER_FILES = (
-    *VOCABULARY_FILES,
-    "added_tokens.json",
-    "chat_template.jinja",
-    "merges.txt",
-    "special_tokens_map.json",
-    "tokenizer_config.json",
-)
-DESCRIPTION_FILES = (
-    "config.json",
-    "generation_config.json",
-    "model.safetensors.index.json",
-    *TOKENIZER_FILES,
-)
 
 
 @dataclass(frozen=True)
@@ -56,22 +41,34 @@ class LoadedModel:
     """A model in evaluation mode without gradients, with what is known of its structure.
 
     Attributes:
-        model: the transformers model, which nothing has rewired.
-        tokenizer: its tokenizer.
+        folder: where it was read from.
+        model: the transformers model, which nothing has rewired. Each text begins in a new one:
+            what the last one left behind is undone (`fresh`).
         blocks: the decoder blocks; the output of `blocks[l]` is `resid_post[l]`.
         final_norm: the norm between the last block and the unembedding.
         d_model: width of the residual stream.
         model_sha256: hash of the weights and of config.json.
         tokenizer_sha256: hash of the tokenizer's files.
+        lengths: how many tokens it can read, and at which lengths it changes its formula.
     """
 
+    folder: Path
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
     blocks: tuple[nn.Module, ...]
     final_norm: nn.Module
     d_model: int
     model_sha256: str
     tokenizer_sha256: str
+    lengths: Lengths
+
+    @cached_property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Its tokenizer, read when it is first asked for: where only ids are used, nobody does.
+
+        Raises:
+            UserError: where the folder has none, or it cannot be read.
+        """
+        return _read_tokenizer(self.folder)
 
     @property
     def n_layers(self) -> int:
@@ -97,7 +94,7 @@ def load(
     device: str = "cpu",
     dtype: str = "float32",
 ) -> LoadedModel:
-    """The model and tokenizer of a folder or of a hub id, after one check of their structure.
+    """The model of a folder or of a hub id, after one check of its structure.
 
     Args:
         source: a folder in transformers format (a `Path` is always one), or a hub id.
@@ -106,27 +103,64 @@ def load(
         dtype: one of `DTYPES`.
 
     Raises:
-        UserError: for a folder that is missing or lacks config, weights or tokenizer, or has its
-            weights as pickles only; for weights that do not fill the model; for an architecture
-            that TransformerLens has no adapter for, or whose blocks are not what it says.
+        UserError: for a folder that is missing, that lacks config or weights, or holds something
+            else in their place; for weights that cannot be read or do not fill the model; for an
+            architecture that TransformerLens has no adapter for, or whose blocks are not what it
+            says.
     """
-    folder = locate(source, revision)
+    folder = folders.locate(source, revision)
     place = _device(device)
     model = _read_model(folder, dtype).to(place)  # type: ignore[arg-type]
     model.eval().requires_grad_(False)
-    tokenizer = _read_tokenizer(folder)
+    lengths = Lengths(model)
+    model.register_forward_pre_hook(partial(_begin, lengths.fresh), with_kwargs=True)
     blocks, final_norm, d_model = structure.find_parts(model, folder)
     structure.require_layers(model, blocks, d_model, folder)
-    structure.require_vocabulary(model, tokenizer, folder)
     return LoadedModel(
+        folder,
         model,
-        tokenizer,
         blocks,
         final_norm,
         d_model,
-        model_sha256(folder),
-        tokenizer_sha256(folder),
+        folders.model_sha256(folder),
+        folders.tokenizer_sha256(folder),
+        lengths,
     )
+
+
+def _begin(fresh: Fresh, _model: Any, _arguments: Any, named: dict[str, Any]) -> None:
+    """Makes the model new where a text begins, and not where one goes on behind a cache."""
+    past = named.get("past_key_values")
+    # A cache of recurrent layers alone has no length, and their modules keep nothing themselves.
+    with contextlib.suppress(ValueError):
+        if past is None or not past.get_seq_length():
+            fresh.restore()
+
+
+def require_ids(loaded: LoadedModel, ids: Sequence[int], what: str) -> None:
+    """Checks that a model can read token ids: that it embeds them and has positions for them.
+
+    Args:
+        loaded: the model.
+        ids: of one text.
+        what: the text's name, to begin a sentence with.
+
+    Raises:
+        UserError: naming the text.
+    """
+    d_vocab = loaded.model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+    if max(ids, default=0) >= d_vocab or min(ids, default=0) < 0:
+        raise UserError(
+            f"{what} has token ids from {min(ids)} to {max(ids)}, and the model embeds ids from 0 "
+            f"to {d_vocab - 1}.",
+            "Use a model of the tokenizer that the ids were made with.",
+        )
+    if not loaded.lengths.holds(len(ids)):
+        raise UserError(
+            f"{what} has {len(ids)} tokens, and the model has positions for "
+            f"{loaded.lengths.made_for or 'fewer'}.",
+            "Leave it out, cut it, or take a model with a longer context.",
+        )
 
 
 def final_norm_gain(loaded: LoadedModel) -> Float[Tensor, " d_model"]:
@@ -147,85 +181,6 @@ def unembedding(loaded: LoadedModel) -> Float[Tensor, "d_vocab d_model"]:
     return head.weight
 
 
-def model_sha256(folder: Path) -> str:
-    """Hash of a model folder's weights and config.json, whatever else stands beside them."""
-    return _hash([*folder.glob("*.safetensors"), folder / "config.json"])
-
-
-def tokenizer_sha256(folder: Path) -> str:
-    """Hash of a model folder's tokenizer files."""
-    return _hash([folder / name for name in TOKENIZER_FILES if (folder / name).is_file()])
-
-
-def _hash(paths: list[Path]) -> str:
-    return artifacts.sha256_json({path.name: artifacts.sha256_file(path) for path in paths})
-
-
-def locate(source: Path | str, revision: str | None = None) -> Path:
-    """The folder of a model, fetched from the hub where `source` is a hub id.
-
-    Raises:
-        UserError: for a folder that is missing or lacks config, weights or tokenizer.
-    """
-    folder = _folder(source, revision)
-    _require_files(folder)
-    return folder
-
-
-def _folder(source: Path | str, revision: str | None) -> Path:
-    if Path(source).is_dir():
-        if revision is not None:
-            raise UserError(
-                f"{source} is a folder, and revision {revision!r} was asked for.",
-                "A revision belongs to a hub id; leave it out.",
-            )
-        return Path(source)
-    if isinstance(source, Path) or not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", source):
-        raise UserError(
-            f"The model folder {source} does not exist.",
-            "Make it with `dvc --wait-for-lock repro`, or fetch it with `dvc pull`.",
-        )
-    return _download(source, revision)
-
-
-def _download(hub_id: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-
-    wanted = ["*.safetensors", *DESCRIPTION_FILES]
-    try:
-        return Path(
-            snapshot_download(
-                hub_id,
-                revision=revision,
-                allow_patterns=wanted,
-                ignore_patterns=["*/*", "consolidated*"],
-            )
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{hub_id!r} (revision {revision or 'main'}) is neither a folder here nor a model that "
-            f"the hub delivered: {_first_line(error)}",
-            "Check the name, the network, and HF_TOKEN where the model is gated.",
-        ) from None
-
-
-def _require_files(folder: Path) -> None:
-    cure = "A model folder is what `save_pretrained` of model and tokenizer writes."
-    if not (folder / "config.json").is_file():
-        raise UserError(f"The model folder {folder} has no config.json.", cure)
-    if not any(folder.glob("*.safetensors")):
-        pickles = [path.name for kind in ("bin", "pt", "pth") for path in folder.glob(f"*.{kind}")]
-        if pickles:
-            raise UserError(
-                f"The model folder {folder} has its weights as pickles only ({min(pickles)}), "
-                "which can run code when they are read.",
-                "Convert them with `save_pretrained`, or take a revision with safetensors.",
-            )
-        raise UserError(f"The model folder {folder} has no weights (*.safetensors).", cure)
-    if not any((folder / name).is_file() for name in VOCABULARY_FILES):
-        raise UserError(f"The model folder {folder} has no tokenizer (tokenizer.json).", cure)
-
-
 def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -244,8 +199,17 @@ def _device(name: str) -> torch.device:
 def _read_model(folder: Path, dtype: str) -> PreTrainedModel:
     if dtype not in DTYPES:
         raise UserError(f"{dtype!r} is not a dtype.", f"Use one of {', '.join(DTYPES)}.")
+    cure = "Fetch or make it again; code of a model's repository is never run."
     try:
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        if (method := _quantization(config)) is not None:
+            cure = (
+                f"Its weights are quantised ({method}): install the package that reads them, "
+                "or take the checkpoint that is not quantised."
+            )
+            if method not in AUTO_QUANTIZATION_CONFIG_MAPPING:
+                raise ValueError("transformers does not know this method, and would ignore it")
+        loaded: Any = _opener(config, folder).from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
@@ -253,10 +217,11 @@ def _read_model(folder: Path, dtype: str) -> PreTrainedModel:
             local_files_only=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # what reads a checkpoint may be any package
         raise UserError(
-            f"The model in {folder} could not be read: {_first_line(error)}",
-            "Fetch or make it again; code of a model's repository is never run.",
+            f"The model in {folder} could not be read: {first_line(error)}", cure
         ) from error
     model, info = loaded
     missing = sorted(info["missing_keys"])
@@ -269,7 +234,31 @@ def _read_model(folder: Path, dtype: str) -> PreTrainedModel:
     return model
 
 
+def _quantization(config: PreTrainedConfig) -> str | None:
+    """How the weights are quantised, None where they are not."""
+    for one in (config, config.get_text_config()):
+        if (found := getattr(one, "quantization_config", None)) is not None:
+            named = found if isinstance(found, dict) else vars(found)
+            return str(named.get("quant_method", "unknown method"))
+    return None
+
+
+def _opener(config: PreTrainedConfig, folder: Path) -> Any:
+    """What opens a model of this kind: a language model, or one that a wrapper class holds."""
+    if not getattr(config, "is_encoder_decoder", False):
+        for opener in (AutoModelForCausalLM, AutoModelForMultimodalLM):
+            if type(config) in opener._model_mapping:
+                return opener
+    named = ", ".join(getattr(config, "architectures", None) or [type(config).__name__])
+    raise UserError(
+        f"{folder} holds a {named} ({config.model_type}), in which transformers has no decoder-only"
+        " language model.",
+        "Take a causal language model, or the text model of this one as a folder of its own.",
+    )
+
+
 def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    folders.require_tokenizer(folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             folder, trust_remote_code=False, local_files_only=True
@@ -280,10 +269,6 @@ def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
         return PreTrainedTokenizerFast.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the tokenizers library raises bare Exception
         raise UserError(
-            f"The tokenizer in {folder} could not be read: {_first_line(error)}",
+            f"The tokenizer in {folder} could not be read: {first_line(error)}",
             "Fetch or make it again.",
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

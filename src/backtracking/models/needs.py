@@ -1,6 +1,5 @@
 """What the models of the study need of a machine: the hub's cache, a token, room on the disk."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from lifeboat.doctor.disk import Estimate
 from lifeboat.doctor.doctor import Machine
 from lifeboat.doctor.links import Links, existing
 from lifeboat.items import Item
+from lifeboat.stage import abilities
 
 _ALLOW = "Allow for its weights twice (cache of the hub, models/), and for its activations."
 PROMPT_TOKENS = 64
@@ -89,10 +89,11 @@ def cache_item(root: Path) -> Item:
         UserError: where params.yaml cannot be read.
     """
     folder = hub_cache(root)
-    free = shutil.disk_usage(existing(folder)).free / 1e9
+    free = abilities.free_bytes(existing(folder))
+    said = "nobody says how much is free" if free is None else f"{free / 1e9:.1f} GB free"
     n_models = len(list(folder.glob("models--*")))
     holds = "1 model" if n_models == 1 else f"{n_models} models"
-    fact = f"Hugging Face's cache is {folder}: {holds}, {free:.1f} GB free."
+    fact = f"Hugging Face's cache is {folder}: {holds}, {said}."
     wanted = sorted({m.source for m in models(root) if not m.is_here})
     if wanted:
         return Item(f"{fact} To be fetched: {', '.join(wanted)}.")

@@ -275,6 +275,7 @@ class Tree:
             dtype=bool,
         ).reshape(width, width)
         place = np.concatenate([np.arange(n), (leaves[:, None] + depth).ravel()])
+        loaded.lengths.require_one(n, int(place.max(initial=0)) + 1)
         seen = np.zeros((len(place), len(place)), dtype=bool)
         seen[:n, :n] = np.tri(n, dtype=bool)
         seen[n:, :n] = np.arange(n) <= np.repeat(leaves, width)[:, None]

@@ -1,6 +1,7 @@
 """How probable a model holds each token of a text."""
 
 from collections.abc import Sequence
+from itertools import takewhile
 
 import numpy as np
 import torch
@@ -25,7 +26,9 @@ def token_nll(
     order = sorted(range(len(written)), key=lambda row: lengths[row])
     while order:
         size = max(1, tokens_per_batch // lengths[order[-1]])
-        chunk, order = order[-size:], order[:-size]
+        formulas = [loaded.lengths.formula(lengths[row]) for row in order[-size:]]
+        n_alike = len(list(takewhile(formulas[-1].__eq__, reversed(formulas))))
+        chunk, order = order[-n_alike:], order[:-n_alike]
         rows = [torch.tensor([*prompts[row], *written[row]]) for row in chunk]
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(loaded.device)
         logits = loaded.model(input_ids=ids, use_cache=False).logits[:, :-1].float()

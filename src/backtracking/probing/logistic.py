@@ -57,8 +57,9 @@ class Fits:
         self, features: Float[Tensor, "cells rows features"]
     ) -> Float[Tensor, "cells rows fits"]:
         """Log-odds of the positive class."""
+        none = features[:, :0].to(self.weight) @ self.weight  # where there are no rows
         scores = [part @ self.weight for part, _ in parts_of(features)]
-        return torch.cat(scores, dim=1) + self.intercept[:, None]
+        return torch.cat([none, *scores], dim=1) + self.intercept[:, None]
 
 
 def fit(

@@ -58,7 +58,7 @@ def pass_lines(cls: type[T], path: Path, cure: str = _CURE) -> Iterator[T]:
         UserError: as `read_lines`, but for keys too many.
     """
     decode, keys = decoder_of(cls), keys_in(cls)
-    for number, row in enumerate(artifacts.read_jsonl(path), start=1):
+    for number, row in enumerate(artifacts.read_jsonl(path, cure), start=1):
         own = {key: row[key] for key in keys if key in row}
         yield _told(decode, own, f"{path}, line {number}", cure)
 

@@ -97,5 +97,5 @@ def _read(folder: Path, entry: Entry) -> Rollouts:
     if entry.nll is not None:
         values = safetensors.numpy.load_file(folder / entry.nll)["nll"]
         ends = np.cumsum([len(trace.token_ids) for trace in written])
-        nll = tuple(np.split(values, ends[:-1]))
+        nll = tuple(np.split(values, ends)[:-1])
     return Rollouts(entry.target, entry.name, entry.group, entry.arms, written, nll)

@@ -51,7 +51,8 @@ NOT_MET: Sequence[tuple[str, str, Say]] = (
      "steered, so that it has no such direction there"),
     (r"premise", "untestable", lambda *_: "Whether the base tells the classes apart there was not "
      "measured"),
-    (r"p_after_holm", "fails", lambda f, _: f"After Holm's correction p is {p_value(f.p_adjusted)}"),
+    (r"p_after_holm", "fails", lambda f, _: "After Holm's correction p is "
+     f"{p_value(f.p_adjusted)}"),
     (r"p_after_holm", "untestable", lambda f, _: f"After Holm's correction p is "
      f"{p_value(f.p_adjusted)}, the least that {_fewest(f)} directions can give"),
     (r"positive_control", "no test", lambda *_: "What is true by construction is not seen in this "

@@ -1,7 +1,8 @@
-"""`python -m backtracking.report.reliability`: docs/reliability.md from what the fault tests saw.
+"""`python -m backtracking.report.reliability`: docs/reliability.md from what the tests saw.
 
-The tests of `tests/lifeboat/test_faults.py` leave what they saw in logs/reliability.json. This
-takes it into docs/reliability.json, which is committed, and writes the page from that.
+The tests of `tests/lifeboat/test_faults.py` leave what they saw in logs/reliability.json, those of
+kinds of trouble in logs/kinds.json. This takes both into docs/, where they are committed, and
+writes the page from that.
 """
 
 import argparse
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from backtracking import PROJECT_ROOT
 from backtracking.records import reader
+from backtracking.report import kinds
+from backtracking.report.kinds import Tried
 from lifeboat.stage import artifacts
 
 SEEN, KEPT, PAGE = "logs/reliability.json", "docs/reliability.json", "docs/reliability.md"
@@ -56,11 +59,12 @@ class Seen:
     mended: int
 
 
-def render(seen: Sequence[Seen]) -> str:
+def render(seen: Sequence[Seen], tried: Sequence[Tried]) -> str:
     """The page.
 
     Args:
         seen: one row a fault and store, in the order of the page.
+        tried: one row a member of a kind.
     """
     rows = [_row(list(group)) for _, group in groupby(seen, key=_what)]
     n_lost, n_runs, n_mended = (
@@ -70,7 +74,7 @@ def render(seen: Sequence[Seen]) -> str:
         f"{len(seen)} faults and stores, {n_runs} broken runs: **{n_lost} objects lost**, "
         f"{n_mended} of {n_runs} mended by the next run.\n\n"
     )
-    return _HEAD + summary + _COLUMNS + "".join(rows)
+    return _HEAD + summary + _COLUMNS + "".join(rows) + "\n" + kinds.render(tried)
 
 
 def read_seen(path: Path) -> list[Seen]:
@@ -107,7 +111,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     root = parser.parse_args(argv).root
     if (root / SEEN).is_file():
         artifacts.write_json(root / KEPT, artifacts.read_json(root / SEEN))
-    artifacts.write_text(root / PAGE, render(read_seen(root / KEPT)))
+    kinds.take_in(root)
+    page = render(read_seen(root / KEPT), kinds.read(root / kinds.KEPT))
+    artifacts.write_text(root / PAGE, page)
 
 
 if __name__ == "__main__":

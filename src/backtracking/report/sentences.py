@@ -166,6 +166,7 @@ def _cost(results: Results) -> str:
 COSTS = {
     "solve_rate": "the share of problems solved is",
     "conditional_validity": "that of sentences which are right in their context",
+    "truncated_rate": "that of generations which the limit on length cuts",
 }
 """What steering should not cost, in words."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from backtracking import PROJECT_ROOT
-from lifeboat.secrets import redaction
+from lifeboat.stage import redaction
 
 Mode = Literal["off", "offline", "online"]
 

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from backtracking import PROJECT_ROOT
 from backtracking.runtime.workspace import Workspace
-from lifeboat.stage import interruption
-from lifeboat.stage.errors import UserError
+from lifeboat.stage import failures, interruption
 
 
 def run_stage(
     stage: Callable[[Workspace, str], None], argv: Sequence[str] | None, *, role: bool = False
 ) -> None:
-    """Runs a stage's work on a workspace, with its signals and its errors readable.
+    """Runs a stage's work on a workspace, with its signals and all of its errors readable.
 
     Args:
         stage: called with the workspace and the role (empty where the stage takes none).
@@ -25,10 +24,11 @@ def run_stage(
         role: whether the stage takes the role of a model as its argument.
 
     Raises:
-        SystemExit: with code 1 and one paragraph on standard error, for bad input.
+        SystemExit: with code 1 and one paragraph on standard error, for whatever fails.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", default=str(PROJECT_ROOT), help="the project's folder")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of what fails")
     if role:
         parser.add_argument("role", help="role of the model: base, reasoning, a control")
     options = parser.parse_args(argv)
@@ -38,8 +38,10 @@ def run_stage(
         gc.enable()
         interruption.install()
         logging.getLogger("transformers").setLevel(logging.ERROR)
+    root = Path(options.root).resolve()
+    failures.setting.root, failures.setting.debug = root, options.debug
     try:
-        stage(Workspace(Path(options.root).resolve()), options.role if role else "")
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        stage(Workspace(root), options.role if role else "")
+    except Exception as error:
+        print(f"error: {failures.told(error)}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
 T = TypeVar("T")
@@ -49,7 +50,7 @@ def read(path: Path) -> dict[str, Any]:
         UserError: where the file is missing or is not YAML.
     """
     try:
-        value = copy.deepcopy(_parsed(path.read_text()))
+        value = copy.deepcopy(_parsed(artifacts.read_text(path)))
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.", "Restore it with `git checkout`.") from None
     except YAMLError as error:

@@ -75,7 +75,7 @@ def put_away(root: Path) -> list[Item]:
             if folder.name not in roles and not is_tracked:
                 target = _free(root / ".cache" / "aside" / inside / folder.name)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                folder.rename(target)
+                artifacts.move(folder, target)
                 fact = f"{inside / folder.name} belongs to no role: moved to"
                 told.append(Item(f"{fact} {target.relative_to(root)}.", "ok"))
     return told

@@ -62,6 +62,7 @@ from lifeboat.stage.units import Units, kept
 
 OUT = "results/belief"
 TABLES = (Patched, Beta, Null, BeliefEvidence)
+NO_DIRECTION = "no direction could be estimated"
 DECIDING = (0, 0)
 """The window of the shipped baselines: the deciding token."""
 
@@ -189,7 +190,8 @@ def estimate_baselines(
     """The shipped directions at every layer, and the C that dev chose for the logistic one."""
     role, marker = inputs.roles.studied, inputs.points.words.marker
     prefixes = [one.clean_ids for one in spread(inputs.train, params.n_dev_items)]
-    (gradient_by_layer,) = do([partial(other_estimators.gradient, loaded, prefixes, marker)])
+    jobs = [partial(other_estimators.gradient, loaded, prefixes, marker)] if prefixes else []
+    gradients = do(jobs)  # none without a train point that has a donor
     found, chosen = [], {}
     for layer in range(loaded.n_layers):
         (train, is_positive), (dev, dev_is_positive) = (
@@ -198,7 +200,8 @@ def estimate_baselines(
         vectors, chosen[str(layer)] = other_estimators.estimate(
             train, is_positive, dev, dev_is_positive, params.regularisations
         )
-        vectors["gradient"] = gradient_by_layer[layer]
+        if gradients:
+            vectors["gradient"] = gradients[0][layer]
         found += [
             Candidate(name, layer, vector.float(), Place(role, name, DECIDING, layer))
             for name, vector in vectors.items()
@@ -231,8 +234,8 @@ def _main(workspace: Workspace, _role: str) -> None:
     units = study.units
     choice = read_choice(workspace.results("steer"))
     points = choose(params_, study.pairs or [], study.kinds, study.tokens)
-    if points.reason:
-        result = without_points(study.roles, choice, points.reason)
+    if reason := points.reason or ("" if choice.grid else NO_DIRECTION):
+        result = without_points(study.roles, choice, reason)
     else:
         bootstrap = params.load(Bootstrap, "statistics", workspace.params)
         inputs = read_inputs(study, points, choice)

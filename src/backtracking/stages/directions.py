@@ -145,7 +145,7 @@ def run(
             without them, `keyword` and `stable` are left out.
     """
     rng = np.random.default_rng(params.seed)
-    n_problems = int(sentences.problem_number[sentences.split == "train"].max()) + 1
+    n_problems = int(sentences.problem_number[sentences.split == "train"].max(initial=-1)) + 1
     splits = corrected.split_halves(n_problems, params.n_splits, rng)
     resamples = Resamples(splits, params.n_null, params.seed)
     sources = Sources(

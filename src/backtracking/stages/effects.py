@@ -209,6 +209,13 @@ SOURCES: Mapping[str, Source] = {
 """Every source of measurements, by the folder of its tables in results/effects."""
 
 
+def _ran(study: Study, source: Source) -> bool:
+    """Whether a stage has measured; along directions none has where none could be estimated."""
+    results = study.workspace.results
+    along = source.stage in ("steer", "lens")
+    return results(source.stage).is_dir() and not (along and not read_choice(results("steer")).grid)
+
+
 def _reading(sources: Sources) -> Reading:
     study = sources.study
     return Reading(
@@ -265,8 +272,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     sources = Sources(study, steering, open_domain(workspace.params), bootstrap)
     with artifacts.new_folder(workspace.results("effects")) as folder:
         for name, source in SOURCES.items():
-            ran = workspace.results(source.stage).is_dir()
-            for file, table in (source.tabulate(sources) if ran else {}).items():
+            for file, table in (source.tabulate(sources) if _ran(study, source) else {}).items():
                 reader.write_json(folder / name / f"{file}.json", table)
     for claim in read_rows(Evidence, workspace.root / "results"):
         print(f"{claim.claim}, {claim.finding.pair}: {claim.finding.verdict}")

@@ -1,6 +1,6 @@
 """How large must a study be? The smallest effect that each size would find.
 
-Reads: results/effects/steer/spread.json
+Reads: results/effects/steer/spread.json, which is absent where nothing could be steered
 Writes: results/power/power.csv
 """
 
@@ -71,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "power", workspace.params)
     path = workspace.results("effects") / "steer" / "spread.json"
-    found = artifacts.read_json(path)
+    found = artifacts.read_json(path) if path.is_file() else None
     rows = run(params_, reader.decode(Spread, found, str(path))) if found else []
     with artifacts.new_folder(workspace.results("power")) as folder:
         artifacts.write_csv(folder / "power.csv", reader.encode(rows), COLUMNS)

@@ -105,7 +105,7 @@ def run(
     residual_norm: Mapping[Where, float],
     computing: Computing,
 ) -> Result:
-    """Chooses for every pair, and runs everything there.
+    """Chooses for every pair, and runs everything there; nothing where there is no direction.
 
     Args:
         setting: plan, directions and words.
@@ -120,6 +120,8 @@ def run(
         _choose(setting, texts, _target(models, role, base, (base, role)), computing)
         for role, base in pairs.items()
     )
+    if not own.grid:
+        return Result(own, tuple(repeats), [], [])
     own = replace(own, scales=_scales(setting, roles, own, residual_norm))
     reads = _reads(setting.plan, texts)
     bare = [replace(one, grid=(), scales=()) for one in (own, *repeats)]

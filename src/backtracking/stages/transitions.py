@@ -30,6 +30,7 @@ from backtracking.records.rows.transitions import (
     VarianceShare,
 )
 from backtracking.records.tokens import Tokens
+from backtracking.records.traces import SPLITS
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.compute import prepare_torch
@@ -162,17 +163,19 @@ def _main(workspace: Workspace, _role: str) -> None:
     work = SideBySide(opened.units, params_.n_processes)
     prepare_torch(1)
     roles = opened.roles
-    # Matrices are too small to be shared out, so models are fitted side by side instead.
-    with threadpool_limits(1):
-        result = run(
-            params_,
-            params.load(Bootstrap, "statistics", workspace.params),
-            make_corpus(opened.traces, opened.sentences, opened.laws),
-            {role: opened.store(role) for role in (roles.studied, roles.base, *roles.controls)},
-            opened.models([roles.studied])[roles.studied],
-            opened.tokens,
-            work,
-        )
+    corpus, result = make_corpus(opened.traces, opened.sentences, opened.laws), Tables.of([])
+    if set(SPLITS) <= set(corpus.split):  # else there is nothing to fit, choose or judge by
+        # Matrices are too small to be shared out, so models are fitted side by side instead.
+        with threadpool_limits(1):
+            result = run(
+                params_,
+                params.load(Bootstrap, "statistics", workspace.params),
+                corpus,
+                {role: opened.store(role) for role in (roles.studied, roles.base, *roles.controls)},
+                opened.models([roles.studied])[roles.studied],
+                opened.tokens,
+                work,
+            )
     with artifacts.new_folder(workspace.results("transitions")) as folder:
         write(result, folder)
     for row in result.rows(StateModel):

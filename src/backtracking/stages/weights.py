@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from backtracking.domains.domain import Recipe
 from backtracking.domains.registry import open_domain
-from backtracking.models import loading
+from backtracking.models import folders
 from backtracking.models.training import Architecture, Schedule, Task, build_model, fit
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
@@ -81,7 +81,7 @@ def _train(workspace: Workspace, role: str) -> None:
         if start is None:
             recipe.tokenizer().save_pretrained(folder)
         else:
-            _copy(workspace.model(start), folder, loading.TOKENIZER_FILES)
+            _copy(workspace.model(start), folder, folders.TOKENIZER_FILES)
         rows = [{"step": step, "loss": loss} for step, loss in enumerate(losses, start=1)]
         artifacts.write_csv(folder / "training.csv", rows, ["step", "loss"])
 
@@ -173,10 +173,10 @@ def _fetch(params_: Params, root: Path, folder: Path) -> None:
         raise UserError(
             f"{params_.source} has no `revision`.", "Pin the commit, so that others get the same."
         )
-    source = loading.locate(given if given.is_dir() else params_.source, params_.revision)
+    source = folders.locate(given if given.is_dir() else params_.source, params_.revision)
     weights = [path.name for path in source.glob("*.safetensors")]
     with artifacts.new_folder(folder) as fresh:
-        _copy(source, fresh, (*weights, *loading.DESCRIPTION_FILES))
+        _copy(source, fresh, (*weights, *folders.DESCRIPTION_FILES))
 
 
 def _copy(source: Path, target: Path, names: Sequence[str]) -> None:

@@ -132,10 +132,15 @@ def rates(
 def sum_by_problem(
     columns: Float[np.ndarray, "rows columns"], problem_ids: Sequence[str]
 ) -> tuple[Float[np.ndarray, "problems columns"], Float[np.ndarray, "problems columns"]]:
-    """Sum and number of the values of every column in each problem; NaN counts nowhere."""
-    if len(columns) != len(problem_ids) or not len(columns):
+    """Sum and number of the values of every column in each problem; NaN counts nowhere.
+
+    Without rows there is one problem in which nothing counts.
+    """
+    if len(columns) != len(problem_ids):
         found = f"{len(columns)} rows and {len(problem_ids)} problems"
         raise ValueError(f"Expected rows with one problem each, found {found}.")
+    if not len(columns):
+        return np.zeros((1, columns.shape[1])), np.zeros((1, columns.shape[1]))
     _, codes = np.unique(np.asarray(problem_ids), return_inverse=True)
     order = np.argsort(codes, kind="stable")
     first_rows = np.flatnonzero(np.diff(codes[order], prepend=-1))

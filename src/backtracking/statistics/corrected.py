@@ -9,11 +9,8 @@ def split_halves(
 ) -> Bool[np.ndarray, "n_splits n_problems"]:
     """Random splits of the problems into disjoint halves: True for the first, False for the second.
 
-    Raises:
-        ValueError: where there are fewer than two problems.
+    Of fewer than two problems a half is empty, and what rests on both is undefined.
     """
-    if n_problems < 2:
-        raise ValueError(f"Expected at least two problems to split, found {n_problems}.")
     ordered = np.tile(np.arange(n_problems) < n_problems // 2, (n_splits, 1))
     return rng.permuted(ordered, axis=1)
 

@@ -64,7 +64,7 @@ def make_corpus(
     was_cut = truncated[sentences.trace] & (sentences.end == lengths[sentences.trace])
     rows = rows_by_trace(sentences.trace, was_cut)
     code = np.array([LABELS.index(state) for state in sentences.state], dtype=np.int64)
-    owner = sentences.trace[rows[:, 0]]
+    owner = sentences.trace[rows[:, :1].ravel()]  # of no sentences there is no first
     return Corpus(
         token_ids=[trace.ids for trace in traces],
         n_prompt=np.array([len(trace.prompt_ids) for trace in traces]),
@@ -92,6 +92,8 @@ def rows_by_trace(
         was_cut: the sentences that a length limit cut, which are left out.
     """
     kept = np.flatnonzero(~was_cut)
+    if not len(kept):
+        return np.zeros((0, 0), dtype=np.int64)
     groups = np.split(kept, np.flatnonzero(np.diff(trace[kept])) + 1)
     rows = np.full((len(groups), max(map(len, groups))), -1, dtype=np.int64)
     for number, group in enumerate(groups):

@@ -81,7 +81,7 @@ def normal_log_density(
     d = x.shape[1]
     factor = np.linalg.inv(np.linalg.cholesky(covariance))
     white = x @ factor.transpose(2, 0, 1).reshape(d, -1) - (factor @ mean[..., None]).ravel()
-    distance = (white**2).reshape(len(x), -1, d).sum(axis=2)
+    distance = (white**2).reshape(len(x), len(mean), d).sum(axis=2)
     log_det = np.log(np.einsum("kdd->kd", factor)).sum(axis=1)
     return log_det - 0.5 * (distance + d * np.log(2 * np.pi))
 

@@ -105,7 +105,7 @@ def make_sequences(
         ended: whether the writer ended the trace.
         n_labels: number of labels.
     """
-    n_steps = max((len(one) for one in labels), default=0)
+    n_steps = max((len(one) for one in labels), default=1)
     d = activations[0].shape[1] if activations else 0
     label = np.full((len(labels), n_steps), -1, dtype=np.int64)
     x = np.zeros((len(labels), n_steps, d))

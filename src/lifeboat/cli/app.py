@@ -3,15 +3,17 @@
 Exit codes: 0 proven, 1 not, 2 wrong use, 75 interrupted and resumable.
 """
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from lifeboat import project
+from lifeboat import processes, project, surroundings
 from lifeboat.cli import commands
 from lifeboat.cli.verbs import readable, state
+from lifeboat.stage import failures
 
 _VERBS: tuple[Callable[..., None], ...] = (
     commands.doctor,
@@ -24,8 +26,8 @@ _VERBS: tuple[Callable[..., None], ...] = (
 )
 
 
-def add_verbs(app: typer.Typer) -> None:
-    """Gives a command line all verbs of this one."""
+def add_verbs(app: typer.Typer) -> dict[str, typer.Typer]:
+    """Gives a command line all verbs of this one; returns the groups, which may be given more."""
     for verb in _VERBS:
         app.command()(readable(verb))
     app.command("log")(readable(commands.log_entry))
@@ -34,14 +36,21 @@ def add_verbs(app: typer.Typer) -> None:
     remote.command("set")(readable(commands.remote_set))
     store = typer.Typer(help="The store of kept pieces of outs.", no_args_is_help=True)
     store.command("prune")(readable(commands.store_prune))
-    for name, inner in (("remote", remote), ("store", store)):
+    groups = {"remote": remote, "store": store}
+    for name, inner in groups.items():
         app.add_typer(inner, name=name)
+    return groups
 
 
 def start(root: Path, command: str) -> None:
-    """Sets where the verbs work and how they are called, and reads the accounts of `.env`."""
+    """Sets where the verbs work and how they are called, and what this process needs around it.
+
+    What sends git to another repository is taken away: DVC asks git within this process, too.
+    """
     state.root, state.command = root.resolve(), command
-    project.load_accounts(state.root)
+    failures.setting.root = state.root
+    surroundings.settle(state.root)
+    processes.forget_other_repositories(os.environ)
 
 
 app = typer.Typer(
@@ -54,6 +63,7 @@ add_verbs(app)
 
 
 @app.callback()
+@readable
 def _everywhere(
     root: Annotated[
         Path | None, typer.Option(help="The project's folder; else the one that you are in.")
@@ -62,10 +72,21 @@ def _everywhere(
     start(root or project.nearest(Path.cwd()), "lifeboat")
 
 
+def run(app: typer.Typer, name: str, arguments: list[str] | None) -> None:
+    """Runs a verb of a command line and exits with its code.
+
+    Raises:
+        SystemExit: always.
+    """
+    if arguments is None:
+        surroundings.begin_again()
+    app(arguments, prog_name=name)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Runs a verb and exits with its code.
 
     Raises:
         SystemExit: always.
     """
-    app(arguments, prog_name="lifeboat")
+    run(app, "lifeboat", arguments)

@@ -209,7 +209,7 @@ def reproduce(
     outcome = reproduce.reproduce(state.root, arguments or [])
     for stage, seconds in outcome.seconds.items():
         typer.echo(f"{seconds:9.1f} s  {stage}")
-    show([outcome.ending])
+    show(outcome.endings)
     raise typer.Exit(outcome.code)
 
 

@@ -1,23 +1,25 @@
 """What the verbs of the command line share: where they work, how they answer and how they fail."""
 
 import functools
+import inspect
 import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, ParamSpec
+from typing import Annotated, Any
 
 import typer
 
 from lifeboat import items as reports
+from lifeboat import steps
 from lifeboat.items import Item
-from lifeboat.stage.errors import UserError
+from lifeboat.stage import failures
 
 INTERRUPTED = 75
 
-P = ParamSpec("P")
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of what fails.")]
 
 
 @dataclass
@@ -36,19 +38,31 @@ class State:
 state = State()
 
 
-def readable(verb: Callable[P, None]) -> Callable[P, None]:
-    """A verb whose errors end in one paragraph, and an interruption in the code for it."""
+def readable(verb: Callable[..., None]) -> Callable[..., None]:
+    """A verb all of whose errors end in one paragraph, and an interruption in the code for it.
+
+    It has an option more than the verb: `--debug`, which shows tracebacks.
+    """
 
     @functools.wraps(verb)
-    def run(*arguments: P.args, **options: P.kwargs) -> None:
+    def run(*arguments: Any, debug: bool = False, **options: Any) -> None:
+        failures.setting.debug |= debug
         try:
             verb(*arguments, **options)
-        except UserError as error:
-            raise typer.Exit(_failed(error)) from None
+        except (typer.Exit, BrokenPipeError):  # nobody reads on, which typer ends by itself
+            raise
         except KeyboardInterrupt:
             print("Interrupted. Run the same command again to go on.", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
+        except Exception as error:
+            raise typer.Exit(_failed(steps.item(error))) from None
 
+    own = inspect.signature(verb)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    further = inspect.Parameter("debug", keyword, default=False, annotation=Debug)
+    parameters = [*own.parameters.values(), further]
+    run.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {**verb.__annotations__, "debug": Debug}
     return run
 
 
@@ -62,10 +76,11 @@ def tell(command: str, as_json: bool, act: Callable[[], list[Item]]) -> int:
     """As `report`; the exit code."""
     try:
         found = act()
-    except UserError as error:
+    except Exception as error:
+        failed = steps.item(error)
         if not as_json:
-            return _failed(error)
-        found = [Item(str(error), "wrong")]
+            return _failed(failed)
+        found = [failed]
     found = [_redacted(item) for item in found]
     if as_json:
         print(json.dumps(reports.as_object(command, found), indent=2))
@@ -74,13 +89,14 @@ def tell(command: str, as_json: bool, act: Callable[[], list[Item]]) -> int:
     return 0 if reports.proven(found) else 1
 
 
-def _failed(error: UserError) -> int:
-    print(f"error: {_called(str(error))}", file=sys.stderr)
+def _failed(item: Item) -> int:
+    item = _redacted(item)
+    print(f"error: {item.fact} {item.cure}".rstrip(), file=sys.stderr)
     return 1
 
 
 def _redacted(item: Item) -> Item:
-    from lifeboat.secrets.redaction import redact
+    from lifeboat.stage.redaction import redact
 
     return Item(_called(redact(item.fact)), item.verdict, _called(redact(item.cure)))
 

@@ -12,12 +12,19 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifeboat import deadlines
+from lifeboat import deadlines, processes
 from lifeboat.deadlines import Deadline
 from lifeboat.items import Item
+from lifeboat.stage import failures
+from lifeboat.stage.errors import UserError
 
 _OLDEST_DRIVERS = {11: "450", 12: "525", 13: "580"}
 """Branch of NVIDIA's Linux driver from which every release of a major version of CUDA runs."""
+
+_RESTART = (
+    "If this machine should have a GPU, restart it (after an update of the driver nothing else "
+    "helps) or rent another one."
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class Device:
         seen: names of the GPUs that the driver lists, usable or not.
         memory: bytes of each GPU that torch can use.
         free: bytes of it that nobody uses now.
+        said: what the driver's tool and torch said of a GPU that they cannot reach, in sentences.
     """
 
     torch: str
@@ -43,17 +51,18 @@ class Device:
     seen: tuple[str, ...]
     memory: tuple[int, ...] = ()
     free: tuple[int, ...] = ()
+    said: tuple[str, ...] = ()
 
 
 def describe() -> Device:
     """Asks torch and the driver; takes seconds, because it imports torch."""
     import torch
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the verdict on an old driver is ours to give
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")  # the verdict on an old driver is ours to give
         numbers = range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     found = [torch.cuda.get_device_properties(i) for i in numbers]
-    driver, seen = _driver()
+    driver, seen, said = _driver()
     return Device(
         torch=torch.__version__,
         cuda_build=torch.version.cuda or "",
@@ -63,6 +72,7 @@ def describe() -> Device:
         seen=seen,
         memory=tuple(gpu.total_memory for gpu in found),
         free=tuple(torch.cuda.mem_get_info(i)[0] for i in numbers),
+        said=(*said, *(f"torch says: {_line(str(one.message))}" for one in caught)),
     )
 
 
@@ -79,9 +89,11 @@ def ask(root: Path, deadline: Deadline) -> Device | None:
     except ValueError:
         if finished.returncode == deadlines.TIMED_OUT:
             return None
-        said = finished.stderr.strip().splitlines()
-        why = said[-1] if said else "it says nothing"
-        raise ImportError(f"torch cannot be loaded: {why}") from None
+        why = processes.last_lines(finished, 1)
+        cure = (
+            "Install the environment again; where it is the driver's fault, restart or rent anew."
+        )
+        raise UserError(f"torch cannot be asked what it has: {why}.", cure) from None
     lists = {name: tuple(value) for name, value in found.items() if isinstance(value, list)}
     return Device(**{**found, **lists})
 
@@ -96,13 +108,21 @@ def items(device: Device) -> list[Item]:
         return [torch_item, Item(f"torch can use {len(device.gpus)} GPU(s): {listed}{driver}.")]
     if not device.seen:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        return [torch_item, Item(f"No GPU answers; work runs on {cores} CPU cores.")]
-    return [torch_item, _unusable(device)]
+        fact = f"No GPU answers; work runs on {cores} CPU cores."
+        if not device.said:
+            return [torch_item, Item(fact)]
+        return [torch_item, Item(_with_words(fact, device), "warning", _RESTART)]
+    found = _unusable(device)
+    return [torch_item, Item(_with_words(found.fact, device), found.verdict, found.cure)]
+
+
+def _with_words(fact: str, device: Device) -> str:
+    return " ".join([fact, *(f"{said}." for said in device.said)])
 
 
 def lines() -> list[str]:
     """The device in a few lines, for a snapshot; torch is not loaded, so it takes no seconds."""
-    driver, seen = _driver()
+    driver, seen, said = _driver()
     version, build = _torch_files()
     return [
         f"machine: {platform.machine()} {platform.system()} {platform.release()}",
@@ -110,7 +130,7 @@ def lines() -> list[str]:
         f"torch: {version or 'not installed'}",
         f"torch cuda build: {build or 'none'}",
         f"nvidia driver: {driver or 'none answers'}",
-        f"gpus: {'; '.join(seen) or 'none'}",
+        f"gpus: {'; '.join((*seen, *said)) or 'none'}",
     ]
 
 
@@ -146,16 +166,28 @@ def _too_old(device: Device, seen: str) -> Item:
     )
 
 
-def _driver() -> tuple[str, tuple[str, ...]]:
+def _driver() -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The driver's version, the GPUs that it lists, and what its tool said where it failed."""
     query = ["nvidia-smi", "--query-gpu=driver_version,name", "--format=csv,noheader"]
     try:
-        said = subprocess.run(query, check=False, capture_output=True, text=True, timeout=5)
-    except (OSError, subprocess.TimeoutExpired):
-        return "", ()
-    rows = [line.split(", ", 1) for line in said.stdout.splitlines() if ", " in line]
-    if said.returncode != 0 or not rows:
-        return "", ()
-    return rows[0][0].strip(), tuple(row[1].strip() for row in rows)
+        asked = subprocess.run(
+            query, check=False, capture_output=True, text=True, errors="replace", timeout=5
+        )
+    except FileNotFoundError:
+        return "", (), ()
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "", (), (f"nvidia-smi: {failures.sentence(error)}",)
+    rows = [line.split(", ", 1) for line in asked.stdout.splitlines() if ", " in line]
+    if asked.returncode == 0 and rows:
+        return rows[0][0].strip(), tuple(row[1].strip() for row in rows), ()
+    words = _line(f"{asked.stdout} {asked.stderr}") or "nothing"
+    return "", (), (f"nvidia-smi says: {words} (exit {asked.returncode})",)
+
+
+def _line(text: str) -> str:
+    """A text in one line of bearable length."""
+    line = " ".join(text.split()).rstrip(".")
+    return line if len(line) <= 300 else f"{line[:299]}…"
 
 
 def _driver_cuda() -> str:

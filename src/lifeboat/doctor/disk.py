@@ -1,7 +1,7 @@
 """Free space against what the next run will write."""
 
 import functools
-import shutil
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 from lifeboat import project
 from lifeboat.doctor.links import Links, existing
 from lifeboat.items import Item
+from lifeboat.stage import abilities
 
 FLOOR = 1_000_000_000
 """Bytes that stay free: for logs, for git, and for DVC to finish what it is doing."""
@@ -54,7 +55,7 @@ def items(root: Path, links: Links) -> list[Item]:
         return [fits(root, links, wanted)]
     free, fact = free_bytes(root, links), "what the next run writes is not recorded in dvc.lock"
     verdict = "warning" if free < FLOOR else "ok"
-    return [Item(f"{free / 1e9:.1f} GB are free on the disk of the project; {fact}.", verdict)]
+    return [Item(f"{_said(free)} on the disk of the project; {fact}.", verdict)]
 
 
 def fits(root: Path, links: Links, wanted: Estimate) -> Item:
@@ -62,7 +63,7 @@ def fits(root: Path, links: Links, wanted: Estimate) -> Item:
     free = free_bytes(root, links)
     copies = "two copies" if links.n_copies == 2 else "one copy"
     fact = (
-        f"{free / 1e9:.1f} GB are free on the disk of the project; the next run writes about "
+        f"{_said(free)} on the disk of the project; the next run writes about "
         f"{wanted.bytes / 1e9:.1f} GB ({copies} of each result; {wanted.basis})."
     )
     if free < wanted.bytes * 1.05 + FLOOR:
@@ -71,9 +72,14 @@ def fits(root: Path, links: Links, wanted: Estimate) -> Item:
     return Item(fact)
 
 
-def free_bytes(root: Path, links: Links) -> int:
-    """Bytes that the project and DVC's cache can both still have."""
-    return min(shutil.disk_usage(existing(folder)).free for folder in (root, links.cache))
+def free_bytes(root: Path, links: Links) -> float:
+    """Bytes that the project and DVC's cache can both still have; infinite where no disk tells."""
+    told = (abilities.free_bytes(existing(folder)) for folder in (root, links.cache))
+    return min((free for free in told if free is not None), default=math.inf)
+
+
+def _said(free: float) -> str:
+    return f"{free / 1e9:.1f} GB are free" if free < math.inf else "Nobody says how much is free"
 
 
 def recorded_estimate(root: Path, links: Links) -> Estimate | None:

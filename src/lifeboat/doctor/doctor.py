@@ -8,18 +8,19 @@ project adds checks of its own by `checks` in its contract.
 import contextlib
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 from lifeboat import project
 from lifeboat.deadlines import Deadline, Later
-from lifeboat.doctor import clock, device, disk, environment, links, probing, repository
+from lifeboat.doctor import clock, device, disk, environment, folders, links, probing, repository
 from lifeboat.doctor.device import Device
 from lifeboat.doctor.links import Links
 from lifeboat.items import Item
 from lifeboat.remotes import remote
 from lifeboat.stage.errors import UserError
+from lifeboat.steps import Steps
 
 NETWORK_S = 4.5
 """Seconds in which a remote has to answer."""
@@ -57,7 +58,7 @@ class Machine:
     @property
     def device(self) -> Device | None:
         """What torch and the driver say; None where they do not, which is told elsewhere."""
-        with contextlib.suppress(ImportError, OSError, UserError):
+        with contextlib.suppress(Exception):
             return self.asked.before(self.deadline) if self.asked else None
         return None
 
@@ -65,25 +66,32 @@ class Machine:
 def examine(root: Path) -> list[Item]:
     """All facts, in the order in which one would mend them."""
     end, network, loaded = map(Deadline.after, (IN_ALL_S, NETWORK_S, LOADED_S))
-    has_torch = importlib.util.find_spec("torch") is not None
-    asked = Later(lambda: device.ask(root, loaded)) if has_torch else None
+    asked = Later(lambda: device.ask(root, loaded)) if _has_torch() else None
     machine = Machine(Later(lambda: links.look(root)), asked, loaded)
     checks: dict[str, Callable[[], list[Item]]] = {
         "Python and its packages": lambda: environment.items(root),
         "torch and the GPU": lambda: device_items(machine),
         "the disk": lambda: [*disk.items(root, machine.links), links.item(machine.links)],
+        "what the disk can do": lambda: folders.items(root),
         **{f"`{name}`": partial(_own, name, root, machine) for name in _own_names(root)},
         "accounts": lambda: [environment.dotenv_item(root)],
         "git": lambda: repository.items(root, network),
         "DVC's remote": lambda: probing.items(root, loaded),
         "the clock": lambda: clock_items(root, network),
     }
-    later = {about: Later(_readable(check)) for about, check in checks.items()}
+    later = {about: Later(_readable(about, check)) for about, check in checks.items()}
     found: list[Item] = []
     for about, answer in later.items():
         told = answer.before(end)
         found += [_silent(about)] if told is None else told
     return found
+
+
+def _has_torch() -> bool:
+    """Whether torch is installed; one that cannot even be found tells why when it is asked."""
+    with contextlib.suppress(Exception):
+        return importlib.util.find_spec("torch") is not None
+    return True
 
 
 def device_items(machine: Machine) -> list[Item]:
@@ -121,14 +129,13 @@ def _silent(about: str) -> Item:
     return Item(fact, "warning", "Run it again when less else is running.")
 
 
-def _readable(check: Callable[[], list[Item]]) -> Callable[[], list[Item]]:
+def _readable(about: str, check: Callable[[], list[Item]]) -> Callable[[], list[Item]]:
     def look() -> list[Item]:
-        try:
-            return check()
-        except ImportError as error:
-            return [Item(f"{error}.", "wrong", "Install it.")]
-        except (UserError, OSError) as error:
-            fact = f"{str(error).rstrip('.')}."
-            return [Item(fact, "wrong", "Mend that, then run it again.")]
+        steps = Steps()
+        if found := steps.attempt(f"Looking at {about}", check):
+            return found
+        return [
+            replace(one, cure=one.cure or "Mend that, then run it again.") for one in steps.items
+        ]
 
     return look

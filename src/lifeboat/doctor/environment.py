@@ -9,8 +9,9 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from lifeboat import project
+from lifeboat import project, surroundings
 from lifeboat.items import Item
+from lifeboat.stage import failures
 
 
 def packages() -> dict[str, str]:
@@ -36,7 +37,7 @@ def items(root: Path) -> list[Item]:
     told = project.contract(root)
     python = Item(f"Python {platform.python_version()} ({sys.executable})")
     pinned_items = [packages_item(root, told.lock, told.install)] if told.lock else []
-    return [python, venv_item(root), *pinned_items]
+    return [python, venv_item(root), *path_items(), *pinned_items]
 
 
 def venv_item(root: Path) -> Item:
@@ -48,6 +49,14 @@ def venv_item(root: Path) -> Item:
         "warning",
         "Activate .venv (`source .venv/bin/activate`).",
     )
+
+
+def path_items() -> list[Item]:
+    """What PYTHONPATH puts before the packages of this environment; nothing where it does not."""
+    if not (folders := failures.shadowing()):
+        return []
+    fact = f"PYTHONPATH puts packages of {', '.join(folders)} before those of this environment."
+    return [Item(fact, "warning", "Run `unset PYTHONPATH`; our own verbs leave them out.")]
 
 
 def packages_item(root: Path, lock: str, install: str) -> Item:
@@ -66,12 +75,20 @@ def packages_item(root: Path, lock: str, install: str) -> Item:
 
 
 def dotenv_item(root: Path) -> Item:
-    """Whether `.env`, where there is one, is closed to others and kept out of git."""
+    """Whether `.env`, where there is one, is text, closed to others and kept out of git."""
     path = root / ".env"
-    if not path.exists():
+    try:
+        data, mode = path.read_bytes(), path.stat().st_mode
+    except FileNotFoundError:
         return Item("There is no .env, so no account is set up there; none is needed by default.")
-    if os.name == "posix" and path.stat().st_mode & 0o077:
+    except OSError as error:
+        fact = f".env cannot be read, so no account is set up: {error.strerror}."
+        return Item(fact, "wrong", "Make it a file that this user can read: `ls -ld .env`.")
+    if os.name == "posix" and mode & 0o077:
         return Item(".env can be read by other users.", "warning", "Run `chmod 600 .env`.")
+    if not surroundings.is_plain(data):
+        fact = ".env is not UTF-8, or has a mark of it in front: not every program reads it."
+        return Item(fact, "warning", "Save it as UTF-8 without a byte order mark.")
     return Item(".env is readable by its owner only.")
 
 

@@ -5,9 +5,10 @@ from urllib.parse import urlsplit
 
 from lifeboat import deadlines, processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit
+from lifeboat.git import commit, lock_file
 from lifeboat.items import Item
 from lifeboat.remotes import remote
+from lifeboat.stage.errors import UserError
 
 _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -22,10 +23,16 @@ REQUIRED = ("dvc.yaml", ".dvc/config")
 
 def items(root: Path, deadline: Deadline) -> list[Item]:
     """Whether git could commit here, where it would push, and whether that answers in time."""
-    if processes.git_line(root, "rev-parse", "--is-inside-work-tree") != "true":
-        cure = "Clone it with git: DVC and the snapshots need its history."
-        return [Item(f"{root} is not a git repository.", "wrong", cure)]
-    return [_identity(root), *_remote_items(root, deadline), pipeline_item(root)]
+    try:
+        processes.require_repository(root)
+    except UserError as error:
+        return [Item(str(error), "wrong", "DVC and the snapshots need its history.")]
+    return [
+        _identity(root),
+        *_remote_items(root, deadline),
+        pipeline_item(root),
+        *ending_items(root),
+    ]
 
 
 def pipeline_item(root: Path) -> Item:
@@ -34,7 +41,28 @@ def pipeline_item(root: Path) -> Item:
     if missing := [name for name in wanted if not (root / name).is_file()]:
         cure = "Run `git checkout -- " + " ".join(missing) + "`."
         return Item(f"{', '.join(missing)} missing: the pipeline cannot run.", "wrong", cure)
+    try:
+        lock_file.require_merged(root)
+    except UserError as error:
+        return Item(str(error), "wrong")
     return Item("The pipeline and DVC's configuration are there.")
+
+
+def ending_items(root: Path) -> list[Item]:
+    """Whether git has changed the ends of lines, and so the hashes of what stages depend on.
+
+    Nothing is said where it has not, or where the project itself asks for it (`eol=crlf`).
+    """
+    listed = processes.git(root, "ls-files", "--eol", "-z").stdout.split("\0")
+    rows = [line.partition("\t") for line in listed if line.startswith("i/lf")]
+    changed = [path for facts, _, path in rows if " w/crlf" in facts and "eol=crlf" not in facts]
+    if not changed:
+        return []
+    named = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
+    fact = f"{len(changed)} files here end their lines in CRLF, and in git in LF ({named}): stages "
+    cure = "Commit what you have changed; then `git config core.autocrlf false`, "
+    cure += "`git rm -rq --cached .` and `git reset -q --hard`. Or clone anew with it set."
+    return [Item(f"{fact}that depend on them run again, and scripts may not run.", "wrong", cure)]
 
 
 def push_url(root: Path) -> str:

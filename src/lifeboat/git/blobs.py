@@ -22,10 +22,14 @@ class _Entry:
 
 
 def of_index(root: Path, paths: list[str]) -> Iterator[Candidate]:
-    """What is staged under these paths; not what stands in the working tree."""
-    listed = processes.git(root, "ls-files", "--stage", "-z", "--full-name").stdout
+    """What is staged under these paths; not what stands in the working tree.
+
+    In a hook it is what the commit at hand would hold, whose index git names.
+    """
+    own = processes.of_hook()
+    listed = processes.git(root, "ls-files", "--stage", "-z", "--full-name", extra=own).stdout
     wanted = set(paths)
-    return _read(root, [entry for entry in _entries(listed) if entry.path in wanted])
+    return _read(root, [entry for entry in _entries(listed) if entry.path in wanted], own)
 
 
 def of_commits(root: Path, tip: str, remote: str) -> Iterator[Candidate]:
@@ -37,7 +41,7 @@ def of_commits(root: Path, tip: str, remote: str) -> Iterator[Candidate]:
         listed = processes.git(root, "ls-tree", "-r", "-z", "--full-tree", tip).stdout
         return _read(root, _entries(listed))
     new = processes.git(root, "rev-list", "--objects", tip, "--not", f"--remotes={remote}").stdout
-    rows = [line.partition(" ") for line in new.splitlines()]
+    rows = [line.partition(" ") for line in new.split("\n")]
     return _read(root, [_Entry(path, oid) for oid, _, path in rows if path])
 
 
@@ -66,14 +70,17 @@ def _entries(listed: str) -> list[_Entry]:
     ]
 
 
-def _read(root: Path, entries: list[_Entry]) -> Iterator[Candidate]:
+def _read(
+    root: Path, entries: list[_Entry], own: dict[str, str] | None = None
+) -> Iterator[Candidate]:
     """The files among some objects, one at a time; large ones without their content."""
     asked = "".join(f"{oid}\n" for oid in dict.fromkeys(entry.oid for entry in entries))
-    said = processes.git(root, "cat-file", "--batch-check", given=asked).stdout
+    said = processes.git(root, "cat-file", "--batch-check", given=asked, extra=own).stdout
     rows = [line.split() for line in said.splitlines()]
     sizes = {row[0]: int(row[2]) for row in rows if len(row) == 3 and row[1] == "blob"}
-    command, pipe = ["git", "cat-file", "--batch"], subprocess.PIPE
-    with subprocess.Popen(command, cwd=root, stdin=pipe, stdout=pipe) as git:
+    command, pipe = [*processes.GIT, "cat-file", "--batch"], subprocess.PIPE
+    variables = processes.environment(root) | (own or {})
+    with subprocess.Popen(command, cwd=root, env=variables, stdin=pipe, stdout=pipe) as git:
         assert git.stdin and git.stdout
         for entry in entries:
             if (size := sizes.get(entry.oid, -1)) > MAX_BYTES:

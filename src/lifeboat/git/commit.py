@@ -4,14 +4,17 @@ Also the hook of `.pre-commit-config.yaml`: `python -m lifeboat.git.commit FILE.
 It looks at what is staged.
 """
 
+import os
 import sys
 from pathlib import Path
 
-from lifeboat import processes
-from lifeboat.git import blobs, lock_file
+from lifeboat import deadlines, processes
+from lifeboat.deadlines import Deadline
+from lifeboat.git import blobs, index, lock_file
 from lifeboat.items import Item
 from lifeboat.remotes import remote
 from lifeboat.secrets import refusing, scanning
+from lifeboat.stage.errors import UserError
 
 NO_REMOTE = Item(
     "git has no remote: THE CODE IS ONLY ON THIS MACHINE.",
@@ -20,11 +23,34 @@ NO_REMOTE = Item(
 )
 
 
-def status(root: Path) -> list[tuple[str, str]]:
-    """Git's two marks (of index and file) and the path of what differs and is not ignored."""
-    options = ["--porcelain", "-z", "--no-renames", "--untracked-files=all"]
-    rows = processes.git(root, "status", *options).stdout.split("\0")
-    return [(row[:2], row[3:]) for row in rows if row]
+def status(root: Path, *options: str) -> list[tuple[str, str]]:
+    """Git's two marks (of index and file) and the path of what differs and is not ignored.
+
+    Paths are relative to `root`, which may be a folder of the repository.
+
+    Raises:
+        UserError: where git cannot tell.
+    """
+    wanted = ["--porcelain", "-z", "--no-renames", "--untracked-files=all"]
+    asked = processes.git(root, "status", *wanted, "--ignore-submodules=none", *options)
+    if asked.returncode != 0:
+        raise UserError(f"git does not tell what has changed: {processes.last_lines(asked)}.")
+    start = start_of(root)
+    return [(row[:2], _below(row[3:], start)) for row in asked.stdout.split("\0") if row]
+
+
+def start_of(root: Path) -> str:
+    """How paths of the repository begin that are in `root`: empty where that is its top."""
+    if (root / ".git").exists():
+        return ""
+    return processes.git(root, "rev-parse", "--show-prefix").stdout.removesuffix("\n")
+
+
+def _below(path: str, start: str) -> str:
+    """A path of the repository as it is called in one of its folders."""
+    if path.startswith(start):
+        return path.removeprefix(start)
+    return os.path.relpath(path, start) + ("/" if path.endswith("/") else "")
 
 
 def changed(root: Path) -> list[str]:
@@ -62,44 +88,81 @@ def outgoing(root: Path, name: str, tip: str) -> list[Item]:
     return [Item(f"Not pushed: {fact}.", "wrong", cure) for fact in facts]
 
 
-def commit(root: Path, message: str) -> list[Item]:
-    """Commits every change that is not ignored, all or nothing; no hook is skipped."""
+def commit(root: Path, message: str, deadline: Deadline | None = None) -> list[Item]:
+    """Commits every change that is not ignored, or nothing; no hook is skipped.
+
+    Files that git itself cannot take are left out and named.
+    """
     paths = changed(root)
     if not paths:
-        head = processes.git_line(root, "rev-parse", "--short", "HEAD") or "nothing"
-        return [Item(f"Nothing to commit: {head} has everything that git holds.")]
+        return [_nothing(root)]
     found = refusals(root, paths)
     if kind := scanning.in_line(message):
         fact = f"The message of the commit looks like it holds a secret ({kind})."
         found.append(Item(fact, "wrong", "Say it without."))
     if found:
         return [*found, Item("NOTHING WAS COMMITTED.", "wrong", "Mend that, then push again.")]
-    if failed := _stage(root, paths):
-        return [failed]
-    # All that has changed is staged, and what is staged is whole; files may be written meanwhile.
-    made = processes.git(root, "commit", "--quiet", "--message", message)
-    if made.returncode != 0:
-        return [_not_committed("commit", made)]
-    head = processes.git_line(root, "rev-parse", "--short", "HEAD")
-    return [Item(f"Committed {len(paths)} changed files as {head}.")]
+    refused: dict[str, str] = {}
+    try:
+        with index.put_back(root):
+            refused = _stage(root, paths)
+            if _is_as_committed(root):  # such as a change inside of a submodule
+                return [_nothing(root), *index.told(refused)]
+            made = _commit(root, message, deadline or Deadline())
+    except UserError as error:
+        return [*index.told(refused), Item(f"NOTHING WAS COMMITTED: {error}", "wrong")]
+    fact = f"Committed {len(paths) - len(refused)} changed files as {made}."
+    return [Item(fact), *index.told(refused)]
 
 
-def _stage(root: Path, paths: list[str]) -> Item | None:
-    """Stages paths, and says why that could not be done."""
-    options = ["add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul"]
+def _nothing(root: Path) -> Item:
+    head = processes.git_line(root, "rev-parse", "--short", "HEAD") or "nothing"
+    return Item(f"Nothing to commit: {head} has everything that git holds.")
+
+
+def _is_as_committed(root: Path) -> bool:
+    is_same = processes.git(root, "diff", "--cached", "--quiet", "HEAD").returncode == 0
+    return is_same and not processes.git_id(root, "MERGE_HEAD")
+
+
+def _stage(root: Path, paths: list[str]) -> dict[str, str]:
+    """Stages paths: all that has changed, and whole; what git does not take, with its reason."""
+    refused: dict[str, str] = {}
     for _ in lock_file.patiently():
-        added = processes.git(root, "--literal-pathspecs", *options, given="\0".join(paths))
-        if added.returncode != 0:
-            return _not_committed("add", added)
+        refused = index.take(root, paths)
         if lock_file.NAME not in paths or not lock_file.is_cut(root, "", "HEAD"):
-            return None
-    fact = f"NOTHING WAS COMMITTED: {lock_file.NAME} is cut off in the middle (`git add` read it)."
-    return Item(fact, "wrong", lock_file.CURE)
+            return refused
+    fact = f"{lock_file.NAME} is cut off in the middle (git read it so)."
+    raise UserError(fact, lock_file.CURE)
 
 
-def _not_committed(command: str, done: processes.Finished) -> Item:
-    fact = f"NOTHING WAS COMMITTED: `git {command}` failed: {processes.last_lines(done)}."
-    return Item(fact, "wrong", "Mend that, then push again.")
+def _commit(root: Path, message: str, deadline: Deadline) -> str:
+    """A commit of what is staged, by its short name; files may be written meanwhile."""
+    words = ["commit", "--quiet", "--message", message]
+    is_signed = processes.git_line(root, "config", "--type=bool", "commit.gpgSign") == "true"
+    signing = ", or the program that signs commits, which may ask for a passphrase"
+    what = f"`git commit` (a hook of yours{signing if is_signed else ''})"
+    made = ask(root, deadline, *words, what=what)
+    if made.returncode == deadlines.TIMED_OUT:
+        cure = "`git config commit.gpgSign false` for as long as nobody is here to be asked."
+        fact = f"{what} did not end in the time that it had, and was ended."
+        raise UserError(fact, cure if is_signed else "")
+    if made.returncode != 0:
+        said = processes.last_lines(made)
+        raise UserError(f"`git commit` failed: {said}.", "Mend that, then push again.")
+    return processes.git_line(root, "rev-parse", "--short", "HEAD")
+
+
+def ask(root: Path, deadline: Deadline, *words: str, what: str = "") -> processes.Finished:
+    """A git that others may keep waiting: a remote, a hook, who is asked for a passphrase.
+
+    In a hurry it asks for no password and ends in time, with the code `deadlines.TIMED_OUT`.
+    """
+    with processes.told_while_waiting(what or f"`git {words[0]}`"):
+        if deadline.is_never:
+            return processes.git(root, *words)
+        alone = {"GIT_TERMINAL_PROMPT": "0"}
+        return deadlines.call([*processes.GIT, *words], root, deadline, alone)
 
 
 def push(root: Path) -> list[Item]:
@@ -114,12 +177,19 @@ def push(root: Path) -> list[Item]:
         return [NO_REMOTE]
     if found := outgoing(root, name, head):
         return [*found, Item("THE CODE WAS NOT PUSHED.", "wrong", "Mend that, then push again.")]
-    sent = processes.git(root, "push", "--quiet", name, f"HEAD:refs/heads/{here}")
+    sent = ask(root, Deadline(), "push", "--quiet", name, f"HEAD:refs/heads/{here}")
     if sent.returncode != 0:
         fact = f"`git push` to {name} failed: {processes.last_lines(sent)}."
-        return [Item(fact, "wrong", "The code is not saved there. Mend it and push again.")]
-    listed = processes.git_line(root, "ls-remote", name, f"refs/heads/{here}")
-    return [landed(root, push_url(root, name), here, head, listed.split("\t")[0])]
+        cure = cure_of(sent.stderr) or "Mend it and push again."
+        return [Item(fact, "wrong", f"The code is not saved there. {cure}")]
+    url = push_url(root, name)
+    listed = processes.git_line(root, "ls-remote", url, f"refs/heads/{here}")
+    return [landed(root, url, here, head, listed.split("\t")[0])]
+
+
+def cure_of(said: str) -> str:
+    """What to do where a remote has refused a push for a reason that git names; else nothing."""
+    return "Run `git fetch --unshallow`, then push again." if "shallow update" in said else ""
 
 
 def branch(root: Path) -> str:
@@ -128,15 +198,35 @@ def branch(root: Path) -> str:
 
 
 def remote_name(root: Path) -> str:
-    """The git remote that the branch at hand is pushed to, empty where there is none."""
+    """The git remote that `git push` sends the branch at hand to, empty where there is none."""
+    here = branch(root)
+    own = f"branch.{here}.remote"
+    return _named(root, f"branch.{here}.pushremote", "remote.pushdefault", own)
+
+
+def upstream_name(root: Path) -> str:
+    """The git remote that the branch at hand is pulled from, empty where there is none."""
+    return _named(root, f"branch.{branch(root)}.remote")
+
+
+def _named(root: Path, *settings: str) -> str:
+    """The first remote that a setting names, this very repository, `.`, being none; else `origin`.
+
+    Git tells the names of settings in small letters, but for what is in the middle.
+    """
+    asked = r"^(branch\..*\.(push)?remote|remote\.pushdefault)$"
+    rows = processes.git(root, "config", "-z", "--get-regexp", asked).stdout.split("\0")
+    value_by_setting = {setting: name for setting, _, name in (row.partition("\n") for row in rows)}
+    for setting in settings:
+        if (name := value_by_setting.get(setting, "")) not in ("", "."):
+            return name
     names = processes.git_line(root, "remote").split()
-    own = processes.git_line(root, "config", f"branch.{branch(root)}.remote")
-    return own or ("origin" if "origin" in names else "".join(names[:1]))
+    return "origin" if "origin" in names else "".join(names[:1])
 
 
 def push_url(root: Path, name: str) -> str:
-    """The address that a git remote is pushed to."""
-    return processes.git_line(root, "remote", "get-url", "--push", name)
+    """The address that a git remote is pushed to; one that has no name is its own."""
+    return processes.git_line(root, "remote", "get-url", "--push", name) or name
 
 
 def landed(root: Path, url: str, name: str, commit: str, shown: str) -> Item:

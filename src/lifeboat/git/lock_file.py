@@ -21,7 +21,40 @@ CURE = (
     f"are to be forgotten, commit it with `git commit {NAME}`."
 )
 
+_READ = ("dvc.lock", "dvc.yaml", "params.yaml", "*.dvc", ".dvc/config")
+"""Files that DVC reads."""
+
 _STAGE = re.compile(r"^  ['\"]?([^\s'\":][^'\":]*)['\"]?:", re.MULTILINE)
+
+
+def conflicts(root: Path, at: str = "") -> list[str]:
+    """Files of DVC's that still hold both sides of a merge.
+
+    Args:
+        root: the project.
+        at: a commit, empty for the working tree.
+    """
+    where = [at] if at else ["--untracked"]
+    found = processes.git(root, "grep", "-lz", "-e", "^<<<<<<< ", *where, "--", *_READ)
+    names = filter(None, found.stdout.split("\0"))
+    return sorted(name.removeprefix(f"{at}:") for name in names)
+
+
+def require_merged(root: Path, at: str = "", what: str = "The pipeline") -> None:
+    """Refuses files of DVC's that still hold both sides of a merge.
+
+    Raises:
+        UserError: naming them, with the ways out.
+    """
+    if found := conflicts(root, at):
+        names = " ".join(found)
+        where = f" in {at}" if at else ""
+        raise UserError(
+            f"{what} cannot be read: a merge CONFLICT in {', '.join(found)}{where}.",
+            f"Take one side whole (`git checkout --ours {names}`, or `--theirs`; a merge that is "
+            f"committed: `git restore --source=COMMIT {names}`), then `git add {names}` and "
+            "`lifeboat reproduce`, which runs what the other side had; or `git merge --abort`.",
+        )
 
 
 def patiently() -> Iterator[None]:
@@ -36,8 +69,10 @@ def require_whole(root: Path) -> None:
     """Waits for who may be writing dvc.lock just now, and refuses one whose last line has no end.
 
     Raises:
-        UserError: where it is the beginning of a longer one, with what brings the whole one back.
+        UserError: where it is the beginning of a longer one, with what brings the whole one back,
+            or holds both sides of a merge.
     """
+    require_merged(root)
     path = root / NAME
     for _ in patiently():
         if not path.exists() or path.read_bytes().endswith(b"\n"):
@@ -75,7 +110,7 @@ def is_cut(root: Path, commit: str, last: str) -> bool:
 
 def _text(root: Path, commit: str, path: str) -> str | None:
     """A file as git has it there; None where it has none."""
-    shown = processes.git(root, "show", f"{commit}:{path}")
+    shown = processes.git(root, "show", f"{commit}:./{path}")
     return shown.stdout if shown.returncode == 0 else None
 
 

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lifeboat import processes
-from lifeboat.git import commit, wip
+from lifeboat.git import commit, index, wip
 from lifeboat.items import Item, Verdict, counted
 from lifeboat.secrets import refusing
 from lifeboat.stage.errors import UserError
 
-_MACHINE = re.compile(r"(\.[0-9a-f]{16}-[0-9a-f]{8})?")
+_MACHINE = re.compile(r"\.[0-9a-f]{16}-[0-9a-f]{8}$")
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,17 @@ def update(root: Path) -> list[Item]:
     Raises:
         UserError: where `root` is not a git repository.
     """
-    here = wip.head(root)
-    name = commit.remote_name(root)
-    if not name:
+    here, above = wip.head(root), commit.upstream_name(root)
+    if not above:
         return [Item("git has no remote, so there is nothing to fetch.", "warning")]
     # Also where the clone has one branch only, wip branches come along.
-    for refspec in ([], [f"+refs/heads/wip*:refs/remotes/{name}/wip*"]):
-        done = processes.git(root, "fetch", "--quiet", name, *refspec)
+    wips = [[name, f"+refs/heads/wip*:refs/remotes/{name}/wip*"] for name in _remotes(root)]
+    for words in ([above], *wips):
+        done = processes.git(root, "fetch", "--quiet", *words)
         if done.returncode != 0:
-            fact = f"`git fetch {name}` failed: {processes.last_lines(done)}."
+            fact = f"`git fetch {words[0]}` failed: {processes.last_lines(done)}."
             return [Item(fact, "warning", "What follows is by what this clone had before.")]
-    return _forward(root, f"refs/remotes/{name}/{here.branch}") if here.branch else []
+    return _forward(root, f"refs/remotes/{above}/{here.branch}") if here.branch else []
 
 
 def take(root: Path) -> list[Item]:
@@ -96,11 +96,17 @@ def _take(root: Path, here: wip.Head, offer: _Offer) -> Item:
 
 
 def _refs(root: Path, here: wip.Head) -> list[str]:
-    """The wip branches of a branch, the newest first: the common one, and machines' own."""
-    common = f"refs/remotes/{commit.remote_name(root)}/{here.wip}"
-    asked = ["--sort=-committerdate", "--format=%(refname)", common, f"{common}.*"]
+    """The wip branches of a branch, the newest first: common ones, and machines' own."""
+    common = [f"refs/remotes/{name}/{wip_}" for name in _remotes(root) for wip_ in here.wips]
+    asked = ["--sort=-committerdate", "--format=%(refname)", *common, *(f"{c}.*" for c in common)]
     listed = processes.git_line(root, "for-each-ref", *asked).splitlines()
-    return [ref for ref in listed if _MACHINE.fullmatch(ref.removeprefix(common))]
+    return [ref for ref in listed if _MACHINE.sub("", ref) in common]
+
+
+def _remotes(root: Path) -> list[str]:
+    """The remotes that may have unfinished work: which is pushed to, and which is pulled from."""
+    names = (commit.remote_name(root), commit.upstream_name(root))
+    return [name for name in dict.fromkeys(names) if name]
 
 
 def _forward(root: Path, upstream: str) -> list[Item]:
@@ -135,12 +141,9 @@ def _own_changes(root: Path, offer: _Offer) -> list[str]:
     if found := _split(staged):
         return found
     changed = commit.changed(root)
-    try:
-        tree = wip.tree(root, sorted({*changed, *offer.paths}))
-    except UserError:  # such as a folder in the place of a file
-        return changed or offer.paths
-    from_head = _differing(root, "HEAD", tree)
-    return sorted(set(from_head) & set(_differing(root, offer.ref, tree)))
+    tree = index.tree(root, sorted({*changed, *offer.paths}))
+    both = set(_differing(root, "HEAD", tree.id)) & set(_differing(root, offer.ref, tree.id))
+    return sorted(both | set(tree.refused))  # such as a folder in the place of a file
 
 
 def _write(root: Path, offer: _Offer) -> None:
@@ -157,7 +160,7 @@ def _write(root: Path, offer: _Offer) -> None:
 
 
 def _proven(root: Path, offer: _Offer) -> Item:
-    left = set(_differing(root, offer.ref, wip.tree(root, offer.paths))) & set(offer.paths)
+    left = set(_differing(root, offer.ref, index.tree(root, offer.paths).id)) & set(offer.paths)
     if left:
         fact = f"{len(left)} files are not as in {offer}: {', '.join(sorted(left)[:3])}"
         return offer.said(fact, "wrong")

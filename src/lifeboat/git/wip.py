@@ -6,13 +6,14 @@ All else goes to a branch of its own, `wip/<branch>`, which is never checked out
 there has HEAD and its forerunner as parents, so that every push of it is a fast-forward.
 """
 
-import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lifeboat import processes, project
-from lifeboat.git import commit, lock_file
+from lifeboat.deadlines import Deadline
+from lifeboat.git import commit, index, lock_file
 from lifeboat.items import Item
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
@@ -28,11 +29,15 @@ class Saved:
         commit: its full id, empty where there is nothing to hold.
         branch: the branch that it is on, without refs/heads/.
         items: what was done and what was left out.
+        left_out: files that it does not hold as they are; `items` say why.
+        began: when the working tree was looked at, in seconds since 1970.
     """
 
     commit: str
     branch: str
     items: list[Item]
+    left_out: frozenset[str] = frozenset()
+    began: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -48,78 +53,71 @@ class Head:
     branch: str
 
     @property
+    def wips(self) -> tuple[str, str]:
+        """The branches that may take what is not to be committed here.
+
+        Git cannot have a branch inside a branch. So the second is for where the first cannot be,
+        because one is called `wip`, here or in the remote, or this very one begins so.
+        """
+        name = self.branch or f"detached-{self.commit[:7]}"
+        first, second = f"wip/{name}", f"wip-{name}"
+        return (second, first) if f"{name}/".startswith("wip/") else (first, second)
+
+    @property
     def wip(self) -> str:
-        """The branch that takes what is not to be committed here."""
-        if not self.branch:
-            return f"wip/detached-{self.commit[:7]}"
-        # Git cannot have a branch inside a branch, and this one may be called wip/....
-        return f"wip-{self.branch}" if self.branch.startswith("wip/") else f"wip/{self.branch}"
+        """The first of them."""
+        return self.wips[0]
 
 
 def head(root: Path) -> Head:
     """Where the checkout stands.
 
     Raises:
-        UserError: where `root` is not a git repository.
+        UserError: where `root` is not a git repository, or one in which git does not work.
     """
-    if not processes.git_line(root, "rev-parse", "--git-dir"):
-        raise UserError(f"{root} is not a git repository.", "Clone it with git.")
+    processes.require_repository(root)
     return Head(processes.git_id(root, "HEAD"), commit.branch(root))
 
 
-def save(root: Path, message: str = "", *, aside: bool = False) -> Saved:
+def save(
+    root: Path, message: str = "", *, aside: bool = False, deadline: Deadline | None = None
+) -> Saved:
     """Makes a commit of everything that git does not ignore, where there is anything new.
 
     Args:
         root: the project.
         message: asks for a commit of it all on the branch that is checked out.
         aside: on no account on the branch, whose hooks may take long.
+        deadline: when a commit on the branch has to end; then it is ended, and undone.
 
     Raises:
         UserError: where git cannot write.
     """
+    began = time.time()
     here, paths = head(root), commit.changed(root)
     if not paths:
-        return _as_committed(here)
+        return replace(_as_committed(here), began=began)
     left_out = _left_out(root, paths)
     items = [item for found in left_out.values() for item in found]
     if not aside and _may_commit(root, here, paths, message):
-        items += [_not_here(here.branch)] if items else _commit_here(root, here, message)
-        here = head(root)
-        if _has_committed(items):
-            return Saved(here.commit, here.branch, items)
-    return _aside(root, here, paths, set(left_out), items)
+        if items:
+            items.append(_not_here(here.branch))
+        else:
+            items += _commit_here(root, here, message, deadline)
+            if (now := head(root)).commit != here.commit:
+                lacking = frozenset(commit.changed(root)) & frozenset(paths)
+                return Saved(now.commit, now.branch, items, lacking, began)
+    saved = _aside(root, here, paths, set(left_out), items)
+    return replace(saved, left_out=saved.left_out | frozenset(left_out), began=began)
 
 
 def content(root: Path) -> str:
     """A hash of all that git would hold now, but for `runs/`, where backups themselves write."""
     paths = [path for path in commit.changed(root) if not path.startswith("runs/")]
     left_out = _left_out(root, paths)
-    tree_ = tree(root, [path for path in paths if path not in left_out])
-    listed = processes.git(root, "ls-tree", tree_).stdout.splitlines()
+    tree_ = index.tree(root, [path for path in paths if path not in left_out]).id
+    listed = processes.git(root, "ls-tree", "-z", tree_).stdout.split("\0")
     return artifacts.sha256_json([line for line in listed if not line.endswith("\truns")])
-
-
-def tree(root: Path, paths: list[str], lock: str = "") -> str:
-    """The id of HEAD's tree with these paths as they are in the working tree.
-
-    Args:
-        root: the project.
-        paths: files.
-        lock: the blob that is to be dvc.lock, instead of the file.
-
-    Raises:
-        UserError: where git cannot write it.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        own = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        start = ["HEAD"] if processes.git_id(root, "HEAD") else ["--empty"]
-        _require(processes.git(root, "read-tree", *start, extra=own))
-        _update(root, paths, own)
-        if lock:
-            entry = f"100644,{lock},{lock_file.NAME}"
-            _require(processes.git(root, "update-index", "--cacheinfo", entry, extra=own))
-        return _require(processes.git(root, "write-tree", extra=own))
 
 
 def has(root: Path, commit_: str, past: str) -> bool:
@@ -129,24 +127,42 @@ def has(root: Path, commit_: str, past: str) -> bool:
     return processes.git(root, "merge-base", "--is-ancestor", past, commit_).returncode == 0
 
 
-def chain(root: Path, here: Head, tree_: str, branch: str) -> str:
-    """The commit on a wip branch that holds a tree and has HEAD in its past; made if need be.
+def chain(root: Path, here: Head, tree_: str, branches: Sequence[str]) -> tuple[str, str]:
+    """The commit that holds a tree and has HEAD in its past, made if need be, and its branch.
+
+    Args:
+        root: the project.
+        here: where the checkout stands.
+        tree_: the tree.
+        branches: wip branches, of which the first is taken that git can write.
 
     Raises:
-        UserError: where git cannot write it.
+        UserError: where git can write none.
     """
+    said = ""
+    for branch in branches:
+        made, said = _chain(root, here, tree_, branch)
+        if made:
+            return made, branch
+    raise UserError(f"git cannot write the branch {' or '.join(branches)}: {said}.")
+
+
+def _chain(root: Path, here: Head, tree_: str, branch: str) -> tuple[str, str]:
+    """The commit, or nothing and what git says where it cannot write that branch."""
     said = ""
     for _ in range(lock_file.ATTEMPTS):  # another backup may have moved it
         local = processes.git_id(root, f"refs/heads/{branch}")
         new = _next(root, here, tree_, local or _upstream(root, branch))
         if new == local:
-            return new
+            return new, ""
         update = ["update-ref", "-m", "backup", f"refs/heads/{branch}", new, local or "0" * 40]
         moved = processes.git(root, *update)
         if moved.returncode == 0:
-            return new
+            return new, ""
         said = processes.last_lines(moved)
-    raise UserError(f"git cannot write the branch {branch}: {said}.")
+        if not local and "exists; cannot create" in said:
+            break
+    return "", said
 
 
 def _as_committed(here: Head) -> Saved:
@@ -169,20 +185,14 @@ def _index_is_clean(root: Path) -> bool:
     return processes.git(root, "diff", "--cached", "--quiet").returncode == 0
 
 
-def _commit_here(root: Path, here: Head, message: str) -> list[Item]:
+def _commit_here(root: Path, here: Head, message: str, deadline: Deadline | None) -> list[Item]:
     """The commit on the branch; where a hook or a lock is in the way, what was said."""
-    was_clean = _index_is_clean(root)
-    items = commit.commit(root, message or f"Results of {time.strftime('%Y-%m-%d %H:%M')}")
-    if _has_committed(items):
+    title = message or f"Results of {time.strftime('%Y-%m-%d %H:%M')}"
+    items = commit.commit(root, title, deadline)
+    if processes.git_id(root, "HEAD") != here.commit:
         return items
-    if was_clean:
-        processes.git(root, "reset", "--quiet")
     said = [Item(item.fact, "warning") for item in items if "`git" in item.fact]
     return [*said, _not_here(here.branch)]
-
-
-def _has_committed(items: list[Item]) -> bool:
-    return all(item.verdict == "ok" for item in items)
 
 
 def _not_here(branch: str) -> Item:
@@ -194,52 +204,46 @@ def _aside(
 ) -> Saved:
     taken = [path for path in paths if path not in left_out]
     tree_, lock_items = _tree_with_whole_lock(root, here, taken)
-    items = [*items, *lock_items]
-    if here.commit and tree_ == _tree_of(root, here.commit):
-        saved = _as_committed(here)
-        return Saved(saved.commit, saved.branch, [*items, *saved.items])
-    made = chain(root, here, tree_, here.wip)
-    fact = (
-        f"{len(taken)} changed files are in commit {made[:7]} of the branch {here.wip}; "
-        "index, HEAD and files were not touched."
+    items = [*items, *lock_items, *index.told(tree_.refused)]
+    lacking = frozenset(tree_.refused) | (
+        frozenset({lock_file.NAME}) if lock_items else frozenset()
     )
-    return Saved(made, here.wip, [*items, Item(fact), *_staged(root)])
+    if here.commit and tree_.id == _tree_of(root, here.commit):
+        saved = _as_committed(here)
+        return Saved(saved.commit, saved.branch, [*items, *saved.items], lacking)
+    made, branch = chain(root, here, tree_.id, here.wips)
+    fact = (
+        f"{len(taken) - len(tree_.refused)} changed files are in commit {made[:7]} of the branch "
+        f"{branch}; index, HEAD and files were not touched."
+    )
+    return Saved(made, branch, [*items, Item(fact), *_staged(root)], lacking)
 
 
-def _tree_with_whole_lock(root: Path, here: Head, paths: list[str]) -> tuple[str, list[Item]]:
+def _tree_with_whole_lock(
+    root: Path, here: Head, paths: list[str]
+) -> tuple[index.Tree, list[Item]]:
     """The tree of some paths, with the last whole dvc.lock where the file is the beginning of one.
 
     What is looked at is what the tree holds: the file may be written at any moment.
     """
     if lock_file.NAME not in paths:
-        return tree(root, paths), []
+        return index.tree(root, paths), []
     last = processes.git_id(root, f"refs/heads/{here.wip}") or _upstream(root, here.wip)
     if not last or not has(root, last, here.commit):
         last = here.commit
     for _ in lock_file.patiently():
-        made = tree(root, paths)
-        if not lock_file.is_cut(root, made, last):
+        made = index.tree(root, paths)
+        if not lock_file.is_cut(root, made.id, last):
             return made, []
     oid = processes.git_id(root, f"{last}:{lock_file.NAME}")
     fact = f"{lock_file.NAME} is cut off in the middle: its last whole version is saved instead."
     kept = [path for path in paths if path != lock_file.NAME]
-    return tree(root, kept, oid), [Item(fact, "warning", lock_file.CURE)]
+    return index.tree(root, kept, oid), [Item(fact, "warning", lock_file.CURE)]
 
 
 def _upstream(root: Path, branch: str) -> str:
     """The commit that the remote was last seen to have on a branch."""
     return processes.git_id(root, f"refs/remotes/{commit.remote_name(root)}/{branch}")
-
-
-def _update(root: Path, paths: list[str], own: dict[str, str]) -> None:
-    """Takes paths as they are into an index of our own."""
-    update, said = ["update-index", "--add", "--remove", "--replace", "-z", "--stdin"], ""
-    for _ in lock_file.patiently():  # a file that is being written soon is not any more
-        done = processes.git(root, *update, given="\0".join(paths), extra=own)
-        if done.returncode == 0:
-            return
-        said = processes.last_lines(done)
-    raise UserError(f"git cannot write a commit: {said}.")
 
 
 def _left_out(root: Path, paths: list[str]) -> dict[str, list[Item]]:
@@ -273,7 +277,7 @@ def _next(root: Path, here: Head, tree_: str, before: str) -> str:
     title = f"Backup of {here.branch or 'a detached HEAD'}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
     options = [word for parent in parents for word in ("-p", parent)]
     made = processes.git(root, "commit-tree", *options, "-m", title, tree_, extra=_identity(root))
-    return _require(made)
+    return index.require(made)
 
 
 def _tree_of(root: Path, commit_: str) -> str:
@@ -291,9 +295,3 @@ def _identity(root: Path) -> dict[str, str]:
         "GIT_COMMITTER_NAME": name,
         "GIT_COMMITTER_EMAIL": address,
     }
-
-
-def _require(finished: processes.Finished) -> str:
-    if finished.returncode != 0:
-        raise UserError(f"git cannot write a commit: {processes.last_lines(finished)}.")
-    return finished.stdout.strip()

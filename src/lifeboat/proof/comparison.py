@@ -1,21 +1,49 @@
-"""Whether an object in a remote is the one that was meant, by the strongest evidence at hand.
+"""Whether an object is there, readable and the one that was meant: decided here, for all callers.
 
-The cheap evidence (a size, a store's own hash) only acquits. Where it speaks against an object,
-the object is read and hashed before it is called wrong, so that no other is.
+The cheap evidence (a listing, a size, a store's own hash) only acquits. Where it speaks against an
+object the object is read: all of it before it is called wrong, a byte of it before it is called
+unreadable. What a store lists is not yet readable: it may be archived, or encrypted with a key that
+is not to be had.
 """
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from lifeboat.remotes import store_errors
 from lifeboat.remotes.bucket import Bucket, Stored
+from lifeboat.remotes.store_errors import StoreError
 
 PART = 50 * 2**20
 """Bytes of a part, as DVC's S3 client cuts files of twice that and more."""
 
 Evidence = Literal["read", "hash", "size", "presence"]
+
+
+@dataclass(frozen=True)
+class Meant:
+    """An object as it was meant.
+
+    Attributes:
+        key: where it lies in a remote.
+        md5: of its content, empty where only `sha256` is known.
+        bytes: its size, where that is known.
+        here: a file of this machine that should hold the same, if there is one.
+        sha256: of its content, asked for where there is no `md5`.
+    """
+
+    key: str
+    md5: str
+    bytes: int | None = None
+    here: Path = Path("/nonexistent")
+    sha256: str = ""
+
+    @property
+    def is_list(self) -> bool:
+        """Whether it is a folder's list, which is always hashed."""
+        return self.key.endswith(".dir")
 
 
 @dataclass(frozen=True)
@@ -25,85 +53,123 @@ class Judgement:
     Attributes:
         evidence: the strongest that was looked at: all of it `read` and hashed; the store's own
             `hash`; its `size`; its `presence` alone.
-        wrong: why it is not the object that was meant; empty where it is.
+        wrong: why it is not there, readable and the object that was meant; empty where it is.
+        cure: what makes it so, where the store knows it.
+        is_there: whether the remote has anything under its key.
+        until: when it ceases to be readable, in the store's words, where it does.
     """
 
-    evidence: Evidence
+    evidence: Evidence = "presence"
     wrong: str = ""
+    cure: str = ""
+    is_there: bool = True
+    until: str = ""
+
+
+ABSENT = Judgement(wrong="is not there", is_there=False)
 
 
 class Judge:
-    """Compares objects of one remote; several threads may ask.
+    """Decides about objects of one remote; several threads may ask.
 
     Args:
         bucket: the remote.
         deep: whether every object is read and hashed.
+        hurried: whether no byte is read of what the listing does not call archived.
 
     Attributes:
         hashes_are_content: false once a store's hash spoke against an object that was right, as
-            encryption with a key service makes it; hashes of that store count no more.
+            encryption with a key service makes it; hashes of that store only acquit from then on.
     """
 
-    def __init__(self, bucket: Bucket, deep: bool) -> None:
+    def __init__(self, bucket: Bucket, deep: bool = False, *, hurried: bool = False) -> None:
         self.hashes_are_content = True
         self._bucket = bucket
         self._deep = deep
+        self._hurried = hurried
 
-    def judge(self, oid: str, stored: Stored, expected: int | None, cached: Path) -> Judgement:
-        """Whether an object is the one that its key says.
-
-        Args:
-            oid: its MD5, `.dir` behind it for a folder's list, which is always hashed.
-            stored: as the remote describes it.
-            expected: its size, if dvc.lock records it.
-            cached: where the local cache keeps it, if it does.
+    def ask(self, meant: Meant) -> Judgement:
+        """As `judge`, of what the remote says when it is asked for this very object.
 
         Raises:
-            StoreError: where it had to be read and could not be.
+            StoreError: where it cannot be asked.
         """
-        if self._deep:
-            return self.read(oid, stored)
-        if self.hashes_are_content and (verdict := _by_hash(oid, stored, cached)) is not None:
-            return Judgement("hash") if verdict else self._appeal(oid, stored)
-        if oid.endswith(".dir"):
-            return self.read(oid, stored)
-        size = expected if expected is not None else size_of(cached)
-        if size is None:
-            return Judgement("presence")
-        return Judgement("size") if size == stored.bytes else self.read(oid, stored)
+        return self.judge(meant, self._bucket.find(meant.key))
 
-    def read(self, oid: str, stored: Stored) -> Judgement:
+    def judge(self, meant: Meant, stored: Stored | None) -> Judgement:
+        """Whether an object is there, readable and right.
+
+        Args:
+            meant: what it should be.
+            stored: as the remote describes it; None where it has none.
+
+        Raises:
+            StoreError: where the remote fails, and not just this object.
+        """
+        if stored is None:
+            return ABSENT
+        try:
+            return self._judged(meant, stored)
+        except StoreError as error:
+            if error.kind == "missing object":
+                return ABSENT
+            if error.kind not in store_errors.OF_ONE_OBJECT:
+                raise
+            return Judgement(wrong=f"it {error.reason}", cure=error.cure)
+
+    def read(self, meant: Meant, stored: Stored) -> Judgement:
         """By its content, all of which is read.
 
         Raises:
             StoreError: where it cannot be read.
         """
-        md5 = self._bucket.md5(stored.key)
-        if md5 == oid.removesuffix(".dir"):
-            return Judgement("read")
-        return Judgement("read", f"its {stored.bytes} bytes hash to {md5}")
+        kind, wanted = ("md5", meant.md5) if meant.md5 else ("sha256", meant.sha256)
+        found = self._bucket.digest(stored.key, kind)
+        wrong = "" if found == wanted else f"its {stored.bytes} bytes hash to {found}"
+        return Judgement("read", wrong)
 
-    def _appeal(self, oid: str, stored: Stored) -> Judgement:
-        judgement = self.read(oid, stored)
-        if not judgement.wrong:
+    def _judged(self, meant: Meant, stored: Stored) -> Judgement:
+        until = self._bucket.require_open(stored) if stored.tier else ""
+        return replace(self._compared(meant, stored), until=until)
+
+    def _compared(self, meant: Meant, stored: Stored) -> Judgement:
+        if self._deep:
+            return self.read(meant, stored)
+        verdict = _by_hash(meant, stored)
+        if verdict:
+            return Judgement("hash")
+        if meant.is_list or (verdict is False and self.hashes_are_content):
+            return self._appeal(meant, stored, verdict)
+        if not self._hurried and (verdict is False or not self._bucket.is_sure(stored)):
+            self._bucket.require_open(stored)
+        size = meant.bytes if meant.bytes is not None else size_of(meant.here)
+        if size is None:
+            return Judgement("presence")
+        return Judgement("size") if size == stored.bytes else self.read(meant, stored)
+
+    def _appeal(self, meant: Meant, stored: Stored, verdict: bool | None) -> Judgement:
+        judgement = self.read(meant, stored)
+        if verdict is False and not judgement.wrong:
             self.hashes_are_content = False
         return judgement
 
 
-def _by_hash(oid: str, stored: Stored, cached: Path) -> bool | None:
-    """Whether the store's own hash is the right one; None where it gives none to compare."""
+def _by_hash(meant: Meant, stored: Stored) -> bool | None:
+    """Whether the store's own hash is the right one; None where there is none to compare."""
+    if not meant.md5:
+        return None
     if stored.md5 is not None:
-        return stored.md5 == oid.removesuffix(".dir")
+        return stored.md5 == meant.md5
     n_parts = math.ceil(stored.bytes / PART)
     if stored.etag is None or not stored.etag.endswith(f"-{n_parts}"):
         return None
-    if size_of(cached) != stored.bytes:
+    if size_of(meant.here) != stored.bytes:
         return None
     try:
-        md5, composite = composite_etag(cached)
+        md5, composite = composite_etag(meant.here)
     except OSError:
         return None
-    return composite == stored.etag if md5 == oid.removesuffix(".dir") else None
+    return composite == stored.etag if md5 == meant.md5 else None
 
 
 def composite_etag(path: Path) -> tuple[str, str]:

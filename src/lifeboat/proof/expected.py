@@ -5,7 +5,6 @@ lock of DVC is taken, so this works beside a running `dvc repro`.
 """
 
 import contextlib
-import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -13,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lifeboat import processes
-from lifeboat.proof import manifests
+from lifeboat.proof import manifests, pipeline
+from lifeboat.proof.comparison import Meant
 from lifeboat.remotes.bucket import Bucket
-from lifeboat.remotes.store_errors import StoreError
+from lifeboat.remotes.store_errors import OF_ONE_OBJECT, StoreError
 from lifeboat.stage.errors import UserError
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ class Object:
         path: the file that it is, relative to the project; for a list of files the folder.
         bytes: its size as recorded, where dvc.lock says it.
         stage: whose it is.
-        is_known: false for a folder's list that is neither here nor, whole, in the remote: its
-            files are unknown.
+        is_known: false for a folder's list that is neither here nor, whole and readable, in the
+            remote: its files are unknown.
     """
 
     oid: str
@@ -95,6 +95,11 @@ class Expected:
         """Where the local cache keeps an object, if it has it."""
         return self.cache / manifests.key(oid)
 
+    def meant(self, oid: str, n_bytes: int | None = None) -> Meant:
+        """An object as a remote should hold it; its size where it is recorded."""
+        md5 = oid.removesuffix(".dir")
+        return Meant(manifests.key(oid), md5, n_bytes, self.cached(oid))
+
 
 def read(root: Path) -> Expected:
     """The cached outs of HEAD and of the workspace; a place that cannot be read is a problem.
@@ -102,29 +107,19 @@ def read(root: Path) -> Expected:
     Raises:
         UserError: where `root` is no DVC project.
     """
-    with opened(root) as repo:
+    with pipeline.opened(root) as repo:
         cache = Path(repo.cache.local.path).parents[1]
-        workspace = _attempt(WORKSPACE, lambda: _settled(root, lambda: _collect(repo, WORKSPACE)))
-        head = _attempt(HEAD, lambda: _of_head(root, repo))
-    pipeline = workspace if workspace.stage_by_out else head
+        workspace = _attempt(root, WORKSPACE, lambda: _of_workspace(root, repo))
+        head = _attempt(root, HEAD, lambda: _of_head(root, repo))
+    known = workspace if workspace.stage_by_out else head
     return Expected(
         outs=tuple(_merged([*head.outs, *workspace.outs])),
-        unfinished=tuple(sorted(pipeline.unfinished)),
+        unfinished=tuple(sorted(known.unfinished)),
         kept_back=tuple(sorted({*workspace.kept_back, *head.kept_back})),
         problems=(*workspace.problems, *head.problems),
         cache=cache,
-        stage_by_out=pipeline.stage_by_out,
+        stage_by_out=known.stage_by_out,
     )
-
-
-def paths(root: Path) -> list[str]:
-    """Every out of the pipeline, relative to `root`, with or without bytes.
-
-    Raises:
-        UserError: where dvc.yaml cannot be read.
-    """
-    with opened(root) as repo, readable("The pipeline"):
-        return sorted(os.path.relpath(str(out.fs_path), root) for out in repo.index.outs)
 
 
 def objects(outs: Iterable[Out], expected: Expected, bucket: Bucket) -> Iterator[Object]:
@@ -157,7 +152,7 @@ def _listed(oid: str, expected: Expected, bucket: Bucket) -> bytes | None:
     try:
         data = bucket.read(manifests.key(oid))
     except StoreError as error:
-        if error.kind == "missing object":
+        if error.kind in OF_ONE_OBJECT:
             return None
         raise
     return data if manifests.is_whole(oid, data) else None
@@ -166,6 +161,8 @@ def _listed(oid: str, expected: Expected, bucket: Bucket) -> bytes | None:
 def _of_head(root: Path, repo: "Repo") -> Expected:
     from dvc.repo.brancher import switch
 
+    if processes.is_in_git(root):
+        processes.require_repository(root)
     if not processes.git_id(root, "HEAD"):
         return Expected()
     with switch(repo, "HEAD"):
@@ -176,11 +173,11 @@ def _collect(repo: "Repo", place: str) -> Expected:
     outs, problems, stage_by_out = list[Out](), list[str](), dict[str, str]()
     unfinished, kept_back = set[str](), set[str]()
     repo._reset()
-    for out in cast("list[Any]", list(repo.index.outs)):
+    for out in cast("list[Any]", list(pipeline.index(repo).outs)):
         path = os.path.relpath(out.fs_path, repo.root_dir)
-        stage = stage_name(out.stage, repo.root_dir)
+        stage = pipeline.stage_name(out.stage, repo.root_dir)
         value = out.hash_info.value if out.hash_info else None
-        if value is None:
+        if value is None and not out.stage.is_import:
             unfinished.add(stage)
         if not out.use_cache:
             continue
@@ -221,15 +218,15 @@ def _merged(outs: list[Out]) -> list[Out]:
     return sorted(by_content.values(), key=lambda out: (out.path, out.places))
 
 
-def _settled(root: Path, collect: Callable[[], Expected]) -> Expected:
+def _of_workspace(root: Path, repo: "Repo") -> Expected:
     """What is read while dvc.lock did not change: DVC writes it in place."""
     for _ in range(4):
         before = _stamp(root / "dvc.lock")
         with contextlib.suppress(Exception):
-            found = collect()
+            found = _collect(repo, WORKSPACE)
             if _stamp(root / "dvc.lock") == before:
                 return found
-    return collect()
+    return _collect(repo, WORKSPACE)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:
@@ -240,54 +237,9 @@ def _stamp(path: Path) -> tuple[int, int] | None:
     return status.st_mtime_ns, status.st_size
 
 
-def _attempt(place: str, collect: Callable[[], Expected]) -> Expected:
+def _attempt(root: Path, place: str, collect: Callable[[], Expected]) -> Expected:
     try:
-        with readable(f"The pipeline of {place}"):
+        with pipeline.readable(root, f"The pipeline of {place}", at=place.replace(WORKSPACE, "")):
             return collect()
     except UserError as error:
         return Expected(problems=(str(error),))
-
-
-@contextlib.contextmanager
-def readable(what: str) -> Iterator[None]:
-    """Whatever DVC raises inside comes out as a `UserError` about `what`.
-
-    Raises:
-        UserError: for every error.
-    """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:  # DVC's parsers have many kinds
-        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise UserError(f"{what} cannot be read: {said}.") from error
-
-
-def stage_name(stage: Any, root: str) -> str:
-    """The name of a stage, or the path of a .dvc file."""
-    return getattr(stage, "name", None) or os.path.relpath(stage.path, root)
-
-
-@contextlib.contextmanager
-def opened(root: Path) -> Iterator["Repo"]:
-    """The project as DVC reads it, silent and without a lock.
-
-    Raises:
-        UserError: where `root` is no DVC project.
-    """
-    from dvc.exceptions import DvcException
-    from dvc.repo import Repo
-
-    logger = logging.getLogger("dvc")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        try:
-            repo = Repo(str(root))
-        except DvcException as error:
-            raise UserError(f"{root} cannot be read as a DVC project: {error}.") from None
-        with repo:
-            yield repo
-    finally:
-        logger.setLevel(before)

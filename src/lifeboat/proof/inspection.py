@@ -4,14 +4,14 @@ Work goes by the first two digits of the keys, some at a time in threads.
 """
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from pathlib import Path
 from typing import TypeAlias
 
 from lifeboat.deadlines import in_threads
 from lifeboat.proof import comparison, expected, manifests, targets
-from lifeboat.proof.comparison import Evidence, Judge
+from lifeboat.proof.comparison import Evidence, Judge, Judgement, Meant
 from lifeboat.proof.expected import Expected, Object, Out
 from lifeboat.remotes.bucket import Bucket, Stored
 
@@ -31,6 +31,7 @@ class Finding:
         places: where it is expected from: HEAD, the workspace or both.
         bytes: its size in the local cache, if it has an object of that key (not looked into).
         n_more: further paths with the same content.
+        cure: what makes it as it should be, where the store knows it.
     """
 
     oid: str
@@ -40,6 +41,7 @@ class Finding:
     places: tuple[str, ...]
     bytes: int | None = None
     n_more: int = 0
+    cure: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Verified:
         wrong: objects that are not what their key says.
         expected: what was read from HEAD and the workspace.
         hashes_are_content: whether the store's own hashes count.
+        borrowed: until when objects can be read that cannot be read afterwards, one of each.
     """
 
     url: str
@@ -65,6 +68,7 @@ class Verified:
     wrong: tuple[Finding, ...]
     expected: Expected
     hashes_are_content: bool = True
+    borrowed: tuple[str, ...] = ()
 
     @property
     def n_present(self) -> int:
@@ -79,7 +83,13 @@ class Verified:
 
 
 def inspect(
-    root: Path, found: Expected, bucket: Bucket, wanted: list[str], *, deep: bool = False
+    root: Path,
+    found: Expected,
+    bucket: Bucket,
+    wanted: list[str],
+    *,
+    deep: bool = False,
+    hurried: bool = False,
 ) -> Verified:
     """What a remote holds and lacks of the study, or of some targets of it.
 
@@ -89,13 +99,14 @@ def inspect(
         bucket: the remote.
         wanted: stages, outs or paths inside outs; all of it where there are none.
         deep: whether every object is read and hashed.
+        hurried: whether less is asked of the remote, as `Judge` says.
 
     Raises:
         UserError: where a target is none.
         StoreError: where the remote cannot be asked.
     """
-    is_meant = targets.select(root, found.outs, wanted)
-    look = _Inspection(found, bucket, Judge(bucket, deep))
+    is_meant = targets.select(root, found, wanted)
+    look = _Inspection(found, bucket, Judge(bucket, deep, hurried=hurried))
     by_oid: dict[str, list[_Wanted]] = defaultdict(list)
     outs = [out for out in found.outs if targets.touches(out, root, wanted)]
     for out in outs:
@@ -117,6 +128,7 @@ def inspect(
         wrong=tuple(look.wrong),
         expected=found,
         hashes_are_content=look.judge.hashes_are_content,
+        borrowed=tuple(look.borrowed),
     )
 
 
@@ -126,8 +138,12 @@ class _Seen:
 
     wanted: list[_Wanted]
     stored: Stored | None
-    evidence: Evidence = "presence"
-    wrong: str = ""
+    verdict: Judgement
+
+    @property
+    def n_bytes(self) -> int:
+        """Its size, as the remote says it."""
+        return self.stored.bytes if self.stored else 0
 
 
 @dataclass
@@ -145,6 +161,7 @@ class _Inspection:
     bytes_by_out: Counter[Out] = field(default_factory=Counter)
     unsized_by_out: Counter[Out] = field(default_factory=Counter)
     incomplete_outs: set[Out] = field(default_factory=set)
+    borrowed: list[str] = field(default_factory=list)
 
     def everything(self, by_oid: dict[str, list[_Wanted]]) -> None:
         """Looks at every object that is expected, those of one prefix with one listing."""
@@ -189,38 +206,41 @@ class _Inspection:
         ]
 
     def _judged(self, wanted: list[_Wanted], stored: Stored | None) -> _Seen:
-        oid = wanted[0][0].oid
-        if stored is None:
-            return _Seen(wanted, None)
+        verdict = self.judge.judge(self._meant(wanted), stored)
+        unknown = "" if verdict.wrong else self._problem(wanted)
+        return _Seen(wanted, stored, replace(verdict, wrong=unknown) if unknown else verdict)
+
+    def _meant(self, wanted: list[_Wanted]) -> Meant:
         size = next((o.bytes for o, _out in wanted if o.bytes is not None), None)
-        verdict = self.judge.judge(oid, stored, size, self.expected.cached(oid))
-        return _Seen(wanted, stored, verdict.evidence, verdict.wrong or self._problem(wanted))
+        return self.expected.meant(wanted[0][0].oid, size)
 
     def _reread(self, wanted: list[_Wanted]) -> _Seen | None:
         """An object by its content, if only its presence was compared."""
-        oid = wanted[0][0].oid
-        stored = self.bucket.find(manifests.key(oid))
-        if stored is None:
-            return _Seen(wanted, None)
-        known = self.judge.judge(oid, stored, None, self.expected.cached(oid))
-        if known.evidence != "presence":
-            return None
-        verdict = self.judge.read(oid, stored)
-        return _Seen(wanted, stored, verdict.evidence, verdict.wrong)
+        meant = self.expected.meant(wanted[0][0].oid)
+        stored = self.bucket.find(meant.key)
+        known = self.judge.judge(meant, stored)
+        if stored is not None and not known.wrong:
+            if known.evidence != "presence":
+                return None
+            known = self.judge.read(meant, stored)
+        return _Seen(wanted, stored, known)
 
     def _count(self, seen: _Seen, *, is_new: bool = True) -> None:
-        if seen.stored is None or seen.wrong:
+        if seen.verdict.wrong:
             self.incomplete_outs.update(out for _object, out in seen.wanted)
-            (self.missing if seen.stored is None else self.wrong).append(self._finding(seen))
-            if not is_new and seen.stored is not None:
-                self.n_bytes -= seen.stored.bytes
+            is_there = seen.verdict.is_there
+            (self.wrong if is_there else self.missing).append(self._finding(seen))
+            if not is_new:
+                self.n_bytes -= seen.n_bytes
             return
-        self.by_evidence[seen.evidence] += 1
+        self.by_evidence[seen.verdict.evidence] += 1
+        if until := seen.verdict.until:
+            self.borrowed.append(until)
         if is_new:
-            self.n_bytes += seen.stored.bytes
+            self.n_bytes += seen.n_bytes
             for object_, out in seen.wanted:
-                self.bytes_by_out[out] += 0 if object_.path == out.path else seen.stored.bytes
-            self.unsized_by_out[seen.wanted[0][1]] += seen.evidence == "presence"
+                self.bytes_by_out[out] += 0 if object_.path == out.path else seen.n_bytes
+            self.unsized_by_out[seen.wanted[0][1]] += seen.verdict.evidence == "presence"
 
     def _problem(self, wanted: list[_Wanted]) -> str:
         """Why a folder's list does not tell its files, where this is one that does not."""
@@ -232,15 +252,17 @@ class _Inspection:
         return ""
 
     def _finding(self, seen: _Seen) -> Finding:
-        first = seen.wanted[0][0]
+        first, verdict = seen.wanted[0][0], seen.verdict
+        reasons = [verdict.wrong if verdict.is_there else "", self._problem(seen.wanted)]
         return Finding(
             oid=first.oid,
             path=first.path,
             stage=first.stage,
-            reason=seen.wrong or self._problem(seen.wanted),
+            reason="; ".join(dict.fromkeys(filter(None, reasons))),
             places=tuple(sorted({place for _object, out in seen.wanted for place in out.places})),
             bytes=comparison.size_of(self.expected.cached(first.oid)),
             n_more=len({object_.path for object_, _out in seen.wanted}) - 1,
+            cure=verdict.cure,
         )
 
 

@@ -5,19 +5,19 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from lifeboat.proof.expected import Object, Out
+from lifeboat.proof.expected import Expected, Object, Out
 from lifeboat.stage.errors import UserError
 
 
-def select(root: Path, outs: tuple[Out, ...], targets: list[str]) -> Callable[[Object], bool]:
+def select(root: Path, found: Expected, targets: list[str]) -> Callable[[Object], bool]:
     """Whether an object belongs to one of the targets; every object does where there are none.
 
     Raises:
-        UserError: for a target that is none, naming the nearest that is.
+        UserError: for a target that is none, naming the nearest that is, or why not all are known.
     """
     for target in targets:
-        if not any(touches(out, root, [target]) for out in outs):
-            raise _unknown(target, outs)
+        if not any(touches(out, root, [target]) for out in found.outs):
+            raise UserError(found.problems[0]) if found.problems else _unknown(target, found.outs)
     wanted = [_plain(root, target) for target in targets]
     return lambda object_: (
         not wanted or any(_belongs(object_.stage, object_.path, path) for path in wanted)

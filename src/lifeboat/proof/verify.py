@@ -67,6 +67,10 @@ def told(verified: Verified) -> list[Item]:
     if not verified.n_expected:
         fact = "dvc.lock and .dvc files name no data at all, so there is nothing to prove."
         return [*problems, Item(fact, "wrong", "Run `lifeboat reproduce`.")]
+    if verified.borrowed:
+        n, until = len(verified.borrowed), min(verified.borrowed)
+        fact = f"{n} objects are copies of archived ones: readable until {until} and no longer."
+        problems.append(Item(fact, "warning", "Run `lifeboat restore` before that."))
     found = [("MISSING", each) for each in verified.missing]
     found += [("WRONG", each) for each in verified.wrong]
     lost = [Item(_sentence(word, each, verified.url), "wrong", _cure(each)) for word, each in found]
@@ -108,6 +112,8 @@ def _sentence(word: str, finding: Finding, url: str) -> str:
 def _cure(finding: Finding) -> str:
     if finding.bytes is not None:
         return "The local cache has it: `lifeboat backup` sends it."
+    if finding.cure:
+        return finding.cure
     if WORKSPACE not in finding.places:
         return (
             "It is not on this machine either, and dvc.lock here names another version: "

@@ -146,6 +146,9 @@ def _require_address(root: Path, url: str, endpoint: str) -> None:
     if not url or (endpoint and not url.startswith("s3://")):
         raise UserError(f"Expected an address such as s3://bucket/path, found {url!r}.")
     remote = Remote("", url)
+    if not remote.is_folder and not url.isascii():
+        cure = "Use letters from a to z, digits, `-`, `_` and `/` in it."
+        raise UserError(f"DVC cannot send to an address with other letters: {url!a}.", cure)
     if remote.is_folder and not remote.folder.is_absolute():
         raise UserError(f"Expected a URL or an absolute path, found {url!r}.")
     if remote.is_folder and remote.folder.resolve().is_relative_to(root.resolve()):

@@ -1,6 +1,7 @@
 """What a remote's failure means: the errors of any store as one readable kind, with its cure."""
 
 import errno
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
@@ -18,9 +19,24 @@ Kind = Literal[
     "unreachable",
     "disk full",
     "missing object",
+    "archived",
+    "being restored",
+    "sealed",
+    "checksum",
+    "listing",
     "support",
     "other",
 ]
+
+OF_ONE_OBJECT: tuple[Kind, ...] = (
+    "missing object",
+    "archived",
+    "being restored",
+    "sealed",
+    "denied",
+    "other",
+)
+"""Kinds that say nothing of the next object: another may be readable."""
 
 _WORDS: dict[Kind, str] = {
     "credentials": "InvalidAccessKeyId SignatureDoesNotMatch AuthFailure 401 NoCredentialsError "
@@ -39,9 +55,23 @@ _WORDS: dict[Kind, str] = {
     "ConnectionClosedError HTTPClientError SSLError ProxyConnectionError ClientPayloadError "
     "FSTimeoutError IncompleteRead ResponseStreamingError TimeoutError ConnectionError",
     "missing object": "NoSuchKey 404 FileNotFoundError",
+    "archived": "InvalidObjectState BlobArchived",
+    "sealed": "KMS.DisabledException KMS.NotFoundException KMS.InvalidStateException "
+    "KMS.KMSInvalidStateException KMS.AccessDeniedException",
+    "checksum": "MissingContentMD5 InvalidTrailer MalformedTrailerError",
     "support": "RemoteMissingDepsError",
 }
 """What S3 servers answer, and names of classes of errors: no store's library is imported."""
+
+_KIND_BY_PHRASE: dict[str, Kind] = {
+    "kms:": "sealed",
+    "server side encryption": "sealed",
+    "content-md5": "checksum",
+    "checksum": "checksum",
+    "trailer": "checksum",
+}
+_VAGUE = ("InvalidRequest", "InvalidArgument", "BadRequest", "NotImplemented", "AccessDenied")
+"""Codes that may mean anything; a phrase of the sentence, in small letters, tells more."""
 
 _KIND_BY_WORD: dict[str, Kind] = {w: kind for kind, words in _WORDS.items() for w in words.split()}
 _KIND_BY_NUMBER: dict[int, Kind] = {
@@ -82,6 +112,30 @@ _MEANING: dict[Kind, tuple[str, str]] = {
     ),
     "disk full": ("has no space left", "Free some space there, then run it again."),
     "missing object": ("does not have what was asked for", ""),
+    "archived": (
+        "is archived and cannot be read",
+        "Ask for it with `{restore}` (for INTELLIGENT_TIERING `--restore-request '{{}}'`), wait "
+        "for hours, and run this again; and take the bucket's rule away that archives.",
+    ),
+    "being restored": (
+        "is on its way out of the archive and cannot be read yet",
+        "Wait until `aws s3api head-object` says that it is done (hours), and run this again.",
+    ),
+    "sealed": (
+        "is encrypted with a key that may not be used",
+        "Allow these credentials to use the key (`kms:Decrypt`), or give the customer's own to "
+        "DVC's remote (`sse_customer_key`).",
+    ),
+    "checksum": (
+        "disagrees about checksums",
+        "Change AWS_REQUEST_CHECKSUM_CALCULATION in .env: `when_required` for a store that "
+        "refuses them, nothing for one that wants them (Object Lock).",
+    ),
+    "listing": (
+        "cannot be listed to the end",
+        "Its listings are broken (an old server, or a proxy between): have it mended, or run "
+        "`lifeboat remote set URL` with another one.",
+    ),
     "support": ("cannot be opened with what is installed", ""),
     "other": ("failed", ""),
 }
@@ -94,13 +148,19 @@ class StoreError(UserError):
         kind: what it means.
         url: the remote, or what of it was asked for.
         said: the error's own words.
+
+    Attributes:
+        kind: what it means.
+        reason: that and the words, without `url` and without the full stop.
+        cure: what to do, empty where that is not known.
     """
 
     def __init__(self, kind: Kind, url: str, said: str) -> None:
         fact, cure = _MEANING[kind]
-        words = f" ({said})" if said else ""
-        super().__init__(f"{url} {fact}{words}.", cure)
         self.kind: Kind = kind
+        self.reason = f"{fact} ({said})" if said else fact
+        self.cure = cure.format(restore=_restore_command(url))
+        super().__init__(f"{url} {self.reason}.", self.cure)
 
 
 @contextmanager
@@ -137,8 +197,18 @@ def _by_code(error: BaseException) -> tuple[Kind, str] | None:
     if not isinstance(response, dict):
         return None
     details = response.get("Error", {})
-    said = f"{details.get('Code')}: {details.get('Message')}"
-    return _KIND_BY_WORD.get(str(details.get("Code")), "other"), said
+    code, message = str(details.get("Code")), str(details.get("Message"))
+    sentence = message.lower() if code in _VAGUE else ""
+    kinds: list[Kind] = [kind for phrase, kind in _KIND_BY_PHRASE.items() if phrase in sentence]
+    kinds.append(_KIND_BY_WORD.get(code, "other"))
+    return kinds[0], f"{code}: {message}"
+
+
+def _restore_command(url: str) -> str:
+    """What brings an object of S3 out of its archive for a week."""
+    bucket, _, key = url.partition("://")[2].partition("/")
+    where = f"--bucket {shlex.quote(bucket)} --key {shlex.quote(key)}"
+    return f"aws s3api restore-object {where} --restore-request Days=7"
 
 
 def _by_class(error: BaseException) -> tuple[Kind, str] | None:

@@ -8,7 +8,7 @@ cache stays, so a fetch that was interrupted goes on where it stopped.
 import hashlib
 import stat
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lifeboat.deadlines import in_threads
@@ -19,6 +19,7 @@ from lifeboat.proof.expected import WORKSPACE, Expected, Object, Out
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.remotes.store_errors import StoreError
 from lifeboat.restoring import arriving
+from lifeboat.restoring.arriving import Refusal
 from lifeboat.stage import progress
 
 
@@ -28,16 +29,16 @@ class Loss:
 
     Attributes:
         object: the object.
-        reason: why, as the end of a sentence about it.
+        refusal: why.
     """
 
     object: Object
-    reason: str
+    refusal: Refusal
 
     @property
     def altered(self) -> bool:
         """Whether the remote has other bytes under its name."""
-        return not self.reason.startswith(arriving.NOT_THERE)
+        return self.refusal.kind == "altered"
 
 
 @dataclass
@@ -62,8 +63,8 @@ class Fetched:
 def fetch(wanted: Expected, bucket: Bucket) -> Fetched:
     """Brings every out that the workspace's dvc.lock and .dvc files record into DVC's cache.
 
-    The smallest come first. A remote that fails for another reason than that it lacks an object
-    ends the fetch, and so does a disk that is full.
+    The smallest come first. What is not there, not readable or altered keeps nothing else back; a
+    remote that fails ends the fetch, and so does a disk that is full.
     """
     outs = [out for out in wanted.outs if WORKSPACE in out.places]
     n_objects = sum((out.n_files or 0) + 1 for out in outs)
@@ -115,32 +116,39 @@ class _Fetcher:
             own = next(files)
             losses = [loss for loss in in_threads(self._fetch, files, arriving.N_THREADS) if loss]
             if not own.is_known:
-                is_there = self.bucket.find(manifests.key(out.oid)) is not None
-                reason = "is no sound list of its files" if is_there else arriving.NOT_THERE
-                return [Loss(own, f"{reason}, so its files are unknown")]
+                return [Loss(own, self._list_refused(out))]
             return losses or [loss for loss in [self._fetch(own)] if loss]
         except StoreError as error:
             is_full = error.kind == "disk full"  # the one that is written to
             disk = f"The disk of {self.wanted.cache} is full."
             self.found.stopped = disk if is_full else str(error)
         except manifests.DamagedListError as error:
-            return [Loss(Object(out.oid, out.path, None, out.stage), str(error))]
+            return [Loss(Object(out.oid, out.path, None, out.stage), Refusal(str(error)))]
         return []
+
+    def _list_refused(self, out: Out) -> Refusal:
+        """Why a folder's list is not to be had."""
+        place = self.wanted.cached(out.oid)
+        refusal = self._bring(out.oid, place) or Refusal("was no sound list of its files just now")
+        return replace(refusal, reason=f"{refusal.reason}, so its files are unknown")
 
     def _fetch(self, wanted: Object) -> Loss | None:
         place, oid = self.wanted.cached(wanted.oid), wanted.oid.removesuffix(".dir")
         if is_new := not _is_here(place, oid):
-            key = manifests.key(wanted.oid)
-            reason = arriving.bring(
-                self.bucket, key, place, self.folder, lambda path: _md5(path) == oid, 0o444
-            )
-            if reason:
-                return Loss(wanted, reason)
+            refusal = self._bring(wanted.oid, place)
+            if refusal:
+                return Loss(wanted, refusal)
         with self.lock:
             self.advance(1)
             self.found.n_objects += is_new
             self.found.n_bytes += place.stat().st_size if is_new else 0
         return None
+
+    def _bring(self, oid: str, place: Path) -> Refusal | None:
+        key, md5 = manifests.key(oid), oid.removesuffix(".dir")
+        return arriving.bring(
+            self.bucket, key, place, self.folder, lambda path: _md5(path) == md5, 0o444
+        )
 
 
 def _is_here(place: Path, oid: str) -> bool:
@@ -158,16 +166,20 @@ def _md5(path: Path) -> str:
 
 
 def _lost(out: Out, losses: list[Loss], url: str) -> Item:
-    """An out that is not whole: every altered object by name, and some of the missing ones."""
+    """An out that is not whole: every altered object by name, and some of the others."""
     altered = [loss for loss in losses if loss.altered]
-    missing = [loss for loss in losses if not loss.altered]
-    named = [*altered, *missing[:3]]
-    said = [f"{loss.object.path} ({loss.object.oid}) {loss.reason}" for loss in named]
-    more = f"; {len(missing) - 3} more are not there" if len(missing) > 3 else ""
+    others = [loss for loss in losses if not loss.altered]
+    named = [*altered, *others[:3]]
+    said = [f"{loss.object.path} ({loss.object.oid}) {loss.refusal.reason}" for loss in named]
+    more = f"; and {len(others) - 3} more" if len(others) > 3 else ""
     fact = f"`{out.path}` of `{out.stage}` cannot be brought back from {url}: "
-    is_made = not out.stage.endswith(".dvc")
+    is_made, cures = not out.stage.endswith(".dvc"), [loss.refusal.cure for loss in losses]
     again = "Its stage runs again; `lifeboat push` then saves what it makes."
-    verdict = "warning" if is_made and not altered else "wrong"
+    again = again if is_made else "No stage makes it."
+    is_lost = is_made and all(loss.refusal.kind == "missing object" for loss in losses)
+    cure = next(filter(None, cures), "")
     return Item(
-        f"{fact}{'; '.join(said)}{more}.", verdict, again if is_made else "No stage makes it."
+        f"{fact}{'; '.join(said)}{more}.",
+        "warning" if is_lost else "wrong",
+        f"{cure} Else: {again[0].lower()}{again[1:]}" if cure else again,
     )

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from lifeboat import processes
+from lifeboat.git import lock_file
 from lifeboat.items import Item, counted
-from lifeboat.proof.expected import opened, readable
+from lifeboat.proof.pipeline import opened, readable
 from lifeboat.stage.errors import UserError
 
 _NO_MAKER = "It is no stage's out and cannot be made again: add it again with `dvc add`."
@@ -96,6 +97,7 @@ def _changes(root: Path) -> dict[str, list[Any]]:
     try:
         value = json.loads(status.stdout)
     except ValueError:
+        lock_file.require_merged(root)
         said = processes.last_lines(status)
         raise UserError(f"DVC cannot say which stages are finished: {said}.") from None
     return {str(name): list(found) for name, found in value.items()}
@@ -115,7 +117,7 @@ def _pipeline(root: Path) -> dict[str, _Stage]:
     from dvc.stage import PipelineStage
 
     found: dict[str, _Stage] = {}
-    with opened(root) as repo, readable("The pipeline"), warnings.catch_warnings():
+    with opened(root) as repo, readable(root, "The pipeline"), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of a library of DVC's
         graph = repo.index.graph
         for one in networkx.dfs_postorder_nodes(graph):

@@ -5,14 +5,17 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from lifeboat import processes, project
+from lifeboat.doctor import repository
 from lifeboat.git import taking, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected
 from lifeboat.proof.expected import Out
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.restoring import fetching, remaining, salvage
+from lifeboat.restoring.remaining import Remaining
 from lifeboat.running import stage_seconds
 from lifeboat.stage.errors import UserError
+from lifeboat.steps import Steps
 
 
 def restore(root: Path, *, take_wip: bool = True, remote: str | None = None) -> list[Item]:
@@ -30,25 +33,31 @@ def restore(root: Path, *, take_wip: bool = True, remote: str | None = None) -> 
     Raises:
         UserError: where `root` is not a git repository, or nothing is checked out in it.
     """
-    _require_files(root)
-    items = taking.update(root)
+    steps = Steps()
+    steps.require("Asking git where this checkout stands", lambda: _require_files(root))
+    steps.add("Asking git's remote", lambda: taking.update(root))
     if take_wip:
-        items += taking.take(root)
-    bucket: Bucket | None = None
-    try:
-        bucket = open_bucket(root, remote)
-        items += _bring_data(root, bucket)
-    except UserError as error:
-        items.append(Item(str(error), "wrong", "NO DATA CAME BACK. Mend that, then restore again."))
-    try:
-        found = remaining.remaining(root)
-    except UserError as error:
-        return [*items, Item(str(error), "wrong", "Mend that, then restore again.")]
-    if bucket is not None:
-        stages, branch = {*found.certain, *found.possible}, wip.head(root).branch
-        items += salvage.told(salvage.salvage(project.store(root), bucket, branch, stages))
-    items += remaining.told(found, stage_seconds.known(root))
-    return [*items, Item("Next: `lifeboat reproduce`, which is `dvc --wait-for-lock repro`.")]
+        steps.add("Taking unfinished work", lambda: taking.take(root))
+    bucket = steps.attempt("Opening DVC's remote", lambda: open_bucket(root, remote))
+    data = bucket and steps.attempt("Bringing data back", lambda: _bring_data(root, bucket))
+    again = "Mend that, then restore again."
+    steps.items += [Item("NO DATA CAME BACK.", "wrong", again)] if data is None else data
+    found = steps.attempt("Asking DVC which stages run", lambda: remaining.remaining(root))
+    if bucket:
+        steps.add("Bringing parts back", lambda: _bring_parts(root, bucket, found))
+    steps.add("The ends of lines", lambda: repository.ending_items(root))
+    if found:
+        steps.add("The stages' times", lambda: remaining.told(found, stage_seconds.known(root)))
+        fact = "Next: `lifeboat reproduce`, which is `dvc --wait-for-lock repro`."
+        steps.items.append(Item(fact))
+    return steps.items
+
+
+def _bring_parts(root: Path, bucket: Bucket, found: Remaining | None) -> list[Item]:
+    """Parts of the stages that will run; of all where that is not known."""
+    stages = {*found.certain, *found.possible} if found else None
+    branch = wip.head(root).branch
+    return salvage.told(salvage.salvage(project.store(root), bucket, branch, stages))
 
 
 def _require_files(root: Path) -> None:
@@ -71,7 +80,8 @@ def _bring_data(root: Path, bucket: Bucket) -> list[Item]:
     wanted = expected.read(root)
     items = [Item(problem, "wrong") for problem in wanted.problems]
     fetched = fetching.fetch(wanted, bucket)
-    items += fetching.told(fetched, bucket.url)
+    if fetched.whole or fetched.losses or not wanted.problems:
+        items += fetching.told(fetched, bucket.url)
     return items + check_out(root, fetched.whole)
 
 
@@ -80,9 +90,10 @@ def check_out(root: Path, outs: Iterable[Out]) -> list[Item]:
 
     An out in the workspace that has anything that is in no cache is left as it is.
     """
-    paths = [out.path for out in outs]
-    absent = [path for path in paths if not os.path.lexists(root / path)]
-    present = [path for path in paths if os.path.lexists(root / path)]
+    # A .dvc file is named itself: DVC's walk may leave it out.
+    targets = {out.path: out.stage if out.stage.endswith(".dvc") else out.path for out in outs}
+    absent = [target for path, target in targets.items() if not os.path.lexists(root / path)]
+    present = [target for path, target in targets.items() if os.path.lexists(root / path)]
     return [*_check_out(root, absent), *_check_out(root, present)]
 
 

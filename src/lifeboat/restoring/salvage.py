@@ -15,11 +15,12 @@ from lifeboat.items import Item, counted, megabytes
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.remotes.store_errors import StoreError
 from lifeboat.restoring import arriving
+from lifeboat.restoring.arriving import Refusal
 from lifeboat.saving import partial
 from lifeboat.saving.partial import Part
 from lifeboat.stage import artifacts, progress
 
-_KEPT = "it is here already"
+_KEPT = Refusal("is here already")
 
 
 @dataclass
@@ -36,19 +37,19 @@ class Salvaged:
 
     brought: list[Part] = field(default_factory=list)
     kept: list[Part] = field(default_factory=list)
-    lost: list[tuple[Part, str]] = field(default_factory=list)
+    lost: list[tuple[Part, Refusal]] = field(default_factory=list)
     n_elsewhere: int = 0
     problems: list[str] = field(default_factory=list)
 
 
-def salvage(store: Path, bucket: Bucket, branch: str, stages: Collection[str]) -> Salvaged:
+def salvage(store: Path, bucket: Bucket, branch: str, stages: Collection[str] | None) -> Salvaged:
     """Brings the parts of a branch that some stages can use into the store.
 
     Args:
         store: the folder of units.
         bucket: the remote.
         branch: the branch here; parts of other branches stay in the remote.
-        stages: stages that will run.
+        stages: stages that will run; None where that is not known.
     """
     found = Salvaged()
     try:
@@ -79,9 +80,10 @@ def told(found: Salvaged) -> list[Item]:
     if found.kept:
         files = counted(len(found.kept), "file")
         items.append(Item(f"{files} of unfinished stages were here already."))
-    for part, reason in found.lost:
-        fact = f"{part.path} of unfinished {part.stage} did not come back: {reason}."
-        items.append(Item(fact, "wrong", "What it held is computed again."))
+    for part, refusal in found.lost:
+        fact = f"{part.path} of unfinished {part.stage} did not come back: it {refusal.reason}."
+        cure = f"{refusal.cure} Else what it held is computed again.".strip()
+        items.append(Item(fact, "wrong", cure))
     if found.n_elsewhere:
         fact = f"{counted(found.n_elsewhere, 'file')} of unfinished stages are of other branches."
         items.append(Item(fact, "ok", "Run `git switch BRANCH`, then `lifeboat restore`."))
@@ -89,11 +91,12 @@ def told(found: Salvaged) -> list[Item]:
     return items + [Item(problem, "wrong", cure) for problem in found.problems]
 
 
-def _chosen(parts: list[Part], stages: Collection[str]) -> list[Part]:
+def _chosen(parts: list[Part], stages: Collection[str] | None) -> list[Part]:
     """Each file that some stages can use once, the largest that any machine has."""
     best: dict[str, Part] = {}
     for part in parts:
-        if part.stage in stages and (part.path not in best or part.bytes > best[part.path].bytes):
+        is_wanted = stages is None or part.stage in stages
+        if is_wanted and (part.path not in best or part.bytes > best[part.path].bytes):
             best[part.path] = part
     return sorted(best.values(), key=lambda part: part.path)
 
@@ -104,32 +107,31 @@ def _bring(
     """Brings parts into the store, several at a time, until the remote fails."""
     folder = store / ".arriving"
 
-    def bring(part: Part) -> str:
+    def bring(part: Part) -> Refusal | None:
         place = store / part.path
         if place.is_file() and place.stat().st_size >= part.bytes:
             return _KEPT
         if failed.is_set():
-            return "the remote failed before its turn"
+            return Refusal("the remote failed before its turn")
         sha256 = artifacts.sha256_file
         try:
-            reason = arriving.bring(
+            return arriving.bring(
                 bucket, part.key, place, folder, lambda path: sha256(path) == part.sha256
             )
-            return f"it {reason}" if reason else ""
         except StoreError as error:
             failed.set()
-            return str(error).rstrip(".")
+            return Refusal(error.reason, error.cure)
 
     with (
         progress.bar("bringing parts back", len(parts), "files", shown=bool(parts)) as advance,
         arriving.gate(folder),
     ):
-        reasons = in_threads(bring, parts, arriving.N_THREADS)
-        for part, reason in zip(parts, reasons, strict=True):
+        refusals = in_threads(bring, parts, arriving.N_THREADS)
+        for part, refusal in zip(parts, refusals, strict=True):
             advance(1)
-            if reason == _KEPT:
+            if refusal is _KEPT:
                 found.kept.append(part)
-            elif reason:
-                found.lost.append((part, reason))
+            elif refusal:
+                found.lost.append((part, refusal))
             else:
                 found.brought.append(part)

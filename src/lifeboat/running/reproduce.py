@@ -20,12 +20,14 @@ from types import FrameType
 
 from lifeboat import processes
 from lifeboat.git import lock_file
-from lifeboat.items import Item, counted
+from lifeboat.items import Item, counted, proven
 from lifeboat.running import stage_seconds
 from lifeboat.stage import artifacts
+from lifeboat.steps import Steps
 
 _RUNNING = re.compile(rb"Running stage '([^']+)':")
-_STOPPED = re.compile(rb"exited with 75\b|interrupted by the user")
+_STOPPED = re.compile(rb"exited with (?:75|-15|-2|143|130)\b|interrupted by the user")
+"""What DVC says of a stage that was interrupted: by itself, or before or after it could hear it."""
 
 
 @dataclass
@@ -68,12 +70,12 @@ class Outcome:
 
     Attributes:
         seconds: time by stage, for the stages that ran.
-        ending: what to say about it all.
+        endings: what to say about it all.
         code: 0; 75 where it was interrupted; else 1.
     """
 
     seconds: dict[str, float]
-    ending: Item
+    endings: list[Item]
     code: int
 
 
@@ -92,10 +94,13 @@ def reproduce(root: Path, arguments: list[str]) -> Outcome:
     seconds = clock.seconds()
     total = time.monotonic() - begin
     rounded = {stage: round(value, 1) for stage, value in seconds.items()}
-    artifacts.write_json(root / "logs" / "reproduce.json", {"exit": code, "seconds": rounded})
-    stage_seconds.add(root, rounded, clock.starts[-1][0] if code != 0 and clock.starts else None)
-    ending = _ending(code, len(seconds), total)
-    return Outcome(rounded, ending, code if code in (0, 75) else 1)
+    last = clock.starts[-1][0] if code != 0 and clock.starts else None
+    steps, times = Steps(), {"exit": code, "seconds": rounded}
+    path = root / "logs" / "reproduce.json"
+    steps.attempt("Keeping the times", lambda: artifacts.write_json(path, times))
+    steps.attempt("Keeping the times", lambda: stage_seconds.add(root, rounded, last))
+    endings = [*steps.items, _ending(code, len(seconds), total)]
+    return Outcome(rounded, endings, 75 if code == 75 else int(not proven(endings)))
 
 
 def _ending(code: int, n_ran: int, total: float) -> Item:

@@ -1,9 +1,7 @@
 """One backup on its way: its time, what its sides have come to, and the receipt of that."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from lifeboat import project
 from lifeboat.deadlines import Deadline, within
@@ -16,22 +14,19 @@ from lifeboat.remotes.bucket import Bucket
 from lifeboat.saving import finished
 from lifeboat.saving.finished import Proof
 from lifeboat.saving.unfinished import Kept
-from lifeboat.stage.errors import UserError
-
-T = TypeVar("T")
+from lifeboat.steps import Steps
 
 _RESERVE_S = 5.0
 """Kept for the proof and the receipt."""
 
 
 @dataclass
-class Run:
+class Run(Steps):
     """One backup on its way.
 
     Attributes:
         root: the project.
         deadline: when it has to end.
-        items: what is known so far.
         content: hash of what git holds of the working tree; empty where it is not known.
         folder: the snapshot.
         pushed: what the git remote has, None where nothing could be pushed.
@@ -40,9 +35,8 @@ class Run:
         kept: what it has of unfinished work, None where that is not known.
     """
 
-    root: Path
-    deadline: Deadline
-    items: list[Item] = field(default_factory=list)
+    root: Path = Path()
+    deadline: Deadline = Deadline()
     content: str = ""
     folder: Path | None = None
     pushed: Pushed | None = None
@@ -55,14 +49,6 @@ class Run:
         """The deadline for everything that is not the end."""
         return self.deadline.sooner(min(_RESERVE_S, self.deadline.left / 4))
 
-    def attempt(self, action: Callable[[], T]) -> T | None:
-        """What `action` returns; None where it failed, which is noted."""
-        try:
-            return action()
-        except UserError as error:
-            self.items.append(Item(str(error), "wrong"))
-            return None
-
     def share(self, part: float) -> Deadline:
         """A part of the time that is left."""
         return self.reserved.at_most(self.reserved.left * part)
@@ -70,16 +56,16 @@ class Run:
 
 def leave_receipt(run: Run) -> None:
     """A receipt for what is proven, sent and committed, unless the last one says the same."""
-    receipt = _receipt(run)
-    if not (receipt.branch or receipt.n_objects or receipt.n_parts):
+    receipt = run.attempt("The receipt", lambda: _receipt(run))
+    if not receipt or not (receipt.branch or receipt.n_objects or receipt.n_parts):
         return
-    last = receipts.newest(run.root)
+    last = run.attempt("Reading the last receipt", lambda: receipts.newest(run.root))
     if last and last[1].state == receipt.state:
         says = "holds, and was proven again" if receipt.proven else "still tells what is NOT proven"
         fact = f"The receipt runs/{last[0].parent.name}/{receipts.NAME} {says}"
         run.items.append(Item(f"{fact}, at {receipt.created}."))
         return
-    run.attempt(lambda: _file(run, receipt))
+    run.attempt("The receipt", lambda: _file(run, receipt))
 
 
 def _receipt(run: Run) -> Receipt:
@@ -119,7 +105,9 @@ def _file(run: Run, receipt: Receipt) -> None:
         said.append(f"runs/{run.folder.name}/{receipts.NAME}")
     run.items.append(Item(f"Receipt: {', '.join(said)}."))
     if before := run.pushed:
-        saved = within(run.deadline, "git commit", lambda: wip.save(run.root))
+        aside = before.branch != wip.head(run.root).branch  # whatever kept the work there
+        ends = run.deadline.sooner(min(1.0, run.deadline.left / 2))
+        saved = wip.save(run.root, aside=aside, deadline=ends)
         again = refs.push(run.root, saved, run.deadline) if before.url else before
         if before.proven and not again.proven:
             fact = "The receipt itself is not in git yet; the next backup takes it along."

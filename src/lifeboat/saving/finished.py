@@ -12,6 +12,11 @@ from lifeboat.proof.inspection import Finding, Verified
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.saving.jobs import Sent
 
+FEW = 3
+"""Things that are told one by one although they have the same reason."""
+
+_NOT_SENT = "not sent: "
+
 
 @dataclass(frozen=True)
 class Proof:
@@ -38,8 +43,12 @@ def look(root: Path, expected: Expected, bucket: Bucket, deadline: Deadline) -> 
     Raises:
         UserError: where it cannot be asked, or did not answer in time.
     """
-    what = f"Asking {bucket.url} what it has"
-    return within(deadline, what, lambda: inspection.inspect(root, expected, bucket, []))
+    what, hurried = f"Asking {bucket.url} what it has", not deadline.is_never
+
+    def ask() -> Verified:
+        return inspection.inspect(root, expected, bucket, [], hurried=hurried)
+
+    return within(deadline, what, ask)
 
 
 def lost(verified: Verified) -> list[Finding]:
@@ -77,7 +86,19 @@ def prove(
 
 def items(proof: Proof) -> list[Item]:
     """The proof in sentences."""
-    told = verify.told(proof.verified)
+    found = proof.verified
+    folded, rest = _folded(lost(found))
+    told = verify.told(
+        replace(
+            found,
+            missing=tuple(one for one in found.missing if one in rest),
+            wrong=tuple(one for one in found.wrong if one in rest),
+        )
+    )
+    for reason, those in folded.items():
+        outs = ", ".join(f"`{stage}`" for stage in dict.fromkeys(one.stage for one in those))
+        fact = f"NOT SAVED: {len(those)} objects of {outs} are not in {found.url}: {reason}."
+        told.append(Item(fact, "wrong", "`lifeboat verify` names each."))
     if proof.n_sent:
         told.append(Item(f"Sent now, object by object: {proof.n_sent}."))
     return told
@@ -91,6 +112,15 @@ def unknown(expected: Expected) -> list[Item]:
         fact = f"NOT PROVEN: whether `{out.path}` of stage `{out.stage}` is saved is not known."
         items.append(Item(fact, "wrong", cure))
     return items
+
+
+def _folded(findings: list[Finding]) -> tuple[dict[str, list[Finding]], set[Finding]]:
+    """Findings that share a reason why they were not sent, by that; and all the others."""
+    by_reason: dict[str, list[Finding]] = {}
+    for one in findings:
+        by_reason.setdefault(one.reason if _NOT_SENT in one.reason else "", []).append(one)
+    many = {why: those for why, those in by_reason.items() if why and len(those) > FEW}
+    return many, {one for one in findings if one.reason not in many}
 
 
 def _with(before: Verified, done: dict[str, int]) -> Verified:
@@ -109,4 +139,4 @@ def _because(found: Finding, reasons: dict[str, str]) -> Finding:
     reason = reasons.get(found.oid, "").rstrip(".")
     if not reason:
         return found
-    return replace(found, reason="; ".join(filter(None, [found.reason, f"not sent: {reason}"])))
+    return replace(found, reason="; ".join(filter(None, [found.reason, f"{_NOT_SENT}{reason}"])))

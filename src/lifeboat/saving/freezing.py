@@ -1,13 +1,12 @@
 """Files that are hashed and sent while others may replace them."""
 
 import hashlib
-import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from lifeboat.stage import artifacts, temporary
 
 _CHUNK = 2**20
 
@@ -43,16 +42,9 @@ def frozen(path: Path, folder: Path) -> Iterator[Hashed]:
     Raises:
         OSError: where the file is gone.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix="sending.") as own:
-        link = Path(own) / "file"
-        try:
-            os.link(path, link)
-        except FileNotFoundError:
-            raise
-        except OSError:
-            shutil.copyfile(path, link)
-        yield hash_file(link)
+    with temporary.folder(folder, "sending.") as own, temporary.held(own):
+        artifacts.link_or_copy(path, own / "file")
+        yield hash_file(own / "file")
 
 
 def hash_file(path: Path) -> Hashed:

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 
 from lifeboat.deadlines import Deadline
 from lifeboat.remotes.store_errors import StoreError
-from lifeboat.stage.errors import UserError
+from lifeboat.stage import failures
 
 N_THREADS = 8
 """Things on their way at the same time."""
 
-HOPELESS = ("credentials", "expired", "denied", "no bucket", "clock", "region", "support")
+HOPELESS = (
+    "credentials", "expired", "denied", "no bucket", "clock", "region", "checksum", "support",
+)  # fmt: skip
 """Kinds of errors that waiting does not cure."""
 
 _IN_A_ROW = 8
@@ -34,7 +36,7 @@ class Job:
         stage: whose it is.
         rank: what goes before what.
         bytes: its size.
-        send: sends it and returns when the remote has it; a UserError says why it could not.
+        send: sends it and returns when the remote has it; an error says why it could not.
         after: names of what has to be there before it.
     """
 
@@ -100,11 +102,7 @@ class _Line:
                     return
                 job = self._to_do.pop()
                 self._begun.add(job.name)
-            try:
-                self._end(job, self._do(job))
-            except BaseException as error:
-                self._end(job, f"{type(error).__name__}: {error}")
-                raise
+            self._end(job, self._do(job))
 
     def reason(self, job: Job) -> str:
         """Why a job is not done by now, empty where it is."""
@@ -125,26 +123,26 @@ class _Line:
         with self._changed:  # all that it waits for was begun before
             self._changed.wait_for(lambda: job.after <= self._reasons.keys())
         if lacking := sum(bool(self._reasons[name]) for name in job.after):
-            return f"{lacking} of its files are not there"
+            return self._stop or f"{lacking} of its files are not there"
         start = time.monotonic()
         try:
             job.send()
         except StoreError as error:
-            self._stumble(error)
-            return str(error)
-        except (UserError, OSError) as error:
-            return str(error)
+            return self._stumble(error)
+        except Exception as error:  # a thread that ended would keep the others waiting
+            return failures.sentence(error)
         self._n_failed_in_a_row = 0
         if job.bytes >= _TELLING:
             self._rate = job.bytes / max(time.monotonic() - start, 1e-3)
         return ""
 
-    def _stumble(self, error: StoreError) -> None:
-        """Stops it all where the remote will not take anything else either."""
+    def _stumble(self, error: StoreError) -> str:
+        """Stops it all where the remote will not take anything else either; the reason to tell."""
         with self._changed:
             self._n_failed_in_a_row += 1
             if error.kind in HOPELESS or self._n_failed_in_a_row >= _IN_A_ROW:
-                self._stop = self._stop or f"not tried, after another failed: {error}"
+                self._stop = self._stop or f"nothing more was tried after this: {error}"
+            return self._stop or str(error)
 
 
 def _ordered(jobs: Sequence[Job]) -> list[Job]:

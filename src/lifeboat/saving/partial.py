@@ -12,8 +12,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from lifeboat.remotes.bucket import Bucket, Stored
-from lifeboat.remotes.store_errors import StoreError
+from lifeboat.deadlines import in_threads
+from lifeboat.proof.comparison import Judge, Judgement, Meant
+from lifeboat.remotes.bucket import Bucket
+from lifeboat.remotes.store_errors import OF_ONE_OBJECT, StoreError
 from lifeboat.stage.errors import UserError
 
 FORMAT = 2
@@ -47,6 +49,11 @@ class Part:
     def key(self) -> str:
         """Where it lies in the remote."""
         return f"{OBJECTS}{self.sha256[:2]}/{self.sha256[2:]}"
+
+    @property
+    def meant(self) -> Meant:
+        """The object that the remote should have of it."""
+        return Meant(self.key, self.md5, self.bytes, sha256=self.sha256)
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,8 @@ def read_indexes(bucket: Bucket, problems: list[str] | None = None) -> Iterator[
 
     Args:
         bucket: the remote.
-        problems: takes what is said of those that are none; without it the first one raises.
+        problems: takes what is said of those that are none or cannot be read; without it the first
+            one raises.
 
     Raises:
         StoreError: where the remote cannot be asked.
@@ -98,10 +106,8 @@ def read_indexes(bucket: Bucket, problems: list[str] | None = None) -> Iterator[
     for stored in bucket.list(INDEXES):
         try:
             yield parse_index(bucket.read(stored.key), stored.key)
-        except StoreError:
-            raise
         except UserError as error:
-            if problems is None:
+            if problems is None or not _is_of_one(error):
                 raise
             problems.append(str(error))
 
@@ -127,7 +133,7 @@ def parse_index(data: bytes, where: str) -> Index:
 
 
 def read_index(bucket: Bucket, machine: str, branch: str) -> Index | None:
-    """An index, None where there is none or it cannot be read as one.
+    """An index, None where there is none or it cannot be read.
 
     Raises:
         StoreError: where the remote cannot be asked.
@@ -135,36 +141,31 @@ def read_index(bucket: Bucket, machine: str, branch: str) -> Index | None:
     try:
         key = index_key(machine, branch)
         return parse_index(bucket.read(key), key)
-    except StoreError as error:
-        if error.kind == "missing object":
+    except UserError as error:
+        if _is_of_one(error):
             return None
         raise
-    except UserError:
-        return None
 
 
-def absent(parts: Iterable[Part], bucket: Bucket) -> list[Part]:
-    """The parts that the remote, listed anew, lacks or has differently."""
+def absent(parts: Iterable[Part], bucket: Bucket) -> list[tuple[Part, Judgement]]:
+    """The parts that the remote, listed anew, lacks, does not let one read or has differently."""
     wanted = {part.key: part for part in parts}
     if not wanted:
         return []
-    there = {
-        stored.key
-        for stored in bucket.list(OBJECTS)
-        if stored.key in wanted and _agrees(stored, wanted[stored.key])
-    }
-    return [part for key, part in wanted.items() if key not in there]
+    judge = Judge(bucket)
+    listed = {stored.key: stored for stored in bucket.list(OBJECTS) if stored.key in wanted}
+
+    def seen(part: Part) -> Judgement:
+        found = listed.get(part.key)
+        return judge.judge(part.meant, found) if found else judge.ask(part.meant)
+
+    judged = zip(wanted.values(), in_threads(seen, wanted.values()), strict=True)
+    return [(part, verdict) for part, verdict in judged if verdict.wrong]
 
 
-def is_there(part: Part, bucket: Bucket) -> bool:
-    """Whether the remote has a part, by its size and, where the store gives it, its content."""
-    return _agrees(bucket.find(part.key), part)
-
-
-def _agrees(stored: Stored | None, part: Part) -> bool:
-    if stored is None or stored.bytes != part.bytes:
-        return False
-    return not (stored.md5 and part.md5) or stored.md5 == part.md5
+def _is_of_one(error: UserError) -> bool:
+    """Whether an error tells something about one object, and nothing about the remote."""
+    return not isinstance(error, StoreError) or error.kind in OF_ONE_OBJECT
 
 
 def _part(value: Any) -> Part:

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit
+from lifeboat.git import commit, lock_file, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
+from lifeboat.proof import held
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import open_bucket
 from lifeboat.saving import finished, sending, unsaved
 from lifeboat.stage.errors import UserError
+from lifeboat.steps import Steps
 
 
 def push(root: Path, message: str = "") -> list[Item]:
@@ -22,12 +24,33 @@ def push(root: Path, message: str = "") -> list[Item]:
     can. Every change that git does not ignore is committed, what was staged by hand with it.
 
     Raises:
-        UserError: where `root` is not a git repository.
+        UserError: where `root` is not a git repository, or git cannot be asked.
     """
-    if not processes.git_line(root, "rev-parse", "--git-dir"):
-        raise UserError(f"{root} is not a git repository.", "Clone it with git.")
+    steps, began = Steps(), time.time()
+    steps.require("Asking git where this checkout stands", lambda: wip.head(root))
     title = message or f"Work of {time.strftime('%Y-%m-%d %H:%M')}"
-    return [*commit.commit(root, title), *commit.push(root), *push_data(root)]
+    steps.add("The commit", lambda: _commit(root, title))
+    steps.add("Pushing code", lambda: commit.push(root))
+    steps.add("Comparing the files with the commit", lambda: _compare(root, began))
+    steps.add("Pushing data", lambda: push_data(root))
+    return steps.items
+
+
+def _commit(root: Path, title: str) -> list[Item]:
+    """A commit of every change, unless conflict markers would go into it."""
+    try:
+        lock_file.require_merged(root)
+        return commit.commit(root, title)
+    except UserError as error:
+        return [Item(f"NOTHING WAS COMMITTED. {error}", "wrong")]
+
+
+def _compare(root: Path, began: float) -> list[Item]:
+    """What the commit that was pushed holds of the files that are there."""
+    head = processes.git_id(root, "HEAD")
+    if not head:
+        return []
+    return held.items(root, wip.Saved(head, wip.head(root).branch, [], began=began))
 
 
 def push_data(root: Path) -> list[Item]:
@@ -39,17 +62,20 @@ def push_data(root: Path) -> list[Item]:
     where = remote.default(root)
     if where is None:
         return [remote.item(root), _unsaved("There is no DVC remote.")]
+    steps = Steps()
+    steps.add("`dvc push`", lambda: _dvc_push(root, where.url))
+    steps.add("Sending the rest", lambda: _send_the_rest(root))
+    steps.add("Comparing the workspace with dvc.lock", lambda: unsaved.items(root, []))
+    steps.add("The remote", lambda: remote.survival(root, where))
+    return steps.items
+
+
+def _dvc_push(root: Path, url: str) -> list[Item]:
     sent = processes.dvc(root, "--wait-for-lock", "push", shown=sys.stderr.isatty())
-    items = []
-    if sent.returncode != 0:
-        fact = f"`dvc push` to {where.url} failed: {processes.last_lines(sent)}."
-        items.append(Item(fact, "warning", "What it left was sent without it, as far as it went."))
-    try:
-        items += _send_the_rest(root)
-        items += unsaved.items(root, [])
-    except UserError as error:
-        return [*items, _unsaved(str(error))]
-    return [*items, *remote.survival(root, where)]
+    if sent.returncode == 0:
+        return []
+    fact = f"`dvc push` to {url} failed: {processes.last_lines(sent)}."
+    return [Item(fact, "warning", "What it left was sent without it, as far as it went.")]
 
 
 def _send_the_rest(root: Path) -> list[Item]:

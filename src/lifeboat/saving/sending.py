@@ -13,6 +13,7 @@ from pathlib import Path
 from lifeboat import project
 from lifeboat.deadlines import Deadline
 from lifeboat.proof import manifests
+from lifeboat.proof.comparison import Judge, Meant
 from lifeboat.proof.expected import Expected
 from lifeboat.proof.inspection import Finding
 from lifeboat.remotes.bucket import Bucket
@@ -20,7 +21,7 @@ from lifeboat.remotes.store_errors import StoreError
 from lifeboat.saving import jobs
 from lifeboat.saving.freezing import Hashed, frozen, hash_file
 from lifeboat.saving.jobs import Job, Sent
-from lifeboat.stage import artifacts
+from lifeboat.stage import temporary
 from lifeboat.stage.errors import UserError
 
 _PAUSES = (1.0, 4.0)
@@ -33,19 +34,20 @@ def send(
 
     A folder's list waits for those of its files that are sent as well.
     """
-    artifacts.sweep((root / ".dvc" / "tmp").glob("sending.*"))
+    temporary.sweep((root / ".dvc" / "tmp").glob("sending.*"))
     rank = project.contract(root).rank
     by_oid: dict[str, Finding] = {}
     for found in objects:
         by_oid.setdefault(found.oid, found)
     files = {oid for oid in by_oid if not oid.endswith(".dir")}
+    judge = Judge(bucket)
 
     def job(found: Finding) -> Job:
         cached, file = expected.cached(found.oid), root / found.path
 
         def act() -> None:
             with _intact(found, cached, file, root / ".dvc" / "tmp") as hashed:
-                require_arrived(hashed, bucket, manifests.key(found.oid))
+                require_arrived(hashed, bucket, judge, manifests.key(found.oid))
 
         n_bytes = next((path.stat().st_size for path in (cached, file) if path.is_file()), 0)
         after = frozenset() if found.oid in files else frozenset(_members(found, cached) & files)
@@ -54,11 +56,12 @@ def send(
     return jobs.run([job(found) for found in by_oid.values()], deadline)
 
 
-def require_arrived(hashed: Hashed, bucket: Bucket, key: str) -> None:
-    """Sends a file and compares what the store then says with what was sent.
+def require_arrived(hashed: Hashed, bucket: Bucket, judge: Judge, key: str) -> None:
+    """Sends a file and judges what the store then has.
 
     Raises:
-        UserError: where it failed, also after waiting a little, or something else arrived.
+        UserError: where it failed, also after waiting a little, or what arrived is not readable or
+            something else.
     """
     for pause in (*_PAUSES, None):
         try:
@@ -70,8 +73,10 @@ def require_arrived(hashed: Hashed, bucket: Bucket, key: str) -> None:
             time.sleep(pause)
     else:
         raise AssertionError("the last attempt returns or raises")
-    if stored.bytes != hashed.bytes or (stored.md5 or hashed.md5) != hashed.md5:
-        raise UserError(f"{bucket.url} has something else than what was sent.")
+    verdict = judge.judge(Meant(key, hashed.md5, hashed.bytes, hashed.path), stored)
+    if verdict.wrong:
+        fact = f"{bucket.url} has something else than what was sent: {verdict.wrong}."
+        raise UserError(fact, verdict.cure)
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from lifeboat import processes, project
 from lifeboat.doctor import device, environment
-from lifeboat.items import Item
+from lifeboat.git import commit
+from lifeboat.items import Item, printable
 from lifeboat.proof import receipts
 from lifeboat.proof.receipts import Receipt
 from lifeboat.remotes import remote
@@ -41,10 +42,9 @@ def take(root: Path) -> list[Item]:
     `metadata.txt` is written last: a folder without it is the rest of an interrupted snapshot.
 
     Raises:
-        UserError: where `root` is not a git repository.
+        UserError: where `root` is not a git repository, or one in which git does not work.
     """
-    if not processes.git_line(root, "rev-parse", "--git-dir"):
-        raise UserError(f"{root} is not a git repository.", "A snapshot records its state.")
+    processes.require_repository(root)
     state = _state(root)
     folder = _new_folder(root / "runs")
     copies = ("dvc.lock", *project.contract(root).snapshot)
@@ -91,8 +91,8 @@ def _state(root: Path) -> _State:
     status = processes.git(root, "status", "--short", "--branch", "--untracked-files=all").stdout
     diff = processes.git_diff(root, "HEAD")
     if diff.returncode != 0:
-        return _State(status, "no commit to compare with\n")
-    return _State(status, diff.stdout or "no difference to the commit\n")
+        return _State(printable(status), "no commit to compare with\n")
+    return _State(printable(status), printable(diff.stdout) or "no difference to the commit\n")
 
 
 def _metadata(root: Path, name: str, absent: list[str], state: _State) -> list[str]:
@@ -106,7 +106,7 @@ def _metadata(root: Path, name: str, absent: list[str], state: _State) -> list[s
         f"tree: {differs if state.changes else 'as committed'}",
         "untracked files: named in git_status.txt, not copied",
         f"diff: {f'cut after {MAX_DIFF_BYTES} bytes' if state.is_cut else 'whole'}, redacted",
-        f"git remote: {processes.git_line(root, 'remote', 'get-url', 'origin') or 'no origin'}",
+        f"git remote: {commit.push_url(root, commit.remote_name(root)) or 'none'}",
         f"dvc remote: {where.url if where else 'none'}",
         f"last receipt: {_last_receipt(last, root) if last else NO_RECEIPT}",
         f"not there to copy: {', '.join(absent) or 'nothing'}",

@@ -6,16 +6,18 @@ have left of its unfinished work, so none goes unless it is asked for by name.
 """
 
 import os
+import secrets
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from lifeboat import project
 from lifeboat.items import Item, megabytes
-from lifeboat.proof import expected
-from lifeboat.remotes.bucket import open_bucket
+from lifeboat.proof import pipeline
+from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import partial
 from lifeboat.saving.partial import Index
+from lifeboat.stage import abilities, temporary
 from lifeboat.stage.errors import UserError
 
 FRESH_S = 3600
@@ -35,7 +37,7 @@ def prune(root: Path, *, dry_run: bool = False) -> list[Item]:
         UserError: where the pipeline cannot be read, or a file cannot be removed.
     """
     store = project.store(root)
-    outs = expected.paths(root) if (root / "dvc.yaml").is_file() else []
+    outs = pipeline.paths(root) if (root / "dvc.yaml").is_file() else []
     gone, notes, n_young = list[Path](), list[Item](), 0
     missing = [out for out in outs if not (root / out).exists()]
     for out, paths in _by_out(store, outs).items():
@@ -46,7 +48,12 @@ def prune(root: Path, *, dry_run: bool = False) -> list[Item]:
             continue
         held = {path.name for path in (root / out).rglob("*")} if out else set[str]()
         unnamed = [path for path in paths if path.name not in held]
-        old = [path for path in unnamed if time.time() - path.lstat().st_mtime > FRESH_S]
+        now = abilities.now(store) if unnamed else 0.0
+        old = [
+            path
+            for path in unnamed
+            if now - path.lstat().st_mtime > FRESH_S and not temporary.is_held(path)
+        ]
         gone += old
         n_young += len(unnamed) - len(old)
     items = [_said(gone, dry_run), *notes]
@@ -81,7 +88,7 @@ def prune_remote(root: Path, *, forget: str = "", dry_run: bool = False) -> list
     named = {part.key for index in left for part in index.parts}
     freed = {part.key for index in forgotten for part in index.parts}
     unnamed = [stored for stored in bucket.list(partial.OBJECTS) if stored.key not in named]
-    then = time.time() - FRESH_PARTS_S
+    then = _now(bucket) - FRESH_PARTS_S if unnamed else 0.0
     freed |= {one.key for one in unnamed if one.modified is not None and one.modified < then}
     gone = [one for one in unnamed if one.key in freed]
     if not dry_run:
@@ -93,6 +100,15 @@ def prune_remote(root: Path, *, forget: str = "", dry_run: bool = False) -> list
     if young := len(unnamed) - len(gone):
         items.append(Item(f"{young} unnamed parts are younger than three days and stay."))
     return items + [_kept(index) for index in left if index.parts]
+
+
+def _now(bucket: Bucket) -> float:
+    """The time by the clock that the remote's objects get theirs from, where it tells."""
+    key = f"prune-{secrets.token_hex(8)}.probe"
+    try:
+        return bucket.write(key, b"now").modified or time.time()
+    finally:
+        bucket.remove(key)
 
 
 def _by_out(store: Path, outs: list[str]) -> dict[str, list[Path]]:

@@ -4,8 +4,6 @@ The pieces of an out lie in `.cache/store/<out>/`, each whole once it has its na
 the hash of its bytes (`<key>.<sha256>...`) need not be read again to know what is there.
 """
 
-import fcntl
-import os
 import re
 import threading
 import time
@@ -15,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lifeboat.deadlines import Deadline
+from lifeboat.proof.comparison import Judge
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.saving import freezing, jobs, sending
 from lifeboat.saving.jobs import Job, Sent
-from lifeboat.saving.partial import Part, is_there
-from lifeboat.stage import artifacts
+from lifeboat.saving.partial import Part
+from lifeboat.stage import claims, temporary
 from lifeboat.stage.errors import UserError
 
 _NAMED = re.compile(r".+\.([0-9a-f]{64})(\.\w+)+")
@@ -90,14 +89,14 @@ def send(
         The parts that are there now, and how the sending ended.
     """
     folder = store / ".sending"
-    artifacts.sweep(folder.glob("sending.*"))
+    temporary.sweep(folder.glob("sending.*"))
     parts: list[Part] = []
     telling = threading.Lock()
-    md5_by_sha256 = {part.sha256: part.md5 for part in before}
+    judge, md5_by_sha256 = Judge(bucket), {part.sha256: part.md5 for part in before}
 
     def job(unsent: Unsent) -> Job:
         def act() -> None:
-            part = _send_one(store, unsent, bucket, folder, md5_by_sha256)
+            part = _send_one(store, unsent, bucket, judge, folder, md5_by_sha256)
             with telling:
                 parts.append(part)
                 arrived(parts)
@@ -116,38 +115,32 @@ def alone(store: Path, deadline: Deadline) -> Iterator[None]:
 
     Where that would take too long, or the file system has no locks, it goes on all the same.
     """
-    artifacts.make_folder(store)
-    descriptor = os.open(store / ".sending.lock", os.O_RDWR | os.O_CREAT, 0o644)
+    patience = deadline.at_most(600 if deadline.is_never else deadline.left / 3)
+    while not claims.take(store, "sending") and not patience.passed:
+        time.sleep(0.1)
     try:
-        patience = deadline.at_most(600 if deadline.is_never else deadline.left / 3)
-        while not _locked(descriptor) and not patience.passed:
-            time.sleep(0.1)
         yield
     finally:
-        os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    """Whether this process has the file, or the file system has no locks."""
-    try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return not isinstance(error, BlockingIOError)
-    return True
+        claims.give_back(store, "sending")
 
 
 def _send_one(
-    store: Path, unsent: Unsent, bucket: Bucket, folder: Path, md5_by_sha256: Mapping[str, str]
+    store: Path,
+    unsent: Unsent,
+    bucket: Bucket,
+    judge: Judge,
+    folder: Path,
+    md5_by_sha256: Mapping[str, str],
 ) -> Part:
     if unsent.sha256:
         size, md5 = (store / unsent.path).stat().st_size, md5_by_sha256.get(unsent.sha256, "")
         known = Part(unsent.path, size, unsent.sha256, unsent.stage, md5)
-        if is_there(known, bucket):
+        if not judge.ask(known.meant).wrong:
             return known
     with freezing.frozen(store / unsent.path, folder) as hashed:
         if unsent.sha256 and hashed.sha256 != unsent.sha256:
             raise UserError("it is not what its name says, and will be computed again.")
         part = Part(unsent.path, hashed.bytes, hashed.sha256, unsent.stage, hashed.md5)
-        if not is_there(part, bucket):
-            sending.require_arrived(hashed, bucket, part.key)
+        if judge.ask(part.meant).wrong:
+            sending.require_arrived(hashed, bucket, judge, part.key)
         return part

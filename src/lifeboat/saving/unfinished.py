@@ -11,7 +11,7 @@ from lifeboat.deadlines import Deadline, in_threads
 from lifeboat.git import wip
 from lifeboat.items import Item, megabytes
 from lifeboat.proof import expected as expectations
-from lifeboat.proof import manifests
+from lifeboat.proof.comparison import Judge
 from lifeboat.proof.expected import WORKSPACE, Expected, Out
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.saving import partial, stopping, store_parts, unsaved
@@ -116,8 +116,9 @@ def not_there(root: Path, expected: Expected, bucket: Bucket) -> list[Out]:
     """
     store = project.store(root)
     outs = [o for o in expected.outs if WORKSPACE in o.places and (store / o.path).is_dir()]
-    found = in_threads(lambda out: bucket.find(manifests.key(out.oid)), outs)
-    return [out for out, stored in zip(outs, found, strict=True) if stored is None]
+    judge = Judge(bucket)
+    found = in_threads(lambda out: judge.ask(expected.meant(out.oid)), outs)
+    return [out for out, verdict in zip(outs, found, strict=True) if verdict.wrong]
 
 
 def waiting(
@@ -152,24 +153,28 @@ def waiting(
 
 
 def require_all(kept: Kept, bucket: Bucket) -> None:
-    """Checks that a listing of the remote shows every part.
+    """Checks that the remote, listed anew, has every part.
 
     Raises:
-        UserError: naming what it does not show.
+        UserError: naming what it does not have.
     """
     if absent := partial.absent(kept.parts, bucket):
-        named = ", ".join(part.path for part in absent)
-        raise UserError(f"{bucket.url} does not show {len(absent)} parts: {named}.")
+        named = ", ".join(f"{part.path} ({verdict.wrong})" for part, verdict in absent)
+        cure = next((verdict.cure for _part, verdict in absent if verdict.cure), "")
+        raise UserError(f"{bucket.url} does not have {len(absent)} parts: {named}.", cure)
 
 
 def late_items(root: Path, expected: Expected, kept: Kept | None) -> list[Item]:
-    """The files that did not make it, one by one; all of them where nothing is known of any."""
+    """The files that did not make it, by their reasons; all of them where nothing is known."""
     if kept is None:
-        return [
-            _late(part.path, part.stage, "nothing is known of it")
-            for part in waiting(root, expected, None)
-        ]
-    return [_late(job.path, job.stage, reason) for job, reason in kept.left]
+        parts, unknown = waiting(root, expected, None), "nothing is known of it"
+        late = [(part.path, part.stage, unknown) for part in parts]
+    else:
+        late = [(job.path, job.stage, reason) for job, reason in kept.left]
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for path, stage, reason in late:
+        by_reason.setdefault((stage, reason), []).append(path)
+    return [_late(paths, stage, reason) for (stage, reason), paths in by_reason.items()]
 
 
 def items(root: Path, expected: Expected, kept: Kept | None, bucket: Bucket) -> list[Item]:
@@ -193,8 +198,9 @@ def items(root: Path, expected: Expected, kept: Kept | None, bucket: Bucket) -> 
     return [*found, *unsaved.differing(there)]
 
 
-def _late(path: str, stage: str, reason: str) -> Item:
-    fact = f"NOT SAVED: {path} of the unfinished stage {stage}: {reason.rstrip('.')}."
+def _late(paths: list[str], stage: str, reason: str) -> Item:
+    what = ", ".join(paths) if len(paths) <= 3 else f"{paths[0]} and {len(paths) - 1} more files"
+    fact = f"NOT SAVED: {what} of the unfinished stage {stage}: {reason.rstrip('.')}."
     return Item(fact, "wrong", "Run it again: what arrived stays.")
 
 

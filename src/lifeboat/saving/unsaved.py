@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lifeboat.items import Item
 from lifeboat.proof import targets
-from lifeboat.proof.expected import Out, opened, readable, stage_name
+from lifeboat.proof.expected import Out
+from lifeboat.proof.pipeline import index, opened, readable, stage_name
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -29,12 +30,16 @@ class Unsaved:
         changed: outs that are not what dvc.lock records.
         outdated: stages whose code, params or inputs are not those of their last run, whose outs
             are still that run's.
+        altered: .dvc files whose data is not what they record.
+        empty: .dvc files that record where data is to be had, and none yet.
     """
 
     unfinished: tuple[str, ...] = ()
     killed: tuple[str, ...] = ()
     changed: tuple[str, ...] = ()
     outdated: tuple[str, ...] = ()
+    altered: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
 
 
 def items(root: Path, wanted: list[str]) -> list[Item]:
@@ -63,6 +68,12 @@ def differing(found: Unsaved) -> list[Item]:
     if found.outdated:
         fact = f"Out of date: {', '.join(found.outdated)}; only the last finished run can be saved."
         told.append(Item(fact, "warning", CURE))
+    if names := " ".join(found.altered):
+        fact = f"NOT SAVED, because the data is not what they record: {names}."
+        told.append(Item(fact, "wrong", f"Run `dvc commit {names}`, then `lifeboat backup`."))
+    if names := " ".join(found.empty):
+        fact = f"Imported without data, so there is none to save: {names}."
+        told.append(Item(fact, "warning", f"Run `dvc update {names}` if it is to be kept."))
     return told
 
 
@@ -73,25 +84,31 @@ def read(root: Path, wanted: list[str]) -> Unsaved:
         UserError: where the pipeline cannot be read.
     """
     unfinished, killed, changed, outdated = set[str](), set[str](), set[str](), set[str]()
-    with opened(root) as repo, readable("The pipeline of the workspace"):
+    altered, empty = set[str](), set[str]()
+    with opened(root) as repo, readable(root, "The pipeline of the workspace"):
         here = Path(repo.root_dir)
-        recorded = {out.fs_path: out for out in cast("list[Any]", list(repo.index.outs))}
-        for stage in cast("list[Any]", list(repo.index.stages)):
+        known = index(repo)
+        recorded = {out.fs_path: out for out in cast("list[Any]", list(known.outs))}
+        for stage in cast("list[Any]", list(known.stages)):
             name = stage_name(stage, repo.root_dir)
             paths = {out: Out(name, _relative(repo, out), "") for out in stage.outs}
             outs = [out for out, meant in paths.items() if targets.touches(meant, here, wanted)]
             if not outs:
                 continue
             if any(not out.hash_info for out in outs):
-                unfinished.add(name)
+                (empty if stage.is_import else unfinished).add(name)
                 continue
             cached = [out for out in outs if out.use_cache]
             there = [out for out in cached if os.path.exists(out.fs_path)]
-            changed |= {_relative(repo, out) for out in there if out.workspace_status()}
+            differing = [out for out in there if out.workspace_status()]
+            if name.endswith(".dvc"):
+                altered |= {name for _out in differing}
+                continue
+            changed |= {_relative(repo, out) for out in differing}
             if _is_outdated(stage, recorded):
                 was_begun = any(_is_cached(repo, out) for out in cached if out not in there)
                 (killed if was_begun else outdated).add(name)
-    found = (unfinished, killed, changed, outdated)
+    found = (unfinished, killed, changed, outdated, altered, empty)
     return Unsaved(*(tuple(sorted(names)) for names in found))
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from lifeboat.items import megabytes
-from lifeboat.secrets import redaction, scanning
+from lifeboat.secrets import scanning
+from lifeboat.stage import redaction
 
 MAX_BYTES = 10_000_000
 """Larger files belong to DVC."""
@@ -25,6 +26,10 @@ _KEYS = {
     "id_rsa",
 }
 _MARK = "Take it out (or end the line with `# pragma: allowlist secret` if it is none)."
+_MARK_OUTPUT = (
+    "Clear that output or take it out of the source (or end a line of the cell's source with "
+    "`# pragma: allowlist secret` if it is none)."
+)
 
 
 @dataclass(frozen=True)
@@ -84,8 +89,9 @@ def _reasons(each: Candidate) -> list[Reason]:
     path = redaction.redact(each.path)
     if why := _by_name(each) or _by_size(each):
         return [Reason(each, f"{path}, because {why}", "Ignore it or move it.")]
+    mark = _MARK_OUTPUT if path.endswith(".ipynb") else _MARK
     return [
-        Reason(each, f"{path}, line {found.line} looks like a secret ({found.kind})", _MARK)
+        Reason(each, f"{path}, line {found.line} looks like a secret ({found.kind})", mark)
         for found in scanning.find(each.path, each.content or b"")
     ]
 

@@ -4,6 +4,8 @@ A line that only looks like a secret is let through by `# pragma: allowlist secr
 """
 
 import codecs
+import contextlib
+import json
 import re
 import tempfile
 import threading
@@ -11,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lifeboat.secrets import redaction
+from lifeboat.stage import redaction
 
 _PLUGINS = [
     {"name": "ArtifactoryDetector"},
@@ -30,6 +32,10 @@ _PLUGINS = [
     {"name": "HexHighEntropyString", "limit": 3.0},
 ]
 _DIGEST = re.compile(r"(?i)sha\d*|md5|hash|digest|commit|revision|fingerprint")
+_IDS = re.compile(r"revs?|etags?|ids?|oids?|u?uid|runs?|checksum|refs?|tree|blob|head")
+_NOT_IDS = re.compile(r"keys?|token|secret|pass(?:word|wd|phrase)|auth|login|bearer")
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_ENTROPY = ("Hex High Entropy String", "Base64 High Entropy String")
 _ALLOWED = re.compile(r"pragma:\s*allowlist secret")
 _PICTURE = re.compile(r'"image/[\w.+-]+":\s*"[^"]*"')
 _READABLE = re.compile(rb"[\x20-\x7e]{8,}")
@@ -56,18 +62,24 @@ def find(name: str, data: bytes) -> list[Finding]:
 
     UTF-16 is read as text, a notebook without its pictures and the escapes before its quotes, and
     of a binary file only what begins as a known token does is looked for. A hexadecimal string on a
-    line that speaks of a hash, a digest or a commit is taken for one.
+    line that speaks of a hash, a digest, a commit or an id is taken for one. What a notebook's cell
+    puts out is read with its source, whose `pragma` counts for both.
     """
     text = _text(data)
     if text is None:
         parts = {*_READABLE.findall(data), *_READABLE.findall(data.replace(b"\0", b""))}
         kinds = {kind for part in parts for kind in _known(part.decode(), redaction.PREFIXED)}
         return [Finding(1, kind) for kind in sorted(kinds)]
-    path = Path(name)
+    path, known = Path(name), set[str]()
     if path.suffix == ".ipynb":
+        known = _known_outputs(text)
         path, text = path.with_suffix(".py"), _PICTURE.sub("", text).replace('\\"', '"')
     lines = text.splitlines()
-    found = {finding for finding, _value in _detect(path.name, lines)}
+    found = {
+        finding
+        for finding, value in _detect(path.name, lines)
+        if finding.kind not in _ENTROPY or value not in known
+    }
     for number, line in enumerate(lines, 1):
         found |= {Finding(number, kind) for kind in _known(line, redaction.KINDS)}
         if redaction.assigned(line) and not _ALLOWED.search(line):
@@ -109,6 +121,26 @@ def _text(data: bytes) -> str | None:
     return None if text.count("\ufffd") * 20 > len(text) else text
 
 
+def _known_outputs(text: str) -> set[str]:
+    """What cells of a notebook put out whose source says that it is an id, or no secret."""
+    found: set[str] = set()
+    with contextlib.suppress(ValueError, TypeError, AttributeError, KeyError):
+        for cell in json.loads(text)["cells"]:
+            source, outputs = "".join(cell["source"]), json.dumps(cell.get("outputs", []))
+            if _ALLOWED.search(source):
+                found |= set(re.findall(r"[\w+/=-]{16,}", outputs))
+            elif _is_of_ids(source):
+                found |= set(re.findall(r"\b[0-9a-f]{32,}\b", outputs))
+    return found
+
+
+def _is_of_ids(line: str) -> bool:
+    """Whether what is hexadecimal on a line is a hash or an id by the words beside it."""
+    words = [word.lower() for word in _WORDS.findall(line)]
+    is_named = any(map(_IDS.fullmatch, words)) and not any(map(_NOT_IDS.fullmatch, words))
+    return is_named or bool(_DIGEST.search(line))
+
+
 def _known(line: str, kinds: dict[str, re.Pattern[str]]) -> Iterator[str]:
     if not _ALLOWED.search(line):
         yield from (kind for kind, pattern in kinds.items() if pattern.search(line))
@@ -128,7 +160,7 @@ def _detect(name: str, lines: list[str]) -> list[tuple[Finding, str]]:
         for secret in secrets
         if secret.secret_value != redaction.REDACTED
         and not (
-            secret.type == "Hex High Entropy String"
-            and _DIGEST.search(lines[min(secret.line_number, len(lines)) - 1])
+            secret.type == _ENTROPY[0]
+            and _is_of_ids(lines[min(secret.line_number, len(lines)) - 1])
         )
     ]

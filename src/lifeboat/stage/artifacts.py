@@ -8,15 +8,17 @@ import contextlib
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from lifeboat.stage import abilities, temporary
 from lifeboat.stage.errors import UserError
+
+R = TypeVar("R")
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -25,38 +27,65 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         UserError: where the disk is full or the folder may not be written; nothing is overwritten.
     """
-    with new_file(path) as fresh:
-        fresh.write_bytes(data)
+    write_file(path, lambda fresh: fresh.write_bytes(data))
 
 
-@contextmanager
-def new_file(path: Path) -> Iterator[Path]:
-    """The path of an empty file to write, which takes the place of `path` at the end.
+def write_file(
+    path: Path, fill: Callable[[Path], R], place: Callable[[R], Path] | None = None
+) -> R:
+    """Has `fill` write a file, which takes the place of `path` once it is on the disk.
 
-    Its bytes are on the disk before it does.
+    Args:
+        path: beside which the file lies until then.
+        fill: writes it, and once more where somebody has swept it meanwhile.
+        place: where it belongs, by what `fill` returned [`path`].
 
     Raises:
         UserError: as `write_bytes`.
     """
-    with _readable_errors(path), replaced(path) as fresh:
-        yield fresh
+
+    def attempt() -> R:
+        with temporary.file(path) as fresh:
+            with temporary.held(fresh):
+                result = fill(fresh)
+                _flush(fresh)
+            _take_file_place(fresh, place(result) if place else path)
+        return result
+
+    with _readable_errors(path):
+        return temporary.made(attempt)
 
 
 @contextmanager
 def replaced(path: Path) -> Iterator[Path]:
-    """As `new_file`, with the errors of the operating system as they are."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(descriptor)
-    try:
-        yield Path(name)
-        with open(name, "rb") as file:
+    """An empty file to write, as in `write_file`, with the system's errors as they are."""
+    with temporary.file(path) as fresh:
+        with temporary.held(fresh):
+            yield fresh
+            _flush(fresh)
+        _take_file_place(fresh, path)
+
+
+def _flush(path: Path) -> None:
+    """Has a file's bytes on the disk, where its file system says when they are."""
+    with path.open("rb") as file:
+        try:
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        except OSError as error:
+            if error.errno in abilities.LOST:
+                raise
+
+
+def _take_file_place(fresh: Path, path: Path) -> None:
+    with contextlib.suppress(OSError):
+        os.chmod(fresh, 0o644)
+    try:
+        os.replace(fresh, path)
+    except OSError as error:
+        if error.errno in abilities.LOST or abilities.has(path.parent, abilities.RENAMES):
+            raise
+        path.unlink(missing_ok=True)  # never written into: it may be a link to another place
+        shutil.copyfile(fresh, path)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -82,6 +111,22 @@ def write_csv(path: Path, rows: list[dict[str, Any]], columns: list[str]) -> Non
     write_text(path, "\n".join(lines) + "\n")
 
 
+def read_text(path: Path) -> str:
+    """The text of a file.
+
+    Raises:
+        UserError: naming the line that is not UTF-8.
+        OSError: where it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        byte = error.object[error.start]
+        fact = f"{path}, line {line}: expected UTF-8, found the byte 0x{byte:02x}."
+        raise UserError(fact, "Save the file as UTF-8.") from None
+
+
 def read_json(path: Path) -> Any:
     """The value of a JSON file.
 
@@ -96,24 +141,29 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not JSON: {error}.", _CURE_MISSING) from None
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+def read_jsonl(path: Path, cure: str = "") -> Iterator[dict[str, Any]]:
     """The objects of a JSON Lines file.
+
+    Args:
+        path: the file.
+        cure: what to do where it is missing or broken; by default to make it by its stage.
 
     Raises:
         UserError: naming the file and the line that is not an object.
     """
     if not path.is_file():
-        raise UserError(f"{path} does not exist.", _CURE_MISSING)
-    with path.open() as file:
+        raise UserError(f"{path} does not exist.", cure or _CURE_MISSING)
+    with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             try:
                 value, said = json.loads(line), ""
             except ValueError as error:
                 value, said = None, f" ({error})"
             if not isinstance(value, dict):
+                found = repr(line[:60].decode(errors="replace"))
                 raise UserError(
-                    f"{path}, line {number}: expected a JSON object, found {line[:60]!r}{said}.",
-                    _CURE_MISSING,
+                    f"{path}, line {number}: expected a JSON object, found {found}{said}.",
+                    cure or _CURE_MISSING,
                 )
             yield value
 
@@ -131,21 +181,58 @@ def sha256_json(value: Any) -> str:
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Makes `target` a hard link to `source`, or a copy where the file system cannot link."""
+    """Makes `target` a hard link to `source`, or a copy where that is refused.
+
+    A copy takes the place of what `target` was, which a link cannot.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
     except OSError:
-        shutil.copyfile(source, target)
+        if not (target.exists() and target.samefile(source)):
+            with replaced(target) as fresh:
+                shutil.copyfile(source, fresh)
 
 
 def link_onto(source: Path, target: Path) -> None:
     """As `link_or_copy`, in the place of what `target` was."""
-    staged = target.with_name(f".{target.name}.{os.getpid()}")
-    staged.unlink(missing_ok=True)
-    link_or_copy(source, staged)
-    os.replace(staged, target)
-    staged.unlink(missing_ok=True)  # a rename between two links to one file does nothing
+    staged = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        link_or_copy(source, staged)
+        move(staged, target)
+    finally:
+        staged.unlink(missing_ok=True)  # a rename between two links to one file does nothing
+
+
+def move(source: Path, target: Path) -> None:
+    """Renames a file or folder; where that is refused, what is in it moves one by one.
+
+    A file takes the place of what `target` was. A folder moves whole or not at all.
+    """
+    try:
+        os.replace(source, target)
+    except OSError as error:
+        if error.errno in abilities.LOST:
+            raise
+        if source.is_dir() and not source.is_symlink():
+            _move_one_by_one(source, target)
+        else:
+            with replaced(target) as fresh:
+                shutil.copyfile(source, fresh)
+            source.unlink()
+
+
+def _move_one_by_one(source: Path, target: Path) -> None:
+    target.mkdir()
+    try:
+        for path in sorted(source.iterdir()):
+            move(path, target / path.name)
+    except BaseException:
+        for path in sorted(target.iterdir()):
+            move(path, source / path.name)
+        target.rmdir()
+        raise
+    source.rmdir()
 
 
 def make_folder(path: Path) -> None:
@@ -165,39 +252,28 @@ def new_folder(path: Path) -> Iterator[Path]:
     An old folder is moved aside before the rename and removed after it, never written into.
     """
     with _readable_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent.glob(f".{path.name}.new.*"))
-        sweep(path.parent.glob(f".{path.name}.old.*"))
-        fresh = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.new."))
-    aside = path.parent / f".{path.name}.old.{os.getpid()}"
-    try:
-        with _readable_errors(path):
-            yield fresh
-            os.chmod(fresh, 0o755)
-            _take_place(fresh, path, aside)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        for kind in ("new", "old"):
+            temporary.sweep(path.parent.glob(f".{path.name}.{kind}.*"))
+        with temporary.folder(path.parent, f".{path.name}.new.") as fresh:
+            with temporary.held(fresh):
+                yield fresh
+            with contextlib.suppress(OSError):
+                os.chmod(fresh, 0o755)
+            _take_place(fresh, path)
 
 
-def _take_place(fresh: Path, path: Path, aside: Path) -> None:
-    """Renames `fresh` to `path`; where that fails, the old folder comes back."""
+def _take_place(fresh: Path, path: Path) -> None:
+    """Moves `fresh` to `path`; where that fails, the old folder comes back."""
+    aside = path.parent / f".{path.name}.old.{secrets.token_hex(4)}"
     if path.exists():
-        os.replace(path, aside)
+        move(path, aside)
     try:
-        os.replace(fresh, path)
+        move(fresh, path)
     except BaseException:
         if aside.exists():
-            os.replace(aside, path)
+            move(aside, path)
         raise
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def sweep(paths: Iterable[Path], older_than_s: float = 3600) -> None:
-    """Removes what killed processes left, if it is old enough; what will not go stays."""
-    for path in paths:
-        with contextlib.suppress(OSError):
-            if time.time() - path.lstat().st_mtime > older_than_s:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def require_free_space(path: Path, n_bytes: int, what: str) -> None:
@@ -207,8 +283,8 @@ def require_free_space(path: Path, n_bytes: int, what: str) -> None:
         UserError: with the estimate, what is free and what to do.
     """
     folder = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    free = shutil.disk_usage(folder).free
-    if n_bytes * 1.05 > free:
+    free = abilities.free_bytes(folder)
+    if free is not None and n_bytes * 1.05 > free:
         raise UserError(
             f"{what} needs about {n_bytes / 1e9:.2f} GB, and {folder} has {free / 1e9:.2f} GB "
             "free.",

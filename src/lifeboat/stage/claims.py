@@ -1,36 +1,41 @@
-"""Who makes what: one process at a time works at a unit, and a dead one's claim is free again."""
+"""Who makes what: one process at a time works at a unit, and a dead one's claim is free again.
 
-import errno
+Where a folder has no locks, every claim is granted: two processes may do the same work, and nobody
+waits for ever.
+"""
+
+import contextlib
 import fcntl
 import hashlib
 import os
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lifeboat.stage import artifacts, interruption
+from lifeboat.stage import abilities, artifacts, interruption, temporary
 
 FILE = ".claims"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.01, 1.0
 
 _descriptors: dict[Path, int] = {}
 # Of the whole process: closing one descriptor of a file would give back the claims of all others.
+_taken: set[tuple[Path, str]] = set()
 
 
 @contextmanager
 def claimed(folder: Path, name: str) -> Iterator[None]:
     """A context in which no other process has `name`; waits while one does.
 
-    A claim is a lock on one byte of a file, which ends with the process, however it ends. Threads
-    of one process do not keep each other out.
+    Threads of one process do not keep each other out.
 
     Raises:
         SystemExit: with code 75, where the process is asked to stop while it waits.
+        UserError: where the folder cannot be made.
     """
-    descriptor, byte = _open(folder), int(hashlib.sha256(name.encode()).hexdigest()[:15], 16)
     seconds = _FIRST_WAIT_S
-    while not _lock(descriptor, byte):
+    while not take(folder, name):
         if interruption.requested():
             interruption.checkpoint()
         time.sleep(seconds)
@@ -38,22 +43,84 @@ def claimed(folder: Path, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, byte)
+        give_back(folder, name)
+
+
+def take(folder: Path, name: str) -> bool:
+    """Takes `name` for this process, unless another one has it.
+
+    A claim is a lock on one byte of a file, which ends with the process, however it ends.
+
+    Raises:
+        UserError: where the folder cannot be made.
+    """
+    artifacts.make_folder(folder)
+    with contextlib.suppress(OSError):
+        descriptor = _open(folder)
+        if not _locked(descriptor, _byte(name)) and _has_locks(descriptor):
+            return False
+    _taken.add((folder.absolute(), name))
+    return True
+
+
+def give_back(folder: Path, name: str) -> None:
+    """Lets other processes have `name`."""
+    _taken.discard((folder.absolute(), name))
+    with contextlib.suppress(OSError):
+        if (descriptor := _descriptors.get(folder.absolute() / FILE)) is not None:
+            _unlock(descriptor, _byte(name))
+
+
+def is_taken(folder: Path, name: str) -> bool:
+    """Whether this process or another one has `name`, as far as the folder has locks."""
+    if (folder.absolute(), name) in _taken:
+        return True
+    if not take(folder, name):
+        return True
+    give_back(folder, name)
+    return False
+
+
+def sweep(folder: Path, older_than_s: float = temporary.STALE_S) -> None:
+    """Removes temporary files of units, as `temporary.sweep`, that nobody has in hand.
+
+    A temporary file is called `.<name>.<anything>`.
+    """
+    paths = (path for path in folder.glob(".*") if path.name != FILE)
+    temporary.sweep(
+        paths, older_than_s, lambda path: is_taken(folder, path.name[1:].partition(".")[0])
+    )
 
 
 def _open(folder: Path) -> int:
     path = folder.absolute() / FILE
     if path not in _descriptors or not path.exists():
-        artifacts.make_folder(folder)
         _descriptors[path] = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    os.utime(_descriptors[path])
+    with contextlib.suppress(OSError):
+        os.utime(_descriptors[path])
     return _descriptors[path]
 
 
-def _lock(descriptor: int, byte: int) -> bool:
+def _locked(descriptor: int, byte: int) -> bool:
     try:
-        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
-    except OSError as error:
-        # Where a file system has no locks, two processes may do the same work; no harm else.
-        return error.errno in (errno.ENOLCK, errno.EOPNOTSUPP)
+        abilities.lock(descriptor, byte)
+    except OSError:
+        return False
     return True
+
+
+def _unlock(descriptor: int, byte: int) -> None:
+    fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, byte)
+
+
+def _has_locks(descriptor: int) -> bool:
+    """Whether a byte can be locked that nobody else can have."""
+    byte = abilities.BEYOND + secrets.randbelow(abilities.BEYOND)
+    if is_free := _locked(descriptor, byte):
+        _unlock(descriptor, byte)
+    return is_free
+
+
+def _byte(name: str) -> int:
+    """The byte that stands for a name, below those beyond all claims."""
+    return int(hashlib.sha256(name.encode()).hexdigest()[:15], 16)

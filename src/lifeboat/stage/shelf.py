@@ -8,7 +8,6 @@ import contextlib
 import os
 import re
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,8 +35,7 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        files = (path for path in folder.glob(".*") if path.is_file() and path.name != claims.FILE)
-        artifacts.sweep(files, _STALE_S)
+        claims.sweep(folder, _STALE_S)
 
     def numbers(self, name: str) -> list[int]:
         """The numbers n, in order, of which there is a file `<name>.<n>`, whole or not."""
@@ -58,12 +56,12 @@ class Shelf:
         Raises:
             UserError: where the disk is full or the folder may not be written.
         """
-        staged = self.folder / f".{name}.{os.getpid()}.{threading.get_ident()}"
-        with artifacts.new_file(staged) as fresh:
+
+        def filled(fresh: Path) -> Path:
             fill(fresh)
-        path = self.folder / f"{name}.{artifacts.sha256_file(staged)}{SUFFIX}"
-        os.replace(staged, path)
-        return path
+            return self.folder / f"{name}.{artifacts.sha256_file(fresh)}{SUFFIX}"
+
+        return artifacts.write_file(self.folder / name, filled, lambda path: path)
 
     def discard(self, name: str) -> None:
         """Removes what has a name and is not whole, and says so; call it with the name claimed."""

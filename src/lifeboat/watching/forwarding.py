@@ -23,7 +23,7 @@ from lifeboat.proof.inspection import Finding
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import sending, unfinished
 from lifeboat.saving.jobs import Job
-from lifeboat.stage.errors import UserError
+from lifeboat.steps import Steps
 
 CODE_EVERY_S = 300.0
 """Seconds between two looks for edits in code and parameters, which no stage announces."""
@@ -81,7 +81,7 @@ class Forwarder:
         """Looks again and again, until the event."""
         while not self._given.is_set():
             if time.monotonic() >= self._retry_at:
-                self.look()
+                self._attempt(self.look)
             self._given.wait(every_s)
 
     def look(self) -> None:
@@ -110,16 +110,16 @@ class Forwarder:
 
     def _attempt(self, step: Callable[[], None]) -> None:
         """Takes a step; one that fails, however it does, keeps neither the others nor the next."""
-        try:
-            step()
-        except Exception as error:  # a thread that ended would end the watch without a word
-            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-            self._failures.append(f"{kind}{error}")
+        steps = Steps()
+        steps.attempt("", step)
+        for item in steps.items:
+            self._failures.append(f"{item.fact} {item.cure}".strip())
             self._bucket = None
 
     def _send_outs(self) -> None:
         """Sends finished outs that the remote lacks."""
         self._expected = expectations.read(self._root)
+        self._complain("pipeline", list(self._expected.problems), "NOT SAVED as it stands")
         outs = [
             out
             for out in self._expected.outs

@@ -19,6 +19,8 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
+from lifeboat.stage.errors import UserError
+
 AWS_URL = "http://169.254.169.254"
 
 TOKEN_SECONDS = 600
@@ -59,7 +61,7 @@ class Source:
         """Ends what it has started."""
 
 
-class SourceError(Exception):
+class SourceError(UserError):
     """A source of notices that could not be asked, and why; asking again may help."""
 
 

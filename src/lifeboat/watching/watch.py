@@ -5,6 +5,7 @@ runs, which stops the stages where their work is saved. SIGTERM is such a notice
 Kubernetes give it. Ctrl-C only ends the watch.
 """
 
+import contextlib
 import signal
 import threading
 import time
@@ -18,9 +19,9 @@ from typing import TextIO
 from lifeboat.deadlines import Deadline
 from lifeboat.items import Item
 from lifeboat.saving import backup
-from lifeboat.secrets import redaction
+from lifeboat.stage import failures, redaction
 from lifeboat.watching.forwarding import Forwarder
-from lifeboat.watching.notices import Notice, Source, SourceError
+from lifeboat.watching.notices import Notice, Source
 
 POLL_S = 5.0
 """Seconds between two questions for a notice, as AWS advises."""
@@ -71,21 +72,27 @@ def watch(root: Path, options: Options) -> list[Item]:
             return _ended(forwarder)
         finally:
             for source in options.sources:
-                source.close()
+                with contextlib.suppress(OSError):
+                    source.close()
 
 
 def say_on(stream: TextIO) -> Callable[[str], None]:
-    """Prints lines on a stream, with the time and without secrets."""
+    """Prints lines on a stream, with the time and without secrets.
+
+    That the terminal is gone, or nobody reads on, ends no watch.
+    """
 
     def say(text: str) -> None:
-        print(f"{time.strftime('%H:%M:%S')}  {redaction.redact(text)}", file=stream, flush=True)
+        with contextlib.suppress(Exception):
+            line = f"{time.strftime('%H:%M:%S')}  {redaction.redact(text)}"
+            print(line, file=stream, flush=True)
 
     return say
 
 
 def _wait(options: Options, given: threading.Event, is_terminated: Callable[[], bool]) -> Notice:
     """The first notice that comes. What cannot be asked is told when that changes."""
-    failures: dict[str, str] = {}
+    told: dict[str, str] = {}
     while True:
         if is_terminated():
             return Notice("this process was sent SIGTERM")
@@ -94,11 +101,11 @@ def _wait(options: Options, given: threading.Event, is_terminated: Callable[[], 
             try:
                 if notice := source.ask():
                     return notice
-            except SourceError as error:
-                failure = str(error)
-            if failure != failures.get(source.name, ""):
+            except Exception as error:  # whatever it is, others may still give notice
+                failure = failures.sentence(error)
+            if failure != told.get(source.name, ""):
                 options.say(f"{source.name}: {failure or 'it answers again'}.")
-                failures[source.name] = failure
+                told[source.name] = failure
         given.wait(POLL_S)
 
 

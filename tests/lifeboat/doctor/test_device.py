@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from lifeboat import items
 from lifeboat.deadlines import Deadline
 from lifeboat.doctor import device
 from lifeboat.doctor.device import Device
+from lifeboat.stage.errors import UserError
 
 BARE = Device("2.15.0", "13.2", "", "", (), ())
 GPU = dataclasses.replace(BARE, driver="570.1", driver_cuda="13.0", seen=("NVIDIA H100",))
@@ -85,5 +87,33 @@ def test_a_torch_that_cannot_be_loaded_is_told_in_its_last_words(
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     (tmp_path / "python").write_text("#!/bin/sh\necho no such library >&2\nexit 1\n")
     (tmp_path / "python").chmod(0o755)
-    with pytest.raises(ImportError, match="torch cannot be loaded: no such library"):
+    with pytest.raises(UserError, match="torch cannot be asked what it has: no such library"):
         device.ask(tmp_path, Deadline.after(60.0))
+
+
+SAID = {
+    18: "Failed to initialize NVML: Driver/library version mismatch",
+    9: "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.",
+    6: "No devices were found",
+    15: "Unable to determine the device handle for GPU 0000:01:00.0: GPU is lost.",
+}
+
+
+@pytest.mark.parametrize("code", SAID)
+def test_what_nvidia_smi_said_is_told_with_a_cure(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "nvidia-smi").write_text(f'#!/bin/sh\necho "{SAID[code]}"\nexit {code}\n')
+    (tmp_path / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    _, seen, said = device._driver()
+    item = device.items(dataclasses.replace(BARE, seen=seen, said=said))[1]
+    assert SAID[code].rstrip(".") in item.fact and f"exit {code}" in item.fact
+    assert item.verdict == "warning" and "restart it" in item.cure
+    assert SAID[code].rstrip(".") in device.lines()[-1]
+
+
+def test_a_gpu_that_torch_warns_of_is_told_in_its_words() -> None:
+    said = ("torch says: Error 803: system has unsupported display driver",)
+    item = device.items(dataclasses.replace(GPU, said=said))[1]
+    assert "Error 803" in item.fact and item.verdict == "wrong"

@@ -75,3 +75,44 @@ def test_a_missing_pipeline_is_wrong_and_named(project: Path) -> None:
     item = repository.pipeline_item(project)
     assert item.verdict == "wrong"
     assert "dvc.yaml missing" in item.fact
+
+
+def cloned(origin: Path, *settings: str) -> Path:
+    options = [word for one in settings for word in ("-c", one)]
+    git(origin.parent, "clone", "--quiet", *options, str(origin), "clone")
+    return origin.parent / "clone"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["core.autocrlf=true"],
+        ["core.autocrlf=true", "core.safecrlf=false"],
+        ["core.autocrlf=true", "core.eol=lf"],
+    ],
+)
+def test_ends_of_lines_that_git_has_changed_are_named_with_their_cause(
+    settings: list[str], pushed: Path
+) -> None:
+    git(pushed, "push", "--quiet", "origin", "HEAD")
+    root = cloned(pushed.parent / "there.git", *settings)
+    (item,) = repository.ending_items(root)
+    assert item.verdict == "wrong" and "core.autocrlf" in item.cure and "code.py" in item.fact
+    git(root, "config", "core.autocrlf", "false")
+    git(root, "rm", "-rq", "--cached", ".")
+    git(root, "reset", "-q", "--hard")
+    assert repository.ending_items(root) == []
+
+
+@pytest.mark.parametrize(
+    ("attributes", "settings"),
+    [("* -text", ["core.autocrlf=true"]), ("* text eol=crlf", []), ("* -text", ["core.eol=crlf"])],
+)
+def test_what_a_project_says_of_its_ends_of_lines_is_no_fault(
+    attributes: str, settings: list[str], pushed: Path
+) -> None:
+    (pushed / ".gitattributes").write_text(f"{attributes}\n")
+    git(pushed, "add", "--all")
+    git(pushed, "commit", "--quiet", "--message", "Ends")
+    git(pushed, "push", "--quiet", "origin", "HEAD")
+    assert repository.ending_items(cloned(pushed.parent / "there.git", *settings)) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lifeboat.git import commit, lock_file, wip
+from lifeboat.git import commit, index, lock_file, wip
 from lifeboat.running import reproduce
 from lifeboat.stage.errors import UserError
 
@@ -31,7 +31,7 @@ def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tree_with(root: Path, text: str) -> str:
     (root / "dvc.lock").write_text(text)
-    return wip.tree(root, ["dvc.lock"])
+    return index.tree(root, ["dvc.lock"]).id
 
 
 def test_every_beginning_of_the_same_stages_is_cut_and_the_whole_is_not(

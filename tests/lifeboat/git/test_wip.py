@@ -7,7 +7,7 @@ from repositories import facts, git, remote_of
 
 from lifeboat import items
 from lifeboat.deadlines import Deadline
-from lifeboat.git import refs, wip
+from lifeboat.git import index, refs, wip
 from lifeboat.remotes import remote
 
 TOKEN = "hf_" + "aB3" * 11
@@ -288,8 +288,8 @@ def test_two_backups_at_once_both_end_in_the_wip_branch(repository: Path) -> Non
     trees = []
     for number in range(2):
         (repository / "code.py").write_text(f"x = {number}\n")
-        trees.append(wip.tree(repository, ["code.py"]))
-    first, second = (wip.chain(repository, here, tree, "wip/main") for tree in trees)
+        trees.append(index.tree(repository, ["code.py"]).id)
+    first, second = (wip.chain(repository, here, tree, ["wip/main"])[0] for tree in trees)
     git(repository, "merge-base", "--is-ancestor", first, second)
     assert git(repository, "rev-parse", "wip/main") == second
 

@@ -6,27 +6,31 @@ import pytest
 import servers
 
 from lifeboat.proof import comparison
-from lifeboat.proof.comparison import Judge, Judgement, composite_etag
+from lifeboat.proof.comparison import Judge, Judgement, Meant, composite_etag
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import Bucket, Stored, open_bucket
+from lifeboat.remotes.store_errors import Kind, StoreError
 
 
 class Content(Bucket):
     """A remote of one content that counts how often it is read."""
 
     def __init__(self, data: bytes) -> None:
-        self.data, self.n_reads = data, 0
+        self.data, self.n_reads, self.n_tasted = data, 0, 0
 
-    def md5(self, key: str) -> str:
+    def digest(self, key: str, kind: str = "md5") -> str:
         self.n_reads += 1
-        return hashlib.md5(self.data).hexdigest()
+        return hashlib.new(kind, self.data).hexdigest()
+
+    def require_open(self, stored: Stored) -> str:
+        self.n_tasted += 1
+        return ""
 
 
 def judged(
     content: Content, stored: Stored, cached: Path, *, size: int | None = None, deep: bool = False
 ) -> Judgement:
-    judge = Judge(content, deep)
-    return judge.judge(OID, stored, size, cached)
+    return Judge(content, deep).judge(Meant("k", OID, size, cached), stored)
 
 
 GOOD, BAD = b"good", b"evil"
@@ -68,7 +72,7 @@ def test_a_damaged_local_copy_makes_no_remote_one_wrong(cached: Path) -> None:
 def test_a_list_of_files_is_read_where_the_store_gives_no_hash(cached: Path) -> None:
     content = Content(GOOD)
     judge = Judge(content, False)
-    assert judge.judge(f"{OID}.dir", Stored("k", 4), None, cached) == Judgement("read")
+    assert judge.judge(Meant("k.dir", OID, None, cached), Stored("k.dir", 4)) == Judgement("read")
 
 
 def test_an_etag_of_parts_is_that_of_the_server(
@@ -101,14 +105,42 @@ def test_an_etag_of_parts_is_that_of_the_server(
     assert stored.md5 is None
     assert composite_etag(tmp_path / "big") == (oid, stored.etag)
     judge = Judge(bucket, False)
-    assert judge.judge(oid, stored, None, tmp_path / "big") == Judgement("hash")
-    assert judge.judge(oid, stored, None, NOWHERE) == Judgement("presence")
+    assert judge.judge(Meant("big", oid, None, tmp_path / "big"), stored) == Judgement("hash")
+    assert judge.judge(Meant("big", oid, None, NOWHERE), stored) == Judgement("presence")
     (tmp_path / "big").write_bytes(b"?" + data[1:])
-    assert judge.judge(oid, stored, None, tmp_path / "big") == Judgement("size")
+    assert judge.judge(Meant("big", oid, None, tmp_path / "big"), stored) == Judgement("size")
 
 
-def test_hashes_of_a_store_that_are_not_of_content_count_no_more() -> None:
-    judge = Judge(Content(GOOD), False)
-    assert judge.judge(OID, Stored("k", 4, "0" * 32), 4, NOWHERE) == Judgement("read")
+def test_hashes_of_a_store_that_are_not_of_content_accuse_no_more_and_a_byte_is_read() -> None:
+    content = Content(GOOD)
+    judge, other = Judge(content), Stored("k", 4, "1" * 32)
+    assert judge.judge(Meant("k", OID, 4), Stored("k", 4, "0" * 32)) == Judgement("read")
     assert not judge.hashes_are_content
-    assert judge.judge(OID, Stored("k", 4, "1" * 32), 4, NOWHERE) == Judgement("size")
+    assert judge.judge(Meant("k", OID, 4), other) == Judgement("size")
+    assert (content.n_reads, content.n_tasted) == (1, 1)
+    assert judge.judge(Meant("k", OID, 4), Stored("k", 4, OID)) == Judgement("hash")
+    hurried = Judge(content, hurried=True)
+    hurried.hashes_are_content = False
+    assert hurried.judge(Meant("k", OID, 4), other) == Judgement("size")
+    assert content.n_tasted == 1
+
+
+def test_what_concerns_one_object_is_a_verdict_and_what_concerns_the_store_is_raised() -> None:
+    class Shut(Content):
+        def require_open(self, stored: Stored) -> str:
+            raise StoreError(self.kind, "s3://study/k", "said")
+
+        kind: Kind = "archived"
+
+    shut = Shut(GOOD)
+    judged = Judge(shut).judge(Meant("k", OID, 4), Stored("k", 4, OID, tier="GLACIER"))
+    assert judged.wrong == "it is archived and cannot be read (said)"
+    assert "restore-object --bucket study --key k " in judged.cure
+    shut.kind = "missing object"
+    stored = Stored("k", 4, OID, tier="GLACIER")
+    assert Judge(shut).judge(Meant("k", OID, 4), stored) == Judge(shut).judge(
+        Meant("k", OID, 4), None
+    )
+    shut.kind = "throttled"
+    with pytest.raises(StoreError):
+        Judge(shut).judge(Meant("k", OID, 4), stored)

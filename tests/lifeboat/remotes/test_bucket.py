@@ -37,7 +37,7 @@ def test_what_is_put_is_found_listed_read_and_removed(
     assert list(bucket.list("files/md5/a")) == []
     assert bucket.find("files/md5/ab") is None
     assert bucket.read(KEY) == data
-    assert bucket.md5(KEY) == md5
+    assert bucket.digest(KEY) == md5
     bucket.get(KEY, tmp_path / "deep" / "target")
     assert (tmp_path / "deep" / "target").read_bytes() == data
     bucket.remove(KEY)
@@ -62,7 +62,7 @@ def test_an_object_that_is_not_there_is_told_and_leaves_nothing_behind(
     target = tmp_path / "arrivals" / "target"
     acts: list[Callable[[], object]] = [
         lambda: bucket.read(KEY),
-        lambda: bucket.md5(KEY),
+        lambda: bucket.digest(KEY),
         lambda: bucket.get(KEY, target),
     ]
     for act in acts:
@@ -125,7 +125,7 @@ def test_any_file_system_of_dvc_serves(project: Path, tmp_path: Path) -> None:
     assert bucket.put(tmp_path / "file", KEY) == Stored(KEY, 9)
     assert [stored.key for stored in bucket.list("files/")] == [KEY]
     assert list(bucket.list("partial/")) == []
-    assert bucket.md5(KEY) == hashlib.md5(b"in memory").hexdigest()
+    assert bucket.digest(KEY) == hashlib.md5(b"in memory").hexdigest()
     bucket.get(KEY, tmp_path / "back")
     assert (tmp_path / "back").read_bytes() == b"in memory"
     bucket.remove(KEY)

@@ -117,3 +117,13 @@ def test_a_project_without_a_remote_is_told_so(project: Path) -> None:
 def test_what_an_address_of_git_means(url: str, expected: str | None) -> None:
     folder = remote.git_folder(url, Path("/here/project"))
     assert folder == (None if expected is None else Path(expected))
+
+
+@pytest.mark.parametrize(
+    "url", ["s3://bucket/caf\u00e9", "s3://b\u00fccket/x", "gs://bucket/\u65e5"]
+)
+def test_an_address_that_dvc_cannot_send_to_is_refused_in_a_sentence(
+    url: str, project: Path
+) -> None:
+    with pytest.raises(UserError, match="other letters"):
+        remote.set_default(project, url)

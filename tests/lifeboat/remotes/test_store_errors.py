@@ -14,9 +14,9 @@ from lifeboat.remotes.store_errors import StoreError
 from lifeboat.stage.errors import UserError
 
 
-def of_s3(code: str) -> Exception:
+def of_s3(code: str, said: str = "words") -> Exception:
     """An answer of S3 as s3fs raises it."""
-    error = ClientError({"Error": {"Code": code, "Message": "words"}}, "PutObject")
+    error = ClientError({"Error": {"Code": code, "Message": said}}, "PutObject")
     return translate_boto_error(error)
 
 
@@ -34,6 +34,14 @@ def of_s3(code: str) -> Exception:
         (of_s3("SlowDown"), "throttled"),
         (of_s3("InternalError"), "throttled"),
         (of_s3("Unheard"), "other"),
+        (of_s3("InvalidObjectState"), "archived"),
+        (of_s3("KMS.DisabledException"), "sealed"),
+        (of_s3("AccessDenied", "not authorized to perform: kms:Decrypt"), "sealed"),
+        (of_s3("InvalidRequest", "a form of Server Side Encryption"), "sealed"),
+        (of_s3("InvalidRequest", "Content-MD5 HTTP header is required"), "checksum"),
+        (of_s3("InvalidArgument", "Unsupported header 'x-amz-checksum-crc32'"), "checksum"),
+        (of_s3("InvalidRequest", "words"), "other"),
+        (of_s3("BadDigest", "The Content-MD5 you specified did not match"), "other"),
         (NoCredentialsError(), "credentials"),
         (EndpointConnectionError(endpoint_url="http://x"), "unreachable"),
         (ReadTimeoutError(endpoint_url="http://x"), "unreachable"),

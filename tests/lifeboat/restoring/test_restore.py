@@ -128,3 +128,12 @@ def test_a_clone_without_files_is_told_how_to_get_them(project: Path, tmp_path: 
         with pytest.raises(UserError) as caught:
             restore.restore(clone)
         assert words in str(caught.value)
+
+
+def test_a_clone_whose_ends_of_lines_git_changed_is_told_so(project: Path, origin: Path) -> None:
+    subprocess.run(
+        ["git", "clone", "--quiet", "-c", "core.autocrlf=true", origin, origin.parent / "clone"],
+        check=True,
+    )
+    said = next(item for item in restore.restore(origin.parent / "clone") if "CRLF" in item.fact)
+    assert said.verdict == "wrong" and "core.autocrlf false" in said.cure

@@ -134,4 +134,4 @@ def test_a_remote_that_fails_is_not_asked_for_every_part(store: Path, bucket: Bu
     found = brought(store, broken)
     assert len(found.lost) == 41
     assert broken.n_asked <= salvage.arriving.N_THREADS
-    assert any("cable" in reason for _, reason in found.lost)
+    assert any("cable" in refusal.reason for _, refusal in found.lost)

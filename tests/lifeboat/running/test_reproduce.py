@@ -58,14 +58,14 @@ def test_stages_that_ran_are_listed_with_their_times_and_then_none_runs(
     assert outcome.code == 0
     assert "Running stage 'sum':" in capfd.readouterr().out
     assert list(outcome.seconds) == ["sum"]
-    assert "1 stage ran" in outcome.ending.fact
+    assert "1 stage ran" in outcome.endings[-1].fact
     log = json.loads((project / "logs" / "reproduce.json").read_text())
     assert log["exit"] == 0
     assert list(log["seconds"]) == ["sum"]
     assert list(stage_seconds.known(project)) == ["sum"]
     outcome = reproduce.reproduce(project, [])
     assert (outcome.code, outcome.seconds) == (0, {})
-    assert "Nothing ran" in outcome.ending.fact
+    assert "Nothing ran" in outcome.endings[-1].fact
 
 
 def test_a_failing_stage_fails_with_its_own_words(
@@ -75,8 +75,8 @@ def test_a_failing_stage_fails_with_its_own_words(
     (project / "dvc.yaml").write_text(text.replace("mkdir -p results/sum", "echo too bad; exit 3"))
     outcome = reproduce.reproduce(project, [])
     assert outcome.code == 1
-    assert outcome.ending.verdict == "wrong"
-    assert "failed" in outcome.ending.fact
+    assert outcome.endings[-1].verdict == "wrong"
+    assert "failed" in outcome.endings[-1].fact
     assert "too bad" in capfd.readouterr().out
     assert "sum" not in stage_seconds.known(project)
 
@@ -118,3 +118,14 @@ def test_on_a_terminal_the_stages_have_one_too(project: Path) -> None:
     assert os.waitstatus_to_exitcode(status) == 0, said.decode()
     assert b"really" in said
     assert b"1 stage ran" in said
+
+
+@pytest.mark.parametrize("said", ["75", "-15", "-2", "130", "143"])
+def test_a_stage_that_a_signal_ended_is_an_interruption(said: str) -> None:
+    clock = reproduce.StageClock()
+    clock.feed(f"ERROR: failed to reproduce 'a': failed to run: x, exited with {said}\n".encode())
+    assert clock.stopped
+    for other in ("1", "152", "-9", "-11"):
+        clock = reproduce.StageClock()
+        clock.feed(f"ERROR: failed to run: x, exited with {other}\n".encode())
+        assert not clock.stopped

@@ -309,7 +309,7 @@ def test_two_backups_at_once_both_end_and_nothing_is_lost(
 KILLED = """\
 import os, signal, sys
 from pathlib import Path
-from lifeboat.git import refs, wip
+from lifeboat.git import index, refs, wip
 from lifeboat.proof import receipts
 from lifeboat.remotes import bucket, remote
 from lifeboat.saving import backup, jobs, partial
@@ -319,7 +319,7 @@ root = Path(sys.argv[1])
 jobs.run.__defaults__ = (1,)
 FOLDER = bucket.Folder
 POINTS = [
-    (artifacts, "write_text", 3), (wip, "_update", 1), (wip, "_commit_here", 1),
+    (artifacts, "write_text", 3), (index, "take", 1), (wip, "_commit_here", 1),
     (refs, "_send", 1), (refs, "_landed", 1), (FOLDER, "_send", 1), (FOLDER, "_send", 3),
     (FOLDER, "_arrived", 2), (FOLDER, "_send", 3), (partial, "write_index", 1),
     (receipts, "send", 1), (receipts, "write", 1), (wip, "_commit_here", 1),

@@ -108,7 +108,9 @@ def test_a_part_that_was_cut_short_in_the_remote_is_seen_and_mended(
     parts, _ = store_parts.send(store, wanted, bucket, Deadline())
     bucket.write(parts[0].key, b"cut")
     bucket.remove(parts[1].key)
-    assert partial.absent(parts, bucket) == parts[:2]
+    absent = partial.absent(parts, bucket)
+    assert [part for part, _ in absent] == parts[:2]
+    assert [verdict.is_there for _, verdict in absent] == [True, False]
     store_parts.send(store, wanted, bucket, Deadline(), parts)
     assert partial.absent(parts, bucket) == []
 

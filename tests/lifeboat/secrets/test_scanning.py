@@ -128,3 +128,39 @@ def test_a_name_can_be_a_secret() -> None:
 @pytest.mark.parametrize("kind", PLANTED)
 def test_what_is_found_is_what_is_blotted_out(kind: str) -> None:
     assert find("blotted.txt", scanning.blot_out(PLANTED[kind])) == []
+
+
+COMMIT = "6a6f4aa4197940add577" + "24a7707d069478df56b1"
+IDS = {
+    "a revision": f'REV = "{COMMIT}"',
+    "an etag": f'etag = "{COMMIT[:32]}"',
+    "a run": f"run_id = '{COMMIT[:32]}'",
+    "an id in camel case": f'{{"runId": "{COMMIT[:32]}"}}',
+    "a tree": f'tree = "{COMMIT}"',
+    "a checksum": f'checksum="{COMMIT}24a7707d069478df56b124a7"',
+    "an object": f'oid: "{COMMIT[:32]}"',
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_an_id_is_no_secret(kind: str) -> None:
+    assert find("probe.py", IDS[kind] + "\n") == []
+
+
+@pytest.mark.parametrize(
+    "line", ["login('{}')", "auth = ('me', '{}')", "x = '{}'", "wandb.login(key='{}')  # run 3"]
+)
+def test_what_is_named_by_nothing_or_by_a_key_stays_a_finding(line: str) -> None:
+    assert find("probe.py", line.format(COMMIT) + "\n")
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["!git rev-parse HEAD", "repo.commit.hexsha", "run.id", "x  # pragma: allowlist secret"],
+)
+def test_an_id_that_a_notebook_puts_out_is_none_by_its_source(source: str) -> None:
+    text = notebook(f"{source}\n", f"'{COMMIT}'\n")
+    assert find("01_look.ipynb", text) == []
+    assert find("01_look.ipynb", json.dumps(json.loads(text))) == []
+    assert find("01_look.ipynb", notebook("x\n", f"'{COMMIT}'\n"))
+    assert find("01_look.ipynb", notebook(f"{source}\n", f"'{HF}'\n")), "tokens stay secrets"

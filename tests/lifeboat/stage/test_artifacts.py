@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,8 @@ def test_no_permission_is_told_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
 ) -> None:
     """By a stand-in for the system's refusal, since root is refused nothing."""
-    monkeypatch.setattr(artifacts.tempfile, "mkstemp", fail_with(code))
-    monkeypatch.setattr(artifacts.tempfile, "mkdtemp", fail_with(code))
+    monkeypatch.setattr(tempfile, "mkstemp", fail_with(code))
+    monkeypatch.setattr(tempfile, "mkdtemp", fail_with(code))
     with pytest.raises(UserError, match=f"out could not be written: {os.strerror(code)}"):
         artifacts.write_text(tmp_path / "out", "new")
     with (

@@ -1,7 +1,7 @@
 import pytest
 
-from lifeboat.secrets import redaction
-from lifeboat.secrets.redaction import REDACTED, redact
+from lifeboat.stage import redaction
+from lifeboat.stage.redaction import REDACTED, redact
 
 HF = "hf_" + "aB3" * 11
 AWS = "AKIA" + "ABCDEFGH12345678"

@@ -1,0 +1,259 @@
+"""Whether a commit holds the files that are there, each by its bytes; else which not, and why.
+
+`git status` is not asked whether a file has changed: settings, bits of the index and submodules
+hide that from it. The files are walked, hashed as git does, and looked up in the commit's tree.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from lifeboat import processes
+from lifeboat.deadlines import Deadline
+from lifeboat.git import commit, index, wip
+from lifeboat.items import Item, Verdict, counted
+from lifeboat.proof import ignored, outside, pipeline
+from lifeboat.remotes import remote
+from lifeboat.stage.errors import UserError
+
+_SUBMODULE = "160000"
+
+
+@dataclass(frozen=True)
+class Lack:
+    """A file that is there and that a commit does not hold as it is.
+
+    Attributes:
+        path: relative to the top of the repository.
+        why: the reason.
+        cure: what to do.
+        verdict: of being told.
+    """
+
+    path: str
+    why: str
+    cure: str
+    verdict: Verdict = "wrong"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What became of comparing a working tree with a commit.
+
+    Attributes:
+        n_files: files that are there and that git does not ignore.
+        lacks: what the commit does not hold.
+    """
+
+    n_files: int
+    lacks: tuple[Lack, ...]
+
+
+def items(root: Path, saved: wip.Saved, deadline: Deadline | None = None) -> list[Item]:
+    """What of the working tree a commit holds and what not, in sentences.
+
+    Args:
+        root: the project.
+        saved: the commit, and the files of which it is told already that it lacks them.
+        deadline: for asking the remotes of submodules.
+
+    Raises:
+        UserError: where git cannot be asked.
+    """
+    top = processes.require_repository(root)
+    outs = [os.path.normpath(root / path) for path in _outs(root)]
+    outs = [os.path.relpath(path, top) for path in outs]
+    found = compare(top, _from_top(root, saved), deadline or Deadline())
+    links, hidden = outside.items(top, root, outs), ignored.items(top, outs)
+    n_held = found.n_files - len({lack.path for lack in found.lacks} | set(saved.left_out))
+    fact = f"{n_held} of {counted(found.n_files, 'file')} here are in commit {saved.commit[:7]} as"
+    return [Item(f"{fact} they are (compared by their content)."), *_told(found), *links, *hidden]
+
+
+def compare(top: Path, saved: wip.Saved, deadline: Deadline) -> Comparison:
+    """The files of a repository that are there, and those that a commit of it lacks.
+
+    Raises:
+        UserError: where git cannot be asked.
+    """
+    entries = _entries(top, saved.commit)
+    skipped = {path for marks, path in commit.status(top, "--ignored=matching") if marks == "!!"}
+    modules = {path: oid for path, (mode, oid) in entries.items() if mode == _SUBMODULE}
+    there = list(walk(top, skipped | saved.left_out | {f"{path}/" for path in modules}))
+    odd = [path for path in there if not _is_held(top, path, entries.get(path))]
+    odd = [path for path in odd if path not in saved.left_out]
+    lacking, bits = _lacking(top, saved.commit, odd), _bits(top)
+    lacks = [_why(top, path, saved.began, bits) for path in lacking]
+    lacks += _pointers(top, [path for path in odd if path not in lacking])
+    for path, oid in modules.items():
+        lacks += _of_submodule(top, path, replace(saved, commit=oid), deadline)
+    return Comparison(len(there), tuple(lacks))
+
+
+def walk(top: Path, skipped: set[str] | frozenset[str]) -> Iterator[str]:
+    """Files and links below a folder, relative to it, but for git's own.
+
+    Args:
+        top: the folder.
+        skipped: files that are left out, and folders, with a slash at their end.
+
+    Raises:
+        UserError: for a folder that cannot be read.
+    """
+    folders = [""]
+    while folders:
+        start = folders.pop()
+        try:
+            entries = sorted(os.scandir(top / start), key=lambda each: each.name)
+        except FileNotFoundError:  # a stage may just have renamed it
+            continue
+        except OSError as error:
+            raise UserError(f"The folder {start} cannot be read: {error.strerror}.") from error
+        for each in entries:
+            path = start + each.name
+            if each.name == ".git" or path in skipped or f"{path}/" in skipped:
+                continue
+            if each.is_dir(follow_symlinks=False):
+                folders.append(f"{path}/")
+            elif each.is_symlink() or each.is_file():
+                yield path
+
+
+def _outs(root: Path) -> list[str]:
+    try:
+        return pipeline.paths(root, cached=True)
+    except UserError:  # the data's side says why
+        return []
+
+
+def _from_top(root: Path, saved: wip.Saved) -> wip.Saved:
+    if not (start := commit.start_of(root)):
+        return saved
+    left = (
+        f"{os.path.normpath(start + path)}{'/' * path.endswith('/')}" for path in saved.left_out
+    )
+    return replace(saved, left_out=frozenset(left))
+
+
+def _entries(top: Path, commit_: str) -> dict[str, tuple[str, str]]:
+    """Mode and id of every file in a commit's tree."""
+    listed = processes.git(top, "ls-tree", "-r", "-z", "--full-tree", commit_)
+    if listed.returncode != 0:
+        raise UserError(f"git cannot list commit {commit_[:7]}: {processes.last_lines(listed)}.")
+    rows = [row.partition("\t") for row in listed.stdout.split("\0") if row]
+    return {path: (facts.split()[0], facts.split()[2]) for facts, _, path in rows}
+
+
+def _is_held(top: Path, path: str, entry: tuple[str, str] | None) -> bool:
+    """Whether a file has exactly the bytes that the tree has under its name."""
+    if entry is None:
+        return False
+    hashed = hashlib.sha256() if len(entry[1]) == 64 else hashlib.sha1(usedforsecurity=False)
+    try:
+        file = top / path
+        hashed.update(b"blob %d\0" % file.lstat().st_size)
+        if file.is_symlink():
+            hashed.update(os.fsencode(os.readlink(file)))
+        else:
+            with file.open("rb") as opened:
+                hashlib.file_digest(opened, lambda: hashed)
+    except OSError:
+        return False
+    return hashed.hexdigest() == entry[1]
+
+
+def _lacking(top: Path, commit_: str, paths: list[str]) -> list[str]:
+    """The files that a commit lacks also by git's own hash: it may filter them (ends of lines)."""
+    if not paths:
+        return []
+    tree = index.tree(top, paths, start=commit_)
+    words = ("diff-tree", "-r", "-z", "--name-only", "--no-renames", commit_, tree.id)
+    differing = processes.git(top, *words).stdout.split("\0")
+    return sorted({*filter(None, differing), *tree.refused})
+
+
+def _pointers(top: Path, filtered: list[str]) -> list[Lack]:
+    """The files of which a commit has what git-lfs puts in their place.
+
+    git-lfs sends the content when git pushes, if its hook is there.
+    """
+    if not filtered:
+        return []
+    words = ("check-attr", "-z", "--stdin", "filter")
+    fields = processes.git(top, *words, given="\0".join(filtered)).stdout.split("\0")
+    paths = [path for path, value in zip(fields[::3], fields[2::3], strict=False) if value == "lfs"]
+    hook = top / processes.git_line(top, "rev-parse", "--git-path", "hooks/pre-push")
+    verdict: Verdict = "warning" if hook.is_file() and b"lfs" in hook.read_bytes() else "wrong"
+    why = "the commit has a pointer of git-lfs to it, whose content git-lfs sends and we do not see"
+    cure = "`git lfs install` and `git lfs push --all REMOTE`."
+    return [Lack(path, why, cure, verdict) for path in paths]
+
+
+def _bits(top: Path) -> dict[str, str]:
+    """The files of which git is told not to look whether they change, and by which bit."""
+    rows = processes.git(top, "ls-files", "-v", "-z").stdout.split("\0")
+    bits = {row[2:]: "skip-worktree" for row in rows if row[:1] in ("S", "s")}
+    return bits | {row[2:]: "assume-unchanged" for row in rows if row[:1].islower()}
+
+
+def _why(top: Path, path: str, began: float, bits: dict[str, str]) -> Lack:
+    if bit := bits.get(path):
+        cure = f"`git update-index --no-{bit} FILE`, then run it again; or undo the change."
+        return Lack(path, f"the bit {bit} of the index hides the change from git", cure)
+    if any((top / folder / ".git").exists() for folder in list(Path(path).parents)[:-1]):
+        cure = "Push it to where it belongs, or ignore it."
+        return Lack(path, "it is in a git repository of its own", cure)
+    if os.path.lexists(top / path) and (top / path).lstat().st_ctime >= began > 0:
+        cure = "The next backup takes it."
+        return Lack(path, "it was written after the commit was begun", cure, "warning")
+    cure = "`git add FILE`, then run it again: git does not take it by itself, or has not yet."
+    return Lack(path, "it is not in the commit as it is here", cure)
+
+
+def _of_submodule(top: Path, path: str, saved: wip.Saved, deadline: Deadline) -> list[Lack]:
+    """What is in a submodule alone: a commit that its remote does not show, files as they are."""
+    sub = top / path
+    if not (sub / ".git").exists():
+        cure = "Move it away; `git submodule update --init` brings the submodule."
+        why = f"it lies where the submodule {path} belongs"
+        return [Lack(f"{path}/{name}", why, cure) for name in walk(sub, set())]
+    cure = f"Commit and push it there (`cd {path}`), then run it again."
+    lacks = []
+    if why := _not_shown(sub, saved.commit, deadline):
+        lacks.append(Lack(path, f"submodule, whose commit {saved.commit[:7]} {why}", cure))
+    own = replace(saved, left_out=frozenset())
+    inside = compare(sub, own, deadline).lacks
+    why = f"it is not in commit {saved.commit[:7]} of the submodule {path}"
+    return [*lacks, *(Lack(f"{path}/{lack.path}", why, cure) for lack in inside)]
+
+
+def _not_shown(sub: Path, commit_: str, deadline: Deadline) -> str:
+    """Why nobody else could get a commit; nothing where a remote shows it on another machine."""
+    if not (name := commit.upstream_name(sub)):
+        return "is only on this machine: it has no remote"
+    url = processes.git_line(sub, "remote", "get-url", name) or name
+    listed = commit.ask(sub, deadline, "ls-remote", url)
+    if listed.returncode != 0:
+        return f"cannot be looked for in {url}: {processes.last_lines(listed)}"
+    tips = {line.partition("\t")[0] for line in listed.stdout.splitlines()}
+    if not any(tip == commit_ or _has(sub, tip, commit_) for tip in tips):
+        return f"is not on {url}"
+    folder = remote.git_folder(url, sub)
+    return f"is on {url} alone, on this machine" if folder and remote.same_disk(folder, sub) else ""
+
+
+def _has(sub: Path, tip: str, commit_: str) -> bool:
+    return bool(processes.git_id(sub, f"{tip}^{{commit}}")) and wip.has(sub, tip, commit_)
+
+
+def _told(found: Comparison) -> list[Item]:
+    """The files that are lacking, those of one reason together."""
+    reasons: dict[tuple[str, str, Verdict], list[str]] = {}
+    for lack in found.lacks:
+        reasons.setdefault((lack.why, lack.cure, lack.verdict), []).append(lack.path)
+    return [
+        Item(f"NOT SAVED: {', '.join(paths)}: {why}.", verdict, cure)
+        for (why, cure, verdict), paths in reasons.items()
+    ]

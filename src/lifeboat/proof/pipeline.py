@@ -1,0 +1,100 @@
+"""The project as DVC reads it: stages and .dvc files, and why they cannot be read."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lifeboat import processes
+from lifeboat.git import lock_file
+from lifeboat.stage.errors import UserError
+
+if TYPE_CHECKING:
+    from dvc.repo import Repo
+    from dvc.repo.index import Index
+
+
+def paths(root: Path, *, cached: bool = False) -> list[str]:
+    """Every out of the pipeline, relative to `root`, with or without bytes.
+
+    With `cached` only those that DVC keeps, which are not git's.
+
+    Raises:
+        UserError: where dvc.yaml cannot be read.
+    """
+    with opened(root) as repo, readable(root, "The pipeline"):
+        outs = [out for out in index(repo).outs if out.use_cache or not cached]
+        return sorted(os.path.relpath(str(out.fs_path), root) for out in outs)
+
+
+def index(repo: "Repo") -> "Index":
+    """All stages, with the .dvc files that git does not ignore and DVC's own walk leaves out.
+
+    It takes a pattern as `/data/*/*` for one that ignores the folder `data/raw/` itself.
+    """
+    from dvc.repo.index import Index
+
+    found = repo.index
+    if repo.fs.protocol != "local":
+        return found
+    asked = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.dvc")
+    listed = processes.git(Path(repo.root_dir), *asked).stdout.split("\0")
+    files = {os.path.join(repo.root_dir, name) for name in filter(None, listed)}
+    files -= {stage.path for stage in found.stages}
+    there = (path for path in sorted(files) if os.path.isfile(path))
+    new = [path for path in there if not repo.dvcignore.is_ignored_file(path)]
+    return found.update([stage for path in new for stage in Index.from_file(repo, path).stages])
+
+
+def stage_name(stage: Any, root: str) -> str:
+    """The name of a stage, or the path of a .dvc file."""
+    return getattr(stage, "name", None) or os.path.relpath(stage.path, root)
+
+
+@contextlib.contextmanager
+def readable(root: Path, what: str, at: str = "") -> Iterator[None]:
+    """Whatever DVC raises inside comes out as a `UserError` about `what`, and a merge by its name.
+
+    Args:
+        root: the project.
+        what: what is being read.
+        at: the commit that it is read from, empty for the working tree.
+
+    Raises:
+        UserError: for every error.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # DVC's parsers have many kinds
+        lock_file.require_merged(root, at, what)
+        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise UserError(f"{what} cannot be read: {said}.") from error
+
+
+@contextlib.contextmanager
+def opened(root: Path) -> Iterator["Repo"]:
+    """The project as DVC reads it, silent and without a lock.
+
+    Raises:
+        UserError: where `root` is no DVC project.
+    """
+    from dvc.exceptions import DvcException
+    from dvc.repo import Repo
+
+    logger = logging.getLogger("dvc")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        try:
+            repo = Repo(str(root))
+        except DvcException as error:
+            lock_file.require_merged(root)
+            raise UserError(f"{root} cannot be read as a DVC project: {error}.") from None
+        with repo:
+            yield repo
+    finally:
+        logger.setLevel(before)

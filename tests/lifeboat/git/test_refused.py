@@ -1,0 +1,338 @@
+"""Kind 2: what git does not take is left out by name, and everything else is saved."""
+
+import os
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from repositories import facts, git, remote_of
+
+from lifeboat import items, processes
+from lifeboat.deadlines import Deadline
+from lifeboat.git import commit, index, lock_file, refs, taking, wip
+from lifeboat.remotes import remote
+from lifeboat.saving import backup
+
+pytestmark = pytest.mark.kind(2)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders are on other machines."""
+    monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
+    monkeypatch.setattr(lock_file, "ATTEMPTS", 2)
+
+
+@pytest.fixture
+def there(repository: Path) -> Path:
+    """The remote of `repository`, which has its branch."""
+    there = remote_of(repository)
+    git(repository, "push", "--quiet", "--set-upstream", "origin", "main")
+    return there
+
+
+def filtered(command: str) -> Callable[[Path], None]:
+    """A picture whose filter is required and does not work, as without git-lfs or nbstripout."""
+
+    def make(root: Path) -> None:
+        (root / ".gitattributes").write_text("*.png filter=own\n")
+        git(root, "config", "filter.own.clean", command)
+        git(root, "config", "filter.own.required", "true")
+        (root / "bad.png").write_bytes(b"\x89PNG")
+
+    return make
+
+
+def ends_of_lines(root: Path) -> None:
+    git(root, "config", "core.safecrlf", "true")
+    git(root, "config", "core.autocrlf", "input")
+    (root / "bad.txt").write_bytes(b"one\r\ntwo\n")
+
+
+def encoded(root: Path) -> None:
+    (root / ".gitattributes").write_text("bad.txt text working-tree-encoding=UTF-16\n")
+    (root / "bad.txt").write_bytes(b"no mark, and odd")
+
+
+def reserved_name(root: Path) -> None:
+    git(root, "config", "core.protectNTFS", "true")
+    (root / "bad").mkdir()
+    (root / "bad" / "git~1").write_text("x\n")
+
+
+REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a filter that is not installed": (filtered("not-installed clean -- %f"), "bad.png"),
+    "a filter that fails": (filtered("cat >/dev/null; exit 3"), "bad.png"),
+    "ends of lines": (ends_of_lines, "bad.txt"),
+    "an encoding": (encoded, "bad.txt"),
+    "a reserved name": (reserved_name, "bad/git~1"),
+}
+"""Files that git refuses: how they are made, and their name."""
+
+
+@pytest.mark.parametrize("message", ["", "Asked for"])
+@pytest.mark.parametrize("member", REFUSED)
+def test_a_file_that_git_refuses_is_named_and_all_else_is_saved(
+    repository: Path, member: str, message: str
+) -> None:
+    make, name = REFUSED[member]
+    make(repository)
+    (repository / "code.py").write_text("x = 2\n")
+    (repository / "new.py").write_text("y = 1\n")
+    saved = wip.save(repository, message)
+    (said,) = [item for item in saved.items if item.verdict == "wrong"]
+    assert said.fact.startswith("NOT SAVED, because git does not take it (")
+    assert said.fact.endswith(f": {name}.")
+    assert saved.branch == ("main" if message else "wip/main")
+    held = git(repository, "ls-tree", "-r", "--name-only", saved.commit).splitlines()
+    assert {"code.py", "new.py"} <= set(held)
+    assert name not in held
+    assert git(repository, "show", f"{saved.commit}:code.py") == "x = 2"
+    assert saved.left_out == {name}
+
+
+def test_many_refused_files_are_found_among_many_others(repository: Path) -> None:
+    filtered("not-installed")(repository)
+    for number in range(40):
+        (repository / f"{number}.py").write_text("x\n")
+        if number % 8 == 0:
+            (repository / f"{number}.png").write_text("x\n")
+    saved = wip.save(repository)
+    assert saved.left_out == {"bad.png", *(f"{n}.png" for n in range(0, 40, 8))}
+    assert len(facts(saved.items, "wrong").splitlines()) == 1
+    assert len(git(repository, "ls-tree", "-r", saved.commit).splitlines()) == 43
+
+
+def test_a_commit_that_fails_leaves_a_half_staged_index_as_it_was(repository: Path) -> None:
+    hook = repository / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    (repository / "code.py").write_text("x = 2\n")
+    git(repository, "add", "--all")
+    (repository / "code.py").write_text("x = 3\n")
+    before = (repository / ".git" / "index").read_bytes()
+    saved = wip.save(repository, "Asked for")
+    assert (repository / ".git" / "index").read_bytes() == before
+    assert saved.branch == "wip/main"
+    assert not (repository / ".git" / "index.lock").exists()
+
+
+def taken_here(root: Path) -> None:
+    git(root, "branch", "wip")
+
+
+def taken_there(root: Path) -> None:
+    git(root, "push", "--quiet", "origin", "HEAD:refs/heads/wip")
+
+
+def taken_in_both(root: Path) -> None:
+    taken_here(root)
+    taken_there(root)
+
+
+def is_it(root: Path) -> None:
+    git(root, "branch", "--move", "wip")
+
+
+def taken_further_in(root: Path) -> None:
+    git(root, "branch", "wip/main/deeper")
+
+
+TAKEN = {
+    "here": taken_here,
+    "in the remote": taken_there,
+    "in both": taken_in_both,
+    "the branch at hand": is_it,
+    "a branch inside": taken_further_in,
+}
+"""Where a branch is that keeps `wip/main` from being made."""
+
+
+@pytest.mark.parametrize("member", TAKEN)
+def test_where_the_branch_cannot_be_made_another_one_is_and_comes_back(
+    repository: Path, there: Path, member: str
+) -> None:
+    TAKEN[member](repository)
+    (repository / "code.py").write_text("x = 2\n")
+    pushed = [refs.push(repository, wip.save(repository), Deadline()) for _ in range(2)]
+    assert pushed[0].proven, pushed[0].items
+    assert pushed[0].branch == pushed[1].branch
+    assert git(there, "show", f"{pushed[0].branch}:code.py") == "x = 2"
+    here = git(repository, "branch", "--show-current")
+    clone = repository.parent / "clone"
+    git(repository.parent, "clone", "--quiet", "--branch", here, str(there), str(clone))
+    found = [*taking.update(clone), *taking.take(clone)]
+    assert items.proven(found), found
+    assert (clone / "code.py").read_text() == "x = 2\n"
+
+
+@pytest.mark.parametrize("dirty", [False, True])
+def test_a_hook_that_keeps_pushes_back_keeps_no_work_here(
+    repository: Path, there: Path, dirty: bool
+) -> None:
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "More")
+    before = git(there, "rev-parse", "main")
+    hook = repository / ".git" / "hooks" / "pre-push"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'tests fail' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    if dirty:
+        (repository / "code.py").write_text("x = 2\n")
+    pushed = refs.push(repository, wip.save(repository), Deadline())
+    assert "tests fail" in facts(pushed.items, "warning")
+    assert pushed.proven
+    assert git(there, "rev-parse", "wip/main") == pushed.commit
+    assert git(there, "rev-parse", "main") == before
+
+
+def test_a_branch_of_the_user_called_wip_is_not_taken_for_one_of_ours(
+    repository: Path, there: Path
+) -> None:
+    git(repository, "switch", "--quiet", "--create", "wip-ideas")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Only here")
+    git(repository, "switch", "--quiet", "main")
+    assert "1 other branch" in facts(refs.only_here(repository), "warning")
+
+
+def test_a_shallow_clone_says_how_it_can_be_pushed(repository: Path, tmp_path: Path) -> None:
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "More")
+    git(tmp_path, "clone", "--quiet", "--depth=1", f"file://{repository}", "shallow")
+    git(tmp_path, "init", "--quiet", "--bare", "empty.git")
+    root = tmp_path / "shallow"
+    git(root, "remote", "set-url", "origin", str(tmp_path / "empty.git"))
+    cures = [item.cure for item in refs.push(root, wip.save(root), Deadline()).items]
+    cures += [item.cure for item in commit.push(root)]
+    assert len([cure for cure in cures if "git fetch --unshallow" in cure]) >= 2
+
+
+def sign(root: Path) -> None:
+    """Commits are signed by a key of ssh, and git shows that wherever it is let."""
+    key = root / ".git" / "key"
+    made = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)]
+    subprocess.run(made, check=True, stdin=subprocess.DEVNULL)
+    allowed = root / ".git" / "allowed"
+    allowed.write_text(f"test@localhost {key.with_suffix('.pub').read_text()}")
+    for name, value in (
+        ("gpg.format", "ssh"),
+        ("user.signingKey", str(key)),
+        ("commit.gpgSign", "true"),
+        ("gpg.ssh.allowedSignersFile", str(allowed)),
+    ):
+        git(root, "config", name, value)
+
+
+SHOWN = {
+    "log.showSignature": "true",
+    "color.ui": "always",
+    "column.ui": "always",
+    "log.decorate": "full",
+    "format.pretty": "fuller",
+    "status.short": "true",
+}
+"""Settings that change what git prints."""
+
+
+def test_settings_of_what_git_prints_keep_no_work_from_coming_back(
+    repository: Path, there: Path
+) -> None:
+    sign(repository)
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Signed")
+    git(repository, "push", "--quiet", "origin", "HEAD:refs/heads/wip/main")
+    git(repository, "reset", "--quiet", "--hard", "HEAD~1")
+    for name, value in SHOWN.items():
+        git(repository, "config", name, value)
+    found = [*taking.update(repository), *taking.take(repository)]
+    assert found[-1].fact.startswith("HEAD has all of wip/main (20"), found
+    (repository / "code.py").write_text("x = 2\n")
+    saved = refs.push(repository, wip.save(repository), Deadline())
+    assert saved.proven, saved.items
+
+
+def waits(root: Path, seconds: int = 600) -> None:
+    program = root / ".git" / "signs"
+    program.write_text(f"#!/bin/sh\necho $$ > {root}/.git/waiting\nexec sleep {seconds}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    git(root, "config", "gpg.program", str(program))
+    git(root, "config", "commit.gpgSign", "true")
+    (root / "dvc.lock").write_text("schema: '2.0'\n")
+
+
+def test_a_commit_that_waits_for_a_passphrase_is_ended_with_all_that_it_began(
+    repository: Path,
+) -> None:
+    waits(repository)
+    before = (repository / ".git" / "index").read_bytes()
+    saved = wip.save(repository, deadline=Deadline.after(1.5))
+    assert saved.branch == "wip/main"
+    said = facts(saved.items, "warning")
+    assert "the program that signs commits, which may ask for a passphrase" in said
+    assert "index, HEAD and files were not touched" in facts(saved.items, "ok")
+    assert (repository / ".git" / "index").read_bytes() == before
+    assert not (repository / ".git" / "index.lock").exists()
+    signer = int((repository / ".git" / "waiting").read_text())
+    time.sleep(0.1)
+    assert not os.path.exists(f"/proc/{signer}/exe") or _is_over(signer)
+
+
+@pytest.mark.slow
+def test_a_backup_in_a_hurry_leaves_nothing_of_a_commit_that_waits(
+    project: Path, tmp_path: Path
+) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "there.git")
+    git(project, "remote", "add", "origin", str(tmp_path / "there.git"))
+    waits(project)
+    (project / "dvc.lock").write_text(git(project, "show", "HEAD:dvc.lock") + "\n# more\n")
+    index_ = (project / ".git" / "index").read_bytes()
+    found = backup.backup(project, seconds=20)
+    assert items.proven(found), facts(found, "wrong")
+    assert (project / ".git" / "index").read_bytes() == index_
+    held = git(tmp_path / "there.git", "ls-tree", "-r", "--name-only", "wip/main").splitlines()
+    assert any(name.endswith("receipt.json") for name in held)
+
+
+def _is_over(process: int) -> bool:
+    return "State:\tZ" in Path(f"/proc/{process}/status").read_text()
+
+
+def test_what_is_waited_for_is_said(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waits(repository, 1)
+    monkeypatch.setattr(processes, "WAITING_S", 0.2)
+    wip.save(repository, "Asked for")
+    said = capsys.readouterr().err
+    assert said.startswith("Still waiting for `git commit` (a hook of yours, or the program that")
+
+
+def test_the_hook_looks_at_the_index_of_the_commit_that_it_is_called_for(
+    repository: Path,
+) -> None:
+    hook = repository / ".git" / "hooks" / "pre-commit"
+    hook.parent.mkdir(exist_ok=True)
+    source = Path(commit.__file__).parents[2]
+    hook.write_text(
+        f"#!/bin/sh\nPYTHONPATH={source} exec {sys.executable} -m lifeboat.git.commit code.py\n"
+    )
+    hook.chmod(0o755)
+    token = "hf_" + "aB3" * 11
+    (repository / "code.py").write_text(f"token = '{token}'\n")
+    with pytest.raises(subprocess.CalledProcessError):  # `--all` stages in an index of its own
+        git(repository, "commit", "--quiet", "--all", "--message", "By hand")
+    (repository / "code.py").write_text("x = 2\n")
+    git(repository, "commit", "--quiet", "--all", "--message", "By hand")
+
+
+def test_a_full_disk_is_no_fault_of_a_file(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index, "MOST", 3)
+    filtered("not-installed")(repository)
+    for number in range(8):
+        (repository / f"{number}.png").write_text("x\n")
+    with pytest.raises(Exception, match="git cannot write a commit"):
+        wip.save(repository)

@@ -1,0 +1,374 @@
+"""Kind 1: what is called saved is in the commit that was pushed, file by file, or it is named."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from repositories import facts, git, remote_of
+
+from lifeboat import items, processes
+from lifeboat.deadlines import Deadline
+from lifeboat.git import commit, refs, taking, wip
+from lifeboat.git.refs import Pushed
+from lifeboat.items import Item
+from lifeboat.proof import held
+from lifeboat.remotes import remote
+from lifeboat.stage.errors import UserError
+
+pytestmark = pytest.mark.kind(1)
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders are on other machines."""
+    monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
+
+
+@pytest.fixture
+def there(repository: Path) -> Path:
+    """The remote of `repository`, which has its branch."""
+    there = remote_of(repository)
+    git(repository, "push", "--quiet", "--set-upstream", "origin", "main")
+    return there
+
+
+def saved(root: Path) -> tuple[Pushed, list[Item]]:
+    """What became of the code side of a backup."""
+    made = wip.save(root)
+    pushed = refs.push(root, made, Deadline())
+    found = [*made.items, *(held.items(root, pushed) if pushed.commit else [])]
+    return pushed, [*found, *(item for item in pushed.items if item.verdict == "wrong")]
+
+
+def names(there: Path, branch: str) -> list[bytes]:
+    """Names of the files on a branch of a remote, as bytes."""
+    listed = processes.git(there, "ls-tree", "-r", "-z", "--name-only", branch).stdout
+    return [os.fsencode(name) for name in listed.split("\0") if name]
+
+
+def submodule(root: Path) -> Path:
+    """A submodule of the repository, whose commit is on its remote."""
+    made = root.parent / "made"
+    made.mkdir()
+    git(made, "init", "--quiet")
+    (made / "a.py").write_text("a\n")
+    git(made, "add", "--all")
+    git(made, "commit", "--quiet", "--message", "A")
+    git(root.parent, "clone", "--quiet", "--bare", "made", "sub.git")
+    url = str(root.parent / "sub.git")
+    allowed = ("-c", "protocol.file.allow=always")
+    git(root, *allowed, "submodule", "--quiet", "add", url, "third_party/p")
+    git(root, "commit", "--quiet", "--message", "With a submodule")
+    return root / "third_party" / "p"
+
+
+def commit_in_submodule(root: Path) -> None:
+    sub = submodule(root)
+    git(sub, "commit", "--quiet", "--allow-empty", "--message", "Not pushed")
+
+
+def change_in_submodule(root: Path) -> None:
+    (submodule(root) / "a.py").write_text("changed\n")
+
+
+def new_in_submodule(root: Path) -> None:
+    (submodule(root) / "new.py").write_text("new\n")
+
+
+def files_for_submodule(root: Path) -> None:
+    sub = submodule(root)
+    (sub / ".git").unlink()
+
+
+def ignored_submodule(root: Path) -> None:
+    commit_in_submodule(root)
+    git(root, "config", "submodule.third_party/p.ignore", "all")
+
+
+def hidden(bit: str) -> Callable[[Path], None]:
+    def hide(root: Path) -> None:
+        git(root, "update-index", f"--{bit}", "code.py")
+        (root / "code.py").write_text("x = 'hidden'\n")
+
+    return hide
+
+
+def repository_inside(root: Path) -> None:
+    git(root, "init", "--quiet", "inner")
+    (root / "inner" / "file.py").write_text("x\n")
+
+
+def pointer(root: Path) -> None:
+    (root / ".gitattributes").write_text("*.png filter=lfs\n")
+    git(root, "config", "filter.lfs.clean", "echo version https://git-lfs.github.com/spec/v1")
+    (root / "a.png").write_bytes(b"\x89PNG")
+
+
+UNHELD: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a commit in a submodule": (commit_in_submodule, "third_party/p: submodule, whose commit"),
+    "a change in a submodule": (change_in_submodule, "third_party/p/a.py: it is not in commit"),
+    "a file in a submodule": (new_in_submodule, "third_party/p/new.py: it is not in commit"),
+    "a submodule without git": (files_for_submodule, "third_party/p/a.py: it lies where"),
+    "a submodule that status ignores": (ignored_submodule, "third_party/p: submodule, whose"),
+    "assume-unchanged": (hidden("assume-unchanged"), "code.py: the bit assume-unchanged"),
+    "skip-worktree": (hidden("skip-worktree"), "code.py: the bit skip-worktree"),
+    "a pointer of git-lfs": (pointer, "a.png: the commit has a pointer of git-lfs"),
+    "a repository inside": (repository_inside, "inner/ is a git repository of its own"),
+}
+"""What a commit cannot hold, or holds the name of alone: how it is made, and what is said."""
+
+
+@pytest.mark.parametrize("member", UNHELD)
+def test_what_the_pushed_tree_does_not_hold_is_named_with_its_reason(
+    repository: Path, there: Path, member: str
+) -> None:
+    make, said = UNHELD[member]
+    assert items.proven(saved(repository)[1])
+    make(repository)
+    _pushed, found = saved(repository)
+    assert said in facts(found, "wrong"), found
+    assert not items.proven(found)
+
+
+def latin_name(root: Path) -> None:
+    (root / os.fsdecode(b"caf\xe9.py")).write_text("x\n")
+
+
+def latin_folder(root: Path) -> None:
+    (root / os.fsdecode(b"notes-\xff")).mkdir()
+    (root / os.fsdecode(b"notes-\xff/a.md")).write_text("x\n")
+
+
+def name_of_another_system(root: Path) -> None:
+    (root / r"a\b.py").write_text("x\n")
+
+
+def name_of_lines(root: Path) -> None:
+    (root / "one\rtwo\nthree\u2028four.py").write_text("x\n")
+
+
+def unseen_by_a_monitor(root: Path) -> None:
+    hook = root / ".git" / "says-nothing"
+    hook.write_text("#!/bin/sh\nprintf 'token\\0'\n")
+    hook.chmod(0o755)
+    git(root, "config", "core.fsmonitor", str(hook))
+    git(root, "config", "core.fsmonitorHookVersion", "2")
+    git(root, "update-index", "--fsmonitor")
+    git(root, "status")
+    (root / "code.py").write_text("x = 2\n")
+
+
+def unshown_by_a_setting(root: Path) -> None:
+    git(root, "config", "status.showUntrackedFiles", "no")
+    (root / "new.py").write_text("x\n")
+
+
+def repository_over_tracked_files(root: Path) -> None:
+    (root / "lib").mkdir()
+    (root / "lib" / "a.py").write_text("a\n")
+    git(root, "add", "lib")
+    git(root, "commit", "--quiet", "--message", "lib")
+    git(root / "lib", "init", "--quiet")
+    (root / "lib" / "new.py").write_text("new\n")
+
+
+HELD: dict[str, tuple[Callable[[Path], None], bytes]] = {
+    "a name in Latin-1": (latin_name, b"caf\xe9.py"),
+    "a folder that is no text": (latin_folder, b"notes-\xff/a.md"),
+    "a name for another system": (name_of_another_system, rb"a\b.py"),
+    "a name with ends of lines": (name_of_lines, "one\rtwo\nthree\u2028four.py".encode()),
+    "a monitor that says nothing": (unseen_by_a_monitor, b"code.py"),
+    "untracked files not shown": (unshown_by_a_setting, b"new.py"),
+    "a repository around files": (repository_over_tracked_files, b"lib/new.py"),
+}
+"""What tools that ask `git status` lose, and the file that has to be in the commit."""
+
+
+def test_a_change_inside_a_submodule_keeps_no_push_back(repository: Path, there: Path) -> None:
+    change_in_submodule(repository)
+    found = [*commit.commit(repository, "Work"), *commit.push(repository)]
+    assert items.proven(found), found
+    assert found[0].fact.startswith("Nothing to commit")
+
+
+@pytest.mark.parametrize("member", HELD)
+@pytest.mark.parametrize("verb", ["backup", "push"])
+def test_what_others_lose_is_in_the_tree_that_was_pushed(
+    repository: Path, there: Path, member: str, verb: str
+) -> None:
+    make, name = HELD[member]
+    make(repository)
+    if verb == "backup":
+        pushed, found = saved(repository)
+        branch = pushed.branch
+    else:
+        found, branch = [*commit.commit(repository, "Work"), *commit.push(repository)], "main"
+    assert "NOT" not in facts(found, "wrong"), found
+    assert name in names(there, branch)
+    data = processes.git(there, "show", f"{branch}:{os.fsdecode(name)}").stdout
+    assert data == (repository / os.fsdecode(name)).read_text()
+    assert all(item.fact.isprintable() or "\n" in item.fact for item in found)
+
+
+def test_a_name_that_is_no_text_is_told_and_comes_back(repository: Path, there: Path) -> None:
+    latin_name(repository)
+    (repository / os.fsdecode(b"key-\xe9.env")).write_text("A=b\n")
+    _pushed, found = saved(repository)
+    assert r"key-\xe9.env, because it holds accounts" in facts(found, "wrong")
+    git(repository.parent, "clone", "--quiet", str(there), "clone")
+    taken = [*taking.update(repository.parent / "clone"), *taking.take(repository.parent / "clone")]
+    assert items.proven(taken), taken
+    assert (repository.parent / "clone" / os.fsdecode(b"caf\xe9.py")).is_file()
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Another repository, with a staged file and a remote of its own."""
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "--quiet")
+    git(other, "commit", "--quiet", "--allow-empty", "--message", "Other")
+    git(tmp_path, "clone", "--quiet", "--bare", "other", "others.git")
+    git(other, "remote", "add", "origin", str(tmp_path / "others.git"))
+    (other / "theirs.txt").write_text("theirs\n")
+    git(other, "add", "--all")
+    return other
+
+
+ELSEWHERE = {
+    "a repository": {"GIT_DIR": "{}/.git", "GIT_WORK_TREE": "{}"},
+    "a repository without a tree": {"GIT_DIR": "{}/.git"},
+    "its index": {"GIT_INDEX_FILE": "{}/.git/index"},
+    "its objects": {"GIT_OBJECT_DIRECTORY": "{}/.git/objects"},
+    "names": {"GIT_LITERAL_PATHSPECS": "0", "GIT_ICASE_PATHSPECS": "1", "GIT_NAMESPACE": "n"},
+    "attributes": {"GIT_ATTR_SOURCE": "nothing", "GIT_EXTERNAL_DIFF": "false"},
+}
+"""Variables of hooks and of shells that are set up for another repository."""
+
+
+@pytest.mark.parametrize("member", ELSEWHERE)
+def test_git_s_variables_lead_nowhere_else(
+    repository: Path, there: Path, other: Path, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = [git(root, "for-each-ref") for root in (other, other.parent / "others.git")]
+    (repository / "code.py").write_text("x = 2\n")
+    variables = ELSEWHERE[member]
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value.format(other))
+    pushed, found = saved(repository)
+    for name in variables:
+        monkeypatch.delenv(name)
+    assert items.proven(found), found
+    assert git(there, "rev-parse", "wip/main") == pushed.commit
+    assert git(there, "show", "wip/main:code.py") == "x = 2"
+    assert [git(root, "for-each-ref") for root in (other, other.parent / "others.git")] == before
+
+
+def test_a_setting_that_leads_to_other_files_is_refused(repository: Path, other: Path) -> None:
+    git(repository, "config", "core.worktree", str(other))
+    with pytest.raises(UserError, match="to the files of .*other.*core.worktree"):
+        wip.save(repository)
+
+
+def test_what_says_who_commits_and_how_a_remote_is_reached_is_kept(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = {"GIT_AUTHOR_NAME": "A", "GIT_SSH_COMMAND": "ssh -x", "GIT_CONFIG_COUNT": "0"}
+    for name, value in {**kept, "GIT_DIR": "/elsewhere"}.items():
+        monkeypatch.setenv(name, value)
+    variables = processes.environment(repository)
+    assert kept.items() <= variables.items()
+    assert "GIT_DIR" not in variables
+    assert processes.of_hook()["GIT_DIR"] == "/elsewhere"  # a hook looks at its own commit
+
+
+def to_a_fork(*settings: str) -> Callable[[Path], None]:
+    def set_up(root: Path) -> None:
+        for setting in settings:
+            git(root, "config", *setting.split("=", 1))
+
+    return set_up
+
+
+FORKED = {
+    "pushDefault": to_a_fork("remote.pushDefault=fork"),
+    "pushRemote": to_a_fork("branch.main.pushRemote=fork"),
+    "both": to_a_fork("remote.pushDefault=origin", "branch.main.pushRemote=fork"),
+    "pushurl": to_a_fork("remote.origin.pushurl=../fork.git"),
+    "an address": to_a_fork("remote.pushDefault=../fork.git"),
+    "insteadOf": to_a_fork("url.../fork.git.pushInsteadOf=../there.git"),
+}
+"""How one tells git that pushes do not go to where one pulls from."""
+
+
+@pytest.mark.parametrize("verb", ["backup", "push"])
+@pytest.mark.parametrize("member", FORKED)
+def test_code_goes_where_the_user_s_own_pushes_go_and_nothing_goes_upstream(
+    repository: Path, there: Path, member: str, verb: str
+) -> None:
+    git(repository.parent, "init", "--quiet", "--bare", "fork.git")
+    git(repository, "remote", "set-url", "origin", "../there.git")
+    git(repository, "remote", "add", "fork", "../fork.git")
+    FORKED[member](repository)
+    before = git(there, "for-each-ref")
+    (repository / "private.md").write_text("notes\n")
+    if verb == "backup":
+        found, branch = saved(repository)[1], "wip/main"
+    else:
+        found, branch = [*commit.commit(repository, "Work"), *commit.push(repository)], "main"
+    assert items.proven(found), found
+    assert git(there, "for-each-ref") == before
+    fork = repository.parent / "fork.git"
+    assert git(fork, "show", f"{branch}:private.md") == "notes"
+
+
+def test_unfinished_work_comes_back_from_the_fork(repository: Path, there: Path) -> None:
+    git(repository.parent, "clone", "--quiet", "--bare", str(there), "fork.git")
+    git(repository, "remote", "add", "fork", str(repository.parent / "fork.git"))
+    git(repository, "config", "remote.pushDefault", "fork")
+    (repository / "code.py").write_text("x = 2\n")
+    saved(repository)
+    git(repository, "stash", "--quiet")
+    found = [*taking.update(repository), *taking.take(repository)]
+    assert "as the newest unfinished work" in facts(found, "ok"), found
+    assert (repository / "code.py").read_text() == "x = 2\n"
+
+
+def test_a_branch_that_follows_another_one_here_is_not_pushed_to_itself(
+    repository: Path, there: Path
+) -> None:
+    git(repository, "switch", "--quiet", "--create", "idea", "--track", "main")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "Idea")
+    assert git(repository, "config", "branch.idea.remote") == "."
+    pushed, found = saved(repository)
+    assert items.proven(found), found
+    assert git(there, "rev-parse", "idea") == pushed.commit
+
+
+def test_a_project_in_a_folder_of_its_repository_is_saved_with_all_that_is_around_it(
+    repository: Path, there: Path
+) -> None:
+    root = repository / "study"
+    root.mkdir()
+    (root / "dvc.lock").write_text("schema: '2.0'\n")
+    (root / "new.py").write_text("y\n")
+    (root / ".env.local").write_text("A=b\n")
+    (repository / "beside.py").write_text("z\n")
+    pushed, found = saved(root)
+    assert ".env.local, because it holds accounts" in facts(found, "wrong")
+    assert "4 of 5 files here" in facts(found, "ok")
+    held_ = names(there, pushed.branch)
+    assert {b"study/new.py", b"study/dvc.lock", b"beside.py"} <= set(held_)
+    assert b"study/.env.local" not in held_
+    found = [*commit.commit(root, "Work"), *commit.push(root)]
+    assert "study" not in facts(found, "ok")
+    assert "NOTHING WAS COMMITTED" in facts(found, "wrong")
+
+
+def test_a_file_that_is_written_while_it_is_saved_is_named(repository: Path, there: Path) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    pushed = refs.push(repository, wip.save(repository), Deadline())
+    (repository / "code.py").write_text("x = 3\n")
+    found = held.items(repository, pushed)
+    assert "code.py: it was written after the commit was begun" in facts(found, "warning")

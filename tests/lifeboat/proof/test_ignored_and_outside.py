@@ -1,0 +1,147 @@
+"""What neither git nor DVC holds: what is ignored, and what lies behind links."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from repositories import facts, git
+
+from lifeboat import items
+from lifeboat.git import wip
+from lifeboat.items import Item
+from lifeboat.proof import held, verify
+from lifeboat.remotes import remote
+from lifeboat.saving import backup, push, snapshot
+from lifeboat.stage.errors import UserError
+
+pytestmark = pytest.mark.kind(1)
+
+
+def told(root: Path) -> list[Item]:
+    """What is told of a project whose HEAD is all that git would hold."""
+    made = wip.save(root, aside=True)
+    return [*made.items, *held.items(root, made)]
+
+
+def write(*names: str) -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        for name in names:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text("x\n")
+
+    return make
+
+
+def by_the_user_s_rule(root: Path) -> None:
+    (root / ".git" / "info" / "exclude").write_text("*.private\n")
+    write("notes.private")(root)
+
+
+def by_everybody_s_rule(root: Path) -> None:
+    (Path.home() / "ignored").write_text("drafts/\n")
+    git(root, "config", "core.excludesFile", str(Path.home() / "ignored"))
+    write("drafts/a.md")(root)
+
+
+IGNORED: dict[str, tuple[Callable[[Path], None], str, str]] = {
+    "beside an out": (write("data/raw/labels.csv"), "data/raw/labels.csv: git ignores", "wrong"),
+    "a folder beside": (write("data/raw/more/a/b"), "data/raw/more: git ignores", "wrong"),
+    "in the place of results": (write("results/by_hand/a.csv"), "results/by_hand: git", "wrong"),
+    "by a rule of the clone": (by_the_user_s_rule, "ignores it: notes.private", "warning"),
+    "by a rule of the user": (by_everybody_s_rule, "ignores it: drafts", "warning"),
+    "by a rule of the project": (write("logs/a.log", ".env"), "it: .env, logs", "warning"),
+    "made again": (write(".cache/x", "data/raw/.numbers.12/one", "logs/CACHEDIR.TAG"), "", ""),
+}
+"""What git ignores: how it is made, what is said, and how."""
+
+
+@pytest.mark.parametrize("member", IGNORED)
+def test_what_git_ignores_and_dvc_does_not_know_is_named(project: Path, member: str) -> None:
+    make, said, verdict = IGNORED[member]
+    assert [item.verdict for item in told(project)] == ["ok", "ok"]
+    make(project)
+    found = told(project)
+    odd = [item for item in found if item.verdict != "ok"]
+    assert [item.verdict for item in odd] == ([verdict] if verdict else [])
+    assert said in facts(found, verdict)
+
+
+def test_what_dvc_was_told_to_keep_is_its_own(project: Path) -> None:
+    write("labels.csv")(project)
+    with (project / ".gitignore").open("a") as file:
+        file.write("/labels.csv\n")
+    assert "ignores it: labels.csv" in facts(told(project), "warning")
+    (project / "labels.csv.dvc").write_text(
+        "outs:\n- md5: 401b30e3b8b5d629635a5c613cdb7919\n  hash: md5\n  path: labels.csv\n"
+    )
+    assert facts(told(project), "warning") == ""
+
+
+@pytest.fixture
+def scratch(project: Path) -> Path:
+    scratch = project.parent / "scratch"
+    (scratch / "deep").mkdir(parents=True)
+    (scratch / "deep" / "probe.npz").write_text("1\n")
+    return scratch
+
+
+@pytest.mark.parametrize(("is_here", "verdict"), [(True, "wrong"), (False, "warning")])
+@pytest.mark.parametrize("target", ["", "deep/probe.npz"])
+def test_a_link_to_elsewhere_is_named_with_what_is_behind_it(
+    project: Path,
+    scratch: Path,
+    target: str,
+    is_here: bool,
+    verdict: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(remote, "same_disk", lambda *_folders: is_here)
+    (project / "link").symlink_to(scratch / target)
+    (project / "nowhere").symlink_to("/nowhere/at/all")
+    (project / "inside").symlink_to("params.yaml")
+    found = told(project)
+    assert f"link is a link to {scratch / target}".rstrip("/") in facts(found, verdict)
+    assert [item.verdict for item in found if "is a link" in item.fact] == [verdict]
+
+
+@pytest.mark.parametrize("folder", ["data", "results", ".dvc/cache"])
+def test_a_folder_of_dvc_that_is_a_link_is_saved_as_git_does_it(
+    project: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "same_disk", lambda *_folders: True)
+    (project / folder).parent.mkdir(exist_ok=True)
+    (project / folder / "kept.txt").write_text("x\n")
+    git(project, "add", "--force", f"{folder}/kept.txt")
+    git(project, "commit", "--quiet", "--message", "A file in it")
+    (project / folder / "kept.txt").unlink()
+    shutil.move(project / folder, project.parent / "disk")
+    (project / folder).symlink_to(project.parent / "disk")
+    (project / "params.yaml").write_text("seed: 2\n")
+    found = told(project)
+    assert items.proven(found), facts(found, "wrong")
+    assert git(project, "show", "wip/main:params.yaml") == "seed: 2"
+    write(f"{folder}/by_hand.csv")(project)
+    said = facts(told(project), "wrong")
+    assert (f"({folder}/by_hand.csv), and IS ONLY ON THIS MACHINE" in said) == ("." not in folder)
+
+
+@pytest.mark.parametrize("verb", ["backup", "verify", "push", "snapshot"])
+def test_a_checkout_of_another_user_is_told_with_the_cure(
+    project: Path, verb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setattr("lifeboat.processes._GIT_MAY_SAY", ("GIT_",))
+    if verb == "verify":
+        found = verify.verify(project)
+        assert "The pipeline of HEAD" not in facts(found, "ok")
+        assert "safe.directory" in facts(found, "wrong")
+        return
+    if verb == "backup":
+        found = backup.backup(project)
+        assert "safe.directory" in facts(found, "wrong")
+        assert "All 5 objects" in facts(found, "ok")  # data is saved all the same
+        return
+    act = {"push": push.push, "snapshot": snapshot.take}[verb]
+    with pytest.raises(UserError, match="belongs to another user.*safe.directory"):
+        act(project)
