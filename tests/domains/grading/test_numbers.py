@@ -63,7 +63,7 @@ def test_numbers_of_other_units_are_not_compared(answer: str, gold: str) -> None
     ("answer", "gold"),
     [
         ("5 m", "5 meters"), ("5 square cm", r"5 \text{ cm}^2"), ("5 inches", "5 in"),
-        ("30 degrees", r"30^\circ"), (r"\$18", "18 dollars"), ("$18 per hour", "18 dollars per hour"),
+        ("30 degrees", r"30^\circ"), (r"\$18", "18 dollars"), ("$18 per h", "18 dollars per hour"),
         ("$5$", "5 cents"),
     ],
 )  # fmt: skip

@@ -22,8 +22,9 @@ _NO_UNITS = frozenset(
 _SPELLINGS = (
     "% percent", "° degree", "$ dollar usd", "€ euro eur", "£ gbp", "¢ cent", "m meter metre",
     "cm centimeter centimetre", "mm millimeter millimetre", "km kilometer kilometre",
-    "in inch inche", "ft foot feet", "yd yard", "mi mile", "g gram", "kg kilogram", "lb pound", "oz ounce",
-    "l liter litre", "ml milliliter millilitre", "s sec second", "min minute", "h hr hour",
+    "in inch inche", "ft foot feet", "yd yard", "mi mile", "g gram", "kg kilogram", "lb pound",
+    "oz ounce", "l liter litre", "ml milliliter millilitre", "s sec second", "min minute",
+    "h hr hour",
 )  # fmt: skip
 _UNIT_BY_SPELLING = {word: line.split()[0] for line in _SPELLINGS for word in line.split()}
 _POWERS = {"2": "square ", "3": "cubic "}
