@@ -39,7 +39,8 @@ UNTOLD = [
     (r"1:2:3:\ldots", r"1:4:9:\ldots"), (r"10 \text{ m}", r"10 \text{ cm}"),
     ("12", "12_5"), ("12_6", "12_5"), ("1500", "1.5e3"), (r"\emptyset", r"\text{no solution}"),
     (r"\text{(B) } 7", "B"), (r"\$5", r"5 \text{ cents}"), ("5", r"\text{E}"),
-    (r"(3, \infty)", "x > 3"), (r"0.\overline{3}", r"\frac13"), ("f(x) = 0", r"\forall x>0, f(x) = 0"),
+    (r"(3, \infty)", "x > 3"),
+    (r"0.\overline{3}", r"\frac13"), ("f(x) = 0", r"\forall x>0, f(x) = 0"),
 ]  # fmt: skip
 
 
