@@ -18,7 +18,8 @@ def test_written_searches_are_labelled_and_graded(
     traces, problems = [one.trace for one in searches], [one.problem for one in searches]
     params = Params("exact", "backtracking", 1)
     found = run(params, written, traces, [], problems, tokenizer)
-    assert found.pairs and found.posteriors is None and found.laws is None
+    assert found.pairs and found.posteriors is None
+    assert set(found.laws or {}) == {one.trace_id for one in traces}
     assert {one.state for one in found.decisions} == {"deduction"}
     assert found.metrics.n_unparsed == 0 and found.metrics.span_coverage == 1
     assert found.metrics.agreement.f1 is not None
