@@ -59,6 +59,45 @@ def smoke() -> None:
     raise typer.Exit(finished.returncode)
 
 
+@app.command()
+@readable
+def audit(
+    file: Annotated[
+        Path, typer.Argument(help="JSON Lines of points; `right` is filled in by who reads them.")
+    ],
+    n: Annotated[int, typer.Option(help="Points to draw where the file is not there yet.")] = 200,
+    kind: Annotated[list[str] | None, typer.Option(help="Only this kind; may be repeated.")] = None,
+    floor: Annotated[float, typer.Option(help="Precision that each kind has to have.")] = 0.95,
+    as_json: AsJson = False,
+) -> None:
+    """Draw decisions for a person to read, or say how often their kinds were right."""
+
+    def read() -> list[Item]:
+        from random import Random
+
+        from backtracking.labels.audit import precision_of, read_points, write_points
+        from backtracking.runtime.workspace import Workspace
+
+        if not file.exists():
+            here = Workspace(state.root)
+            problems = here.problems / "problems.jsonl"
+            drawn = write_points(here.labels, problems, file, n, Random(0), tuple(kind or ()))
+            fact = f"{drawn} points are in {file}: fill in `right`, and ask again."
+            return [Item(fact, "warning")]
+        found = precision_of(read_points(file))
+        return [
+            Item(
+                f"{one.kind}: {one.value:.3f} of {one.n} are right "
+                f"({one.low:.3f} to {one.high:.3f}).",
+                "ok" if one.value >= floor else "wrong",
+                "" if one.value >= floor else "What rests on this kind is not to be trusted.",
+            )
+            for one in found
+        ] or [Item(f"Nobody has filled in `right` in {file}.", "wrong")]
+
+    report("audit", as_json, read)
+
+
 @profile_app.command("use")
 @readable
 def profile_use(

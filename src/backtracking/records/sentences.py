@@ -22,7 +22,7 @@ State = Literal[
 Action = Literal["turns", "idles", "goes on"]
 """What a trace does after a decision; to idle is to open like a turn and go on all the same."""
 
-Standing = Literal["dead", "live", "solved"]
+Standing = Literal["dead", "live", "solved", "unknown"]
 
 EXACT = "exact"
 """The labeller that is the domain itself, whose sentences also know what was done (`Truth`)."""
@@ -36,7 +36,8 @@ class Kind(NamedTuple):
 
     Attributes:
         name: as the domain calls it.
-        standing: whether the search stands at a dead end there, is still live, or is solved.
+        standing: whether the search stands at a dead end there, is still live, or is solved;
+            `unknown` where the kind does not tell.
         visible: whether a reader of the trace can tell; a hidden dead end takes the whole search.
     """
 

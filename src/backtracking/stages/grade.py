@@ -114,7 +114,7 @@ class Grader:
     def _decide(self, decisions: Sequence[Decision]) -> Iterator[tuple[str, bool]]:
         """How often the trace turns or idles: at each kind, and at what is seen to be dead or not.
 
-        A dead end that is hidden counts as live.
+        A dead end that is hidden counts as live; what is of unknown standing, as neither.
         """
         kinds = {kind.name: kind for kind in self.domain.kinds}
         for one in decisions:
@@ -125,8 +125,10 @@ class Grader:
             if kind is None:
                 yield "act_rate", acts
                 continue
-            group = "dead" if kind.standing == "dead" and kind.visible else "live"
             yield f"act_rate_{kind.name}", acts
+            if kind.standing == "unknown":
+                continue
+            group = "dead" if kind.standing == "dead" and kind.visible else "live"
             yield f"act_rate_{group}", acts
             for cell in ("dead", "live"):
                 for does in (True, False):

@@ -1,0 +1,1 @@
+"""Number searches in natural language, whose truth is known exactly."""
