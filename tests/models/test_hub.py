@@ -26,6 +26,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub with a tiny Llama, which is the one that the client knows."""
     folder = save_model(tmp_path / "source")
     (folder / "pytorch_model.bin").write_bytes(b"a pickle" * 999)
+    (folder / "consolidated.safetensors").write_bytes(b"Mistral's own" * 999)
+    (folder / "notes.txt").write_text("read by nobody")
     (folder / "modeling_tiny.py").write_text("raise SystemExit('code of the repository ran')\n")
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
@@ -58,7 +60,10 @@ def test_a_model_comes_whole_without_pickles_or_code_and_is_found_again_without_
     assert loading.load(folder).tokenizer.encode("Wait")
     fetched = hub.fetched()
     assert fetched[0] == "config.json" and WEIGHTS in fetched
-    assert not {"pytorch_model.bin", "modeling_tiny.py"} & {*fetched, *map(str, folder.iterdir())}
+    assert not {"pytorch_model.bin", "modeling_tiny.py", "consolidated.safetensors"} & {
+        *fetched,
+        *map(str, folder.iterdir()),
+    }
     hub.asked.clear()
     assert (taken(tmp_path) / WEIGHTS).is_file()
     assert hub.asked == []
@@ -165,7 +170,7 @@ def test_what_the_hub_does_not_have_is_told(
 def test_a_repository_of_pickles_alone_is_refused_before_anything_is_fetched(
     hub: Hub, tmp_path: Path
 ) -> None:
-    del hub.files[WEIGHTS]
+    del hub.files[WEIGHTS], hub.files["consolidated.safetensors"]
     with pytest.raises(UserError, match=r"no weights .*pickles only \(pytorch_model\.bin\)"):
         taken(tmp_path)
     assert hub.fetched() == []

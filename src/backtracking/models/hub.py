@@ -23,13 +23,20 @@ from huggingface_hub.errors import LocalEntryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
-from backtracking.models.formats import CONFIG, INDEX, WEIGHTS, foreign, is_wanted
+from backtracking.models.formats import (
+    CONFIG,
+    DESCRIPTION_FILES,
+    INDEX,
+    WEIGHTS,
+    foreign,
+    is_wanted,
+)
 from backtracking.models.refused import told
 from lifeboat.stage import artifacts, interruption, progress
 from lifeboat.stage.claims import claimed
 from lifeboat.stage.errors import UserError
 
-_PATTERNS = {"allow_patterns": ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]}
+_WANTED, _UNWANTED = ["*.safetensors", *DESCRIPTION_FILES], ["*/*", "consolidated*"]
 _CHUNK = 2**20
 _N_TRIES = 5
 _TIMEOUT_S = 30.0
@@ -128,7 +135,13 @@ def _in_cache(hub_id: str, revision: str | None) -> Path | None:
     """The folder of a model that was fetched before, whole."""
     try:
         found = Path(
-            snapshot_download(hub_id, revision=revision, local_files_only=True, **_PATTERNS)
+            snapshot_download(
+                hub_id,
+                revision=revision,
+                local_files_only=True,
+                allow_patterns=_WANTED,
+                ignore_patterns=_UNWANTED,
+            )
         )
     except (LocalEntryNotFoundError, ValueError):
         return None
