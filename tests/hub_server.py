@@ -7,6 +7,7 @@ files, and a connection that breaks after so many bytes.
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ class Hub:
         files: its files.
         token: that opens it; empty for an open one.
         breaks_after: bytes of a large file after which a connection breaks, once for each number.
+        holds_after: bytes of a larger file after which a connection falls silent; 0 for none.
         lies: whether it lists other hashes than those of its files.
         asked: requests so far: method, path, and the range that was asked for.
         seen: tokens that the other host was shown.
@@ -37,6 +39,7 @@ class Hub:
     files: dict[str, bytes]
     token: str = ""
     breaks_after: list[int] = field(default_factory=list)
+    holds_after: int = 0
     lies: bool = False
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
@@ -143,11 +146,22 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(206 if "Range" in self.headers else 200)
         self.send_header("ETag", f'"{hashlib.sha1(b"blob %d" % len(data) + data).hexdigest()}"')
         rest, breaks = data[first:], self.is_other and self.hub.breaks_after
+        if self.is_other and 0 < self.hub.holds_after < len(rest):
+            return self._hold(rest)
         if not breaks:
             return self._finish(rest)
         self.send_header("Content-Length", str(len(rest)))
         self.end_headers()
         self.wfile.write(rest[: self.hub.breaks_after.pop(0)])
+        self.close_connection = True
+
+    def _hold(self, rest: bytes) -> None:
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        self.wfile.write(rest[: self.hub.holds_after])
+        self.wfile.flush()
+        while self.hub.holds_after:
+            time.sleep(0.01)
         self.close_connection = True
 
     def _json(self, value: object) -> None:

@@ -1,6 +1,11 @@
 """Models of the hub: looked at first, taken up where they broke off, refused in plain words."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +14,7 @@ import pytest
 from hub_server import COMMIT, Hub, serving
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
+from project import ROOT, write_tiny_params
 from tiny_models import save_model
 
 from backtracking.models import hub as fetching
@@ -91,6 +97,36 @@ def test_a_process_that_is_stopped_in_the_middle_goes_on_there(
     hub.asked.clear()
     assert (taken(tmp_path) / WEIGHTS).read_bytes() == hub.files[WEIGHTS]
     assert (f"/{WEIGHTS}", "bytes=100-") in [(path, asked) for _, path, asked in hub.asked]
+
+
+@pytest.mark.slow
+def test_a_stage_that_is_killed_in_the_middle_of_a_file_goes_on_there(
+    hub: Hub, tmp_path: Path
+) -> None:
+    large = "model-0.safetensors"
+    hub.files[large] = bytes(range(256)) * 2**14
+    hub.holds_after = 3 * 2**20
+    section = {"source": HUB_ID, "revision": COMMIT, "dtype": "float32"}
+    write_tiny_params(tmp_path / "params.yaml", {"weights": {"base": section}})
+    command = [sys.executable, "-m", "backtracking.stages.weights", "--root", str(tmp_path), "base"]
+    environment = os.environ | {
+        "PYTHONPATH": str(ROOT / "src"),
+        "HF_ENDPOINT": hub.address,
+        "HF_HUB_CACHE": constants.HF_HUB_CACHE,
+    }
+    process = subprocess.Popen(command, env=environment)
+    parts = Path(constants.HF_HUB_CACHE) / "models--lab--tiny" / "parts"
+    part, deadline = parts / hub.sha256(large), time.monotonic() + 240
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait(timeout=60) == -signal.SIGKILL
+    hub.holds_after, there = 0, part.stat().st_size
+    assert 0 < there < len(hub.files[large])
+    hub.asked.clear()
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
+    assert (f"/{large}", f"bytes={there}-") in [(path, asked) for _, path, asked in hub.asked]
+    assert (tmp_path / "models" / "base" / large).read_bytes() == hub.files[large]
 
 
 def test_a_connection_that_breaks_too_often_says_that_what_came_stays(
