@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -93,30 +92,6 @@ def test_hashes_tell_weights_from_tokenizer_and_ignore_the_rest(folder: Path) ->
     settings = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"bos_token": "w0"}))
     assert folders.tokenizer_sha256(folder) != before[1]
-
-
-def test_a_hub_id_is_fetched_without_pickles_or_code(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked = {}
-
-    def deliver(hub_id: str, **arguments: object) -> str:
-        asked.update(arguments, hub_id=hub_id)
-        return str(folder)
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", deliver)
-    assert loading.load("lab/tiny", revision="abc123").n_layers == N_LAYERS
-    assert (asked["hub_id"], asked["revision"]) == ("lab/tiny", "abc123")
-    assert not any(pattern.endswith((".bin", ".pt", ".py")) for pattern in asked["allow_patterns"])
-
-
-def test_a_hub_id_that_is_not_delivered_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(hub_id: str, **arguments: object) -> str:
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
-    with pytest.raises(UserError, match=r"'lab/tiny' \(revision main\).*no route.*HF_TOKEN"):
-        loading.load("lab/tiny")
 
 
 @pytest.mark.parametrize("as_path", [Path, str])

@@ -77,7 +77,7 @@ def test_a_cached_hub_model_is_found_at_its_revision(root: Path) -> None:
     take(root, "some/model", "abc123")
     cached = hub_cache(root) / "models--some--model" / "snapshots"
     write_model(cached / "other", CONFIG, {})
-    assert reasoning(root) == Model("reasoning", "some/model")
+    assert reasoning(root) == Model("reasoning", "some/model", revision="abc123")
     write_model(cached / "abc123", CONFIG, {})
     model = reasoning(root)
     assert not model.is_here

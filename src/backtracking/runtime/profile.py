@@ -22,7 +22,8 @@ from lifeboat.items import Item
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
-_BY_ROLE = ("models.roles.", "weights.")
+_WEIGHTS = "weights."
+_BY_ROLE = ("models.roles.", _WEIGHTS)
 """Sections with an entry for each role, which are not the same in every study."""
 
 
@@ -33,6 +34,9 @@ def names(root: Path) -> list[str]:
 
 def use(root: Path, name: str) -> list[Item]:
     """Merges an overlay into params.yaml: mappings by key, everything else replaced as a whole.
+
+    The weights of a role, too, are replaced as a whole where the overlay gives them a `source` and
+    keys that another kind of source has.
 
     Folders of models that are no role of the study any more are put away.
 
@@ -139,7 +143,11 @@ def _merge(target: Any, overlay: dict[str, Any], inside: str, source: str) -> li
             nearest = f"Did you mean `{inside}{close[0]}`?" if close else _valid(target)
             raise UserError(f"{source}: params.yaml has no key `{name}`.", nearest)
         old = target[key]
-        if isinstance(old, dict) and isinstance(value, dict):
+        if inside in _BY_ROLE and _is_another_kind(old, value):
+            if old != value:
+                target[key] = CommentedMap(value)
+                changed.append(name)
+        elif isinstance(old, dict) and isinstance(value, dict):
             changed += _merge(old, value, f"{name}.", source)
         elif isinstance(old, dict) or (isinstance(value, dict) and old is not None):
             raise UserError(
@@ -152,12 +160,21 @@ def _merge(target: Any, overlay: dict[str, Any], inside: str, source: str) -> li
     return changed
 
 
+def _is_another_kind(old: Any, value: Any) -> bool:
+    """Whether a role's model has another kind of source, with other keys: all are replaced."""
+    is_whole = isinstance(old, dict) and isinstance(value, dict) and "source" in value
+    return is_whole and not set(value) <= set(old)
+
+
 def _add_or_remove(target: Any, key: str, value: Any, name: str, source: str) -> bool:
     """Adds what a role has, or takes it away; whether there was anything to do."""
     others = [one for one in target.values() if isinstance(one, CommentedMap)]
     if value is None and (key not in target or target[key] in others):
         return target.pop(key, None) is not None
     like = next((one for one in others if isinstance(value, dict) and set(one) == set(value)), None)
+    if like is None and name.startswith(_WEIGHTS) and isinstance(value, dict) and "source" in value:
+        target[key] = CommentedMap(value)
+        return True
     if like is None:
         close = difflib.get_close_matches(str(key), [str(known) for known in target], n=1)
         nearest = f"Did you mean `{close[0]}`?" if close else _valid(target)

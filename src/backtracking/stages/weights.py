@@ -1,15 +1,15 @@
 """Which models? One of the study's, trained here by its domain's recipe or taken from elsewhere.
 
 Reads: params.yaml; models/<the role that `models.roles` has it start from>
-Writes: models/<role>/ in transformers format, with training.csv where it was trained
+Writes: models/<role>/ in transformers format, with training.csv where it was trained here
 """
 
 import contextlib
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import torch
 from tokenizers import Tokenizer
@@ -17,7 +17,10 @@ from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from backtracking.domains.domain import Recipe
 from backtracking.domains.registry import open_domain
-from backtracking.models import folders
+from backtracking.models import loading
+from backtracking.models.finetuning import FineTuning, Tuning, fine_tune
+from backtracking.models.formats import TOKENIZER_FILES
+from backtracking.models.taking import copy, take
 from backtracking.models.training import Architecture, Schedule, Task, build_model, fit
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
@@ -28,24 +31,66 @@ from lifeboat.stage.errors import UserError
 from lifeboat.stage.units import Units
 
 TRAIN = "train"
+S = TypeVar("S", Schedule, FineTuning)
 
 
 @dataclass(frozen=True)
 class Params(Schedule):
-    """One role's weights.
+    """A role that is trained here from random weights or from another tiny model.
+
+    A source from elsewhere is taken, too: then nothing of the schedule counts.
 
     Attributes:
-        source: `train` to train here, else a folder, from that of params.yaml, or a hub id.
-        revision: commit of the hub id; a model from the hub must be pinned.
+        source: `train`, or as in `Taken`.
+        revision: as in `Taken`.
     """
 
     source: str
     revision: str | None
 
-    @property
-    def schedule(self) -> Schedule:
-        """The training alone."""
-        return Schedule(**{one.name: getattr(self, one.name) for one in fields(Schedule)})
+
+@dataclass(frozen=True)
+class Tuned(FineTuning):
+    """A role that is fine-tuned here from a pretrained model.
+
+    Attributes:
+        source: `train`.
+    """
+
+    source: Literal["train"]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A role that is taken from elsewhere.
+
+    Attributes:
+        source: see `models/sources.py`.
+        revision: commit of a hub id, version of a package, null of what is on this machine.
+        dtype: of the weights that a GGUF file is unpacked to; others stay what they are.
+    """
+
+    source: str
+    revision: str | None
+    dtype: Literal["float32", "float16", "bfloat16"]
+
+
+def read(role: str, path: Path) -> Params | Tuned | Taken:
+    """The section of a role, which is of the kind that its keys show.
+
+    Raises:
+        UserError: as `params.load`.
+    """
+    keys = params.load_value(dict, f"weights.{role}", path)
+    if "optimizer" in keys:
+        return params.load(Tuned, f"weights.{role}", path)
+    kind = Taken if keys.get("source") != TRAIN and "steps" not in keys else Params
+    return params.load(kind, f"weights.{role}", path)
+
+
+def _schedule(kind: type[S], section: S) -> S:
+    """The training alone."""
+    return kind(**{one.name: getattr(section, one.name) for one in fields(kind)})
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -54,14 +99,16 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _main(workspace: Workspace, role: str) -> None:
-    params_ = params.load(Params, f"weights.{role}", workspace.params)
-    if params_.source == TRAIN:
-        _train(workspace, role)
+    section = read(role, workspace.params)
+    if isinstance(section, Taken) or section.source != TRAIN:
+        dtype = section.dtype if isinstance(section, Taken) else "float32"
+        folder = workspace.model(role)
+        take(section.source, section.revision, dtype, workspace.root, folder)
     else:
-        _fetch(params_, workspace.root, workspace.model(role))
+        _train(workspace, role, section.steps)
 
 
-def _train(workspace: Workspace, role: str) -> None:
+def _train(workspace: Workspace, role: str, n_steps: int) -> None:
     """Trains a role, and side by side with it those that are not there yet.
 
     Their own stages find them in the store: DVC runs one stage at a time, and a small model keeps
@@ -73,7 +120,6 @@ def _train(workspace: Workspace, role: str) -> None:
     if n_at_once > 1 and (ahead := _ahead(workspace, role)):
         jobs = [partial(_train_ahead, workspace, one) for one in (role, *ahead)]
         run_side_by_side(jobs, n_at_once, f"training {len(jobs)} models")
-    n_steps = params.load(Params, f"weights.{role}", workspace.params).steps
     with progress.bar(f"training {role}", n_steps, "steps") as advance:
         model, _tokenizer, losses = _trained(workspace, role, advance)
     with artifacts.new_folder(workspace.model(role)) as folder:
@@ -81,7 +127,7 @@ def _train(workspace: Workspace, role: str) -> None:
         if start is None:
             recipe.tokenizer().save_pretrained(folder)
         else:
-            _copy(workspace.model(start), folder, folders.TOKENIZER_FILES)
+            copy(workspace.model(start), folder, TOKENIZER_FILES)
         rows = [{"step": step, "loss": loss} for step, loss in enumerate(losses, start=1)]
         artifacts.write_csv(folder / "training.csv", rows, ["step", "loss"])
 
@@ -90,12 +136,19 @@ def _ahead(workspace: Workspace, role: str) -> list[str]:
     """The other roles to train that are not there yet: a start before what starts from it."""
     depths = {}
     for one in params.load(Roles, "models", workspace.params).roles:
-        params_ = params.load(Params, f"weights.{one}", workspace.params)
+        section = read(one, workspace.params)
         is_there = one == role or workspace.model(one).is_dir()
-        if params_.source == TRAIN and not is_there:
+        if not isinstance(section, Taken) and section.source == TRAIN and not is_there:
             with contextlib.suppress(UserError):  # its own stage says it
-                depths[one] = _depth(workspace, one), -params_.steps * params_.tokens_per_step
+                depths[one] = _depth(workspace, one), -_size(section)
     return sorted(depths, key=lambda one: depths[one])
+
+
+def _size(section: Params | Tuned) -> int:
+    """Tokens of a training, about, so that the longest begins first."""
+    if isinstance(section, Tuned):
+        return section.steps * section.traces_per_step * section.context
+    return section.steps * section.tokens_per_step
 
 
 def _depth(workspace: Workspace, role: str) -> int:
@@ -107,7 +160,7 @@ def _depth(workspace: Workspace, role: str) -> int:
     _found, start = _recipe(workspace, role)
     if start is None or workspace.model(start).is_dir():
         return 0
-    if params.load(Params, f"weights.{start}", workspace.params).source != TRAIN:
+    if read(start, workspace.params).source != TRAIN:
         raise UserError(f"{workspace.model(start)} does not exist.")
     return 1 + _depth(workspace, start)
 
@@ -121,25 +174,41 @@ def _trained(
 ) -> tuple[PreTrainedModel, Tokenizer, list[float]]:
     """A role's model, its words, and the loss of every step; from the store where it is there."""
     units = Units(workspace.root, ("backtracking",))
-    schedule = params.load(Params, f"weights.{role}", workspace.params).schedule
-    architecture = params.load(Architecture, "weights.architecture", workspace.params)
+    section = read(role, workspace.params)
     recipe, start = _recipe(workspace, role)
-    model: PreTrainedModel
-    if start is None:
-        words = recipe.tokenizer()
-        model, tokenizer = build_model(architecture, words, schedule.seed), words.backend_tokenizer
-    elif (folder := workspace.model(start)).is_dir():
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    if isinstance(section, Taken):
+        raise UserError(f"params.yaml: `weights.{role}.source` is not `{TRAIN}`.")
+    model, tokenizer = _start(workspace, start, recipe, section.seed)
+    n_threads = torch.get_num_threads()
+    if isinstance(section, Tuned):
+        device = loading.device_of(params.load(Cores, "weights.cores", workspace.params).device)
+        tuning = Tuning(recipe, _schedule(FineTuning, section), device.type, n_threads)
+        make = partial(fine_tune, tuning)
     else:
-        model, tokenizer, _losses = _trained(workspace, start)
-    task = Task(recipe, schedule, architecture.context, torch.get_num_threads())
-    key = units.key(fit, task, dict(model.named_parameters()), tokenizer.to_str())
-    trained = units.resume(
-        f"models/{role}", key, partial(fit, task, model, tokenizer, advance=advance)
-    )
-    model.load_state_dict(trained.weights)
+        context = params.load(Architecture, "weights.architecture", workspace.params).context
+        make = partial(fit, Task(recipe, _schedule(Schedule, section), context, n_threads))
+    words = tokenizer.to_str()
+    key = units.key(make.func, *make.args, dict(model.named_parameters()), words)
+    whole = partial(make, model, tokenizer, advance=advance)
+    trained = units.resume(f"models/{role}", key, whole)
+    # A head that is tied to the embeddings is no parameter of its own.
+    model.to("cpu").load_state_dict(trained.weights, strict=False)  # type: ignore[arg-type]
     return model, tokenizer, trained.losses
+
+
+def _start(
+    workspace: Workspace, start: str | None, recipe: Recipe, seed: int
+) -> tuple[PreTrainedModel, Tokenizer]:
+    """The model that a training starts from, and its words."""
+    if start is None:
+        architecture = params.load(Architecture, "weights.architecture", workspace.params)
+        words = recipe.tokenizer()
+        return build_model(architecture, words, seed), words.backend_tokenizer
+    if (folder := workspace.model(start)).is_dir():
+        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+        return model, Tokenizer.from_file(str(folder / "tokenizer.json"))
+    model, tokenizer, _losses = _trained(workspace, start)
+    return model, tokenizer
 
 
 def _recipe(workspace: Workspace, role: str) -> tuple[Recipe, str | None]:
@@ -153,7 +222,7 @@ def _recipe(workspace: Workspace, role: str) -> tuple[Recipe, str | None]:
     if recipe is None:
         raise UserError(
             f"params.yaml: `weights.{role}.source` is `{TRAIN}`, and the domain trains no models.",
-            "Give it a folder, or a hub id with its revision.",
+            "Give it a folder, a GGUF file, a package, or a hub id with its revision.",
         )
     start = roles.roles[role].start
     found = None if start is None else roles.recipe(start)
@@ -164,25 +233,6 @@ def _recipe(workspace: Workspace, role: str) -> tuple[Recipe, str | None]:
             "Correct `starts_from` in `models.roles`.",
         )
     return recipe, start
-
-
-def _fetch(params_: Params, root: Path, folder: Path) -> None:
-    """Brings a model from the hub (pinned) or from a folder into the study's own."""
-    given = root / params_.source
-    if params_.revision is None and not given.is_dir():
-        raise UserError(
-            f"{params_.source} has no `revision`.", "Pin the commit, so that others get the same."
-        )
-    source = folders.locate(given if given.is_dir() else params_.source, params_.revision)
-    weights = [path.name for path in source.glob("*.safetensors")]
-    with artifacts.new_folder(folder) as fresh:
-        _copy(source, fresh, (*weights, *folders.DESCRIPTION_FILES))
-
-
-def _copy(source: Path, target: Path, names: Sequence[str]) -> None:
-    for name in names:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)
 
 
 if __name__ == "__main__":

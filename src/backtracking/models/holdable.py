@@ -1,0 +1,105 @@
+"""Whether the engines of the study can hold a model, from its configuration alone.
+
+Asked before weights are fetched. What only weights can show is checked when they are loaded
+(`structure.require_layers`, `lengths`).
+"""
+
+import contextlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+
+from backtracking.models import loading, structure
+from backtracking.models.formats import CONFIG, first_line
+from lifeboat.stage.errors import UserError
+
+_NEEDED = (
+    "Take a model with attention in every layer. For this one, a cache would have to be written "
+    "(models/kv_cache.py) that keeps the state at each place where rows begin, and goes back to "
+    "it; its activations alone can be had: `backtracking extract`."
+)
+
+
+def require(folder: Path, named: str) -> PreTrainedConfig:
+    """Checks a model by its config.json; returns what it says.
+
+    Args:
+        folder: with config.json.
+        named: what to call the model.
+
+    Raises:
+        UserError: naming the architecture, and what would be needed.
+    """
+    _require_known(folder, named)
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # transformers checks values here, each with its own error
+        raise UserError(
+            f"The configuration of {named} could not be read: {first_line(error)}",
+            "Take another revision, or fetch it again.",
+        ) from error
+    require_held(config, named)
+    return config
+
+
+def require_held(config: PreTrainedConfig, named: str) -> None:
+    """Checks that an architecture can be read, steered and written with.
+
+    Raises:
+        UserError: as `require`.
+    """
+    kind = _class_of(config, named)
+    if getattr(kind, "_is_stateful", False):
+        raise UserError(
+            f"{named} holds a {kind.__name__} ({config.model_type}), which keeps a running "
+            f"state in {_recurrent(config)}: rows that go on from one prefix, and texts that are "
+            "cut, need keys and values of every token.",
+            _NEEDED,
+        )
+    with torch.device("meta"):
+        structure.find_parts(kind(config), Path(named))
+
+
+def _require_known(folder: Path, named: str) -> None:
+    """Refuses what transformers reads by code of the repository alone, or not at all."""
+    told: Any = {}
+    with contextlib.suppress(ValueError):
+        told = json.loads((folder / CONFIG).read_text())
+    kind = told.get("model_type") if isinstance(told, dict) else None
+    if kind in CONFIG_MAPPING:
+        return
+    if isinstance(told, dict) and told.get("auto_map"):
+        raise UserError(
+            f"{named} ({kind or 'no model_type'}) needs code of its own repository (`auto_map` of "
+            f"{CONFIG}), which is never run here.",
+            "Take a revision or a copy that transformers reads by itself.",
+        )
+    raise UserError(
+        f"{named} says it is a {kind!r}, which transformers {transformers.__version__} does not "
+        "know.",
+        "A newer transformers may; so may another revision of the model.",
+    )
+
+
+def _class_of(config: PreTrainedConfig, named: str) -> Any:
+    found = loading.opener(config, named)._model_mapping[type(config)]
+    return found[0] if isinstance(found, (list, tuple)) else found
+
+
+def _recurrent(config: PreTrainedConfig) -> str:
+    """How many of its layers keep a state, as far as its configuration says so."""
+    text = config.get_text_config()
+    kinds = Counter(getattr(text, "layer_types", None) or [])
+    keeping = {
+        one: n for one, n in kinds.items() if one not in ("full_attention", "sliding_attention")
+    }
+    n_layers = getattr(text, "num_hidden_layers", None)
+    if not keeping:
+        return f"its {n_layers} layers" if n_layers else "its layers"
+    said = ", ".join(f"{n} {one}" for one, n in keeping.items())
+    return f"{sum(keeping.values())} of its {sum(kinds.values())} layers ({said})"
