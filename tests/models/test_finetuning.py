@@ -20,7 +20,7 @@ from lifeboat.stage.steps import Steps
 SCHEDULE = FineTuning(
     optimizer="adamw",
     steps=9,
-    traces_per_step=3,
+    tokens_per_step=48,
     lr=1e-2,
     warmup=3,
     max_norm=1.0,

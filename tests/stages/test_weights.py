@@ -190,7 +190,7 @@ def test_a_folder_without_weights_is_refused_and_nothing_is_written(
 
 
 TUNED = {
-    "source": "train", "optimizer": "adamw", "steps": 6, "traces_per_step": 4, "lr": 1e-3,
+    "source": "train", "optimizer": "adamw", "steps": 6, "tokens_per_step": 400, "lr": 1e-3,
     "warmup": 2, "max_norm": 1.0, "context": 64, "autocast": "bfloat16", "seed": 5,
     "checkpoint_every": 2,
 }  # fmt: skip

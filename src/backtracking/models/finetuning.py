@@ -5,7 +5,6 @@ Weights, their moments and the loss are float32; the passes may be in bfloat16.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Literal
 
 import torch
@@ -13,7 +12,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedModel
 
 from backtracking.models.rows import Row, RowSource
-from backtracking.models.training import IGNORED, State, Trained, to_tensors
+from backtracking.models.training import IGNORED, State, Trained, stream_batches, to_tensors
 from lifeboat.stage import interruption
 from lifeboat.stage.steps import Steps
 
@@ -25,7 +24,7 @@ class FineTuning:
     Attributes:
         optimizer: its name; another one is another class here.
         steps: optimizer steps.
-        traces_per_step: traces in a batch, in the order of their source.
+        tokens_per_step: of a batch of traces of like length, with their padding.
         lr: peak learning rate; linear warm-up over `warmup` steps, then linearly to zero.
         warmup: steps of it.
         max_norm: longest gradient, beyond which it is scaled down.
@@ -37,7 +36,7 @@ class FineTuning:
 
     optimizer: Literal["adamw"]
     steps: int
-    traces_per_step: int
+    tokens_per_step: int
     lr: float
     warmup: int
     max_norm: float
@@ -47,9 +46,9 @@ class FineTuning:
     checkpoint_every: int
 
     def __post_init__(self) -> None:
-        if min(self.steps, self.traces_per_step, self.warmup, self.checkpoint_every) < 1:
+        if min(self.steps, self.tokens_per_step, self.warmup, self.checkpoint_every) < 1:
             raise ValueError(
-                "steps, traces_per_step, warmup and checkpoint_every must be 1 or more."
+                "steps, tokens_per_step, warmup and checkpoint_every must be 1 or more."
             )
 
     def rate(self, step: int) -> float:
@@ -162,14 +161,16 @@ def fine_tune(
     schedule = task.schedule
     trainer = Tuner(model.to(task.device), schedule)  # type: ignore[arg-type]
     rows = task.source.rows(tokenizer, schedule.seed, schedule.context)
+    batches = stream_batches(rows, schedule.tokens_per_step, schedule.seed)
     if found := steps.latest():
         trainer.restore(found[1])
         advance(trainer.step)
-        list(islice(rows, trainer.step * schedule.traces_per_step))
+        for _ in range(trainer.step):
+            next(batches)
     model.train()
     interruption.checkpoint()
     while trainer.step < schedule.steps:
-        trainer.train_step(list(islice(rows, schedule.traces_per_step)))
+        trainer.train_step(next(batches))
         advance(1)
         # A step takes seconds here, so a run that is asked to stop does not wait for the next.
         if trainer.step % schedule.checkpoint_every == 0 or interruption.requested():

@@ -140,15 +140,8 @@ def _ahead(workspace: Workspace, role: str) -> list[str]:
         is_there = one == role or workspace.model(one).is_dir()
         if not isinstance(section, Taken) and section.source == TRAIN and not is_there:
             with contextlib.suppress(UserError):  # its own stage says it
-                depths[one] = _depth(workspace, one), -_size(section)
+                depths[one] = _depth(workspace, one), -section.steps * section.tokens_per_step
     return sorted(depths, key=lambda one: depths[one])
-
-
-def _size(section: Params | Tuned) -> int:
-    """Tokens of a training, about, so that the longest begins first."""
-    if isinstance(section, Tuned):
-        return section.steps * section.traces_per_step * section.context
-    return section.steps * section.tokens_per_step
 
 
 def _depth(workspace: Workspace, role: str) -> int:
