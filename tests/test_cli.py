@@ -23,6 +23,7 @@ VERBS = (
     ["label"],
     ["learn-labels"],
     ["bench-labels"],
+    ["real-traces"],
     ["snapshot"],
     ["log"],
     ["push"],
