@@ -6,12 +6,12 @@ import numpy as np
 
 from backtracking.labels.markers import MarkedRules
 from backtracking.labels.passages import Passage
-from backtracking.real_traces.stability import DRAWS, LEAST, WAIT
+from backtracking.real_traces.stability import WAIT
 from backtracking.records.imported import ImportedTrace
 from backtracking.records.resamples import Resampled
 from backtracking.records.rows.real_traces import ByDefinition
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.statistics.draws import fewer_of
+from backtracking.statistics.draws import DRAWS, LEAST, fewer_of
 
 FIRST_WORDS = 3
 """Among which "wait" may stand: "But wait, ...", "Hmm, wait, ..."."""

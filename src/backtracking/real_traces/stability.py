@@ -8,19 +8,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from backtracking.records.imported import ImportedTrace
 from backtracking.records.rows.real_traces import OneMoreDraw, Place, Stability, StabilityBin
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.statistics.draws import fewer_of, rates_behind, share_below
+from backtracking.statistics.draws import Cells, rates_behind, share_below
 
 WAIT = "Wait"
 HALF, MOST = 0.5, 0.8
 """Shares of continuations below which an event does not come back; 2604.02113 has the second."""
-
-DRAWS, LEAST = 10, 8
-"""Continuations of an event there, and how many have to repeat it."""
 
 N_BINS = 10
 
@@ -81,7 +78,7 @@ def stability(positions: Sequence[Position], bootstrap: Bootstrap) -> list[Stabi
 
 
 def _stability(found: Sequence[Position], place: Place, bootstrap: Bootstrap) -> Stability:
-    cells = Cells.of(found)
+    cells = _cells(found)
 
     def measure(share: np.ndarray) -> np.ndarray:
         mass = rates_behind(cells.k, cells.n, share)
@@ -92,7 +89,7 @@ def _stability(found: Sequence[Position], place: Place, bootstrap: Bootstrap) ->
             share @ (cells.rate < MOST),
             share_below(mass, HALF),
             share_below(mass, MOST),
-            share @ fewer_of(cells.k, cells.n, DRAWS, LEAST),
+            cells.unstable(share),
             share @ (cells.k == 0),
         ]
         return np.stack(columns, axis=1)
@@ -106,7 +103,7 @@ def _stability(found: Sequence[Position], place: Place, bootstrap: Bootstrap) ->
 def distribution(positions: Sequence[Position], bootstrap: Bootstrap) -> list[StabilityBin]:
     """Of all sentences that begin with "Wait", how many lie in each tenth of the scale."""
     found = [one for one in positions if one.is_event]
-    cells = Cells.of(found)
+    cells = _cells(found)
     ends = np.linspace(0, 1, N_BINS + 1).round(9)
 
     def measure(share: np.ndarray) -> np.ndarray:
@@ -147,33 +144,5 @@ def _per_expected(means: Float[np.ndarray, "n 5"]) -> Float[np.ndarray, "n 4"]:
     return np.stack([ratio, *rest], axis=1)
 
 
-@dataclass(frozen=True)
-class Cells:
-    """Events by their counts: all with the same k of n are one cell, in the order of k / n.
-
-    Attributes:
-        k, n: of each cell.
-        rate: k / n.
-        rows: 1 where an event is in a cell.
-    """
-
-    k: Int[np.ndarray, " cells"]
-    n: Int[np.ndarray, " cells"]
-    rate: Float[np.ndarray, " cells"]
-    rows: Float[np.ndarray, "events cells"]
-
-    @classmethod
-    def of(cls, found: Sequence[Position]) -> "Cells":
-        """The cells of some events."""
-        counts = sorted({(one.k / one.n, one.k, one.n) for one in found})
-        number = {(k, n): cell for cell, (_, k, n) in enumerate(counts)}
-        rows = np.zeros((len(found), len(counts)))
-        rows[np.arange(len(found)), [number[one.k, one.n] for one in found]] = 1
-        rate, k, n = (np.array(column) for column in zip(*counts, strict=True))
-        return cls(k, n, rate, rows)
-
-    def median(self, share: Float[np.ndarray, "samples cells"]) -> Float[np.ndarray, " samples"]:
-        """The median rate of samples with so many events in each cell."""
-        below = np.cumsum(share, axis=1)
-        ends = [(below < 0.5 + sign * 1e-9).sum(axis=1) for sign in (-1, 1)]
-        return np.mean([self.rate[end.clip(max=len(self.rate) - 1)] for end in ends], axis=0)
+def _cells(found: Sequence[Position]) -> Cells:
+    return Cells.of(np.array([one.k for one in found]), np.array([one.n for one in found]))
