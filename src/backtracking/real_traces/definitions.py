@@ -66,12 +66,12 @@ def _count(rule: IsEvent, resampled: Resampled) -> int:
 
 
 def _begins(text: str) -> bool:
-    return text.startswith(WAIT)
+    return text.startswith(WAIT.capitalize())
 
 
 def _has_early(text: str) -> bool:
     words = [word.strip(",.!?:;—-").lower() for word in text.split()[:FIRST_WORDS]]
-    return WAIT.lower() in words
+    return WAIT in words
 
 
 def _by_rules(model: str | None) -> IsEvent:

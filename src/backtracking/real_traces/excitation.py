@@ -54,7 +54,9 @@ def marked(traces: Sequence[ImportedTrace], events: Events) -> Marked:
     """The events of traces."""
 
     def is_event(one: LabelledSentence) -> bool:
-        return one.text.startswith(WAIT) if events == "wait" else UNCERTAIN in one.labels
+        return (
+            one.text.startswith(WAIT.capitalize()) if events == "wait" else UNCERTAIN in one.labels
+        )
 
     return Marked(
         events,
@@ -81,10 +83,10 @@ def _lagged(traces: Marked, first: int, last: int, bootstrap: Bootstrap) -> Lagg
 
 def _pairs(x: Float[np.ndarray, " sentences"], lags: range) -> tuple[float, float]:
     """Pairs of events at some distances, and their mean over all orders of the sentences."""
-    n, m = len(x), x.sum()
+    n, m = len(x), float(x.sum())
     found = sum(float(x[lag:] @ x[: n - lag]) for lag in lags if lag < n)
     places = sum(max(0, n - lag) for lag in lags)
-    return found, places * m * (m - 1) / (n * (n - 1)) if n > 1 else 0.0
+    return float(found), places * m * (m - 1) / (n * (n - 1)) if n > 1 else 0.0
 
 
 def _ratio(means: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 1"]:

@@ -15,7 +15,9 @@ from backtracking.records.rows.real_traces import OneMoreDraw, Place, Stability,
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.draws import Cells, rates_behind, share_below
 
-WAIT = "Wait"
+WAIT = "wait"
+"""With a capital, what the source counts."""
+
 HALF, MOST = 0.5, 0.8
 """Shares of continuations below which an event does not come back; 2604.02113 has the second."""
 
@@ -60,7 +62,7 @@ def _positions(trace: ImportedTrace) -> Iterator[Position]:
             before = trace.written[: sentence.start or 0]
             yield Position(
                 trace.trace_id,
-                sentence.text.startswith(WAIT),
+                sentence.text.startswith(WAIT.capitalize()),
                 not before or before.endswith("\n"),
                 sentence.n_resamples_wait,
                 sentence.n_resamples,
@@ -96,7 +98,7 @@ def _stability(found: Sequence[Position], place: Place, bootstrap: Bootstrap) ->
 
     intervals = bootstrap.intervals(cells.rows, [one.trace_id for one in found], measure)
     n_traces = len({one.trace_id for one in found})
-    begins = "Wait" if found[0].is_event else "other"
+    begins = WAIT if found[0].is_event else "other"
     return Stability(begins, place, len(found), n_traces, *intervals)
 
 

@@ -87,7 +87,7 @@ def _stability(row: Stability) -> list[str]:
         row.mean, row.median, row.below_half, row.below_most, row.rates_below_half,
         row.rates_below_most, row.of_ten, row.never,
     )  # fmt: skip
-    begins = '"Wait"' if row.begins == "Wait" else "anything else"
+    begins = '"Wait"' if row.begins == "wait" else "anything else"
     return [begins, row.place, str(row.n), *map(_short, measures)]
 
 

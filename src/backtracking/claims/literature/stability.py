@@ -68,7 +68,7 @@ def unstable(study: Study, role: str) -> Finding:
 
 def real(rows: Sequence[Stability]) -> Claim | None:
     """What traces of real models say; None where they were not measured."""
-    row = first(rows, begins="Wait", place="any")
+    row = first(rows, begins="wait", place="any")
     if row is None:
         return None
     return complete(REAL, Finding.beside(above(row.of_ten.low, 0.5), row.of_ten, 0.5), {})

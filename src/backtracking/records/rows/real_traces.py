@@ -54,7 +54,7 @@ class Stability(Row):
     """
 
     FILE: ClassVar[str] = "real_traces/stability"
-    begins: Literal["Wait", "other"]
+    begins: Literal["wait", "other"]
     place: Place
     n: int
     n_traces: int
