@@ -36,7 +36,7 @@ def test_without_tables_every_block_says_how_to_make_them(tmp_path: Path) -> Non
 
 
 def test_the_claim_is_held_against_the_published_share_of_ten_draws(tmp_path: Path) -> None:
-    row = Stability("wait", "any", 350, 27, *[VALUE] * 6, VALUE, NONE)
+    row = Stability("wait", "any", 350, 27, VALUE, VALUE, VALUE, VALUE, VALUE, VALUE, VALUE, NONE)
     source = Source("a.gz", "f" * 64, 3, "who/what", "abc", "MIT")
     bins = [StabilityBin(0.0, 0.1, VALUE)]
     found = staged(tmp_path, {Source: [source], Stability: [row], StabilityBin: bins})

@@ -9,7 +9,7 @@ from backtracking.labels.passages import Passage
 from backtracking.real_traces.stability import WAIT
 from backtracking.records.imported import ImportedTrace
 from backtracking.records.resamples import Resampled
-from backtracking.records.rows.real_traces import ByDefinition
+from backtracking.records.rows.real_traces import ByDefinition, Definition
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.draws import DRAWS, LEAST, fewer_of
 
@@ -34,7 +34,7 @@ def by_definition(
 
 
 def _row(
-    definition: str,
+    definition: Definition,
     rule_of: Callable[[Resampled], IsEvent],
     own: Sequence[str],
     resamples: Sequence[Resampled],

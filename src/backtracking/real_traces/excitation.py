@@ -45,7 +45,7 @@ class Marked:
     """
 
     events: Events
-    x: tuple[Float[np.ndarray, " sentences"], ...]
+    x: tuple[Float[np.ndarray, " _"], ...]
     trace_ids: tuple[str, ...]
     problems: tuple[str, ...]
 

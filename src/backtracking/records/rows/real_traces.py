@@ -14,6 +14,9 @@ from backtracking.records.rows.transitions import Compared
 Events = Literal["wait", "tag"]
 """What counts as backtracking: a sentence that begins with "Wait", or the judge's tag."""
 
+Definition = Literal["first word", "first words", "rules"]
+"""What counts as an event: "Wait" first, "wait" among the first words, or markers of `rules`."""
+
 Place = Literal["any", "opens a line", "within a line"]
 """Where a sentence stands."""
 
@@ -113,14 +116,14 @@ class ByDefinition(Row):
     """Stability by what counts as an event, where the continuations are known in words.
 
     Attributes:
-        definition: `first word`, `first words` or `rules`.
+        definition: what counts.
         n_positions, n_events: prefixes, and those after which the trace has an event.
         ratio: as in `OneMoreDraw`.
         mean, of_ten: as in `Stability`.
     """
 
     FILE: ClassVar[str] = "real_traces/definitions"
-    definition: Literal["first word", "first words", "rules"]
+    definition: Definition
     n_positions: int
     n_events: int
     ratio: Interval
