@@ -24,6 +24,7 @@ VERBS = (
     ["learn-labels"],
     ["bench-labels"],
     ["audit"],
+    ["real-traces"],
     ["snapshot"],
     ["log"],
     ["push"],

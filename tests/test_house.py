@@ -53,6 +53,7 @@ IGNORED = """\
 !/models/*.dvc
 /results/*/
 !/results/tables/
+!/results/real_traces/
 """
 NOT_ACCOUNTS = {"CUDA_VISIBLE_DEVICES", "DVC_ROOT", "PATH", "PYTHONPATH", "TMPDIR", "USER"}
 

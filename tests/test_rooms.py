@@ -33,6 +33,7 @@ MAY_IMPORT = {
     },
     "effects": {"lifeboat.stage", "labels", "records", "statistics"},
     "claims": {"effects", "records", "statistics"},
+    "real_traces": {"lifeboat.stage", "lifeboat", "labels", "records", "statistics", "transitions"},
     "report": {"lifeboat.stage", "lifeboat", "claims", "records"},
 }  # fmt: skip
 """Rooms that each room may import, itself included by right; stages and cli.py may import all."""

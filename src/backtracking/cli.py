@@ -18,6 +18,7 @@ from backtracking import PROJECT_ROOT
 from backtracking.belief import command as belief
 from backtracking.extraction import command as extraction
 from backtracking.labels import command as labels
+from backtracking.real_traces import command as real_traces
 from lifeboat.cli.app import add_verbs, run, start
 from lifeboat.cli.verbs import AsJson, readable, report, state
 from lifeboat.items import Item
@@ -35,6 +36,7 @@ app.command()(readable(belief.bench_directions))
 app.command()(readable(labels.label))
 app.command()(readable(labels.learn_labels))
 app.command()(readable(labels.bench_labels))
+app.command()(readable(real_traces.real_traces))
 groups = add_verbs(app)
 groups["store"].command("check")(readable(extraction.check))
 

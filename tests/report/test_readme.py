@@ -8,7 +8,7 @@ from synthetic_results import write_pairs, write_results
 from backtracking import PROJECT_ROOT
 from backtracking.claims.literature.rows import complete
 from backtracking.records.rows.claims import Finding, Published, Question
-from backtracking.report import readme, trained, verdicts
+from backtracking.report import readme, real_traces, trained, verdicts
 from backtracking.report.because import verdict_of
 from backtracking.report.committed import STAGED, read_results
 from lifeboat.stage.errors import UserError
@@ -126,7 +126,7 @@ def test_every_because_is_a_sentence_and_there_are_five_tables(root: Path) -> No
     assert "| primary | base -> reasoning |" in blocks["claims"]
     assert "| --- |" not in blocks["exploratory"] and "`ward_alike`" in blocks["exploratory"]
     page = (PROJECT_ROOT / "docs" / "findings.md").read_text()
-    assert re.findall(r"generated: (\S+)", page) == [*verdicts.BLOCKS]
+    assert re.findall(r"generated: (\S+)", page) == [*verdicts.BLOCKS, *real_traces.BLOCKS]
     tables = set(verdicts.BLOCKS) - {"believe", "exploratory"}
     assert tables == {"premise", "primary", "doses", "belief", "pairs"}
 

@@ -9,6 +9,7 @@ from backtracking.records.events import Event
 from backtracking.records.rows.measures import EventMeasure
 from backtracking.records.sentences import Kind
 from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.draws import Cells
 
 GROUPS = ("keyword", "backtracking")
 """Events as a keyword finds them, and true ones."""
@@ -20,8 +21,10 @@ def measure_stability(
     """Stability of events by the model that went on, by how they were found, and by kind.
 
     With intervals by problem. `not_reproduced` is the share of events less than `threshold` of
-    whose continuations backtrack; `dead` is the share of the weight that lies at recognisable dead
-    ends, counted and weighted. Where no kind is known, what rests on kinds has no row.
+    whose continuations backtrack; `unstable` that of events which fewer than 8 of 10 continuations
+    repeat (`statistics.draws`), however many there were; `dead` is the share of the weight that
+    lies at recognisable dead ends, counted and weighted. Where no kind is known, what rests on
+    kinds has no row.
 
     Args:
         events: all events, by every model.
@@ -67,6 +70,11 @@ def _measure_group(
         EventMeasure(role, f"{group}_{name}", interval)
         for name, interval in zip(columns, intervals, strict=True)
     ]
+    cells = Cells.of(np.array([e.n_backtracking for e in found]), np.array([e.n for e in found]))
+    (unstable,) = bootstrap.intervals(
+        cells.rows, problems, lambda share: cells.unstable(share)[:, None]
+    )
+    rows.append(EventMeasure(role, f"{group}_unstable", unstable))
     if "dead" in columns and stability.sum() > 0:
         weighted = np.stack([stability * columns["dead"], stability], axis=1)
         (interval,) = bootstrap.intervals(weighted, problems, _ratio)

@@ -46,6 +46,8 @@ class LabelledSentence:
         labels: in the annotator's own words.
         start, end: characters of the trace's text; None where only sentences are known.
         edges_in: what it takes from earlier ones, where that was annotated.
+        n_resamples: how often the model wrote on again from the prefix before it.
+        n_resamples_wait: after how many of these prefixes the next sentence began with "Wait".
     """
 
     index: int
@@ -54,6 +56,8 @@ class LabelledSentence:
     start: int | None = may_be_absent()
     end: int | None = may_be_absent()
     edges_in: tuple[Edge, ...] = may_be_absent(())
+    n_resamples: int | None = may_be_absent()
+    n_resamples_wait: int | None = may_be_absent()
 
     @property
     def span(self) -> TextSpan | None:
@@ -134,7 +138,7 @@ def read_traces(path: Path) -> list[ImportedTrace]:
             broken, and a `trace_id` that comes twice.
     """
     found: dict[str, ImportedTrace] = {}
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in enumerate(lines_of(path), start=1):
         trace = _trace(line, f"{path}, line {number}")
         if trace.trace_id in found:
             raise UserError(f"{path}, line {number}: `{trace.trace_id}` comes twice.", _CURE)
@@ -178,7 +182,12 @@ def _known(cls: type, row: Mapping[str, Any]) -> dict[str, Any]:
     return known
 
 
-def _lines(path: Path) -> list[str]:
+def lines_of(path: Path) -> list[str]:
+    """Lines of a file, plain or in gzip, that have anything.
+
+    Raises:
+        UserError: where the file is missing or cannot be read.
+    """
     if not path.is_file():
         raise UserError(f"{path} does not exist.", "Name a JSON Lines file of traces.")
     data = path.read_bytes()

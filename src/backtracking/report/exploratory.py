@@ -11,14 +11,15 @@ from backtracking.report.words import interval, number
 def exploratory(results: Results) -> str:
     """What no table has: a line a claim of the pair under study, and what control pairs say."""
     told = [
-        _line(one)
+        claim_line(one)
         for one in of_pair(results)
         if one.question.claim not in (*STATEMENTS, *BELIEF) and not is_premise(one)
     ]
     return "\n".join(told) or NONE
 
 
-def _line(claim: Claim) -> str:
+def claim_line(claim: Claim) -> str:
+    """What a claim says, what was found, and what was published."""
     asked, found = claim.question, claim.finding
     ends = interval(found.low, found.high)
     size = f" ({ends}, n = {found.n})" if ends else ""

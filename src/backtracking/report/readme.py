@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from backtracking import PROJECT_ROOT
-from backtracking.report import findings, verdicts
+from backtracking.report import findings, real_traces, verdicts
 from backtracking.report.committed import STAGED, read_results, show
 from backtracking.report.findings import NOTHING
 from backtracking.report.pipeline import draw_pipeline
@@ -44,7 +44,7 @@ def generate(root: Path, revision: str = "HEAD") -> dict[str, str]:
     pipeline = show(root, revision, "dvc.yaml")
     if pipeline is None:
         raise UserError("dvc.yaml is not committed.", "Commit it, or name another revision.")
-    return blocks | {"pipeline": draw_pipeline(pipeline)}
+    return blocks | real_traces.blocks(root, revision) | {"pipeline": draw_pipeline(pipeline)}
 
 
 def rewrite(text: str, block_by_name: Mapping[str, str]) -> str:

@@ -89,15 +89,15 @@ def test_the_same_state_has_to_look_more_alike_than_its_tokens_do() -> None:
 def test_events_that_come_back_are_no_evidence_of_instability() -> None:
     def row(share: float) -> Claim:
         value = Interval(share, share - 0.02, share + 0.02, 79)
-        measure = EventMeasure("reasoning", "keyword_not_reproduced", value)
+        measure = EventMeasure("reasoning", "keyword_unstable", value)
         return stability.claims(study_with(measure))[0]
 
-    assert [row(share).finding.verdict for share in (0.93, 0.51, 0.2)] == [
+    assert [row(share).finding.verdict for share in (0.94, 0.51, 0.2)] == [
         "holds",
         "fails",
         "fails",
     ]
-    assert row(0.93).agreement == "agrees" and row(0.2).agreement == "differs"
+    assert row(0.94).agreement == "agrees" and row(0.2).agreement == "differs"
 
 
 def test_the_set_that_comes_nearest_to_the_claim_is_shown() -> None:

@@ -1,23 +1,42 @@
-"""The stability study (arXiv 2604.02113): do events found by keywords come back?"""
+"""The stability study (arXiv 2604.02113): do events found by keywords come back?
 
-from backtracking.claims.literature.rows import answer, untestable
+It writes on ten times from the prefix of each event, and calls it stable where eight or more
+continuations show it again. So that is what it is held against, however often ours were written on.
+"""
+
+from collections.abc import Sequence
+
+from backtracking.claims.literature.rows import answer, complete, untestable
 from backtracking.claims.literature.study import Study
 from backtracking.records.intervals import above
 from backtracking.records.rows.claims import Claim, Finding, Published, Question
 from backtracking.records.rows.directions import FormCosine
 from backtracking.records.rows.measures import EventMeasure
+from backtracking.records.rows.real_traces import Stability
 from backtracking.records.rows.table import first
 
 STUDY = "stability, arXiv 2604.02113"
+
+PUBLISHED = Published(0.933, f"{STUDY}: of 541 keyword events, fewer than 8 of 10 draws")
 
 UNSTABLE = Question(
     claim="stability_unstable",
     study=STUDY,
     statement="Most events that a keyword finds do not come back from the same prefix.",
-    contrast="share of keyword events less than half of whose continuations backtrack",
+    contrast="share of keyword events that fewer than 8 of 10 continuations repeat",
     threshold="the interval is above 0.5",
     kind="built_in",
-    published=Published(0.93, f"{STUDY}: 93 % of 541 keyword events"),
+    published=PUBLISHED,
+)
+
+REAL = Question(
+    claim="stability_real",
+    study=STUDY,
+    statement='Most sentences of real models that begin with "Wait" do not come back.',
+    contrast='share of sentences with "Wait" that fewer than 8 of 10 continuations repeat',
+    threshold="the interval is above 0.5",
+    kind="emergent",
+    published=PUBLISHED,
 )
 
 HELPS = Question(
@@ -41,10 +60,18 @@ def claims(study: Study) -> list[Claim]:
 
 def unstable(study: Study, role: str) -> Finding:
     """The share of keyword events that do not come back."""
-    row = first(study.rows(EventMeasure), role=role, measure="keyword_not_reproduced")
+    row = first(study.rows(EventMeasure), role=role, measure="keyword_unstable")
     if row is None:
         return untestable("events were not regenerated")
     return Finding.beside(above(row.share.low, 0.5), row.share, 0.5)
+
+
+def real(rows: Sequence[Stability]) -> Claim | None:
+    """What traces of real models say; None where they were not measured."""
+    row = first(rows, begins="wait", place="any")
+    if row is None:
+        return None
+    return complete(REAL, Finding.beside(above(row.of_ten.low, 0.5), row.of_ten, 0.5), {})
 
 
 def helps(study: Study, role: str) -> Finding:

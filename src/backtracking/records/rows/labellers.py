@@ -24,7 +24,7 @@ class LabellerAgreement(Row):
         kappa, f1, precision, recall: of backtracking against all else.
     """
 
-    FILE: ClassVar[str] = "labellers/agreement"
+    FILE: ClassVar[str] = "real_traces/labellers"
     source: str
     subset: Subset
     labeller: str

@@ -1,0 +1,1 @@
+"""What other people's traces of real reasoning models say by themselves, without a model."""
