@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from backtracking.models.published import SHAPES
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Roles, Workspace
 from lifeboat import processes
@@ -23,7 +24,7 @@ class Model:
     Attributes:
         role: its role.
         source: `train`, or a hub id, or a folder; that of the other role where it has its weights.
-        n_layers: decoder blocks; None where no file here says so.
+        n_layers: decoder blocks; None where no file here says so, and it is not of `published`.
         d_model: width of the residual stream; None likewise.
         n_parameters: parameters; None likewise.
         is_here: whether its weights are in a folder or a cache of this machine, or are made here.
@@ -74,7 +75,7 @@ def _model(root: Path, role: str, weights: dict[str, Any]) -> Model:
         return _trained_here(role, weights.get("architecture") or {})
     folder = _folder(root, source, weights[role].get("revision"))
     if folder is None:
-        return Model(role, source)
+        return _published(role, source)
     config = _read(folder / "config.json")
     files = sorted(folder.glob("*.safetensors"))
     return Model(
@@ -85,6 +86,14 @@ def _model(root: Path, role: str, weights: dict[str, Any]) -> Model:
         sum(_counts(files)) or _from_config(config),
         bool(files),
     )
+
+
+def _published(role: str, source: str) -> Model:
+    """A model that is not here, as large as its shape says where that is known."""
+    shape = SHAPES.get(source)
+    if shape is None:
+        return Model(role, source)
+    return Model(role, source, shape.n_layers, shape.d_model, shape.n_parameters)
 
 
 def _trained_here(role: str, architecture: dict[str, Any]) -> Model:

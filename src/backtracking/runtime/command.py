@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from backtracking import PROJECT_ROOT
+from backtracking.runtime import pins
 from backtracking.runtime.workspace import Workspace
 from lifeboat.stage import interruption
 from lifeboat.stage.errors import UserError
@@ -25,7 +26,8 @@ def run_stage(
         role: whether the stage takes the role of a model as its argument.
 
     Raises:
-        SystemExit: with code 1 and one paragraph on standard error, for bad input.
+        SystemExit: with code 1 and one paragraph on standard error, for bad input, or where a
+            model of the hub is not pinned.
     """
     parser = argparse.ArgumentParser()
     parser.add_argument("--root", default=str(PROJECT_ROOT), help="the project's folder")
@@ -38,8 +40,10 @@ def run_stage(
         gc.enable()
         interruption.install()
         logging.getLogger("transformers").setLevel(logging.ERROR)
+    workspace = Workspace(Path(options.root).resolve())
     try:
-        stage(Workspace(Path(options.root).resolve()), options.role if role else "")
+        pins.require(workspace.params)
+        stage(workspace, options.role if role else "")
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
