@@ -24,13 +24,17 @@ from backtracking.records.traces import Problem, Trace
 
 WIDTH, N_LAYERS, CONTEXT = 32, 2, 1024
 BOS, EOS = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
-QWEN3 = (
-    "<|endoftext|> <|im_start|> <|im_end|> <|object_ref_start|> <|object_ref_end|> <|box_start|> "
-    "<|box_end|> <|quad_start|> <|quad_end|> <|vision_start|> <|vision_end|> <|vision_pad|> "
-    "<|image_pad|> <|video_pad|> <tool_call> </tool_call> <|fim_prefix|> <|fim_middle|> "
-    "<|fim_suffix|> <|fim_pad|> <|repo_name|> <|file_sep|> <tool_response> </tool_response> "
-    "<think> </think>"
-).split()
+_VISION = ("object_ref", "box", "quad", "vision")
+_MIDDLE = ("prefix", "middle", "suffix", "pad")
+QWEN3 = [
+    *("<|endoftext|>", "<|im_start|>", "<|im_end|>"),
+    *(f"<|{name}_{end}|>" for name in _VISION for end in ("start", "end")),
+    *(f"<|{name}_pad|>" for name in ("vision", "image", "video")),
+    *("<tool_call>", "</tool_call>"),
+    *(f"<|fim_{name}|>" for name in _MIDDLE),
+    *("<|repo_name|>", "<|file_sep|>", "<tool_response>", "</tool_response>"),
+    *("<think>", "</think>"),
+]
 R1_LLAMA = (
     [BOS, EOS, *(f"<|reserved_special_token_{n}|>" for n in range(9)), "<｜User｜>"]
     + ["<｜Assistant｜>", "<think>", "</think>"]

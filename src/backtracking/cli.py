@@ -91,6 +91,25 @@ def audit(
     report("audit", as_json, read)
 
 
+@app.command()
+@readable
+def preregister(
+    check: Annotated[bool, typer.Option("--check", help="Compare it with what ran.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Replace the one that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write PREREG.md from params.yaml and the code, or say how what ran differs from it."""
+
+    def register() -> list[Item]:
+        from backtracking.report import preregistration
+
+        if check:
+            return preregistration.check(state.root)
+        return preregistration.write(state.root, again=again)
+
+    report("preregister", as_json, register)
+
+
 @profile_app.command("use")
 @readable
 def profile_use(

@@ -1,4 +1,4 @@
-"""Every overlay for rented GPUs, whole at tiny size: real tokenizers, real shapes, random weights."""
+"""Every overlay for rented GPUs, whole at tiny size: real tokenizers and blocks, random weights."""
 
 from importlib import import_module
 from pathlib import Path
@@ -12,8 +12,6 @@ from tokenizers import Tokenizer
 from whole_study import AFTER, BEFORE, BY_ROLE
 
 from backtracking.domains.registry import open_domain
-from backtracking.models import loading
-from backtracking.models.tokens import token_ids
 from backtracking.records import reader
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params, profile
