@@ -185,7 +185,7 @@ def _search(problem: Problem, random: Random) -> str:
     """Sums and products with remarks, some of which turn."""
     numbers, target = read_question(problem.prompt)
     said = [f"Okay, I need to make {target} from {', '.join(map(str, numbers))}."]
-    for _ in range(6):
+    for _ in range(4):
         left = list(numbers)
         random.shuffle(left)
         total = left.pop()

@@ -20,16 +20,25 @@ from lifeboat.stage import artifacts
 
 pytestmark = pytest.mark.slow
 
-N_PROBLEMS = 24
+N_PROBLEMS = 14
 SMALL: dict[str, Any] = {
     "problems": {"n_study": N_PROBLEMS, "split_shares": [0.4, 0.3, 0.3]},
     "traces": {"n_samples": 1, "max_new_tokens": 24, "batch_size": 8, "n_batch_checks": 2},
     "extract": {"layers": [0, 1], "tokens_per_batch": 4096},
     "stability": {"n_regenerations": 2, "max_new_tokens": 8, "batch_size": 32},
-    "directions": {"n_strata": 1, "n_splits": 2, "n_null": 2},
-    "steer": {"doses": [-1.0, 1.0], "max_new_tokens": 12},
+    "directions": {"n_strata": 1, "n_splits": 2, "n_null": 1},
+    "steer": {
+        "doses": [-1.0, 1.0],
+        "max_new_tokens": 12,
+        "n_random": 2,
+        "n_few_random": 1,
+        "n_null": 2,
+        "n_retrained": 1,
+        "n_reports": 2,
+    },
+    "lens": {"n_null": 4},
     "ablate": {"max_new_tokens": 12},
-    "belief": {"n_items": 6, "n_dev_items": 4},
+    "belief": {"n_items": 4, "n_dev_items": 2, "n_random": 2},
 }
 
 

@@ -39,7 +39,8 @@ def family() -> str:
     return (
         f"Confirmatory: {_listed(CONFIRMATORY)}, by Holm at {LEVEL:g}; all others are exploratory. "
         "Premise: where the base's direction cannot tell the classes apart, "
-        f"{_listed(OF_BASE)} are no test. Where a claim that must hold fails, {_listed(OF_STEERING)} are not tested."
+        f"{_listed(OF_BASE)} are no test. Where a claim that must hold fails, "
+        f"{_listed(OF_STEERING)} are not tested."
     )
 
 

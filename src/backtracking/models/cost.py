@@ -30,11 +30,11 @@ class Gpu:
 
 
 GPUS: Mapping[str, Gpu] = {
-    "RTX 4090": Gpu(24, 1.008e12, 165e12),
-    "L40S": Gpu(48, 0.864e12, 362e12),
-    "A100": Gpu(80, 2.039e12, 312e12),
-    "H100": Gpu(80, 3.35e12, 989e12),
-    "H200": Gpu(141, 4.8e12, 989e12),
+    "RTX 4090": Gpu(24.0, 1.008e12, 165e12),
+    "L40S": Gpu(48.0, 0.864e12, 362e12),
+    "A100": Gpu(80.0, 2.039e12, 312e12),
+    "H100": Gpu(80.0, 3.35e12, 989e12),
+    "H200": Gpu(141.0, 4.8e12, 989e12),
 }
 """By name; the cheapest first."""
 
@@ -83,10 +83,10 @@ class Work:
 
     stage: str
     role: str
-    read: float = 0.0
-    written: float = 0.0
+    read: float | int = 0
+    written: float | int = 0
     at_once: int = 1
-    context: float = 0.0
+    context: float | int = 0
 
 
 @dataclass(frozen=True)
