@@ -177,9 +177,9 @@ def profile_pin(as_json: AsJson = False) -> None:
     """Fill in the commits that models of the hub have now, where params.yaml has none."""
 
     def pin() -> list[Item]:
-        from backtracking.models import hub
+        from backtracking.models import access
 
-        return hub.pin(state.root)
+        return access.pin(state.root)
 
     report("profile pin", as_json, pin)
 

@@ -40,7 +40,8 @@ def test_what_may_move_is_refused_before_any_stage_begins(
         run_stage(lambda *_: pytest.fail("it began"), ["--root", str(tmp_path)])
     assert ended.value.code == 1
     said = capsys.readouterr().err
-    assert f"`weights.base` (lab/model, revision {revision})" in said and "profile pin" in said
+    lack = "has no `revision`" if revision == "null" else f"has the `revision` {revision}, which"
+    assert f"`weights.base`: lab/model {lack}" in said and "Pin the commit" in said
 
 
 def test_a_whole_commit_is_accepted(tmp_path: Path) -> None:

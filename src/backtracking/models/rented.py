@@ -77,7 +77,7 @@ def unpinned(root: Path) -> list[Item]:
     """
     loose = [one for one in pins.hosted(root / "params.yaml") if not one.is_pinned]
     cure = "`backtracking profile pin` asks the hub for the commits; no stage runs before."
-    return [Item(f"To be pinned: {pins.told(loose)}.", "warning", cure)] if loose else []
+    return [Item(f"{pins.told(loose)}.", "warning", cure)] if loose else []
 
 
 def _line(root: Path, name: str, price: float) -> Item:

@@ -62,18 +62,21 @@ def require(path: Path) -> None:
     loose = [one for one in hosted(path) if not one.is_pinned]
     if loose:
         raise UserError(
-            f"{path.name} does not say by its commit which {len(loose)} models of the hub are meant: "
-            f"{told(loose)}.",
-            "`backtracking profile pin` asks the hub and fills `revision` in, for you to commit; "
-            "or write the 40 digits of each there.",
+            f"{path.name}: {told(loose)}.",
+            "Pin the commit, so that others get the same: `backtracking profile pin` asks the hub "
+            "and fills it in, or write its 40 digits there.",
         )
 
 
 def told(models: list[Hosted]) -> str:
-    """Models in words."""
-    return ", ".join(
-        f"`weights.{one.role}` ({one.source}, revision {one.revision or 'null'})" for one in models
-    )
+    """What models lack, in words."""
+    return "; ".join(f"`weights.{one.role}`: {one.source} {_lack(one)}" for one in models)
+
+
+def _lack(model: Hosted) -> str:
+    if model.revision is None:
+        return "has no `revision`"
+    return f"has the `revision` {model.revision}, which is no whole commit"
 
 
 def fill(path: Path, commit_by_role: dict[str, str]) -> None:

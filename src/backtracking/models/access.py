@@ -51,7 +51,7 @@ def checks(root: Path, machine: Machine) -> list[Item]:
     wanted = [one for one in pins.hosted(Workspace(root).params) if one.role not in here]
     loose = [one for one in wanted if not one.is_pinned]
     cure = "`backtracking profile pin` fills them in; commit params.yaml then."
-    said = [Item(f"Not pinned to a commit: {pins.told(loose)}.", "wrong", cure)] if loose else []
+    said = [Item(f"{pins.told(loose)}.", "wrong", cure)] if loose else []
     asked = [Later(lambda one=one: ask(one)) for one in wanted]
     answers = zip(wanted, (one.before(machine.deadline) for one in asked), strict=True)
     return said + [item(answer or Answer(model, "silent")) for model, answer in answers]

@@ -10,7 +10,7 @@ import pytest
 from hub_service import COMMIT, GATED, OPEN, HubService
 from project import ROOT, environment
 
-from backtracking.models import hub
+from backtracking.models import access
 from backtracking.runtime import params, pins, profile
 from backtracking.runtime.pins import Hosted
 from lifeboat.stage.errors import UserError
@@ -44,45 +44,45 @@ def write_study(root: Path, base: str, reasoning: str, revision: str | None = No
 
 
 def test_an_open_model_may_be_read_and_names_its_commit(service: HubService) -> None:
-    answer = hub.ask(Hosted("base", OPEN, None))
+    answer = access.ask(Hosted("base", OPEN, None))
     assert (answer.outcome, answer.commit) == ("readable", COMMIT)
     assert service.asked == [("HEAD", f"/{OPEN}/resolve/main/config.json")]
-    assert hub.item(answer).verdict == "ok"
+    assert access.item(answer).verdict == "ok"
 
 
 def test_a_gated_model_may_be_read_with_a_token_that_was_granted(
     service: HubService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = Hosted("base", GATED, COMMIT)
-    refused = hub.item(hub.ask(model))
+    refused = access.item(access.ask(model))
     assert refused.verdict == "wrong" and "gated" in refused.fact
     assert f"https://huggingface.co/{GATED}" in refused.cure and "HF_TOKEN" in refused.cure
     monkeypatch.setenv("HF_TOKEN", TOKEN)
-    assert hub.ask(model).outcome == "gated"
+    assert access.ask(model).outcome == "gated"
     service.granted.add(TOKEN)
-    assert hub.ask(model).outcome == "readable"
+    assert access.ask(model).outcome == "readable"
 
 
 def test_a_name_that_is_none_and_a_commit_that_is_none_are_told_apart(service: HubService) -> None:
-    assert hub.ask(Hosted("base", "lab/nothing", None)).outcome == "not there"
-    other = hub.ask(Hosted("base", OPEN, "f" * 40))
+    assert access.ask(Hosted("base", "lab/nothing", None)).outcome == "not there"
+    other = access.ask(Hosted("base", OPEN, "f" * 40))
     assert other.outcome == "no such revision"
-    assert hub.item(other).verdict == "wrong" and "f" * 40 in hub.item(other).fact
+    assert access.item(other).verdict == "wrong" and "f" * 40 in access.item(other).fact
 
 
 def test_a_hub_that_is_ill_or_away_is_a_warning(service: HubService) -> None:
     service.broken = True
-    told = hub.item(hub.ask(Hosted("base", OPEN, None)))
+    told = access.item(access.ask(Hosted("base", OPEN, None)))
     assert told.verdict == "warning" and OPEN in told.fact
 
 
 def test_revisions_are_filled_in_once(service: HubService, tmp_path: Path) -> None:
     write_study(tmp_path, OPEN, OPEN)
     path = tmp_path / "params.yaml"
-    with pytest.raises(UserError, match=r"`weights.base` \(lab/open, revision null\)"):
+    with pytest.raises(UserError, match=r"`weights.base`: lab/open has no `revision`"):
         pins.require(path)
     before = path.read_text()
-    hub.pin(tmp_path)
+    access.pin(tmp_path)
     pins.require(path)
     assert {one.revision for one in pins.hosted(path)} == {COMMIT}
     changed = [
@@ -90,7 +90,7 @@ def test_revisions_are_filled_in_once(service: HubService, tmp_path: Path) -> No
     ]
     assert len(changed) == 2
     asked = len(service.asked)
-    hub.pin(tmp_path)
+    access.pin(tmp_path)
     assert len(service.asked) == asked
 
 
@@ -100,7 +100,7 @@ def test_nothing_is_filled_in_where_one_may_not_be_read(
     write_study(tmp_path, GATED, OPEN)
     before = (tmp_path / "params.yaml").read_bytes()
     with pytest.raises(UserError, match=r"gated.*HF_TOKEN"):
-        hub.pin(tmp_path)
+        access.pin(tmp_path)
     assert (tmp_path / "params.yaml").read_bytes() == before
 
 
@@ -108,10 +108,10 @@ def test_another_process_asks_whom_hf_endpoint_names(service: HubService, tmp_pa
     write_study(tmp_path, GATED, OPEN, COMMIT)
     code = (
         "import sys, json; from dataclasses import asdict; from pathlib import Path;"
-        "from backtracking.models import hub; from lifeboat.doctor.doctor import Machine;"
+        "from backtracking.models import access; from lifeboat.doctor.doctor import Machine;"
         "from lifeboat.deadlines import Deadline, Later;"
         "machine = Machine(Later(lambda: None), None, Deadline.after(60));"
-        "print(json.dumps([asdict(i) for i in hub.checks(Path(sys.argv[1]), machine)]))"
+        "print(json.dumps([asdict(i) for i in access.checks(Path(sys.argv[1]), machine)]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
