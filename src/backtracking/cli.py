@@ -23,6 +23,9 @@ from lifeboat.cli.app import add_verbs, run, start
 from lifeboat.cli.verbs import AsJson, readable, report, state
 from lifeboat.items import Item
 
+Overlay = Annotated[str, typer.Argument(help="Name of a file in configs/, without .yaml.")]
+Price = Annotated[float, typer.Option(help="Of an hour of a GPU, in any currency.")]
+
 app = typer.Typer(
     help="How reasoning models change their mind: run the study, check it, save it.",
     no_args_is_help=True,
@@ -100,20 +103,97 @@ def audit(
     report("audit", as_json, read)
 
 
+@app.command()
+@readable
+def preregister(
+    check: Annotated[bool, typer.Option("--check", help="Compare it with what ran.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Replace the one that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write PREREG.md from params.yaml and the code, or say how what ran differs from it."""
+
+    def register() -> list[Item]:
+        from backtracking.report import preregistration
+
+        if check:
+            return preregistration.check(state.root)
+        return preregistration.write(state.root, again=again)
+
+    report("preregister", as_json, register)
+
+
 @profile_app.command("use")
 @readable
 def profile_use(
-    name: Annotated[str, typer.Argument(help="Name of a file in configs/, without .yaml.")],
+    name: Overlay,
     as_json: AsJson = False,
 ) -> None:
     """Merge configs/NAME.yaml into params.yaml, keeping its comments and order."""
 
     def use() -> list[Item]:
+        from backtracking.models import rented
         from backtracking.runtime import profile
 
-        return profile.use(state.root, name)
+        return [*profile.use(state.root, name), *rented.unpinned(state.root)]
 
     report("profile use", as_json, use)
+
+
+@profile_app.command("list")
+@readable
+def profile_list(price: Price = 2.5, as_json: AsJson = False) -> None:
+    """Every overlay, what it is, and what it needs of a machine."""
+
+    def listed() -> list[Item]:
+        from backtracking.models import rented
+
+        return rented.listed(state.root, price)
+
+    report("profile list", as_json, listed)
+
+
+@profile_app.command("show")
+@readable
+def profile_show(
+    name: Overlay,
+    gpu: Annotated[str | None, typer.Option(help="H100, A100, ... [the smallest]")] = None,
+    price: Price = 2.5,
+    as_json: AsJson = False,
+) -> None:
+    """One overlay: its models and revisions, memory, disk, hours and price."""
+
+    def shown() -> list[Item]:
+        from backtracking.models import rented
+
+        return rented.shown(state.root, name, gpu, price)
+
+    report("profile show", as_json, shown)
+
+
+@profile_app.command("diff")
+@readable
+def profile_diff(name: Overlay, as_json: AsJson = False) -> None:
+    """What configs/NAME.yaml would change in params.yaml; nothing is written."""
+
+    def difference() -> list[Item]:
+        from backtracking.runtime import profile
+
+        return profile.difference(state.root, name)
+
+    report("profile diff", as_json, difference)
+
+
+@profile_app.command("pin")
+@readable
+def profile_pin(as_json: AsJson = False) -> None:
+    """Fill in the commits that models of the hub have now, where params.yaml has none."""
+
+    def pin() -> list[Item]:
+        from backtracking.models import access
+
+        return access.pin(state.root)
+
+    report("profile pin", as_json, pin)
 
 
 @profile_app.command("tidy")

@@ -18,7 +18,7 @@ from project import ROOT, write_tiny_params
 from tiny_models import save_model
 
 from backtracking.models import hub as fetching
-from backtracking.models import loading, needs
+from backtracking.models import loading
 from backtracking.models.taking import take
 from lifeboat.stage import abilities, interruption
 from lifeboat.stage.errors import UserError
@@ -165,8 +165,6 @@ def test_a_gated_model_of_another_account_says_what_may_be_missing(
     ) as no:
         taken(tmp_path)
     assert other not in str(no.value)
-    with pytest.raises(UserError, match="gated"):
-        fetching.require_access(HUB_ID, COMMIT)
 
 
 def test_a_token_opens_a_gated_model_and_is_shown_to_no_other_host(
@@ -174,7 +172,6 @@ def test_a_token_opens_a_gated_model_and_is_shown_to_no_other_host(
 ) -> None:
     hub.token = "hf_" + "x" * 20
     monkeypatch.setenv("HF_TOKEN", hub.token)
-    fetching.require_access(HUB_ID, COMMIT)
     taken(tmp_path)
     assert hub.seen and not any(hub.seen)
 
@@ -273,14 +270,3 @@ def test_no_network_is_told_in_a_sentence(hub: Hub, monkeypatch: pytest.MonkeyPa
         UserError, match=r"'lab/tiny' .*no route to host.*Check the name and the ne"
     ):
         fetching.fetch(HUB_ID, COMMIT)
-
-
-def test_doctor_says_whether_the_account_may_read_the_models_of_the_study(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (item,) = needs.access_items([(HUB_ID, COMMIT), (HUB_ID, COMMIT)])
-    assert (item.verdict, "may read lab/tiny" in item.fact) == ("ok", True)
-    hub.token = "hf_" + "x" * 20
-    (item,) = needs.access_items([(HUB_ID, COMMIT)])
-    assert item.verdict == "warning" and "is gated" in item.fact
-    assert "accept the terms" in item.fact

@@ -25,6 +25,7 @@ SECTION_BY_RECORD = {
     "classes": "contrast",
     "primary": "label.primary",
     "sentences": "label.primary",
+    "models": "loading.dtype",
 }
 """What `stages/study.py` reads of params.yaml for what it opens."""
 OF_OTHERS = {"weights.{one}", "weights.{start}"}

@@ -215,3 +215,24 @@ def test_the_weights_of_a_role_may_come_from_another_kind_of_source(root: Path) 
     assert profile.merged(after, overlay, "an overlay") == (after, [])
     with pytest.raises(UserError, match="no key `weights.base.stepps`"):
         profile.merged(text, {"weights": {"base": {"stepps": 3}}}, "an overlay")
+
+
+def test_a_difference_names_what_was_and_what_would_be_and_writes_nothing(root: Path) -> None:
+    overlay(root, "seed: 8\nsteer: {lr: 0.003, names: [x]}\n")
+    before = (root / "params.yaml").read_bytes()
+    told = [one.fact for one in profile.difference(root, "small")]
+    assert told == ["`seed`: 7 -> 8", "`steer.names`: ['a', 'b'] -> ['x']"]
+    assert (root / "params.yaml").read_bytes() == before
+    assert profile.values_of(root, "small")["seed"] == 8
+
+
+def test_an_overlay_in_use_differs_in_nothing(root: Path) -> None:
+    overlay(root, "seed: 8\n")
+    profile.use(root, "small")
+    (told,) = profile.difference(root, "small")
+    assert "already" in told.fact
+
+
+def test_an_overlay_is_about_what_its_first_comment_says(root: Path) -> None:
+    overlay(root, "# Half as large,\n# and faster.\n#\n# More.\n\n# of chance\nseed: 8\n")
+    assert profile.about(root, "small") == "Half as large, and faster."

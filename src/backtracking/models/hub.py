@@ -15,7 +15,6 @@ import httpx2
 from huggingface_hub import (
     HfApi,
     constants,
-    get_hf_file_metadata,
     hf_hub_url,
     snapshot_download,
 )
@@ -112,19 +111,6 @@ def require_commit(hub_id: str, revision: str | None) -> None:
             f"{hub_id} has the `revision` {revision}, which may be another model tomorrow.",
             f"Pin the commit, so that others get the same; today it is {commit}.",
         )
-
-
-def require_access(hub_id: str, revision: str | None) -> None:
-    """Checks that this account may read a model; nothing is fetched.
-
-    Raises:
-        UserError: with the way to access.
-    """
-    url = hf_hub_url(hub_id, CONFIG, revision=revision)
-    try:
-        get_hf_file_metadata(url, timeout=_TIMEOUT_S)
-    except (OSError, ValueError, httpx2.HTTPError) as error:
-        raise told(error, hub_id, revision) from None
 
 
 def _folder(hub_id: str) -> Path:

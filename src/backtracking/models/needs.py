@@ -1,6 +1,5 @@
-"""What the models of the study need of a machine: the hub's cache, a token, access, the disk."""
+"""What the models of the study need of a machine: the hub's cache, a token, the disk."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ from lifeboat.doctor.doctor import Machine
 from lifeboat.doctor.links import Links, existing
 from lifeboat.items import Item
 from lifeboat.stage import abilities
-from lifeboat.stage.errors import UserError
 
 _ALLOW = "Allow for its weights twice (cache of the hub, models/), and for its activations."
 PROMPT_TOKENS = 64
@@ -26,8 +24,7 @@ def checks(root: Path, machine: Machine) -> list[Item]:
     Raises:
         UserError: where params.yaml or dvc.lock cannot be read.
     """
-    asked = [(one.source, one.revision) for one in models(root) if one.revision]
-    return [*room(root, machine.links), cache_item(root), token_item(), *access_items(asked)]
+    return [*room(root, machine.links), cache_item(root), token_item()]
 
 
 def room(root: Path, links: Links) -> list[Item]:
@@ -117,22 +114,3 @@ def token_item() -> Item:
         cure = "Copy it again from https://huggingface.co/settings/tokens into .env."
         return Item("The Hugging Face token does not begin with hf_.", "warning", cure)
     return Item("A Hugging Face token is set up (not checked with the hub).")
-
-
-def access_items(asked: Iterable[tuple[str, str]]) -> list[Item]:
-    """Whether the account of this machine may read models of the hub, which is asked; nothing is
-    fetched.
-
-    Args:
-        asked: hub ids with their commits.
-    """
-    from backtracking.models import hub
-
-    found = []
-    for hub_id, revision in dict.fromkeys(asked):
-        try:
-            hub.require_access(hub_id, revision)
-            found.append(Item(f"This account may read {hub_id} at {revision[:12]}."))
-        except UserError as error:
-            found.append(Item(str(error), "warning"))
-    return found

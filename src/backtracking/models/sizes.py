@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from backtracking.models.published import SHAPES
 from backtracking.models.sources import PACKAGE, find
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Roles, Workspace
@@ -25,7 +26,7 @@ class Model:
     Attributes:
         role: its role.
         source: `train`, or as `sources` has it; that of the other role where it has its weights.
-        n_layers: decoder blocks; None where no file here says so.
+        n_layers: decoder blocks; None where no file here says so, and it is not of `published`.
         d_model: width of the residual stream; None likewise.
         n_parameters: parameters; None likewise.
         is_here: whether its weights are on this machine, or are made here.
@@ -87,7 +88,7 @@ def _model(root: Path, role: str, weights: dict[str, Any], roles: Roles) -> Mode
     is_local = revision is None or (root / Path(source).expanduser()).is_dir()
     pinned = None if is_local else str(revision)
     if folder is None:
-        return Model(role, source, revision=pinned)
+        return replace(_published(role, source), revision=pinned)
     config = _read(folder / "config.json")
     files = sorted(folder.glob("*.safetensors"))
     return Model(
@@ -110,6 +111,14 @@ def _of_gguf(root: Path, role: str, source: str, revision: str | None) -> Model:
     except UserError:
         return Model(role, source)
     return Model(role, source, told.n_layers, told.d_model, told.n_parameters, is_here=True)
+
+
+def _published(role: str, source: str) -> Model:
+    """A model that is not here, as large as its shape says where that is known."""
+    shape = SHAPES.get(source)
+    if shape is None:
+        return Model(role, source)
+    return Model(role, source, shape.n_layers, shape.d_model, shape.n_parameters)
 
 
 def _trained_here(role: str, architecture: dict[str, Any]) -> Model:

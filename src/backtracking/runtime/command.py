@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from backtracking import PROJECT_ROOT
+from backtracking.runtime import pins
 from backtracking.runtime.workspace import Workspace
 from lifeboat.stage import failures, interruption
 
@@ -41,7 +42,9 @@ def run_stage(
     root = Path(options.root).resolve()
     failures.setting.root, failures.setting.debug = root, options.debug
     try:
-        stage(Workspace(root), options.role if role else "")
+        workspace = Workspace(root)
+        pins.require(workspace.params)
+        stage(workspace, options.role if role else "")
     except Exception as error:
         print(f"error: {failures.told(error)}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -32,6 +32,61 @@ def names(root: Path) -> list[str]:
     return sorted(path.stem for path in (root / "configs").glob("*.yaml"))
 
 
+def find(root: Path, name: str) -> dict[str, Any]:
+    """The values of an overlay.
+
+    Raises:
+        UserError: where there is none of this name, or it cannot be read.
+    """
+    if name not in names(root):
+        close = difflib.get_close_matches(name, names(root), n=1)
+        nearest = f"Did you mean `{close[0]}`?" if close else f"There are: {_list(names(root))}."
+        raise UserError(f"There is no overlay configs/{name}.yaml.", nearest)
+    return params.read(root / "configs" / f"{name}.yaml")
+
+
+def about(root: Path, name: str) -> str:
+    """What an overlay says of itself: the comment that it begins with, in one line."""
+    lines = (root / "configs" / f"{name}.yaml").read_text().splitlines()
+    comment = itertools.takewhile(lambda line: line.startswith("# "), lines)
+    return " ".join(line.removeprefix("# ").strip() for line in comment)
+
+
+def values_of(root: Path, name: str) -> dict[str, Any]:
+    """All parameters as they would be under an overlay; nothing is written.
+
+    Raises:
+        UserError: as `use`.
+    """
+    text, _ = merged((root / "params.yaml").read_text(), find(root, name), f"configs/{name}.yaml")
+    return YAML(typ="safe", pure=True).load(text)
+
+
+def difference(root: Path, name: str) -> list[Item]:
+    """What an overlay would change in params.yaml, a line each; nothing is written.
+
+    Raises:
+        UserError: as `use`.
+    """
+    now = params.read(root / "params.yaml")
+    _, changed = merged(
+        (root / "params.yaml").read_text(), find(root, name), f"configs/{name}.yaml"
+    )
+    if not changed:
+        return [Item(f"params.yaml has every value of configs/{name}.yaml already.")]
+    then = values_of(root, name)
+    return [Item(f"`{one}`: {_told(now, one)} -> {_told(then, one)}") for one in changed]
+
+
+def _told(values: dict[str, Any], name: str) -> str:
+    found: Any = values
+    for part in name.split("."):
+        if not isinstance(found, dict) or part not in found:
+            return "nothing"
+        found = found[part]
+    return repr(found)
+
+
 def use(root: Path, name: str) -> list[Item]:
     """Merges an overlay into params.yaml: mappings by key, everything else replaced as a whole.
 
@@ -44,11 +99,7 @@ def use(root: Path, name: str) -> list[Item]:
         UserError: for an overlay that does not exist, for a key that params.yaml does not have,
             for a mapping where params.yaml has a value or the other way round; nothing is written.
     """
-    if name not in names(root):
-        close = difflib.get_close_matches(name, names(root), n=1)
-        nearest = f"Did you mean `{close[0]}`?" if close else f"There are: {_list(names(root))}."
-        raise UserError(f"There is no overlay configs/{name}.yaml.", nearest)
-    overlay = params.read(root / "configs" / f"{name}.yaml")
+    overlay = find(root, name)
     path = root / "params.yaml"
     params.read(path)
     before = path.read_text()

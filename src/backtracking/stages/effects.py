@@ -23,6 +23,7 @@ from tokenizers import Tokenizer
 
 from backtracking.claims.pairs import count_pairs
 from backtracking.claims.verdicts import Known, judge_repeat, judge_steering
+from backtracking.domains.construction import Told, built
 from backtracking.domains.domain import Domain
 from backtracking.domains.registry import open_domain
 from backtracking.effects import components
@@ -240,16 +241,11 @@ def _free(sources: Sources) -> list[Free]:
 
 
 def _known(sources: Sources) -> Known:
-    """What the recipes of all pairs say of them; models that nobody trained here say nothing."""
-    found = {
-        role: sources.domain.recipe(sources.study.roles.recipe(role))
-        for role in sources.steering.pairs
-    }
-    recipes = {role: one for role, one in found.items() if one is not None}
-    return Known(
-        {role: one.false_claims for role, one in recipes.items()},
-        {role: one.true_claims for role, one in recipes.items()},
-    )
+    """What is true and what is false by construction."""
+    study = sources.study
+    told = params.load(Told, "known", study.workspace.params)
+    found = built(sources.domain, study.roles, sources.steering.pairs, told)
+    return Known(found.false, found.true)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

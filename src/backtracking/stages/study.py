@@ -110,13 +110,20 @@ class Study:
         return read_directions(self.workspace.results("directions"))
 
     def models(self, roles: Sequence[str] | None = None) -> "dict[str, LoadedModel]":
-        """Models by role, of all roles where none is named."""
+        """Models by role, of all roles where none is named; equal weights are loaded once."""
         from backtracking.models import loading
 
-        return {
-            role: loading.load(self.workspace.model(role), device=self.device)
-            for role in (self.roles.all if roles is None else roles)
-        }
+        dtype = params.load_value(str, "loading.dtype", self.workspace.params)
+        found: dict[str, LoadedModel] = {}
+        for role in self.roles.all if roles is None else roles:
+            folder = self.workspace.model(role)
+            hashes = loading.model_sha256(folder), loading.tokenizer_sha256(folder)
+            equal = (
+                one for one in found.values() if (one.model_sha256, one.tokenizer_sha256) == hashes
+            )
+            loaded = next(equal, None)
+            found[role] = loaded or loading.load(folder, device=self.device, dtype=dtype)
+        return found
 
     def store(self, role: str) -> "ActivationStore":
         """The activations of a role."""

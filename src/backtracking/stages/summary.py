@@ -17,6 +17,7 @@ import numpy as np
 from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.rows import untestable
 from backtracking.claims.literature.study import Study
+from backtracking.domains.construction import Told, built
 from backtracking.domains.registry import open_domain
 from backtracking.effects.rates import HOW
 from backtracking.effects.seen import AFFINE
@@ -255,8 +256,8 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
     }
     marker = read_tokens(workspace.labels / "tokens.json").marker
     pairs = {one: base for one, base in roles.base_by_role.items() if one not in roles.repeats}
-    domain = open_domain(workspace.params)
-    recipes = {role: domain.recipe(roles.recipe(role)) for role in pairs}
+    told = params.load(Told, "known", workspace.params)
+    construction = built(open_domain(workspace.params), roles, pairs, told)
     return Results(
         losses={
             role: read_losses(workspace.model(role) / "training.csv")
@@ -271,7 +272,7 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
             kinds=read_kinds(workspace.labels / "kinds.json"),
             marker=marker.name if marker else "none",
             tables=Tables(workspace.root / "results"),
-            false_by_role={role: one.false_claims for role, one in recipes.items() if one},
+            false_by_role=construction.false,
         ),
         power=read_csv(workspace.results("power") / "power.csv"),
         provenance={"params_sha256": artifacts.sha256_json(params.read(workspace.params))}

@@ -1,0 +1,48 @@
+"""What decides a claim, in words: written before a study runs, from the code that will judge."""
+
+from collections.abc import Mapping
+
+from backtracking.claims.family import CONFIRMATORY, LEVEL, OF_BASE, OF_STEERING
+from backtracking.claims.literature.own import STATEMENTS
+from backtracking.effects.seen import AFFINE, TO_BEAT
+from backtracking.records.measured import BESIDE
+from backtracking.statistics.effect import FLOOR, MIN_LEGAL
+
+
+def endpoint(studied: str, base: str, kinds: tuple[str, str]) -> str:
+    """The primary endpoint of a study.
+
+    Args:
+        studied, base: roles of the pair.
+        kinds: the negative and the positive class of decisions, in words.
+    """
+    live, dead = kinds
+    return (
+        f"The direction of `{base}` in `{studied}`, at decisions of class {live} on test problems, "
+        f"edit `{AFFINE}`: the projection on it is set to `{studied}`'s mean at class {dead}. "
+        f"Read: the change of P(backtrack), or of P(an opener) where only words tell. "
+        f"{STATEMENTS['primary']} It holds where the change is off 0, at least {FLOOR:g}, beyond "
+        f"95 % of the directions of each null, above every control pair's, and measured where the "
+        f"mass on words that may stand there is at least {MIN_LEGAL:g}."
+    )
+
+
+def nulls(n: int) -> Mapping[str, str]:
+    """Each null by its name, and what it is for, with how many directions it has."""
+    least = f"p is at least {1 / (1 + n):.4f}"
+    beaten = dict.fromkeys(TO_BEAT, f"{n} directions, to be beaten; {least}")
+    return beaten | dict.fromkeys(BESIDE, "told beside, not to be beaten")
+
+
+def family() -> str:
+    """What shares one level, what comes before it, and what takes the meaning from it."""
+    return (
+        f"Confirmatory: {_listed(CONFIRMATORY)}, by Holm at {LEVEL:g}; all others are exploratory. "
+        "Premise: where the base's direction cannot tell the classes apart, "
+        f"{_listed(OF_BASE)} are no test. Where a claim that must hold fails, "
+        f"{_listed(OF_STEERING)} are not tested."
+    )
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return ", ".join(f"`{one}`" for one in names)

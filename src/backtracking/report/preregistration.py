@@ -1,0 +1,233 @@
+"""PREREG.md: what a study will ask and how it will judge, written before it runs, checked after.
+
+It is made from params.yaml and the code alone. What ran is never refused for differing from it: a
+study may have good reasons to. The check says what differs, so that a reader can judge them.
+"""
+
+import io
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from backtracking.claims import terms
+from lifeboat import processes, project
+from lifeboat.git import commit
+from lifeboat.items import Item
+from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
+
+FILE = "PREREG.md"
+FROZEN = ("src", "params.yaml", "dvc.yaml")
+"""What must be committed before, and what is compared afterwards."""
+_PARAMETERS = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_COMMIT = re.compile(r"^Frozen at commit `([0-9a-f]{40})`", re.MULTILINE)
+
+
+def write(root: Path, *, again: bool = False) -> list[Item]:
+    """Writes PREREG.md.
+
+    Args:
+        root: the project's folder.
+        again: whether one that is there is replaced.
+
+    Raises:
+        UserError: where there is one already, where what it freezes is not committed, or where
+            params.yaml cannot be read.
+    """
+    path = root / FILE
+    if path.exists() and not again:
+        raise UserError(
+            f"{FILE} is there already.",
+            "`backtracking preregister --check` compares it with what ran; `--again` replaces it, "
+            "which git shows.",
+        )
+    loose = [one for one in commit.changed(root) if one.split("/")[0] in FROZEN]
+    head = processes.git_id(root, "HEAD")
+    if loose or not head:
+        raise UserError(
+            f"{', '.join(loose[:3]) or 'The project'} is not committed: no commit would say what "
+            "was frozen.",
+            "Commit it, then run this again.",
+        )
+    values = project.read_yaml(root / "params.yaml")
+    artifacts.write_text(path, text_of(values, head, began(root)))
+    said = [Item(f"{FILE} freezes commit {head[:12]}: commit it before the first stage runs.")]
+    if done := began(root):
+        fact = f"These stages have run already, and it says so: {', '.join(done)}."
+        said.append(Item(fact, "warning", "What is known of their results is not foreseen."))
+    return said
+
+
+def began(root: Path) -> list[str]:
+    """Stages that read the study's outcome and have run: their results are there."""
+    results = root / "results"
+    after = ("stability", "directions", "probe", "lens", "steer", "ablate", "belief", "effects")
+    return [stage for stage in after if (results / stage).is_dir()]
+
+
+def text_of(values: Mapping[str, Any], head: str, done: list[str]) -> str:
+    """The whole page.
+
+    Args:
+        values: of params.yaml.
+        head: the commit whose code will judge.
+        done: stages that have run already.
+    """
+    models, contrast = values["models"], values["contrast"]
+    studied = models["studied"]
+    base = models["roles"][studied]["base"]
+    kinds = tuple(" or ".join(contrast[one]) for one in ("negative", "positive"))
+    late = f"\nThese stages had run by then: {', '.join(done)}.\n" if done else ""
+    parts = [
+        "# Preregistration",
+        f"Frozen at commit `{head}`, by `backtracking preregister`; the parameters below have "
+        f"SHA-256 `{artifacts.sha256_json(values)}`.\n{late}",
+        "## Endpoint",
+        terms.endpoint(studied, base, (kinds[0], kinds[1])),
+        terms.family(),
+        "## Nulls and controls",
+        "\n".join(_controls(values)),
+        "## Sizes",
+        "\n".join(_sizes(values)),
+        "## Models",
+        "\n".join(_models(values)),
+        "## Chosen on dev, and not yet known",
+        "Layer, window and place, in steps that the parameters list; nothing is chosen on test.",
+        "## Parameters",
+        f"```yaml\n{_dumped(values)}```",
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def check(root: Path) -> list[Item]:
+    """What differs between PREREG.md and what is asked for, what ran, and the code now.
+
+    Raises:
+        UserError: where there is no PREREG.md, or it is not one of ours.
+    """
+    path = root / FILE
+    if not path.is_file():
+        raise UserError(f"There is no {FILE}.", "`backtracking preregister` writes it.")
+    text = path.read_text()
+    block, frozen = _PARAMETERS.search(text), _COMMIT.search(text)
+    if block is None or frozen is None:
+        raise UserError(f"{FILE} has no parameters or no commit.", "Restore it from git.")
+    then = YAML(typ="safe", pure=True).load(block[1])
+    said = [_differing(then, project.read_yaml(root / "params.yaml"))]
+    said += _of_stages(root, then)
+    return [*said, _code(root, frozen[1])]
+
+
+def _differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> Item:
+    rows = list(_differences(then, now))
+    if not rows:
+        return Item("params.yaml asks for what was preregistered.")
+    return Item(f"params.yaml differs from {FILE}: {'; '.join(rows)}.", "wrong", _CURE)
+
+
+_CURE = "Say why in the report; what was not preregistered is exploratory."
+
+
+def _of_stages(root: Path, then: Mapping[str, Any]) -> list[Item]:
+    """What each stage that dvc.lock records ran with."""
+    lock = root / "dvc.lock"
+    stages = project.read_yaml(lock).get("stages", {}) if lock.is_file() else {}
+    if not stages:
+        return [Item("No stage has run yet, by dvc.lock.")]
+    said = []
+    for name, stage in stages.items():
+        ran = (stage.get("params") or {}).get("params.yaml") or {}
+        rows = [
+            row for key, value in ran.items() for row in _differences(_at(then, key), value, key)
+        ]
+        if rows:
+            fact = f"`{name}` ran with something else than {FILE} says: {'; '.join(rows)}."
+            said.append(Item(fact, "wrong", _CURE))
+    n = len(stages)
+    return said or [Item(f"{n} stages of dvc.lock ran with what was preregistered.")]
+
+
+def _code(root: Path, frozen: str) -> Item:
+    """Files of the code that have changed since."""
+    found = processes.git(root, "diff", "--name-only", frozen, "--", "src", "dvc.yaml")
+    if found.returncode != 0:
+        fact = f"The commit that {FILE} names, {frozen[:12]}, is not in this clone."
+        return Item(fact, "wrong", "Fetch it: `git fetch --unshallow`.")
+    files = found.stdout.split()
+    if not files:
+        return Item(f"The code is that of commit {frozen[:12]}.")
+    rooms = sorted({"/".join(name.split("/")[:3]) for name in files})
+    return Item(
+        f"The code differs from commit {frozen[:12]} in {', '.join(rooms)}.", "wrong", _CURE
+    )
+
+
+def _differences(then: Any, now: Any, name: str = "") -> Iterator[str]:
+    """Each value that is another, by its dotted name."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in sorted({*then, *now}, key=str):
+            inner = f"{name}.{key}" if name else str(key)
+            yield from _differences(then.get(key, _NOTHING), now.get(key, _NOTHING), inner)
+    elif then != now:
+        yield f"`{name}` was {_told(then)}, is {_told(now)}"
+
+
+_NOTHING = "nothing"
+
+
+def _told(value: Any) -> str:
+    shown = json.dumps(value, ensure_ascii=False)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def _at(values: Any, name: str) -> Any:
+    for part in name.split("."):
+        values = values.get(part, _NOTHING) if isinstance(values, dict) else _NOTHING
+    return values
+
+
+def _controls(values: Mapping[str, Any]) -> list[str]:
+    said = [f"- `{one}`: {why}." for one, why in terms.nulls(values["steer"]["n_null"]).items()]
+    models, known = values["models"], values["known"]
+    for role, row in models["roles"].items():
+        if row["base"] and role != models["studied"]:
+            fails = [claim for of, claim in known["must_fail"] if of == role]
+            told = f"`{'`, `'.join(fails)}` must fail" if fails else "by its recipe, or informative"
+            said.append(f"- pair `{role}` beside `{row['base']}`: {told}.")
+    return said
+
+
+def _sizes(values: Mapping[str, Any]) -> list[str]:
+    problems, traces, steer = values["problems"], values["traces"], values["steer"]
+    shares = zip(("train", "dev", "test"), problems["split_shares"], strict=True)
+    counts = ", ".join(f"about {problems['n_study'] * share:.0f} {name}" for name, share in shares)
+    return [
+        f"- {problems['n_study']} problems: {counts}; split by hash.",
+        f"- {traces['n_samples']} traces of each, at temperature {traces['temperature']:g}, of at "
+        f"most {traces['max_new_tokens']} tokens; {steer['n_samples']} of a test problem steered.",
+        f"- doses {', '.join(f'{one:g}' for one in steer['doses'])}; {steer['n_random']} random "
+        f"directions; {steer['n_retrained']} estimates from train problems drawn anew.",
+        f"- {values['statistics']['n_resamples']} resamples by problem at level "
+        f"{values['statistics']['level']:g}.",
+    ]
+
+
+def _models(values: Mapping[str, Any]) -> list[str]:
+    rows = ((role, values["weights"][role]) for role in values["models"]["roles"])
+    return [
+        f"- `{role}`: {one['source']}, {one['revision'] or 'made here or copied'}."
+        for role, one in rows
+    ]
+
+
+def _dumped(values: Mapping[str, Any]) -> str:
+    written = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.allow_unicode = True
+    yaml.dump(dict(values), written)
+    return written.getvalue()

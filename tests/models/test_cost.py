@@ -1,0 +1,97 @@
+"""What a study needs of a machine, beside an estimate that was made by hand."""
+
+import pytest
+from project import ROOT
+
+from backtracking.models import cost, rented
+from backtracking.models.cost import GPUS, Work
+from backtracking.models.published import SHAPES
+from backtracking.runtime import profile
+from lifeboat.stage.errors import UserError
+
+LLAMA = SHAPES["meta-llama/Llama-3.1-8B"]
+PUBLISHED = {
+    "Qwen/Qwen2.5-Math-1.5B": 1.54,
+    "Qwen/Qwen2.5-14B": 14.77,
+    "Qwen/Qwen3-8B": 8.19,
+    "Qwen/Qwen1.5-7B": 7.72,
+    "meta-llama/Llama-3.1-8B": 8.03,
+}
+"""Parameters in billions, as the hub counts the tensors of each."""
+BY_HAND = {
+    "traces": (Work("", "", 0, 6e6, 192, 1280), 0.3),
+    "read by four models": (Work("", "", 4 * 2400 * 2560), 0.6),
+    "P(backtrack)": (Work("", "", 0, 600 * 25 * 16 * 40, 192, 1280), 0.7),
+    "free runs": (Work("", "", 0, 100 * 8 * 2500, 32, 1280), 0.4),
+}
+"""Hours on an H100 with Llama 3.1 8B that were estimated before there was code for it."""
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_shape_has_the_published_number_of_parameters(name: str) -> None:
+    assert SHAPES[name].n_parameters / 1e9 == pytest.approx(PUBLISHED[name], abs=0.01)
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_hours_are_within_a_factor_of_three_of_an_estimate_by_hand(name: str) -> None:
+    work, by_hand = BY_HAND[name]
+    hours = cost.seconds(work, LLAMA, GPUS["H100"], "bfloat16") / 3600
+    assert by_hand / 3 <= hours <= by_hand * 3
+
+
+def test_writing_in_small_batches_is_bound_by_the_calls_and_in_large_ones_by_memory() -> None:
+    gpu = GPUS["H100"]
+    one, many = (
+        cost.seconds(Work("", "", 0, 1000, n, 1000), LLAMA, gpu, "bfloat16") for n in (1, 512)
+    )
+    assert one == pytest.approx(1000 * 32 * cost.GUESS.block_seconds)
+    n_bytes = 2 * (LLAMA.n_parameters + 512 * 1000 * LLAMA.kv_values)
+    assert many == pytest.approx(1000 / 512 * n_bytes / (gpu.bandwidth * 0.5))
+
+
+def test_equal_weights_stand_once_in_memory_and_twice_in_activations() -> None:
+    values = profile.values_of(ROOT, "qwen3-8b")
+    whole = cost.needs(values, GPUS["H200"])
+    del values["models"]["roles"]["alien"]
+    less = cost.needs(values, GPUS["H200"])
+    assert less.gpu_bytes == whole.gpu_bytes
+    assert less.disk_bytes < whole.disk_bytes and less.hours < whole.hours
+
+
+@pytest.mark.parametrize(
+    ("name", "gpu"),
+    [
+        ("r1-distill-qwen-1.5b", "RTX 4090"),
+        ("r1-distill-llama-8b", "A100"),
+        ("qwen3-8b", "A100"),
+        ("r1-distill-qwen-14b", "H200"),
+    ],
+)
+def test_an_overlay_fits_the_gpu_that_it_names(name: str, gpu: str) -> None:
+    needed = cost.needs(profile.values_of(ROOT, name), GPUS[gpu])
+    assert needed.gpu_bytes <= GPUS[gpu].gigabytes * 1e9
+    assert not needed.unknown
+    items = rented.shown(ROOT, name, gpu, 3.0)
+    assert any(f"{needed.hours * 3:.2f} at 3.00 an hour" in one.fact for one in items)
+
+
+def test_a_gpu_that_is_too_small_is_wrong_and_one_that_is_none_is_refused() -> None:
+    items = rented.shown(ROOT, "r1-distill-llama-8b", "RTX 4090", 1.0)
+    assert [one.verdict for one in items].count("wrong") == 1
+    with pytest.raises(UserError, match=r"no GPU `H1000`"):
+        rented.shown(ROOT, "r1-distill-llama-8b", "H1000", 1.0)
+
+
+def test_every_overlay_is_listed_and_only_those_of_published_models_have_a_price() -> None:
+    items = rented.listed(ROOT, 2.5)
+    assert len(items) == len(profile.names(ROOT))
+    priced = {one.fact.split(":")[0] for one in items if "an hour" in one.fact}
+    assert priced == {
+        "r1-distill-qwen-1.5b", "r1-distill-llama-8b", "r1-distill-qwen-14b", "qwen3-8b",
+    }  # fmt: skip
+
+
+def test_the_page_about_overlays_has_these_sums() -> None:
+    page = (ROOT / "docs" / "overlays.md").read_text()
+    for table in (rented.table(ROOT, 2.5), rented.stages_table(ROOT, "r1-distill-llama-8b")):
+        assert table in page, f"docs/overlays.md has to have:\n{table}"

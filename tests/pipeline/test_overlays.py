@@ -1,0 +1,116 @@
+"""Every overlay for rented GPUs, whole at tiny size: real tokenizers and blocks, random weights."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import overlay_models
+import pytest
+from overlay_models import SHAPES
+from project import ROOT
+from tokenizers import Tokenizer
+from whole_study import AFTER, BEFORE, BY_ROLE
+
+from backtracking.domains.registry import open_domain
+from backtracking.records import reader
+from backtracking.records.traces import Problem, Trace
+from backtracking.runtime import params, profile
+from backtracking.runtime.workspace import Roles, Workspace
+from lifeboat.stage import artifacts
+
+pytestmark = pytest.mark.slow
+
+N_PROBLEMS = 14
+SMALL: dict[str, Any] = {
+    "problems": {"n_study": N_PROBLEMS, "split_shares": [0.4, 0.3, 0.3]},
+    "traces": {"n_samples": 1, "max_new_tokens": 24, "batch_size": 8, "n_batch_checks": 2},
+    "extract": {"layers": [0, 1], "tokens_per_batch": 4096},
+    "stability": {"n_regenerations": 2, "max_new_tokens": 8, "batch_size": 32},
+    "directions": {"n_strata": 1, "n_splits": 2, "n_null": 1},
+    "steer": {
+        "doses": [-1.0, 1.0],
+        "max_new_tokens": 12,
+        "n_random": 2,
+        "n_few_random": 1,
+        "n_null": 2,
+        "n_retrained": 1,
+        "n_reports": 2,
+    },
+    "lens": {"n_null": 4},
+    "ablate": {"max_new_tokens": 12},
+    "belief": {"n_items": 4, "n_dev_items": 2, "n_random": 2},
+}
+
+
+def write_params(root: Path, name: str, dtype: str) -> None:
+    """params.yaml under the tiny overlay, then this one, then what makes that small again."""
+    text = (ROOT / "params.yaml").read_text()
+    given = {role: {"source": f"given/{role}"} for role in SHAPES[name].configs}
+    precise = {"parity_floor": 3e-2 if dtype == "bfloat16" else 1e-4, "dtype": dtype}
+    small = SMALL | {
+        "weights": given,
+        "extract": SMALL["extract"] | precise,
+        "traces": SMALL["traces"] | {"dtype": dtype},
+        "loading": {"dtype": dtype},
+    }
+    for overlay in (
+        params.read(ROOT / "configs" / "tiny.yaml"),
+        params.read(ROOT / "configs" / f"{name}.yaml"),
+        small,
+    ):
+        text, _ = profile.merged(text, overlay, "an overlay")
+    (root / "params.yaml").write_text(text)
+
+
+def run(root: Path, stage: str) -> None:
+    """A stage, for every role where it is one of each."""
+    roles = params.load(Roles, "models", root / "params.yaml").all
+    main = import_module(f"backtracking.stages.{stage}").main
+    for role in roles if stage in BY_ROLE else ("",):
+        main(["--root", str(root), *filter(None, [role])])
+
+
+def think(root: Path) -> list[Trace]:
+    """Written searches in the place of what random weights wrote."""
+    workspace = Workspace(root)
+    domain = open_domain(workspace.params)
+    tokenizer = Tokenizer.from_file(str(workspace.model("reasoning") / "tokenizer.json"))
+    problems = reader.read_lines(Problem, workspace.problems / "problems.jsonl")
+    section = params.read(workspace.params)["countdown"]
+    traces = overlay_models.write_traces(
+        problems,
+        section["template"],
+        section["end"],
+        lambda problem: domain.prompt(problem, tokenizer),
+        tokenizer,
+        1,
+    )
+    reader.write_lines(workspace.traces / "traces.jsonl", traces)
+    return traces
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("r1-distill-qwen-1.5b", "float32"),
+        ("r1-distill-llama-8b", "bfloat16"),
+        ("r1-distill-qwen-14b", "float32"),
+        ("qwen3-8b", "float32"),
+    ],
+)
+def test_an_overlay_runs_whole(name: str, dtype: str, tmp_path: Path) -> None:
+    (tmp_path / "data" / "raw").mkdir(parents=True)
+    (tmp_path / "data" / "raw" / ".gitkeep").touch()
+    overlay_models.save_models(tmp_path / "given", SHAPES[name])
+    write_params(tmp_path, name, dtype)
+    for stage in BEFORE[:3]:
+        run(tmp_path, stage)
+    sampled = reader.read_lines(Trace, Workspace(tmp_path).traces / "traces.jsonl")
+    assert len(sampled) == N_PROBLEMS and all(one.token_ids for one in sampled)
+    think(tmp_path)
+    for stage in (*BEFORE[3:], *AFTER):
+        run(tmp_path, stage)
+    claims = artifacts.read_json(tmp_path / "results" / "claims.json")
+    assert claims and all(row["why"] for row in claims if row["verdict"] == "untestable")
+    steered = {row["target"] for row in claims if row["claim"] == "causal"}
+    assert steered == set(params.load(Roles, "models", tmp_path / "params.yaml").base_by_role)

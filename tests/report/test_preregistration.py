@@ -1,0 +1,100 @@
+"""PREREG.md says what was frozen, and the check says what differs from it."""
+
+from pathlib import Path
+
+import pytest
+from project import ROOT, call, write_tiny_params
+
+from backtracking.report import preregistration
+from lifeboat.stage.errors import UserError
+
+LOCK = """\
+stages:
+  steer:
+    params:
+      params.yaml:
+        steer.n_null: {n_null}
+        models.studied: reasoning
+"""
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A repository with parameters and a little code."""
+    write_tiny_params(tmp_path / "params.yaml")
+    (tmp_path / "src" / "backtracking" / "effects").mkdir(parents=True)
+    (tmp_path / "src" / "backtracking" / "effects" / "rates.py").write_text("ONE = 1\n")
+    call(tmp_path, "git", "init", "-q", "-b", "main")
+    return commit(tmp_path)
+
+
+def commit(root: Path) -> Path:
+    call(root, "git", "add", "-A")
+    call(root, "git", "commit", "-qm", "as it is")
+    return root
+
+
+def facts(root: Path, verdict: str) -> list[str]:
+    return [one.fact for one in preregistration.check(root) if one.verdict == verdict]
+
+
+def test_it_names_endpoint_nulls_sizes_and_the_commit(root: Path) -> None:
+    preregistration.write(root)
+    text = (root / "PREREG.md").read_text()
+    head = call(root, "git", "rev-parse", "HEAD").strip()
+    assert f"Frozen at commit `{head}`" in text
+    for said in (
+        "`base` in `reasoning`",
+        "class alive",
+        "`covariance`: 4 directions",
+        "30 problems",
+    ):
+        assert said in text
+    assert "pair `shuffled` beside `base`" in text
+    assert not facts(root, "wrong")
+
+
+def test_what_is_not_committed_cannot_be_frozen(root: Path) -> None:
+    (root / "src" / "new.py").write_text("")
+    with pytest.raises(UserError, match=r"src/new\.py is not committed"):
+        preregistration.write(root)
+
+
+def test_one_that_is_there_is_kept(root: Path) -> None:
+    preregistration.write(root)
+    with pytest.raises(UserError, match="is there already"):
+        preregistration.write(root)
+    preregistration.write(root, again=True)
+
+
+def test_results_that_were_there_before_are_told(root: Path) -> None:
+    (root / "results" / "steer").mkdir(parents=True)
+    assert preregistration.write(root)[1].verdict == "warning"
+    assert "had run by then: steer." in (root / "PREREG.md").read_text()
+
+
+def test_other_parameters_other_runs_and_other_code_are_told(root: Path) -> None:
+    preregistration.write(root)
+    (root / "dvc.lock").write_text(LOCK.format(n_null=4))
+    assert not facts(root, "wrong")
+    (root / "dvc.lock").write_text(LOCK.format(n_null=9))
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("n_study: 30", "n_study: 31"))
+    (root / "src" / "backtracking" / "effects" / "rates.py").write_text("ONE = 2\n")
+    asked, ran, code = facts(root, "wrong")
+    assert "`problems.n_study` was 30, is 31" in asked
+    assert "`steer` ran with" in ran and "`steer.n_null` was 4, is 9" in ran
+    assert "src/backtracking/effects" in code
+
+
+def test_without_one_there_is_nothing_to_compare(root: Path) -> None:
+    with pytest.raises(UserError, match="There is no PREREG.md"):
+        preregistration.check(root)
+
+
+def test_every_overlay_can_be_preregistered() -> None:
+    from backtracking.runtime import profile
+
+    for name in profile.names(ROOT):
+        text = preregistration.text_of(profile.values_of(ROOT, name), "a" * 40, [])
+        assert text.startswith("# Preregistration") and "```yaml" in text
