@@ -88,24 +88,33 @@ def outgoing(root: Path, name: str, tip: str) -> list[Item]:
     return [Item(f"Not pushed: {fact}.", "wrong", cure) for fact in facts]
 
 
-def commit(root: Path, message: str, deadline: Deadline | None = None) -> list[Item]:
+def commit(
+    root: Path,
+    message: str,
+    deadline: Deadline | None = None,
+    refused: dict[str, str] | None = None,
+) -> list[Item]:
     """Commits every change that is not ignored, or nothing; no hook is skipped.
 
-    Files that git itself cannot take are left out and named.
+    Args:
+        root: the project.
+        message: of the commit.
+        deadline: when it has to end.
+        refused: takes the files that git itself cannot take, which are left out, and what it says.
     """
-    paths = changed(root)
+    rows, refused = status(root), {} if refused is None else refused
+    paths = sorted({path for _marks, path in rows})
     if not paths:
         return [_nothing(root)]
-    found = refusals(root, paths)
+    found = [*_conflict(rows), *refusals(root, paths)]
     if kind := scanning.in_line(message):
         fact = f"The message of the commit looks like it holds a secret ({kind})."
         found.append(Item(fact, "wrong", "Say it without."))
     if found:
         return [*found, Item("NOTHING WAS COMMITTED.", "wrong", "Mend that, then push again.")]
-    refused: dict[str, str] = {}
     try:
         with index.put_back(root):
-            refused = _stage(root, paths)
+            refused |= _stage(root, paths)
             if _is_as_committed(root):  # such as a change inside of a submodule
                 return [_nothing(root), *index.told(refused)]
             made = _commit(root, message, deadline or Deadline())
@@ -113,6 +122,13 @@ def commit(root: Path, message: str, deadline: Deadline | None = None) -> list[I
         return [*index.told(refused), Item(f"NOTHING WAS COMMITTED: {error}", "wrong")]
     fact = f"Committed {len(paths) - len(refused)} changed files as {made}."
     return [Item(fact), *index.told(refused)]
+
+
+def _conflict(rows: list[tuple[str, str]]) -> list[Item]:
+    """Files of a merge that nobody has said to be mended, which git does not commit either."""
+    names = sorted({path for marks, path in rows if "U" in marks or marks in ("AA", "DD")})
+    cure = "Mend each and `git add` it, or `git merge --abort`."
+    return [Item(f"A merge CONFLICT in {', '.join(names)}.", "wrong", cure)] if names else []
 
 
 def _nothing(root: Path) -> Item:

@@ -67,6 +67,7 @@ def take(root: Path) -> list[Item]:
     Raises:
         UserError: where `root` is not a git repository, or git cannot read or write.
     """
+    root = processes.require_repository(root)  # a commit is of the whole repository
     here = wip.head(root)
     if not here.commit:
         return [Item("There is no commit here yet, so no work in progress was taken.", "warning")]

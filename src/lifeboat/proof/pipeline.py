@@ -39,13 +39,17 @@ def index(repo: "Repo") -> "Index":
     found = repo.index
     if repo.fs.protocol != "local":
         return found
-    asked = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.dvc")
-    listed = processes.git(Path(repo.root_dir), *asked).stdout.split("\0")
-    files = {os.path.join(repo.root_dir, name) for name in filter(None, listed)}
+    files = {os.path.join(repo.root_dir, name) for name in added(Path(repo.root_dir))}
     files -= {stage.path for stage in found.stages}
     there = (path for path in sorted(files) if os.path.isfile(path))
     new = [path for path in there if not repo.dvcignore.is_ignored_file(path)]
     return found.update([stage for path in new for stage in Index.from_file(repo, path).stages])
+
+
+def added(root: Path) -> list[str]:
+    """The .dvc files that git does not ignore, relative to `root`, there or not."""
+    asked = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.dvc")
+    return list(filter(None, processes.git(root, *asked).stdout.split("\0")))
 
 
 def stage_name(stage: Any, root: str) -> str:

@@ -26,31 +26,32 @@ def push(root: Path, message: str = "") -> list[Item]:
     Raises:
         UserError: where `root` is not a git repository, or git cannot be asked.
     """
-    steps, began = Steps(), time.time()
+    steps, began, refused = Steps(), wip.clock(root), dict[str, str]()
     steps.require("Asking git where this checkout stands", lambda: wip.head(root))
     title = message or f"Work of {time.strftime('%Y-%m-%d %H:%M')}"
-    steps.add("The commit", lambda: _commit(root, title))
+    steps.add("The commit", lambda: _commit(root, title, refused))
     steps.add("Pushing code", lambda: commit.push(root))
-    steps.add("Comparing the files with the commit", lambda: _compare(root, began))
+    steps.add("Comparing the files with the commit", lambda: _compare(root, began, refused))
     steps.add("Pushing data", lambda: push_data(root))
     return steps.items
 
 
-def _commit(root: Path, title: str) -> list[Item]:
+def _commit(root: Path, title: str, refused: dict[str, str]) -> list[Item]:
     """A commit of every change, unless conflict markers would go into it."""
     try:
         lock_file.require_merged(root)
-        return commit.commit(root, title)
+        return commit.commit(root, title, refused=refused)
     except UserError as error:
         return [Item(f"NOTHING WAS COMMITTED. {error}", "wrong")]
 
 
-def _compare(root: Path, began: float) -> list[Item]:
+def _compare(root: Path, began: float, refused: dict[str, str]) -> list[Item]:
     """What the commit that was pushed holds of the files that are there."""
     head = processes.git_id(root, "HEAD")
     if not head:
         return []
-    return held.items(root, wip.Saved(head, wip.head(root).branch, [], began=began))
+    branch = wip.head(root).branch
+    return held.items(root, wip.Saved(head, branch, [], frozenset(refused), began))
 
 
 def push_data(root: Path) -> list[Item]:

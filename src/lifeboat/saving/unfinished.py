@@ -149,7 +149,7 @@ def waiting(
         recorded = [out for out in there if out.path in stages and (store / out.path).is_dir()]
         found = expectations.objects(recorded, expected, bucket)
         names = {Path(entry.path).name for entry in found}
-    return store_parts.waiting(store, names, stages, project.contract(root).rank)
+    return store_parts.waiting(store, names, stages, project.rank(root))
 
 
 def require_all(kept: Kept, bucket: Bucket) -> None:

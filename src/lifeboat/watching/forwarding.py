@@ -17,7 +17,7 @@ from lifeboat.deadlines import Deadline
 from lifeboat.git import refs, wip
 from lifeboat.items import counted, megabytes
 from lifeboat.proof import expected as expectations
-from lifeboat.proof import inspection, targets
+from lifeboat.proof import inspection, pipeline, targets
 from lifeboat.proof.expected import WORKSPACE, Expected, Out
 from lifeboat.proof.inspection import Finding
 from lifeboat.remotes.bucket import Bucket, open_bucket
@@ -198,8 +198,8 @@ def _holds(out: Out, path: str) -> bool:
 
 
 def _recorded(root: Path) -> dict[str, _Stamp]:
-    """Stamps of the files that say which stages are finished."""
-    names = ("dvc.lock", "dvc.yaml")
+    """Stamps of the files that say which stages are finished, and which data was added."""
+    names = ("dvc.lock", "dvc.yaml", *pipeline.added(root))
     return {name: stamp for name in names if (stamp := _stamp(root / name))}
 
 

@@ -125,3 +125,17 @@ def test_the_study_does_not_go_on_from_a_cut_lock(
     assert reproduce.reproduce(project, []).code == 0
     (project / "dvc.lock").unlink()
     lock_file.require_whole(project)
+
+
+def test_in_a_folder_of_its_repository_the_last_whole_version_is_saved_too(
+    repository: Path, lock: str
+) -> None:
+    root = repository / "study"
+    root.mkdir()
+    (root / "dvc.yaml").write_text("stages:\n  numbers:\n  sum:\n")
+    (root / "dvc.lock").write_text(lock)
+    wip.save(root)
+    (root / "dvc.lock").write_text(lock[:-5])
+    (root / "code.py").write_text("x = 2\n")
+    saved = wip.save(root)
+    assert git(root, "show", f"{saved.commit}:./dvc.lock") == lock
