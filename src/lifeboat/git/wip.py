@@ -241,9 +241,8 @@ def _tree_with_whole_lock(
     """
     if lock_file.NAME not in paths:
         return index.tree(root, paths), []
-    last = processes.git_id(root, f"refs/heads/{here.wip}") or _upstream(root, here.wip)
-    if not last or not has(root, last, here.commit):
-        last = here.commit
+    known = (processes.git_id(root, f"refs/heads/{w}") or _upstream(root, w) for w in here.wips)
+    last = next((one for one in known if one and has(root, one, here.commit)), here.commit)
     for _ in lock_file.patiently():
         made = index.tree(root, paths)
         if not lock_file.is_cut(root, made.id, last):

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from lifeboat.items import Item, Verdict
+from lifeboat.items import Item, Verdict, some
 from lifeboat.remotes import remote
 
 _NAMED = 3
@@ -35,8 +35,7 @@ def _item(top: Path, root: Path, path: str, outs: Sequence[str]) -> Item:
     unheld = list(islice(_unheld(top, path, outs), _NAMED + 1))
     if not unheld:
         return Item(f"{fact}, and DVC what is behind it.")
-    named = ", ".join(unheld[:_NAMED]) + (", ..." if len(unheld) > _NAMED else "")
-    what = "" if unheld == [path] else f" ({named})"
+    what = "" if unheld == [path] else f" ({some(unheld, _NAMED)})"
     is_here = remote.same_disk(target, root)
     where = "and IS ONLY ON THIS MACHINE" if is_here else "on another file system"
     verdict: Verdict = "wrong" if is_here else "warning"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifeboat import processes
 from lifeboat.git import lock_file
+from lifeboat.stage import failures
 from lifeboat.stage.errors import UserError
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def readable(root: Path, what: str, at: str = "") -> Iterator[None]:
         raise
     except Exception as error:  # DVC's parsers have many kinds
         lock_file.require_merged(root, at, what)
-        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        said = failures.in_line(str(error)) or type(error).__name__
         raise UserError(f"{what} cannot be read: {said}.") from error
 
 

@@ -130,4 +130,4 @@ def _place(root: Path, bucket: Bucket) -> list[Item]:
     if not remote.on_this_disk(remote.Remote("", bucket.url), root):
         return []
     fact = f"{bucket.url} IS ON THIS MACHINE, and goes when the machine goes."
-    return [Item(fact, "warning", "Run `lifeboat remote set s3://BUCKET/PATH`.")]
+    return [Item(fact, "warning", remote.SET)]

@@ -153,7 +153,7 @@ def waiting(
 
 
 def require_all(kept: Kept, bucket: Bucket) -> None:
-    """Checks that the remote, listed anew, has every part.
+    """Checks that the remote, asked anew, has every part.
 
     Raises:
         UserError: naming what it does not have.

@@ -61,9 +61,12 @@ def test_a_stage_that_the_pipeline_has_lost_too_is_not_cut_off(project: Path, lo
     assert "sum" not in git(project, "show", "HEAD:dvc.lock")
 
 
+@pytest.mark.parametrize("in_the_way", [False, True])
 def test_where_dvc_was_killed_while_it_wrote_the_last_whole_version_is_saved(
-    project: Path, lock: str
+    project: Path, lock: str, in_the_way: bool
 ) -> None:
+    if in_the_way:
+        git(project, "branch", "wip")
     newer = lock.replace("size: 4", "size: 5")
     assert newer != lock
     (project / "dvc.lock").write_text(newer)

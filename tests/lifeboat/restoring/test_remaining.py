@@ -119,8 +119,9 @@ def test_of_added_data_only_what_is_gone_is_lost_wherever_it_lies(project: Path)
     for name in ("changed.csv", "gone.csv", "data/raw/hidden.csv", "from.csv"):
         (project / name).write_text(f"{name}\n")
     with contextlib.chdir(project), Repo() as repo:
-        repo.add(["changed.csv", "gone.csv", "data/raw/hidden.csv"])
-        repo.imp_url("from.csv", "never.csv", no_download=True)
+        added = ["changed.csv", "gone.csv", "data/raw/hidden.csv"]
+        repo.add(added)  # pyright: ignore[reportArgumentType]
+        repo.imp_url("from.csv", "never.csv", no_download=True)  # pyright: ignore[reportArgumentType]
     for name in ("changed.csv", "gone.csv", "data/raw/hidden.csv"):
         (project / name).unlink()
     (project / "changed.csv").write_text("something else\n")
