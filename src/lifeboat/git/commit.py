@@ -106,7 +106,7 @@ def commit(
     paths = sorted({path for _marks, path in rows})
     if not paths:
         return [_nothing(root)]
-    found = [*_conflict(rows), *refusals(root, paths)]
+    found = [*_conflicts(root, rows), *refusals(root, paths)]
     if kind := scanning.in_line(message):
         fact = f"The message of the commit looks like it holds a secret ({kind})."
         found.append(Item(fact, "wrong", "Say it without."))
@@ -124,8 +124,12 @@ def commit(
     return [Item(fact), *index.told(refused)]
 
 
-def _conflict(rows: list[tuple[str, str]]) -> list[Item]:
-    """Files of a merge that nobody has said to be mended, which git does not commit either."""
+def _conflicts(root: Path, rows: list[tuple[str, str]]) -> list[Item]:
+    """Files of a merge that nobody has called mended, or that DVC could not read as they are."""
+    try:
+        lock_file.require_merged(root)
+    except UserError as error:
+        return [Item(str(error), "wrong")]
     names = sorted({path for marks, path in rows if "U" in marks or marks in ("AA", "DD")})
     cure = "Mend each and `git add` it, or `git merge --abort`."
     return [Item(f"A merge CONFLICT in {', '.join(names)}.", "wrong", cure)] if names else []
@@ -215,9 +219,8 @@ def branch(root: Path) -> str:
 
 def remote_name(root: Path) -> str:
     """The git remote that `git push` sends the branch at hand to, empty where there is none."""
-    here = branch(root)
-    own = f"branch.{here}.remote"
-    return _named(root, f"branch.{here}.pushremote", "remote.pushdefault", own)
+    own = f"branch.{branch(root)}"
+    return _named(root, f"{own}.pushRemote", "remote.pushDefault", f"{own}.remote")
 
 
 def upstream_name(root: Path) -> str:
@@ -226,18 +229,11 @@ def upstream_name(root: Path) -> str:
 
 
 def _named(root: Path, *settings: str) -> str:
-    """The first remote that a setting names, this very repository, `.`, being none; else `origin`.
-
-    Git tells the names of settings in small letters, but for what is in the middle.
-    """
-    asked = r"^(branch\..*\.(push)?remote|remote\.pushdefault)$"
-    rows = processes.git(root, "config", "-z", "--get-regexp", asked).stdout.split("\0")
-    value_by_setting = {setting: name for setting, _, name in (row.partition("\n") for row in rows)}
-    for setting in settings:
-        if (name := value_by_setting.get(setting, "")) not in ("", "."):
-            return name
+    """The first remote that a setting names; `.`, this very repository, is none. Else `origin`."""
+    found = (processes.git_line(root, "config", setting) for setting in settings)
     names = processes.git_line(root, "remote").split()
-    return "origin" if "origin" in names else "".join(names[:1])
+    other = "origin" if "origin" in names else "".join(names[:1])
+    return next((name for name in found if name not in ("", ".")), other)
 
 
 def push_url(root: Path, name: str) -> str:

@@ -189,11 +189,8 @@ def _may_commit(root: Path, here: Head, paths: list[str], message: str) -> bool:
     if not here.branch or any((folder / name).exists() for name in _UNDERWAY):
         return False
     is_product = project.contract(root).is_product
-    return bool(message) or (all(map(is_product, paths)) and _index_is_clean(root))
-
-
-def _index_is_clean(root: Path) -> bool:
-    return processes.git(root, "diff", "--cached", "--quiet").returncode == 0
+    is_clean = processes.git(root, "diff", "--cached", "--quiet").returncode == 0
+    return bool(message) or (all(map(is_product, paths)) and is_clean)
 
 
 def _commit_here(
