@@ -14,7 +14,7 @@ from typing import Any
 from lifeboat import processes
 from lifeboat.git import lock_file
 from lifeboat.items import Item, counted
-from lifeboat.proof.pipeline import index, opened, readable
+from lifeboat.proof.pipeline import index, opened, readable, stage_name
 from lifeboat.stage.errors import UserError
 
 _NO_MAKER = "It is no stage's out and cannot be made again: add it again with `dvc add`."
@@ -121,14 +121,15 @@ def _pipeline(root: Path) -> tuple[dict[str, _Stage], tuple[str, ...]]:
         warnings.simplefilter("ignore", DeprecationWarning)  # of a library of DVC's
         graph, outs = repo.index.graph, index(repo).outs
         absent = {out.stage for out in outs if out.hash_info and not out.exists}
-        lost = [one.relpath for one in absent if not isinstance(one, PipelineStage)]
+        gone = [one for one in absent if not isinstance(one, PipelineStage)]
+        lost = sorted(stage_name(one, repo.root_dir) for one in gone)
         for one in networkx.dfs_postorder_nodes(graph):
             if isinstance(one, PipelineStage):
                 above = networkx.descendants(graph, one)
                 names = {str(other.name) for other in above if isinstance(other, PipelineStage)}
                 made = tuple(Path(out.fs_path) for out in one.outs)
                 found[str(one.name)] = _Stage(frozenset(names), made)
-    return found, tuple(sorted(lost))
+    return found, tuple(lost)
 
 
 def _must_run(changes: list[Any], is_remade: Callable[[str], bool]) -> bool:
