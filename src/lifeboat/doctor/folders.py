@@ -22,9 +22,12 @@ _CURE = "Nothing needs doing; a local disk has all of it."
 
 def items(root: Path) -> list[Item]:
     """What the disks of a project and of its store cannot do, a line each, or that all is well."""
-    folders = map(existing, (project.store(root), root))
-    by_disk = {folder.stat().st_dev: folder for folder in folders}
+    by_disk = {_disk(one): one for one in map(existing, (project.store(root), root))}
     return [item for folder in by_disk.values() for item in _items(folder)]
+
+
+def _disk(folder: Path) -> int:
+    return folder.stat().st_dev
 
 
 def _items(folder: Path) -> list[Item]:

@@ -1,7 +1,8 @@
 """What is finished, sent while the rest is being made: outs, the lock, and parts of what runs.
 
-A look costs a listing of the store's folders and a few file times. Only what has changed since the
-last look is followed by any work, and what the remote has is not hashed again.
+A look costs a listing of the store's folders, git's of .dvc files, and a few file times. Only
+what has changed since the last look is followed by any work, and what the remote has is not hashed
+again.
 """
 
 import math
