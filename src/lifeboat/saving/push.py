@@ -25,8 +25,9 @@ def push(root: Path, message: str = "") -> list[Item]:
     Raises:
         UserError: where `root` is not a git repository, or git cannot be asked.
     """
-    steps, began, refused = Steps(), wip.clock(root), dict[str, str]()
+    steps, refused = Steps(), dict[str, str]()
     steps.require("Asking git where this checkout stands", lambda: wip.head(root))
+    began = steps.attempt("Looking at the clock", lambda: wip.clock(root)) or 0.0
     title = message or f"Work of {time.strftime('%Y-%m-%d %H:%M')}"
     steps.add("The commit", lambda: commit.commit(root, title, refused=refused))
     steps.add("Pushing code", lambda: commit.push(root))
