@@ -1,7 +1,7 @@
 """What a verb found: facts, each with a verdict and, where it is not fine, what to do."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -59,6 +59,11 @@ def as_object(command: str, items: list[Item]) -> dict[str, Any]:
 def counted(n: int, one: str, many: str = "") -> str:
     """A number of things in words: 1 file, 2 files."""
     return f"{n} {one if n == 1 else many or f'{one}s'}"
+
+
+def some(names: Sequence[str], most: int = 3) -> str:
+    """The first of some names, and whether there are more."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
 
 
 def megabytes(n_bytes: int) -> str:

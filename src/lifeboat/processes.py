@@ -46,7 +46,8 @@ def environment(root: Path) -> dict[str, str]:
     """The environment of a child: `python` is this one, caches lie in `.cache/`.
 
     Values that are set already win over the defaults for the cache folders. A git that only asks
-    does not write the user's index, and works in the repository of its folder alone.
+    does not write the user's index, works in the repository of its folder alone, and speaks the
+    language in which its reasons are known here.
     """
     cache = root / ".cache"
     caches = {
@@ -55,7 +56,7 @@ def environment(root: Path) -> dict[str, str]:
         "MPLCONFIGDIR": str(cache / "matplotlib"),
     }
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    own = {"DVC_NO_ANALYTICS": "1", "GIT_OPTIONAL_LOCKS": "0", "PATH": path}
+    own = {"DVC_NO_ANALYTICS": "1", "GIT_OPTIONAL_LOCKS": "0", "LANGUAGE": "en", "PATH": path}
     kept = dict(os.environ)
     forget_other_repositories(kept)
     return {**caches, **kept, **own}

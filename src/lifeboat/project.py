@@ -93,6 +93,13 @@ def contract(root: Path) -> Contract:
     return Contract(**values)
 
 
+def rank(root: Path) -> Callable[[str], int]:
+    """`Contract.rank`; all paths are alike where the contract cannot be read, which others tell."""
+    with contextlib.suppress(UserError):
+        return contract(root).rank
+    return Contract().rank
+
+
 def called(name: str) -> Callable[..., Any]:
     """The function of a name such as `package.module:function`.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from backtracking import PROJECT_ROOT
-from lifeboat import surroundings
+from lifeboat import processes, surroundings
 from lifeboat.doctor import environment
 from lifeboat.stage import failures
 from lifeboat.stage.failures import LOG
@@ -212,3 +212,13 @@ def test_debug_shows_the_traceback_and_the_log_has_no_secret(
         failures.setting.debug = True
         failures.told(error)
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.kind(8)
+@pytest.mark.parametrize("variable", ["LANG", "LC_ALL", "LC_MESSAGES", "LANGUAGE"])
+def test_git_gives_its_reasons_in_words_that_are_known(
+    variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "de_DE.UTF-8")
+    monkeypatch.setattr(processes, "GIT", ("sh", "-c", "echo $LANGUAGE"))
+    assert processes.git_line(tmp_path) == "en"

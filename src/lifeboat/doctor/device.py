@@ -72,7 +72,7 @@ def describe() -> Device:
         seen=seen,
         memory=tuple(gpu.total_memory for gpu in found),
         free=tuple(torch.cuda.mem_get_info(i)[0] for i in numbers),
-        said=(*said, *(f"torch says: {_line(str(one.message))}" for one in caught)),
+        said=(*said, *(f"torch says: {failures.in_line(str(one.message))}" for one in caught)),
     )
 
 
@@ -180,14 +180,8 @@ def _driver() -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     rows = [line.split(", ", 1) for line in asked.stdout.splitlines() if ", " in line]
     if asked.returncode == 0 and rows:
         return rows[0][0].strip(), tuple(row[1].strip() for row in rows), ()
-    words = _line(f"{asked.stdout} {asked.stderr}") or "nothing"
+    words = failures.in_line(f"{asked.stdout} {asked.stderr}") or "nothing"
     return "", (), (f"nvidia-smi says: {words} (exit {asked.returncode})",)
-
-
-def _line(text: str) -> str:
-    """A text in one line of bearable length."""
-    line = " ".join(text.split()).rstrip(".")
-    return line if len(line) <= 300 else f"{line[:299]}…"
 
 
 def _driver_cuda() -> str:

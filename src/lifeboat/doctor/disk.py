@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lifeboat import project
-from lifeboat.doctor.links import Links, existing
+from lifeboat.doctor.links import Links
 from lifeboat.items import Item
 from lifeboat.stage import abilities
 
@@ -74,7 +74,7 @@ def fits(root: Path, links: Links, wanted: Estimate) -> Item:
 
 def free_bytes(root: Path, links: Links) -> float:
     """Bytes that the project and DVC's cache can both still have; infinite where no disk tells."""
-    told = (abilities.free_bytes(existing(folder)) for folder in (root, links.cache))
+    told = (abilities.free_bytes(folder) for folder in (root, links.cache))
     return min((free for free in told if free is not None), default=math.inf)
 
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from lifeboat import project
 from lifeboat.doctor.clock import WARN_S
-from lifeboat.doctor.links import existing
 from lifeboat.items import Item
 from lifeboat.stage import abilities
-from lifeboat.stage.abilities import Ability
+from lifeboat.stage.abilities import Ability, existing
 
 _CURES = {
     abilities.LOCKS: "Mount it with locks (Lustre: `-o flock`), or let one process work here.",

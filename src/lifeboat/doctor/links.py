@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lifeboat.items import Item
-from lifeboat.stage.errors import UserError
+from lifeboat.remotes.remote import configuration
+from lifeboat.stage.abilities import existing
 
 
 @dataclass(frozen=True)
@@ -49,14 +50,10 @@ def look(root: Path) -> Links:
     Raises:
         UserError: where DVC's configuration cannot be read.
     """
-    from dvc.config import Config, ConfigError
     from dvc_objects.fs.generic import test_links
     from dvc_objects.fs.local import localfs
 
-    try:
-        config = Config(str(root / ".dvc"))["cache"]
-    except ConfigError as error:
-        raise UserError(f"DVC's configuration cannot be read: {error}") from None
+    config = configuration(root)["cache"]
     cache = Path(config.get("dir") or root / ".dvc" / "cache")
     kinds = tuple(config.get("type") or ("reflink", "copy"))
     works: list[str] = []
@@ -76,8 +73,3 @@ def item(links: Links) -> Item:
         return Item(fact, "warning", "Run `dvc config cache.type hardlink,symlink`.")
     fact = f"No links between {links.cache} and the workspace: every result is there twice."
     return Item(fact, "warning", "Put both on one file system (`dvc cache dir`).")
-
-
-def existing(folder: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())

@@ -30,9 +30,8 @@ def items(root: Path, deadline: Deadline) -> list[Item]:
     """
     where = remote.default(root)
     if where is None:
-        cure = "Run `lifeboat remote set s3://BUCKET/PATH`."
         fact = "DVC has no default remote: data has nowhere to go."
-        return [Item(fact, "wrong", cure)]
+        return [Item(fact, "wrong", remote.SET)]
     return [remote.item(root), ask(root, where, deadline)]
 
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from lifeboat import deadlines, processes
 from lifeboat.deadlines import Deadline
 from lifeboat.git import commit, lock_file
-from lifeboat.items import Item
+from lifeboat.items import Item, some
 from lifeboat.remotes import remote
 from lifeboat.stage.errors import UserError
 
@@ -58,11 +58,14 @@ def ending_items(root: Path) -> list[Item]:
     changed = [path for facts, _, path in rows if " w/crlf" in facts and "eol=crlf" not in facts]
     if not changed:
         return []
-    named = ", ".join(changed[:3]) + (", ..." if len(changed) > 3 else "")
-    fact = f"{len(changed)} files here end their lines in CRLF, and in git in LF ({named}): stages "
+    fact = (
+        f"{len(changed)} files here end their lines in CRLF, and in git in LF ({some(changed)}): "
+    )
     cure = "Commit what you have changed; then `git config core.autocrlf false`, "
     cure += "`git rm -rq --cached .` and `git reset -q --hard`. Or clone anew with it set."
-    return [Item(f"{fact}that depend on them run again, and scripts may not run.", "wrong", cure)]
+    return [
+        Item(f"{fact}stages that depend on them run again, and scripts may not run.", "wrong", cure)
+    ]
 
 
 def push_url(root: Path) -> str:

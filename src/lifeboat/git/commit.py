@@ -88,24 +88,33 @@ def outgoing(root: Path, name: str, tip: str) -> list[Item]:
     return [Item(f"Not pushed: {fact}.", "wrong", cure) for fact in facts]
 
 
-def commit(root: Path, message: str, deadline: Deadline | None = None) -> list[Item]:
+def commit(
+    root: Path,
+    message: str,
+    deadline: Deadline | None = None,
+    refused: dict[str, str] | None = None,
+) -> list[Item]:
     """Commits every change that is not ignored, or nothing; no hook is skipped.
 
-    Files that git itself cannot take are left out and named.
+    Args:
+        root: the project.
+        message: of the commit.
+        deadline: when it has to end.
+        refused: takes the files that git itself cannot take, which are left out, and what it says.
     """
-    paths = changed(root)
+    rows, refused = status(root), {} if refused is None else refused
+    paths = sorted({path for _marks, path in rows})
     if not paths:
         return [_nothing(root)]
-    found = refusals(root, paths)
+    found = [*_conflicts(root, rows), *refusals(root, paths)]
     if kind := scanning.in_line(message):
         fact = f"The message of the commit looks like it holds a secret ({kind})."
         found.append(Item(fact, "wrong", "Say it without."))
     if found:
         return [*found, Item("NOTHING WAS COMMITTED.", "wrong", "Mend that, then push again.")]
-    refused: dict[str, str] = {}
     try:
         with index.put_back(root):
-            refused = _stage(root, paths)
+            refused |= _stage(root, paths)
             if _is_as_committed(root):  # such as a change inside of a submodule
                 return [_nothing(root), *index.told(refused)]
             made = _commit(root, message, deadline or Deadline())
@@ -113,6 +122,17 @@ def commit(root: Path, message: str, deadline: Deadline | None = None) -> list[I
         return [*index.told(refused), Item(f"NOTHING WAS COMMITTED: {error}", "wrong")]
     fact = f"Committed {len(paths) - len(refused)} changed files as {made}."
     return [Item(fact), *index.told(refused)]
+
+
+def _conflicts(root: Path, rows: list[tuple[str, str]]) -> list[Item]:
+    """Files of a merge that nobody has called mended, or that DVC could not read as they are."""
+    try:
+        lock_file.require_merged(root)
+    except UserError as error:
+        return [Item(str(error), "wrong")]
+    names = sorted({path for marks, path in rows if "U" in marks or marks in ("AA", "DD")})
+    cure = "Mend each and `git add` it, or `git merge --abort`."
+    return [Item(f"A merge CONFLICT in {', '.join(names)}.", "wrong", cure)] if names else []
 
 
 def _nothing(root: Path) -> Item:
@@ -199,9 +219,8 @@ def branch(root: Path) -> str:
 
 def remote_name(root: Path) -> str:
     """The git remote that `git push` sends the branch at hand to, empty where there is none."""
-    here = branch(root)
-    own = f"branch.{here}.remote"
-    return _named(root, f"branch.{here}.pushremote", "remote.pushdefault", own)
+    own = f"branch.{branch(root)}"
+    return _named(root, f"{own}.pushRemote", "remote.pushDefault", f"{own}.remote")
 
 
 def upstream_name(root: Path) -> str:
@@ -210,18 +229,11 @@ def upstream_name(root: Path) -> str:
 
 
 def _named(root: Path, *settings: str) -> str:
-    """The first remote that a setting names, this very repository, `.`, being none; else `origin`.
-
-    Git tells the names of settings in small letters, but for what is in the middle.
-    """
-    asked = r"^(branch\..*\.(push)?remote|remote\.pushdefault)$"
-    rows = processes.git(root, "config", "-z", "--get-regexp", asked).stdout.split("\0")
-    value_by_setting = {setting: name for setting, _, name in (row.partition("\n") for row in rows)}
-    for setting in settings:
-        if (name := value_by_setting.get(setting, "")) not in ("", "."):
-            return name
+    """The first remote that a setting names; `.`, this very repository, is none. Else `origin`."""
+    found = (processes.git_line(root, "config", setting) for setting in settings)
     names = processes.git_line(root, "remote").split()
-    return "origin" if "origin" in names else "".join(names[:1])
+    other = "origin" if "origin" in names else "".join(names[:1])
+    return next((name for name in found if name not in ("", ".")), other)
 
 
 def push_url(root: Path, name: str) -> str:

@@ -98,7 +98,7 @@ def tree(root: Path, paths: list[str], lock: str = "", start: str = "HEAD") -> T
         if lock:
             place = processes.git_line(root, "rev-parse", "--show-prefix") + lock_file.NAME
             entry = f"100644,{lock},{place}"
-            require(processes.git(root, "update-index", "--cacheinfo", entry, extra=own))
+            require(processes.git(root, "update-index", "--add", "--cacheinfo", entry, extra=own))
         return Tree(require(processes.git(root, "write-tree", extra=own)), refused)
 
 

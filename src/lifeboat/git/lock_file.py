@@ -35,7 +35,7 @@ def conflicts(root: Path, at: str = "") -> list[str]:
         at: a commit, empty for the working tree.
     """
     where = [at] if at else ["--untracked"]
-    found = processes.git(root, "grep", "-lz", "-e", "^<<<<<<< ", *where, "--", *_READ)
+    found = processes.git(root, "grep", "-Glz", "-e", "^<<<<<<< ", *where, "--", *_READ)
     names = filter(None, found.stdout.split("\0"))
     return sorted(name.removeprefix(f"{at}:") for name in names)
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lifeboat import processes
+from lifeboat.deadlines import Deadline
 from lifeboat.git import commit, index, wip
-from lifeboat.items import Item, Verdict, counted
+from lifeboat.items import Item, Verdict, counted, some
 from lifeboat.secrets import refusing
 from lifeboat.stage.errors import UserError
 
@@ -54,7 +55,7 @@ def update(root: Path) -> list[Item]:
     # Also where the clone has one branch only, wip branches come along.
     wips = [[name, f"+refs/heads/wip*:refs/remotes/{name}/wip*"] for name in _remotes(root)]
     for words in ([above], *wips):
-        done = processes.git(root, "fetch", "--quiet", *words)
+        done = commit.ask(root, Deadline(), "fetch", "--quiet", *words)
         if done.returncode != 0:
             fact = f"`git fetch {words[0]}` failed: {processes.last_lines(done)}."
             return [Item(fact, "warning", "What follows is by what this clone had before.")]
@@ -67,6 +68,7 @@ def take(root: Path) -> list[Item]:
     Raises:
         UserError: where `root` is not a git repository, or git cannot read or write.
     """
+    root = processes.require_repository(root)  # a commit is of the whole repository
     here = wip.head(root)
     if not here.commit:
         return [Item("There is no commit here yet, so no work in progress was taken.", "warning")]
@@ -87,9 +89,8 @@ def _take(root: Path, here: wip.Head, offer: _Offer) -> Item:
         is_older = offer.seconds <= _seconds(root, "HEAD")
         return Item(f"{fact}, and is older.") if is_older else offer.said(fact)
     if mine := _own_changes(root, offer):
-        named = ", ".join(mine[:3]) + (", ..." if len(mine) > 3 else "")
         cure = "Yours stay as they are. To have both: commit yours on the branch, then"
-        fact = f"{offer} was not taken: there are changes here ({named})."
+        fact = f"{offer} was not taken: there are changes here ({some(mine)})."
         return Item(fact, "warning", f"{cure} `git merge {offer.ref}`.")
     _write(root, offer)
     return _proven(root, offer)
@@ -162,7 +163,7 @@ def _write(root: Path, offer: _Offer) -> None:
 def _proven(root: Path, offer: _Offer) -> Item:
     left = set(_differing(root, offer.ref, index.tree(root, offer.paths).id)) & set(offer.paths)
     if left:
-        fact = f"{len(left)} files are not as in {offer}: {', '.join(sorted(left)[:3])}"
+        fact = f"{len(left)} files are not as in {offer}: {some(sorted(left))}"
         return offer.said(fact, "wrong")
     fact = f"{len(offer.paths)} files are as the newest unfinished work has them: {offer}"
     return Item(f"{fact}. They are changes of the working tree now.")

@@ -6,6 +6,7 @@ All else goes to a branch of its own, `wip/<branch>`, which is never checked out
 there has HEAD and its forerunner as parents, so that every push of it is a fast-forward.
 """
 
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +16,7 @@ from lifeboat import processes, project
 from lifeboat.deadlines import Deadline
 from lifeboat.git import commit, index, lock_file
 from lifeboat.items import Item
-from lifeboat.stage import artifacts
+from lifeboat.stage import abilities, artifacts
 from lifeboat.stage.errors import UserError
 
 _UNDERWAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
@@ -30,7 +31,7 @@ class Saved:
         branch: the branch that it is on, without refs/heads/.
         items: what was done and what was left out.
         left_out: files that it does not hold as they are; `items` say why.
-        began: when the working tree was looked at, in seconds since 1970.
+        began: when the working tree was looked at, by `clock`.
     """
 
     commit: str
@@ -69,6 +70,16 @@ class Head:
         return self.wips[0]
 
 
+def clock(root: Path) -> float:
+    """Seconds since 1970 by the clock that the project's files have their times from, or by ours.
+
+    On a network's disk it is another machine's.
+    """
+    with contextlib.suppress(OSError):
+        return abilities.now(root)
+    return time.time()
+
+
 def head(root: Path) -> Head:
     """Where the checkout stands.
 
@@ -93,7 +104,7 @@ def save(
     Raises:
         UserError: where git cannot write.
     """
-    began = time.time()
+    began = clock(root)
     here, paths = head(root), commit.changed(root)
     if not paths:
         return replace(_as_committed(here), began=began)
@@ -103,10 +114,10 @@ def save(
         if items:
             items.append(_not_here(here.branch))
         else:
-            items += _commit_here(root, here, message, deadline)
+            refused: dict[str, str] = {}
+            items += _commit_here(root, here, message, deadline, refused)
             if (now := head(root)).commit != here.commit:
-                lacking = frozenset(commit.changed(root)) & frozenset(paths)
-                return Saved(now.commit, now.branch, items, lacking, began)
+                return Saved(now.commit, now.branch, items, frozenset(refused), began)
     saved = _aside(root, here, paths, set(left_out), items)
     return replace(saved, left_out=saved.left_out | frozenset(left_out), began=began)
 
@@ -178,17 +189,16 @@ def _may_commit(root: Path, here: Head, paths: list[str], message: str) -> bool:
     if not here.branch or any((folder / name).exists() for name in _UNDERWAY):
         return False
     is_product = project.contract(root).is_product
-    return bool(message) or (all(map(is_product, paths)) and _index_is_clean(root))
+    is_clean = processes.git(root, "diff", "--cached", "--quiet").returncode == 0
+    return bool(message) or (all(map(is_product, paths)) and is_clean)
 
 
-def _index_is_clean(root: Path) -> bool:
-    return processes.git(root, "diff", "--cached", "--quiet").returncode == 0
-
-
-def _commit_here(root: Path, here: Head, message: str, deadline: Deadline | None) -> list[Item]:
+def _commit_here(
+    root: Path, here: Head, message: str, deadline: Deadline | None, refused: dict[str, str]
+) -> list[Item]:
     """The commit on the branch; where a hook or a lock is in the way, what was said."""
     title = message or f"Results of {time.strftime('%Y-%m-%d %H:%M')}"
-    items = commit.commit(root, title, deadline)
+    items = commit.commit(root, title, deadline, refused)
     if processes.git_id(root, "HEAD") != here.commit:
         return items
     said = [Item(item.fact, "warning") for item in items if "`git" in item.fact]
@@ -228,14 +238,13 @@ def _tree_with_whole_lock(
     """
     if lock_file.NAME not in paths:
         return index.tree(root, paths), []
-    last = processes.git_id(root, f"refs/heads/{here.wip}") or _upstream(root, here.wip)
-    if not last or not has(root, last, here.commit):
-        last = here.commit
+    known = (processes.git_id(root, f"refs/heads/{w}") or _upstream(root, w) for w in here.wips)
+    last = next((one for one in known if one and has(root, one, here.commit)), here.commit)
     for _ in lock_file.patiently():
         made = index.tree(root, paths)
         if not lock_file.is_cut(root, made.id, last):
             return made, []
-    oid = processes.git_id(root, f"{last}:{lock_file.NAME}")
+    oid = processes.git_id(root, f"{last}:./{lock_file.NAME}")
     fact = f"{lock_file.NAME} is cut off in the middle: its last whole version is saved instead."
     kept = [path for path in paths if path != lock_file.NAME]
     return index.tree(root, kept, oid), [Item(fact, "warning", lock_file.CURE)]

@@ -221,20 +221,21 @@ def _merged(outs: list[Out]) -> list[Out]:
 def _of_workspace(root: Path, repo: "Repo") -> Expected:
     """What is read while dvc.lock did not change: DVC writes it in place."""
     for _ in range(4):
-        before = _stamp(root / "dvc.lock")
+        before = stamp(root / "dvc.lock")
         with contextlib.suppress(Exception):
             found = _collect(repo, WORKSPACE)
-            if _stamp(root / "dvc.lock") == before:
+            if stamp(root / "dvc.lock") == before:
                 return found
     return _collect(repo, WORKSPACE)
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def stamp(path: Path) -> tuple[int, int, int] | None:
+    """What of a file is another once it was written or replaced; None where there is none."""
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _attempt(root: Path, place: str, collect: Callable[[], Expected]) -> Expected:

@@ -43,11 +43,13 @@ class Comparison:
     """What became of comparing a working tree with a commit.
 
     Attributes:
-        n_files: files that are there and that git does not ignore.
-        lacks: what the commit does not hold.
+        there: files that are there and that git does not ignore.
+        ignored: files and folders that it does.
+        lacks: what the commit does not hold, but for what is told already.
     """
 
-    n_files: int
+    there: tuple[str, ...]
+    ignored: tuple[str, ...]
     lacks: tuple[Lack, ...]
 
 
@@ -65,10 +67,14 @@ def items(root: Path, saved: wip.Saved, deadline: Deadline | None = None) -> lis
     top = processes.require_repository(root)
     outs = [os.path.normpath(root / path) for path in _outs(root)]
     outs = [os.path.relpath(path, top) for path in outs]
-    found = compare(top, _from_top(root, saved), deadline or Deadline())
-    links, hidden = outside.items(top, root, outs), ignored.items(top, outs)
-    n_held = found.n_files - len({lack.path for lack in found.lacks} | set(saved.left_out))
-    fact = f"{n_held} of {counted(found.n_files, 'file')} here are in commit {saved.commit[:7]} as"
+    saved = _from_top(root, saved)
+    found = compare(top, saved, deadline or Deadline())
+    links = outside.items(top, root, found.there, outs)
+    hidden = ignored.items(top, found.ignored, outs)
+    lacking = saved.left_out.union(lack.path for lack in found.lacks)
+    n_files, n_lacking = len(found.there), len(lacking.intersection(found.there))
+    fact = f"{n_files - n_lacking} of {counted(n_files, 'file')} here are in commit "
+    fact += f"{saved.commit[:7]} as"
     return [Item(f"{fact} they are (compared by their content)."), *_told(found), *links, *hidden]
 
 
@@ -79,20 +85,21 @@ def compare(top: Path, saved: wip.Saved, deadline: Deadline) -> Comparison:
         UserError: where git cannot be asked.
     """
     entries = _entries(top, saved.commit)
-    skipped = {path for marks, path in commit.status(top, "--ignored=matching") if marks == "!!"}
+    ignored = [path for marks, path in commit.status(top, "--ignored=matching") if marks == "!!"]
     modules = {path: oid for path, (mode, oid) in entries.items() if mode == _SUBMODULE}
-    there = list(walk(top, skipped | saved.left_out | {f"{path}/" for path in modules}))
-    odd = [path for path in there if not _is_held(top, path, entries.get(path))]
-    odd = [path for path in odd if path not in saved.left_out]
+    folders = {*(path for path in saved.left_out if path[-1] == "/"), *(f"{m}/" for m in modules)}
+    there = tuple(walk(top, folders.union(ignored)))
+    unsure = [path for path in there if path not in saved.left_out]
+    odd = [path for path in unsure if not _is_held(top, path, entries.get(path))]
     lacking, bits = _lacking(top, saved.commit, odd), _bits(top)
     lacks = [_why(top, path, saved.began, bits) for path in lacking]
     lacks += _pointers(top, [path for path in odd if path not in lacking])
     for path, oid in modules.items():
         lacks += _of_submodule(top, path, replace(saved, commit=oid), deadline)
-    return Comparison(len(there), tuple(lacks))
+    return Comparison(there, tuple(ignored), tuple(lacks))
 
 
-def walk(top: Path, skipped: set[str] | frozenset[str]) -> Iterator[str]:
+def walk(top: Path, skipped: set[str]) -> Iterator[str]:
     """Files and links below a folder, relative to it, but for git's own.
 
     Args:
@@ -205,7 +212,7 @@ def _why(top: Path, path: str, began: float, bits: dict[str, str]) -> Lack:
     if any((top / folder / ".git").exists() for folder in list(Path(path).parents)[:-1]):
         cure = "Push it to where it belongs, or ignore it."
         return Lack(path, "it is in a git repository of its own", cure)
-    if os.path.lexists(top / path) and (top / path).lstat().st_ctime >= began > 0:
+    if os.path.lexists(top / path) and (top / path).lstat().st_ctime > began > 0:
         cure = "The next backup takes it."
         return Lack(path, "it was written after the commit was begun", cure, "warning")
     cure = "`git add FILE`, then run it again: git does not take it by itself, or has not yet."

@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from lifeboat import processes
-from lifeboat.git import commit, index
+from lifeboat.git import index
 from lifeboat.items import Item
 
 _MADE_AGAIN = {
@@ -21,19 +21,18 @@ _MARKS = ("CACHEDIR.TAG", "pyvenv.cfg")
 """Files by which tools mark a folder that they can make again."""
 
 
-def items(top: Path, outs: Sequence[str]) -> list[Item]:
+def items(top: Path, ignored: Sequence[str], outs: Sequence[str]) -> list[Item]:
     """What is told of ignored files that no tool makes again.
 
     Args:
         top: the repository.
+        ignored: files and folders in it, as git lists them.
         outs: paths that DVC holds, relative to it.
 
     Raises:
         UserError: where git cannot be asked.
     """
-    marked = commit.status(top, "--ignored=matching")
-    listed = [path.rstrip("/") for marks, path in marked if marks == "!!"]
-    unknown = [path for each in listed for path in _unknown(top, each, set(outs))]
+    unknown = [path for each in ignored for path in _unknown(top, each.rstrip("/"), set(outs))]
     rules = _rules(top, [*unknown, *outs, *(f"{out}/" for out in outs)])
     for_dvc = {rules.get(out) or rules.get(f"{out}/") for out in outs} - {None}
     fallen = [path for path in unknown if rules.get(path) in for_dvc]

@@ -5,33 +5,28 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 
-from lifeboat import processes
-from lifeboat.items import Item, Verdict
+from lifeboat.items import Item, Verdict, some
 from lifeboat.remotes import remote
 
 _NAMED = 3
 
 
-def items(top: Path, root: Path, outs: Sequence[str]) -> list[Item]:
-    """What is told of each link that git does not ignore and that leads to something elsewhere.
+def items(top: Path, root: Path, there: Sequence[str], outs: Sequence[str]) -> list[Item]:
+    """What is told of each link that leads out of the repository to something that is there.
 
     Args:
         top: the repository.
         root: the project in it.
+        there: files and links that git does not ignore, relative to `top`.
         outs: paths that DVC holds, relative to `top`.
     """
-    return [_item(top, root, path, outs) for path in _links(top)]
+    return [_item(top, root, path, outs) for path in there if _leads_out(top, path)]
 
 
-def _links(top: Path) -> list[str]:
-    words = ("ls-files", "-z", "--cached", "--others", "--exclude-standard")
-    paths = dict.fromkeys(processes.git(top, *words).stdout.split("\0"))
-    links = [path for path in paths if path and (top / path).is_symlink()]
-    return [path for path in links if (top / path).exists() and not _is_inside(top, path)]
-
-
-def _is_inside(top: Path, path: str) -> bool:
-    return Path(os.path.realpath(top / path)).is_relative_to(os.path.realpath(top))
+def _leads_out(top: Path, path: str) -> bool:
+    target = Path(os.path.realpath(top / path))
+    is_link = (top / path).is_symlink()
+    return is_link and target.exists() and not target.is_relative_to(os.path.realpath(top))
 
 
 def _item(top: Path, root: Path, path: str, outs: Sequence[str]) -> Item:
@@ -40,8 +35,7 @@ def _item(top: Path, root: Path, path: str, outs: Sequence[str]) -> Item:
     unheld = list(islice(_unheld(top, path, outs), _NAMED + 1))
     if not unheld:
         return Item(f"{fact}, and DVC what is behind it.")
-    named = ", ".join(unheld[:_NAMED]) + (", ..." if len(unheld) > _NAMED else "")
-    what = "" if unheld == [path] else f" ({named})"
+    what = "" if unheld == [path] else f" ({some(unheld, _NAMED)})"
     is_here = remote.same_disk(target, root)
     where = "and IS ONLY ON THIS MACHINE" if is_here else "on another file system"
     verdict: Verdict = "wrong" if is_here else "warning"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifeboat import processes
 from lifeboat.git import lock_file
+from lifeboat.stage import failures
 from lifeboat.stage.errors import UserError
 
 if TYPE_CHECKING:
@@ -39,13 +40,17 @@ def index(repo: "Repo") -> "Index":
     found = repo.index
     if repo.fs.protocol != "local":
         return found
-    asked = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.dvc")
-    listed = processes.git(Path(repo.root_dir), *asked).stdout.split("\0")
-    files = {os.path.join(repo.root_dir, name) for name in filter(None, listed)}
+    files = {os.path.join(repo.root_dir, name) for name in added(Path(repo.root_dir))}
     files -= {stage.path for stage in found.stages}
     there = (path for path in sorted(files) if os.path.isfile(path))
     new = [path for path in there if not repo.dvcignore.is_ignored_file(path)]
     return found.update([stage for path in new for stage in Index.from_file(repo, path).stages])
+
+
+def added(root: Path) -> list[str]:
+    """The .dvc files that git does not ignore, relative to `root`, there or not."""
+    asked = ("ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", "*.dvc")
+    return list(filter(None, processes.git(root, *asked).stdout.split("\0")))
 
 
 def stage_name(stage: Any, root: str) -> str:
@@ -71,7 +76,7 @@ def readable(root: Path, what: str, at: str = "") -> Iterator[None]:
         raise
     except Exception as error:  # DVC's parsers have many kinds
         lock_file.require_merged(root, at, what)
-        said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        said = failures.in_line(str(error)) or type(error).__name__
         raise UserError(f"{what} cannot be read: {said}.") from error
 
 

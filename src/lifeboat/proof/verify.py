@@ -15,6 +15,7 @@ from lifeboat.proof.inspection import Finding, Verified
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import unsaved
+from lifeboat.steps import Steps
 
 _COMPARED: dict[Evidence, str] = {
     "read": "read and hashed",
@@ -44,8 +45,10 @@ def verify(
         UserError: where the project or the remote cannot be read, or a target is none.
     """
     bucket = open_bucket(root, remote_name)
-    verified = check(root, targets, bucket, deep=deep)
-    return [*told(verified), *unsaved.items(root, targets or []), *_place(root, bucket)]
+    steps = Steps(told(check(root, targets, bucket, deep=deep)))
+    what = "Comparing the workspace with dvc.lock"
+    steps.add(what, lambda: unsaved.items(root, targets or []))
+    return [*steps.items, *_place(root, bucket)]
 
 
 def check(root: Path, targets: list[str] | None, bucket: Bucket, *, deep: bool = False) -> Verified:
@@ -127,4 +130,4 @@ def _place(root: Path, bucket: Bucket) -> list[Item]:
     if not remote.on_this_disk(remote.Remote("", bucket.url), root):
         return []
     fact = f"{bucket.url} IS ON THIS MACHINE, and goes when the machine goes."
-    return [Item(fact, "warning", "Run `lifeboat remote set s3://BUCKET/PATH`.")]
+    return [Item(fact, "warning", remote.SET)]

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from lifeboat.remotes import store_errors
 from lifeboat.remotes.plain import Bucket, ObjectStore
+from lifeboat.remotes.remote import configuration
 from lifeboat.remotes.s3 import S3
 from lifeboat.remotes.stored import Stored
 from lifeboat.stage import artifacts
@@ -47,18 +48,18 @@ def open_bucket(root: Path, name: str | None = None) -> Bucket:
     Raises:
         UserError: where there is none, or it cannot be opened with what is installed.
     """
-    from dvc.config import Config, ConfigError
+    from dvc.config import ConfigError
     from dvc.fs import get_cloud_fs
     from dvc_objects.fs.base import ObjectFileSystem
 
+    config = configuration(root)
+    name = name or str(config["core"].get("remote", ""))
+    if not name:
+        raise UserError("DVC has no default remote.", "Run `lifeboat remote set URL`.")
+    if name not in config["remote"]:
+        known = ", ".join(sorted(config["remote"])) or "none"
+        raise UserError(f"There is no DVC remote {name!r}; known: {known}.")
     try:
-        config = Config(str(root / ".dvc"))
-        name = name or str(config["core"].get("remote", ""))
-        if not name:
-            raise UserError("DVC has no default remote.", "Run `lifeboat remote set URL`.")
-        if name not in config["remote"]:
-            known = ", ".join(sorted(config["remote"])) or "none"
-            raise UserError(f"There is no DVC remote {name!r}; known: {known}.")
         opened = get_cloud_fs(config, name=name)
     except ConfigError as error:
         raise UserError(f"DVC's configuration cannot be read: {error}") from None

@@ -3,11 +3,15 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from lifeboat.items import Item
+from lifeboat.stage import abilities
 from lifeboat.stage.errors import UserError
+
+if TYPE_CHECKING:
+    from dvc.config import Config
 
 SET = "Run `lifeboat remote set s3://BUCKET/PATH`."
 
@@ -42,14 +46,23 @@ class Remote:
         return Path(re.sub(r"^(file|local)://", "", self.url)).expanduser()
 
 
-def remotes(root: Path) -> tuple[list[Remote], str]:
-    """All remotes of the project, and the name of the default one (empty where there is none)."""
+def configuration(root: Path) -> "Config":
+    """DVC's configuration of a project.
+
+    Raises:
+        UserError: where it cannot be read.
+    """
     from dvc.config import Config, ConfigError
 
     try:
-        config = Config(str(root / ".dvc"))
+        return Config(str(root / ".dvc"))
     except ConfigError as error:
         raise UserError(f"DVC's configuration cannot be read: {error}") from None
+
+
+def remotes(root: Path) -> tuple[list[Remote], str]:
+    """All remotes of the project, and the name of the default one (empty where there is none)."""
+    config = configuration(root)
     found = [
         Remote(name, str(values.get("url", "")), str(values.get("endpointurl", "")))
         for name, values in config["remote"].items()
@@ -159,19 +172,18 @@ def _require_address(root: Path, url: str, endpoint: str) -> None:
 
 
 def _free_name(url: str, taken: set[str]) -> str:
-    scheme = urlsplit(url).scheme
-    stem = "folder" if scheme in ("", "file", "local") else scheme
+    stem = "folder" if Remote("", url).is_folder else urlsplit(url).scheme
     names = [stem, *(f"{stem}-{number}" for number in range(2, len(taken) + 3))]
     return next(name for name in names if name not in taken)
 
 
 def _write(root: Path, remote: Remote) -> None:
     """What `dvc remote add --default` and `modify` write, in one step: all of it or nothing."""
-    from dvc.config import Config, ConfigError
+    from dvc.config import ConfigError
 
     try:
         options = {"endpointurl": remote.endpoint} if remote.endpoint else {}
-        with Config(str(root / ".dvc")).edit("repo") as opened:
+        with configuration(root).edit("repo") as opened:
             config = cast("dict[str, dict[str, Any]]", opened)
             config["remote"].setdefault(remote.name, {"url": remote.url, **options})
             config["core"]["remote"] = remote.name
@@ -180,5 +192,4 @@ def _write(root: Path, remote: Remote) -> None:
 
 
 def _device(path: Path) -> int:
-    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
-    return existing.stat().st_dev
+    return abilities.existing(path).stat().st_dev

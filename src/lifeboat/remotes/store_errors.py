@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from lifeboat.stage import failures
 from lifeboat.stage.errors import UserError
 
 Kind = Literal[
@@ -185,11 +186,10 @@ def kind(error: BaseException) -> Kind:
 
 def _cause(error: BaseException, url: str = "") -> tuple[Kind, str, str]:
     """What the first error of the chain that tells anything tells: its kind, `url`, its words."""
-    chain = list(_chain(error))
+    chain = list(failures.chain(error))
     told = [_by_code(link) for link in chain] + [_by_class(link) for link in chain]
     kind, said = next(filter(None, told), ("other", _plain(error)))
-    line = " ".join(said.split()).rstrip(".")
-    return kind, url, line if len(line) <= 200 else f"{line[:199]}…"
+    return kind, url, failures.in_line(said, 200)
 
 
 def _by_code(error: BaseException) -> tuple[Kind, str] | None:
@@ -216,15 +216,6 @@ def _by_class(error: BaseException) -> tuple[Kind, str] | None:
     kinds.append(_KIND_BY_NUMBER.get(getattr(error, "errno", None) or 0))
     found: Kind | None = next((known for known in kinds if known), None)
     return (found, _plain(error)) if found else None
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        yield link
-        link = link.__cause__ or link.__context__
 
 
 def _plain(error: BaseException) -> str:

@@ -44,6 +44,11 @@ class Refusal:
     cure: str = ""
     kind: str = "altered"
 
+    @property
+    def altered(self) -> bool:
+        """Whether the remote has other bytes under its name."""
+        return self.kind == "altered"
+
 
 def bring(
     bucket: Bucket,

@@ -10,6 +10,7 @@ import stat
 import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from lifeboat.deadlines import in_threads
 from lifeboat.items import Item, megabytes
@@ -22,23 +23,8 @@ from lifeboat.restoring import arriving
 from lifeboat.restoring.arriving import Refusal
 from lifeboat.stage import progress
 
-
-@dataclass(frozen=True)
-class Loss:
-    """An object that could not be brought back.
-
-    Attributes:
-        object: the object.
-        refusal: why.
-    """
-
-    object: Object
-    refusal: Refusal
-
-    @property
-    def altered(self) -> bool:
-        """Whether the remote has other bytes under its name."""
-        return self.refusal.kind == "altered"
+Loss: TypeAlias = tuple[Object, Refusal]
+"""An object that could not be brought back, and why."""
 
 
 @dataclass
@@ -116,14 +102,14 @@ class _Fetcher:
             own = next(files)
             losses = [loss for loss in in_threads(self._fetch, files, arriving.N_THREADS) if loss]
             if not own.is_known:
-                return [Loss(own, self._list_refused(out))]
+                return [(own, self._list_refused(out))]
             return losses or [loss for loss in [self._fetch(own)] if loss]
         except StoreError as error:
             is_full = error.kind == "disk full"  # the one that is written to
             disk = f"The disk of {self.wanted.cache} is full."
             self.found.stopped = disk if is_full else str(error)
         except manifests.DamagedListError as error:
-            return [Loss(Object(out.oid, out.path, None, out.stage), Refusal(str(error)))]
+            return [(Object(out.oid, out.path, None, out.stage), Refusal(str(error)))]
         return []
 
     def _list_refused(self, out: Out) -> Refusal:
@@ -137,7 +123,7 @@ class _Fetcher:
         if is_new := not _is_here(place, oid):
             refusal = self._bring(wanted.oid, place)
             if refusal:
-                return Loss(wanted, refusal)
+                return wanted, refusal
         with self.lock:
             self.advance(1)
             self.found.n_objects += is_new
@@ -167,16 +153,16 @@ def _md5(path: Path) -> str:
 
 def _lost(out: Out, losses: list[Loss], url: str) -> Item:
     """An out that is not whole: every altered object by name, and some of the others."""
-    altered = [loss for loss in losses if loss.altered]
-    others = [loss for loss in losses if not loss.altered]
+    altered = [loss for loss in losses if loss[1].altered]
+    others = [loss for loss in losses if not loss[1].altered]
     named = [*altered, *others[:3]]
-    said = [f"{loss.object.path} ({loss.object.oid}) {loss.refusal.reason}" for loss in named]
+    said = [f"{object_.path} ({object_.oid}) {refusal.reason}" for object_, refusal in named]
     more = f"; and {len(others) - 3} more" if len(others) > 3 else ""
     fact = f"`{out.path}` of `{out.stage}` cannot be brought back from {url}: "
-    is_made, cures = not out.stage.endswith(".dvc"), [loss.refusal.cure for loss in losses]
+    is_made, cures = not out.stage.endswith(".dvc"), [refusal.cure for _object, refusal in losses]
     again = "Its stage runs again; `lifeboat push` then saves what it makes."
     again = again if is_made else "No stage makes it."
-    is_lost = is_made and all(loss.refusal.kind == "missing object" for loss in losses)
+    is_lost = is_made and all(refusal.kind == "missing object" for _object, refusal in losses)
     cure = next(filter(None, cures), "")
     return Item(
         f"{fact}{'; '.join(said)}{more}.",

@@ -14,7 +14,7 @@ from typing import Any
 from lifeboat import processes
 from lifeboat.git import lock_file
 from lifeboat.items import Item, counted
-from lifeboat.proof.pipeline import opened, readable
+from lifeboat.proof.pipeline import index, opened, readable, stage_name
 from lifeboat.stage.errors import UserError
 
 _NO_MAKER = "It is no stage's out and cannot be made again: add it again with `dvc add`."
@@ -27,7 +27,7 @@ class Remaining:
     Attributes:
         certain: stages that will run, in the order of the pipeline.
         possible: stages that will run if what they read comes out different from dvc.lock.
-        lost: .dvc files whose data is not in the workspace, which no stage makes.
+        lost: .dvc files whose recorded data is not in the workspace, which no stage makes.
     """
 
     certain: tuple[str, ...]
@@ -41,7 +41,7 @@ def remaining(root: Path) -> Remaining:
     Raises:
         UserError: where DVC cannot say it.
     """
-    changes, pipeline = _changes(root), _pipeline(root)
+    changes, (pipeline, lost) = _changes(root), _pipeline(root)
     certain: list[str] = []
 
     def is_remade(path: str) -> bool:
@@ -58,7 +58,7 @@ def remaining(root: Path) -> Remaining:
     return Remaining(
         tuple(certain),
         tuple(name for name in possible if name not in certain),
-        tuple(name for name in changes if name not in pipeline),
+        lost,
     )
 
 
@@ -111,22 +111,25 @@ class _Stage:
     outs: tuple[Path, ...]
 
 
-def _pipeline(root: Path) -> dict[str, _Stage]:
-    """The stages, each behind all that it hangs on, without .dvc files, which run nothing."""
+def _pipeline(root: Path) -> tuple[dict[str, _Stage], tuple[str, ...]]:
+    """The stages, each behind all that it hangs on; and the .dvc files whose data is not here."""
     import networkx
     from dvc.stage import PipelineStage
 
     found: dict[str, _Stage] = {}
     with opened(root) as repo, readable(root, "The pipeline"), warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of a library of DVC's
-        graph = repo.index.graph
+        graph, outs = repo.index.graph, index(repo).outs
+        absent = {out.stage for out in outs if out.hash_info and not out.exists}
+        gone = [one for one in absent if not isinstance(one, PipelineStage)]
+        lost = sorted(stage_name(one, repo.root_dir) for one in gone)
         for one in networkx.dfs_postorder_nodes(graph):
             if isinstance(one, PipelineStage):
                 above = networkx.descendants(graph, one)
                 names = {str(other.name) for other in above if isinstance(other, PipelineStage)}
-                outs = tuple(Path(out.fs_path) for out in one.outs)
-                found[str(one.name)] = _Stage(frozenset(names), outs)
-    return found
+                made = tuple(Path(out.fs_path) for out in one.outs)
+                found[str(one.name)] = _Stage(frozenset(names), made)
+    return found, tuple(lost)
 
 
 def _must_run(changes: list[Any], is_remade: Callable[[str], bool]) -> bool:

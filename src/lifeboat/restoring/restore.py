@@ -71,7 +71,7 @@ def _require_files(root: Path) -> None:
         known = f"; there are {', '.join(names)}" if names else ""
         fact = f"No commit is checked out here (the branch {here.branch!r} has none)."
         raise UserError(fact, f"Run `git switch BRANCH`{known}, then restore again.")
-    if processes.git_line(root, "rev-parse", "--verify", "--quiet", "HEAD:dvc.yaml"):
+    if processes.git_id(root, "HEAD:./dvc.yaml"):
         fact = f"No files of commit {here.commit[:7]} are here, dvc.yaml not either."
         raise UserError(fact, f"Run `git checkout {here.branch or here.commit[:7]} .`, then again.")
 

@@ -148,19 +148,11 @@ def read_index(bucket: Bucket, machine: str, branch: str) -> Index | None:
 
 
 def absent(parts: Iterable[Part], bucket: Bucket) -> list[tuple[Part, Judgement]]:
-    """The parts that the remote, listed anew, lacks, does not let one read or has differently."""
-    wanted = {part.key: part for part in parts}
-    if not wanted:
-        return []
-    judge = Judge(bucket)
-    listed = {stored.key: stored for stored in bucket.list(OBJECTS) if stored.key in wanted}
-
-    def seen(part: Part) -> Judgement:
-        found = listed.get(part.key)
-        return judge.judge(part.meant, found) if found else judge.ask(part.meant)
-
-    judged = zip(wanted.values(), in_threads(seen, wanted.values()), strict=True)
-    return [(part, verdict) for part, verdict in judged if verdict.wrong]
+    """The parts that the remote, asked anew, lacks, does not let one read or has differently."""
+    judge, wanted = Judge(bucket), {part.key: part for part in parts}
+    judged = in_threads(lambda part: judge.ask(part.meant), wanted.values())
+    found = zip(wanted.values(), judged, strict=True)
+    return [(part, verdict) for part, verdict in found if verdict.wrong]
 
 
 def _is_of_one(error: UserError) -> bool:

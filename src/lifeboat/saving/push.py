@@ -6,14 +6,13 @@ from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit, lock_file, wip
+from lifeboat.git import commit, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import held
 from lifeboat.remotes import remote
 from lifeboat.remotes.bucket import open_bucket
 from lifeboat.saving import finished, sending, unsaved
-from lifeboat.stage.errors import UserError
 from lifeboat.steps import Steps
 
 
@@ -26,31 +25,24 @@ def push(root: Path, message: str = "") -> list[Item]:
     Raises:
         UserError: where `root` is not a git repository, or git cannot be asked.
     """
-    steps, began = Steps(), time.time()
+    steps, refused = Steps(), dict[str, str]()
     steps.require("Asking git where this checkout stands", lambda: wip.head(root))
+    began = steps.attempt("Looking at the clock", lambda: wip.clock(root)) or 0.0
     title = message or f"Work of {time.strftime('%Y-%m-%d %H:%M')}"
-    steps.add("The commit", lambda: _commit(root, title))
+    steps.add("The commit", lambda: commit.commit(root, title, refused=refused))
     steps.add("Pushing code", lambda: commit.push(root))
-    steps.add("Comparing the files with the commit", lambda: _compare(root, began))
+    steps.add("Comparing the files with the commit", lambda: _compare(root, began, refused))
     steps.add("Pushing data", lambda: push_data(root))
     return steps.items
 
 
-def _commit(root: Path, title: str) -> list[Item]:
-    """A commit of every change, unless conflict markers would go into it."""
-    try:
-        lock_file.require_merged(root)
-        return commit.commit(root, title)
-    except UserError as error:
-        return [Item(f"NOTHING WAS COMMITTED. {error}", "wrong")]
-
-
-def _compare(root: Path, began: float) -> list[Item]:
+def _compare(root: Path, began: float, refused: dict[str, str]) -> list[Item]:
     """What the commit that was pushed holds of the files that are there."""
     head = processes.git_id(root, "HEAD")
     if not head:
         return []
-    return held.items(root, wip.Saved(head, wip.head(root).branch, [], began=began))
+    branch = wip.head(root).branch
+    return held.items(root, wip.Saved(head, branch, [], frozenset(refused), began))
 
 
 def push_data(root: Path) -> list[Item]:
@@ -61,7 +53,7 @@ def push_data(root: Path) -> list[Item]:
     """
     where = remote.default(root)
     if where is None:
-        return [remote.item(root), _unsaved("There is no DVC remote.")]
+        return [remote.item(root), Item("There is no DVC remote.", "wrong", "Data is not saved.")]
     steps = Steps()
     steps.add("`dvc push`", lambda: _dvc_push(root, where.url))
     steps.add("Sending the rest", lambda: _send_the_rest(root))
@@ -84,7 +76,3 @@ def _send_the_rest(root: Path) -> list[Item]:
     sent = sending.send(finished.lost(before), expected, root, bucket, deadline)
     proof = finished.prove(root, before, [sent], bucket, deadline)
     return finished.items(proof)
-
-
-def _unsaved(fact: str) -> Item:
-    return Item(fact, "wrong", "Data is not saved.")

@@ -35,7 +35,7 @@ def send(
     A folder's list waits for those of its files that are sent as well.
     """
     temporary.sweep((root / ".dvc" / "tmp").glob("sending.*"))
-    rank = project.contract(root).rank
+    rank = project.rank(root)
     by_oid: dict[str, Finding] = {}
     for found in objects:
         by_oid.setdefault(found.oid, found)

@@ -50,7 +50,7 @@ def take(root: Path) -> list[Item]:
     copies = ("dvc.lock", *project.contract(root).snapshot)
     present = [name for name in copies if (root / name).is_file()]
     for name in present:
-        _write(folder / Path(name).name, (root / name).read_text())
+        _write(folder / Path(name).name, (root / name).read_text(errors="replace"))
     _write(folder / "git_status.txt", state.status)
     _write(folder / "git_diff.patch", state.diff[:MAX_DIFF_BYTES])
     installed = [f"{name}=={version}" for name, version in environment.packages().items()]

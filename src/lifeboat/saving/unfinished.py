@@ -149,11 +149,11 @@ def waiting(
         recorded = [out for out in there if out.path in stages and (store / out.path).is_dir()]
         found = expectations.objects(recorded, expected, bucket)
         names = {Path(entry.path).name for entry in found}
-    return store_parts.waiting(store, names, stages, project.contract(root).rank)
+    return store_parts.waiting(store, names, stages, project.rank(root))
 
 
 def require_all(kept: Kept, bucket: Bucket) -> None:
-    """Checks that the remote, listed anew, has every part.
+    """Checks that the remote, asked anew, has every part.
 
     Raises:
         UserError: naming what it does not have.

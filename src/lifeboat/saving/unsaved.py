@@ -106,7 +106,8 @@ def read(root: Path, wanted: list[str]) -> Unsaved:
                 continue
             changed |= {_relative(repo, out) for out in differing}
             if _is_outdated(stage, recorded):
-                was_begun = any(_is_cached(repo, out) for out in cached if out not in there)
+                gone = [out.hash_info.value for out in cached if out not in there]
+                was_begun = any(map(repo.cache.local.exists, gone))
                 (killed if was_begun else outdated).add(name)
     found = (unfinished, killed, changed, outdated, altered, empty)
     return Unsaved(*(tuple(sorted(names)) for names in found))
@@ -127,11 +128,6 @@ def _is_outdated(stage: Any, recorded: dict[str, Any]) -> bool:
         elif any(state != "deleted" for state in dep.workspace_status().values()):
             return True
     return False
-
-
-def _is_cached(repo: "Repo", out: Any) -> bool:
-    oid = out.hash_info.value
-    return (Path(repo.cache.local.path) / oid[:2] / oid[2:]).exists()
 
 
 def _relative(repo: "Repo", out: Any) -> str:

@@ -83,10 +83,15 @@ def now(folder: Path) -> float:
         os.unlink(name)
 
 
+def existing(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next(path for path in (folder, *folder.absolute().parents) if path.is_dir())
+
+
 def free_bytes(folder: Path) -> int | None:
     """Bytes that a folder can still have; None where its file system does not tell."""
     with contextlib.suppress(OSError):
-        usage = shutil.disk_usage(folder)
+        usage = shutil.disk_usage(existing(folder))
         return usage.free if usage.total else None
     return None
 

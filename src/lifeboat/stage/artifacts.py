@@ -282,7 +282,7 @@ def require_free_space(path: Path, n_bytes: int, what: str) -> None:
     Raises:
         UserError: with the estimate, what is free and what to do.
     """
-    folder = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
+    folder = abilities.existing(path)
     free = abilities.free_bytes(folder)
     if free is not None and n_bytes * 1.05 > free:
         raise UserError(

@@ -19,9 +19,8 @@ from lifeboat.stage import abilities, artifacts, interruption, temporary
 FILE = ".claims"
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.01, 1.0
 
-_descriptors: dict[Path, int] = {}
 # Of the whole process: closing one descriptor of a file would give back the claims of all others.
-_taken: set[tuple[Path, str]] = set()
+_descriptors: dict[Path, int] = {}
 
 
 @contextmanager
@@ -59,37 +58,19 @@ def take(folder: Path, name: str) -> bool:
         descriptor = _open(folder)
         if not _locked(descriptor, _byte(name)) and _has_locks(descriptor):
             return False
-    _taken.add((folder.absolute(), name))
     return True
 
 
 def give_back(folder: Path, name: str) -> None:
     """Lets other processes have `name`."""
-    _taken.discard((folder.absolute(), name))
     with contextlib.suppress(OSError):
         if (descriptor := _descriptors.get(folder.absolute() / FILE)) is not None:
             _unlock(descriptor, _byte(name))
 
 
-def is_taken(folder: Path, name: str) -> bool:
-    """Whether this process or another one has `name`, as far as the folder has locks."""
-    if (folder.absolute(), name) in _taken:
-        return True
-    if not take(folder, name):
-        return True
-    give_back(folder, name)
-    return False
-
-
-def sweep(folder: Path, older_than_s: float = temporary.STALE_S) -> None:
-    """Removes temporary files of units, as `temporary.sweep`, that nobody has in hand.
-
-    A temporary file is called `.<name>.<anything>`.
-    """
-    paths = (path for path in folder.glob(".*") if path.name != FILE)
-    temporary.sweep(
-        paths, older_than_s, lambda path: is_taken(folder, path.name[1:].partition(".")[0])
-    )
+def sweep(folder: Path) -> None:
+    """Removes temporary files of units that nobody has in hand, as `temporary.sweep`."""
+    temporary.sweep(path for path in folder.glob(".*") if path.name != FILE)
 
 
 def _open(folder: Path) -> int:

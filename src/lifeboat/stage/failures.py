@@ -85,13 +85,16 @@ def sentence(error: BaseException) -> str:
         text = said.decode(errors="replace") if isinstance(said, bytes) else str(said)
         said = [line for line in text.splitlines() if line.strip()]
         return ": ".join([str(error).rstrip("."), *said[-1:]])
-    line = " ".join(str(error).split())
-    name = type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         names = [os.fsdecode(one) for one in (error.filename, error.filename2) if _is_path(one)]
         return ": ".join([*names, error.strerror])
-    line = f"{line[:299]}…" if len(line) > 300 else line
-    return f"{name}: {line}" if line else name
+    return ": ".join(filter(None, [type(error).__name__, in_line(str(error))]))
+
+
+def in_line(text: str, most: int = 300) -> str:
+    """A text as a part of a sentence: in one line, of bearable length, without its full stop."""
+    line = " ".join(text.split()).rstrip(".")
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def tell_uncaught() -> None:
@@ -126,7 +129,7 @@ def _cure(error: BaseException) -> str:
     if folders := [one for one in shadowing() if _may_be_of(error, one)]:
         named = os.pathsep.join(folders)
         return f"PYTHONPATH puts {named} before this environment: run `unset PYTHONPATH`."
-    for one in _chain(error):
+    for one in chain(error):
         if isinstance(one, FileNotFoundError) and one.filename in ("git", "ssh", "/bin/sh"):
             return f"Install {one.filename}, or put it on PATH."
         if isinstance(one, KeyError) and "getpwuid" in str(one):
@@ -140,18 +143,18 @@ def _cure(error: BaseException) -> str:
 
 def _may_be_of(error: BaseException, folder: str) -> bool:
     """Whether what a folder of PYTHONPATH holds may be why: what is not there, or raised in it."""
-    links = list(_chain(error))
+    links = list(chain(error))
     files = [frame.filename for one in links for frame in traceback.extract_tb(one.__traceback__)]
     is_absent = any(isinstance(one, ImportError | AttributeError) for one in links)
     return is_absent or any(file.startswith(os.path.abspath(folder)) for file in files)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def chain(error: BaseException) -> Iterator[BaseException]:
     """An error and those that it comes from."""
-    seen: list[BaseException] = []
+    seen: set[int] = set()
     link: BaseException | None = error
-    while link is not None and link not in seen:
-        seen.append(link)
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
         yield link
         link = link.__cause__ or link.__context__
 

@@ -14,8 +14,6 @@ from pathlib import Path
 from lifeboat.stage import artifacts, claims
 
 SUFFIX = ".safetensors"
-_STALE_S = 24 * 3600
-"""After which a temporary file is of no run that goes on."""
 
 
 def store(root: Path) -> Path:
@@ -35,7 +33,7 @@ class Shelf:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        claims.sweep(folder, _STALE_S)
+        claims.sweep(folder)
 
     def numbers(self, name: str) -> list[int]:
         """The numbers n, in order, of which there is a file `<name>.<n>`, whole or not."""

@@ -91,17 +91,11 @@ def made(attempt: Callable[[], R]) -> R:
     return attempt()
 
 
-def sweep(
-    paths: Iterable[Path],
-    older_than_s: float = STALE_S,
-    is_spared: Callable[[Path], bool] = lambda path: False,
-) -> None:
+def sweep(paths: Iterable[Path]) -> None:
     """Removes what killed processes left, if it is old enough; what will not go stays.
 
     Args:
-        paths: temporary files and folders.
-        older_than_s: by the clock of the folder that each lies in.
-        is_spared: asked about what is old and locked by nobody.
+        paths: temporary files and folders, old by the clock of the folder that each lies in.
     """
     now_by_folder: dict[Path, float] = {}
     for path in paths:
@@ -109,7 +103,7 @@ def sweep(
             if path.parent not in now_by_folder:
                 now_by_folder[path.parent] = abilities.now(path.parent)
             age = now_by_folder[path.parent] - path.lstat().st_mtime
-            if age > older_than_s and not is_held(path) and not is_spared(path):
+            if age > STALE_S and not is_held(path):
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 

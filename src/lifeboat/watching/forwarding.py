@@ -1,7 +1,8 @@
 """What is finished, sent while the rest is being made: outs, the lock, and parts of what runs.
 
-A look costs a listing of the store's folders and a few file times. Only what has changed since the
-last look is followed by any work, and what the remote has is not hashed again.
+A look costs a listing of the store's folders, git's of .dvc files, and a few file times. Only
+what has changed since the last look is followed by any work, and what the remote has is not hashed
+again.
 """
 
 import math
@@ -17,8 +18,8 @@ from lifeboat.deadlines import Deadline
 from lifeboat.git import refs, wip
 from lifeboat.items import counted, megabytes
 from lifeboat.proof import expected as expectations
-from lifeboat.proof import inspection, targets
-from lifeboat.proof.expected import WORKSPACE, Expected, Out
+from lifeboat.proof import inspection, pipeline, targets
+from lifeboat.proof.expected import WORKSPACE, Expected, Out, stamp
 from lifeboat.proof.inspection import Finding
 from lifeboat.remotes.bucket import Bucket, open_bucket
 from lifeboat.saving import sending, unfinished
@@ -106,7 +107,7 @@ class Forwarder:
         """What has changed since all that there was had been sent."""
         now = _recorded(self._root) | _files(self._store)
         then = self._recorded | self._files
-        return [name for name, stamp in now.items() if then.get(name) != stamp]
+        return [name for name, each in now.items() if then.get(name) != each]
 
     def _attempt(self, step: Callable[[], None]) -> None:
         """Takes a step; one that fails, however it does, keeps neither the others nor the next."""
@@ -198,9 +199,9 @@ def _holds(out: Out, path: str) -> bool:
 
 
 def _recorded(root: Path) -> dict[str, _Stamp]:
-    """Stamps of the files that say which stages are finished."""
-    names = ("dvc.lock", "dvc.yaml")
-    return {name: stamp for name in names if (stamp := _stamp(root / name))}
+    """Stamps of the files that say which stages are finished, and which data was added."""
+    names = ("dvc.lock", "dvc.yaml", *pipeline.added(root))
+    return {name: now for name in names if (now := stamp(root / name))}
 
 
 def _files(store: Path) -> dict[str, _Stamp]:
@@ -209,13 +210,5 @@ def _files(store: Path) -> dict[str, _Stamp]:
     for folder, folders, names in os.walk(store):
         folders[:] = [name for name in folders if name[0] != "."]
         paths = [Path(folder) / name for name in names if name[0] != "." and folder != str(store)]
-        found |= {str(path.relative_to(store)): stamp for path in paths if (stamp := _stamp(path))}
+        found |= {str(path.relative_to(store)): now for path in paths if (now := stamp(path))}
     return found
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

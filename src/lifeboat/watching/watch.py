@@ -17,7 +17,7 @@ from types import FrameType
 from typing import TextIO
 
 from lifeboat.deadlines import Deadline
-from lifeboat.items import Item
+from lifeboat.items import Item, some
 from lifeboat.saving import backup
 from lifeboat.stage import failures, redaction
 from lifeboat.watching.forwarding import Forwarder
@@ -121,8 +121,7 @@ def _ended(forwarder: Forwarder) -> list[Item]:
     unsent = forwarder.unsent()
     if not unsent:
         return [Item("Ended. All that was finished is sent; `lifeboat backup` proves it.")]
-    named = ", ".join(unsent[:5]) + (", ..." if len(unsent) > 5 else "")
-    fact = f"Ended. NOT SENT: {named}."
+    fact = f"Ended. NOT SENT: {some(unsent, 5)}."
     return [Item(fact, "wrong", "Run `lifeboat backup`.")]
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from repositories import git, remote_of
+from repositories import facts, git, remote_of
 
 from backtracking import PROJECT_ROOT
 from lifeboat import items
@@ -254,3 +254,34 @@ def test_before_the_first_push_the_files_of_the_commit_are_looked_at(planted: Pa
     assert all(f", {shown(name)}, " in said for name in PLANTED), said
     assert found[-1].fact == "THE CODE WAS NOT PUSHED."
     assert git(there, "branch") == ""
+
+
+MERGES: dict[str, tuple[str | None, str | None]] = {
+    "both changed": ("x = 2\n", "x = 3\n"),
+    "deleted here": (None, "x = 3\n"),
+    "deleted there": ("x = 2\n", None),
+    "bytes": ("x\0\n", "y\0\n"),
+}
+"""What either side of a merge made of a file."""
+
+
+@pytest.mark.kind(1)
+@pytest.mark.parametrize("member", MERGES)
+def test_a_merge_that_nobody_has_mended_is_not_committed(repository: Path, member: str) -> None:
+    def leave(text: str | None, branch: str) -> None:
+        git(repository, "switch", "--quiet", *branch.split())
+        file = repository / "code.py"
+        file.unlink() if text is None else file.write_text(text)
+        git(repository, "commit", "--quiet", "--all", "--message", branch)
+
+    ours, theirs = MERGES[member]
+    leave(theirs, "--create theirs")
+    leave(ours, "main")
+    subprocess.run(["git", "merge", "theirs"], cwd=repository, capture_output=True)
+    found = commit.commit(repository, "Work")
+    assert "merge CONFLICT in code.py" in facts(found, "wrong")
+    assert "NOTHING WAS COMMITTED" in facts(found, "wrong")
+    (repository / "code.py").write_text("x = 4\n")
+    git(repository, "add", "code.py")
+    assert items.proven(commit.commit(repository, "Mended"))
+    assert git(repository, "rev-parse", "HEAD^2") == git(repository, "rev-parse", "theirs")

@@ -102,3 +102,15 @@ def test_the_data_of_the_commit_is_saved_all_the_same(project: Path) -> None:
     conflict(project, "dvc.lock")
     backup.backup(project)
     assert len(list(open_bucket(project).list("files/"))) >= 2
+
+
+@pytest.mark.parametrize("kind", ["fixed", "perl"])
+def test_how_the_user_likes_to_search_changes_nothing(project: Path, kind: str) -> None:
+    conflict(project, "dvc.lock")
+    git(project, "config", "grep.patternType", kind)
+    assert lock_file.conflicts(project) == ["dvc.lock"]
+
+
+def test_of_the_commit_verify_says_all_the_same_what_is_missing(project: Path) -> None:
+    conflict(project, "dvc.lock")
+    assert "MISSING in " in said("verify", project)

@@ -61,9 +61,12 @@ def test_a_stage_that_the_pipeline_has_lost_too_is_not_cut_off(project: Path, lo
     assert "sum" not in git(project, "show", "HEAD:dvc.lock")
 
 
+@pytest.mark.parametrize("in_the_way", [False, True])
 def test_where_dvc_was_killed_while_it_wrote_the_last_whole_version_is_saved(
-    project: Path, lock: str
+    project: Path, lock: str, in_the_way: bool
 ) -> None:
+    if in_the_way:
+        git(project, "branch", "wip")
     newer = lock.replace("size: 4", "size: 5")
     assert newer != lock
     (project / "dvc.lock").write_text(newer)
@@ -125,3 +128,17 @@ def test_the_study_does_not_go_on_from_a_cut_lock(
     assert reproduce.reproduce(project, []).code == 0
     (project / "dvc.lock").unlink()
     lock_file.require_whole(project)
+
+
+def test_in_a_folder_of_its_repository_the_last_whole_version_is_saved_too(
+    repository: Path, lock: str
+) -> None:
+    root = repository / "study"
+    root.mkdir()
+    (root / "dvc.yaml").write_text("stages:\n  numbers:\n  sum:\n")
+    (root / "dvc.lock").write_text(lock)
+    wip.save(root)
+    (root / "dvc.lock").write_text(lock[:-5])
+    (root / "code.py").write_text("x = 2\n")
+    saved = wip.save(root)
+    assert git(root, "show", f"{saved.commit}:./dvc.lock") == lock

@@ -205,3 +205,19 @@ def test_of_several_machines_the_newest_work_is_taken_and_the_others_are_named(
     assert second.verdict == "warning"
     assert "other unfinished work of this branch, which was not taken: wip/main (" in second.fact
     assert "other-branch" not in second.fact
+
+
+def test_work_of_a_project_in_a_folder_of_its_repository_comes_back_with_what_is_around(
+    repository: Path, origin: Path
+) -> None:
+    study = repository / "study"
+    study.mkdir()
+    (study / "new.py").write_text("new\n")
+    (repository / "beside.py").write_text("beside\n")
+    saved = wip.save(study, aside=True)
+    git(repository, "push", "--quiet", "origin", f"{saved.commit}:refs/heads/{saved.branch}")
+    root = clone(origin)
+    (root / "study").mkdir()
+    found = restored(root / "study")
+    assert proven(found), found
+    assert same_files(repository, root)

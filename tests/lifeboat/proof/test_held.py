@@ -1,6 +1,7 @@
 """Kind 1: what is called saved is in the commit that was pushed, file by file, or it is named."""
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -357,7 +358,7 @@ def test_a_project_in_a_folder_of_its_repository_is_saved_with_all_that_is_aroun
     (repository / "beside.py").write_text("z\n")
     pushed, found = saved(root)
     assert ".env.local, because it holds accounts" in facts(found, "wrong")
-    assert "4 of 5 files here" in facts(found, "ok")
+    assert "5 of 6 files here" in facts(found, "ok")
     held_ = names(there, pushed.branch)
     assert {b"study/new.py", b"study/dvc.lock", b"beside.py"} <= set(held_)
     assert b"study/.env.local" not in held_
@@ -372,3 +373,35 @@ def test_a_file_that_is_written_while_it_is_saved_is_named(repository: Path, the
     (repository / "code.py").write_text("x = 3\n")
     found = held.items(repository, pushed)
     assert "code.py: it was written after the commit was begun" in facts(found, "warning")
+
+
+def test_what_a_hook_takes_out_of_the_commit_is_named_and_the_next_backup_has_it(
+    repository: Path, there: Path
+) -> None:
+    hook = repository / ".git" / "hooks" / "pre-commit"
+    hook.write_text("#!/bin/sh\ngit rm --quiet --cached b.csv\n")
+    hook.chmod(0o755)
+    for name in ("a.csv", "b.csv"):
+        (repository / name).write_text(name)
+    made = wip.save(repository, "Both")
+    assert made.branch == "main"
+    assert "b.csv: it is not in the commit" in facts(held.items(repository, made), "wrong")
+    pushed, found = saved(repository)
+    assert items.proven(found), found
+    assert b"b.csv" in names(there, pushed.branch)
+
+
+def test_what_changed_before_is_not_taken_for_later_where_the_disk_s_clock_is_ahead(
+    repository: Path, there: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for setting in ("core.checkStat=minimal", "core.trustctime=false"):
+        git(repository, "config", *setting.split("="))
+    file = repository / "code.py"
+    os.utime(file, (1e9, 1e9))
+    git(repository, "update-index", "--refresh")
+    file.write_text("x = 2\n")
+    os.utime(file, (1e9, 1e9))  # so that git sees no change
+    late = time.time() - 7200
+    monkeypatch.setattr(time, "time", lambda: late)
+    _pushed, found = saved(repository)
+    assert "code.py" in facts(found, "wrong"), found

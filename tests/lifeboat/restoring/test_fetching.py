@@ -89,7 +89,7 @@ def test_a_damaged_list_is_not_believed(clone: Path) -> None:
     listed = next(p for p in objects(clone.parent / "remote") if b"sum.txt" in p.read_bytes())
     alter(listed)
     (losses,) = fetch(clone).losses.values()
-    assert losses[0].altered
+    assert losses[0][1].altered
 
 
 def test_a_damaged_object_of_the_cache_is_replaced_by_the_whole_one(clone: Path) -> None:

@@ -113,3 +113,17 @@ def test_a_pipeline_that_cannot_be_read_is_an_error(project: Path) -> None:
     (project / "dvc.yaml").write_text("stages: [")
     with pytest.raises(UserError, match="DVC cannot"):
         remaining.remaining(project)
+
+
+def test_of_added_data_only_what_is_gone_is_lost_wherever_it_lies(project: Path) -> None:
+    for name in ("changed.csv", "gone.csv", "data/raw/hidden.csv", "from.csv"):
+        (project / name).write_text(f"{name}\n")
+    with contextlib.chdir(project), Repo() as repo:
+        added = ["changed.csv", "gone.csv", "data/raw/hidden.csv"]
+        repo.add(added)  # pyright: ignore[reportArgumentType]
+        repo.imp_url("from.csv", "never.csv", no_download=True)  # pyright: ignore[reportArgumentType]
+    for name in ("changed.csv", "gone.csv", "data/raw/hidden.csv"):
+        (project / name).unlink()
+    (project / "changed.csv").write_text("something else\n")
+    found = remaining.remaining(project)
+    assert found.lost == ("data/raw/hidden.csv.dvc", "gone.csv.dvc")

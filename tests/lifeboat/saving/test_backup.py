@@ -167,6 +167,17 @@ def test_without_a_remote_for_one_side_the_other_is_saved(
 
 
 @pytest.mark.usefixtures("elsewhere", "there")
+def test_a_contract_that_cannot_be_read_keeps_no_data_back(project: Path) -> None:
+    begin_extraction(project)
+    (project / "pyproject.toml").write_text("[tool.lifeboat\n")
+    found = backup.backup(project)
+    assert "pyproject.toml cannot be read" in facts(found, "wrong")
+    assert "All 5 objects" in facts(found, "ok")
+    (index,) = partial.read_indexes(open_bucket(project))
+    assert {part.path for part in index.parts} == {path_of(b"aa"), path_of(b"bb")}
+
+
+@pytest.mark.usefixtures("elsewhere", "there")
 def test_parts_of_an_unfinished_stage_are_saved_and_told(project: Path) -> None:
     begin_extraction(project)
     found = backup.backup(project)

@@ -154,3 +154,10 @@ def test_a_long_receipt_is_named_and_not_copied(
     assert not (folder / "last_receipt.json").exists()
     said = "last receipt: runs/20260101_000000/receipt.json, 2026-01-02T03:04:05+00:00: all was"
     assert said in (folder / "metadata.txt").read_text()
+
+
+def test_a_letter_that_is_no_utf_8_keeps_no_snapshot_back(project: Path) -> None:
+    (project / "params.yaml").write_bytes(b"seed: 1  # r\xe9glage\n")
+    snapshot.take(project)
+    (copy,) = (project / "runs").glob("*/params.yaml")
+    assert copy.read_text() == "seed: 1  # r\ufffdglage\n"

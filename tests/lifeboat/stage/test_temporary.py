@@ -26,7 +26,7 @@ KEY, TWO_HOURS = "ab" * 32, 7200.0
 WORKER = """\
 import sys, time
 from pathlib import Path
-from lifeboat.stage import artifacts, claims
+from lifeboat.stage import artifacts
 from lifeboat.stage.shelf import Shelf
 folder, kind, key = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 def wait(path):
@@ -40,9 +40,6 @@ elif kind == "unit":
 elif kind == "folder":
     with artifacts.new_folder(folder / key) as fresh:
         wait(fresh / "file")
-elif kind == "claim":
-    with claims.claimed(folder, key):
-        wait(folder / f".{key}.safetensors.half")
 """
 
 
@@ -70,7 +67,7 @@ def temporary_files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob(".*") if path.name != claims.FILE)
 
 
-@pytest.mark.parametrize("kind", ["file", "unit", "folder", "claim"])
+@pytest.mark.parametrize("kind", ["file", "unit", "folder"])
 def test_what_another_process_has_in_hand_is_never_swept_and_what_it_leaves_is(
     tmp_path: Path, kind: str
 ) -> None:
@@ -107,12 +104,7 @@ def being_sent(folder: Path, stack: ExitStack) -> None:
     stack.enter_context(freezing.frozen(folder / "sent", folder))
 
 
-def under_a_claim(folder: Path, stack: ExitStack) -> None:
-    stack.enter_context(claims.claimed(folder, KEY))
-    (folder / f".{KEY}.json.half").touch()
-
-
-@pytest.mark.parametrize("begin", [in_a_file, in_a_folder, being_sent, under_a_claim])
+@pytest.mark.parametrize("begin", [in_a_file, in_a_folder, being_sent])
 def test_what_this_process_has_in_hand_is_never_swept(
     tmp_path: Path, begin: Callable[[Path, ExitStack], None]
 ) -> None:

@@ -191,3 +191,16 @@ def test_a_notice_cuts_the_sending_short(training: Path) -> None:
     assert not any(line.startswith("saved data") for line in said)
     assert "dvc.lock" in forwarder.unsent()
     forwarder.run(0.1)
+
+
+def test_data_that_is_added_meanwhile_is_sent(training: Path) -> None:
+    said: list[str] = []
+    forwarder = Forwarder(training, said.append, threading.Event())
+    forwarder.look()
+    (training / "data" / "raw" / "x.csv").write_text("x\n")
+    dvc = ["dvc", "add", "--quiet", "data/raw/x.csv"]
+    subprocess.run(dvc, cwd=training, check=True)
+    assert forwarder.unsent() == ["data/raw/x.csv.dvc"]
+    forwarder.look()
+    assert any(line.startswith("saved data/raw/x.csv of") for line in said), said
+    assert forwarder.unsent() == []
