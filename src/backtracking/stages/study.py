@@ -111,13 +111,13 @@ class Study:
 
     def models(self, roles: Sequence[str] | None = None) -> "dict[str, LoadedModel]":
         """Models by role, of all roles where none is named; equal weights are loaded once."""
-        from backtracking.models import loading
+        from backtracking.models import folders, loading
 
         dtype = params.load_value(str, "loading.dtype", self.workspace.params)
         found: dict[str, LoadedModel] = {}
         for role in self.roles.all if roles is None else roles:
             folder = self.workspace.model(role)
-            hashes = loading.model_sha256(folder), loading.tokenizer_sha256(folder)
+            hashes = folders.model_sha256(folder), folders.tokenizer_sha256(folder)
             equal = (
                 one for one in found.values() if (one.model_sha256, one.tokenizer_sha256) == hashes
             )

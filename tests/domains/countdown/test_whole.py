@@ -94,7 +94,6 @@ def test_every_claim_is_there_and_what_has_no_truth_says_so(study: Path) -> None
     names = {own.get(row["claim"], row["claim"]) for row in committed}
     assert {row["claim"] for row in claims} == names
     assert all(row["why"] for row in claims if row["verdict"] == "untestable")
-    print({row["claim"]: (row["target"], row["verdict"], row["why"]) for row in claims})
 
 
 @pytest.mark.slow
@@ -102,5 +101,3 @@ def test_what_the_domain_knows_is_there_and_the_rest_is_absent(study: Path) -> N
     files = {path.name for path in (study / "data" / "processed" / "labels").iterdir()}
     assert {"sentences.jsonl", "decisions.jsonl", "pairs.jsonl", "kinds.json"} <= files
     assert "posteriors.safetensors" not in files
-    claims = artifacts.read_json(study / "results" / "claims.json")
-    print(len(claims))
