@@ -17,6 +17,7 @@ import typer
 from backtracking import PROJECT_ROOT
 from backtracking.belief import command as belief
 from backtracking.extraction import command as extraction
+from backtracking.labels import command as labels
 from lifeboat.cli.app import add_verbs, run, start
 from lifeboat.cli.verbs import AsJson, readable, report, state
 from lifeboat.items import Item
@@ -31,6 +32,9 @@ profile_app = typer.Typer(help="Another study by an overlay of configs/.", no_ar
 app.add_typer(profile_app, name="profile")
 app.command()(readable(extraction.extract))
 app.command()(readable(belief.bench_directions))
+app.command()(readable(labels.label))
+app.command()(readable(labels.learn_labels))
+app.command()(readable(labels.bench_labels))
 groups = add_verbs(app)
 groups["store"].command("check")(readable(extraction.check))
 

@@ -70,7 +70,7 @@ def test_every_sentence_of_a_natural_text_is_found() -> None:
         ("Hmm… that is odd.", ["Hmm… that is odd."]),
         ('"Really?" he said. "No!"', ['"Really?" he said.', '"No!"']),
         ("x = 7. wait, no", ["x = 7.", "wait, no"]),
-        ("\\[\nx = 3.\n\\]\nSo 3", ["\\[", "x = 3.\n\\]", "So 3"]),
+        ("\\[\nx = 3.\n\\]\nSo 3", ["\\[\nx = 3.\n\\]", "So 3"]),
         ("What?! No!!", ["What?!", "No!!"]),
         ("  \n ", []),
     ],

@@ -66,6 +66,23 @@ def test_a_sentence_of_no_known_form_is_counted_and_kept(study: TinyStudy) -> No
     assert metrics.n_compared == metrics.n_sentences - 1
 
 
+def test_the_learned_labeller_is_asked_where_it_is_primary(study: TinyStudy) -> None:
+    exact, learned = (label(study, study.traces[:3], primary) for primary in ("exact", "learned"))
+    assert all(set(one.label_by) == {"exact", "rules", "learned"} for one in learned.sentences)
+    bare = [
+        replace(one, label_by={name: one.label_by[name] for name in ("exact", "rules")})
+        for one in learned.sentences
+    ]
+    assert bare == exact.sentences
+    by_place = {(one.trace_id, one.index): one.label_by["learned"] for one in learned.sentences}
+    assert all(one.state == by_place[one.trace_id, one.index] for one in learned.decisions)
+
+
+def test_a_primary_labeller_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="primary 'judge' is none of exact, rules, learned"):
+        Params("judge", "backtracking", 0)
+
+
 def test_by_rules_states_and_actions_are_those_of_the_rules(study: TinyStudy) -> None:
     exact, rules = (label(study, study.traces, primary) for primary in ("exact", "rules"))
     assert rules.sentences == exact.sentences

@@ -7,6 +7,7 @@ err is a result (`agreement`), not something to hide by fitting them to one mode
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 
 from backtracking.records.sentences import Sentence, State
@@ -71,8 +72,19 @@ def label_by_rules(sentence: str) -> State:
     final-answer, uncertainty-estimation, example-testing, adding-knowledge, initializing. "Hmm" is
     uncertainty here, although the keyword metric counts it together with "wait" (`keyword_rate`).
     """
+    return _first_state(sentence, _PATTERN_BY_STATE)
+
+
+def other_state(sentence: str) -> State:
+    """The state of a sentence that another labeller does not call backtracking."""
+    others = dict(_PATTERN_BY_STATE)
+    del others["backtracking"]
+    return _first_state(sentence, others)
+
+
+def _first_state(sentence: str, patterns: Mapping[State, re.Pattern[str]]) -> State:
     sentence = sentence.replace("’", "'")
-    for state, pattern in _PATTERN_BY_STATE.items():
+    for state, pattern in patterns.items():
         if pattern.match(sentence):
             return state
     return DEFAULT_STATE

@@ -1,4 +1,4 @@
-"""Sentences of a trace as token ranges of the very ids that were generated.
+"""Sentences of a trace as ranges of the very ids that were generated, and of their characters.
 
 Nothing is re-tokenised and no sentence is searched for in the text: each token's place in the text
 follows from decoding the ids step by step, so a repeated "Wait, ..." keeps its own place.
@@ -7,8 +7,11 @@ follows from decoding the ids step by step, so a repeated "Wait, ..." keeps its 
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
+from backtracking.labels.blocks import blocks_of, is_inside
+from backtracking.records.spans import TextSpan
 from backtracking.records.traces import TokenSpan
 
 _INCOMPLETE = "\ufffd"
@@ -28,14 +31,39 @@ _LOOK_BACK = 40
 _WORDLESS = re.compile(r"(?:</?\w+>|[^\w.!?…。！？])*")
 
 
+@dataclass(frozen=True)
+class Segment:
+    """One sentence of a trace.
+
+    Attributes:
+        tokens: its positions in `Trace.ids`.
+        characters: where it stands in the decoded text of the generated ids.
+    """
+
+    tokens: TokenSpan
+    characters: TextSpan
+
+
 def segment(
     ids: Sequence[int], decode: Callable[[Sequence[int]], str], start: int
 ) -> list[TokenSpan]:
     """The sentences of a trace, in order, as half-open ranges of positions in `Trace.ids`.
 
-    The spans partition `ids` without the special tokens at its end. A sentence ends after
+    Arguments and rules are those of `segments`.
+    """
+    return [one.tokens for one in segments(ids, decode, start)]
+
+
+def segments(
+    ids: Sequence[int], decode: Callable[[Sequence[int]], str], start: int
+) -> list[Segment]:
+    """The sentences of a trace, in order.
+
+    The spans partition `ids` without the special tokens at its end, and their characters the text
+    that these decode to. A sentence ends after
     `.`, `!`, `?` or `…` with what closes it (quotes, brackets), where white space or the end
-    follows, and at a new line; not in "3.5", "e.g.", "1." at the start of a line, nor at an
+    follows, and at a new line; not in "3.5", "e.g.", "1." at the start of a line, within a formula,
+    code or a table (`blocks.blocks_of`), nor at an
     ellipsis or a quotation that goes on in lower case. The last sentence needs no full stop. A
     token belongs to the sentence of its first visible character, one without any to the sentence
     before it; pieces without a word (`\\]`, `</think>`, `---`) are part of that sentence too.
@@ -51,19 +79,28 @@ def segment(
     if not end:
         return []
     pieces = token_texts(ids[:end], decode)
+    offsets = [0, *accumulate(map(len, pieces))]
     starts = sentence_starts("".join(pieces))
     firsts, sentence = [0], 0
-    for index, (piece, offset) in enumerate(
-        zip(pieces, accumulate(map(len, pieces), initial=0), strict=False)
-    ):
+    for index, (piece, offset) in enumerate(zip(pieces, offsets, strict=False)):
         visible = piece.lstrip()
         if visible:
             found = bisect_right(starts, offset + len(piece) - len(visible)) - 1
             if found > sentence:
                 sentence = found
                 firsts.append(index)
-    bounds = [start + index for index in [*firsts, end]]
-    return [TokenSpan(a, b) for a, b in pairwise(bounds)]
+    return [
+        Segment(TokenSpan(start + a, start + b), TextSpan(offsets[a], offsets[b]))
+        for a, b in pairwise([*firsts, end])
+    ]
+
+
+def split(text: str) -> list[TextSpan]:
+    """The sentences of a text without ids, by the rules of `segments`; they partition it."""
+    if not text:
+        return []
+    bounds = [0, *sentence_starts(text)[1:], len(text)]
+    return [TextSpan(a, b) for a, b in pairwise(bounds)]
 
 
 def token_texts(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> list[str]:
@@ -89,6 +126,8 @@ def sentence_starts(text: str) -> list[int]:
     """Offsets of the first visible character of every sentence of a text."""
     ends = {match.end() for match in _END.finditer(text) if _ends_sentence(text, match)}
     ends |= {match.end() for match in _LINE.finditer(text)}
+    blocks = blocks_of(text)
+    ends = {end for end in ends if not is_inside(end, blocks)}
     starts: list[int] = []
     for begin, end in zip([0, *sorted(ends)], [*sorted(ends), len(text)], strict=True):
         sentence = text[begin:end]
@@ -120,12 +159,20 @@ def _count_common(first: str, second: str) -> int:
 
 
 def _ends_sentence(text: str, match: re.Match[str]) -> bool:
-    before = text[max(0, match.start() - _LOOK_BACK) : match.start()]
     goes_on = (match["next"] or "").islower()
     if match["stop"] == ".":
-        if _LIST_MARKER.search(before) or _NEVER_LAST.search(before):
-            return False
-        return not (goes_on and (match["closers"] or _SELDOM_LAST.search(before)))
+        return _full_stop_ends(text, match.start(), goes_on, bool(match["closers"]))
     if match["stop"] in "!?":
         return not (goes_on and match["closers"])
     return not goes_on
+
+
+def _full_stop_ends(text: str, place: int, goes_on: bool, is_closed: bool) -> bool:
+    """Looks back only where a letter or a digit stands before the full stop."""
+    last = text[place - 1 : place]
+    before = text[max(0, place - _LOOK_BACK) : place] if last.isalnum() else ""
+    if last.isdigit() and _LIST_MARKER.search(before):
+        return False
+    if last.isalpha() and _NEVER_LAST.search(before):
+        return False
+    return not (goes_on and (is_closed or (last.isalpha() and _SELDOM_LAST.search(before))))

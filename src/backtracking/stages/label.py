@@ -21,6 +21,7 @@ from backtracking.domains.registry import open_domain
 from backtracking.labels import segmentation
 from backtracking.labels.agreement import NOT_COMPARED, Metrics, agreement
 from backtracking.labels.deciding import decisions_of
+from backtracking.labels.learned import LEARNED, with_learned
 from backtracking.labels.rules import RULES, with_rules
 from backtracking.labels.states import UNPARSED
 from backtracking.records import reader
@@ -49,7 +50,7 @@ class Params:
 
     Attributes:
         primary: the labeller that states and actions are taken from: `exact`, which is the domain,
-            or `rules`.
+            `rules`, or `learned`, which is asked only then.
         positive: the state whose F1 and two-class kappa are reported.
         seed: of the choices among minimal pairs.
     """
@@ -57,6 +58,10 @@ class Params:
     primary: str
     positive: str
     seed: int
+
+    def __post_init__(self) -> None:
+        if self.primary not in (EXACT, RULES, LEARNED):
+            raise ValueError(f"primary {self.primary!r} is none of {EXACT}, {RULES}, {LEARNED}.")
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,10 @@ def run(
     def read(trace: Trace, with_laws: bool) -> Reading:
         problem = problem_by_id[trace.problem_id]
         found = domain.read(trace, problem, tokenizer, with_laws=with_laws)
-        return replace(found, sentences=list(map(with_rules, found.sentences)))
+        sentences = list(map(with_rules, found.sentences))
+        if params.primary == LEARNED:
+            sentences = with_learned(sentences)
+        return replace(found, sentences=sentences)
 
     by_trace = [(trace, read(trace, with_laws=True)) for trace in sampled]
     sentences = [sentence for _, reading in by_trace for sentence in reading.sentences]

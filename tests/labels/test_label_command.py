@@ -1,0 +1,192 @@
+"""`backtracking label` as a user runs it: on our traces, on others', with every labeller."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judge_server import labelling, serving
+
+from backtracking import cli
+from backtracking.labels import learned, markers
+from backtracking.labels.markers import FIELD
+from backtracking.labels.schemes import is_held_back
+from backtracking.records import reader
+from backtracking.records.rows.labellers import LabellerAgreement
+
+TEXT = "Let me see. So x = 3. Wait, no, that is wrong. The answer is 4."
+OURS = {
+    "trace_id": "p/0", "problem_id": "p", "split": "dev", "sample": 0, "prompt_ids": [1],
+    "token_ids": [2, 3], "text": TEXT, "finish_reason": "stop", "sampling": {"seed": 1},
+}  # fmt: skip
+
+
+def run(root: Path, *arguments: object) -> int:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--root", str(root), "label", *map(str, arguments)])
+    return int(ended.value.code or 0)
+
+
+def answer(root: Path, capsys: pytest.CaptureFixture[str], *arguments: object) -> dict[str, Any]:
+    code = run(root, *arguments, "--json")
+    found = json.loads(capsys.readouterr().out)
+    assert found["command"] == "label" and found["ok"] == (code == 0)
+    return found
+
+
+@pytest.fixture
+def traces(tmp_path: Path) -> Path:
+    path = tmp_path / "traces.jsonl"
+    path.write_text("".join(json.dumps({**OURS, "trace_id": f"p/{n}"}) + "\n" for n in range(4)))
+    return path
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> Path:
+    """A human who disagrees with every labeller once."""
+    starts = [0, *(TEXT.index(word) for word in ("So x", "Wait", "The answer")), len(TEXT)]
+    states = ["initializing", "backtracking", "backtracking", "final-answer"]
+    rows = [
+        {"trace_id": f"p/{n}", "start": a, "end": b, "state": state}
+        for n in range(4)
+        for a, b, state in zip(starts, starts[1:], states, strict=False)
+    ]
+    path = tmp_path / "labels.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+@pytest.mark.parametrize("labeller", ["rules", "learned"])
+def test_our_traces_are_labelled_and_scored_by_a_file_of_labels(
+    labeller: str, traces: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = answer(
+        tmp_path, capsys, traces, "--labeller", labeller, "--labels", labels, "--against", "human"
+    )
+    assert (found["n"], found["n_traces"], found["n_positive"], found["n_called"]) == (16, 4, 8, 4)
+    assert (found["precision"], found["recall"]) == (1.0, 0.5)
+    assert found["f1"] == pytest.approx(2 / 3) and found["kappa"] == pytest.approx(0.5)
+    assert found["intervals"]["f1"] == {"value": found["f1"], "low": found["f1"],
+                                        "high": found["f1"], "n": 4}  # fmt: skip
+
+
+def test_labels_that_are_written_are_labels_that_are_read(
+    traces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.jsonl"
+    found = answer(tmp_path, capsys, traces, "--labeller", "rules", "--out", out)
+    assert found["n"] == sum(found["n_by_state"].values()) == 16 and found["n_unlabelled"] == 0
+    again = ("--labels", out, "--labeller", "human", "--against", "rules")
+    assert not answer(tmp_path, capsys, traces, *again)["ok"]
+    again = ("--labels", out, "--labeller", "learned", "--against", "rules")
+    assert answer(tmp_path, capsys, traces, *again)["kappa"] == 1.0
+    again = ("--labels", out, "--labeller", "learned", "--against", "human")
+    assert not answer(tmp_path, capsys, traces, *again)["ok"]
+
+
+def test_a_judge_is_told_its_cost_first_and_asked_within_it(
+    traces: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judge = (traces, "--labeller", "judge", "--labels", labels, "--against", "human")
+    with serving(labelling) as server:
+        options = ("--url", server.url, "--model", "m", "--price-in", 1, "--price-out", 10)
+        refused = answer(tmp_path, capsys, *judge, *options)
+        assert "more than the cap of $0.0000" in refused["items"][0]["fact"]
+        assert "Nothing was asked" in refused["items"][0]["fact"] and not server.bodies
+        assert run(tmp_path, *judge, *options, "--max-cost", 1) == 0
+        shown = capsys.readouterr()
+        assert "4 questions, 0 answered before" in shown.err
+        assert "precision" in shown.out and "judge calls 4" in shown.out
+        n_asked = len(server.bodies)
+        assert answer(tmp_path, capsys, *judge, *options)["n_called"] == 4
+        assert len(server.bodies) == n_asked
+    assert len(list((tmp_path / ".cache" / "judge").iterdir())) == n_asked
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--labeller", "judge"), "judge labelled none of these traces; .*none"),
+        (("--labeller", "judge", "--url", "http://x"), "--model, --price-in and --price-out"),
+        (("--labeller", "somebody"), "somebody labelled none"),
+        (("--labeller", "rules", "--against", "human"), "by both rules and human"),
+        (("--labeller", "rules", "--family", "x"), "'x' is no family"),
+        (("--labeller", "learned", "--family", "any"), "--family is of the labeller rules"),
+        (("--labeller", "rules", "--only", "some"), "neither open nor held-back"),
+        (("--labeller", "rules", "--against", "human", "--out", "x"), "are two things"),
+    ],
+)
+def test_what_cannot_be_done_is_said(
+    options: tuple[str, ...],
+    message: str,
+    traces: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(tmp_path, traces, *options) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith("error: ")
+    assert re.search(message, " ".join(shown.split())), shown
+
+
+def test_counts_are_shown_without_json(
+    traces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(tmp_path, traces, "--labeller", "rules") == 0
+    assert "      4  backtracking" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_annotators_of_a_file_are_labellers_too(
+    shared_traces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = shared_traces / "reasoningflow_human.jsonl.gz"
+    options = ("--against", "human D", "--only", "open")
+    humans = answer(tmp_path, capsys, file, "--labeller", "human A", *options)
+    judge = answer(tmp_path, capsys, file, "--labeller", "judge", *options)
+    assert (humans["n"], judge["n"]) == (202, 772)
+    assert humans["kappa"] > 0.8 > 0.5 > judge["kappa"] > 0.4
+    assert is_held_back("/".join(("reasoningflow", "math_10_QwQ-32B-Preview")))
+
+
+def test_episodes_that_know_no_backtracking_are_not_scored(
+    shared_traces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = shared_traces / "thinkarm_human.jsonl.gz"
+    found = answer(tmp_path, capsys, file, "--labeller", "rules", "--against", "human")
+    assert "No sentence was labelled by both rules and human" in found["items"][0]["fact"]
+    assert answer(tmp_path, capsys, file, "--labeller", "rules")["n"] > 170
+
+
+@pytest.mark.slow
+def test_shipped_data_are_found_to_be_what_the_traces_give(
+    shared_traces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = [file.read_bytes() for file in (markers.FILE, learned.FILE)]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--root", str(tmp_path), "learn-labels", str(shared_traces), "--check"])
+    assert not ended.value.code
+    assert capsys.readouterr().out.count("is what the traces give") == 2
+    assert before == [file.read_bytes() for file in (markers.FILE, learned.FILE)]
+
+
+@pytest.mark.slow
+def test_all_labellers_are_scored_on_all_human_labels(
+    shared_traces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The final word, as it was given: what was held back was scored once, after all was fixed."""
+    out = tmp_path / "agreement.json"
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--root", str(tmp_path), "bench-labels", str(shared_traces), "--out", str(out)])
+    assert not ended.value.code and "held-back: learned, 538 sentences" in capsys.readouterr().out
+    rows = {
+        (row.subset, row.labeller): row
+        for row in reader.read_list(LabellerAgreement, out)
+        if row.source == "reasoningflow_human"
+    }
+    assert rows["held-back", "rules"].f1.value == pytest.approx(0.586, abs=0.001)
+    assert rows["held-back", "learned"].f1.value == pytest.approx(0.553, abs=0.001)
+    assert (rows["all", "learned"].f1.value or 0) > 0.6 > 0.5 > (rows["all", FIELD].f1.value or 1)
+    assert (rows["all", "human A"].kind, rows["all", "human B"].n) == ("human", 496)
+    assert rows["held-back", "learned"].n_traces + rows["open", "learned"].n_traces == 20
