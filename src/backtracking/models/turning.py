@@ -59,6 +59,35 @@ def paths_of(opener: Opener) -> list[TokenPath]:
     return [(id_, *path) for id_ in opener.ids.ids for path in opener.taken_back_by]
 
 
+def opening_paths(openers: Sequence[Opener], newlines: Sequence[int]) -> list[TokenPath]:
+    """All ids along which an opener follows, at once or on a new line, each once.
+
+    A phrase that begins with a word that is an opener itself is a part of that one.
+    """
+    paths = dict.fromkeys(path for opener in openers for path in opener.paths)
+    at_once = [
+        path for path in paths if not any(path[:n] in paths for n in range(1, len(path)))
+    ]  # fmt: skip
+    return [*at_once, *((line, *path) for line in newlines for path in at_once)]
+
+
+def p_opening(paths: Sequence[TokenPath], p_next: Mapping[TokenPath, Any]) -> Any:
+    """P(an opener follows), by row: the sum over paths of the probability of each.
+
+    Args:
+        paths: `opening_paths`, of which none begins another.
+        p_next: as of `p_turning`, after every shorter beginning of the paths.
+    """
+    lasts_by_head: dict[TokenPath, list[int]] = {}
+    for path in paths:
+        lasts_by_head.setdefault(path[:-1], []).append(path[-1])
+    found = p_next[()][:, lasts_by_head.pop((), [])].sum(-1)
+    for head, lasts in lasts_by_head.items():
+        steps = (p_next[head[:n]][:, token] for n, token in enumerate(head))
+        found = found + reduce(mul, steps) * p_next[head][:, lasts].sum(-1)
+    return found
+
+
 def p_turning(openers: Sequence[Opener], p_next: Mapping[TokenPath, Any]) -> Any:
     """P(the next sentence begins with an opener and is not taken back), by row.
 
