@@ -55,7 +55,7 @@ def written_plainly(loaded: LoadedModel, prefix: Prefix, arm: Arm, key: str) -> 
         ids = torch.tensor([[*prefix.ids, *written]])
         where = mask[:, : ids.shape[1]]
         if donor is not None:
-            edit = edits.patch(loaded.blocks[LAYER], donor, where)
+            edit = edits.patch(loaded.blocks[LAYER], donor.expand(1, ids.shape[1], -1), where)
         elif arm.guide is not None:
             value = torch.tensor([arm.value])
             edit = edits.set_projection(loaded.blocks[LAYER], arm.vector[None], value, where)
