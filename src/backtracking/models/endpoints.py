@@ -31,6 +31,10 @@ N_FLUENT = 200
 where nobody knows which tokens may stand there."""
 
 
+FEW_BRANCHES = 8
+"""Tokens behind an edit, up to which a batch has all its edits; of more, fewer edits make one."""
+
+
 @dataclass(frozen=True)
 class Counted:
     """What is counted at a decision.
@@ -113,12 +117,13 @@ def read_endpoints(
     back = [path for one in counted.openers for path in paths_of(one)] if has_back else []
     paths = [*back, *counted.paths]
     for some in _read(loaded, layer, prefixes, arms, paths, edits_per_batch, asked):
-        p_next = {path: log_p.double().exp() for path, log_p in some.log_p_after.items()}
-        at = some.arms, some.columns
-        found.p_open[at] = to_numpy(p_opening(counted.paths, p_next))
+        log_p, at = some.log_p_after, (some.arms, some.columns)
+        found.p_open[at] = to_numpy(p_opening(counted.paths, log_p))
         if has_back:
+            p_next = {path: log_p[path].double().exp() for path in ((), *beginnings(back))}
             found.p_back[at] = to_numpy(p_turning(counted.openers, p_next))
-        found.p_legal[at] = to_numpy(_p_legal(p_next[()], some.clean, counted.legal_ids))
+        p = log_p[()].double().exp()
+        found.p_legal[at] = to_numpy(_p_legal(p, some.clean, counted.legal_ids))
         progress(len(some.arms))
     return found
 
@@ -206,8 +211,9 @@ def _read(
         donor = None
         if prefix.donor_ids:
             donor = _read_trunk(loaded, layer, prefix.donor_ids, prefix.decisions, []).nodes[:, 0]
-        for start in range(0, len(arm), edits_per_batch):
-            rows = slice(start, start + edits_per_batch)
+        n_rows = max(1, edits_per_batch // max(1, len(branches) // FEW_BRANCHES))
+        for start in range(0, len(arm), n_rows):
+            rows = slice(start, start + n_rows)
             log_p = _read_edits(loaded, layer, trunk, stack, arm[rows], decision[rows], donor)
             after = {path: log_p[:, at] for at, path in enumerate([(), *branches])}
             column = first - n + decision[rows]

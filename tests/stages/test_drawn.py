@@ -1,0 +1,69 @@
+"""Free text, steered: P(backtracking) by writing on, with openers that are frozen on dev."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from free_study import DRAWN, P_OPENED, P_TURNED, write_free_workspace
+
+from backtracking.records.drawn import FOLDER, N_DRAWS, N_OPENED_TURNED, N_TURNED, read_drawn
+from backtracking.records.measured import BASELINE, P_BACK, P_OPEN, read_all_measured
+from backtracking.records.openers import read_openers
+from backtracking.runtime.workspace import Workspace
+from backtracking.stages import effects, steer
+from lifeboat.stage import artifacts
+
+
+def run(workspace: Workspace) -> None:
+    """Both stages."""
+    for stage in (steer, effects):
+        stage.main(["--root", str(workspace.root)])
+
+
+def table(workspace: Workspace, name: str) -> list[dict]:
+    return artifacts.read_json(workspace.results("effects") / f"{name}.json")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    workspace = write_free_workspace(tmp_path_factory.mktemp("free"))
+    run(workspace)
+    return workspace
+
+
+def test_openers_are_frozen_on_dev_and_what_they_cover_is_told(whole: Workspace) -> None:
+    """ "Hold" is not kept: one in five sentences that it begins is backtracking."""
+    found = read_openers(whole.results("steer"))
+    assert found is not None and (found.role, found.labeller) == ("reasoning", "rules")
+    counts = {one.name: one for one in found.counts}
+    assert set(found.kept) == {"wait", "but wait"}
+    assert 0 < counts["hold"].n_turned < 0.5 * counts["hold"].n
+    assert counts["wait"].n_turned == counts["wait"].n and counts["actually"].n == 0
+    assert found.n == DRAWN["n"] * found.n_decisions
+    for share, p, n in (
+        (found.n_turned / found.n, P_TURNED, found.n),
+        (found.coverage, P_OPENED / P_TURNED, found.n_turned),
+    ):
+        assert share is not None and abs(share - p) < 4 * (p * (1 - p) / n) ** 0.5
+
+
+def test_p_open_is_that_of_all_spellings_and_the_draws_turn_as_often_as_they_should(
+    whole: Workspace,
+) -> None:
+    folder = whole.results("steer")
+    measured = {(one.run, one.target): one for one in read_all_measured(folder / "measured")}
+    for one in read_drawn(folder / FOLDER):
+        counts, whole_run = one.counts, measured[one.counts.run, one.counts.target]
+        assert counts.arms[0].group == BASELINE and set(counts.arms) < set(whole_run.arms)
+        np.testing.assert_allclose(whole_run.values(P_OPEN)[0], P_OPENED, atol=1e-5)
+        assert np.isnan(whole_run.values(P_BACK)).all()
+        n, turned = counts.values(N_DRAWS)[0].sum(), counts.values(N_TURNED)[0].sum()
+        assert n == DRAWN["n"] * len(counts.decisions)
+        assert abs(turned - n * P_TURNED) < 4 * (n * P_TURNED * (1 - P_TURNED)) ** 0.5
+        for arm in range(len(counts.arms)):
+            p_open = whole_run.values(P_OPEN)[whole_run.arms.index(counts.arms[arm])]
+            columns = [whole_run.decisions.index(name) for name in counts.decisions]
+            drawn = ~np.isnan(counts.values(N_DRAWS)[arm])
+            p, n = p_open[columns][drawn], counts.values(N_DRAWS)[arm][drawn]
+            opened = counts.values(N_OPENED_TURNED)[arm][drawn].sum()
+            assert abs(opened - (p * n).sum()) < 5 * max(1, (p * (1 - p) * n).sum()) ** 0.5
