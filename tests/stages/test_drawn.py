@@ -1,7 +1,5 @@
 """Free text, steered: P(backtracking) by writing on, with openers that are frozen on dev."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from free_study import DRAWN, P_OPENED, P_TURNED, write_free_workspace

@@ -116,12 +116,20 @@ class Seen:
         decisions: what its columns are, in their order.
         prefix_problem: problem of each prefix.
         hides_baseline: whether tables that have a row an arm leave the baseline out.
+        opens_tells: whether the openers cover enough of backtracking for P(an opener) to stand for
+            it; where they do not, it is no test, and stands in for nothing.
     """
 
     measured: Measured
     decisions: Decisions
     prefix_problem: tuple[str, ...]
     hides_baseline: bool = False
+    opens_tells: bool = True
+
+    @property
+    def is_told(self) -> bool:
+        """Whether what is read at decisions tells of backtracking."""
+        return self.endpoint == "P_back" or self.opens_tells
 
     @property
     def target(self) -> str:
@@ -156,6 +164,8 @@ class Seen:
         if self.endpoint == "P_open":
             return opens
         back = self.measured.values(P_BACK)
+        if not self.opens_tells:
+            return back
         return np.where(np.isnan(back), back[:1] + opens - opens[:1], back)
 
     @cached_property
@@ -255,13 +265,13 @@ class Seen:
     def retrained(self, arm: Arm) -> list[Arm]:
         """The arms like an arm whose direction was estimated again, from resampled problems."""
         role = arm.place.role if arm.place else None
-        found = self.like(arm, RETRAINED) if arm.group == MATCHED else []
+        found = self.like(arm, RETRAINED) if arm.group == MATCHED and self.opens_tells else []
         return [one for one in found if one.place is not None and one.place.role == role]
 
     def joined(self, other: "Seen") -> "Seen":
         """These arms, and then another run's on the same decisions."""
         both = self.measured.with_arms_of(other.measured)
-        return Seen(both, self.decisions, self.prefix_problem)
+        return replace(self, measured=both, hides_baseline=False)
 
     def without_baseline(self) -> "Seen":
         """The same run, whose baseline is in another table: its arms are told beside it."""
@@ -270,11 +280,16 @@ class Seen:
     def with_only(self, arms: Sequence[Arm]) -> "Seen":
         """Some of the arms, in the order given."""
         rows = [self.measured.row(arm) for arm in arms]
-        return Seen(self.measured.with_only(rows), self.decisions, self.prefix_problem)
+        return replace(self, measured=self.measured.with_only(rows), hides_baseline=False)
 
 
-def see(measured: Measured, decisions: Decisions) -> Seen:
+def see(measured: Measured, decisions: Decisions, *, opens_tells: bool = True) -> Seen:
     """A run with the study's decisions that it was read at.
+
+    Args:
+        measured: the run.
+        decisions: of the study.
+        opens_tells: as in `Seen`.
 
     Raises:
         UserError: where it was read at others.
@@ -282,7 +297,7 @@ def see(measured: Measured, decisions: Decisions) -> Seen:
     problem_by_trace = dict(zip(decisions.trace_id, decisions.problem, strict=True))
     chosen = decisions[decisions.rows_of(measured.decisions)]
     problems = tuple(problem_by_trace[name] for name in measured.prefixes)
-    return Seen(measured, chosen, problems)
+    return Seen(measured, chosen, problems, opens_tells=opens_tells)
 
 
 def mean_change(seen: Seen, arm: Arm, case: Case, bootstrap: Bootstrap) -> Interval:

@@ -93,9 +93,11 @@ def gather(
     targets: Sequence[str],
     pairs: dict[str, str],
     bases: Sequence[str],
+    *,
+    opens_tells: bool = True,
 ) -> Steering:
-    """The runs with what is known of their decisions; arguments as in `Steering`."""
-    runs = {(one.run, one.target): see(one, decisions) for one in measured}
+    """The runs with what is known of their decisions; arguments as in `Steering` and `Seen`."""
+    runs = {(one.run, one.target): see(one, decisions, opens_tells=opens_tells) for one in measured}
     return Steering(runs, cases_of(decisions, classes), tuple(targets), pairs, tuple(bases))
 
 

@@ -25,6 +25,7 @@ from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import Tree, beginnings
 from backtracking.models.turning import opening_paths, p_opening, p_turning, paths_of
 from backtracking.records.tokens import Opener, TokenPath
+from lifeboat.stage.errors import UserError
 
 N_FLUENT = 200
 """Tokens, most probable at a decision without steering, whose mass tells whether a model is whole
@@ -109,13 +110,16 @@ def read_endpoints(
         has_back: whether `p_back` is read, which takes as many positions more as there are
             beginnings of paths along which an opener is taken back.
         progress: told the number of edits just done.
+
+    Raises:
+        UserError: where as many deciding tokens as are asked for were not edited.
     """
     n = sum(len(prefix.decisions) for prefix in prefixes)
     asked = np.ones((len(arms), n), dtype=bool) if asked is None else asked
     found = Endpoints(*np.full((3, len(arms), n), np.nan))
     has_back = has_back and counted.is_exact
     back = [path for one in counted.openers for path in paths_of(one)] if has_back else []
-    paths = [*back, *counted.paths]
+    paths, n_edited = [*back, *counted.paths], 0
     for some in _read(loaded, layer, prefixes, arms, paths, edits_per_batch, asked):
         log_p, at = some.log_p_after, (some.arms, some.columns)
         found.p_open[at] = to_numpy(p_opening(counted.paths, log_p))
@@ -124,7 +128,13 @@ def read_endpoints(
             found.p_back[at] = to_numpy(p_turning(counted.openers, p_next))
         p = log_p[()].double().exp()
         found.p_legal[at] = to_numpy(_p_legal(p, some.clean, counted.legal_ids))
+        n_edited += len(some.arms)
         progress(len(some.arms))
+    if n_edited != asked.sum():
+        raise UserError(
+            f"Expected {asked.sum()} edits of deciding tokens at layer {layer}, found {n_edited}.",
+            "Report it: decisions of a prefix were left out, or read twice.",
+        )
     return found
 
 

@@ -36,6 +36,8 @@ class Effect:
         legal: mean P(a word that may stand there) at the steered positions; None if not measured.
         resampled: by the interval.
         beside: effects of nulls that are told and need not be beaten.
+        is_told: whether what was read tells of what is claimed; openers that cover too little of
+            backtracking do not.
     """
 
     interval: Interval
@@ -44,6 +46,7 @@ class Effect:
     legal: float | None = None
     resampled: Resampled = "test problems"
     beside: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    is_told: bool = True
 
     @property
     def bars(self) -> dict[str, Bar]:
@@ -82,6 +85,8 @@ class Effect:
         low, high, value = self.interval.low, self.interval.high, self.interval.value
         if not is_legal(self.legal):
             return {"legal": "no test"}
+        if not self.is_told:
+            return {"openers": "no test"}
         if value is None or not self.bars:
             return {"measured": "untestable"}
         ends = (low, high) if self.sign > 0 else (-high if high is not None else None, low)
@@ -99,7 +104,7 @@ class Effect:
     @property
     def is_large(self) -> Verdict:
         """Whether the effect reaches the floor in the claimed sign."""
-        if not is_legal(self.legal):
+        if not (is_legal(self.legal) and self.is_told):
             return "no test"
         value = self.interval.value
         return above(None if value is None else self.sign * value, FLOOR - 1e-12)
