@@ -1,6 +1,7 @@
 """A study of free text in SmolLM2's tokens, by models whose law of the next token is known.
 
-Attention and MLPs write nothing, so that the next token depends on the last one alone: `LAW`.
+MLPs write nothing, and attention next to nothing, so that the next token depends on the last one
+alone, `LAW`, and still no two decisions are the same state.
 """
 
 import math
@@ -77,8 +78,10 @@ def save_lawful_model(folder: Path, law: dict[str, dict[str, float]] = LAW) -> N
     for piece, after in (*law.items(), ("other", {".": 1.0})):
         for following, p in after.items():
             rows[ids[following], places.get(piece, other)] = math.log(p) / D_MODEL**0.5
+    random = torch.Generator().manual_seed(0)
     for block in model.model.layers:
-        block.self_attn.o_proj.weight.data.zero_()
+        written = block.self_attn.o_proj.weight.data
+        written.copy_(1e-3 * torch.randn(written.shape, generator=random))
         block.mlp.down_proj.weight.data.zero_()
     model.save_pretrained(folder)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END).save_pretrained(folder)

@@ -53,7 +53,7 @@ def test_p_open_is_that_of_all_spellings_and_the_draws_turn_as_often_as_they_sho
     for one in read_drawn(folder / FOLDER):
         counts, whole_run = one.counts, measured[one.counts.run, one.counts.target]
         assert counts.arms[0].group == BASELINE and set(counts.arms) < set(whole_run.arms)
-        np.testing.assert_allclose(whole_run.values(P_OPEN)[0], P_OPENED, atol=1e-5)
+        np.testing.assert_allclose(whole_run.values(P_OPEN)[0], P_OPENED, atol=0.02)
         assert np.isnan(whole_run.values(P_BACK)).all()
         n, turned = counts.values(N_DRAWS)[0].sum(), counts.values(N_TURNED)[0].sum()
         assert n == DRAWN["n"] * len(counts.decisions)
@@ -65,3 +65,35 @@ def test_p_open_is_that_of_all_spellings_and_the_draws_turn_as_often_as_they_sho
             p, n = p_open[columns][drawn], counts.values(N_DRAWS)[arm][drawn]
             opened = counts.values(N_OPENED_TURNED)[arm][drawn].sum()
             assert abs(opened - (p * n).sum()) < 5 * max(1, (p * (1 - p) * n).sum()) ** 0.5
+
+
+def test_claims_rest_on_the_draws_and_every_arm_is_calibrated(whole: Workspace) -> None:
+    openers = artifacts.read_json(whole.results("effects") / "steer" / "openers.json")
+    assert openers["is_usable"] and openers["coverage_test"]["n"] == 3
+    shares, lines = table(whole, "steer/drawn"), table(whole, "steer/calibration")
+    arms = {(row["run"], row["target"], row["direction"], row["dose"]) for row in shares}
+    assert arms == {(r["run"], r["target"], r["direction"], r["dose"]) for r in lines}
+    assert {"affine", "nulls-base", "nulls-reasoning", "test"} <= {row["run"] for row in shares}
+    for row in shares:
+        assert row["n_draws"] == DRAWN["n"] * row["n_decisions"]
+        if row["direction"] == "baseline":
+            assert row["effect"]["value"] == 0 and abs(row["value"] - P_TURNED) < 0.2
+    by_run = {(row["edit"], row["dose"]): row["endpoint"] for row in table(whole, "steer/forced")}
+    assert by_run["set_projection", 1.0] == "P_back" and by_run["add", 1.0] == "P_open"
+    judged = table(whole, "steer/evidence")
+    assert [row["claim"] for row in judged] == ["primary", "causal", "transfer"]
+    assert {row["run"] for row in table(whole, "steer/remarks")} >= {"affine", "test"}
+
+
+def test_an_arm_that_breaks_the_model_is_no_test_in_free_text(whole: Workspace) -> None:
+    """P_fluent stands for P_legal: the vocabulary has more tokens than the usual ones."""
+    rows = [row for row in table(whole, "steer/forced") if row["direction"] != "baseline"]
+    assert {row["test"] for row in rows if row["legal"] < 0.9} <= {"no test"}
+    assert {row["test"] for row in rows if row["legal"] >= 0.9} <= {""}
+    assert all(row["legal"] is not None for row in rows)
+
+
+def test_vectors_were_added_at_as_many_tokens_as_the_rule_fired(whole: Workspace) -> None:
+    found = artifacts.read_json(whole.results("steer") / "rollouts" / "steered.json")["by_file"]
+    assert any(sum(counts) > 0 for counts in found.values())
+    assert sum(found["reasoning.baseline.jsonl"]) == 0

@@ -73,7 +73,7 @@ def tabulate(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Forced]:
                 continue
             legal = seen.legal(arm, case)
             told = key_of(seen.target, arm), case.name, seen.endpoint, level, effect
-            is_test = is_legal(legal) and seen.is_told
+            is_test = is_legal(legal) and not seen.flaw
             test: Literal["", "no test"] = "" if is_test else "no test"
             rows.append(Forced(*told, int(chosen.sum()), legal, test))
     return rows
@@ -214,7 +214,7 @@ def effect_of(seen: Seen, arm: Arm | None, case: Case, bootstrap: Bootstrap) -> 
         beside=seen.beside(arm, case),
         sign=1 if arm.dose > 0 else -1,
         legal=seen.legal(arm, case),
-        is_told=seen.is_told,
+        flaw=seen.flaw,
         resampled="test and train problems" if seen.retrained(arm) else "test problems",
     )
 

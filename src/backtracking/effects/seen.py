@@ -30,6 +30,7 @@ from backtracking.records.measured import (
 )
 from backtracking.records.rows.arms import ArmKey, Endpoint
 from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.effect import Flaw
 from backtracking.statistics.retrained import retrained_interval
 
 NO_INTERVAL = Interval(None, None, None, 0)
@@ -118,6 +119,8 @@ class Seen:
         hides_baseline: whether tables that have a row an arm leave the baseline out.
         opens_tells: whether the openers cover enough of backtracking for P(an opener) to stand for
             it; where they do not, it is no test, and stands in for nothing.
+        kinds_hold: whether the kinds that are contrasted are what a person who read some of them
+            says; so where nobody did.
     """
 
     measured: Measured
@@ -125,11 +128,14 @@ class Seen:
     prefix_problem: tuple[str, ...]
     hides_baseline: bool = False
     opens_tells: bool = True
+    kinds_hold: bool = True
 
     @property
-    def is_told(self) -> bool:
-        """Whether what is read at decisions tells of backtracking."""
-        return self.endpoint == "P_back" or self.opens_tells
+    def flaw(self) -> Flaw:
+        """Why nothing that is claimed of the run can be told from it."""
+        if not self.kinds_hold:
+            return "kinds"
+        return "" if self.endpoint == "P_back" or self.opens_tells else "openers"
 
     @property
     def target(self) -> str:
@@ -283,13 +289,19 @@ class Seen:
         return replace(self, measured=self.measured.with_only(rows), hides_baseline=False)
 
 
-def see(measured: Measured, decisions: Decisions, *, opens_tells: bool = True) -> Seen:
+def see(
+    measured: Measured,
+    decisions: Decisions,
+    *,
+    opens_tells: bool = True,
+    kinds_hold: bool = True,
+) -> Seen:
     """A run with the study's decisions that it was read at.
 
     Args:
         measured: the run.
         decisions: of the study.
-        opens_tells: as in `Seen`.
+        opens_tells, kinds_hold: as in `Seen`.
 
     Raises:
         UserError: where it was read at others.
@@ -297,7 +309,7 @@ def see(measured: Measured, decisions: Decisions, *, opens_tells: bool = True) -
     problem_by_trace = dict(zip(decisions.trace_id, decisions.problem, strict=True))
     chosen = decisions[decisions.rows_of(measured.decisions)]
     problems = tuple(problem_by_trace[name] for name in measured.prefixes)
-    return Seen(measured, chosen, problems, opens_tells=opens_tells)
+    return Seen(measured, chosen, problems, opens_tells=opens_tells, kinds_hold=kinds_hold)
 
 
 def mean_change(seen: Seen, arm: Arm, case: Case, bootstrap: Bootstrap) -> Interval:

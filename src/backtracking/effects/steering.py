@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -95,9 +96,11 @@ def gather(
     bases: Sequence[str],
     *,
     opens_tells: bool = True,
+    kinds_hold: bool = True,
 ) -> Steering:
     """The runs with what is known of their decisions; arguments as in `Steering` and `Seen`."""
-    runs = {(one.run, one.target): see(one, decisions, opens_tells=opens_tells) for one in measured}
+    seen = partial(see, opens_tells=opens_tells, kinds_hold=kinds_hold)
+    runs = {(one.run, one.target): seen(one, decisions) for one in measured}
     return Steering(runs, cases_of(decisions, classes), tuple(targets), pairs, tuple(bases))
 
 

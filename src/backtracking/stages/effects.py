@@ -4,7 +4,7 @@ All statistics of what the stages before it measured: no model is loaded, so a c
 a new claim costs seconds. Each source of measurements has its function here.
 
 Reads: data/{raw/problems,interim/traces,processed/labels}, models/*/tokenizer.json,
-    results/{stability,steer,lens,ablate}
+    results/{stability,steer,lens,ablate}, and the file that effects.audit names
 Writes: results/effects/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,untested,
     arms_elsewhere,necessity,transfer,doses,usable,signs,spread,reports,free,
     remarks}.json, and of draws results/effects/steer/{drawn,calibration,openers}.json,
@@ -52,6 +52,7 @@ from backtracking.effects.steering import (
     tabulate_markerless,
     tabulate_steering,
 )
+from backtracking.labels.audit import precision_of, read_points
 from backtracking.labels.rules import keyword_rate, label_by_rules
 from backtracking.records import reader
 from backtracking.records.choices import read_choice, read_repeats
@@ -294,6 +295,18 @@ def _free(sources: Sources) -> tuple[list[Free], list[Turns]]:
     return rows, turns
 
 
+def _kinds_hold(study: Study) -> bool:
+    """Whether the contrasted kinds are as precise as they have to be, where a person read some."""
+    settings = study.workspace.params
+    file = params.load_value(str, "effects.audit", settings)
+    floor = params.load_value(float, "effects.min_precision", settings)
+    path, classes = settings.parent / file, study.classes
+    points = read_points(path) if classes.by == "kind" and path.is_file() else []
+    contrasted = {*classes.positive, *classes.negative}
+    found = [one for one in precision_of(points) if one.kind in contrasted]
+    return all(one.value >= floor for one in found)
+
+
 def _known(sources: Sources) -> Known:
     """What the recipes of all pairs say of them; models that nobody trained here say nothing."""
     found = {
@@ -325,6 +338,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         {role: base for role, base in roles.base_by_role.items() if role not in roles.repeats},
         roles.bases,
         opens_tells=openers is None or openers.is_usable,
+        kinds_hold=_kinds_hold(study),
     )
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
     sources = Sources(study, steering, open_domain(workspace.params), bootstrap)
