@@ -56,8 +56,9 @@ class Telling:
     @classmethod
     def of(cls, tokens: Tokens, labeller: str, places: Mapping[str, Ordinal]) -> "Telling":
         """As a study's words and its primary labeller have it."""
-        single = [one.slots[-1] for one in tokens.patterns]
-        stops = frozenset().union(*(slot or () for slot in single))
+        exact = tokens.turning
+        ends = [exact.stops] if exact else [one.slots[-1] or () for one in tokens.patterns]
+        stops = frozenset[int]().union(*ends)
         return cls(tokens.turning, tokens.end_ids, stops, labeller, places)
 
     def at(self, decisions: Sequence[str]) -> "Telling":

@@ -207,9 +207,7 @@ def _steering(study: Study) -> Summary:
         "steer_primary_effect": found.estimate,
         "steer_primary_p": found.p,
         "steer_primary_holds": found.verdict == "holds",
-        **summarize_draws(
-            study.rows(Calibration), study.tables.record(Frozen), study.studied, study.base
-        ),
+        **summarize_draws(study.rows(Calibration), study.part(Frozen), study.studied, study.base),
     }
 
 
