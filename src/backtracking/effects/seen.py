@@ -54,7 +54,7 @@ PATCH: Edit = "patch"
 
 @dataclass(frozen=True)
 class Case:
-    """Decisions of some kinds, or before some actions.
+    """Decisions of some kinds, before some actions, or of matched pairs.
 
     Attributes:
         name: as it stands in tables, in the column `kind`.
@@ -63,7 +63,7 @@ class Case:
     """
 
     name: str
-    by: Literal["kind", "action"]
+    by: Literal["kind", "action", "event"]
     members: tuple[str, ...]
 
     def mask(self, decisions: Decisions) -> Bool[np.ndarray, " decisions"]:
@@ -98,9 +98,9 @@ class Cases:
 def cases_of(decisions: Decisions, classes: Classes) -> Cases:
     """The cases that occur among decisions, in the domain's order, and both classes."""
     found = [Case(kind, "kind", (kind,)) for kind in decisions.open().kinds()]
-    if not found and classes.by == "action":
-        known = (*classes.positive, *classes.negative)
-        found = [Case(one, "action", (one,)) for one in known if (decisions.action == one).any()]
+    if not found and classes.by != "kind":
+        known = (Case(one, classes.by, (one,)) for one in (*classes.positive, *classes.negative))
+        found = [case for case in known if case.mask(decisions).any()]
     live, dead = (
         Case(" or ".join(members), classes.by, members)
         for members in (classes.negative, classes.positive)

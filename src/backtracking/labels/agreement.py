@@ -48,6 +48,8 @@ class Metrics:
         online_precision: share of the tokens at which the online rule says, from what stands before
             them alone, that something is decided, where it is; None where the rule never does.
         online_recall: share of the decisions at which it does; None without any.
+        n_unmatched_events: events without a neutral point that is like them (`matching`); None
+            where the domain knows its events itself.
     """
 
     agreement: Agreement = field(metadata=INLINED)
@@ -57,6 +59,7 @@ class Metrics:
     span_coverage: float
     online_precision: float | None = may_be_absent()
     online_recall: float | None = may_be_absent()
+    n_unmatched_events: int | None = may_be_absent()
 
 
 def agreement(

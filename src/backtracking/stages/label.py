@@ -22,6 +22,7 @@ from backtracking.labels import segmentation
 from backtracking.labels.agreement import NOT_COMPARED, Metrics, agreement
 from backtracking.labels.deciding import decisions_of
 from backtracking.labels.learned import LEARNED, with_learned
+from backtracking.labels.matching import with_events
 from backtracking.labels.rules import RULES, with_rules
 from backtracking.labels.states import UNPARSED
 from backtracking.records import reader
@@ -129,20 +130,26 @@ def run(
     ]
     posteriors = {t.trace_id: one.posteriors for t, one in by_trace if one.posteriors is not None}
     laws = {trace.trace_id: one.laws for trace, one in by_trace if one.laws is not None}
+    decisions = [
+        decision
+        for trace, reading in by_trace
+        for decision in decisions_of(trace, reading.sentences, params.primary)
+    ]
+    n_unmatched = None
+    if params.primary != EXACT:
+        decisions, n_unmatched = with_events(decisions, sentences, sampled)
     patterns, turning = domain.pattern(tokenizer), domain.turning(tokenizer)
     return Result(
         sentences=sentences,
-        decisions=[
-            decision
-            for trace, reading in by_trace
-            for decision in decisions_of(trace, reading.sentences, params.primary)
-        ],
+        decisions=decisions,
         kinds=domain.kinds,
         tokens=spell(domain.lexicon, tokenizer, patterns, turning),
         pairs=distinct(pairs) or None,
         posteriors=posteriors or None,
         laws=laws or None,
-        metrics=measure(params, by_trace, tokenizer, patterns),
+        metrics=replace(
+            measure(params, by_trace, tokenizer, patterns), n_unmatched_events=n_unmatched
+        ),
     )
 
 

@@ -1,19 +1,22 @@
 """The matched neutral contrast: every event beside a point of the same trace that is like it.
 
-For natural text without kinds. What an event has beside what it is, its place, its last token, the
-sort and the length of its sentence, its neutral point has too, so that a direction between the two
-is of none of these. The estimator is the mean of the differences of pairs; its null flips the sign
-of all pairs of a problem at once.
+For natural text without kinds: the contrast `event`. What an event has beside what it is, its
+place, its last token, the sort and the length of its sentence, its neutral point has too, so that a
+direction between the two is of none of these. With one neutral point each, the difference of means
+is the mean of the differences of pairs.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Int
 from scipy.optimize import linear_sum_assignment
+
+from backtracking.records.sentences import Decision, Matching, Sentence
+from backtracking.records.traces import Trace
 
 Sort = Literal["question", "equation", "statement"]
 
@@ -55,7 +58,7 @@ class Candidates:
     token: Int[np.ndarray, " n"]
     length: Int[np.ndarray, " n"]
     sort: Sequence[Sort]
-    is_event: np.ndarray
+    is_event: Bool[np.ndarray, " n"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,38 @@ class Matched:
     event: Int[np.ndarray, " pairs"]
     neutral: Int[np.ndarray, " pairs"]
     n_unmatched: int
+
+
+def with_events(
+    decisions: Sequence[Decision], sentences: Sequence[Sentence], traces: Sequence[Trace]
+) -> tuple[list[Decision], int]:
+    """The decisions, events and their neutral points named, and how many events have none.
+
+    Args:
+        decisions: of all traces.
+        sentences: of all traces.
+        traces: whose ids they are of.
+    """
+    number = {trace.trace_id: at for at, trace in enumerate(traces)}
+    text = {(one.trace_id, one.index): one.text for one in sentences}
+    rows = [number[one.trace_id] for one in decisions]
+    points = Candidates(
+        trace=np.array(rows, dtype=np.int64),
+        index=np.array([one.index for one in decisions], dtype=np.int64),
+        position=np.array([one.position for one in decisions], dtype=np.int64),
+        token=np.array(
+            [traces[row].ids[one.position] for row, one in zip(rows, decisions, strict=True)],
+            dtype=np.int64,
+        ),
+        length=np.array([one.position + 1 - one.start for one in decisions], dtype=np.int64),
+        sort=[sort_of(text[one.trace_id, one.index]) for one in decisions],
+        is_event=np.array([one.action == "turns" for one in decisions], dtype=bool),
+    )
+    found = match(points, Like())
+    name: dict[int, Matching] = dict.fromkeys(found.event.tolist(), "event")
+    name |= dict.fromkeys(found.neutral.tolist(), "neutral")
+    named = [replace(one, event=name.get(row)) for row, one in enumerate(decisions)]
+    return named, found.n_unmatched
 
 
 def sort_of(sentence: str) -> Sort:
@@ -103,25 +138,9 @@ def match(points: Candidates, like: Like) -> Matched:
     return Matched(event, neutral, n_events - len(event))
 
 
-def mean_difference(
-    differences: Float[np.ndarray, "pairs d_model"], problems: Sequence[str], n_null: int, seed: int
-) -> tuple[Float[np.ndarray, " d_model"], Float[np.ndarray, "n_null d_model"]]:
-    """The mean of pair differences, and the same with the signs of whole problems drawn.
-
-    Args:
-        differences: event minus neutral point.
-        problems: of each pair.
-        n_null: draws.
-        seed: of them.
-    """
-    _, codes = np.unique(np.asarray(problems), return_inverse=True)
-    sums = np.zeros((codes.max(initial=-1) + 1, differences.shape[1]))
-    np.add.at(sums, codes, differences)
-    signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(n_null, len(sums)))
-    return differences.mean(axis=0), signs @ sums / len(differences)
-
-
-def _fits(points: Candidates, events: np.ndarray, others: np.ndarray, like: Like) -> np.ndarray:
+def _fits(
+    points: Candidates, events: Int[np.ndarray, " a"], others: Int[np.ndarray, " b"], like: Like
+) -> Bool[np.ndarray, "a b"]:
     """Which of the others is like which event, and far enough from all events of the trace."""
     lengths = points.length[events][:, None].astype(float)
     sort = np.array(points.sort, dtype=object)

@@ -1,15 +1,18 @@
-"""Matched neutral points: every condition, as many as can be, and a planted direction found."""
+"""Matched neutral points: every condition, as many as can be, and the classes that they make."""
 
 import numpy as np
 import pytest
 
-from backtracking.directions.matching import (
+from backtracking.labels.matching import (
     Candidates,
     Like,
     match,
-    mean_difference,
     sort_of,
+    with_events,
 )
+from backtracking.records.decisions import Classes, Decisions
+from backtracking.records.sentences import Decision, Sentence
+from backtracking.records.traces import Trace
 
 EVENT = {"index": 20, "position": 400, "token": 7, "length": 10, "sort": "statement"}
 ALIKE = {"index": 10, "position": 200, "token": 7, "length": 12, "sort": "statement"}
@@ -50,14 +53,23 @@ def test_no_point_serves_twice_and_as_many_events_are_matched_as_can_be() -> Non
     assert dict(zip(found.event.tolist(), found.neutral.tolist(), strict=True)) == {0: 2, 1: 3}
 
 
-def test_the_mean_difference_is_the_planted_direction_and_its_null_is_about_nothing() -> None:
-    random = np.random.default_rng(0)
-    problems = [f"p{n % 40}" for n in range(200)]
-    planted = np.zeros(8)
-    planted[2] = 1.0
-    own, null = mean_difference(planted + random.normal(size=(200, 8)), problems, 200, 1)
-    assert own @ planted / np.linalg.norm(own) > 0.95
-    assert np.mean(null @ planted >= own @ planted) < 0.01 and abs(null.mean()) < 0.05
+def test_decisions_are_named_and_no_more_neutral_ones_than_events() -> None:
+    trace = Trace("a/0", "a", "train", 0, [1], [5, 6, 7] * 12, "", "stop", {})
+    texts = [f"So {n}." for n in range(12)]
+    sentences = [
+        Sentence("a/0", n, 1 + 3 * n, 4 + 3 * n, text, True, {}) for n, text in enumerate(texts)
+    ]
+    decisions = [
+        Decision("a/0", "a", "train", n, 1 + 3 * n, 3 + 3 * n, "deduction",
+                 "turns" if n in (2, 3) else "goes on", None)
+        for n in range(12)
+    ]  # fmt: skip
+    named, n_unmatched = with_events(decisions, sentences, [trace])
+    found = {one.index: one.event for one in named if one.event}
+    assert n_unmatched == 0 and found == {2: "event", 3: "event", 6: "neutral", 7: "neutral"}
+    columns = Decisions.gather(named, [trace], ())
+    classes = Classes("event", ("event",), ("neutral",), ())
+    assert columns.is_positive(classes).sum() == columns.is_negative(classes).sum() == 2
 
 
 @pytest.mark.parametrize(
