@@ -24,7 +24,7 @@ from backtracking.records.traces import Trace
 TURN = "backtracking"
 """State of a sentence that turns."""
 
-ANYWHERE = Ordinal(1, 2)
+ANYWHERE = Ordinal(1, 3)
 """Of a sentence of which nobody says where it stands: in the middle."""
 
 Decode = Callable[[Sequence[int]], str]
