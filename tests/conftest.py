@@ -35,7 +35,7 @@ def shared_traces() -> Path:
     A test that asks for it is skipped where there is none, or fails with `MATS_REQUIRE_TRACES=1`.
     """
     beside = Path(__file__).resolve().parents[2] / "shared" / "traces"
-    found = Path(os.environ.get("MATS_TRACES", beside))
+    found = Path(os.environ.get("MATS_TRACES") or beside)
     if not found.is_dir():
         say = pytest.fail if os.environ.get("MATS_REQUIRE_TRACES") == "1" else pytest.skip
         say(f"no shared traces in {found}: name their folder by MATS_TRACES")

@@ -137,6 +137,47 @@ def test_counts_are_shown_without_json(
     assert "      4  backtracking" in capsys.readouterr().out
 
 
+def test_a_file_without_a_sentence_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for text in ("", "\n\n", '{"trace_id": "p/0"}\n'):
+        (tmp_path / "traces.jsonl").write_text(text)
+        found = answer(tmp_path, capsys, tmp_path / "traces.jsonl", "--labeller", "rules")
+        assert "traces.jsonl has no sentence to label" in found["items"][0]["fact"]
+
+
+def test_nobody_is_scored_by_their_own_labels(
+    traces: Path, labels: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = (traces, "--labels", labels, "--labeller", "human", "--against", "human")
+    (item,) = answer(tmp_path, capsys, *options)["items"]
+    assert "both human and human. Annotators of these traces: human" in item["fact"]
+
+
+def test_a_key_with_a_line_break_is_sent_without_it_and_shown_nowhere(
+    traces: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("JUDGE_API_KEY", "k" * 24 + "\n")
+    with serving(labelling) as server:
+        options = ("--url", server.url, "--model", "m", "--price-in", 0, "--price-out", 0)
+        assert run(tmp_path, traces, "--labeller", "judge", *options) == 0
+        assert set(server.keys) == {"Bearer " + "k" * 24}
+    assert "kkkk" not in "".join(capsys.readouterr())
+
+
+def test_what_any_verb_cannot_do_is_one_object_of_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--root", str(tmp_path), "bench-labels", str(tmp_path), "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert ended.value.code == 1 and not found["ok"] and found["command"] == "bench-labels"
+    assert "reasoningflow_aime.jsonl.gz does not exist" in found["items"][0]["fact"]
+
+
 @pytest.mark.slow
 def test_annotators_of_a_file_are_labellers_too(
     shared_traces: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from backtracking import PROJECT_ROOT
 from backtracking.labels.blocks import LONGEST, blocks_of, is_inside
-from backtracking.labels.segmentation import segments, split
+from backtracking.labels.segmentation import segments, split, token_texts
 from backtracking.records.imported import read_traces
 from backtracking.records.spans import TextSpan
 
@@ -50,6 +50,10 @@ def tokenizer() -> Tokenizer:
     return bpe.train(["Wait, that is wrong. The answer is what we try.\n\n"], 300)
 
 
+def _first_byte(character: str) -> int:
+    return tokenizer().encode(character).ids[0]
+
+
 @settings(max_examples=300, deadline=None)
 @given(WRITTEN)
 def test_the_sentences_of_a_text_partition_it(text: str) -> None:
@@ -77,6 +81,14 @@ def test_spans_of_ids_and_of_characters_are_the_same_sentences(
     assert starts == [0, *(one.characters.end for one in found[:-1])][: len(found)]
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(0, 299) | st.sampled_from("🤔é\ufffd").map(_first_byte), max_size=60))
+def test_any_ids_come_back_whole_bytes_that_are_no_text_too(ids: list[int]) -> None:
+    decode = tokenizer().decode
+    pieces = token_texts(ids, decode)
+    assert len(pieces) == len(ids) and "".join(pieces) == decode(ids)
+
+
 @settings(max_examples=150, deadline=None)
 @given(WRITTEN)
 def test_blocks_are_apart_in_order_and_within_the_text(text: str) -> None:
@@ -101,6 +113,10 @@ ids = tokenizer.encode(units["prose"] * 4000).ids
 began = time.process_time()
 segments(ids, tokenizer.decode, 0)
 took["ids"] = time.process_time() - began
+ids = tokenizer.encode("\\ufffd" * 33_333).ids
+began = time.process_time()
+segments(ids, tokenizer.decode, 0)
+took["no text"] = time.process_time() - began
 print(json.dumps(took))
 """
 
@@ -115,7 +131,7 @@ def test_a_hundred_thousand_characters_take_less_than_a_second() -> None:
         text=True,
     )
     took = json.loads(done.stdout)
-    assert set(took) == {*NASTY, "ids"}
+    assert set(took) == {*NASTY, "ids", "no text"}
     assert max(took.values()) < 1, took
 
 
@@ -137,6 +153,8 @@ def test_a_hundred_thousand_characters_take_less_than_a_second() -> None:
         ("1. First.\n2. Second.\n- Third", ["1. First.", "2. Second.", "- Third"]),
         ("It costs $5. Then $7. Yes", ["It costs $5.", "Then $7.", "Yes"]),
         ("Open \\[ x. Never closed. Yes.", ["Open \\[ x.", "Never closed.", "Yes."]),
+        ("Open \\[ x. Then \\[ y. z \\]. Yes.", ["Open \\[ x.", "Then \\[ y. z \\].", "Yes."]),
+        ("Say \\[ \\text{a. \\(b. c\\)} \\]. Yes.", ["Say \\[ \\text{a. \\(b. c\\)} \\].", "Yes."]),
     ],
 )
 def test_no_sentence_ends_within_a_formula_code_or_a_table(text: str, sentences: list[str]) -> None:

@@ -50,6 +50,12 @@ def test_both_shapes_of_annotations_are_one_record(tmp_path: Path, packed: bool)
     assert sentence.span == TextSpan(0, 5)
 
 
+def test_a_byte_order_mark_is_no_part_of_a_trace(tmp_path: Path) -> None:
+    path = tmp_path / "traces.jsonl"
+    path.write_text(json.dumps({"trace_id": "a"}) + "\n", encoding="utf-8-sig")
+    assert [one.trace_id for one in read_traces(path)] == ["a"]
+
+
 def test_a_trace_of_ours_is_read_as_it_is(tmp_path: Path) -> None:
     ours = {
         "trace_id": "p/0", "problem_id": "p", "split": "dev", "sample": 0, "prompt_ids": [1],
@@ -73,6 +79,7 @@ def test_what_was_written_comes_from_whatever_the_source_has(tmp_path: Path) -> 
         ({"text": "no name"}, "line 1: .*trace_id"),
         ({**ONE, "text": 3}, "line 1, key `text`: expected str"),
         ({**ONE, "sentences": [{**SENTENCE, "start": "x"}]}, r"key `sentences\[0\].start`"),
+        ({**ONE, "sentences": [{**SENTENCE, "labels": "plan"}]}, r"`sentences\[0\].labels`"),
         ({**ONE, "annotator": "somebody"}, "its annotations cannot be read"),
         ({**SEVERAL, "annotations": [3]}, "its annotations cannot be read"),
     ],

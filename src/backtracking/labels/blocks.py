@@ -50,9 +50,14 @@ def _closed(text: str) -> list[TextSpan]:
         if closer and mark == closer and match.end() - opened <= LONGEST:
             found.append(TextSpan(opened, match.end()))
             closer = ""
-        elif not closer or match.end() - opened > LONGEST:
+        elif not closer or match.end() - opened > LONGEST or _anew(mark, closer):
             opened, closer = match.start(), _closer_of(mark)
     return found
+
+
+def _anew(mark: str, closer: str) -> bool:
+    """Whether a formula begins that cannot stand in the open one, which then never closes."""
+    return mark in ("\\[", "\\(") and _closer_of(mark) == closer
 
 
 def _closer_of(opener: str) -> str:

@@ -1,19 +1,18 @@
 """`backtracking label`, `learn-labels` and `bench-labels`: their options, and what they answer."""
 
-import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from lifeboat.cli.verbs import AsJson, report, state
-from lifeboat.items import Item, as_object
+from backtracking.records import reader
+from lifeboat.cli.verbs import AsJson, answer, report, state
+from lifeboat.items import Item
 from lifeboat.stage.errors import UserError
 
 Traces = Annotated[
     Path, typer.Argument(help="JSON Lines, plain or gzip: our traces or the shared formats.")
 ]
-MEASURES = ("kappa", "f1", "precision", "recall")
 LEGEND = """
 Of backtracking against all else, the labels of {against} ({annotators}) taken as true: {n_positive}
 of {n} sentences backtrack, {labeller} calls {n_called}. Intervals over {n_traces} traces, 95 %."""
@@ -58,7 +57,8 @@ def label(
     The judge is asked once for each piece of text; its key is JUDGE_API_KEY, its price is stated
     here and its cost estimated before the first question. Without --against, sentences are ours.
     """
-    try:
+
+    def found() -> dict[str, Any]:
         from backtracking.labels.labelling import Options, label_traces, score_traces
 
         options = Options(
@@ -76,22 +76,15 @@ def label(
             tell=lambda text: typer.echo(text, err=True),
         )
         if against is None:
-            found = label_traces(options, out)
-        elif out is None:
-            found = score_traces(options, against)
-        else:
-            raise UserError("--out and --against are two things.", "Label first, then score.")
-    except UserError as error:
-        if not as_json:
-            raise
-        typer.echo(json.dumps(as_object("label", [Item(str(error), "wrong")]), indent=2))
-        raise typer.Exit(1) from None
-    from backtracking.records import reader
+            return reader.encode(label_traces(options, out))
+        if out is None:
+            return reader.encode(score_traces(options, against))
+        raise UserError("--out and --against are two things.", "Label first, then score.")
 
-    values = reader.encode(found)
+    values = answer("label", as_json, found)
     if as_json:
-        typer.echo(json.dumps({"ok": True, "command": "label"} | values, indent=2))
-    elif against is None:
+        return
+    if against is None:
         typer.echo("\n".join(f"{n:7d}  {name}" for name, n in values["n_by_state"].items()))
     else:
         typer.echo(
@@ -124,19 +117,22 @@ def bench_labels(
     as_json: AsJson = False,
 ) -> None:
     """Score every labeller, judge and second human on the human-labelled traces."""
-    from backtracking.labels.benchmark import benchmark
-    from backtracking.labels.labelling import BOOTSTRAP
-    from backtracking.records import reader
 
-    rows = benchmark(folder, BOOTSTRAP)
-    if out is not None:
-        reader.write_json(out, rows)
-    values = reader.encode(rows)
+    def found() -> dict[str, Any]:
+        from backtracking.labels.benchmark import benchmark
+        from backtracking.labels.labelling import BOOTSTRAP
+
+        rows = benchmark(folder, BOOTSTRAP)
+        if out is not None:
+            reader.write_json(out, rows)
+        return {"rows": reader.encode(rows)}
+
+    values = answer("bench-labels", as_json, found)
     if as_json:
-        found = {"ok": True, "command": "bench-labels", "rows": values}
-        typer.echo(json.dumps(found, indent=2))
         return
-    for row in values:
+    from backtracking.labels.scoring import MEASURES
+
+    for row in values["rows"]:
         typer.echo(f"\n{row['source']}, {row['subset']}: {row['labeller']}, {row['n']} sentences")
         typer.echo("\n".join(_line(name, row[name]) for name in MEASURES))
 

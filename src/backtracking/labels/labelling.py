@@ -84,6 +84,11 @@ def label_traces(options: Options, out: Path | None) -> Labelled:
     """
     traces = _opened(options)
     passages = [passage_of(trace) for trace in traces]
+    if not any(passage.texts for passage in passages):
+        raise UserError(
+            f"{options.traces} has no sentence to label.",
+            "A trace needs `text`, `thinking` or `response`, or `sentences`; --only leaves some.",
+        )
     labeller = _labeller(options, traces, passages)
     states = [labeller.label(passage) for passage in passages]
     if out is not None:
@@ -157,7 +162,7 @@ def _judge(options: Options, passages: Sequence[Passage]) -> Judge:
             "Prices are dollars for a million tokens; 0 for a server of your own.",
         )
     price = Price(options.price_in or 0.0, options.price_out or 0.0)
-    key = os.environ.get("JUDGE_API_KEY", "")
+    key = os.environ.get("JUDGE_API_KEY", "").strip()
     endpoint = HttpEndpoint(options.url, options.kept, price, options.max_cost, key)
     questions = [one for passage in passages for one in questions_of(passage, options.model)]
     estimate = endpoint.estimate(questions)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.labels.annotators import annotation_of
+from backtracking.labels.annotators import Annotator, annotation_of
 from backtracking.labels.passages import Labeller, annotated_passage
 from backtracking.labels.schemes import state_of
-from backtracking.records.imported import ImportedTrace
+from backtracking.records.imported import Annotation, ImportedTrace
 from backtracking.records.intervals import Interval
 from backtracking.statistics.bootstrap import Bootstrap
 from lifeboat.stage.errors import UserError
@@ -80,7 +80,8 @@ def score(
     """Scores a labeller on the annotator's own sentences.
 
     Args:
-        traces: those without labels of the annotator are left out.
+        traces: those without labels of the annotator are left out, and those whose labels are the
+            labeller's own.
         labeller: who is scored.
         against: `human`, `judge` or an annotator's name; of several of a kind in one trace the
             first counts.
@@ -90,7 +91,7 @@ def score(
         UserError: where no sentence has the labels of both.
     """
     compared = [one for trace in traces for one in _compared(trace, labeller, against)]
-    if not any(one.true for one in compared):
+    if not compared:
         names = sorted({one.name for trace in traces for one in trace.annotations})
         raise UserError(
             f"No sentence was labelled by both {labeller.name} and {against}.",
@@ -136,7 +137,7 @@ def event_measures(cells: Float[np.ndarray, "n 4"]) -> Float[np.ndarray, "n 4"]:
 def _compared(trace: ImportedTrace, labeller: Labeller, against: str) -> list[Compared]:
     """The trace's comparison, if there is any."""
     annotation = annotation_of(trace, against)
-    if annotation is None:
+    if annotation is None or _is_by(labeller, trace, annotation):
         return []
     true = [state_of(one) for one in annotation.sentences]
     called = labeller.label(annotated_passage(trace, annotation))
@@ -147,6 +148,11 @@ def _compared(trace: ImportedTrace, labeller: Labeller, against: str) -> list[Co
         tuple(state == "backtracking" for state in states) for states in zip(*both, strict=True)
     ]
     return [Compared(trace.trace_id, annotation.name, events[0], events[1])]
+
+
+def _is_by(labeller: Labeller, trace: ImportedTrace, annotation: Annotation) -> bool:
+    """Whether labels are the labeller's own, by which nobody is scored."""
+    return isinstance(labeller, Annotator) and labeller.by_trace.get(trace.trace_id) is annotation
 
 
 def _cells(one: Compared) -> Float[np.ndarray, "sentences 4"]:

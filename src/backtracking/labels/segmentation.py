@@ -28,6 +28,7 @@ _NEVER_LAST = re.compile(
 )
 _SELDOM_LAST = re.compile(r"\b(?:etc|al|(?:[a-z]\.)+[a-z])\Z", re.IGNORECASE)
 _LOOK_BACK = 40
+_MOST_BYTES = 4  # of a character, and so the most tokens that make one
 _WORDLESS = re.compile(r"(?:</?\w+>|[^\w.!?…。！？])*")
 
 
@@ -112,12 +113,15 @@ def token_texts(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> l
     texts: list[str] = []
     begin, read, before = 0, 0, ""
     for index in range(len(ids)):
-        after = decode(ids[begin : index + 1])
-        if after.endswith(_INCOMPLETE) and index + 1 < len(ids):
-            continue
+        end, after = index + 1, decode(ids[begin : index + 1])
+        if after.endswith(_INCOMPLETE) and end < len(ids):
+            end = _settled(ids[begin:end], decode, after, read - begin) + begin
+            if end == read:
+                continue
+            after = decode(ids[begin:end])
         texts.append(after[_count_common(before, after) :])
-        texts += [""] * (index - read)
-        begin, read = read, index + 1
+        texts += [""] * (end - read - 1)
+        begin, read = read, end
         before = decode(ids[begin:read])
     return texts
 
@@ -151,6 +155,21 @@ def coverage(spans: Sequence[TokenSpan], n_tokens: int) -> float:
     if covered > n_tokens:
         raise ValueError(f"Expected at most {n_tokens} tokens in the spans, found {covered}.")
     return covered / n_tokens if n_tokens else 1.0
+
+
+def _settled(
+    ids: Sequence[int], decode: Callable[[Sequence[int]], str], text: str, read: int
+) -> int:
+    """How many of some ids have their text although what follows may change the last characters.
+
+    Those that were read already, unless so many others wait that no one character is of them all:
+    bytes that are no text, or the sign for them itself.
+    """
+    last = len(ids) - _MOST_BYTES + 1
+    if last < read + _MOST_BYTES:
+        return read
+    ends = range(last, last - _MOST_BYTES, -1)
+    return next((end for end in ends if text.startswith(decode(ids[:end]))), read)
 
 
 def _count_common(first: str, second: str) -> int:

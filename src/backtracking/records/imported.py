@@ -173,7 +173,7 @@ def _known(cls: type, row: Mapping[str, Any]) -> dict[str, Any]:
     known = {key: row[key] for key in keys_in(cls) if key in row}
     if edges := known.get("edges_in"):
         known["edges_in"] = [{"source": source, "kind": kind} for source, kind in edges]
-    if labels := known.get("labels"):
+    if isinstance(labels := known.get("labels"), list):
         known["labels"] = [label for label in labels if label is not None]
     return known
 
@@ -183,7 +183,7 @@ def _lines(path: Path) -> list[str]:
         raise UserError(f"{path} does not exist.", "Name a JSON Lines file of traces.")
     data = path.read_bytes()
     try:
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode()
+        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be read: {error}.", _CURE) from None
     return [line for line in text.split("\n") if line.strip()]

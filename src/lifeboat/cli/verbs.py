@@ -89,6 +89,25 @@ def tell(command: str, as_json: bool, act: Callable[[], list[Item]]) -> int:
     return 0 if reports.proven(found) else 1
 
 
+def answer(command: str, as_json: bool, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """What a verb makes that is no list of facts; with `--json` it is printed, and a failure too.
+
+    Raises:
+        typer.Exit: with `--json`, where it fails; without, whatever the verb raises.
+    """
+    try:
+        found = act()
+    except Exception as error:
+        if not as_json:
+            raise
+        failed = [_redacted(steps.item(error))]
+        print(json.dumps(reports.as_object(command, failed), indent=2))
+        raise typer.Exit(1) from None
+    if as_json:
+        print(json.dumps({"ok": True, "command": command} | found, indent=2))
+    return found
+
+
 def _failed(item: Item) -> int:
     item = _redacted(item)
     print(f"error: {item.fact} {item.cure}".rstrip(), file=sys.stderr)
