@@ -19,7 +19,7 @@ MODULES = {path.stem for path in (ROOT / "src/backtracking/stages").glob("*.py")
 MODULES -= {"__init__", "study"}
 ROLES = params.load(Roles, "models", Workspace(ROOT).params)
 WITHOUT_TORCH = ("problems", "label", "effects", "power", "summary")
-DOMAIN = {"domain", "world", "policy", "base_policy", "countdown"}
+DOMAIN = {"domain", "world", "policy", "base_policy", "countdown", "questions"}
 SECTION_BY_RECORD = {
     "roles": "models",
     "classes": "contrast",

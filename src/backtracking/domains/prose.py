@@ -1,10 +1,18 @@
 """What any domain of natural text does alike."""
 
+import hashlib
+from collections.abc import Iterable, Mapping
+
 from tokenizers import Tokenizer
 
+from backtracking.domains.domain import ProblemPlan
 from backtracking.labels import segmentation
+from backtracking.labels.deciding import decide_in_prose
+from backtracking.labels.rules import RULES, label_by_rules
+from backtracking.records.sentences import Sentence, State
 from backtracking.records.tokens import Pattern
-from backtracking.records.traces import TokenSpan, Trace
+from backtracking.records.traces import SPLITS, TokenSpan, Trace
+from lifeboat.stage.errors import UserError
 
 _ENDS = (".", "!", "?", "…", "。", "！", "？")
 _CLOSERS = "\"'”’)]}*_`"
@@ -17,6 +25,46 @@ def sentence_spans(trace: Trace, tokenizer: Tokenizer) -> list[tuple[TokenSpan, 
     return [(span, tokenizer.decode(trace.ids[span.start : span.end])) for span in spans]
 
 
+def read_prose(trace: Trace, tokenizer: Tokenizer) -> list[Sentence]:
+    """The sentences of a trace, labelled by rules, of which nothing else is known."""
+    spans = sentence_spans(trace, tokenizer)
+    states: list[State] = [label_by_rules(text) for _, text in spans]
+    rows = enumerate(zip(spans, states, decide_in_prose(states), strict=True))
+    return [
+        Sentence(trace.trace_id, index, span.start, span.end, text, decides, {RULES: state})
+        for index, ((span, text), state, decides) in rows
+    ]
+
+
+def chosen(
+    names: Iterable[str],
+    plan: ProblemPlan,
+    source: object,
+    split_by_name: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Splits of at most `n_study` problems by name, chosen and split by hash, in their order.
+
+    Args:
+        names: of all problems.
+        plan: how many, in which shares.
+        source: where they come from, for the message.
+        split_by_name: of those that say it themselves.
+
+    Raises:
+        UserError: where a split is left empty.
+    """
+    names, own = list(names), split_by_name or {}
+    kept = set(sorted(names, key=lambda name: _share(f"{plan.seed}/{name}"))[: plan.n_study])
+    found = {name: own.get(name) or _split(name, plan) for name in names if name in kept}
+    empty = [split for split in SPLITS if split not in found.values()]
+    if empty:
+        raise UserError(
+            f"{source} has {len(found)} problems, and none of the split {' and '.join(empty)}.",
+            "Give it more problems, or write a `split` on its lines.",
+        )
+    return found
+
+
 def sentence_ends(tokenizer: Tokenizer) -> Pattern:
     """Tokens whose text ends a sentence; what comes next is not seen ("3." of "3.5")."""
     pieces = ((token, tokenizer.decode([token])) for token in tokenizer.get_vocab().values())
@@ -25,3 +73,17 @@ def sentence_ends(tokenizer: Tokenizer) -> Pattern:
 
 def _ends(piece: str) -> bool:
     return "\n" in piece or piece.rstrip().rstrip(_CLOSERS).endswith(_ENDS)
+
+
+def _share(text: str) -> float:
+    """A number in [0, 1) that depends on a text alone."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
+
+
+def _split(name: str, plan: ProblemPlan) -> str:
+    draw = _share(name)
+    for split, share in zip(SPLITS, plan.split_shares, strict=True):
+        if draw < share:
+            return split
+        draw -= share
+    return SPLITS[-1]

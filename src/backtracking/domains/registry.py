@@ -6,7 +6,7 @@ from backtracking.domains.domain import Domain
 from backtracking.runtime import params as parameters
 from lifeboat.stage.errors import UserError
 
-NAMES = ("organism", "mute", "countdown")
+NAMES = ("organism", "mute", "countdown", "questions")
 
 
 def open_domain(params: Path) -> Domain:
@@ -30,6 +30,10 @@ def open_domain(params: Path) -> Domain:
             from backtracking.domains.countdown.countdown import Countdown
 
             return Countdown.load(params)
+        case "questions":
+            from backtracking.domains.sets.questions import Questions
+
+            return Questions.load(params)
         case name:
             raise UserError(
                 f"{params.name}, section `domain`: expected a domain, found `{name}`.",

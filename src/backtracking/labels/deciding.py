@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from backtracking.records.sentences import EXACT, Action, Decision, Sentence, State
 from backtracking.records.traces import Trace
+from lifeboat.stage.errors import UserError
 
 
 def decisions_of(trace: Trace, sentences: Sequence[Sentence], primary: str) -> list[Decision]:
@@ -16,7 +17,17 @@ def decisions_of(trace: Trace, sentences: Sequence[Sentence], primary: str) -> l
         trace: the trace.
         sentences: all its sentences, in order.
         primary: the labeller that states and actions are taken from.
+
+    Raises:
+        UserError: where that labeller has labelled nothing here.
     """
+    unknown = [one for one in sentences if primary not in one.label_by]
+    if unknown:
+        raise UserError(
+            f"params.yaml, section `label`: `primary` is {primary}, and the sentences of "
+            f"{trace.trace_id} have labels of {', '.join(sorted(unknown[0].label_by))} alone.",
+            "Name one of these: `exact` needs a domain that labels every sentence itself.",
+        )
     return [
         Decision(
             trace_id=trace.trace_id,

@@ -9,7 +9,7 @@ import pytest
 import real_tokenizers
 from domains_countdown import Written, load, make_trace
 from project import ROOT
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from backtracking.domains.countdown.countdown import Countdown
 from backtracking.domains.countdown.free import read_free
@@ -234,3 +234,19 @@ def test_what_needs_a_tokenizer_of_its_own_says_so(
     assert other is not None
     with pytest.raises(UserError, match="no token '<nowhere>'"):
         next(other.rows(tokenizer, 1, 100))
+
+
+@pytest.mark.parametrize("is_special", [True, False])
+def test_nothing_decides_behind_the_thinking_whatever_token_ends_it(
+    free: Countdown, tokenizer: Tokenizer, is_special: bool
+) -> None:
+    own = Tokenizer.from_str(tokenizer.to_str())
+    one = AddedToken("</think>", special=is_special, normalized=False)
+    (own.add_special_tokens if is_special else own.add_tokens)([one])
+    problem = free.problems(ProblemPlan(3, 0, (0.4, 0.3, 0.3), 1))[0]
+    text = "Okay. I add them. Then I look at it again.</think>So I add them. And then I add more."
+    trace = make_trace(free, problem, text, own)
+    found = free.read(trace, problem, own).sentences
+    assert any(sentence.decides for sentence in found)
+    behind = [one for one in found if "So I add" in one.text or "And then" in one.text]
+    assert behind and not any(sentence.decides for sentence in behind)

@@ -1,5 +1,6 @@
 """The stages that ask a domain get along with written searches and with free text."""
 
+import pytest
 import real_tokenizers
 from domains_countdown import Written, make_trace
 
@@ -7,6 +8,7 @@ from backtracking.domains.countdown.countdown import Countdown
 from backtracking.domains.domain import ProblemPlan
 from backtracking.stages.grade import Grader
 from backtracking.stages.label import Params, run
+from lifeboat.stage.errors import UserError
 
 
 def test_written_searches_are_labelled_and_graded(
@@ -16,7 +18,8 @@ def test_written_searches_are_labelled_and_graded(
     traces, problems = [one.trace for one in searches], [one.problem for one in searches]
     params = Params("exact", "backtracking", 1)
     found = run(params, written, traces, [], problems, tokenizer)
-    assert found.pairs and found.posteriors is None and found.laws is None
+    assert found.pairs and found.posteriors is None
+    assert set(found.laws or {}) == {one.trace_id for one in traces}
     assert {one.state for one in found.decisions} == {"deduction"}
     assert found.metrics.n_unparsed == 0 and found.metrics.span_coverage == 1
     assert found.metrics.agreement.f1 is not None
@@ -42,3 +45,12 @@ def test_free_text_is_labelled_and_graded(free: Countdown) -> None:
     assert all(one.value for one in seen if one.measure == "sampled_solve_rate")
     assert not [one for one in seen if one.measure == "sampled_act_rate_live"]
     assert [one for one in seen if one.measure == "sampled_act_rate_error"]
+
+
+def test_free_text_has_no_exact_labels_and_says_so(free: Countdown) -> None:
+    tokenizer = real_tokenizers.smollm2()
+    (problem, *_) = problems = free.problems(ProblemPlan(3, 0, (0.4, 0.3, 0.3), 1))
+    trace = make_trace(free, problem, "So. That is it. It is done.", tokenizer)
+    with pytest.raises(UserError, match="labels of rules alone") as found:
+        run(Params("exact", "backtracking", 1), free, [trace], [], problems, tokenizer)
+    assert "`exact` needs a domain" in str(found.value)

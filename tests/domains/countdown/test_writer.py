@@ -1,7 +1,9 @@
 """What the writer says is right, it turns only where it may, and no word is the state."""
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from dataclasses import replace
+from random import Random
 
 import pytest
 from domains_countdown import Written, write
@@ -9,7 +11,8 @@ from tokenizers import Tokenizer
 
 from backtracking.domains.countdown.countdown import Countdown
 from backtracking.domains.countdown.language import FORMS, OPENERS, STATE_BY_FORM, say, understand
-from backtracking.domains.countdown.writer import Policy
+from backtracking.domains.countdown.writer import Policy, Writer
+from backtracking.domains.countdown.written import Replay
 
 
 def decisions(searches: list[Written]) -> Counter[tuple[str | None, str | None]]:
@@ -63,10 +66,25 @@ def test_each_dialect_and_the_idle_remark_have_words_of_their_own() -> None:
     assert not any(first[form] & set(OPENERS) for form in others)
 
 
+def test_no_words_of_a_deciding_sentence_are_the_state(written: Countdown) -> None:
+    random, world = Random(0), written.section.world
+    kinds: dict[str, Counter[str | None]] = defaultdict(Counter)
+    for _ in range(400):
+        numbers, target = world.draw(random)
+        replay = Replay(numbers, target)
+        writer = Writer(numbers, target, written.section.writer, random)
+        writer.write()
+        for sentence in writer.sentences:
+            truth = replay.hear(understand(sentence))
+            if truth.search_state is not None:
+                kinds[re.sub(r"\d+", "#", sentence)][truth.kind] += 1
+    assert len(kinds) == len(FORMS["step"]) + len(FORMS["again"])
+    shares = {words: seen["miss"] / seen.total() for words, seen in kinds.items()}
+    assert max(shares.values()) < 0.75 and max(shares.values()) - min(shares.values()) < 0.3, shares
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_a_form_is_understood_as_itself_alone(form: str) -> None:
-    from random import Random
-
     numbers = {"t": 30, "n": 17, "v": 13, "r": 30, "numbers": "13, 17 and 4", "sum": "13 + 17"}
     for dialect in range(len(FORMS[form])):
         text = say(form, Random(0), dialect, **numbers)
@@ -81,4 +99,4 @@ def test_a_policy_that_cannot_end_is_refused(written: Countdown) -> None:
     with pytest.raises(ValueError, match="from 0 to 1"):
         replace(policy, p_notice=1.2)
     with pytest.raises(ValueError, match="come to its end"):
-        Policy(0.0, 0.1, 0.0, 60)
+        Policy(0.0, 0.1, 0.1, 0.0, 60)

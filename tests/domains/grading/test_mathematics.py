@@ -13,6 +13,8 @@ SAME = [
     (r"2\sqrt{3}", r"\sqrt{12}"), (r"\pm 3", "3, -3"), ("y=2x+1", "2x+1"),
     (r"\left(3, \frac{\pi}{2}\right)", r"(3, \frac{\pi}{2})"), ("(x-1)(x-2)", "x^2-3x+2"),
     (r"1-\frac{1}{\mathrm{e}}", r"1 - \frac{1}{e}"), (r"30^\circ", "30"), ("6", "3!"),
+    ("ab", "ba"), ("1, 200", "200, 1"), ("0.5x", r"\frac{x}{2}"), ("0.3", "0.1+0.2"), ("E", "$E$"),
+    (r"\text{Yes}", "yes"), ("12_5", "12_{5}"), (r"\text{no solution}", "No solution."),
     (r"\text{Monday}", "monday"), (r"x \le 3", r"(-\infty,3]"), (r"1\frac12", r"\frac32"),
 ]  # fmt: skip
 OTHER = [
@@ -27,11 +29,17 @@ OTHER = [
     ("n=2, 3, 4", "n=1, 2, 3"), ("D = (0, 1)", "D = (0, 1.5)"), ("3x-1y+13=0", "3x + 4y + 14=0"),
     (r"19, 46, \text{ and } 82", "21, 36, and 82"), (r"\frac{3}{4}", r"\frac{3}{4}x"),
     (r"\left( 3, \frac{\pi}{2} \right)", r"(3, \frac{2\pi}{3})"), ("3-2i", "3+2i"),
+    ("x", "-x"), ("x", "|x|"), ("x", "x!"), (r"\infty", r"-\infty"), (r"\pi", r"-\pi"), ("e", "E"),
+    ("i", "-i"), ("12", "1 2"), ("34", "3*4"), ("1200", "1, 200"), (r"\pi", "3.141593"),
+    (r"\sqrt{2}", "1.4142135623"), ("0.632121", "1-1/e"), ("13_5", "12_{5}"), ("xy", "xz"),
     (r"\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}1\\3\end{pmatrix}"),
 ]  # fmt: skip
 UNTOLD = [
     ("12:00", "1:00"), (r"1, 2, \ldots, n", r"1, 3, 5, \ldots, 2n-1"), ("5", ""),
     (r"1:2:3:\ldots", r"1:4:9:\ldots"), (r"10 \text{ m}", r"10 \text{ cm}"),
+    ("12", "12_5"), ("12_6", "12_5"), ("1500", "1.5e3"), (r"\emptyset", r"\text{no solution}"),
+    (r"\text{(B) } 7", "B"), (r"\$5", r"5 \text{ cents}"), ("5", r"\text{E}"),
+    (r"(3, \infty)", "x > 3"),
     (r"0.\overline{3}", r"\frac13"), ("f(x) = 0", r"\forall x>0, f(x) = 0"),
 ]  # fmt: skip
 

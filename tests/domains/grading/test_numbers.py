@@ -32,7 +32,8 @@ def test_a_number_is_read_exactly(text: str, value: Fraction) -> None:
     [
         "", "3, 4", "3 and 4", "2 or 3", "4:30", "5 million", "2x", "5k", "x", "840 840", "1,2",
         "12,34", "3 + 4", r"\frac{1}{0}", r"\sqrt{2}", r"2\pi", "3e", "10^2", "1/2/3", "five",
-        "3 to 4", r"\{3\}", "3; 4", "2 dozen",
+        "3 to 4", r"\{3\}", "3; 4", "2 dozen", "3*4", "1, 200", "1, 2", "5 thousands", "3 squared",
+        "5 halves", "4 less than 9",
     ],
 )  # fmt: skip
 def test_what_is_more_or_less_than_a_number_is_none(text: str) -> None:
@@ -44,7 +45,30 @@ def test_numbers_are_compared_exactly_and_units_never_guessed() -> None:
     assert same_number("5 cm", "5") and same_number("5 m", "5 meters")
     assert same_number("0.333333333", "1/3") is False
     assert same_number("840", "840840") is False
-    assert same_number("10 m", "10 cm") is None
+    assert same_number("60%", "0.6") and same_number("5 percent", r"5\%")
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("10 m", "10 cm"), ("10 m", "10 mm"), ("5 m", "5 miles"), ("5 cm", r"5 \text{ cm}^2"),
+        ("5 cents", r"\$5"), ("5 cents", "$5"), ("5 minutes", "5 meters"), (r"\$5", "€5"),
+    ],
+)  # fmt: skip
+def test_numbers_of_other_units_are_not_compared(answer: str, gold: str) -> None:
+    assert same_number(answer, gold) is same_number(gold, answer) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "gold"),
+    [
+        ("5 m", "5 meters"), ("5 square cm", r"5 \text{ cm}^2"), ("5 inches", "5 in"),
+        ("30 degrees", r"30^\circ"), (r"\$18", "18 dollars"), ("$18 per h", "18 dollars per hour"),
+        ("$5$", "5 cents"),
+    ],
+)  # fmt: skip
+def test_a_unit_has_several_spellings(answer: str, gold: str) -> None:
+    assert same_number(answer, gold) is same_number(gold, answer) is True
 
 
 @given(st.integers(-(10**9), 10**9), st.sampled_from(["{}", "${:,}", r"\boxed{{{}}}"]))
@@ -59,6 +83,8 @@ def test_a_choice_is_its_letter(text: str) -> None:
     assert same_choice(text, "D") is True and same_choice(text, "B") is False
 
 
-@pytest.mark.parametrize("text", ["Dogs", "A dog", "none", "AB", "3"])
+@pytest.mark.parametrize(
+    "text", ["Dogs", "A dog", "none", "AB", "3", "A or B", "A) or B)", "(A), (B)", "A. and D."]
+)
 def test_a_word_is_no_choice(text: str) -> None:
     assert same_choice(text, "D") is None

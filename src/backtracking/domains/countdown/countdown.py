@@ -12,6 +12,7 @@ from backtracking.domains.chat import prompt_ids
 from backtracking.domains.countdown import language
 from backtracking.domains.countdown.expressions import read_expression
 from backtracking.domains.countdown.free import read_free
+from backtracking.domains.countdown.laws import laws_of
 from backtracking.domains.countdown.pairs import find_pairs
 from backtracking.domains.countdown.recipes import FALSE_CLAIMS, WrittenRecipe
 from backtracking.domains.countdown.world import World, make_problem, read_question
@@ -145,10 +146,14 @@ class Countdown:
     def read(
         self, trace: Trace, problem: Problem, tokenizer: Tokenizer, *, with_laws: bool = False
     ) -> Reading:
-        """The sentences with the kind of each end; of the writer's law nothing is computed."""
+        """The sentences with the kind of each end; where they are written, the writer's law too."""
         numbers, target = read_question(problem.prompt)
         if self._is_written:
-            return Reading(read_written(trace, numbers, target, tokenizer))
+            sentences = read_written(trace, numbers, target, tokenizer)
+            if not with_laws:
+                return Reading(sentences)
+            heard = [language.understand(one.text) for one in sentences]
+            return Reading(sentences, laws=laws_of(heard, numbers, target, self.section.writer))
         return Reading(read_free(trace, numbers, target, self.section.world.rule, tokenizer))
 
     def grade(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Grade:

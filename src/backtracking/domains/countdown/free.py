@@ -34,9 +34,12 @@ def read_free(
     spans = sentence_spans(trace, tokenizer)
     states: list[State] = [label_by_rules(text) for _, text in spans]
     is_fresh, is_thinking, found = False, True, []
+    closing = tokenizer.token_to_id(THOUGHT)  # as a special token it is in no text
+    closed = trace.token_ids.index(closing) if closing in trace.token_ids else len(trace.ids)
     rows = enumerate(zip(spans, states, decide_in_prose(states), strict=True))
     for index, ((span, text), state, may_decide) in rows:
-        is_thinking = is_thinking and THOUGHT not in text
+        is_inside = span.end - len(trace.prompt_ids) <= closed
+        is_thinking = is_thinking and is_inside and THOUGHT not in text
         is_followed = span.end + AFTER <= len(trace.ids)
         is_fresh = is_fresh or bool(_FRESH.search(text))
         if _ANEW.search(text):

@@ -17,18 +17,22 @@ class Policy:
     Attributes:
         p_notice: to turn at a miss; else it goes on as if nothing were.
         p_idle: "Well, let me see." at an open point.
+        p_again: to say an equation again where numbers are left; where none is and it does not
+            turn, it always does, so that these words do not tell that none is.
         p_shuffled: the shuffled twin's probability of turning anywhere.
         max_steps: equations after which it gives up.
     """
 
     p_notice: float
     p_idle: float
+    p_again: float
     p_shuffled: float
     max_steps: int
 
     def __post_init__(self) -> None:
-        if not all(0 <= p <= 1 for p in (self.p_notice, self.p_idle, self.p_shuffled)):
-            raise ValueError("p_notice, p_idle and p_shuffled must be from 0 to 1.")
+        rates = (self.p_notice, self.p_idle, self.p_again, self.p_shuffled)
+        if not all(0 <= p <= 1 for p in rates):
+            raise ValueError("p_notice, p_idle, p_again and p_shuffled must be from 0 to 1.")
         if self.p_notice + self.p_shuffled == 0 or self.max_steps < 1:
             raise ValueError("a search needs steps, and turns to come to its end.")
 
@@ -96,7 +100,7 @@ class Writer:
             return self._turn()
         if idles:
             self._say("idle")
-        if self._untried(node):
+        if self._untried(node) and self.random.random() >= self.policy.p_again:
             self._step()
         else:
             self._say("again", **_equation(node))

@@ -1,8 +1,8 @@
 """What a text gives as its answer, and what that is worth beside the right one.
 
-Only what is set apart as an answer is one: `\\boxed{...}`, `<answer>...`, `#### ...`, or failing
-these "the answer is ...". The last of them counts, and one that breaks off is none, whatever stands
-before it: an earlier box does not rescue an unfinished trace.
+Only what is set apart as an answer is one: `\\boxed{...}`, `<answer>...</answer>`, `#### ...` as
+the last line, or failing these "the answer is ...". The last of them counts, and one that breaks
+off is none, whatever stands before it: an earlier box does not rescue an unfinished trace.
 """
 
 import re
@@ -17,8 +17,9 @@ Same = Callable[[str, str], bool | None]
 THINK, THOUGHT = "<think>", "</think>"
 
 _BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
-_TAGGED = re.compile(r"<answer>(.*?)(?:</answer>|\Z)", re.DOTALL)
-_HASHED = re.compile(r"^####[ \t]*(.+)$", re.MULTILINE)
+_TAGGED = re.compile(r"<answer>(.*?)(</answer>|\Z)", re.DOTALL)
+_HASHED = re.compile(r"^####[ \t]*(.+?)\s*\Z", re.MULTILINE)
+_DENIED = re.compile(r"(?:n['’]t|\bnot|\bnever)\b[^.!?\n]*\Z")
 _PHRASE = re.compile(r"\banswer(?:\s+is)?\s*(?::|(?<=is))\s*(.+?)\s*(?:\.?\s*$|\.\s)", re.I | re.M)
 _BETWEEN_BOXES = re.compile(r"[\s$,;.\\()\[\]]*(?:and|or)?[\s$,;\\()\[\]]*")
 
@@ -68,7 +69,11 @@ def find_answer(response: str) -> str | None:
     marked += [_Found(m.start(), m.end(), m[1].strip()) for m in _HASHED.finditer(response)]
     if marked:
         return max(marked, key=lambda one: (one.start, one.end)).answer
-    phrases = [match[1].strip(" *") for match in _PHRASE.finditer(response)]
+    phrases = [
+        match[1].strip(" *")
+        for match in _PHRASE.finditer(response)
+        if not _DENIED.search(response[: match.start()])
+    ]
     return phrases[-1] if phrases else None
 
 
@@ -91,21 +96,26 @@ def _judge(
 
 
 def _boxes(text: str) -> list[_Found]:
-    """All boxes; those with nothing but "and" or a comma between them are one."""
+    """All boxes; those with nothing but "and" or a comma between them are one, each answer once."""
     found: list[_Found] = []
     for match in _BOX.finditer(text):
         end = _closing(text, match.end())
         content = None if end is None else text[match.end() + 1 : end].strip()
+        one = _Found(match.start(), len(text) if end is None else end + 1, content)
         last = found[-1] if found else None
-        if last and last.answer and content and _is_row(text[last.end : match.start()]):
-            found[-1] = _Found(last.start, end + 1 if end else 0, f"{last.answer}, {content}")
+        if last and last.answer and content and _is_row(text, last.end, one.start):
+            given = last.answer.split(", ")
+            both = last.answer if content in given else f"{last.answer}, {content}"
+            found[-1] = _Found(last.start, one.end, both)
         else:
-            found.append(_Found(match.start(), len(text) if end is None else end + 1, content))
+            found.append(one)
     return found
 
 
-def _is_row(between: str) -> bool:
-    return len(between) < 16 and "\n\n" not in between and bool(_BETWEEN_BOXES.fullmatch(between))
+def _is_row(text: str, end: int, start: int) -> bool:
+    between = text[end:start]
+    is_short = end <= start < end + 16 and "\n\n" not in between
+    return is_short and bool(_BETWEEN_BOXES.fullmatch(between))
 
 
 def _closing(text: str, opening: int) -> int | None:
@@ -119,9 +129,9 @@ def _closing(text: str, opening: int) -> int | None:
 
 
 def _tagged(text: str) -> list[_Found]:
-    """Answers in tags, one that holds a box left to the box."""
+    """Answers in tags, one that holds a box left to the box; without its end it breaks off."""
     return [
-        _Found(match.start(), match.end(), match[1].strip())
+        _Found(match.start(), match.end(), match[1].strip() if match[2] else None)
         for match in _TAGGED.finditer(text)
         if not _BOX.search(match[1])
     ]

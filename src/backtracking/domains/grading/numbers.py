@@ -10,27 +10,42 @@ _FRACTION = re.compile(
     rf"(?:\\frac\s*(?:\{{\s*(?P<n1>-?\d+)\s*\}}|(?P<n2>\d))\s*(?:\{{\s*(?P<d1>-?\d+)\s*\}}|(?P<d2>\d))"
     rf"|(?P<n3>{_DIGITS})\s*/\s*(?P<d3>{_DIGITS})|(?P<decimal>{_DIGITS}))"
 )
-_UNIT = re.compile(r"(?P<gap>[ ~]*)(?:(?P<unit>%|°|[A-Za-z][A-Za-z .'/]*)(?:\^\{?[23]\}?)?)?[ .]*")
-_MULTIPLIES = frozenset(
-    ("and", "or", "to", "hundred", "thousand", "million", "billion", "trillion", "dozen")
-    + ("half", "halves", "k", "e", "pi", "i")
+_UNIT = re.compile(
+    r"(?P<gap>[ ~]*)(?:(?P<unit>%|°|[A-Za-z][A-Za-z .'/]*)(?:\^\{?(?P<power>[23])\}?)?)?[ .]*"
 )
+_NO_UNITS = frozenset(
+    ("and", "or", "to", "hundred", "thousand", "million", "billion", "trillion", "dozen", "score")
+    + ("half", "halve", "quarter", "third", "squared", "cubed", "factorial", "times", "plus")
+    + ("minus", "over", "mod", "less", "more", "than", "k", "e", "pi", "i")
+)
+"""Words that change a number, or make another one of it; also with an s."""
+_SPELLINGS = (
+    "% percent", "° degree", "$ dollar usd", "€ euro eur", "£ gbp", "¢ cent", "m meter metre",
+    "cm centimeter centimetre", "mm millimeter millimetre", "km kilometer kilometre",
+    "in inch inche", "ft foot feet", "yd yard", "mi mile", "g gram", "kg kilogram", "lb pound",
+    "oz ounce", "l liter litre", "ml milliliter millilitre", "s sec second", "min minute",
+    "h hr hour",
+)  # fmt: skip
+_UNIT_BY_SPELLING = {word: line.split()[0] for line in _SPELLINGS for word in line.split()}
+_POWERS = {"2": "square ", "3": "cubic "}
+_CURRENCY = re.compile(r"\\\$|[€£¥]|(?<![\\$])\$(?=\s*-?[\d.])(?!.*\$)")
+_CHOICE = re.compile(r"\W*(?:\\text\s*\{\W*)?([A-Z])\s*([).:}].*|\W*)", re.DOTALL)
+_ANOTHER = re.compile(r"(?:\bor\b|\band\b|[,/&])\W*[A-Z]\s*(?:[).:}]|$)")
 _ALIKE = (
     (re.compile(r"\\(?:d|t|c)frac"), r"\\frac"),
-    (re.compile(r"\\(?:left|right|!)|\\?\$|[€£¥*]|\\[()\[\]]"), ""),
-    (re.compile(r"\{,\}|(?<=\d)\\,(?=\d{3})"), ","),
+    (re.compile(r"\{,\}|,\\!\s*(?=\d{3})|(?<=\d)\\,(?=\d{3})"), ","),
+    (re.compile(r"\\(?:left|right|!)|\\?\$|[€£¥]|\\[()\[\]]|^[\s*]+|[\s*]+$"), ""),
     (re.compile(r"\^\s*\{?\s*(?:\\circ|\\degree)\s*\}?"), "°"),
     (re.compile(r"\\%"), "%"),
     (re.compile(r"\\(?:text|mathrm|textbf|mathbf|mbox|rm)\s*\{([^{}]*)\}"), r" \1 "),
     (re.compile(r"\\[,;: ]|\s+"), " "),
     (re.compile(r"[−–]"), "-"),
-    (re.compile(r"(?<=\d),\s+(?=\d{3}\b)"), ","),
 )
 
 
 @dataclass(frozen=True)
 class Quantity:
-    """A number with its unit, in lower case; empty where it has none."""
+    """A number with its unit, in one spelling of those known; empty where it has none."""
 
     value: Fraction
     unit: str
@@ -40,8 +55,9 @@ def read_quantity(text: str) -> Quantity | None:
     """The number that a whole text is; None for anything else.
 
     Currencies, units, thousands separators, "x =" and LaTeX around it are no part of the number.
-    "3, 4", "2 or 3", "4:30", "5 million" and "2x" are no numbers.
+    "3, 4", "1, 200", "2 or 3", "3*4", "4:30", "5 million" and "2x" are no numbers.
     """
+    currency = _CURRENCY.search(text)
     for pattern, alike in _ALIKE:
         text = pattern.sub(alike, text)
     text = re.sub(r"^[A-Za-z]\w?\s*=", "", text.strip()).strip()
@@ -49,12 +65,25 @@ def read_quantity(text: str) -> Quantity | None:
     unit = _UNIT.fullmatch(text, match.end()) if match else None
     if match is None or unit is None:
         return None
-    word = (unit["unit"] or "").strip(" .").lower()
-    is_variable = word.isalpha() and not unit["gap"]
-    if is_variable or _MULTIPLIES & set(word.split()):
+    words = re.split(r"[ .]+", (unit["unit"] or "").lower())
+    is_variable = unit["unit"] and unit["unit"].strip(" .").isalpha() and not unit["gap"]
+    if is_variable or _NO_UNITS & {it for word in words for it in (word, word.removesuffix("s"))}:
         return None
     value = _value(match)
-    return None if value is None else Quantity(value, word)
+    if value is None:
+        return None
+    named = " ".join(filter(None, map(_unit, words)))
+    named = f"{_POWERS.get(unit['power'] or '', '')}{named}"
+    if currency and not named.startswith(sign := currency[0].removeprefix("\\")):
+        named = f"{sign} {named}".rstrip()
+    return Quantity(value, named)
+
+
+def _unit(word: str) -> str:
+    """One spelling of a unit: "meters" is "m"."""
+    known = _UNIT_BY_SPELLING
+    bare = word.removesuffix("s") if len(word) > 2 else word
+    return known.get(word) or known.get(bare) or bare
 
 
 def same_number(answer: str, gold: str) -> bool | None:
@@ -67,14 +96,19 @@ def same_number(answer: str, gold: str) -> bool | None:
 
 def same_choice(answer: str, gold: str) -> bool | None:
     """Whether two texts name one choice: "(D)", "D.", "\\text{D}"; None where one names none."""
-    bare = re.compile(r"\W*(?:\\text\s*\{\W*)?([A-Z])\s*(?:[).:}].*|\W*)", re.DOTALL)
-    one, other = bare.fullmatch(answer), bare.fullmatch(gold)
-    return None if one is None or other is None else one[1] == other[1]
+    one, other = _choice(answer), _choice(gold)
+    return None if one is None or other is None else one == other
+
+
+def _choice(text: str) -> str | None:
+    """The letter that a text gives; None for none, and for several ("A) or B")."""
+    match = _CHOICE.fullmatch(text)
+    return None if match is None or _ANOTHER.search(match[2]) else match[1]
 
 
 def _differ(one: str, other: str) -> bool:
-    """Whether both have units that are not spellings of one another ("m", "meters")."""
-    return bool(one and other and one[0] != other[0])
+    """Whether both have units, and not the same: nothing is converted."""
+    return bool(one and other and one != other)
 
 
 def _share(one: Quantity, other: Quantity) -> bool:

@@ -16,17 +16,15 @@ from tokenizers import Tokenizer
 
 from backtracking.domains.domain import ProblemPlan, Reading, Recipe
 from backtracking.domains.lexicon import FREE_OPENERS, Lexicon
-from backtracking.domains.prose import sentence_ends, sentence_spans
-from backtracking.labels.deciding import decide_in_prose
-from backtracking.labels.rules import RULES, label_by_rules
+from backtracking.domains.prose import chosen, read_prose, sentence_ends
 from backtracking.models.tokens import token_ids
 from backtracking.records import reader
 from backtracking.records.decoding import may_be_absent
 from backtracking.records.grades import Grade, Observation, Outcome
 from backtracking.records.pairs import MinimalPair
-from backtracking.records.sentences import Kind, Sentence, State
+from backtracking.records.sentences import Kind
 from backtracking.records.tokens import Pattern, Turning
-from backtracking.records.traces import SPLITS, Problem, Trace
+from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params as parameters
 from lifeboat.stage.errors import UserError
 
@@ -133,21 +131,12 @@ class Lines:
         Raises:
             UserError: where a split is left empty.
         """
-        chosen = sorted(self._lines_by_name, key=lambda name: _share(f"{plan.seed}/{name}"))
-        kept = set(chosen[: plan.n_study])
-        problems = [
-            Problem(name, first.split or _split(name, plan), "study", first.prompt or "", "")
-            for name, (first, *_) in self._lines_by_name.items()
-            if name in kept
+        by_name = self._lines_by_name
+        own = {name: first.split for name, (first, *_) in by_name.items() if first.split}
+        return [
+            Problem(name, split, "study", by_name[name][0].prompt or "", "")
+            for name, split in chosen(by_name, plan, self.file, own).items()
         ]
-        empty = [split for split in SPLITS if split not in {one.split for one in problems}]
-        if empty:
-            raise UserError(
-                f"{self.file} has {len(problems)} problems, and none of the split "
-                f"{' and '.join(empty)}.",
-                "Give it more problems, or write a `split` on its lines.",
-            )
-        return problems
 
     def prompt(self, problem: Problem, tokenizer: Tokenizer) -> list[int]:
         """The line's own ids, or those of its text."""
@@ -175,15 +164,7 @@ class Lines:
         self, trace: Trace, problem: Problem, tokenizer: Tokenizer, *, with_laws: bool = False
     ) -> Reading:
         """Sentences of the text, labelled by rules; nothing else is known."""
-        spans = sentence_spans(trace, tokenizer)
-        states: list[State] = [label_by_rules(text) for _, text in spans]
-        rows = enumerate(zip(spans, states, decide_in_prose(states), strict=True))
-        return Reading(
-            [
-                Sentence(trace.trace_id, index, span.start, span.end, text, decides, {RULES: state})
-                for index, ((span, text), state, decides) in rows
-            ]
-        )
+        return Reading(read_prose(trace, tokenizer))
 
     def grade(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Grade:
         """Never right or wrong: there is no answer to compare with."""
@@ -234,17 +215,3 @@ class Lines:
         for line in self.lines:
             found.setdefault(line.name, []).append(line)
         return found
-
-
-def _share(text: str) -> float:
-    """A number in [0, 1) that depends on a text alone."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
-
-
-def _split(name: str, plan: ProblemPlan) -> str:
-    draw = _share(name)
-    for split, share in zip(SPLITS, plan.split_shares, strict=True):
-        if draw < share:
-            return split
-        draw -= share
-    return SPLITS[-1]
