@@ -12,6 +12,9 @@ from backtracking.stages import effects, steer
 from lifeboat.stage import artifacts
 
 
+pytestmark = pytest.mark.slow
+
+
 def run(workspace: Workspace) -> None:
     """Both stages."""
     for stage in (steer, effects):
