@@ -52,8 +52,8 @@ P_TURNED = P_OPENED + 0.2 * 0.2
 
 FEW = {"n_random": 1, "n_few_random": 1, "n_null": 2, "n_retrained": 1}
 DRAWN = {
-    "n": 24, "max_new_tokens": 12, "doses": [-1.0, 1.0], "n_null": 1, "n_texts": 1,
-    "per_trace": 2, "rows_per_batch": 64,
+    "n": 16, "max_new_tokens": 9, "doses": [1.0], "n_null": 1, "n_texts": 1,
+    "per_trace": 1, "rows_per_batch": 64,
 }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -67,8 +67,14 @@ class Telling:
         return replace(self, place_by_decision=places)
 
     def reader(self, loaded: LoadedModel) -> TurnReader:
-        """In a model's tokens."""
-        return TurnReader(self.turning, self.end_ids, decoding(loaded), self.labeller)
+        """In a model's tokens; it decodes the same few of them again and again."""
+        decode = decoding(loaded)
+        known = cache(lambda ids: decode(ids))
+
+        def remembered(ids: Sequence[int]) -> str:
+            return known(tuple(ids))
+
+        return TurnReader(self.turning, self.end_ids, remembered, self.labeller)
 
     def may_be_done(self, ids: Sequence[int]) -> bool:
         """Whether the first sentence can be whole: its end was written, or the trace's."""
