@@ -68,8 +68,7 @@ class Telling:
 
     def reader(self, loaded: LoadedModel) -> TurnReader:
         """In a model's tokens; it decodes the same few of them again and again."""
-        decode = decoding(loaded)
-        known = cache(lambda ids: decode(ids))
+        known = cache(decoding(loaded))
 
         def remembered(ids: Sequence[int]) -> str:
             return known(tuple(ids))
