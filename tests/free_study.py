@@ -50,7 +50,7 @@ P_OPENED = 0.25 + 0.1 * 0.5 + 0.08 * 0.5
 P_TURNED = P_OPENED + 0.2 * 0.2
 """Of a sentence that the rules call backtracking: "Hold on" is one, and "Hold it" is none."""
 
-FEW = {"n_random": 1, "n_few_random": 1, "n_null": 2, "n_retrained": 1}
+FEW = {"n_random": 2, "n_few_random": 2, "n_null": 2, "n_retrained": 1}
 DRAWN = {
     "n": 16, "max_new_tokens": 9, "doses": [1.0], "n_null": 1, "n_texts": 1,
     "per_trace": 1, "rows_per_batch": 64,

@@ -11,7 +11,6 @@ from backtracking.runtime.workspace import Workspace
 from backtracking.stages import effects, steer
 from lifeboat.stage import artifacts
 
-
 pytestmark = pytest.mark.slow
 
 
