@@ -15,8 +15,8 @@ from backtracking.records.rows.drawn import Calibration, DrawnShare, Frozen
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import is_legal
 
-LEAST_VARIANCE = 1e-9
-"""Of P(an opener) over decisions, for a slope to be anything."""
+LEAST_VARIANCE = 1e-6
+"""Of P(an opener) over decisions, for a slope to be anything: a deviation of 0.001."""
 
 ADDED = "test"
 """The run of added doses, of which some are drawn: it stays as it was measured."""
@@ -170,7 +170,7 @@ def _fit(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    is_defined = np.isfinite(whole) & (np.abs(whole) > LEAST_VARIANCE)
+    is_defined = np.isfinite(whole) & (np.abs(whole) > 1e-12)
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=is_defined)
 
 
