@@ -131,7 +131,7 @@ def save_models(folder: Path, shape: Shape) -> None:
             initializer_range=0.4,
             tie_word_embeddings=role in shape.tied,
             bos_token_id=None,
-            eos_token_id=wrapped.eos_token_id,
+            eos_token_id=wrapped.eos_token_id,  # type: ignore[arg-type]
             pad_token_id=None,
             **own,
         )

@@ -179,3 +179,21 @@ def turns(world: LoadedModel, ids: list[int], layer: int, arm: Arm) -> bool:
         written.append(int(torch.multinomial(p, 1)))
     end = [number, stop] if written == [wait, ID_BY_WORD["for"]] else [stop]
     return TOKENS.turning.is_turn([*written, *end])
+
+
+def test_openers_of_several_tokens_count_at_once_and_after_a_new_line(
+    loaded: LoadedModel, vectors: Tensor
+) -> None:
+    """A phrase that begins with a word that is an opener is a part of that one."""
+    phrase = Opener(TokenSet("c d", (), ()), phrases=((7, 8), (5, 9)))
+    counted = Counted((*OPENERS, phrase), (), newlines=(10,), is_exact=False)
+    prefix, arms = make_prefix(), [Arm(vectors[0])]
+    found = read_endpoints(loaded, LAYER, [prefix], arms, counted, 4)
+    for column, at in enumerate(DECISIONS):
+        ids = prefix.ids[: at + 1]
+        p, line = (p_next(loaded, [*ids, *more], at, arms[0]) for more in ([], [10]))
+        after, after_line = (p_next(loaded, [*ids, *m, 7], at, arms[0])[8] for m in ([], [10]))
+        here = p[5] + p[6] + p[7] * after
+        expected = here + p[10] * (line[5] + line[6] + line[7] * after_line)
+        assert found.p_open[0, column] == pytest.approx(float(expected), abs=1e-6)
+    assert np.isnan(found.p_back).all()

@@ -12,15 +12,20 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from backtracking.labels.rules import label_by_rules
+from backtracking.labels.rules import RULES, label_by_rules
 from backtracking.labels.segmentation import segment
+from backtracking.labels.turns import is_turn
 from backtracking.records.decisions import Decisions
 from backtracking.records.events import Event
+from backtracking.records.spans import Ordinal
 from backtracking.records.tokens import Turning
 from backtracking.records.traces import Trace
 
 TURN = "backtracking"
 """State of a sentence that turns."""
+
+ANYWHERE = Ordinal(1, 3)
+"""Of a sentence of which nobody says where it stands: in the middle."""
 
 Decode = Callable[[Sequence[int]], str]
 
@@ -46,11 +51,13 @@ class TurnReader:
         turning: how it is read exactly; None where only words tell.
         end_ids: ids that end a trace.
         decode: the tokenizer's decoding, which gives no text for special tokens.
+        labeller: by whose words, where only words tell.
     """
 
     turning: Turning | None
     end_ids: tuple[int, ...]
     decode: Decode
+    labeller: str = RULES
 
     def first_sentence(self, ids: Sequence[int]) -> tuple[list[int], bool]:
         """The first sentence after a decision, and whether nothing can be added to it."""
@@ -61,14 +68,21 @@ class TurnReader:
         first = list(ids[spans[0].start : spans[0].end]) if spans else []
         return first, ended or len(spans) > 1
 
-    def turn_of(self, ids: Sequence[int]) -> Turn | None:
-        """What the first sentence after a decision does; None where none follows."""
+    def turn_of(self, ids: Sequence[int], place: Ordinal = ANYWHERE) -> Turn | None:
+        """What the first sentence after a decision does; None where none follows.
+
+        Args:
+            ids: what follows.
+            place: of the trace's own sentence there.
+        """
         sentence, _ = self.first_sentence(ids)
         if not sentence:
             return None
-        is_keyword = label_by_rules(self.decode(sentence)) == TURN
-        exact = self.turning
-        return Turn(is_keyword, is_keyword if exact is None else exact.is_turn(sentence))
+        text = self.decode(sentence)
+        is_keyword = label_by_rules(text) == TURN
+        if self.turning is not None:
+            return Turn(is_keyword, self.turning.is_turn(sentence))
+        return Turn(is_keyword, is_turn(self.labeller, text, place))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from backtracking.directions.events import Decode, TurnReader
+from backtracking.labels.rules import RULES
 from backtracking.models.generation import generate
 from backtracking.models.loading import LoadedModel
 from backtracking.models.sampling import Sampling
@@ -22,6 +23,7 @@ def regenerate(
     n_regenerations: int,
     sampling: Sampling,
     batch_size: int,
+    labeller: str = RULES,
 ) -> list[Event]:
     """The events with what `n_regenerations` continuations from their prefixes did.
 
@@ -37,9 +39,10 @@ def regenerate(
         sampling: temperature of the traces, a seed of its own, and a length that what stands
             between a decision and the action, and the longest opening sentence, fit in.
         batch_size: continuations that share a call of the model.
+        labeller: by whose words a turn is told, where only words tell.
     """
     context = getattr(loaded.model.config.get_text_config(), "max_position_embeddings", np.inf)
-    turns = TurnReader(turning, end_ids, decoding(loaded))
+    turns = TurnReader(turning, end_ids, decoding(loaded), labeller)
     room = [
         (event, prefix)
         for event, prefix in zip(events, prefixes, strict=True)

@@ -1,6 +1,6 @@
 """The words of a domain as they are spelled, before any tokenizer."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer
@@ -8,9 +8,12 @@ from tokenizers import Tokenizer
 from backtracking.models.tokens import (
     find_token_set,
     following_ids,
+    newline_ids,
     path_ids,
+    phrase_ids,
     token_ids,
     token_set,
+    word_ids,
 )
 from backtracking.records.sentences import State
 from backtracking.records.tokens import (
@@ -26,15 +29,34 @@ from backtracking.records.tokens import (
 
 @dataclass(frozen=True)
 class Spelled:
-    """A word that opens backtracking.
+    """A word, or a phrase, that opens backtracking.
 
     Attributes:
         word: as it stands at the start of a sentence.
         taken_back_by: what follows, with its space, where it is no turn after all.
+        phrases: where it is no single word, all that it stands for.
     """
 
     word: str
     taken_back_by: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
+
+
+FREE_OPENERS = (
+    *map(Spelled, ("wait", "hmm", "alternatively", "no", "actually", "hold")),
+    Spelled("but wait", phrases=("but wait",)),
+    Spelled("let me try", phrases=("let me try",)),
+    Spelled("let me check", phrases=("let me check",)),
+    Spelled(
+        "let me re",
+        phrases=tuple(
+            f"let me {word}"
+            for word in ("recheck", "reconsider", "rethink", "redo", "reread", "reexamine")
+        ),
+    ),
+)
+"""What may open backtracking in any text; which of them do is found on dev problems
+(`interventions.opening`)."""
 
 
 @dataclass(frozen=True)
@@ -106,9 +128,12 @@ def spell(
     def words(*chosen: str) -> TokenSet | None:
         return one_of(chosen[0], chosen, tokenizer) if chosen and chosen[0] else None
 
-    openers = [(one, words(one.word)) for one in lexicon.openers]
+    openers = (
+        _free_opener(one, tokenizer) if lexicon.is_generic else _opener(one, words, tokenizer)
+        for one in lexicon.openers
+    )
     return Tokens(
-        openers=tuple(_opener(one, ids, tokenizer) for one, ids in openers if ids),
+        openers=tuple(one for one in openers if one is not None),
         marker=words(lexicon.marker),
         alternative=words(lexicon.alternative),
         asides=words(*lexicon.asides),
@@ -127,11 +152,35 @@ def spell(
             (token_ids(one, tokenizer)[0], token_ids(other, tokenizer)[0])
             for one, other in lexicon.neutral.items()
         ),
+        newlines=newline_ids(tokenizer) if lexicon.is_generic else (),
     )
 
 
-def _opener(one: Spelled, ids: TokenSet, tokenizer: Tokenizer) -> Opener:
+def _opener(
+    one: Spelled, words: Callable[[str], TokenSet | None], tokenizer: Tokenizer
+) -> Opener | None:
+    """None where the vocabulary lacks it."""
+    ids = words(one.word)
+    if ids is None:
+        return None
     return Opener(ids, tuple(following_ids(one.word, it, tokenizer) for it in one.taken_back_by))
+
+
+def _free_opener(one: Spelled, tokenizer: Tokenizer) -> Opener | None:
+    """In any vocabulary: spellings that are one token by that, all others by all their ids.
+
+    None where it has no spelling.
+    """
+    paths = phrase_ids(one.phrases, tokenizer)
+    ids = None if one.phrases else find_token_set(one.word, (one.word,), tokenizer)
+    if ids is not None:
+        both = zip(ids.ids, ids.spelled, strict=True)
+        whole = {id_: piece for id_, piece in both if piece not in ids.ambiguous}
+        ids = TokenSet(one.word, tuple(whole), tuple(whole.values()))
+        paths = tuple(path for path in word_ids(one.word, tokenizer) if len(path) > 1)
+    if not paths and not (ids and ids.ids):
+        return None
+    return Opener(ids or TokenSet(one.word, (), ()), phrases=paths)
 
 
 def _question(asked: Asked, tokenizer: Tokenizer) -> Question:

@@ -31,7 +31,8 @@ def compare_arms(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Compare
         arm, case = found[row.arm], case_by_name[row.kind]
         if not is_baseline(arm):
             nulls, sign = seen.nulls(arm, case), 1 if arm.dose > 0 else -1
-            judged = Effect(row.effect, nulls, sign, row.legal, beside=seen.beside(arm, case))
+            beside = seen.beside(arm, case)
+            judged = Effect(row.effect, nulls, sign, row.legal, beside=beside, flaw=seen.flaw)
             cosine = float(seen.measured.values(COSINE, arm))
             told = None if np.isnan(cosine) else cosine
             verdict = judged.verdict if judged.bars else None

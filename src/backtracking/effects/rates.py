@@ -73,7 +73,8 @@ def tabulate(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Forced]:
                 continue
             legal = seen.legal(arm, case)
             told = key_of(seen.target, arm), case.name, seen.endpoint, level, effect
-            test: Literal["", "no test"] = "" if is_legal(legal) else "no test"
+            is_test = is_legal(legal) and not seen.flaw
+            test: Literal["", "no test"] = "" if is_test else "no test"
             rows.append(Forced(*told, int(chosen.sum()), legal, test))
     return rows
 
@@ -213,6 +214,7 @@ def effect_of(seen: Seen, arm: Arm | None, case: Case, bootstrap: Bootstrap) -> 
         beside=seen.beside(arm, case),
         sign=1 if arm.dose > 0 else -1,
         legal=seen.legal(arm, case),
+        flaw=seen.flaw,
         resampled="test and train problems" if seen.retrained(arm) else "test problems",
     )
 

@@ -30,6 +30,7 @@ from backtracking.records.measured import (
 )
 from backtracking.records.rows.arms import ArmKey, Endpoint
 from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.statistics.effect import Flaw
 from backtracking.statistics.retrained import retrained_interval
 
 NO_INTERVAL = Interval(None, None, None, 0)
@@ -53,7 +54,7 @@ PATCH: Edit = "patch"
 
 @dataclass(frozen=True)
 class Case:
-    """Decisions of some kinds, or before some actions.
+    """Decisions of some kinds, before some actions, or of matched pairs.
 
     Attributes:
         name: as it stands in tables, in the column `kind`.
@@ -62,7 +63,7 @@ class Case:
     """
 
     name: str
-    by: Literal["kind", "action"]
+    by: Literal["kind", "action", "event"]
     members: tuple[str, ...]
 
     def mask(self, decisions: Decisions) -> Bool[np.ndarray, " decisions"]:
@@ -97,9 +98,9 @@ class Cases:
 def cases_of(decisions: Decisions, classes: Classes) -> Cases:
     """The cases that occur among decisions, in the domain's order, and both classes."""
     found = [Case(kind, "kind", (kind,)) for kind in decisions.open().kinds()]
-    if not found and classes.by == "action":
-        known = (*classes.positive, *classes.negative)
-        found = [Case(one, "action", (one,)) for one in known if (decisions.action == one).any()]
+    if not found and classes.by != "kind":
+        known = (Case(one, classes.by, (one,)) for one in (*classes.positive, *classes.negative))
+        found = [case for case in known if case.mask(decisions).any()]
     live, dead = (
         Case(" or ".join(members), classes.by, members)
         for members in (classes.negative, classes.positive)
@@ -116,12 +117,25 @@ class Seen:
         decisions: what its columns are, in their order.
         prefix_problem: problem of each prefix.
         hides_baseline: whether tables that have a row an arm leave the baseline out.
+        opens_tells: whether the openers cover enough of backtracking for P(an opener) to stand for
+            it; where they do not, it is no test, and stands in for nothing.
+        kinds_hold: whether the kinds that are contrasted are what a person who read some of them
+            says; so where nobody did.
     """
 
     measured: Measured
     decisions: Decisions
     prefix_problem: tuple[str, ...]
     hides_baseline: bool = False
+    opens_tells: bool = True
+    kinds_hold: bool = True
+
+    @property
+    def flaw(self) -> Flaw:
+        """Why nothing that is claimed of the run can be told from it."""
+        if not self.kinds_hold:
+            return "kinds"
+        return "" if self.endpoint == "P_back" or self.opens_tells else "openers"
 
     @property
     def target(self) -> str:
@@ -156,6 +170,8 @@ class Seen:
         if self.endpoint == "P_open":
             return opens
         back = self.measured.values(P_BACK)
+        if not self.opens_tells:
+            return back
         return np.where(np.isnan(back), back[:1] + opens - opens[:1], back)
 
     @cached_property
@@ -255,13 +271,13 @@ class Seen:
     def retrained(self, arm: Arm) -> list[Arm]:
         """The arms like an arm whose direction was estimated again, from resampled problems."""
         role = arm.place.role if arm.place else None
-        found = self.like(arm, RETRAINED) if arm.group == MATCHED else []
+        found = self.like(arm, RETRAINED) if arm.group == MATCHED and self.opens_tells else []
         return [one for one in found if one.place is not None and one.place.role == role]
 
     def joined(self, other: "Seen") -> "Seen":
         """These arms, and then another run's on the same decisions."""
         both = self.measured.with_arms_of(other.measured)
-        return Seen(both, self.decisions, self.prefix_problem)
+        return replace(self, measured=both, hides_baseline=False)
 
     def without_baseline(self) -> "Seen":
         """The same run, whose baseline is in another table: its arms are told beside it."""
@@ -270,11 +286,22 @@ class Seen:
     def with_only(self, arms: Sequence[Arm]) -> "Seen":
         """Some of the arms, in the order given."""
         rows = [self.measured.row(arm) for arm in arms]
-        return Seen(self.measured.with_only(rows), self.decisions, self.prefix_problem)
+        return replace(self, measured=self.measured.with_only(rows), hides_baseline=False)
 
 
-def see(measured: Measured, decisions: Decisions) -> Seen:
+def see(
+    measured: Measured,
+    decisions: Decisions,
+    *,
+    opens_tells: bool = True,
+    kinds_hold: bool = True,
+) -> Seen:
     """A run with the study's decisions that it was read at.
+
+    Args:
+        measured: the run.
+        decisions: of the study.
+        opens_tells, kinds_hold: as in `Seen`.
 
     Raises:
         UserError: where it was read at others.
@@ -282,7 +309,7 @@ def see(measured: Measured, decisions: Decisions) -> Seen:
     problem_by_trace = dict(zip(decisions.trace_id, decisions.problem, strict=True))
     chosen = decisions[decisions.rows_of(measured.decisions)]
     problems = tuple(problem_by_trace[name] for name in measured.prefixes)
-    return Seen(measured, chosen, problems)
+    return Seen(measured, chosen, problems, opens_tells=opens_tells, kinds_hold=kinds_hold)
 
 
 def mean_change(seen: Seen, arm: Arm, case: Case, bootstrap: Bootstrap) -> Interval:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -93,9 +94,13 @@ def gather(
     targets: Sequence[str],
     pairs: dict[str, str],
     bases: Sequence[str],
+    *,
+    opens_tells: bool = True,
+    kinds_hold: bool = True,
 ) -> Steering:
-    """The runs with what is known of their decisions; arguments as in `Steering`."""
-    runs = {(one.run, one.target): see(one, decisions) for one in measured}
+    """The runs with what is known of their decisions; arguments as in `Steering` and `Seen`."""
+    seen = partial(see, opens_tells=opens_tells, kinds_hold=kinds_hold)
+    runs = {(one.run, one.target): seen(one, decisions) for one in measured}
     return Steering(runs, cases_of(decisions, classes), tuple(targets), pairs, tuple(bases))
 
 
@@ -120,7 +125,7 @@ def tabulate_steering(
     dev, removed = steering.find("dev"), steering.find("necessity")
     assert dev is not None and further is not None and removed is not None
     affine = [steering.runs.get(("affine", target)) for target in steering.targets]
-    shown = [*tests, *(one.without_baseline() for one in affine if one is not None)]
+    shown = [*tests, *(_beside(steering, one) for one in affine if one is not None)]
     asked = {
         (target, case.name): steering.runs[run, target]
         for run, case in (("asked-live", cases.live), ("asked-dead", cases.dead))
@@ -160,6 +165,12 @@ def tabulate_steering(
             for row in tabulate_reports(asked[target, case.name], case, sign, bootstrap)
         ],
     }
+
+
+def _beside(steering: Steering, affine: Seen) -> Seen:
+    """Affine edits, told beside the baseline of added doses where that is read alike."""
+    test = steering.runs["test", affine.target]
+    return affine.without_baseline() if affine.endpoint == test.endpoint else affine
 
 
 def tabulate_markerless(steering: Steering, bootstrap: Bootstrap) -> dict[str, Table]:

@@ -40,7 +40,8 @@ def score_place(
     found = read_endpoints(
         loaded, layer, read.prefixes, edits, words.counted, edits_per_batch, asked
     )
-    effects = _means(found.p_back - found.p_back[0], is_live)
+    p = found.p_back if words.counted.is_exact else found.p_open
+    effects = _means(p - p[0], is_live)
     legal = found.p_legal[1, is_live]
     return Scored(
         layer=layer,

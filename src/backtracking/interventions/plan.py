@@ -15,12 +15,48 @@ from backtracking.interventions.prefixes import prefixes_of
 from backtracking.models import forced
 from backtracking.models.endpoints import Counted
 from backtracking.models.forced import Prefix
+from backtracking.models.resampling import Draws
+from backtracking.models.sampling import Sampling
 from backtracking.records import measured
 from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.pairs import MinimalPair, distinct
 from backtracking.records.tokens import Tokens
 from backtracking.records.traces import Trace
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How P(backtracking) is read by writing on, where no domain reads it from openers.
+
+    Attributes:
+        n: draws of the next sentence at each decision under each arm; 0: none is drawn, which is
+            for domains that read it exactly.
+        max_new_tokens: length at which a draw is cut.
+        temperature: of the draws; at 1 they are comparable with P(an opener).
+        doses: of directions that are added; affine edits and the donor's state are drawn at all.
+        n_null: of each null, the directions that move P(an opener) most, and as many others.
+        n_texts: of the others, those whose texts are kept.
+        per_trace: decisions of each class of a trace, at most; null: all.
+        rows_per_batch: draws in one call of the model.
+    """
+
+    n: int
+    max_new_tokens: int
+    temperature: float
+    doses: tuple[float, ...]
+    n_null: int
+    n_texts: int
+    per_trace: int | None
+    rows_per_batch: int
+
+    def __post_init__(self) -> None:
+        least = min(self.max_new_tokens, self.n_null, self.n_texts, self.rows_per_batch)
+        if self.n < 0 or least < 1 or (self.per_trace is not None and self.per_trace < 1):
+            raise ValueError(
+                "`n` must be 0 or more, and max_new_tokens, n_null, n_texts, rows_per_batch and "
+                "per_trace 1 or more."
+            )
 
 
 @dataclass(frozen=True)
@@ -38,6 +74,7 @@ class Plan:
         n_null: directions of each null (`directions.nulls`) beside the affine edit.
         n_null_back: of them, those that move P(an opener) most, and as many others, at which
             P(backtrack) is read as well.
+        drawn: how P(backtrack) is read by writing on.
         n_retrained: times that a direction is estimated again, from train problems drawn anew, so
             that intervals hold for these too.
         n_reports: decisions at which the model is asked to report.
@@ -56,6 +93,7 @@ class Plan:
     n_free_random: int
     n_null: int
     n_null_back: int
+    drawn: Drawing
     n_retrained: int
     n_reports: int
     min_agreement: float
@@ -77,6 +115,13 @@ class Plan:
         if min(getattr(self, name) for name in names) < 1:
             raise ValueError(f"{', '.join(names)} must be 1 or more.")
 
+    @property
+    def draws(self) -> Draws:
+        """How often, and how, the next sentence is drawn."""
+        drawn = self.drawn
+        sampling = Sampling(self.seed, drawn.temperature, drawn.max_new_tokens)
+        return Draws(drawn.n, sampling, drawn.rows_per_batch)
+
 
 @dataclass(frozen=True)
 class Words:
@@ -90,7 +135,13 @@ class Words:
         """Those of a study; none where its domain has none."""
         legal = tokens.legal.ids if tokens.legal else ()
         marker_ids = tokens.marker.ids if tokens.marker else ()
-        return cls(Counted(tokens.openers, legal), marker_ids)
+        counted = Counted(tokens.openers, legal, tokens.newlines, tokens.turning is not None)
+        return cls(counted, marker_ids)
+
+    def with_only(self, names: Sequence[str]) -> "Words":
+        """With some of the openers alone, by their names."""
+        openers = tuple(one for one in self.counted.openers if one.ids.name in names)
+        return replace(self, counted=replace(self.counted, openers=openers))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from backtracking.records.rollouts import Rollouts
 from backtracking.records.tokens import Pattern
 from backtracking.records.traces import Trace
 from lifeboat.stage import progress
+from lifeboat.stage.errors import UserError
 
 
 def run_free(
@@ -47,13 +48,15 @@ def run_free(
     written = _write(loaded, layer, read, list(prompts), pushes, _rule(patterns), sampling)
     ids = [one.token_ids for one in written]
     nll = token_nll(loaded, read, ids) if is_scored else None
-    found = []
+    is_decision, found = _rule(patterns), []
     for number, push in enumerate(pushes):
         rows = slice(number * len(prompts), (number + 1) * len(prompts))
         traces = [
             _trace(loaded, name, split, list(prompts[name]), one, sampling)
             for name, one in zip(prompts, written[rows], strict=True)
         ]
+        for name, one in zip(prompts, written[rows], strict=True):
+            require_steered(push, name, prompts[name], one, is_decision)
         arm = push.arm
         is_changed = arm.group != BASELINE
         found.append(
@@ -64,9 +67,42 @@ def run_free(
                 arms=(arm,) if is_changed else (),
                 traces=tuple(traces),
                 nll=tuple(nll[rows]) if nll is not None else None,
+                n_steered=tuple(one.n_steered for one in written[rows]),
             )
         )
     return tuple(found)
+
+
+def require_steered(
+    push: Push,
+    name: str,
+    prompt: Sequence[int],
+    written: Generation,
+    is_decision: Callable[[list[int]], bool],
+) -> None:
+    """Checks at how many tokens a vector was added, against what the ids themselves say.
+
+    The last token that was written is read by nobody, and a vector of zeros is never added.
+
+    Args:
+        push: the arm.
+        name: of the problem.
+        prompt, written: what was read and written.
+        is_decision: whether the vector is added at the last of the ids.
+
+    Raises:
+        UserError: where it was added at more or fewer.
+    """
+    ids = [*prompt, *written.token_ids]
+    expected = sum(is_decision(ids[:n]) for n in range(1, len(ids)))
+    expected = expected if push.edit.vector.any() else 0
+    if written.n_steered != expected:
+        raise UserError(
+            f"Expected `{push.arm.name}` at dose {push.arm.dose:+g} to be added at {expected} "
+            f"tokens of `{name}`, found {written.n_steered}: what it wrote was not steered as it "
+            "says.",
+            "Report it with the model's name: a hook was not called, or more than once.",
+        )
 
 
 def sampling_of(plan: Plan) -> Sampling:

@@ -26,12 +26,14 @@ from backtracking.interventions.arms import (
     without_markers,
 )
 from backtracking.interventions.choosing import score_place
+from backtracking.interventions.drawing import Telling, drawing_jobs
 from backtracking.interventions.measure import Sizes, ask, force
 from backtracking.interventions.plan import Plan, Push, Read, Words, swapped
 from backtracking.interventions.rollouts import run_free, sampling_of
 from backtracking.models.loading import LoadedModel
 from backtracking.records.choices import Choice, Scored
 from backtracking.records.directions import Directions
+from backtracking.records.drawn import Drawn
 from backtracking.records.measured import ISOTROPIC, MATCHED, SHUFFLED, Measured
 from backtracking.records.places import Window
 from backtracking.records.rollouts import Rollouts
@@ -78,6 +80,7 @@ class Setting:
         words: whose probabilities are read.
         patterns: the online rule of where something is decided.
         question: what models are asked to report; None where the domain has no question.
+        telling: how it is told what is written after a decision.
         contrast_at: what a role's model holds at decisions of train problems, by role, layer and
             window: what its matched direction there is estimated from.
     """
@@ -87,7 +90,13 @@ class Setting:
     words: Words
     patterns: tuple[Pattern, ...]
     question: Question | None
+    telling: Telling
     contrast_at: Callable[[str, int, Window], Contrast]
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether P(backtrack) is read by writing on."""
+        return self.plan.drawn.n > 0
 
     @property
     def sizes(self) -> Sizes:
@@ -268,6 +277,21 @@ def repeat_jobs(
     added = _force(setting, choice, target, choice.model, reads.test, arms)
     affine = affine_jobs(setting, choice, reads, target, f"{choice.model}-")
     return [added, *(job for run, job in affine.items() if has_null or NULLS not in run)]
+
+
+def second_jobs(setting: Setting, job: Job, found: object) -> list[partial[Drawn]]:
+    """What is drawn once a run has told which nulls open most; none where nothing is drawn.
+
+    Affine edits with their nulls, the donor's state, and of the test run the plan's doses.
+    """
+    if not setting.is_drawn or not isinstance(found, Measured) or not isinstance(job, partial):
+        return []
+    name = found.run
+    is_judged = name == TEST or NULLS in name or name.endswith((AFFINE, PATCHED, PATCHED_BACK))
+    if not is_judged:
+        return []
+    paths = setting.words.counted.paths
+    return drawing_jobs(setting.plan, job, found, setting.telling, paths)
 
 
 def free_job(setting: Setting, choice: Choice, reads: Reads, target: Target) -> Job:

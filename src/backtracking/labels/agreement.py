@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from backtracking.labels.states import STATES
-from backtracking.records.decoding import INLINED
+from backtracking.records.decoding import INLINED, may_be_absent
 
 AGREEMENT_MEASURES = ("kappa", "kappa_positive", "f1")
 """Columns of `agreement_measures`."""
@@ -45,6 +45,11 @@ class Metrics:
         n_compared: those that both label.
         n_unparsed: those whose exact label says that they say nothing.
         span_coverage: share of the generated tokens that are in a sentence.
+        online_precision: share of the tokens at which the online rule says, from what stands before
+            them alone, that something is decided, where it is; None where the rule never does.
+        online_recall: share of the decisions at which it does; None without any.
+        n_unmatched_events: events without a neutral point that is like them (`matching`); None
+            where the domain knows its events itself.
     """
 
     agreement: Agreement = field(metadata=INLINED)
@@ -52,6 +57,9 @@ class Metrics:
     n_compared: int
     n_unparsed: int
     span_coverage: float
+    online_precision: float | None = may_be_absent()
+    online_recall: float | None = may_be_absent()
+    n_unmatched_events: int | None = may_be_absent()
 
 
 def agreement(

@@ -67,6 +67,12 @@ class Learned:
             for text, odds in zip(passage.texts, self.log_odds(passage.texts), strict=True)
         ]
 
+    def is_backtracking(self, text: str, number: int, n: int) -> bool:
+        """Whether a sentence is, as the one of a number (from 0) in a trace of n."""
+        known, features = self.weights.weights, _features(text, number, n)
+        odds = sum(known.get(name, 0.0) * one for name, one in features.items())
+        return self.weights.intercept + odds >= self.weights.threshold
+
     def log_odds(self, texts: Sequence[str]) -> list[float]:
         """Log-odds of backtracking, sentence by sentence of one trace."""
         known = self.weights.weights

@@ -59,10 +59,10 @@ def checks(root: Path, machine: Machine) -> list[Item]:
 
 def ask(model: Hosted) -> Answer:
     """What the hub says of one model, at its revision, or at `main` where it has none."""
+    from httpx2 import HTTPError
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import (
         GatedRepoError,
-        HTTPError,
         RepositoryNotFoundError,
         RevisionNotFoundError,
     )

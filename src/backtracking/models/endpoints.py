@@ -10,6 +10,7 @@ at these positions and those of the trace.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,17 @@ from backtracking.models.batches import to_numpy
 from backtracking.models.forced import Arm, Prefix, Stack, stream_of, with_stream
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import Tree, beginnings
-from backtracking.models.turning import p_turning, paths_of
+from backtracking.models.turning import opening_paths, p_opening, p_turning, paths_of
 from backtracking.records.tokens import Opener, TokenPath
+from lifeboat.stage.errors import UserError
 
 N_FLUENT = 200
 """Tokens, most probable at a decision without steering, whose mass tells whether a model is whole
 where nobody knows which tokens may stand there."""
+
+
+FEW_BRANCHES = 8
+"""Tokens behind an edit, up to which a batch has all its edits; of more, fewer edits make one."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +41,27 @@ class Counted:
     """What is counted at a decision.
 
     Attributes:
-        openers: words that open backtracking.
+        openers: words and phrases that open backtracking.
         legal_ids: ids that may stand there; empty where nobody knows.
+        newlines: ids of new lines, after which an opener counts as well.
+        is_exact: whether an opener that is not taken back is backtracking, so that its probability
+            is that of the sentence; else that is read by writing on (`resampling`).
     """
 
     openers: tuple[Opener, ...]
     legal_ids: tuple[int, ...]
+    newlines: tuple[int, ...] = ()
+    is_exact: bool = True
 
     @property
     def opener_ids(self) -> list[int]:
-        """First ids of all openers, each once."""
+        """First ids of all openers that are words, each once."""
         return list(dict.fromkeys(id_ for one in self.openers for id_ in one.ids.ids))
+
+    @cached_property
+    def paths(self) -> list[TokenPath]:
+        """All ids along which an opener follows."""
+        return opening_paths(self.openers, self.newlines)
 
 
 @dataclass(frozen=True)
@@ -53,9 +69,11 @@ class Endpoints:
     """What every arm does at each decision, in the order of the prefixes; NaN where not asked.
 
     Attributes:
-        p_open: P(the next token opens backtracking).
+        p_open: P(what follows opens backtracking): the next token, or after it the rest of a
+            phrase, or of either what follows a new line.
         p_back: P(the next sentence begins with an opener that is not taken back), exactly, from the
-            same edited prefix. A sentence that comes between (`Tokens.asides`) counts as none.
+            same edited prefix; NaN where that is not exact. A sentence that comes between
+            (`Tokens.asides`) counts as none.
         p_legal: P(the next token may stand there); where nobody knows which may, mass of the
             `N_FLUENT` tokens most probable there without an edit, divided by what it is without,
             and NaN of a vocabulary that has no more tokens, where that is 1 whatever is edited.
@@ -92,20 +110,31 @@ def read_endpoints(
         has_back: whether `p_back` is read, which takes as many positions more as there are
             beginnings of paths along which an opener is taken back.
         progress: told the number of edits just done.
+
+    Raises:
+        UserError: where as many deciding tokens as are asked for were not edited.
     """
     n = sum(len(prefix.decisions) for prefix in prefixes)
     asked = np.ones((len(arms), n), dtype=bool) if asked is None else asked
     found = Endpoints(*np.full((3, len(arms), n), np.nan))
-    paths = [path for one in counted.openers for path in paths_of(one)] if has_back else []
-    opener_ids = counted.opener_ids
+    has_back = has_back and counted.is_exact
+    back = [path for one in counted.openers for path in paths_of(one)] if has_back else []
+    paths, n_edited = [*back, *counted.paths], 0
     for some in _read(loaded, layer, prefixes, arms, paths, edits_per_batch, asked):
-        p_next = {path: log_p.double().exp() for path, log_p in some.log_p_after.items()}
-        at = some.arms, some.columns
-        found.p_open[at] = to_numpy(p_next[()][:, opener_ids].sum(dim=1))
+        log_p, at = some.log_p_after, (some.arms, some.columns)
+        found.p_open[at] = to_numpy(p_opening(counted.paths, log_p))
         if has_back:
+            p_next = {path: log_p[path].double().exp() for path in ((), *beginnings(back))}
             found.p_back[at] = to_numpy(p_turning(counted.openers, p_next))
-        found.p_legal[at] = to_numpy(_p_legal(p_next[()], some.clean, counted.legal_ids))
+        p = log_p[()].double().exp()
+        found.p_legal[at] = to_numpy(_p_legal(p, some.clean, counted.legal_ids))
+        n_edited += len(some.arms)
         progress(len(some.arms))
+    if n_edited != asked.sum():
+        raise UserError(
+            f"Expected {asked.sum()} edits of deciding tokens at layer {layer}, found {n_edited}.",
+            "Report it: decisions of a prefix were left out, or read twice.",
+        )
     return found
 
 
@@ -192,8 +221,9 @@ def _read(
         donor = None
         if prefix.donor_ids:
             donor = _read_trunk(loaded, layer, prefix.donor_ids, prefix.decisions, []).nodes[:, 0]
-        for start in range(0, len(arm), edits_per_batch):
-            rows = slice(start, start + edits_per_batch)
+        n_rows = max(1, edits_per_batch // max(1, len(branches) // FEW_BRANCHES))
+        for start in range(0, len(arm), n_rows):
+            rows = slice(start, start + n_rows)
             log_p = _read_edits(loaded, layer, trunk, stack, arm[rows], decision[rows], donor)
             after = {path: log_p[:, at] for at, path in enumerate([(), *branches])}
             column = first - n + decision[rows]

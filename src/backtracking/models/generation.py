@@ -12,6 +12,7 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -42,10 +43,12 @@ class Generation:
     Attributes:
         token_ids: the new token ids, the end token included where there is one.
         finish_reason: `stop` (end token), `length` (truncated) or `empty` (end token at once).
+        n_steered: tokens at which a vector was added, as the hook counts them.
     """
 
     token_ids: list[int]
     finish_reason: FinishReason
+    n_steered: int = 0
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ class _Row:
     generation: Generation | None = None
 
     def __post_init__(self) -> None:
-        self.n_prompt = len(self.ids)
+        self.n_prompt, self.n_steered = len(self.ids), 0
 
     def token(self, position: int) -> int:
         """What it reads at a position of the batch: its last token again where it has finished."""
@@ -192,7 +195,7 @@ class _Row:
             reason = "length"
         else:
             return
-        self.generation = Generation(written, reason)
+        self.generation = Generation(written, reason, self.n_steered)
 
 
 def _run_batch(
@@ -214,6 +217,8 @@ def _run_batch(
         repeated = torch.arange(len(rows), device=loaded.device) // n
         cache.batch_select_indices(repeated)
         logits = logits[repeated]
+        for at, row in enumerate(rows):
+            row.n_steered = rows[at - at % n].n_steered
     while True:
         tokens = draw(logits, [row.uniform for row in rows], sampling.temperature)
         for row, token in zip(rows, tokens.tolist(), strict=True):
@@ -254,11 +259,15 @@ def _next_logits(
             named["position_ids"] = position.to(loaded.device)
     steered = nullcontext()
     if steering is not None:
+        if start == 0:
+            for row in rows:
+                row.n_steered = 0
         steered = hooks.add_vector(
             loaded.blocks,
             steering.layer,
             steering.vectors[[row.prompt for row in rows]],
             _steered_positions(steering, rows, start, end),
+            partial(_count, rows),
         )
     with steered:
         return loaded.model(
@@ -283,6 +292,12 @@ def _steered_positions(
     return torch.tensor(
         [[is_steered(row, at - row.padding) for at in range(start, end)] for row in rows]
     )
+
+
+def _count(rows: list[_Row], added: Bool[Tensor, "rows pos"]) -> None:
+    """Counts where something was added; what is read again is counted anew."""
+    for row, n in zip(rows, added.sum(dim=1).tolist(), strict=True):
+        row.n_steered += n
 
 
 def _drop_finished(loaded: LoadedModel, rows: list[_Row], cache: DynamicCache) -> list[_Row]:

@@ -81,6 +81,7 @@ def add_vector(
     layer: int,
     vector: Float[Tensor, "batch d_model"],
     where: Bool[Tensor, "batch pos"] | Callable[[], Bool[Tensor, "batch pos"]] | None = None,
+    told: Callable[[Bool[Tensor, "batch pos"]], None] | None = None,
 ) -> Iterator[None]:
     """Adds row b's vector to `resid_post[layer]` of row b, in every call inside the context.
 
@@ -93,6 +94,7 @@ def add_vector(
         vector: one vector per row of the batch.
         where: positions of the call at hand (with a KV cache: of its new tokens only) to change;
             a function is asked again at every call; None is all positions.
+        told: told at every call at which positions something was added.
 
     Raises:
         ValueError: for a layer that the model does not have; while the model runs, for a vector
@@ -110,6 +112,8 @@ def add_vector(
             _require_shape("where", positions, tuple(resid_post.shape[:2]))
             changes = changes & positions.to(resid_post.device)[:, :, None]
         changed = torch.where(changes, resid_post + added, resid_post)
+        if told is not None:
+            told(changes.any(dim=2).expand(resid_post.shape[:2]))
         return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
     handle = blocks[layer].register_forward_hook(add, prepend=True)

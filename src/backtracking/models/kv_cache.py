@@ -90,6 +90,16 @@ def repeated(cache: DynamicCache, n: int) -> DynamicCache:
     return found
 
 
+def grown(cache: DynamicCache, n: int) -> DynamicCache:
+    """The one row of a cache as n rows that grow in place, for what is written behind it."""
+    found = repeated(cache, n)
+    for number, layer in enumerate(found.layers):
+        if type(layer) is DynamicLayer and layer.keys is not None and layer.values is not None:
+            found.layers[number] = growing = GrowingLayer()
+            growing.update(layer.keys, layer.values)
+    return found
+
+
 class GrowingLayer(DynamicLayer):
     """Keys and values of one layer, as views into buffers with room for the tokens to come."""
 

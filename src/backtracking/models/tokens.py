@@ -97,6 +97,42 @@ def path_ids(text: str, tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:
     return tuple(found)
 
 
+def phrase_ids(phrases: Sequence[str], tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:
+    """Ids of phrases with and without a capital, of the last word its first token alone.
+
+    Of "let me recheck" that is " re" where the vocabulary has no longer piece; so several phrases
+    may be spelled the same, which stands once. A piece of one letter tells nothing.
+    """
+    found: dict[tuple[int, ...], None] = {}
+    for phrase in phrases:
+        n_head = len(phrase.rpartition(" ")[0])
+        for spelling in _cased(phrase):
+            n_before = len(spelling) - len(phrase)
+            head = _visible_ids(spelling[: n_before + n_head], tokenizer)
+            ids = _visible_ids(spelling, tokenizer)[: len(head) + 1]
+            last = _bare(tokenizer.decode(ids[len(head) :]))
+            if ids[: len(head)] == head and len(last) > 1 and _spells(ids, spelling, tokenizer):
+                found[tuple(ids)] = None
+    return tuple(found)
+
+
+def word_ids(word: str, tokenizer: Tokenizer) -> tuple[tuple[int, ...], ...]:
+    """Ids of a word with and without a capital, all of them, by spelling."""
+    found: dict[tuple[int, ...], None] = {}
+    for spelling in _cased(word):
+        ids = _visible_ids(spelling, tokenizer)
+        if _bare(tokenizer.decode(ids)) == _bare(spelling):
+            found[tuple(ids)] = None
+    return tuple(found)
+
+
+def newline_ids(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """Ids of one and of two new lines, where the vocabulary has them as one token."""
+    spelled = (token_ids(text, tokenizer) for text in ("\n", "\n\n"))
+    found = (ids[0] for ids in spelled if len(ids) == 1)
+    return tuple(id_ for id_ in found if "\n" in tokenizer.decode([id_]))
+
+
 def following_ids(before: str, text: str, tokenizer: Tokenizer) -> tuple[int, ...]:
     """Ids of a text that follows another.
 
@@ -110,6 +146,20 @@ def following_ids(before: str, text: str, tokenizer: Tokenizer) -> tuple[int, ..
             "Spell it in the lexicon as it stands there, with its space.",
         )
     return tuple(both[len(first) :])
+
+
+def _visible_ids(text: str, tokenizer: Tokenizer) -> list[int]:
+    """Ids of a text without white space before it."""
+    return [one for one in token_ids(text, tokenizer) if tokenizer.decode([one]).strip()]
+
+
+def _spells(ids: Sequence[int], text: str, tokenizer: Tokenizer) -> bool:
+    return _bare(text).startswith(_bare(tokenizer.decode(list(ids))))
+
+
+def _cased(text: str) -> list[str]:
+    """A text in lower case and with a capital, as it may stand."""
+    return [before + one for one in (text, text.capitalize()) for before in _BEFORE]
 
 
 def _bare(text: str) -> str:

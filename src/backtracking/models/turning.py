@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from torch import Tensor
 
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import read_branches
@@ -57,6 +58,42 @@ def _p_turns(
 def paths_of(opener: Opener) -> list[TokenPath]:
     """All ids along which an opener is taken back, the opener's own first."""
     return [(id_, *path) for id_ in opener.ids.ids for path in opener.taken_back_by]
+
+
+def opening_paths(openers: Sequence[Opener], newlines: Sequence[int]) -> list[TokenPath]:
+    """All ids along which an opener follows, at once or on a new line, each once.
+
+    A phrase that begins with a word that is an opener itself is a part of that one.
+    """
+    paths = dict.fromkeys(path for opener in openers for path in opener.paths)
+    at_once = [
+        path for path in paths if not any(path[:n] in paths for n in range(1, len(path)))
+    ]  # fmt: skip
+    return [*at_once, *((line, *path) for line in newlines for path in at_once)]
+
+
+def p_opening(
+    paths: Sequence[TokenPath], log_p_next: Mapping[TokenPath, Float[Tensor, "rows d_vocab"]]
+) -> Float[Tensor, " rows"]:
+    """P(an opener follows), by row: the sum over paths of the probability of each.
+
+    Args:
+        paths: `opening_paths`, of which none begins another.
+        log_p_next: log p(next token), rows by vocabulary, after a decision (the empty path) and
+            after every shorter beginning of the paths.
+    """
+    lasts_by_head: dict[TokenPath, list[int]] = {(): []}
+    for path in paths:
+        lasts_by_head.setdefault(path[:-1], []).append(path[-1])
+    found = _p(log_p_next[()], lasts_by_head.pop(())).sum(dim=1)
+    for head, lasts in lasts_by_head.items():
+        steps = (_p(log_p_next[head[:n]], [token])[:, 0] for n, token in enumerate(head))
+        found = found + reduce(mul, steps) * _p(log_p_next[head], lasts).sum(dim=1)
+    return found
+
+
+def _p(log_p: Float[Tensor, "rows d_vocab"], ids: Sequence[int]) -> Float[Tensor, "rows some"]:
+    return log_p[:, list(ids)].double().exp()
 
 
 def p_turning(openers: Sequence[Opener], p_next: Mapping[TokenPath, Any]) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 
 from backtracking.records.columns import Columns, common_columns, integers, words
 from backtracking.records.sentences import Action, Decision, Kind
@@ -21,12 +21,13 @@ class Classes:
     """The two classes of decisions that a study contrasts: section `contrast` of params.yaml.
 
     Attributes:
-        by: whether classes are kinds of points, or what the trace then did.
-        positive, negative: the kinds or actions of each class.
+        by: whether classes are kinds of points, what the trace then did, or whether it then turned
+            (`event`) beside points of the same trace that are like it (`neutral`).
+        positive, negative: the kinds, actions or events of each class.
         strata: what has to be alike in both (`STRATA`).
     """
 
-    by: Literal["kind", "action"]
+    by: Literal["kind", "action", "event"]
     positive: tuple[str, ...]
     negative: tuple[str, ...]
     strata: tuple[str, ...]
@@ -36,6 +37,8 @@ class Classes:
             raise ValueError("`positive` and `negative` need a class each, and none in common.")
         if self.by == "action" and not {*self.positive, *self.negative} <= {*get_args(Action)}:
             raise ValueError(f"actions are {list(get_args(Action))}.")
+        if self.by == "event" and (self.positive, self.negative) != (("event",), ("neutral",)):
+            raise ValueError("by `event`, `positive` is [event] and `negative` is [neutral].")
         if not {*self.strata} <= {*STRATA}:
             raise ValueError(f"`strata` are some of {list(STRATA)}, found {list(self.strata)}.")
 
@@ -47,10 +50,12 @@ class Decisions(Columns):
     Attributes:
         position: the deciding token.
         n_before: decisions of the same trace before it.
+        event: which of a matched pair it is.
     """
 
     position: Int[np.ndarray, " n"]
     n_before: Int[np.ndarray, " n"]
+    event: Shaped[np.ndarray, " n"]
 
     @classmethod
     def gather(
@@ -78,6 +83,7 @@ class Decisions(Columns):
             known_kinds=tuple(kinds),
             position=integers([one.position for one in records]),
             n_before=integers(n_before),
+            event=words([one.event for one in records]),
         )
 
     @property

@@ -1,7 +1,7 @@
 """What a changed model wrote when it was set free: plain traces, with what was changed."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,9 @@ from backtracking.records import reader
 from backtracking.records.measured import Arm
 from backtracking.records.traces import Trace
 from lifeboat.stage import artifacts
+
+STEERED = "steered.json"
+"""At how many tokens a vector was added, beside the index of rollouts that were steered."""
 
 _INDEX = "index.json"
 _CURE = "Write it again: `dvc --wait-for-lock repro` the stage that wrote it."
@@ -29,6 +32,7 @@ class Rollouts:
         traces: what it wrote, one trace a problem.
         nll: -log p of every written token of every trace under the unchanged model, in nats; None
             where it was not asked.
+        n_steered: of every trace, tokens at which a vector was added; None where none is.
     """
 
     target: str
@@ -37,6 +41,7 @@ class Rollouts:
     arms: tuple[Arm, ...]
     traces: tuple[Trace, ...]
     nll: tuple[Float[np.ndarray, " _"], ...] | None = None
+    n_steered: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,17 @@ class Index:
     entries: tuple[Entry, ...]
 
 
+@dataclass(frozen=True)
+class Steered:
+    """At how many tokens a vector was added.
+
+    Attributes:
+        by_file: `Rollouts.n_steered` of every file.
+    """
+
+    by_file: Mapping[str, tuple[int, ...] | None]
+
+
 def write_rollouts(folder: Path, rollouts: Sequence[Rollouts]) -> None:
     """Writes one file of JSON Lines each, and an index of them."""
     entries = tuple(_entry(one) for one in rollouts)
@@ -72,6 +88,9 @@ def write_rollouts(folder: Path, rollouts: Sequence[Rollouts]) -> None:
         if entry.nll is not None and one.nll is not None:
             values = np.concatenate([np.zeros(0), *one.nll])
             artifacts.write_bytes(folder / entry.nll, safetensors.numpy.save({"nll": values}))
+    counted = {e.file: one.n_steered for e, one in zip(entries, rollouts, strict=True)}
+    if any(counts is not None for counts in counted.values()):
+        reader.write_json(folder / STEERED, Steered(counted))
     reader.write_json(folder / _INDEX, Index(entries))
 
 
@@ -82,7 +101,12 @@ def read_rollouts(folder: Path) -> list[Rollouts]:
         UserError: where the index or a file is missing, or is another file.
     """
     index = reader.read_json(Index, folder / _INDEX, _CURE)
-    return [_read(folder, entry) for entry in index.entries]
+    path, by_file = folder / STEERED, dict[str, tuple[int, ...] | None]()
+    if path.is_file():
+        by_file = dict(reader.read_json(Steered, path, _CURE).by_file)
+    return [
+        replace(_read(folder, entry), n_steered=by_file.get(entry.file)) for entry in index.entries
+    ]
 
 
 def _entry(one: Rollouts) -> Entry:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from backtracking.records import reader
+from backtracking.records.decoding import may_be_absent
 
 State = Literal[
     "initializing",
@@ -21,6 +22,9 @@ State = Literal[
 
 Action = Literal["turns", "idles", "goes on"]
 """What a trace does after a decision; to idle is to open like a turn and go on all the same."""
+
+Matching = Literal["event", "neutral"]
+"""A decision after which the trace turned, and the one that is matched with it."""
 
 Standing = Literal["dead", "live", "solved", "unknown"]
 
@@ -120,6 +124,7 @@ class Decision:
         state: the sentence's state by the primary labeller.
         action: what the trace then did; None where it ends here.
         truth: as of the sentence.
+        event: which of a matched pair it is; None where it is of none, or none are made.
     """
 
     trace_id: str
@@ -131,6 +136,7 @@ class Decision:
     state: State
     action: Action | None
     truth: Truth | None
+    event: Matching | None = may_be_absent()
 
     @property
     def decision_id(self) -> str:

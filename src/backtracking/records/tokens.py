@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backtracking.records import reader
+from backtracking.records.decoding import may_be_absent
 from backtracking.records.sentences import State
 
 TokenPath = tuple[int, ...]
@@ -36,18 +37,25 @@ class TokenSet:
 
 @dataclass(frozen=True)
 class Opener:
-    """A word that opens backtracking.
+    """A word, or a phrase, that opens backtracking.
 
     P(turn) = sum over openers of p(opener) (1 - p(taken back)), where p(taken back) is the sum over
     `taken_back_by` of the probability of the whole path after the opener.
 
     Attributes:
-        ids: its first tokens.
+        ids: its first tokens; none of a phrase, whose first word opens anything.
         taken_back_by: what follows where it is no turn after all: "Wait" before " for".
+        phrases: of a phrase such as "but wait", its ids in every spelling.
     """
 
     ids: TokenSet
     taken_back_by: tuple[TokenPath, ...] = ()
+    phrases: tuple[TokenPath, ...] = may_be_absent(())
+
+    @property
+    def paths(self) -> tuple[TokenPath, ...]:
+        """All ids that it may stand as."""
+        return (*((id_,) for id_ in self.ids.ids), *self.phrases)
 
 
 @dataclass(frozen=True)
@@ -164,6 +172,7 @@ class Tokens:
         turning: how a continuation is read exactly; None where only words tell.
         end_ids: ids that end a trace.
         neutral: for ids that a base never read, the id that it reads in their place.
+        newlines: ids of new lines that may stand between a decision and an opener.
     """
 
     openers: tuple[Opener, ...]
@@ -177,6 +186,7 @@ class Tokens:
     turning: Turning | None
     end_ids: tuple[int, ...]
     neutral: tuple[tuple[int, int], ...]
+    newlines: tuple[int, ...] = may_be_absent(())
 
     def __post_init__(self) -> None:
         if len(dict(self.neutral)) < len(self.neutral):
@@ -184,7 +194,7 @@ class Tokens:
 
     @property
     def opener_ids(self) -> list[int]:
-        """First ids of all openers, each once, in their order."""
+        """First ids of all openers that are words, each once, in their order."""
         return list(dict.fromkeys(id_ for opener in self.openers for id_ in opener.ids.ids))
 
     def decides(self, ids: Sequence[int]) -> bool:

@@ -14,6 +14,10 @@ Say = Callable[[Finding, str], str]
 NOT_MET: Sequence[tuple[str, str, Say]] = (
     (r"legal", "no test", lambda f, _: f"The model is broken there: only {number(f.legal)} of the "
      "probability is on words that may stand"),
+    (r"openers", "no test", lambda *_: "The openers cover too little of the backtracking for "
+     "their probability to tell of it"),
+    (r"kinds", "untestable", lambda *_: "Too many of the kinds that code told were wrong to a "
+     "person who read some"),
     (r"measured", "untestable", lambda *_: "It was not measured"),
     (r"off_0", "fails", lambda *_: "The interval holds 0, or the effect has the wrong sign"),
     (r"reaches_floor", "fails", lambda *_: "The effect is smaller than a claim may rest on"),

@@ -113,7 +113,7 @@ def _lines(results: Results) -> list[Line]:
             is_baseline = direction == "baseline"
             told = {"dose": "0", "edit": "none"} if is_baseline else _primary(results, dose)
             name = direction if is_baseline else f"{direction}, {_how(results, dose)}"
-            match = arm | {"kind": kind, "direction": direction} | told
+            match = arm | {"kind": kind, "direction": direction, "endpoint": endpoint} | told
             lines.append(Line(f"{endpoint} at {kind}, {name}", "steer", match))
     lines.append(_elsewhere(results))
     match = {"target": base, "direction": base, "dose": "1"}

@@ -8,6 +8,7 @@ from backtracking.records.measured import BESIDE
 from backtracking.records.rows.claims import Claim, Count, Finding
 from backtracking.report.because import because, is_premise
 from backtracking.report.committed import Results
+from backtracking.report.draws import tell_draws
 from backtracking.report.trained import counts
 from backtracking.report.words import interval, joined, number, p_value, signed
 
@@ -59,6 +60,7 @@ def believe(results: Results) -> str:
     """docs/findings.md before its tables: one paragraph a line of thought."""
     paragraphs = [
         headline(results),
+        tell_draws(results.summary),
         _cost(results),
         _premise(results),
         _family(results),

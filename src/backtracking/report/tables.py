@@ -69,13 +69,18 @@ def loss_table(losses: Mapping[str, Sequence[float]], every: int) -> Table:
 
 
 def decided(study: Study, kind: str, edit: Edit = "add") -> list[Forced]:
-    """P(backtrack) of the model under study at a kind of decision, by arm of an edit."""
-    return [
+    """P(backtrack) of the model under study at a kind of decision, by arm of an edit.
+
+    With the baseline that was read as the edit was.
+    """
+    rows = [
         row
         for row in study.rows(Forced)
         if (row.arm.target, row.kind, row.arm.where) == (study.studied, kind, "decision")
         and row.arm.edit in ("none", edit)
     ]
+    endpoints = {row.endpoint for row in rows if row.arm.edit == edit}
+    return [row for row in rows if not endpoints or row.endpoint in endpoints]
 
 
 def is_random(row: Forced) -> bool:

@@ -4,9 +4,10 @@ All statistics of what the stages before it measured: no model is loaded, so a c
 a new claim costs seconds. Each source of measurements has its function here.
 
 Reads: data/{raw/problems,interim/traces,processed/labels}, models/*/tokenizer.json,
-    results/{stability,steer,lens,ablate}
+    results/{stability,steer,lens,ablate}, and the file that effects.audit names
 Writes: results/effects/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,untested,
-    arms_elsewhere,necessity,transfer,doses,usable,signs,spread,reports,free}.json,
+    arms_elsewhere,necessity,transfer,doses,usable,signs,spread,reports,free,
+    remarks}.json, and of draws results/effects/steer/{drawn,calibration,openers}.json,
     results/effects/markerless/{forced,projected,evidence}.json,
     results/effects/pairs/{selection,claims,counts}.json,
     results/effects/ablate/{forced,elsewhere,free,outcomes,evidence}.json,
@@ -28,7 +29,21 @@ from backtracking.domains.domain import Domain
 from backtracking.domains.registry import open_domain
 from backtracking.effects import components
 from backtracking.effects.decoding import judge_ranks, tabulate_ranks
+from backtracking.effects.drawn import (
+    at_draws,
+    calibrate,
+    tabulate_drawn,
+    tabulate_openers,
+    with_drawn,
+)
+from backtracking.effects.remarks import (
+    Turns,
+    tabulate_remarks,
+    turns_of_draws,
+    turns_of_rollouts,
+)
 from backtracking.effects.rollouts import Written, observe, tabulate_free
+from backtracking.effects.seen import Seen, see
 from backtracking.effects.stability import measure_stability
 from backtracking.effects.steering import (
     Steering,
@@ -38,12 +53,15 @@ from backtracking.effects.steering import (
     tabulate_markerless,
     tabulate_steering,
 )
+from backtracking.labels.audit import precision_of, read_points
 from backtracking.labels.rules import keyword_rate, label_by_rules
 from backtracking.records import reader
 from backtracking.records.choices import read_choice, read_repeats
 from backtracking.records.decoded import read_decoded
+from backtracking.records.drawn import FOLDER, Drawn, read_drawn
 from backtracking.records.events import read_events
 from backtracking.records.measured import read_all_measured
+from backtracking.records.openers import read_openers
 from backtracking.records.places import Place
 from backtracking.records.rollouts import Rollouts, read_rollouts
 from backtracking.records.rows.arms import Free
@@ -130,7 +148,40 @@ def of_steer(sources: Sources) -> Tables:
     choice = read_choice(source)
     tables = tabulate_steering(sources.steering, choice, min_agreement, n_samples, bootstrap)
     evidence = judge_steering(sources.steering, _known(sources), bootstrap)
-    return tables | {"evidence": evidence, "free": _free(sources)}
+    drawn = read_drawn(source / FOLDER)
+    seen = _seen_at_draws(sources, drawn)
+    free, turns = _free(sources)
+    turns += [
+        one for its in drawn for one in turns_of_draws(seen[its.counts.run, its.counts.target], its)
+    ]
+    tables |= {"evidence": evidence, "free": free, "remarks": tabulate_remarks(turns, bootstrap)}
+    return tables | (_of_draws(sources, seen, drawn) if drawn else {})
+
+
+def _seen_at_draws(sources: Sources, drawn: Sequence[Drawn]) -> dict[tuple[str, str], Seen]:
+    """All runs that were drawn, at their draws."""
+    study = sources.study
+    if not drawn:
+        return {}
+    measured = read_all_measured(study.workspace.results("steer") / "measured")
+    runs = {(one.run, one.target): one for one in measured}
+    counts = {(one.counts.run, one.counts.target): one.counts for one in drawn}
+    return {name: see(at_draws(runs[name], its), study.decisions) for name, its in counts.items()}
+
+
+def _of_draws(
+    sources: Sources, seen: Mapping[tuple[str, str], Seen], drawn: Sequence[Drawn]
+) -> Tables:
+    """What was drawn after decisions, and the openers that were frozen for it."""
+    bootstrap = sources.bootstrap
+    openers = read_openers(sources.study.workspace.results("steer"))
+    tables: dict[str, Table] = {
+        "drawn": tabulate_drawn(seen, drawn, sources.steering.cases, bootstrap),
+        "calibration": calibrate(seen, drawn, bootstrap),
+    }
+    if openers is not None:
+        tables["openers"] = tabulate_openers(openers, seen, drawn, bootstrap)
+    return tables
 
 
 def of_markerless(sources: Sources) -> Tables:
@@ -227,17 +278,34 @@ def _reading(sources: Sources) -> Reading:
     )
 
 
-def _free(sources: Sources) -> list[Free]:
-    """What free runs do, model by model."""
+def _free(sources: Sources) -> tuple[list[Free], list[Turns]]:
+    """What free runs do, model by model, and the turns in them."""
     study, reading = sources.study, _reading(sources)
+    rows: list[Free] = []
+    turns: list[Turns] = []
+
+    def read(rollouts: Rollouts) -> list[Written]:
+        written = reading(rollouts)
+        turns.append(turns_of_rollouts(rollouts, written))
+        return written
+
     found = read_rollouts(study.workspace.results("steer") / "rollouts")
-    return [
-        row
-        for role in sources.steering.pairs
-        for row in tabulate_free(
-            [one for one in found if one.target == role], reading, study.kinds, sources.bootstrap
-        )
-    ]
+    for role in sources.steering.pairs:
+        its = [one for one in found if one.target == role]
+        rows += tabulate_free(its, read, study.kinds, sources.bootstrap)
+    return rows, turns
+
+
+def _kinds_hold(study: Study) -> bool:
+    """Whether the contrasted kinds are as precise as they have to be, where a person read some."""
+    settings = study.workspace.params
+    file = params.load_value(str, "effects.audit", settings)
+    floor = params.load_value(float, "effects.min_precision", settings)
+    path, classes = settings.parent / file, study.classes
+    points = read_points(path) if classes.by == "kind" and path.is_file() else []
+    contrasted = {*classes.positive, *classes.negative}
+    found = [one for one in precision_of(points) if one.kind in contrasted]
+    return all(one.value >= floor for one in found)
 
 
 def _known(sources: Sources) -> Known:
@@ -256,13 +324,17 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _main(workspace: Workspace, _role: str) -> None:
     study = Study(workspace)
     roles = study.roles
+    steered = workspace.results("steer")
+    openers = read_openers(steered)
     steering = gather(
-        read_all_measured(workspace.results("steer") / "measured"),
+        with_drawn(read_all_measured(steered / "measured"), read_drawn(steered / FOLDER)),
         study.decisions,
         study.classes,
         roles.steered,
         {role: base for role, base in roles.base_by_role.items() if role not in roles.repeats},
         roles.bases,
+        opens_tells=openers is None or openers.is_usable,
+        kinds_hold=_kinds_hold(study),
     )
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
     sources = Sources(study, steering, open_domain(workspace.params), bootstrap)

@@ -22,6 +22,7 @@ from backtracking.labels import segmentation
 from backtracking.labels.agreement import NOT_COMPARED, Metrics, agreement
 from backtracking.labels.deciding import decisions_of
 from backtracking.labels.learned import LEARNED, with_learned
+from backtracking.labels.matching import with_events
 from backtracking.labels.rules import RULES, with_rules
 from backtracking.labels.states import UNPARSED
 from backtracking.records import reader
@@ -36,7 +37,7 @@ from backtracking.records.sentences import (
     write_kinds,
     write_sentences,
 )
-from backtracking.records.tokens import Tokens, write_tokens
+from backtracking.records.tokens import Pattern, Tokens, write_tokens
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
@@ -129,31 +130,40 @@ def run(
     ]
     posteriors = {t.trace_id: one.posteriors for t, one in by_trace if one.posteriors is not None}
     laws = {trace.trace_id: one.laws for trace, one in by_trace if one.laws is not None}
+    decisions = [
+        decision
+        for trace, reading in by_trace
+        for decision in decisions_of(trace, reading.sentences, params.primary)
+    ]
+    n_unmatched = None
+    if params.primary != EXACT:
+        decisions, n_unmatched = with_events(decisions, sentences, sampled)
+    patterns, turning = domain.pattern(tokenizer), domain.turning(tokenizer)
     return Result(
         sentences=sentences,
-        decisions=[
-            decision
-            for trace, reading in by_trace
-            for decision in decisions_of(trace, reading.sentences, params.primary)
-        ],
+        decisions=decisions,
         kinds=domain.kinds,
-        tokens=spell(
-            domain.lexicon, tokenizer, domain.pattern(tokenizer), domain.turning(tokenizer)
-        ),
+        tokens=spell(domain.lexicon, tokenizer, patterns, turning),
         pairs=distinct(pairs) or None,
         posteriors=posteriors or None,
         laws=laws or None,
-        metrics=measure(params, by_trace, tokenizer),
+        metrics=replace(
+            measure(params, by_trace, tokenizer, patterns), n_unmatched_events=n_unmatched
+        ),
     )
 
 
 def measure(
-    params: Params, by_trace: Sequence[tuple[Trace, Reading]], tokenizer: Tokenizer
+    params: Params,
+    by_trace: Sequence[tuple[Trace, Reading]],
+    tokenizer: Tokenizer,
+    patterns: Sequence[Pattern],
 ) -> Metrics:
-    """Agreement of the rules with the exact labels, and how much of the text is in sentences.
+    """Agreement of the rules with the exact labels, how much of the text is in sentences, and how
+    well the online rule finds the decisions.
 
-    Both on the sentences that segmentation finds in the text alone; agreement is None where the
-    domain labels nothing itself.
+    The first two on the sentences that segmentation finds in the text alone; agreement is None
+    where the domain labels nothing itself.
     """
     spans = {
         trace.trace_id: segmentation.segment(
@@ -171,6 +181,7 @@ def measure(
     ]
     both = ([one.label_by[name] for one in shared] for name in (EXACT, RULES))
     n_tokens = sum(_n_read(reading, trace) for trace, reading in by_trace)
+    precision, recall = score_online(by_trace, patterns)
     return Metrics(
         agreement=agreement(*both, positive=params.positive) if shared else NOT_COMPARED,
         n_sentences=len(sentences),
@@ -179,7 +190,32 @@ def measure(
         span_coverage=segmentation.coverage(
             [span for its in spans.values() for span in its], n_tokens
         ),
+        online_precision=precision,
+        online_recall=recall,
     )
+
+
+def score_online(
+    by_trace: Sequence[tuple[Trace, Reading]], patterns: Sequence[Pattern]
+) -> tuple[float | None, float | None]:
+    """Precision and recall of the online rule on the decisions that reading has found.
+
+    The rule is what steers whole generations: it sees no token to come, so that it takes "3." for
+    an end where "3.5" follows, and knows neither the first sentence nor the answer from others.
+    """
+    n_fired = n_decided = n_both = 0
+    for trace, reading in by_trace:
+        first, ids = len(trace.prompt_ids), trace.ids
+        fired = {
+            at
+            for at in range(first, first + _n_read(reading, trace))
+            if any(pattern.matches(ids[: at + 1]) for pattern in patterns)
+        }
+        decided = {one.end - 1 for one in reading.sentences if one.decides}
+        n_fired, n_decided = n_fired + len(fired), n_decided + len(decided)
+        n_both += len(fired & decided)
+    precision, recall = (n_both / n if n else None for n in (n_fired, n_decided))
+    return precision, recall
 
 
 def _n_read(reading: Reading, trace: Trace) -> int:

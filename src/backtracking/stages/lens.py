@@ -111,7 +111,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "lens", workspace.params)
     prepare_torch(params_.n_threads)
     study = Study(workspace, params_.device)
-    markers = [opener.ids for opener in study.tokens.openers]
+    markers = [opener.ids for opener in study.tokens.openers if opener.ids.ids]
     result = run(params_, study.models(), study.roles.base_by_role, markers, study.directions)
     with artifacts.new_folder(workspace.results("lens")) as folder:
         write_decoded(folder, result.decoded, result.random)

@@ -8,17 +8,25 @@ and no interval: `effects` judges them. Further pairs are measured at places of 
 Reads: models/*, data/{raw/problems,interim/{traces,activations},processed/labels},
     results/directions
 Writes: results/steer/{choice,repeats}.json, results/steer/measured/*.safetensors,
-    results/steer/rollouts/*
+    results/steer/rollouts/*, and where the next sentence is drawn, results/steer/openers.json and
+    results/steer/drawn/*
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 
 from backtracking.directions.contrasts import Sources, matched_contrasts
 from backtracking.directions.forms import Contrast
 from backtracking.interventions.arms import matched_place
 from backtracking.interventions.choosing import choose
+from backtracking.interventions.drawing import (
+    PER_JOB,
+    Telling,
+    count_openers,
+    places_after,
+    points_of,
+)
 from backtracking.interventions.plan import Plan, Words, read_pairs, read_split, read_up_to
 from backtracking.interventions.runs import (
     Job,
@@ -28,13 +36,16 @@ from backtracking.interventions.runs import (
     control_jobs,
     repeat_jobs,
     scoring_jobs,
+    second_jobs,
     studied_jobs,
 )
 from backtracking.models.loading import LoadedModel
 from backtracking.records.choices import Choice, Scale, write_choices
 from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Classes, Decisions
+from backtracking.records.drawn import FOLDER, Drawn, joined, write_drawn
 from backtracking.records.measured import Measured, write_measured
+from backtracking.records.openers import Openers, freeze, write_openers
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.places import Window, window_text
 from backtracking.records.rollouts import Rollouts, write_rollouts
@@ -81,12 +92,14 @@ class Texts:
 
 @dataclass(frozen=True)
 class Result:
-    """What was chosen, what was measured, and what was written."""
+    """What was frozen and chosen, what was measured, and what was written."""
 
     choice: Choice
     repeats: tuple[Choice, ...]
     measured: list[Measured]
     rollouts: list[Rollouts]
+    openers: Openers | None = None
+    drawn: list[Drawn] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -115,13 +128,16 @@ def run(
         residual_norm: mean norm of the residual stream by place.
         computing: where and how.
     """
+    frozen = _freeze(setting, roles, models, texts, computing)
+    if frozen is not None:
+        setting = replace(setting, words=setting.words.with_only(frozen.kept))
     pairs = {roles.studied: roles.base, **roles.repeats}
     own, *repeats = (
         _choose(setting, texts, _target(models, role, base, (base, role)), computing)
         for role, base in pairs.items()
     )
     if not own.grid:
-        return Result(own, tuple(repeats), [], [])
+        return Result(own, tuple(repeats), [], [], frozen)
     own = replace(own, scales=_scales(setting, roles, own, residual_norm))
     reads = _reads(setting.plan, texts)
     bare = [replace(one, grid=(), scales=()) for one in (own, *repeats)]
@@ -132,7 +148,49 @@ def run(
     found = run_side_by_side(saved, computing.n_at_once, "steering")
     measured = [one for one in found if isinstance(one, Measured)]
     rollouts = [one for several in found if isinstance(several, tuple) for one in several]
-    return Result(own, tuple(repeats), measured, rollouts)
+    drawn = _draw(setting, jobs, found, computing)
+    return Result(own, tuple(repeats), measured, rollouts, frozen, drawn)
+
+
+def _freeze(
+    setting: Setting,
+    roles: Roles,
+    models: Mapping[str, LoadedModel],
+    texts: Texts,
+    computing: Computing,
+) -> Openers | None:
+    """Which openers count, by what the studied model writes at dev decisions.
+
+    None where that is known, or where nothing is drawn.
+    """
+    counted, loaded = setting.words.counted, models[roles.studied]
+    if counted.is_exact or not setting.is_drawn:
+        return None
+    of_texts = (texts.traces, texts.sentences, texts.decisions, texts.classes)
+    read, _ = read_split(*of_texts, "dev", setting.plan.n_samples)
+    points = points_of(loaded, read, setting.plan)
+    told = counted.openers, counted.newlines
+    jobs = []
+    for first in range(0, len(points), PER_JOB):
+        some = points[first : first + PER_JOB]
+        telling = setting.telling.at([one.name for one in some])
+        jobs.append(partial(count_openers, loaded, some, *told, telling, setting.plan.draws))
+    found = run_side_by_side(
+        [kept(computing.units, OUT, job) for job in jobs], computing.n_at_once, "freezing openers"
+    )
+    names = [one.ids.name for one in counted.openers]
+    return freeze(roles.studied, setting.telling.labeller, len(points), names, found)
+
+
+def _draw(
+    setting: Setting, jobs: Sequence[Job], found: Sequence[object], computing: Computing
+) -> list[Drawn]:
+    """The next sentences that are drawn in each run, its parts joined again."""
+    both = zip(jobs, found, strict=True)
+    by_run = [parts for job, one in both if (parts := second_jobs(setting, job, one))]
+    every = [kept(computing.units, OUT, part) for parts in by_run for part in parts]
+    done = iter(run_side_by_side(every, computing.n_at_once, "writing on") if every else [])
+    return [joined([next(done) for _ in parts]) for parts in by_run]
 
 
 def _choose(setting: Setting, texts: Texts, target: Target, computing: Computing) -> Choice:
@@ -231,7 +289,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     texts = Texts(*of_traces, study.problems, study.pairs or [])
     computing = Computing(study.units, n_at_once)
     result = run(
-        _setting(params_, study, cache(partial(_contrast, study))),
+        _setting(params_, study, texts, cache(partial(_contrast, study))),
         study.roles,
         study.models(),
         texts,
@@ -243,17 +301,26 @@ def _main(workspace: Workspace, _role: str) -> None:
         for one in result.measured:
             write_measured(folder / "measured" / f"{one.run}.{one.target}.safetensors", one)
         write_rollouts(folder / "rollouts", result.rollouts)
+        if result.openers is not None:
+            write_openers(folder, result.openers)
+        if result.drawn:
+            write_drawn(folder / FOLDER, result.drawn)
     print(f"layer {result.choice.layer}, window {list(result.choice.window)}")
 
 
 def _setting(
-    params_: Params, study: Study, contrast_at: Callable[[str, int, Window], Contrast]
+    params_: Params,
+    study: Study,
+    texts: Texts,
+    contrast_at: Callable[[str, int, Window], Contrast],
 ) -> Setting:
     names = (field for field in Plan.__dataclass_fields__)
     plan = Plan(**{name: getattr(params_, name) for name in names})
     tokens = study.tokens
     asked = tokens.patterns, tokens.question("report")
-    return Setting(plan, study.directions, Words.of(tokens), *asked, contrast_at)
+    places = places_after(texts.decisions, texts.sentences) if plan.drawn.n else {}
+    telling = Telling.of(tokens, study.primary, places)
+    return Setting(plan, study.directions, Words.of(tokens), *asked, telling, contrast_at)
 
 
 def _contrast(study: Study, role: str, layer: int, window: Window) -> Contrast:

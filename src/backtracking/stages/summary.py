@@ -40,6 +40,7 @@ from backtracking.records.rows.choice import Magnitude
 from backtracking.records.rows.claims import Count, Evidence
 from backtracking.records.rows.components import AblatedForced, TopOutcome
 from backtracking.records.rows.directions import FormCosine, LayerCosine, PairCosine, Strength
+from backtracking.records.rows.drawn import Calibration, Frozen
 from backtracking.records.rows.measures import Measure
 from backtracking.records.rows.probe import Probed, Within
 from backtracking.records.rows.steering import Cell, Curve, Necessity, Report
@@ -53,6 +54,7 @@ from backtracking.records.rows.transitions import (
 from backtracking.records.sentences import read_kinds
 from backtracking.records.tokens import read_tokens
 from backtracking.report import tracking
+from backtracking.report.draws import summarize_draws
 from backtracking.report.figures import draw_dose
 from backtracking.report.tables import (
     Rows,
@@ -199,13 +201,14 @@ def _steering(study: Study) -> Summary:
     return {
         **_p_backtrack(study, study.live, 1.0, edit),
         **_p_backtrack(study, study.dead, -1.0, edit),
-        "steer_endpoint": forced[0].endpoint if forced else None,
+        "steer_endpoint": next((row.endpoint for row in forced if row.arm.edit == edit), None),
         "steer_edit": edit,
         "steer_how": HOW[edit],
         "steer_agreement_elsewhere": elsewhere.agreement.value if elsewhere else None,
         "steer_primary_effect": found.estimate,
         "steer_primary_p": found.p,
         "steer_primary_holds": found.verdict == "holds",
+        **summarize_draws(study.rows(Calibration), study.part(Frozen), study.studied, study.base),
     }
 
 

@@ -20,6 +20,13 @@ Resampled = Literal["test problems", "test and train problems"]
 """What an interval resamples; of test problems alone, it is conditional on the direction."""
 
 
+Flaw = Literal["", "openers", "kinds"]
+"""Openers that cover too little of backtracking; kinds that are not what a reader finds."""
+
+FLAWED: Mapping[str, Verdict] = {"openers": "no test", "kinds": "untestable"}
+"""The verdict on what rests on a flaw."""
+
+
 def is_legal(legal: float | None) -> bool:
     """Whether an arm left enough probability on what may stand there; so if nobody measured it."""
     return legal is None or legal >= MIN_LEGAL
@@ -36,6 +43,7 @@ class Effect:
         legal: mean P(a word that may stand there) at the steered positions; None if not measured.
         resampled: by the interval.
         beside: effects of nulls that are told and need not be beaten.
+        flaw: why what was read tells nothing of what is claimed.
     """
 
     interval: Interval
@@ -44,6 +52,7 @@ class Effect:
     legal: float | None = None
     resampled: Resampled = "test problems"
     beside: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    flaw: Flaw = ""
 
     @property
     def bars(self) -> dict[str, Bar]:
@@ -82,6 +91,8 @@ class Effect:
         low, high, value = self.interval.low, self.interval.high, self.interval.value
         if not is_legal(self.legal):
             return {"legal": "no test"}
+        if self.flaw:
+            return {self.flaw: FLAWED[self.flaw]}
         if value is None or not self.bars:
             return {"measured": "untestable"}
         ends = (low, high) if self.sign > 0 else (-high if high is not None else None, low)
@@ -99,7 +110,7 @@ class Effect:
     @property
     def is_large(self) -> Verdict:
         """Whether the effect reaches the floor in the claimed sign."""
-        if not is_legal(self.legal):
-            return "no test"
+        if self.flaw or not is_legal(self.legal):
+            return FLAWED.get(self.flaw, "no test")
         value = self.interval.value
         return above(None if value is None else self.sign * value, FLOOR - 1e-12)

@@ -20,7 +20,7 @@ from backtracking.domains.countdown.writer import Policy
 from backtracking.domains.countdown.written import RULE, read_written
 from backtracking.domains.domain import ProblemPlan, Reading, Recipe
 from backtracking.domains.grading.answers import THINK, grade_text
-from backtracking.domains.lexicon import Asked, Lexicon, Spelled
+from backtracking.domains.lexicon import FREE_OPENERS, Asked, Lexicon
 from backtracking.domains.prose import sentence_ends
 from backtracking.models.tokens import token_ids, token_set
 from backtracking.records.grades import Grade, Observation
@@ -43,9 +43,7 @@ KINDS = (
     Kind("other", "unknown", False),
 )
 FREE_LEXICON = Lexicon(
-    openers=tuple(
-        Spelled(word) for word in ("wait", "hmm", "alternatively", "no", "actually", "hold")
-    ),
+    openers=FREE_OPENERS,
     marker="wait",
     alternative="so",
     questions=(Asked("report", " Is that equal to the target? Answer:", ("no",), ("yes",)),),

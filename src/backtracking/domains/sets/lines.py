@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from tokenizers import Tokenizer
 
 from backtracking.domains.domain import ProblemPlan, Reading, Recipe
-from backtracking.domains.lexicon import Lexicon, Spelled
+from backtracking.domains.lexicon import FREE_OPENERS, Lexicon
 from backtracking.domains.prose import chosen, read_prose, sentence_ends
 from backtracking.models.tokens import token_ids
 from backtracking.records import reader
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from backtracking.models.loading import LoadedModel
 
 LEXICON = Lexicon(
-    openers=tuple(Spelled(word) for word in ("wait", "no", "actually", "alternatively", "hmm")),
+    openers=FREE_OPENERS,
     marker="wait",
     alternative="so",
     openings={
