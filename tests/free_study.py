@@ -70,19 +70,20 @@ def save_lawful_model(folder: Path, law: dict[str, dict[str, float]] = LAW) -> N
     places = {piece: place for place, piece in enumerate(law)}
     other = len(law)
     assert other < D_MODEL
-    embedded = model.get_input_embeddings().weight.data.zero_()
+    embedded = model.get_parameter("model.embed_tokens.weight").data.zero_()
     embedded[:, other] = 1
     for piece, place in places.items():
         embedded[ids[piece]] = torch.eye(D_MODEL)[place]
-    rows = model.get_output_embeddings().weight.data.fill_(-30 / D_MODEL**0.5)
+    rows = model.get_parameter("lm_head.weight").data.fill_(-30 / D_MODEL**0.5)
     for piece, after in (*law.items(), ("other", {".": 1.0})):
         for following, p in after.items():
             rows[ids[following], places.get(piece, other)] = math.log(p) / D_MODEL**0.5
     random = torch.Generator().manual_seed(0)
-    for block in model.model.layers:
-        written = block.self_attn.o_proj.weight.data
+    for layer in range(N_LAYERS):
+        block = f"model.layers.{layer}"
+        written = model.get_parameter(f"{block}.self_attn.o_proj.weight").data
         written.copy_(1e-3 * torch.randn(written.shape, generator=random))
-        block.mlp.down_proj.weight.data.zero_()
+        model.get_parameter(f"{block}.mlp.down_proj.weight").data.zero_()
     model.save_pretrained(folder)
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END).save_pretrained(folder)
 

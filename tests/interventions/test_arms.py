@@ -18,13 +18,14 @@ from backtracking.interventions.arms import (
     with_nulls,
 )
 from backtracking.interventions.measure import is_asked, with_back
-from backtracking.interventions.plan import Plan, Read
+from backtracking.interventions.plan import Drawing, Plan, Read
 from backtracking.models.forced import Stack
 from backtracking.records.choices import Choice
 from backtracking.records.directions import Direction, Directions
 from backtracking.records.places import Place
 
-PLAN = Plan((-2.0, -1.0, 1.0, 2.0), 1, 5, 3, 1, 4, 2, 6, 8, 0.9, 0.9, 40, 64, 64, 3)
+NONE_DRAWN = Drawing(0, 8, 1.0, (), 1, 1, None, 16)
+PLAN = Plan((-2.0, -1.0, 1.0, 2.0), 1, 5, 3, 1, 4, 2, NONE_DRAWN, 6, 8, 0.9, 0.9, 40, 64, 64, 3)
 WINDOW, LAYER, D_MODEL = (0, 0), 0, 16
 CHOICE = Choice("reasoning", "base", LAYER, WINDOW, 3.0)
 STATES = ("deduction", "uncertainty-estimation")

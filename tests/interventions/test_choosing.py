@@ -5,7 +5,7 @@ import torch
 from tiny_models import FULL_STOP, WORDS, save_model
 
 from backtracking.interventions.choosing import choose, score_place
-from backtracking.interventions.plan import Plan, Push, Read, Words, no_push, random_units
+from backtracking.interventions.plan import Drawing, Plan, Push, Read, Words, no_push, random_units
 from backtracking.models import forced, loading
 from backtracking.models.endpoints import Counted
 from backtracking.models.forced import Prefix
@@ -13,7 +13,8 @@ from backtracking.records.choices import Choice, Scored
 from backtracking.records.measured import Arm
 from backtracking.records.tokens import Opener, TokenSet
 
-PLAN = Plan((-1.0, 1.0), 1, 5, 3, 2, 2, 1, 1, 10, 0.9, 0.9, 40, 16, 16, 3)
+NONE_DRAWN = Drawing(0, 8, 1.0, (), 1, 1, None, 16)
+PLAN = Plan((-1.0, 1.0), 1, 5, 3, 2, 2, 1, NONE_DRAWN, 1, 10, 0.9, 0.9, 40, 16, 16, 3)
 
 
 def scored(layer: int, excess: float, legal: float | None, random: float = 0.0) -> Scored:
@@ -52,13 +53,13 @@ def test_random_directions_are_unit_vectors_and_the_same_every_time() -> None:
 @pytest.mark.parametrize("doses", [(0.5, 1.0), (-1.0, 0.0, 1.0)])
 def test_doses_need_both_signs_of_one_and_no_zero(doses: tuple[float, ...]) -> None:
     with pytest.raises(ValueError, match="must hold 1 and -1, and not 0"):
-        Plan(doses, 1, 5, 3, 2, 2, 1, 1, 10, 0.9, 0.9, 40, 16, 16, 3)
+        Plan(doses, 1, 5, 3, 2, 2, 1, NONE_DRAWN, 1, 10, 0.9, 0.9, 40, 16, 16, 3)
 
 
 @pytest.mark.parametrize(("few", "free"), [(3, 6), (6, 3), (0, 3)])
 def test_no_more_of_the_random_directions_than_there_are(few: int, free: int) -> None:
     with pytest.raises(ValueError, match="n_few_random and n_free_random"):
-        Plan((-1.0, 1.0), 1, 5, few, free, 2, 1, 1, 10, 0.9, 0.9, 40, 16, 16, 3)
+        Plan((-1.0, 1.0), 1, 5, few, free, 2, 1, NONE_DRAWN, 1, 10, 0.9, 0.9, 40, 16, 16, 3)
 
 
 def test_a_place_is_scored_at_live_decisions_and_without_any_nothing_is_gained(tmp_path) -> None:

@@ -30,8 +30,8 @@ def endpoint(studied: str, base: str, kinds: tuple[str, str]) -> str:
 def nulls(n: int) -> Mapping[str, str]:
     """Each null by its name, and what it is for, with how many directions it has."""
     least = f"p is at least {1 / (1 + n):.4f}"
-    told: dict[str, str] = {one: f"{n} directions, to be beaten; {least}" for one in TO_BEAT}
-    return told | {one: "told beside, not to be beaten" for one in BESIDE}
+    told: dict[str, str] = dict.fromkeys(TO_BEAT, f"{n} directions, to be beaten; {least}")
+    return told | dict.fromkeys(BESIDE, "told beside, not to be beaten")
 
 
 def family() -> str:

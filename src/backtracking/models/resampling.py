@@ -125,7 +125,9 @@ def _write(
     written: list[list[int]] = [[] for _ in uniforms]
     rows, done = np.arange(len(uniforms)), np.zeros(len(uniforms), dtype=bool)
     for step in range(sampling.max_new_tokens):
-        tokens = draw(logits, [uniforms[row][step] for row in rows], sampling.temperature).tolist()
+        tokens = draw(
+            logits, [uniforms[row][step] for row in rows.tolist()], sampling.temperature
+        ).tolist()
         for row, token in zip(rows, tokens, strict=True):
             if not done[row]:
                 written[row].append(token)

@@ -155,7 +155,7 @@ def of_steer(sources: Sources) -> Tables:
         one for its in drawn for one in turns_of_draws(seen[its.counts.run, its.counts.target], its)
     ]
     tables |= {"evidence": evidence, "free": free, "remarks": tabulate_remarks(turns, bootstrap)}
-    return tables | (_of_draws(sources, seen, drawn) if drawn else {})
+    return {**tables, **(_of_draws(sources, seen, drawn) if drawn else {})}
 
 
 def _seen_at_draws(sources: Sources, drawn: Sequence[Drawn]) -> dict[tuple[str, str], Seen]:
