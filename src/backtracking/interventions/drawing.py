@@ -185,11 +185,9 @@ def draw_sentences(
     said = []
     with progress.bar(f"writing on in {target}", int(asked.sum()), "edits") as advance:
         for column, point in enumerate(points):
-            rows = np.flatnonzero(asked[:, column])
-            drawn = _draw(
-                loaded, layer, point, [pushes[row] for row in rows.tolist()], telling, draws
-            )
-            for row, its in zip(rows.tolist(), drawn, strict=True):
+            rows = np.flatnonzero(asked[:, column]).tolist()
+            drawn = _draw(loaded, layer, point, [pushes[row] for row in rows], telling, draws)
+            for row, its in zip(rows, drawn, strict=True):
                 opened = np.array([begins(one.ids, paths) for one in its], dtype=bool)
                 turned = np.array([one.turned for one in its], dtype=bool)
                 counts = len(its), turned.sum(), opened.sum(), (opened & turned).sum()

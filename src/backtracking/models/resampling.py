@@ -125,9 +125,8 @@ def _write(
     written: list[list[int]] = [[] for _ in uniforms]
     rows, done = np.arange(len(uniforms)), np.zeros(len(uniforms), dtype=bool)
     for step in range(sampling.max_new_tokens):
-        tokens = draw(
-            logits, [uniforms[row][step] for row in rows.tolist()], sampling.temperature
-        ).tolist()
+        at_step = [uniforms[row][step] for row in rows.tolist()]
+        tokens = draw(logits, at_step, sampling.temperature).tolist()
         for row, token in zip(rows, tokens, strict=True):
             if not done[row]:
                 written[row].append(token)
