@@ -126,3 +126,9 @@ def test_events_weigh_their_stability_and_lost_ones_are_left_out() -> None:
     assert found.rows.tolist() == [True, True, False, True]
     assert found.is_keyword.tolist() == [False, True, False]
     np.testing.assert_array_equal(found.weight, [1.0, 0.5, 1.0])
+
+
+def test_what_has_no_word_is_no_sentence_after_a_decision() -> None:
+    ids = [ord(one) for one in "\n\n---\n\nWait, that is wrong. Try 7."]
+    assert PROSE.turn_of(ids) == Turn(True, True)
+    assert PROSE.first_sentence(ids[:6])[0] == []

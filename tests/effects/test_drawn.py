@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from backtracking.effects.drawn import at_draws, calibrate, tabulate_drawn, with_drawn
-from backtracking.effects.seen import Case, Cases, Seen
+from backtracking.effects.rates import excess
+from backtracking.effects.seen import Case, Cases, Seen, mean_change
 from backtracking.records.decisions import Decisions
 from backtracking.records.drawn import (
     N_DRAWS,
@@ -16,7 +17,17 @@ from backtracking.records.drawn import (
     Drawn,
     joined,
 )
-from backtracking.records.measured import P_BACK, P_LEGAL, P_OPEN, Arm, Array, Measured, baseline
+from backtracking.records.measured import (
+    P_BACK,
+    P_LEGAL,
+    P_OPEN,
+    RETRAINED,
+    Arm,
+    Array,
+    Measured,
+    baseline,
+)
+from backtracking.records.places import Place
 from backtracking.records.sentences import Decision, Kind, Truth
 from backtracking.records.traces import Trace
 from backtracking.statistics.bootstrap import Bootstrap
@@ -74,8 +85,8 @@ def planted(slope: float) -> tuple[Measured, Drawn]:
     return measured, Drawn(Measured("m", "affine", (baseline(), UP), drawn, NAMES), ())
 
 
-def seen(measured: Measured, *, opens_tells: bool = True) -> Seen:
-    return Seen(measured, decisions(), (), opens_tells=opens_tells)
+def seen(measured: Measured, *, opens_tells: bool = True, is_exact: bool = False) -> Seen:
+    return Seen(measured, decisions(), (), opens_tells=opens_tells, is_exact=is_exact)
 
 
 @pytest.mark.parametrize("slope", [1.0, 0.5])
@@ -99,18 +110,43 @@ def test_rows_are_shares_of_draws_with_what_openers_cover() -> None:
     assert up.effect.value == pytest.approx(0.5 * 0.65 - 0.2, abs=0.02)
 
 
-def test_draws_are_p_back_where_nothing_reads_it_exactly_and_openers_stand_in() -> None:
+def test_draws_are_p_back_where_nothing_reads_it_exactly_and_openers_do_not_stand_in() -> None:
     measured, drawn = planted(0.5)
     (filled,) = with_drawn([measured], [drawn])
     run = seen(filled)
     assert run.endpoint == "P_back" and run.p(UP, CASE).mean() == pytest.approx(0.325, abs=0.02)
-    assert run.p(NULL, CASE).mean() == pytest.approx(0.5, abs=0.02)
-    silent = seen(filled, opens_tells=False)
-    assert silent.flaw == "" and silent.null_effects(UP, CASE, "isotropic") == ()
+    assert run.flaw == "" and run.null_effects(UP, CASE, "isotropic") == ()
+    bounded = seen(filled, is_exact=True)
+    assert bounded.p(NULL, CASE).mean() == pytest.approx(0.5, abs=0.02)
     assert seen(measured, opens_tells=False).flaw == "openers"
     exact = {P_BACK: Array("decisions", np.zeros((3, N)))}
     known = replace(measured, arrays={**measured.arrays, **exact})
     assert with_drawn([known], [drawn]) == [known]
+
+
+def test_an_interval_of_draws_is_not_that_of_openers_under_directions_estimated_again() -> None:
+    """P(an opener) rises by 0.4 under each of them, and what is drawn does not move."""
+    measured, _ = planted(0.0)
+    place = Place("base", "matched", (0, 0), 0)
+    up = replace(UP, place=place)
+    again = [replace(up, name=f"again_{k}", group=RETRAINED) for k in range(5)]
+    opens = measured.values(P_OPEN)
+    arrays = {
+        P_OPEN: Array("decisions", np.stack([opens[0], opens[0], *[opens[0] + 0.4] * 5])),
+        P_BACK: Array("decisions", np.vstack([np.full((2, N), 0.2), np.full((5, N), np.nan)])),
+        P_LEGAL: Array("decisions", np.ones((7, N))),
+    }
+    run = seen(Measured("m", "affine", (baseline(), up, *again), arrays, NAMES))
+    found = mean_change(run, up, CASE, BOOTSTRAP)
+    assert (found.value, found.low, found.high) == (0.0, 0.0, 0.0)
+
+
+def test_two_runs_are_compared_at_the_same_decisions_alone() -> None:
+    measured, drawn = planted(0.5)
+    (filled,) = with_drawn([measured], [drawn])
+    other = replace(filled, decisions=NAMES[::-1])
+    with pytest.raises(ValueError, match="read at other decisions"):
+        excess((seen(filled), UP), (seen(other), UP), CASE, BOOTSTRAP)
 
 
 def test_parts_are_joined_decision_by_decision() -> None:

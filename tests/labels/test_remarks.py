@@ -30,6 +30,8 @@ NEITHER = (
     "Actually, add 5.",
     "Let me compare more numbers.",
     "Alternatively, we can use the area.",
+    "Hmm, it's odd, so 2 does not divide it.",
+    "Then x was forced to be 3.",
 )
 
 

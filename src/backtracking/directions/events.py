@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from backtracking.labels.rules import RULES, label_by_rules
-from backtracking.labels.segmentation import segment
+from backtracking.labels.segmentation import is_wordless, segment
 from backtracking.labels.turns import is_turn
 from backtracking.records.decisions import Decisions
 from backtracking.records.events import Event
@@ -64,6 +64,9 @@ class TurnReader:
         if self.turning is not None:
             return self.turning.first_sentence(ids)
         spans = segment(ids, self.decode, 0)
+        # What has no word belongs to the sentence that was decided.
+        while spans and is_wordless(self.decode(list(ids[spans[0].start : spans[0].end]))):
+            spans = spans[1:]
         ended = any(token in self.end_ids for token in ids)
         first = list(ids[spans[0].start : spans[0].end]) if spans else []
         return first, ended or len(spans) > 1

@@ -195,6 +195,8 @@ def excess(
     (seen, arm), (where, other) = first, second
     if not seen.has(case):
         return NO_INTERVAL
+    if where.measured.decisions != seen.measured.decisions:
+        raise ValueError(f"{seen.target} and {where.target} were read at other decisions.")
     beside = where.change(other, case)
     again = [seen.change(one, case) - beside for one in seen.retrained(arm)]
     return mean_over(seen.change(arm, case) - beside, again, seen.problems(case), bootstrap)

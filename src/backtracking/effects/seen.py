@@ -119,6 +119,8 @@ class Seen:
         hides_baseline: whether tables that have a row an arm leave the baseline out.
         opens_tells: whether the openers cover enough of backtracking for P(an opener) to stand for
             it; where they do not, it is no test, and stands in for nothing.
+        is_exact: whether P(backtrack) is computed, and not drawn: only then P(an opener) stands in
+            for it, which bounds it.
         kinds_hold: whether the kinds that are contrasted are what a person who read some of them
             says; so where nobody did.
     """
@@ -128,6 +130,7 @@ class Seen:
     prefix_problem: tuple[str, ...]
     hides_baseline: bool = False
     opens_tells: bool = True
+    is_exact: bool = True
     kinds_hold: bool = True
 
     @property
@@ -163,14 +166,15 @@ class Seen:
     def p_at_decisions(self) -> Float[np.ndarray, "arms decisions"]:
         """The endpoint under every arm; NaN where the arm was not run.
 
-        Of a null, P(backtrack) is computed for those that open it most, and some others: for the
-        rest the change of P(an opener) stands in, which moves farther.
+        Of a null, P(backtrack) is read for those that open it most, and some others. Where it is
+        exact, the change of P(an opener), which moves farther, stands in for the rest; where it is
+        drawn, nothing does, and the null is the strongest and as many others.
         """
         opens = self.measured.values(P_OPEN)
         if self.endpoint == "P_open":
             return opens
         back = self.measured.values(P_BACK)
-        if not self.opens_tells:
+        if not self.is_exact:
             return back
         return np.where(np.isnan(back), back[:1] + opens - opens[:1], back)
 
@@ -269,9 +273,13 @@ class Seen:
         return None
 
     def retrained(self, arm: Arm) -> list[Arm]:
-        """The arms like an arm whose direction was estimated again, from resampled problems."""
+        """The arms like an arm whose direction was estimated again, from resampled problems.
+
+        None of them where P(backtrack) is drawn, which it is not under them.
+        """
         role = arm.place.role if arm.place else None
-        found = self.like(arm, RETRAINED) if arm.group == MATCHED and self.opens_tells else []
+        is_read = self.is_exact or self.endpoint == "P_open"
+        found = self.like(arm, RETRAINED) if arm.group == MATCHED and is_read else []
         return [one for one in found if one.place is not None and one.place.role == role]
 
     def joined(self, other: "Seen") -> "Seen":
@@ -294,6 +302,7 @@ def see(
     decisions: Decisions,
     *,
     opens_tells: bool = True,
+    is_exact: bool = True,
     kinds_hold: bool = True,
 ) -> Seen:
     """A run with the study's decisions that it was read at.
@@ -301,7 +310,7 @@ def see(
     Args:
         measured: the run.
         decisions: of the study.
-        opens_tells, kinds_hold: as in `Seen`.
+        opens_tells, is_exact, kinds_hold: as in `Seen`.
 
     Raises:
         UserError: where it was read at others.
@@ -309,7 +318,8 @@ def see(
     problem_by_trace = dict(zip(decisions.trace_id, decisions.problem, strict=True))
     chosen = decisions[decisions.rows_of(measured.decisions)]
     problems = tuple(problem_by_trace[name] for name in measured.prefixes)
-    return Seen(measured, chosen, problems, opens_tells=opens_tells, kinds_hold=kinds_hold)
+    told = {"opens_tells": opens_tells, "is_exact": is_exact, "kinds_hold": kinds_hold}
+    return Seen(measured, chosen, problems, **told)
 
 
 def mean_change(seen: Seen, arm: Arm, case: Case, bootstrap: Bootstrap) -> Interval:

@@ -96,10 +96,11 @@ def gather(
     bases: Sequence[str],
     *,
     opens_tells: bool = True,
+    is_exact: bool = True,
     kinds_hold: bool = True,
 ) -> Steering:
     """The runs with what is known of their decisions; arguments as in `Steering` and `Seen`."""
-    seen = partial(see, opens_tells=opens_tells, kinds_hold=kinds_hold)
+    seen = partial(see, opens_tells=opens_tells, is_exact=is_exact, kinds_hold=kinds_hold)
     runs = {(one.run, one.target): seen(one, decisions) for one in measured}
     return Steering(runs, cases_of(decisions, classes), tuple(targets), pairs, tuple(bases))
 

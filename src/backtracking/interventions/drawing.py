@@ -89,8 +89,8 @@ class Point:
     prefix: Prefix
 
 
-def points_of(loaded: LoadedModel, read: Read, plan: Plan) -> list[Point]:
-    """Decisions of either class that the model has room behind, at most so many of each a trace.
+def points_of(models: Sequence[LoadedModel], read: Read, plan: Plan) -> list[Point]:
+    """Decisions of either class that all models have room behind, at most so many of each a trace.
 
     Of a trace and class, the first in an order that the plan's seed draws.
     """
@@ -99,7 +99,7 @@ def points_of(loaded: LoadedModel, read: Read, plan: Plan) -> list[Point]:
     order = np.random.default_rng(plan.seed).permutation(len(places))
     for column in order.tolist():
         (row, at), sign = places[column], read.claimed[column]
-        if sign == 0 or not has_room(loaded, at + 1, plan.draws.sampling):
+        if sign == 0 or not all(has_room(one, at + 1, plan.draws.sampling) for one in models):
             continue
         seen[row, sign] = seen.get((row, sign), 0) + 1
         if drawn.per_trace is None or seen[row, sign] <= drawn.per_trace:
@@ -129,6 +129,7 @@ def drawing_jobs(
     found: Measured,
     telling: Telling,
     paths: Sequence[TokenPath],
+    models: Sequence[LoadedModel],
 ) -> list[partial[Drawn]]:
     """A run's arms, drawn where the plan has it, in jobs of a few decisions each.
 
@@ -138,10 +139,11 @@ def drawing_jobs(
         found: what it measured.
         telling: how it is told what was written.
         paths: of the openers that count.
+        models: all that are steered, so that each is drawn at the same decisions.
     """
     loaded, target, run, layer, read, every, *_ = forced.args
     rows = drawn_arms(plan, every, found.values(P_OPEN))
-    pushes, points = [every[row] for row in rows], points_of(loaded, read, plan)
+    pushes, points = [every[row] for row in rows], points_of(models, read, plan)
     asked, kept = asked_of(read, every, rows, points), kept_texts(pushes, plan.drawn.n_texts)
     jobs = []
     for first in range(0, len(points), PER_JOB):
@@ -257,14 +259,14 @@ def asked_of(
 
 
 def kept_texts(pushes: Sequence[Push], n_null: int) -> tuple[int, ...]:
-    """Arms whose texts are kept: all but nulls, and of each null and dose the last so many.
+    """Arms whose texts are kept: all but nulls, and of each null and dose the first so many.
 
-    These were not chosen for how far they move anything.
+    These are drawn whatever they do (`measure.with_back`), and were not chosen for it.
     """
     found = [row for row, one in enumerate(pushes) if not one.is_null]
     for key in dict.fromkeys((one.arm.group, one.arm.dose) for one in pushes if one.is_null):
         its = [n for n, one in enumerate(pushes) if (one.arm.group, one.arm.dose) == key]
-        found += its[-n_null:]
+        found += its[:n_null]
     return tuple(sorted(found))
 
 

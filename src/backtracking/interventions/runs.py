@@ -279,10 +279,13 @@ def repeat_jobs(
     return [added, *(job for run, job in affine.items() if has_null or NULLS not in run)]
 
 
-def second_jobs(setting: Setting, job: Job, found: object) -> list[partial[Drawn]]:
+def second_jobs(
+    setting: Setting, job: Job, found: object, models: Sequence[LoadedModel]
+) -> list[partial[Drawn]]:
     """What is drawn once a run has told which nulls open most; none where nothing is drawn.
 
-    Affine edits with their nulls, the donor's state, and of the test run the plan's doses.
+    Affine edits with their nulls, the donor's state, and of the test run the plan's doses; at
+    decisions behind which all models have room.
     """
     if not setting.is_drawn or not isinstance(found, Measured) or not isinstance(job, partial):
         return []
@@ -291,7 +294,7 @@ def second_jobs(setting: Setting, job: Job, found: object) -> list[partial[Drawn
     if not is_judged:
         return []
     paths = setting.words.counted.paths
-    return drawing_jobs(setting.plan, job, found, setting.telling, paths)
+    return drawing_jobs(setting.plan, job, found, setting.telling, paths, models)
 
 
 def free_job(setting: Setting, choice: Choice, reads: Reads, target: Target) -> Job:

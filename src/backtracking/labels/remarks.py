@@ -21,14 +21,16 @@ STEERING = (
     # Something else acts on the writer.
     r"(?:something|someone|somebody) (?:is |seems to be |keeps? )?(?:mak|influenc|push|interfer"
     r"|steer|pull|affect|alter|manipulat)\w*",
-    r"(?:being|feel|felt|am|was) (?:\w+ )?(?:steered|pushed|pulled|forced|compelled|manipulated)",
+    r"(?:being|feel|felt|i am|i'm|i was) (?:\w+ )?"
+    r"(?:steered|pushed|pulled|forced|compelled|manipulated)",
     r"(?:injected|intrusive|inserted) (?:thought|word|idea)s?",
     # The writer has lost its way in its own text.
     r"(?:lost|losing) (?:my |the )?(?:train of thought|track|thread)",
     r"(?:got|getting|gone|went|going|i'm|i am) (?:\w+ )?(?:off[- ](?:track|topic)|distracted"
     r"|sidetracked|carried away)",
     r"where was i",
-    r"(?:that|this|it)(?:'s| is| was) (?:\w+ )?(?:strange|odd|weird|nonsense|gibberish)",
+    r"(?:that|this|it)(?:'s| is| was) (?:\w+ )?(?:strange|weird|nonsense|gibberish)",
+    r"(?:that|this)(?:'s| is| was) odd(?=\W*$)|how odd",  # not the parity of a number
 )
 """Patterns of the steering, anywhere in a sentence; they are asked first."""
 

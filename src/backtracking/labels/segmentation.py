@@ -126,6 +126,11 @@ def token_texts(ids: Sequence[int], decode: Callable[[Sequence[int]], str]) -> l
     return texts
 
 
+def is_wordless(text: str) -> bool:
+    """Whether a text has no word, so that it is no sentence of its own but after none."""
+    return _WORDLESS.fullmatch(text.strip()) is not None
+
+
 def sentence_starts(text: str) -> list[int]:
     """Offsets of the first visible character of every sentence of a text."""
     ends = {match.end() for match in _END.finditer(text) if _ends_sentence(text, match)}

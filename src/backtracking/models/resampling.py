@@ -19,6 +19,9 @@ from backtracking.models.generation import DROPPED_SHARE
 from backtracking.models.loading import LoadedModel
 from backtracking.models.sampling import Sampling, draw, draw_uniforms
 
+TOKENS_HELD = 2**16
+"""Tokens of the prefix that are held at once, each row of a call having a copy of its own."""
+
 IsDone = Callable[[list[int]], bool]
 """Whether what was written is enough; asked after every token."""
 
@@ -75,8 +78,9 @@ def write_on(
     uniforms = [draw_uniforms(draws.sampling, key) for key in draws.keys(decision_id)]
     rows = [(arm, number) for arm in range(len(arms)) for number in range(draws.n)]
     found: list[list[list[int]]] = [[] for _ in arms]
-    for first in range(0, len(rows), draws.rows_per_batch):
-        some = rows[first : first + draws.rows_per_batch]
+    at_once = max(1, min(draws.rows_per_batch, TOKENS_HELD // len(prefix.ids)))
+    for first in range(0, len(rows), at_once):
+        some = rows[first : first + at_once]
         arm = torch.tensor([row for row, _ in some], device=loaded.device)
         with edits.patch(loaded.blocks[layer], edited[arm][:, None]):
             cache = kv_cache.grown(past, len(some))

@@ -54,6 +54,7 @@ from backtracking.effects.steering import (
     tabulate_steering,
 )
 from backtracking.labels.audit import precision_of, read_points
+from backtracking.labels.learned import LEARNED, with_learned
 from backtracking.labels.rules import keyword_rate, label_by_rules
 from backtracking.records import reader
 from backtracking.records.choices import read_choice, read_repeats
@@ -112,6 +113,8 @@ class Reading:
     def _read(self, trace: Trace, tokenizer: Tokenizer, nll: Any) -> Written:
         problem = self.problems[trace.problem_id]
         sentences = self.domain.read(trace, problem, tokenizer).sentences
+        if self.primary == LEARNED:
+            sentences = with_learned(sentences)
         grade = self.domain.grade(trace, problem, tokenizer) if problem.answer else None
         states: list[State] = [self._state(one) for one in sentences]
         return Written(trace, sentences, states, grade, keyword_rate(trace.text), nll)
@@ -325,7 +328,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     study = Study(workspace)
     roles = study.roles
     steered = workspace.results("steer")
-    openers = read_openers(steered)
+    openers, is_exact = read_openers(steered), study.tokens.turning is not None
     steering = gather(
         with_drawn(read_all_measured(steered / "measured"), read_drawn(steered / FOLDER)),
         study.decisions,
@@ -333,7 +336,8 @@ def _main(workspace: Workspace, _role: str) -> None:
         roles.steered,
         {role: base for role, base in roles.base_by_role.items() if role not in roles.repeats},
         roles.bases,
-        opens_tells=openers is None or openers.is_usable,
+        opens_tells=is_exact or (openers is not None and openers.is_usable),
+        is_exact=is_exact,
         kinds_hold=_kinds_hold(study),
     )
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)

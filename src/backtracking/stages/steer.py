@@ -148,7 +148,7 @@ def run(
     found = run_side_by_side(saved, computing.n_at_once, "steering")
     measured = [one for one in found if isinstance(one, Measured)]
     rollouts = [one for several in found if isinstance(several, tuple) for one in several]
-    drawn = _draw(setting, jobs, found, computing)
+    drawn = _draw(setting, list(models.values()), jobs, found, computing)
     return Result(own, tuple(repeats), measured, rollouts, frozen, drawn)
 
 
@@ -168,7 +168,7 @@ def _freeze(
         return None
     of_texts = (texts.traces, texts.sentences, texts.decisions, texts.classes)
     read, _ = read_split(*of_texts, "dev", setting.plan.n_samples)
-    points = points_of(loaded, read, setting.plan)
+    points = points_of([loaded], read, setting.plan)
     told = counted.openers, counted.newlines
     jobs = []
     for first in range(0, len(points), PER_JOB):
@@ -183,11 +183,15 @@ def _freeze(
 
 
 def _draw(
-    setting: Setting, jobs: Sequence[Job], found: Sequence[object], computing: Computing
+    setting: Setting,
+    models: Sequence[LoadedModel],
+    jobs: Sequence[Job],
+    found: Sequence[object],
+    computing: Computing,
 ) -> list[Drawn]:
     """The next sentences that are drawn in each run, its parts joined again."""
     both = zip(jobs, found, strict=True)
-    by_run = [parts for job, one in both if (parts := second_jobs(setting, job, one))]
+    by_run = [parts for job, one in both if (parts := second_jobs(setting, job, one, models))]
     every = [kept(computing.units, OUT, part) for parts in by_run for part in parts]
     done = iter(run_side_by_side(every, computing.n_at_once, "writing on") if every else [])
     return [joined([next(done) for _ in parts]) for parts in by_run]
