@@ -182,16 +182,18 @@ def bursts_block(found: RealTraces) -> str:
         ],
         [_process(row) for row in found.rows(Excited)],
     )  # fmt: skip
-    drifts = " ".join(_drift(row) for row in found.rows(Excited) if not _is_above_0(row))
+    drifts = " ".join(_drift(row) for row in found.rows(Excited) if _is_less(row))
     return "\n\n".join(one for one in (pairs, process, drifts) if one)
 
 
-def _is_above_0(row: Excited) -> bool:
-    return row.kernel_beyond_profile.low is not None and row.kernel_beyond_profile.low > 0
+def _is_less(row: Excited) -> bool:
+    """Whether less than half of what a kernel gains is left beside a common drift."""
+    before, left = row.kernel_beyond_own_rate.value, row.kernel_beyond_profile.value
+    return before is not None and left is not None and left < before / 2
 
 
 def _drift(row: Excited) -> str:
-    """That what a kernel gains may be drift, where nothing is sure to be left without it."""
+    """That what a kernel gains may be drift, beside what is left without it."""
     before, left = row.kernel_beyond_own_rate, row.kernel_beyond_profile
     return (
         f"What the kernel of events ({EVENTS[row.events]}) gains beyond the own rate, "
