@@ -114,9 +114,11 @@ def preregister(
 
     def register() -> list[Item]:
         from backtracking.report import preregistration
+        from backtracking.runtime import pins
 
         if check:
             return preregistration.check(state.root)
+        pins.require(state.root / "params.yaml")
         return preregistration.write(state.root, again=again)
 
     report("preregister", as_json, register)

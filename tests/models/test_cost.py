@@ -95,3 +95,22 @@ def test_the_page_about_overlays_has_these_sums() -> None:
     page = (ROOT / "docs" / "overlays.md").read_text()
     for table in (rented.table(ROOT, 2.5), rented.stages_table(ROOT, "r1-distill-llama-8b")):
         assert table in page, f"docs/overlays.md has to have:\n{table}"
+
+
+def test_rows_that_write_on_hold_caches_and_drawn_sentences_take_hours() -> None:
+    values = profile.values_of(ROOT, "r1-distill-llama-8b")
+    drawn = cost.needs(values, GPUS["A100"])
+    values["stability"]["batch_size"] = 256
+    assert cost.needs(values, GPUS["A100"]).gpu_bytes > 2 * drawn.gpu_bytes
+    values["steer"]["drawn"]["n"] = 0
+    without = cost.needs(values, GPUS["A100"]).hours_by_stage
+    assert drawn.hours_by_stage["steer"] > without["steer"] > 0
+
+
+@pytest.mark.parametrize("name", ["r1-distill-qwen-1.5b", "r1-distill-llama-8b"])
+def test_traces_stay_within_the_positions_that_every_model_has(name: str) -> None:
+    values = profile.values_of(ROOT, name)
+    longest = values["traces"]["max_new_tokens"] + cost.GUESS.prompt_tokens
+    for role in values["models"]["roles"]:
+        shape = SHAPES.get(str(values["weights"][role]["source"]))
+        assert shape is None or shape.context is None or longest <= shape.context

@@ -5,7 +5,14 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from backtracking.real_traces.excitation import Marked, excited, lagged, marked, probability
+from backtracking.real_traces.excitation import (
+    Marked,
+    excited,
+    lagged,
+    marked,
+    probability,
+    profile,
+)
 from backtracking.records.imported import Annotation, ImportedTrace, LabelledSentence
 from backtracking.records.intervals import Interval
 from backtracking.statistics.bootstrap import Bootstrap
@@ -48,6 +55,22 @@ def test_traces_that_differ_in_their_rates_excite_nothing_beyond_their_own_rate(
     assert not is_above_0(row.kernel_beyond_own_rate)
 
 
+@pytest.mark.slow
+def test_drift_that_is_common_to_all_traces_is_no_kernel_beyond_their_profile() -> None:
+    rng = np.random.default_rng(1)
+    x = tuple((rng.random(250) < np.linspace(0, 0.5, 250)).astype(float) for _ in range(30))
+    ids, problems = zip(*((f"t{n:02}", f"p{n % 5}") for n in range(30)), strict=True)
+    row = excited(Marked("tag", x, ids, problems), BOOTSTRAP)
+    assert is_above_0(row.kernel_beyond_own_rate) and row.kernel.n == 5
+    assert (row.kernel_beyond_profile.value or 0) < (row.kernel_beyond_own_rate.value or 0) / 5
+
+
+def test_the_rate_of_each_part_of_traces_is_their_own() -> None:
+    found = profile([np.repeat([0.0, 1.0], 1000)], 2)
+    assert found == pytest.approx([5 / 1010, 1005 / 1010])
+    assert profile([np.array([1.0, 0, 0, 0])], 1) == pytest.approx([0.25])
+
+
 def test_shuffled_events_have_the_pairs_that_are_expected() -> None:
     near = lagged(planted(0, 1, spread=4), BOOTSTRAP)[2]
     assert near.ratio.value == pytest.approx(1, abs=0.06)
@@ -73,6 +96,8 @@ def test_the_probability_is_that_of_a_plain_loop() -> None:
         kernel, count = (1 - 1 / memory) * kernel + one / memory, count + one
     found = probability(x, rate, *(np.array([one]) for one in (a, memory, prior)))
     assert found == pytest.approx(np.array(expected))
+    flat = probability(x, np.full(5, rate), *(np.array([one]) for one in (a, memory, prior)))
+    assert flat == pytest.approx(found)
     no_own = probability(x, rate, *(np.array([one]) for one in (0.0, memory, np.inf)))
     assert no_own == pytest.approx(np.full(5, rate))
 

@@ -67,4 +67,4 @@ def test_every_class_is_held_beside_order_1_on_problems_that_it_has_not_seen() -
     assert by_model["markov_1"].difference.value == 0
     second, none = by_model["markov_2"].difference, by_model["iid"].difference
     assert second.high is not None and second.high < 0
-    assert none.low is not None and none.low > 0 and none.n == 12
+    assert none.low is not None and none.low > 0 and none.n == 4

@@ -37,7 +37,7 @@ def test_one_more_draw_is_as_often_an_event_as_expected_and_as_stable() -> None:
         assert row.ratio.low < 1 < row.ratio.high
     found = stability(positions, BOOTSTRAP)[0]
     assert found.n == whole.n_wait == sum(one.is_event for one in positions)
-    for name in ("mean", "below_half", "below_most"):
+    for name in ("mean", "below_half", "below_most", "of_ten"):
         one, other = getattr(found, name), getattr(whole, name)
         assert one.value == pytest.approx(other.value, abs=0.04)
 

@@ -50,8 +50,9 @@ def test_it_names_endpoint_nulls_sizes_and_the_commit(root: Path) -> None:
         "30 problems",
     ):
         assert said in text
-    assert "pair `shuffled` beside `base`" in text
-    assert not facts(root, "wrong")
+    assert "pair `shuffled` beside `base`" in text and "P(backtrack), read exactly." in text
+    assert facts(root, "wrong") == ["PREREG.md is not committed as it is."]
+    assert not facts(commit(root), "wrong")
 
 
 def test_what_is_not_committed_cannot_be_frozen(root: Path) -> None:
@@ -75,6 +76,7 @@ def test_results_that_were_there_before_are_told(root: Path) -> None:
 
 def test_other_parameters_other_runs_and_other_code_are_told(root: Path) -> None:
     preregistration.write(root)
+    commit(root)
     (root / "dvc.lock").write_text(LOCK.format(n_null=4))
     assert not facts(root, "wrong")
     (root / "dvc.lock").write_text(LOCK.format(n_null=9))
@@ -85,6 +87,24 @@ def test_other_parameters_other_runs_and_other_code_are_told(root: Path) -> None
     assert "`problems.n_study` was 30, is 31" in asked
     assert "`steer` ran with" in ran and "`steer.n_null` was 4, is 9" in ran
     assert "src/backtracking/effects" in code
+
+
+def test_runs_that_dvc_lock_has_with_these_parameters_had_run(root: Path) -> None:
+    (root / "dvc.lock").write_text(LOCK.format(n_null=4))
+    preregistration.write(commit(root))
+    assert "had run by then: steer." in (root / "PREREG.md").read_text()
+    assert not facts(commit(root), "wrong")
+    (root / "dvc.lock").write_text(LOCK.format(n_null=9))
+    assert len(preregistration.write(commit(root), again=True)) == 1
+
+
+def test_a_page_that_was_edited_or_came_with_the_runs_is_told(root: Path) -> None:
+    preregistration.write(root)
+    (root / "dvc.lock").write_text(LOCK.format(n_null=4))
+    page = root / "PREREG.md"
+    page.write_text(page.read_text().replace("Preregistration\n", "Preregistration, edited\n"))
+    edited, late = facts(commit(root), "wrong")
+    assert "is not what this code writes" in edited and "were recorded: steer" in late
 
 
 def test_without_one_there_is_nothing_to_compare(root: Path) -> None:

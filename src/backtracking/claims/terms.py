@@ -8,23 +8,39 @@ from backtracking.effects.seen import AFFINE, TO_BEAT
 from backtracking.records.measured import BESIDE
 from backtracking.statistics.effect import FLOOR, MIN_LEGAL
 
+READ_EXACTLY = ("organism",)
+"""Domains that tell P(backtrack) from the probabilities of openers alone."""
 
-def endpoint(studied: str, base: str, kinds: tuple[str, str]) -> str:
+
+def endpoint(studied: str, base: str, kinds: tuple[str, str], measure: str) -> str:
     """The primary endpoint of a study.
 
     Args:
         studied, base: roles of the pair.
         kinds: the negative and the positive class of decisions, in words.
+        measure: what is read, of `measure_of`.
     """
     live, dead = kinds
     return (
         f"The direction of `{base}` in `{studied}`, at decisions of class {live} on test problems, "
         f"edit `{AFFINE}`: the projection on it is set to `{studied}`'s mean at class {dead}. "
-        f"Read: the change of P(backtrack), or of P(an opener) where only words tell. "
+        f"Read: the change of {measure}. "
         f"{STATEMENTS['primary']} It holds where the change is off 0, at least {FLOOR:g}, beyond "
         f"95 % of the directions of each null, above every control pair's, and measured where the "
         f"mass on words that may stand there is at least {MIN_LEGAL:g}."
     )
+
+
+def measure_of(domain: str, n_drawn: int) -> str:
+    """What the primary endpoint reads.
+
+    Args:
+        domain: the name of the study's domain.
+        n_drawn: sentences that are drawn after a decision under an arm; 0 where none is.
+    """
+    if n_drawn:
+        return f"P(backtrack), the share of {n_drawn} drawn sentences at each decision"
+    return "P(backtrack), read exactly" if domain in READ_EXACTLY else "P(an opener)"
 
 
 def nulls(n: int) -> Mapping[str, str]:

@@ -200,8 +200,33 @@ def works(values: Mapping[str, Any], guess: Guess = GUESS) -> list[Work]:
         n_read = n_test * steer["n_samples"] * (n_new + guess.prompt_tokens)
         batch = steer["edits_per_batch"]
         found.append(Work("steer", role, n_read, n_points * arms, batch, half))
+        if steer["drawn"]["n"]:
+            judged = role in (studied, *controls)
+            found.append(_drawn(steer, role, n_test, n_sources, half, guess, judged=judged))
     found.append(Work("steer", studied, 0, n_free, steer["rows_per_batch"], half / 2))
     return found + _later(values, guess, n_test, n_new, (studied, *controls))
+
+
+def _drawn(
+    steer: Mapping[str, Any],
+    role: str,
+    n_test: float,
+    n_sources: int,
+    context: float,
+    guess: Guess,
+    *,
+    judged: bool,
+) -> Work:
+    """Sentences that are drawn after decisions, under the arms that `steer.drawn` leaves."""
+    drawn = steer["drawn"]
+    of_each_null = 2 * drawn["n_null"]
+    arms = len(drawn["doses"]) * (n_sources + min(steer["n_few_random"], of_each_null))
+    # Of each null both ways, each at the decisions of one class.
+    arms += 3 * min(steer["n_null"], of_each_null) if judged else 0
+    per_class = guess.decisions / 2
+    points = 2 * min(per_class, drawn["per_trace"] or per_class) * n_test * steer["n_samples"]
+    n_new = points * arms * drawn["n"] * drawn["max_new_tokens"]
+    return Work("steer", role, 0, n_new, drawn["rows_per_batch"], context)
 
 
 def _later(
@@ -246,8 +271,10 @@ def _gpu_bytes(values: Mapping[str, Any], shapes: Mapping[str, Shape], guess: Gu
     own = {role: one for role, one in shapes.items() if not _is_shared(weights[role])}
     together = width * sum(one.n_parameters for one in own.values())
     writing = width * studied.n_parameters + values["traces"]["batch_size"] * cache
-    steering = together + values["steer"]["rows_per_batch"] * cache
-    return guess.roomy * max(writing, steering)
+    drawn, stability = values["steer"]["drawn"], values["stability"]
+    rows = max(values["steer"]["rows_per_batch"], drawn["rows_per_batch"] if drawn["n"] else 0)
+    again = stability["batch_size"] if stability["enabled"] else 0
+    return guess.roomy * max(writing, together + max(rows, again) * cache)
 
 
 def _disk_bytes(values: Mapping[str, Any], shapes: Mapping[str, Shape], guess: Guess) -> float:

@@ -5,7 +5,7 @@ measured instead.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,8 @@ class Shape:
         d_vocab: rows of the embedding.
         is_tied: whether the embedding is the unembedding too.
         d_head: width of a head.
+        context: positions that it was trained on, as far as is known; None where no study here
+            comes near them.
     """
 
     n_layers: int
@@ -30,6 +32,7 @@ class Shape:
     d_vocab: int
     is_tied: bool = False
     d_head: int = 128
+    context: int | None = None
 
     @property
     def n_parameters(self) -> int:
@@ -46,6 +49,7 @@ class Shape:
 
 _LLAMA_8B = Shape(32, 4096, 14336, 32, 8, 128256)
 _QWEN2_1_5B = Shape(28, 1536, 8960, 12, 2, 151936, True)
+_QWEN2_MATH = replace(_QWEN2_1_5B, context=4096)
 _QWEN2_14B = Shape(48, 5120, 13824, 40, 8, 152064)
 _QWEN3_8B = Shape(36, 4096, 12288, 32, 8, 151936)
 
@@ -54,8 +58,8 @@ SHAPES: Mapping[str, Shape] = {
     "Qwen/Qwen2-1.5B": _QWEN2_1_5B,
     "Qwen/Qwen2.5-14B": _QWEN2_14B,
     "Qwen/Qwen2.5-14B-Instruct": _QWEN2_14B,
-    "Qwen/Qwen2.5-Math-1.5B": _QWEN2_1_5B,
-    "Qwen/Qwen2.5-Math-1.5B-Instruct": _QWEN2_1_5B,
+    "Qwen/Qwen2.5-Math-1.5B": _QWEN2_MATH,
+    "Qwen/Qwen2.5-Math-1.5B-Instruct": _QWEN2_MATH,
     "Qwen/Qwen3-14B-Base": Shape(40, 5120, 17408, 40, 8, 151936),
     "Qwen/Qwen3-8B": _QWEN3_8B,
     "Qwen/Qwen3-8B-Base": _QWEN3_8B,

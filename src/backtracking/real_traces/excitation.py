@@ -8,13 +8,17 @@ where a is the share of an event's probability that comes from earlier events, a
 how many sentences back the kernel reaches on average. r_t is one rate r for all, or, since traces
 that differ in their rates look as if their events bred one another, the trace's own so far:
 r_t = (c + w r) / (t + w), with c events in the t sentences before, and a prior of w sentences.
+
+Events that become more frequent along all traces look so, too. So the kernel is also held against a
+rate r(t) of each tenth of a trace, common to all; then the own rate is a multiple of that,
+r_t = r(t) (c + w r) / (sum of r(s) over s < t + w r), which is the above where r(t) is r.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.signal import lfilter
 
 from backtracking.real_traces.stability import WAIT
@@ -29,6 +33,15 @@ EXCITATIONS = np.arange(0, 1, 0.025)
 MEMORIES = np.array([1, 1.25, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48])
 PRIORS = np.array([5, 10, 20, 40, 80, 160, np.inf])
 """Values of a, 1 / (1 - b) and w that are tried; an infinite w is one rate for all."""
+
+N_PLACES = 10
+"""Parts of a trace, of its whole length, that have a rate each."""
+
+PLACE_PRIOR = 10
+"""Sentences at the mean rate that are added to each part's."""
+
+HIGHEST = 0.95
+"""Rate above which no own rate goes."""
 
 UNCERTAIN = "uncertainty_management"
 """The judge's tag."""
@@ -97,7 +110,7 @@ def _ratio(means: Float[np.ndarray, "n 2"]) -> Float[np.ndarray, "n 1"]:
 def excited(traces: Marked, bootstrap: Bootstrap) -> Excited:
     """The process on all traces, and its gains on problems that it was not fitted on."""
     flat = np.concatenate(traces.x)
-    trace_of = [one for one, x in zip(traces.trace_ids, traces.x, strict=True) for _ in x]
+    problem_of = [one for one, x in zip(traces.problems, traces.x, strict=True) for _ in x]
     table = np.stack([tried(x, flat.mean()) for x in traces.x])
 
     def fit(share: np.ndarray) -> np.ndarray:
@@ -105,14 +118,14 @@ def excited(traces: Marked, bootstrap: Bootstrap) -> Excited:
         excitation, memory, _ = np.unravel_index(best, table.shape[1:])
         return np.stack([EXCITATIONS[excitation], MEMORIES[memory]], axis=1)
 
-    (rate,) = bootstrap.intervals(flat, trace_of)
-    excitation, memory = bootstrap.intervals(np.eye(len(table)), traces.trace_ids, fit)
-    gains = bootstrap.intervals(_gains(traces), trace_of)
+    (rate,) = bootstrap.intervals(flat, problem_of)
+    excitation, memory = bootstrap.intervals(np.eye(len(table)), traces.problems, fit)
+    gains = bootstrap.intervals(_gains(traces), problem_of)
     return Excited(traces.events, int(flat.sum()), len(flat), rate, excitation, memory, *gains)
 
 
 def tried(
-    x: Float[np.ndarray, " sentences"], rate: float
+    x: Float[np.ndarray, " sentences"], rate: float | Float[np.ndarray, " sentences"]
 ) -> Float[np.ndarray, "excitations memories priors"]:
     """-log p of a trace by the process, at all that is tried, in nats."""
     p = probability(
@@ -127,7 +140,7 @@ def tried(
 
 def probability(
     x: Float[np.ndarray, " sentences"],
-    rate: float,
+    rate: float | Float[np.ndarray, " sentences"],
     excitation: np.ndarray,
     memory: np.ndarray,
     prior: np.ndarray,
@@ -136,8 +149,10 @@ def probability(
     before = np.concatenate([[0.0], x[:-1]])
     ages = 1 - 1 / np.ravel(memory)
     kernel = np.stack([lfilter([1 - age], [1, -age], before) for age in ages])
-    at = np.arange(len(x))
-    own_rate = rate + (np.cumsum(before) - at * rate) / (at + prior)
+    rates = np.broadcast_to(rate, x.shape)
+    expected = np.concatenate([[0.0], np.cumsum(rates)[:-1]])
+    multiple = 1 + (np.cumsum(before) - expected) / (expected + prior * rates.mean())
+    own_rate = np.minimum(rates * multiple, HIGHEST)
     shaped = kernel.reshape(*memory.shape[:-1], len(x))
     return (1 - excitation) * own_rate + excitation * shaped
 
@@ -149,22 +164,49 @@ def loss(
     return -np.log(np.where(x == 1, p, 1 - p))
 
 
-def _gains(traces: Marked) -> Float[np.ndarray, "sentences 3"]:
+def _gains(traces: Marked) -> Float[np.ndarray, "sentences 4"]:
     """Nats that own rate and kernel gain on each sentence of problems that were held out."""
     problem = np.array(traces.problems)
-    gains = [np.empty((0, 3))] * len(problem)
+    gains = [np.empty((0, 4))] * len(problem)
     for held in sorted(set(problem)):
         train = [x for x, one in zip(traces.x, problem, strict=True) if one != held]
-        rate = float(np.concatenate(train).mean())
-        cost = np.sum([tried(x, rate) for x in train], axis=0)
-        chosen = {name: _best(cost, allowed) for name, allowed in _ALLOWED.items()}
-        for number in np.flatnonzero(problem == held):
-            x = traces.x[number]
-            by_model = {name: loss(x, probability(x, rate, *one)) for name, one in chosen.items()}
-            gains[number] = np.stack(
-                [by_model[less] - by_model[more] for less, more in _COMPARED], axis=1
-            )
+        tests = [int(one) for one in np.flatnonzero(problem == held)]
+        flat, places = (
+            _held_out(train, [traces.x[one] for one in tests], it) for it in (1, N_PLACES)
+        )
+        for number, one, other in zip(tests, flat, places, strict=True):
+            columns = [one[less] - one[more] for less, more in _COMPARED]
+            gains[number] = np.stack([*columns, other["own rate"] - other["both"]], axis=1)
     return np.concatenate(gains)
+
+
+def _held_out(
+    train: Sequence[np.ndarray], test: Sequence[np.ndarray], n_places: int
+) -> list[dict[str, Float[np.ndarray, " sentences"]]]:
+    """Losses on traces by every model of `_ALLOWED`, fitted on others, with so many rates."""
+    by_place = profile(train, n_places)
+    cost = np.sum([tried(x, by_place[_places(x, n_places)]) for x in train], axis=0)
+    chosen = {name: _best(cost, allowed) for name, allowed in _ALLOWED.items()}
+    return [
+        {
+            name: loss(x, probability(x, by_place[_places(x, n_places)], *one))
+            for name, one in chosen.items()
+        }
+        for x in test
+    ]
+
+
+def profile(train: Sequence[np.ndarray], n_places: int) -> Float[np.ndarray, " places"]:
+    """The rate of events in each part of a trace; of one part, that of all sentences."""
+    x = np.concatenate(train)
+    place = np.concatenate([_places(one, n_places) for one in train])
+    events, n = np.bincount(place, x, n_places), np.bincount(place, minlength=n_places)
+    return (events + PLACE_PRIOR * x.mean()) / (n + PLACE_PRIOR)
+
+
+def _places(x: np.ndarray, n_places: int) -> Int[np.ndarray, " sentences"]:
+    """The part of the trace that each sentence stands in."""
+    return np.arange(len(x)) * n_places // len(x)
 
 
 _NO_KERNEL = (EXCITATIONS == 0)[:, None, None]

@@ -58,9 +58,9 @@ def tagged(traces: Sequence[ImportedTrace]) -> Tagged:
 def orders(traces: Tagged, bootstrap: Bootstrap) -> list[Order]:
     """Every chain of labels, beside the first-order one."""
     sequences = traces.sequences
-    ids = np.array(traces.trace_ids, dtype=object)[:, None]
-    trace_of = np.broadcast_to(ids, sequences.label.shape)[sequences.scored]
-    found = compare(held_out(sequences), trace_of, REFERENCE, bootstrap)
+    ids = np.array(sequences.problem, dtype=object)[:, None]
+    problem_of = np.broadcast_to(ids, sequences.label.shape)[sequences.scored]
+    found = compare(held_out(sequences), problem_of, REFERENCE, bootstrap)
     return [Order(name, found[name]) for name in OF_LABELS]
 
 

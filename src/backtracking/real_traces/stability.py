@@ -8,12 +8,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from backtracking.records.imported import ImportedTrace
 from backtracking.records.rows.real_traces import OneMoreDraw, Place, Stability, StabilityBin
 from backtracking.statistics.bootstrap import Bootstrap
-from backtracking.statistics.draws import Cells, rates_behind, share_below
+from backtracking.statistics.draws import (
+    DRAWS,
+    LEAST,
+    Cells,
+    fewer_of,
+    rates_behind,
+    share_below,
+)
 
 WAIT = "wait"
 """With a capital, what the source counts."""
@@ -128,20 +135,29 @@ def one_more_draw(positions: Sequence[Position], bootstrap: Bootstrap) -> list[O
 
 
 def _one_more_draw(found: Sequence[Position], place: Place, bootstrap: Bootstrap) -> OneMoreDraw:
-    p = np.array([one.k / one.n for one in found])
+    k, n = np.array([one.k for one in found]), np.array([one.n for one in found])
+    p = k / n
     is_event = np.array([one.is_event for one in found], dtype=float)
     # An event is p times as likely to stand in a trace as it is after its prefix.
-    columns = np.stack([p, is_event, p**2, p * (p < HALF), p * (p < MOST)], axis=1)
+    rare = _is_event_and_fewer_repeat(k, n)
+    columns = np.stack([p, is_event, p**2, p * (p < HALF), p * (p < MOST), rare], axis=1)
     intervals = bootstrap.intervals(columns, [one.trace_id for one in found], _per_expected)
     n_wait = int(is_event.sum())
     return OneMoreDraw(place, len(found), n_wait, float(p.sum()), *intervals)
 
 
-def _per_expected(means: Float[np.ndarray, "n 5"]) -> Float[np.ndarray, "n 4"]:
+def _is_event_and_fewer_repeat(
+    k: Int[np.ndarray, " rows"], n: Int[np.ndarray, " rows"]
+) -> Float[np.ndarray, " rows"]:
+    """P(a draw is an event, and fewer than `LEAST` of `DRAWS` others are), without replacement."""
+    return k / n * fewer_of((k - 1).clip(min=0), n - 1, DRAWS, LEAST)
+
+
+def _per_expected(means: Float[np.ndarray, "n 6"]) -> Float[np.ndarray, "n 5"]:
     expected, events = means[:, 0], means[:, 1]
     ratio = np.divide(expected, events, out=np.full_like(events, np.nan), where=events > 0)
     rest = np.divide(
-        means[:, 2:].T, expected, out=np.full((3, len(means)), np.nan), where=expected > 0
+        means[:, 2:].T, expected, out=np.full((4, len(means)), np.nan), where=expected > 0
     )
     return np.stack([ratio, *rest], axis=1)
 

@@ -47,7 +47,7 @@ def measure(folder: Path, bootstrap: Bootstrap = BOOTSTRAP, n_drawn: int = N_DRA
 
     Args:
         folder: of the traces.
-        bootstrap: of all intervals, by trace.
+        bootstrap: of all intervals.
         n_drawn: draws of the null of the orders.
 
     Raises:

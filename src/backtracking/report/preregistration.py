@@ -26,6 +26,8 @@ FROZEN = ("src", "params.yaml", "dvc.yaml")
 _PARAMETERS = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _COMMIT = re.compile(r"^Frozen at commit `([0-9a-f]{40})`", re.MULTILINE)
 
+_LATE = re.compile(r"^These stages had run by then: (.*)\.$", re.MULTILINE)
+
 
 def write(root: Path, *, again: bool = False) -> list[Item]:
     """Writes PREREG.md.
@@ -54,19 +56,46 @@ def write(root: Path, *, again: bool = False) -> list[Item]:
             "Commit it, then run this again.",
         )
     values = project.read_yaml(root / "params.yaml")
-    artifacts.write_text(path, text_of(values, head, began(root)))
+    artifacts.write_text(path, text_of(values, head, began(root, values)))
     said = [Item(f"{FILE} freezes commit {head[:12]}: commit it before the first stage runs.")]
-    if done := began(root):
+    if done := began(root, values):
         fact = f"These stages have run already, and it says so: {', '.join(done)}."
         said.append(Item(fact, "warning", "What is known of their results is not foreseen."))
     return said
 
 
-def began(root: Path) -> list[str]:
-    """Stages that read the study's outcome and have run: their results are there."""
-    results = root / "results"
-    after = ("stability", "directions", "probe", "lens", "steer", "ablate", "belief", "effects")
-    return [stage for stage in after if (results / stage).is_dir()]
+AFTER = ("stability", "directions", "probe", "lens", "steer", "ablate", "belief", "effects")
+"""Stages that read the study's outcome."""
+
+
+def began(root: Path, values: Mapping[str, Any]) -> list[str]:
+    """Those of `AFTER` that have run: results are there, or dvc.lock has them with these values."""
+    recorded = _recorded(root)
+    return [
+        stage
+        for stage in AFTER
+        if (root / "results" / stage).is_dir()
+        or (stage in recorded and not list(_other(recorded[stage], values)))
+    ]
+
+
+def _recorded(root: Path) -> Mapping[str, Mapping[str, Any]]:
+    """The parameters that every stage of dvc.lock ran with."""
+    lock = root / "dvc.lock"
+    return _ran_with(project.read_yaml(lock)) if lock.is_file() else {}
+
+
+def _ran_with(lock: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    return {
+        name: (stage.get("params") or {}).get("params.yaml") or {}
+        for name, stage in lock.get("stages", {}).items()
+    }
+
+
+def _other(ran: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
+    """What a stage ran with that is other than these values."""
+    for key, value in ran.items():
+        yield from _differences(_at(values, key), value, key)
 
 
 def text_of(values: Mapping[str, Any], head: str, done: list[str]) -> str:
@@ -87,7 +116,7 @@ def text_of(values: Mapping[str, Any], head: str, done: list[str]) -> str:
         f"Frozen at commit `{head}`, by `backtracking preregister`; the parameters below have "
         f"SHA-256 `{artifacts.sha256_json(values)}`.\n{late}",
         "## Endpoint",
-        terms.endpoint(studied, base, (kinds[0], kinds[1])),
+        terms.endpoint(studied, base, (kinds[0], kinds[1]), _measure(values)),
         terms.family(),
         "## Nulls and controls",
         "\n".join(_controls(values)),
@@ -101,6 +130,10 @@ def text_of(values: Mapping[str, Any], head: str, done: list[str]) -> str:
         f"```yaml\n{_dumped(values)}```",
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
+
+
+def _measure(values: Mapping[str, Any]) -> str:
+    return terms.measure_of(values["domain"]["name"], values["steer"]["drawn"]["n"])
 
 
 def check(root: Path) -> list[Item]:
@@ -119,7 +152,45 @@ def check(root: Path) -> list[Item]:
     then = YAML(typ="safe", pure=True).load(block[1])
     said = [_differing(then, project.read_yaml(root / "params.yaml"))]
     said += _of_stages(root, then)
-    return [*said, _code(root, frozen[1])]
+    return [
+        *said,
+        _code(root, frozen[1]),
+        *_of_git(root, text, frozen[1]),
+        *_before(root, then, text),
+    ]
+
+
+def _of_git(root: Path, text: str, frozen: str) -> Iterator[Item]:
+    """Whether the page is committed, and is what the parameters of its commit give."""
+    if processes.git(root, "show", f"HEAD:./{FILE}").stdout != text:
+        yield Item(f"{FILE} is not committed as it is.", "wrong", f"Commit it: `git add {FILE}`.")
+    shown = processes.git(root, "show", f"{frozen}:./params.yaml")
+    if shown.returncode == 0:
+        values = YAML(typ="safe", pure=True).load(shown.stdout)
+        if text != text_of(values, frozen, _late(text)):
+            fact = f"{FILE} is not what this code writes of commit {frozen[:12]}'s parameters."
+            yield Item(
+                fact, "wrong", "It was edited, or the code has changed: `git log` says which."
+            )
+
+
+def _before(root: Path, then: Mapping[str, Any], text: str) -> Iterator[Item]:
+    """Whether the commit that has the page came before those that recorded the stages."""
+    written = processes.git(root, "log", "-1", "--format=%H", "--", FILE).stdout.strip()
+    lock = processes.git(root, "show", f"{written}:./dvc.lock") if written else None
+    if lock is None or lock.returncode != 0:
+        return
+    recorded = _ran_with(YAML(typ="safe", pure=True).load(lock.stdout))
+    found = [one for one in AFTER if one in recorded and not list(_other(recorded[one], then))]
+    if untold := [one for one in found if one not in _late(text)]:
+        fact = f"When {FILE} was committed these stages were recorded: {', '.join(untold)}."
+        yield Item(fact, "wrong", _CURE)
+
+
+def _late(text: str) -> list[str]:
+    """The stages that the page says had run."""
+    told = _LATE.search(text)
+    return told[1].split(", ") if told else []
 
 
 def _differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> Item:
@@ -134,17 +205,12 @@ _CURE = "Say why in the report; what was not preregistered is exploratory."
 
 def _of_stages(root: Path, then: Mapping[str, Any]) -> list[Item]:
     """What each stage that dvc.lock records ran with."""
-    lock = root / "dvc.lock"
-    stages = project.read_yaml(lock).get("stages", {}) if lock.is_file() else {}
+    stages = _recorded(root)
     if not stages:
         return [Item("No stage has run yet, by dvc.lock.")]
     said = []
-    for name, stage in stages.items():
-        ran = (stage.get("params") or {}).get("params.yaml") or {}
-        rows = [
-            row for key, value in ran.items() for row in _differences(_at(then, key), value, key)
-        ]
-        if rows:
+    for name, ran in stages.items():
+        if rows := list(_other(ran, then)):
             fact = f"`{name}` ran with something else than {FILE} says: {'; '.join(rows)}."
             said.append(Item(fact, "wrong", _CURE))
     n = len(stages)
@@ -219,7 +285,7 @@ def _sizes(values: Mapping[str, Any]) -> list[str]:
 def _models(values: Mapping[str, Any]) -> list[str]:
     rows = ((role, values["weights"][role]) for role in values["models"]["roles"])
     return [
-        f"- `{role}`: {one['source']}, {one['revision'] or 'made here or copied'}."
+        f"- `{role}`: {one['source']}, {one.get('revision') or 'made here or copied'}."
         for role, one in rows
     ]
 

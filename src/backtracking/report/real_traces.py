@@ -61,7 +61,7 @@ def blocks(root: Path, revision: str) -> dict[str, str]:
 def stability_block(found: RealTraces) -> str:
     """The claim, the shares of sentences that come back, and their distribution."""
     rows = found.rows(Stability)
-    claim = stability.real(rows)
+    claim = stability.real(rows, found.rows(OneMoreDraw))
     bins = found.rows(StabilityBin)
     return "\n\n".join(
         [
@@ -96,12 +96,12 @@ def draws_block(found: RealTraces) -> str:
     places = markdown(
         [
             "where", "prefixes", '"Wait" stands there', "expected", "expected to standing",
-            "mean if one more draw", "below 0.5", "below 0.8",
+            "mean if one more draw", "below 0.5", "below 0.8", "fewer than 8 of 10",
         ],
         [
             [
                 row.place, str(row.n), str(row.n_wait), f"{row.expected:.0f}", _short(row.ratio),
-                *map(_short, (row.mean, row.below_half, row.below_most)),
+                *map(_short, (row.mean, row.below_half, row.below_most, row.of_ten)),
             ]
             for row in found.rows(OneMoreDraw)
         ],
@@ -111,7 +111,7 @@ def draws_block(found: RealTraces) -> str:
         [
             [
                 DEFINITIONS[row.definition], str(row.n_positions), str(row.n_events),
-                *map(_short, (row.ratio, row.mean, row.of_ten)),
+                *(number(one.value) for one in (row.ratio, row.mean, row.of_ten)),
             ]
             for row in found.rows(ByDefinition)
         ],
@@ -178,18 +178,36 @@ def bursts_block(found: RealTraces) -> str:
         [
             "process", "events", "rate", "excitation", "memory", "own rate gains, mnat",
             "kernel gains, mnat", "kernel beyond own rate, mnat",
+            "kernel beyond own rate and common drift, mnat",
         ],
         [_process(row) for row in found.rows(Excited)],
     )  # fmt: skip
-    return f"{pairs}\n\n{process}"
+    drifts = " ".join(_drift(row) for row in found.rows(Excited) if _is_less(row))
+    return "\n\n".join(one for one in (pairs, process, drifts) if one)
 
 
-EVENTS = {"wait": 'begins with "Wait"', "tag": "the judge's tag"}
+def _is_less(row: Excited) -> bool:
+    """Whether less than half of what a kernel gains is left beside a common drift."""
+    before, left = row.kernel_beyond_own_rate.value, row.kernel_beyond_profile.value
+    return before is not None and left is not None and left < before / 2
+
+
+def _drift(row: Excited) -> str:
+    """That what a kernel gains may be drift, beside what is left without it."""
+    before, left = row.kernel_beyond_own_rate, row.kernel_beyond_profile
+    return (
+        f"What the kernel of events ({EVENTS[row.events]}) gains beyond the own rate, "
+        f"{_fine(before)} mnat, may be drift that is common to all traces: with a rate "
+        f"for each tenth of a trace, whose length is taken as known, {_fine(left)} mnat are left."
+    )
+
+
+EVENTS = {"wait": 'begins with "Wait"', "tag": "the judge's tag `uncertainty_management`"}
 """Events in words."""
 
 
 def _process(row: Excited) -> list[str]:
-    gains = (row.own_rate, row.kernel, row.kernel_beyond_own_rate)
+    gains = (row.own_rate, row.kernel, row.kernel_beyond_own_rate, row.kernel_beyond_profile)
     shares = (row.rate, row.excitation)
     return [
         EVENTS[row.events],

@@ -5,14 +5,15 @@ continuations show it again. So that is what it is held against, however often o
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from backtracking.claims.literature.rows import answer, complete, untestable
+from backtracking.claims.literature.rows import answer, complete, in_words, untestable
 from backtracking.claims.literature.study import Study
-from backtracking.records.intervals import above
+from backtracking.records.intervals import Verdict, above
 from backtracking.records.rows.claims import Claim, Finding, Published, Question
 from backtracking.records.rows.directions import FormCosine
 from backtracking.records.rows.measures import EventMeasure
-from backtracking.records.rows.real_traces import Stability
+from backtracking.records.rows.real_traces import OneMoreDraw, Stability
 from backtracking.records.rows.table import first
 
 STUDY = "stability, arXiv 2604.02113"
@@ -34,9 +35,10 @@ REAL = Question(
     study=STUDY,
     statement='Most sentences of real models that begin with "Wait" do not come back.',
     contrast='share of sentences with "Wait" that fewer than 8 of 10 continuations repeat',
-    threshold="the interval is above 0.5",
+    threshold="the interval is above 0.5, and that of one more draw from each prefix too",
     kind="emergent",
-    published=PUBLISHED,
+    # Another model, temperature and list of words, and paragraphs in place of sentences.
+    published=replace(PUBLISHED, comparable=False),
 )
 
 HELPS = Question(
@@ -66,12 +68,31 @@ def unstable(study: Study, role: str) -> Finding:
     return Finding.beside(above(row.share.low, 0.5), row.share, 0.5)
 
 
-def real(rows: Sequence[Stability]) -> Claim | None:
-    """What traces of real models say; None where they were not measured."""
+def real(rows: Sequence[Stability], draws: Sequence[OneMoreDraw]) -> Claim | None:
+    """What traces of real models say; None where they were not measured.
+
+    What stands in the traces is not quite one more draw from its prefix. So a share of the standing
+    sentences that is above the bound is no test, unless that of one more draw is above it as well.
+    """
     row = first(rows, begins="wait", place="any")
     if row is None:
         return None
-    return complete(REAL, Finding.beside(above(row.of_ten.low, 0.5), row.of_ten, 0.5), {})
+    verdict, why = above(row.of_ten.low, 0.5), ""
+    if verdict == "holds":
+        verdict, why = _redrawn(first(draws, place="any"))
+    return complete(REAL, Finding.beside(verdict, row.of_ten, 0.5, why=why), {})
+
+
+def _redrawn(row: OneMoreDraw | None) -> tuple[Verdict, str]:
+    """What one more draw from each prefix says, where the standing sentences are above 0.5."""
+    if row is None:
+        return "untestable", "whether the sentences are draws from their prefixes was not measured"
+    if above(row.of_ten.low, 0.5) == "holds":
+        return "holds", ""
+    return "no test", (
+        "the continuations are not quite the model's own, and the share of one more draw from each "
+        f"prefix, {in_words(row.of_ten)}, is not above 0.5"
+    )
 
 
 def helps(study: Study, role: str) -> Finding:

@@ -1,6 +1,7 @@
 """Tables of what real traces of other people's models say; git holds them, not the traces.
 
-Intervals are by trace.
+Intervals are by trace; those of chains and of the self-exciting process, which are held out by
+problem, are by problem.
 """
 
 from dataclasses import dataclass, field
@@ -96,8 +97,8 @@ class OneMoreDraw(Row):
         n_wait: of them, those whose sentence begins with "Wait".
         expected: how many do by the continuations.
         ratio: `expected` over `n_wait`; 1 where they are alike.
-        mean, below_half, below_most: of the sentences that begin with "Wait", as in `Stability`,
-            if each were one more draw.
+        mean, below_half, below_most, of_ten: of the sentences that begin with "Wait", as in
+            `Stability`, if each were one more draw.
     """
 
     FILE: ClassVar[str] = "real_traces/one_more_draw"
@@ -109,6 +110,7 @@ class OneMoreDraw(Row):
     mean: Interval
     below_half: Interval
     below_most: Interval
+    of_ten: Interval
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,8 @@ class Excited(Row):
         own_rate: nats a sentence, held out, that the trace's own rate so far gains over one rate.
         kernel: that the kernel gains over one rate.
         kernel_beyond_own_rate: that the kernel gains where the own rate is known.
+        kernel_beyond_profile: that it gains where besides the rate of each tenth of a trace, common
+            to all traces, is known.
     """
 
     FILE: ClassVar[str] = "real_traces/excitation"
@@ -213,6 +217,7 @@ class Excited(Row):
     own_rate: Interval
     kernel: Interval
     kernel_beyond_own_rate: Interval
+    kernel_beyond_profile: Interval
 
 
 TABLES: tuple[type[Row], ...] = (
