@@ -127,8 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         if token and shown != f"Bearer {token}" and "/resolve/" in path:
             return self._refuse(403 if shown else 401, "GatedRepo")
         if hub_id not in opened:
-            is_api = path.startswith(f"{api}/")
-            return self._refuse(404, "RevisionNotFound" if is_api else "RepoNotFound")
+            return self._refuse(404, "RepoNotFound")
         if path == f"{api}/tree/{COMMIT}":
             return self._json(self.hub.tree())
         if path in (api, f"{api}/revision/{COMMIT}", f"{api}/revision/main"):
