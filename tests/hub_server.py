@@ -29,6 +29,8 @@ class Hub:
         token: that opens it; empty for an open one.
         breaks_after: bytes of a large file after which a connection breaks, once for each number.
         holds_after: bytes of a larger file after which a connection falls silent; 0 for none.
+        beside: further repositories with the same files, each with the token that opens it.
+        is_broken: whether it answers 503 to everything.
         lies: whether it lists other hashes than those of its files.
         asked: requests so far: method, path, and the range that was asked for.
         seen: tokens that the other host was shown.
@@ -40,6 +42,8 @@ class Hub:
     token: str = ""
     breaks_after: list[int] = field(default_factory=list)
     holds_after: int = 0
+    beside: dict[str, str] = field(default_factory=dict)
+    is_broken: bool = False
     lies: bool = False
     asked: list[tuple[str, str, str]] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
@@ -113,19 +117,25 @@ class _Handler(BaseHTTPRequestHandler):
         if self.is_other:
             self.hub.seen.append(shown)
             return self._bytes(path.rpartition("/")[2])
-        api = f"/api/models/{self.hub.hub_id}"
-        if self.hub.token and shown != f"Bearer {self.hub.token}" and "/resolve/" in path:
+        if self.hub.is_broken:
+            return self._refuse(503, "")
+        opened = {self.hub.hub_id: self.hub.token, **self.hub.beside}
+        asked = path.removeprefix("/api/models").split("/")
+        hub_id = "/".join(asked[1:3])
+        token = opened.get(hub_id, self.hub.token)
+        api = f"/api/models/{hub_id}"
+        if token and shown != f"Bearer {token}" and "/resolve/" in path:
             return self._refuse(403 if shown else 401, "GatedRepo")
+        if hub_id not in opened:
+            return self._refuse(404, "RepoNotFound")
         if path == f"{api}/tree/{COMMIT}":
             return self._json(self.hub.tree())
         if path in (api, f"{api}/revision/{COMMIT}", f"{api}/revision/main"):
-            return self._json({"id": self.hub.hub_id, "sha": COMMIT})
-        if path.startswith(f"{api}/"):
+            return self._json({"id": hub_id, "sha": COMMIT})
+        places = tuple(f"/{hub_id}/resolve/{one}/" for one in (COMMIT, "main"))
+        place = next((one for one in places if path.startswith(one)), "")
+        if not place:
             return self._refuse(404, "RevisionNotFound")
-        place = f"/{self.hub.hub_id}/resolve/{COMMIT}/"
-        if not path.startswith(place):
-            known = path.startswith(f"/{self.hub.hub_id}/")
-            return self._refuse(404, "RevisionNotFound" if known else "RepoNotFound")
         name = path.removeprefix(place)
         if name not in self.hub.files:
             return self._refuse(404, "EntryNotFound")

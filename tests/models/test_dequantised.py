@@ -2,6 +2,7 @@
 
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -64,9 +65,30 @@ def tensors(n_words: int) -> dict[str, np.ndarray]:
     return found
 
 
-def write_gguf(path: Path, pre: str = "smollm", architecture: str = "llama") -> Path:
-    """A tiny Llama with matrices of eight bits."""
+def write_gguf(
+    path: Path,
+    pre: str = "smollm",
+    architecture: str = "llama",
+    without: tuple[str, ...] = (),
+    besides: tuple[str, ...] = (),
+    keys: dict[str, int | float | str] | None = None,
+    marks: tuple[str, ...] = (),
+    unmerged: tuple[str, ...] = (),
+) -> Path:
+    """A tiny Llama with matrices of eight bits.
+
+    Args:
+        path: of the file.
+        pre: how it splits texts.
+        architecture: that it names.
+        without: tensors that it lacks.
+        besides: tensors that it has beside those of a Llama.
+        keys: further values of its head.
+        marks: further control tokens.
+        unmerged: further tokens that no merge leads to.
+    """
     vocabulary, merges = words(pre)
+    vocabulary += [*marks, *unmerged]
     writer = GGUFWriter(path, architecture)
     writer.add_block_count(LAYERS)
     writer.add_context_length(128)
@@ -80,13 +102,20 @@ def write_gguf(path: Path, pre: str = "smollm", architecture: str = "llama") -> 
     writer.add_tokenizer_model("gpt2")
     writer.add_tokenizer_pre(pre)
     writer.add_token_list(vocabulary)
-    kinds = [TokenType.CONTROL if word in SPECIAL else TokenType.NORMAL for word in vocabulary]
+    control = (*SPECIAL, *marks)
+    kinds = [TokenType.CONTROL if word in control else TokenType.NORMAL for word in vocabulary]
     writer.add_token_types(kinds)
     writer.add_token_merges(merges)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
     writer.add_chat_template(TEMPLATE)
-    for name, values in tensors(len(vocabulary)).items():
+    for key, value in (keys or {}).items():
+        kind = {int: writer.add_uint32, float: writer.add_float32, str: writer.add_string}
+        kind[type(value)](key, value)
+    given = tensors(len(vocabulary)) | {name: np.ones(32, np.float32) for name in besides}
+    for name, values in given.items():
+        if name in without:
+            continue
         if values.ndim == 2:
             kind = GGMLQuantizationType.Q8_0
             writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
@@ -170,6 +199,45 @@ def test_a_way_of_splitting_that_is_not_known_is_refused_by_its_name(tmp_path: P
     path = write_gguf(tmp_path / "tiny.gguf", pre="of-the-future")
     with pytest.raises(UserError, match=r"splits texts by 'of-the-future', and the ways that are"):
         take(str(path), None, "float32", tmp_path, tmp_path / "base")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"pre": "default"}, r"splits texts by 'default', and the ways that are known"),
+        (
+            {"without": ("blk.1.attn_v.weight",)},
+            r"lacks 1 tensors of its model, the first is model\.layers\.1\.self_attn\.v_proj\.w",
+        ),
+        ({"keys": {"split.count": 2}}, r"is one of 2 parts of a model \(`split\.count`\)"),
+        (
+            {"besides": ("rope_freqs.weight", "blk.0.attn_q.bias")},
+            r"has 2 tensors that no parameter of LlamaForCausalLM takes up: rope_freqs\.weight, ",
+        ),
+        (
+            {"keys": {"llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 4.0}},
+            r"scales its positions \(llama\.rope\.scaling\.type, llama.*\).*as safetensors",
+        ),
+        (
+            {"marks": ("<\uff5cUser\uff5c>",)},
+            r"has '<\uff5cUser\uff5c>' as its token 320, and the tokenizer .* reads \d+ tokens",
+        ),
+    ],
+    ids=["split", "missing", "parts", "unused", "scaled", "marks"],
+)
+def test_what_transformers_would_drop_or_invent_is_refused_by_its_name(
+    changed: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    path = write_gguf(tmp_path / "tiny.gguf", **changed)
+    with pytest.raises(UserError, match=said):
+        take(str(path), None, "float32", tmp_path, tmp_path / "base")
+    assert not (tmp_path / "base").exists()
+
+
+def test_a_part_that_is_a_token_of_llama_3_is_not_merged_from_smaller_ones(tmp_path: Path) -> None:
+    path = write_gguf(tmp_path / "tiny.gguf", pre="llama-bpe", unmerged=("zqxj",))
+    take(str(path), None, "float32", tmp_path, tmp_path / "base")
+    assert loading.load(tmp_path / "base").tokenizer.tokenize("zqxj") == ["zqxj"]
 
 
 def test_an_architecture_that_is_not_unpacked_is_refused_by_its_name(tmp_path: Path) -> None:

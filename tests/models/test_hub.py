@@ -18,7 +18,8 @@ from project import ROOT, write_tiny_params
 from tiny_models import save_model
 
 from backtracking.models import hub as fetching
-from backtracking.models import loading
+from backtracking.models import loading, refused
+from backtracking.models.formats import first_line
 from backtracking.models.taking import take
 from lifeboat.stage import abilities, interruption
 from lifeboat.stage.errors import UserError
@@ -230,6 +231,18 @@ REFUSED = {
         {"model_type": "qwen3_5_text", "num_hidden_layers": 4, "layer_types": None},
         r"Qwen3_5ForCausalLM .* in 3 of its 4 layers \(3 linear_attention\).*kv_cache\.py",
     ),
+    "lfm2": (
+        {"model_type": "lfm2", "layer_types": ["conv", "full_attention", "conv"]},
+        r"a Lfm2ForCausalLM \(lfm2\) with layers of other kinds than full .*: 2 conv\..*kv_cache",
+    ),
+    "lfm2-moe": (
+        {"model_type": "lfm2_moe", "layer_types": None},
+        r"a Lfm2MoeForCausalLM \(lfm2_moe\), which transformers cannot make of its configuration",
+    ),
+    "minimax": (
+        {"model_type": "minimax", "num_hidden_layers": 4, "layer_types": None},
+        r"a MiniMaxForCausalLM \(minimax\) with layers of other .*: 2 linear_attention\.",
+    ),
 }
 
 
@@ -270,3 +283,11 @@ def test_no_network_is_told_in_a_sentence(hub: Hub, monkeypatch: pytest.MonkeyPa
         UserError, match=r"'lab/tiny' .*no route to host.*Check the name and the ne"
     ):
         fetching.fetch(HUB_ID, COMMIT)
+
+
+def test_what_signs_an_address_is_not_told() -> None:
+    signed = "https://cdn.hub/a/b.safetensors?X-Amz-Date=1&X-Amz-Signature=abc"
+    error = OSError(f"404 for url '{signed}' (Request 1?).\nmore")
+    assert first_line(error) == "404 for url 'https://cdn.hub/a/b.safetensors' (Request 1?)."
+    told = refused.told(error, HUB_ID, None)
+    assert "Signature" not in str(told) and "https://cdn.hub/a/b.safetensors" in str(told)

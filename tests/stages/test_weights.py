@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from project import ROOT, write_tiny_params
+from safetensors.torch import load_file, save_file
 from tiny_models import save_model
 from tiny_study import PAIR, only_roles
 
+from backtracking.models import loading
 from backtracking.stages import weights
+from lifeboat.stage.errors import UserError
 
 QUICK = {"steps": 12, "tokens_per_step": 256, "checkpoint_every": 4}
 
@@ -219,6 +222,29 @@ def test_a_model_is_fine_tuned_from_one_that_was_taken_and_found_again(
     weights.main([*arguments, "reasoning"])
     assert model_in(tmp_path, "reasoning") == reasoning
     assert sorted((tmp_path / ".cache/store/models/reasoning").iterdir()) == stored
+
+
+def test_a_start_that_lacks_a_tensor_is_refused_and_none_of_it_is_random(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = tuned_project(tmp_path, trained / "models" / "base")
+    weights.main([*arguments, "base"])
+    path = tmp_path / "models" / "base" / "model.safetensors"
+    held = load_file(path)
+    left_out = next(name for name in held if "layers.1" in name)
+    save_file({k: v for k, v in held.items() if k != left_out}, path, {"format": "pt"})
+    said = fails(arguments, "reasoning", capsys)
+    assert "lack 1 tensors" in said and left_out in said
+
+
+def test_what_was_kept_of_a_training_fills_the_model_but_for_its_tied_head(tmp_path: Path) -> None:
+    model = loading.read(save_model(tmp_path / "tiny"), "float32")
+    kept = dict(model.named_parameters())
+    weights._fill(model, kept)
+    name = next(iter(kept))
+    for wrong in ({k: v for k, v in kept.items() if k != name}, kept | {"more": kept[name]}):
+        with pytest.raises(UserError, match=r"does not fit a LlamaForCausalLM: 1 tensors are miss"):
+            weights._fill(model, wrong)
 
 
 def test_keys_of_the_other_kinds_of_sources_are_refused_by_name(

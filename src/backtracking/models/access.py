@@ -6,8 +6,9 @@ with the account's token. A gated model answers that with a refusal, although it
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
+from backtracking.models import refused
+from backtracking.models.refused import Refusal
 from backtracking.models.sizes import models
 from backtracking.runtime import pins
 from backtracking.runtime.pins import Hosted
@@ -21,8 +22,6 @@ TIMEOUT_S = 4.0
 """Seconds in which the hub has to answer."""
 FILE = "config.json"
 
-Outcome = Literal["readable", "gated", "not there", "no such revision", "silent"]
-
 
 @dataclass(frozen=True)
 class Answer:
@@ -30,15 +29,15 @@ class Answer:
 
     Attributes:
         model: the model.
-        outcome: whether this account may read it.
         commit: the commit that its revision is; None where it may not be read.
-        why: what went wrong where nothing was answered.
+        refusal: why not, with the cure; None where it may be read.
+        is_sure: whether the hub has said so; not where it did not answer.
     """
 
     model: Hosted
-    outcome: Outcome
     commit: str | None = None
-    why: str = ""
+    refusal: Refusal | None = None
+    is_sure: bool = True
 
 
 def checks(root: Path, machine: Machine) -> list[Item]:
@@ -54,58 +53,39 @@ def checks(root: Path, machine: Machine) -> list[Item]:
     said = [Item(f"{pins.told(loose)}.", "wrong", cure)] if loose else []
     asked = [Later(lambda one=one: ask(one)) for one in wanted]
     answers = zip(wanted, (one.before(machine.deadline) for one in asked), strict=True)
-    return said + [item(answer or Answer(model, "silent")) for model, answer in answers]
+    return said + [item(answer or _late(model)) for model, answer in answers]
+
+
+def _late(model: Hosted) -> Answer:
+    said = Refusal(
+        f"The hub did not say in time whether {model.source} may be read.",
+        "Look at the network, then run it again.",
+    )
+    return Answer(model, refusal=said, is_sure=False)
 
 
 def ask(model: Hosted) -> Answer:
     """What the hub says of one model, at its revision, or at `main` where it has none."""
     from httpx2 import HTTPError
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
     try:
         url = hf_hub_url(model.source, FILE, revision=model.revision)
         found = get_hf_file_metadata(url, timeout=TIMEOUT_S)
-    except GatedRepoError:
-        return Answer(model, "gated")
-    except RevisionNotFoundError:
-        return Answer(model, "no such revision")
-    except RepositoryNotFoundError:
-        return Answer(model, "not there")
     except (HTTPError, OSError, ValueError) as error:
-        return Answer(model, "silent", why=(str(error).strip().splitlines() or [""])[0])
-    return Answer(model, "readable", found.commit_hash)
+        said = refused.explain(error, model.source, model.revision)
+        return Answer(model, refusal=said, is_sure=refused.is_final(error))
+    return Answer(model, found.commit_hash)
 
 
 def item(answer: Answer) -> Item:
     """An answer in words, with what to do."""
-    model, page = answer.model, f"https://huggingface.co/{answer.model.source}"
-    at = model.revision or "main"
-    match answer.outcome:
-        case "readable":
-            commit = answer.commit or at
-            return Item(f"The hub lets this account read {model.source} ({model.role}, {commit}).")
-        case "gated":
-            fact = f"{model.source} ({model.role}) is gated, and this account may not read it."
-            cure = (
-                f"Ask for access on {page}, then set HF_TOKEN in .env to a token of that account "
-            )
-            return Item(fact, "wrong", f"{cure}with access to gated repositories.")
-        case "no such revision":
-            fact = f"{model.source} ({model.role}) has no revision {at}."
-            return Item(fact, "wrong", f"Take a commit of {page}/commits/main.")
-        case "not there":
-            fact = f"The hub has no model {model.source} ({model.role}) that this account may see."
-            cure = "Correct `source` in params.yaml; a private model needs HF_TOKEN in .env."
-            return Item(fact, "wrong", cure)
-        case _:
-            fact = f"The hub did not say whether {model.source} ({model.role}) may be read"
-            why = f": {answer.why.rstrip('.')}" if answer.why else ""
-            return Item(f"{fact}{why}.", "warning", "Look at the network, then run it again.")
+    model, refusal = answer.model, answer.refusal
+    if refusal is None:
+        commit = answer.commit or model.revision or "main"
+        return Item(f"The hub lets this account read {model.source} ({model.role}, {commit}).")
+    verdict = "wrong" if answer.is_sure else "warning"
+    return Item(f"`weights.{model.role}`: {refusal.fact}", verdict, refusal.cure)
 
 
 def pin(root: Path) -> list[Item]:

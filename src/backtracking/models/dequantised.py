@@ -7,10 +7,8 @@ gives those that it does not know GPT-2's without a word.
 
 import contextlib
 import gc
-import math
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +24,10 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
 )
-from transformers.integrations.gguf.reader import GgufHeader, read_gguf_metadata
 
-from backtracking.models import holdable, structure
+from backtracking.models import gguf_files, holdable, structure
 from backtracking.models.formats import first_line
+from backtracking.models.gguf_files import CURE, Description
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
@@ -41,7 +39,6 @@ _LLAMA_3 = rf"{_SHORT}|{_WORDS}|\p{{N}}{{1,3}}|{_REST}"
 _QWEN_2 = rf"{_SHORT}|{_WORDS}|\p{{N}}|{_REST}"
 _SPLITS = {
     "gpt-2": None,
-    "default": None,
     "smollm": None,
     "llama-bpe": _LLAMA_3,
     "llama3": _LLAMA_3,
@@ -51,6 +48,8 @@ _SPLITS = {
 }
 """Patterns by which a text is split before pairs are merged; None is GPT-2's own."""
 _DIGITS_ALONE = ("smollm",)
+_WHOLE_WORDS = ("llama-bpe", "llama3", "llama-v3")
+"""Those in which a part that is a token is never merged from smaller ones."""
 TEXTS = (
     structure.PROBE,
     "Adding 17 gives 13 + 17 = 30.  1234 a  39\n\n  7 It's 2.5%, and I'LL see.",
@@ -58,52 +57,6 @@ TEXTS = (
 )
 """Read and written by every tokenizer that is converted."""
 _BYTES = {"float32": 4, "float16": 2, "bfloat16": 2}
-
-
-@dataclass(frozen=True)
-class Description:
-    """What a GGUF file says of its model.
-
-    Attributes:
-        architecture: as llama.cpp calls it.
-        n_layers: blocks.
-        d_model: width of the residual stream.
-        n_parameters: numbers in its tensors.
-        splits_by: how a text is split before its tokens are found; empty where it is not said.
-        tokenizer: kind of tokenizer, `gpt2` for byte pairs.
-    """
-
-    architecture: str
-    n_layers: int
-    d_model: int
-    n_parameters: int
-    splits_by: str
-    tokenizer: str
-
-
-def describe(path: Path) -> Description:
-    """What the head of a GGUF file says; no weight is read.
-
-    Raises:
-        UserError: where it is no GGUF file, or a part of one.
-    """
-    try:
-        told, _names = read_gguf_metadata(str(path))
-        tensors = GgufHeader.from_file(str(path)).tensors
-        kind = str(told["general.architecture"])
-        return Description(
-            kind,
-            int(told[f"{kind}.block_count"]),
-            int(told[f"{kind}.embedding_length"]),
-            sum(math.prod(one.shape) for one in tensors),
-            str(told.get("tokenizer.ggml.pre", "")),
-            str(told.get("tokenizer.ggml.model", "")),
-        )
-    except Exception as error:  # of a file that is cut or foreign, anything may be raised
-        raise UserError(
-            f"{path} is no whole GGUF file of a language model: {first_line(error)}",
-            "Fetch it again, or name another.",
-        ) from error
 
 
 def write(path: Path, folder: Path, dtype: str) -> None:
@@ -115,16 +68,20 @@ def write(path: Path, folder: Path, dtype: str) -> None:
         dtype: of the weights as written; what is compared is in it.
 
     Raises:
-        UserError: for an architecture that the engines cannot hold, for a tokenizer that cannot be
-            made as it was, where the disk is too small, and where what was written is not what was
+        UserError: for an architecture that the engines cannot hold, for a file of which
+            transformers would drop or invent a part, for a tokenizer that cannot be made as it
+            was, where the disk is too small, and where what was written is not what was
             read.
     """
-    told = describe(path)
+    told = gguf_files.describe(path)
+    gguf_files.require_whole(path, told)
     config = _config(path, told)
     holdable.require_held(config, str(path))
+    gguf_files.require_used(path, told, config)
     _require_split(path, told)
     artifacts.require_free_space(folder, told.n_parameters * _BYTES[dtype], f"{path.name} unpacked")
     tokenizer = _tokenizer(path, told)
+    gguf_files.require_marks(path, tokenizer)
     tokenizer.save_pretrained(folder)
     _require_same_words(tokenizer, folder, told)
     ids = tokenizer(TEXTS[1], add_special_tokens=False, return_tensors="pt")["input_ids"]
@@ -150,7 +107,7 @@ def _require_split(path: Path, told: Description) -> None:
         raise UserError(
             f"{path} splits texts by {told.splits_by or 'a way that it does not name'!r}, and the "
             f"ways that are known are {', '.join(_SPLITS)}.",
-            "Take the model that the file was made of, with its own tokenizer.json.",
+            CURE,
         )
 
 
@@ -168,6 +125,8 @@ def _tokenizer(path: Path, told: Description) -> PreTrainedTokenizerFast:
     if told.splits_by in _DIGITS_ALONE:
         parts.insert(0, pre_tokenizers.Digits(individual_digits=True))
     found.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(parts)
+    if told.splits_by in _WHOLE_WORDS:
+        found.backend_tokenizer.model.ignore_merges = True
     return found
 
 
@@ -183,7 +142,7 @@ def _require_same_words(
         if not is_same or (told.tokenizer == _BYTE_PAIRS and back != text):
             raise UserError(
                 f"The tokenizer of the GGUF file does not come back: {text!r} became {back!r}.",
-                "Take the model that the file was made of, with its own tokenizer.json.",
+                CURE,
             )
 
 
@@ -192,13 +151,16 @@ def _write_weights(
 ) -> Float[Tensor, "pos d_vocab"]:
     """Writes config and weights; returns the logits of the model that was read."""
     with _quiet():
-        model: Any = AutoModelForCausalLM.from_pretrained(
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
             path.parent,
             gguf_file=path.name,
             dtype=getattr(torch, dtype),
             local_files_only=True,
             trust_remote_code=False,
+            output_loading_info=True,
         )
+    model, info = loaded
+    gguf_files.require_filled(path, info["missing_keys"])
     # transformers does not write what was quantised; a model of its own is given these tensors.
     with torch.device("meta"):
         plain: PreTrainedModel = type(model)(config)

@@ -1,5 +1,6 @@
 """Names of a model's files: which are read, and what may stand in their place."""
 
+import re
 from collections.abc import Sequence
 from fnmatch import fnmatch
 
@@ -34,6 +35,7 @@ _FOREIGN = (
     ("*.h5", "its weights in the format of Keras", "Take a revision"),
 )
 """What stands where weights should: the files, what they are, and the way to weights."""
+_QUERY = re.compile(r"(\w+://[^\s?]*)\?[^\s'\"<>)]*")
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -61,5 +63,8 @@ def foreign(names: Sequence[str]) -> str | None:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says; its type where it says nothing."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The first line of what an error says; its type where it says nothing.
+
+    Of addresses, what follows `?` is cut: the hub signs the way to a file there.
+    """
+    return _QUERY.sub(r"\1", (str(error).strip().splitlines() or [type(error).__name__])[0])

@@ -18,6 +18,7 @@ from backtracking.models import loading, structure
 from backtracking.models.formats import CONFIG, first_line
 from lifeboat.stage.errors import UserError
 
+_ATTENTION = ("full_attention", "sliding_attention")
 _NEEDED = (
     "Take a model with attention in every layer. For this one, a cache would have to be written "
     "(models/kv_cache.py) that keeps the state at each place where rows begin, and goes back to "
@@ -61,8 +62,26 @@ def require_held(config: PreTrainedConfig, named: str) -> None:
             "cut, need keys and values of every token.",
             _NEEDED,
         )
-    with torch.device("meta"):
-        structure.find_parts(kind(config), Path(named))
+    if others := _other_layers(config):
+        raise UserError(
+            f"{named} holds a {kind.__name__} ({config.model_type}) with layers of other kinds "
+            f"than full and sliding attention: {_listed(others)}.",
+            _NEEDED,
+        )
+    structure.find_parts(_empty(kind, config, named), Path(named))
+
+
+def _empty(kind: Any, config: PreTrainedConfig, named: str) -> Any:
+    """The model without numbers."""
+    try:
+        with torch.device("meta"):
+            return kind(config)
+    except Exception as error:  # a class that its own configuration does not fill: any error
+        raise UserError(
+            f"{named} holds a {kind.__name__} ({config.model_type}), which transformers cannot "
+            f"make of its configuration: {first_line(error)}",
+            "Take another revision, or fetch it again.",
+        ) from error
 
 
 def _require_known(folder: Path, named: str) -> None:
@@ -94,12 +113,18 @@ def _class_of(config: PreTrainedConfig, named: str) -> Any:
 def _recurrent(config: PreTrainedConfig) -> str:
     """How many of its layers keep a state, as far as its configuration says so."""
     text = config.get_text_config()
-    kinds = Counter(getattr(text, "layer_types", None) or [])
-    keeping = {
-        one: n for one, n in kinds.items() if one not in ("full_attention", "sliding_attention")
-    }
+    keeping = _other_layers(config)
     n_layers = getattr(text, "num_hidden_layers", None)
     if not keeping:
         return f"its {n_layers} layers" if n_layers else "its layers"
-    said = ", ".join(f"{n} {one}" for one, n in keeping.items())
-    return f"{sum(keeping.values())} of its {sum(kinds.values())} layers ({said})"
+    return f"{keeping.total()} of its {len(text.layer_types)} layers ({_listed(keeping)})"
+
+
+def _other_layers(config: PreTrainedConfig) -> Counter[str]:
+    """Layers that do not attend to keys and values of every token, or of a window, by kind."""
+    kinds = getattr(config.get_text_config(), "layer_types", None) or []
+    return Counter(one for one in kinds if one not in _ATTENTION)
+
+
+def _listed(kinds: Counter[str]) -> str:
+    return ", ".join(f"{n} {one}" for one, n in kinds.items())

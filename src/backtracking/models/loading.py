@@ -110,7 +110,7 @@ def load(
     """
     folder = folders.locate(source, revision)
     place = device_of(device)
-    model = _read_model(folder, dtype).to(place)  # type: ignore[arg-type]
+    model = read(folder, dtype).to(place)  # type: ignore[arg-type]
     model.eval().requires_grad_(False)
     lengths = Lengths(model)
     model.register_forward_pre_hook(partial(_begin, lengths.fresh), with_kwargs=True)
@@ -201,7 +201,13 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def _read_model(folder: Path, dtype: str) -> PreTrainedModel:
+def read(folder: Path, dtype: str) -> PreTrainedModel:
+    """The model of a folder as transformers makes it, with gradients and without other checks.
+
+    Raises:
+        UserError: for another dtype than `DTYPES`, and for weights that cannot be read or do not
+            fill the model.
+    """
     if dtype not in DTYPES:
         raise UserError(f"{dtype!r} is not a dtype.", f"Use one of {', '.join(DTYPES)}.")
     cure = "Fetch or make it again; code of a model's repository is never run."

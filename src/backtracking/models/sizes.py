@@ -104,10 +104,10 @@ def _model(root: Path, role: str, weights: dict[str, Any], roles: Roles) -> Mode
 
 def _of_gguf(root: Path, role: str, source: str, revision: str | None) -> Model:
     """As the head of the file says; of one that is not there, nothing is known."""
-    from backtracking.models import dequantised  # torch, for those alone who have such a file
+    from backtracking.models import gguf_files  # torch, for those alone who have such a file
 
     try:
-        told = dequantised.describe(Path(str(find(source, revision, root))))
+        told = gguf_files.describe(Path(str(find(source, revision, root))))
     except UserError:
         return Model(role, source)
     return Model(role, source, told.n_layers, told.d_model, told.n_parameters, is_here=True)

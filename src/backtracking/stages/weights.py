@@ -5,7 +5,7 @@ Writes: models/<role>/ in transformers format, with training.csv where it was tr
 """
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Literal, TypeVar
 
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from backtracking.domains.domain import Recipe
 from backtracking.domains.registry import open_domain
@@ -184,9 +184,27 @@ def _trained(
     key = units.key(make.func, *make.args, dict(model.named_parameters()), words)
     whole = partial(make, model, tokenizer, advance=advance)
     trained = units.resume(f"models/{role}", key, whole)
-    # A head that is tied to the embeddings is no parameter of its own.
-    model.to("cpu").load_state_dict(trained.weights, strict=False)  # type: ignore[arg-type]
+    _fill(model.to("cpu"), trained.weights)  # type: ignore[arg-type]
     return model, tokenizer, trained.losses
+
+
+def _fill(model: PreTrainedModel, weights: Mapping[str, torch.Tensor]) -> None:
+    """Gives a model all of its weights; a head that is tied to the embeddings is none of its own.
+
+    Raises:
+        UserError: where they are not those of this model.
+    """
+    tied = dict(model.named_parameters(remove_duplicate=False)).keys() - dict(
+        model.named_parameters()
+    )
+    found = model.load_state_dict(weights, strict=False)
+    wrong = sorted({*found.missing_keys} - tied) + sorted(found.unexpected_keys)
+    if wrong:
+        raise UserError(
+            f"What was kept of a training does not fit a {type(model).__name__}: {len(wrong)} "
+            f"tensors are missing or foreign, the first is {wrong[0]}.",
+            "Remove it from the store of units, and train again.",
+        )
 
 
 def _start(
@@ -198,8 +216,7 @@ def _start(
         words = recipe.tokenizer()
         return build_model(architecture, words, seed), words.backend_tokenizer
     if (folder := workspace.model(start)).is_dir():
-        model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-        return model, Tokenizer.from_file(str(folder / "tokenizer.json"))
+        return loading.read(folder, "float32"), Tokenizer.from_file(str(folder / "tokenizer.json"))
     model, tokenizer, _losses = _trained(workspace, start)
     return model, tokenizer
 

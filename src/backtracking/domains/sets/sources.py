@@ -6,16 +6,15 @@ named by its SHA-256, so that a study says which rows it read.
 
 import gzip
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backtracking.runtime.pins import COMMIT
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
 _CURE = "Files are .jsonl, .jsonl.gz, .json (an array of objects) or .parquet."
 
 
@@ -70,7 +69,7 @@ class DataSet:
         folder = root / self.source
         if folder.is_dir():
             return [_existing(folder / name) for name in self.files]
-        if not _COMMIT.fullmatch(self.revision or ""):
+        if not COMMIT.fullmatch(self.revision or ""):
             raise UserError(
                 f"{folder} is no folder, and a data set on the hub needs a commit: expected 40 "
                 f"hexadecimal digits as the revision of {self.source}, found {self.revision!r}.",
