@@ -35,6 +35,7 @@ SMALL: dict[str, Any] = {
         "n_null": 2,
         "n_retrained": 1,
         "n_reports": 2,
+        "drawn": {"n": 2, "max_new_tokens": 8, "n_null": 1, "n_texts": 1},
     },
     "lens": {"n_null": 4},
     "ablate": {"max_new_tokens": 12},
