@@ -93,8 +93,8 @@ def think(root: Path) -> list[Trace]:
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [
-        # Six minutes of two cores. The others have not been seen to the end: ("r1-distill-llama-8b",
-        # "bfloat16"), ("qwen3-8b", "float32") and, of the blocks of this one, "r1-distill-qwen-14b".
+        # Minutes each. The others have not been seen to the end: r1-distill-llama-8b in bfloat16,
+        # qwen3-8b, and r1-distill-qwen-14b, whose blocks are those of this one.
         ("r1-distill-qwen-1.5b", "float32"),
     ],
 )
