@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from stopping import Killed
 from tiny_models import WORDS, build_model, build_tokenizer
 from tokenizers import Tokenizer
 
@@ -29,10 +30,6 @@ SCHEDULE = FineTuning(
     seed=3,
     checkpoint_every=4,
 )
-
-
-class Killed(BaseException):
-    """Stands for a signal that nothing handles."""
 
 
 @dataclass(frozen=True)

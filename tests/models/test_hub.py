@@ -15,13 +15,14 @@ from hub_server import COMMIT, Hub, serving
 from huggingface_hub import constants
 from huggingface_hub.utils import close_session
 from project import ROOT, write_tiny_params
+from stopping import stopped_at_checkpoint
 from tiny_models import save_model
 
 from backtracking.models import hub as fetching
 from backtracking.models import loading, refused
 from backtracking.models.formats import first_line
 from backtracking.models.taking import take
-from lifeboat.stage import abilities, interruption
+from lifeboat.stage import abilities
 from lifeboat.stage.errors import UserError
 
 HUB_ID = "lab/tiny"
@@ -87,13 +88,8 @@ def test_a_broken_connection_is_taken_up_at_its_byte(hub: Hub, tmp_path: Path) -
 def test_a_process_that_is_stopped_in_the_middle_goes_on_there(
     hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop() -> None:
-        raise SystemExit(interruption.EXIT_CODE)
-
-    with monkeypatch.context() as asked:
-        asked.setattr(interruption, "checkpoint", stop)
-        with pytest.raises(SystemExit):
-            taken(tmp_path)
+    with stopped_at_checkpoint(monkeypatch):
+        taken(tmp_path)
     assert not (tmp_path / "models" / "base").exists()
     hub.asked.clear()
     assert (taken(tmp_path) / WEIGHTS).read_bytes() == hub.files[WEIGHTS]

@@ -13,6 +13,7 @@ from random import Random
 
 import pytest
 import torch
+from stopping import Killed, stopped_at_checkpoint
 from tokenizers import Tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 
@@ -32,7 +33,6 @@ from backtracking.models.training import (
     stream_batches,
     to_tensors,
 )
-from lifeboat.stage import interruption
 from lifeboat.stage.names import Types
 from lifeboat.stage.shelf import Shelf
 from lifeboat.stage.steps import Steps
@@ -41,10 +41,6 @@ ARCHITECTURE = Architecture(n_layers=2, d_model=16, n_heads=2, d_mlp=32, context
 SCHEDULE = Schedule(
     steps=12, tokens_per_step=64, muon_lr=0.02, adam_lr=0.01, seed=3, checkpoint_every=5
 )
-
-
-class Killed(BaseException):
-    """Stands for a signal that nothing handles."""
 
 
 @pytest.fixture(autouse=True)
@@ -115,13 +111,8 @@ def test_a_run_killed_at_any_step_resumes_to_the_same_bytes(
 def test_a_run_that_is_asked_to_stop_ends_where_its_state_was_kept(
     whole: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def stop() -> None:
-        raise SystemExit(interruption.EXIT_CODE)
-
-    with monkeypatch.context() as asked:
-        asked.setattr(interruption, "checkpoint", stop)
-        with pytest.raises(SystemExit):
-            run(tmp_path)
+    with stopped_at_checkpoint(monkeypatch):
+        run(tmp_path)
     kept = steps_in(tmp_path).latest()
     assert kept is not None and kept[0] == 5
     assert_same_bytes(run(tmp_path), whole)
