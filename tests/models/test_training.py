@@ -123,10 +123,11 @@ def test_a_run_killed_twice_by_a_signal_resumes_to_the_same_bytes(
     whole: Trained, tmp_path: Path
 ) -> None:
     code = (
-        "import sys; sys.path[:0] = sys.argv[1:3]; import test_training; from pathlib import Path;"
-        "test_training.torch.set_num_threads(1); test_training.run(Path(sys.argv[3]), 8)"
+        "import sys; sys.path[:0] = sys.argv[1:4]; import test_training; from pathlib import Path;"
+        "test_training.torch.set_num_threads(1); test_training.run(Path(sys.argv[4]), 8)"
     )
-    folders = [str(PROJECT_ROOT / "src"), str(Path(__file__).parent)]
+    here = Path(__file__).parent
+    folders = [str(PROJECT_ROOT / "src"), str(here), str(here.parent)]
     environment = os.environ | {"BY_SIGNAL": "1"}
     killed = subprocess.run(
         [sys.executable, "-c", code, *folders, str(tmp_path)], env=environment, check=False
