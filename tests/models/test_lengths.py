@@ -10,8 +10,8 @@ import torch
 from extraction.families import CONTEXT, LIMIT, build
 from tiny_models import build_tokenizer
 
-from backtracking.models import kv_cache, loading
-from backtracking.models.batches import groups, log_probabilities
+from backtracking.models import heads, kv_cache, loading
+from backtracking.models.batches import groups
 from backtracking.models.forced import Arm, Prefix, teacher_force
 from backtracking.models.generation import generate
 from backtracking.models.loading import LoadedModel
@@ -100,7 +100,7 @@ def test_a_prefix_is_read_as_it_is_with_what_stands_behind_it(
         with torch.inference_mode():
             past = kv_cache.read(changing, ids[:n])
             tail = torch.tensor([ids[n : n + n_behind]] * 2)
-            found = log_probabilities(changing, tail[:, :n_behind], past)
+            found = heads.read(changing, tail[:, :n_behind], past).everywhere()
         width = tail.shape[1]
         torch.testing.assert_close(
             found[1], plain(changing, ids[: n + width])[n:], rtol=1e-3, atol=1e-4
@@ -134,7 +134,7 @@ def test_a_text_is_read_as_if_it_were_the_first(name: str, tmp_path: Path) -> No
     texts = [[5 + i % 30 for i in range(n)] for n in (8, 40, 24, 25, 40, 8, 26, 23, 24)]
     for ids in texts:
         with torch.inference_mode():
-            found = log_probabilities(loaded, torch.tensor([ids]))[0]
+            found = heads.read(loaded, torch.tensor([ids])).everywhere()[0]
         torch.testing.assert_close(found, plain_of(name, ids), rtol=1e-4, atol=1e-5)
 
 

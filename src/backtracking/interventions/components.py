@@ -14,13 +14,14 @@ from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from backtracking.models import edits, hooks
 from backtracking.models.batches import groups, pad, to_numpy
 from backtracking.models.components import find_writers
 from backtracking.models.forced import Prefix
+from backtracking.models.heads import Run, compare
 from backtracking.models.hooks import Site
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import Clean, read_again, read_clean
@@ -196,24 +197,28 @@ def force(
     p, kl, kl_other = np.full((3, 1 + len(arms), first[-1]), np.nan)
     elsewhere = np.full((1 + len(arms), len(prefixes)), np.nan)
     lengths = [len(prefix.ids) for prefix in prefixes]
-    every = list(groups(ablator.loaded, lengths, rows_per_batch))
-    for group in progress.track(every, "ablating", unit="batches"):
+    loaded = ablator.loaded
+    marked = torch.tensor(list(marked_ids), dtype=torch.long, device=loaded.device)
+    batches = list(groups(loaded, lengths, rows_per_batch))
+    for group in progress.track(batches, "ablating", unit="batches"):
         places = [_Places.of(prefixes[number], others[number]) for number in group]
-        loaded, ids = ablator.loaded, [prefixes[number].ids for number in group]
+        every = [place.all.to(loaded.device) for place in places]
+        ids = [prefixes[number].ids for number in group]
         clean = read_clean(loaded, ids, range(loaded.n_layers))
-        as_it_is = clean.log_probabilities
         ablated = (_ablate(ablator, clean, places, arm) for arm in arms)
-        for arm, found in enumerate(chain([as_it_is], ablated)):
-            divergence = (as_it_is.exp() * (as_it_is - found)).sum(dim=2)
-            marked = found[:, :, list(marked_ids)].exp().sum(dim=2)
+        for arm, run in enumerate(chain([clean.run], ablated)):
             for row, number in enumerate(group):
                 at, columns = places[row], np.arange(first[number], first[number + 1])
-                p[arm, columns] = to_numpy(marked[row, at.decisions])
-                kl[arm, columns] = to_numpy(divergence[row, at.decisions])
-                kl_other[arm, columns[at.has_other]] = to_numpy(divergence[row, at.others])
-                if at.elsewhere.any():
-                    mean = divergence[row, : len(at.elsewhere)][at.elsewhere].double().mean()
-                    elsewhere[arm, number] = float(mean)
+                if not len(every[row]):
+                    continue
+                beside = compare(clean.run, row, run, range(row, row + 1), every[row], marked)
+                n, n_both = len(at.decisions), len(at.decisions) + len(at.others)
+                divergence = beside.kl[0]
+                p[arm, columns] = to_numpy(beside.p_marked[0, :n])
+                kl[arm, columns] = to_numpy(divergence[:n])
+                kl_other[arm, columns[at.has_other]] = to_numpy(divergence[n:n_both])
+                if len(divergence) > n_both:
+                    elsewhere[arm, number] = float(divergence[n_both:].double().mean())
     return {
         P_OPEN: Array("decisions", p),
         "kl_decision": Array("decisions", kl),
@@ -259,6 +264,12 @@ class _Places:
     has_other: np.ndarray
     elsewhere: Bool[Tensor, " pos"]
 
+    @property
+    def all(self) -> Int[Tensor, " pos"]:
+        """Those of decisions, then those matched to them, then all elsewhere."""
+        places = [*self.decisions, *self.others, *self.elsewhere.nonzero().flatten().tolist()]
+        return torch.tensor(places, dtype=torch.long)
+
     @classmethod
     def of(cls, prefix: Prefix, others: Sequence[int | None]) -> "_Places":
         found = [at for at in others if at is not None]
@@ -269,9 +280,7 @@ class _Places:
         return cls(prefix.decisions, found, has_other, elsewhere)
 
 
-def _ablate(
-    ablator: Ablator, clean: Clean, places: Sequence[_Places], arm: Arm
-) -> Float[Tensor, "rows pos d_vocab"]:
+def _ablate(ablator: Ablator, clean: Clean, places: Sequence[_Places], arm: Arm) -> Run:
     """The whole model's outputs below the component's block are taken as they are."""
     where = torch.zeros(clean.ids.shape, dtype=torch.bool)
     for row, at in enumerate(places):

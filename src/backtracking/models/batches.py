@@ -8,11 +8,8 @@ from itertools import groupby
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
 from torch import Tensor
-from transformers import DynamicCache
 
-from backtracking.models import kv_cache
 from backtracking.models.loading import LoadedModel
 
 
@@ -28,25 +25,6 @@ def groups(loaded: LoadedModel, lengths: Sequence[int], size: int) -> Iterator[l
         some = list(run)
         for start in range(0, len(some), size):
             yield some[start : start + size]
-
-
-def log_probabilities(
-    loaded: LoadedModel, ids: Int[Tensor, "rows pos"], past: DynamicCache | None = None
-) -> Float[Tensor, "rows pos d_vocab"]:
-    """Of the next token at every position, in float32.
-
-    Args:
-        loaded: the model.
-        ids: token ids.
-        past: keys and values of one row, which stands before all of them; it is not changed.
-    """
-    ids = ids.to(loaded.device)
-    if past is None:
-        logits = loaded.model(input_ids=ids, use_cache=False).logits
-    else:
-        rows = kv_cache.repeated(kv_cache.before(loaded, past, ids.shape[1]), len(ids))
-        logits = loaded.model(input_ids=ids, past_key_values=rows, use_cache=True).logits
-    return logits.float().log_softmax(dim=-1)
 
 
 def to_numpy(values: Tensor) -> np.ndarray:

@@ -20,7 +20,8 @@ from torch import Tensor
 
 from backtracking.models import edits
 from backtracking.models.batches import to_numpy
-from backtracking.models.forced import Arm, Prefix, Stack, stream_of, with_stream
+from backtracking.models.forced import Arm, Prefix, Stack
+from backtracking.models.heads import stream_of, with_stream
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import Tree, beginnings
 from backtracking.models.turning import opening_paths, p_opening, p_turning, paths_of

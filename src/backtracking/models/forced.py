@@ -7,7 +7,6 @@ one, by `endpoints`.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +14,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from backtracking.models import edits
-from backtracking.models.batches import groups, log_probabilities, to_numpy
+from backtracking.models.batches import groups, to_numpy
+from backtracking.models.heads import Beside, Run, compare, read, stream_of, with_stream
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import Clean, read_clean
 
@@ -152,33 +152,27 @@ def teacher_force(
     for group in groups(loaded, lengths, max(1, rows_per_batch // max(1, len(arms)))):
         clean = read_clean(loaded, [prefixes[number].ids for number in group], [layer])
         for chosen in _chunks(len(arms), rows_per_batch):
-            rows = _run(loaded, layer, [prefixes[n] for n in group], clean, arms[chosen])
+            n = chosen.stop - chosen.start
+            run = _run(loaded, layer, [prefixes[one] for one in group], clean, arms[chosen])
             for row, number in enumerate(group):
                 elsewhere = _elsewhere(prefixes[number]).nonzero().flatten().to(loaded.device)
                 if len(elsewhere):
-                    expected = clean.log_probabilities[row, elsewhere]
-                    steered, ends = rows[row][:, elsewhere], prefixes[number].sentence_ends
-                    is_end = torch.isin(elsewhere, torch.tensor(ends).to(elsewhere))
-                    _fill(found, (chosen, number), steered, expected, markers, is_end)
-            progress(len(group) * (chosen.stop - chosen.start))
+                    its = range(row * n, (row + 1) * n)
+                    beside = compare(clean.run, row, run, its, elsewhere, markers)
+                    ends = torch.tensor(prefixes[number].sentence_ends).to(elsewhere)
+                    _fill(found, (chosen, number), beside, torch.isin(elsewhere, ends))
+            progress(len(group) * n)
     return found
 
 
 def _fill(
-    into: Forced,
-    at: tuple[slice, int],
-    steered: Float[Tensor, "arms pos d_vocab"],
-    expected: Float[Tensor, "pos d_vocab"],
-    markers: Int[Tensor, " markers"],
-    is_end: Bool[Tensor, " pos"],
+    into: Forced, at: tuple[slice, int], beside: Beside, is_end: Bool[Tensor, " pos"]
 ) -> None:
-    same = steered.argmax(dim=2) == expected.argmax(dim=1)
-    into.agreement[at] = to_numpy(same.float().mean(dim=1))
-    into.kl[at] = to_numpy((expected.exp() * (expected - steered)).sum(2).mean(1))
-    p = steered[:, :, markers].exp().sum(dim=2)
+    into.agreement[at] = to_numpy(beside.is_same.float().mean(dim=1))
+    into.kl[at] = to_numpy(beside.kl.mean(dim=1))
     for values, positions in ((into.p_sentence_end, is_end), (into.p_mid_sentence, ~is_end)):
         if positions.any():
-            values[at] = to_numpy(p[:, positions].mean(dim=1))
+            values[at] = to_numpy(beside.p_marked[:, positions].mean(dim=1))
 
 
 def _run(
@@ -187,8 +181,8 @@ def _run(
     prefixes: Sequence[Prefix],
     clean: Clean,
     arms: Sequence[Arm],
-) -> Float[Tensor, "prefixes arms pos d_vocab"]:
-    """Log-probabilities of the next token under every arm, which edits all decisions at once."""
+) -> Run:
+    """Every prefix under every arm, which edits all decisions at once, arms next to each other."""
     output, n, stack = clean.output_by_layer[layer], len(arms), Stack.of(arms, loaded.device)
     resid_post = stream_of(output).repeat_interleave(n, dim=0)
     every = torch.arange(n, device=loaded.device)
@@ -197,18 +191,7 @@ def _run(
             rows = slice(row * n, (row + 1) * n)
             resid_post[rows, at] = stack.edited(resid_post[rows, at], every)
     with edits.resume_after(loaded.blocks, layer, with_stream(output, resid_post)):
-        found = log_probabilities(loaded, clean.ids.repeat_interleave(n, dim=0))
-    return found.unflatten(0, (len(prefixes), n))
-
-
-def stream_of(output: Any) -> Float[Tensor, "rows pos d_model"]:
-    """The residual stream in what a block returned."""
-    return output[0] if isinstance(output, tuple) else output
-
-
-def with_stream(output: Any, resid_post: Float[Tensor, "rows pos d_model"]) -> Any:
-    """What a block returned, with another residual stream."""
-    return (resid_post, *output[1:]) if isinstance(output, tuple) else resid_post
+        return read(loaded, clean.ids.repeat_interleave(n, dim=0))
 
 
 def _elsewhere(prefix: Prefix) -> Bool[Tensor, " pos"]:

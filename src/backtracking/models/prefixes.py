@@ -16,7 +16,8 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from backtracking.models import edits, hooks, kv_cache
-from backtracking.models.batches import log_probabilities, pad
+from backtracking.models.batches import pad
+from backtracking.models.heads import Run, read
 from backtracking.models.loading import LoadedModel
 from backtracking.records.tokens import TokenPath
 
@@ -98,13 +99,13 @@ class Clean:
         past: keys and values of what stands before every row; None where nothing does.
         ids: token ids, padded on the right, where no position sees the padding.
         output_by_layer: what blocks returned, as they returned it.
-        log_probabilities: of the next token.
+        run: up to the head.
     """
 
     past: DynamicCache | None
     ids: Int[Tensor, "rows pos"]
     output_by_layer: Mapping[int, Any]
-    log_probabilities: Float[Tensor, "rows pos d_vocab"]
+    run: Run
 
 
 def read_clean(
@@ -116,14 +117,12 @@ def read_clean(
     """Reads rows, and keeps what the blocks of these layers return."""
     ids = pad([torch.tensor(row) for row in rows]).to(loaded.device)
     with edits.outputs_of({layer: loaded.blocks[layer] for layer in layers}) as output_by_layer:
-        found = log_probabilities(loaded, ids, past)
-    return Clean(past, ids, output_by_layer, found)
+        run = read(loaded, ids, past)
+    return Clean(past, ids, output_by_layer, run)
 
 
-def read_again(
-    loaded: LoadedModel, clean: Clean, layer: int, n: int = 1
-) -> Float[Tensor, "rows pos d_vocab"]:
-    """Log-probabilities of each row, n times, under the edits that the model is in.
+def read_again(loaded: LoadedModel, clean: Clean, layer: int, n: int = 1) -> Run:
+    """Each row, n times, under the edits that the model is in.
 
     Args:
         loaded: the model.
@@ -133,9 +132,9 @@ def read_again(
     """
     ids = clean.ids.repeat_interleave(n, dim=0)
     if layer < 0:
-        return log_probabilities(loaded, ids, clean.past)
+        return read(loaded, ids, clean.past)
     with edits.resume_after(loaded.blocks, layer, clean.output_by_layer[layer], n):
-        return log_probabilities(loaded, ids, clean.past)
+        return read(loaded, ids, clean.past)
 
 
 def read_prefix(loaded: LoadedModel, ids: Sequence[int]) -> DynamicCache:
@@ -179,7 +178,7 @@ def run_tails(
     for number, row in enumerate(rows):
         by_layer.setdefault(row.layer, []).append(number)
     clean = read_clean(loaded, [tail_ids], by_layer, past)
-    found = clean.log_probabilities.repeat(len(rows), 1, 1)
+    found = clean.run.everywhere().repeat(len(rows), 1, 1)
     for layer, numbers in by_layer.items():
         for first in range(0, len(numbers), rows_per_batch):
             some = numbers[first : first + rows_per_batch]
@@ -189,7 +188,8 @@ def run_tails(
                 of_span = torch.tensor([row.span == span for row in chunk])
                 where[of_span, : len(edited_positions(span, len(tail_ids)))] = True
             with editing(loaded, chunk, where, patched):
-                found[some] = read_again(loaded, clean, layer, len(chunk))
+                run = read_again(loaded, clean, layer, len(chunk))
+            found[some] = run.everywhere()
     return found
 
 
@@ -199,8 +199,8 @@ def read_donor(
 ) -> tuple[Float[Tensor, "pos d_vocab"], dict[int, Float[Tensor, "pos d_model"]]]:
     """Log-probabilities of a donor's own tail, and its `resid_post` by layer."""
     with hooks.capture(loaded.blocks, range(loaded.n_layers)) as resid_post_by_layer:
-        log_p = log_probabilities(loaded, torch.tensor([list(tail_ids)]), past)[0]
-    return log_p, {layer: values[0] for layer, values in resid_post_by_layer.items()}
+        run = read(loaded, torch.tensor([list(tail_ids)]), past)
+    return run.everywhere()[0], {layer: values[0] for layer, values in resid_post_by_layer.items()}
 
 
 @torch.inference_mode()

@@ -5,8 +5,11 @@ from itertools import takewhile
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from torch import Tensor
 
+from backtracking.models.batches import to_numpy
+from backtracking.models.heads import Run, read
 from backtracking.models.loading import LoadedModel
 
 
@@ -31,9 +34,20 @@ def token_nll(
         chunk, order = order[-n_alike:], order[:-n_alike]
         rows = [torch.tensor([*prompts[row], *written[row]]) for row in chunk]
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True).to(loaded.device)
-        logits = loaded.model(input_ids=ids, use_cache=False).logits[:, :-1].float()
-        chosen = logits.gather(2, ids[:, 1:, None])[:, :, 0]
-        nll = (logits.logsumexp(dim=2) - chosen).double().cpu().numpy()
+        run = read(loaded, ids)
         for number, row in enumerate(chunk):
-            found[row] = nll[number, len(prompts[row]) - 1 : lengths[row] - 1]
+            asked = torch.arange(len(prompts[row]) - 1, lengths[row] - 1, device=ids.device)
+            if len(asked):
+                found[row] = to_numpy(-_log_p(run, number, ids[number], asked))
     return found
+
+
+def _log_p(
+    run: Run, row: int, ids: Int[Tensor, " pos"], positions: Int[Tensor, " some"]
+) -> Float[Tensor, " some"]:
+    """Of the token that stands behind each of these positions of a row."""
+    parts = [
+        run.log_probabilities(torch.full_like(some, row), some).gather(1, ids[some + 1, None])[:, 0]
+        for some in run.pieces(positions)
+    ]
+    return torch.cat(parts)

@@ -1,0 +1,136 @@
+"""What comes next where it is asked for, and nowhere else.
+
+A head has a number for every token of the vocabulary: at all positions of 32 rows of 2,000 tokens,
+38 GB for a vocabulary of 150,000 in float32. So what is kept of a run is what its last block
+returned, and the head reads single positions of that, outside of all edits.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from backtracking.models import edits, kv_cache
+from backtracking.models.loading import LoadedModel
+
+N_VALUES = 1 << 26
+"""Probabilities that are held at a time, by default: 256 MiB in float32, of which a comparison
+makes some copies."""
+
+
+def stream_of(output: Any) -> Float[Tensor, "rows pos d_model"]:
+    """The residual stream in what a block returned."""
+    return output[0] if isinstance(output, tuple) else output
+
+
+def with_stream(output: Any, resid_post: Float[Tensor, "rows pos d_model"]) -> Any:
+    """What a block returned, with another residual stream."""
+    return (resid_post, *output[1:]) if isinstance(output, tuple) else resid_post
+
+
+@dataclass(frozen=True)
+class Run:
+    """Rows that were read up to the head.
+
+    Attributes:
+        loaded: the model that read them.
+        output: what its last block returned.
+    """
+
+    loaded: LoadedModel
+    output: Any
+
+    def log_probabilities(
+        self, rows: Int[Tensor, " some"], positions: Int[Tensor, " some"]
+    ) -> Float[Tensor, "some d_vocab"]:
+        """Of the next token at these positions of these rows, in float32."""
+        last, loaded = stream_of(self.output)[rows, positions][:, None], self.loaded
+        ids = torch.zeros(len(last), 1, dtype=torch.long, device=loaded.device)
+        shown = with_stream(self.output, last)
+        with edits.resume_after(loaded.blocks, loaded.n_layers - 1, shown):
+            logits = loaded.model(input_ids=ids, use_cache=False).logits[:, 0]
+        return logits.float().log_softmax(dim=-1)
+
+    def pieces(
+        self, positions: Int[Tensor, " pos"], n_rows: int = 1, n_values: int = N_VALUES
+    ) -> Iterator[Int[Tensor, " some"]]:
+        """So few positions at a time that `n_rows` rows have no more than `n_values` numbers."""
+        d_vocab = self.loaded.model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
+        yield from positions.split(max(1, n_values // n_rows // d_vocab))
+
+    def everywhere(self) -> Float[Tensor, "rows pos d_vocab"]:
+        """Of the next token at every position: of short rows."""
+        n, length = stream_of(self.output).shape[:2]
+        every = torch.arange(n * length, device=self.loaded.device)
+        return self.log_probabilities(every // length, every % length).unflatten(0, (n, length))
+
+
+def read(
+    loaded: LoadedModel, ids: Int[Tensor, "rows pos"], past: DynamicCache | None = None
+) -> Run:
+    """Reads rows.
+
+    Args:
+        loaded: the model.
+        ids: token ids.
+        past: keys and values of one row, which stands before all of them; it is not changed.
+    """
+    ids, last = ids.to(loaded.device), loaded.n_layers - 1
+    with edits.outputs_of({last: loaded.blocks[last]}) as output_by_layer:
+        if past is None:
+            loaded.model(input_ids=ids, use_cache=False, logits_to_keep=1)
+        else:
+            rows = kv_cache.repeated(kv_cache.before(loaded, past, ids.shape[1]), len(ids))
+            loaded.model(input_ids=ids, past_key_values=rows, use_cache=True, logits_to_keep=1)
+    return Run(loaded, output_by_layer[last])
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Runs of one text beside its clean run, at some of its positions.
+
+    Attributes:
+        is_same: whether the most likely token is that of the clean run.
+        kl: KL(clean || run), in nats.
+        p_marked: P(the next token is a marked one).
+    """
+
+    is_same: Bool[Tensor, "runs pos"]
+    kl: Float[Tensor, "runs pos"]
+    p_marked: Float[Tensor, "runs pos"]
+
+
+def compare(
+    clean: Run,
+    row: int,
+    run: Run,
+    rows: range,
+    positions: Int[Tensor, " pos"],
+    marked_ids: Int[Tensor, " marked"],
+    n_values: int = N_VALUES,
+) -> Beside:
+    """Some rows of a run beside a row of a clean one, a few positions at a time.
+
+    Args:
+        clean: what was read without an edit.
+        row: of it.
+        run: what was read with edits.
+        rows: of it.
+        positions: of the text, at least one.
+        marked_ids: token ids whose probabilities are summed.
+        n_values: probabilities of the run that are held at a time; no less than of one position.
+    """
+    parts, n = list[tuple[Tensor, Tensor, Tensor]](), len(rows)
+    its = torch.arange(rows.start, rows.stop, device=positions.device)
+    for some in run.pieces(positions, n, n_values):
+        expected = clean.log_probabilities(torch.full_like(some, row), some)
+        asked = its.repeat_interleave(len(some)), some.repeat(n)
+        found = run.log_probabilities(*asked).unflatten(0, (n, len(some)))
+        kl = (expected.exp() * (expected - found)).sum(dim=2)
+        is_same = found.argmax(dim=2) == expected.argmax(dim=1)
+        parts.append((is_same, kl, found[:, :, marked_ids].exp().sum(dim=2)))
+    return Beside(*(torch.cat(one, dim=1) for one in zip(*parts, strict=True)))
