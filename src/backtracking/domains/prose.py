@@ -1,21 +1,81 @@
 """What any domain of natural text does alike."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from random import Random
+from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer
 
-from backtracking.domains.domain import ProblemPlan
+from backtracking.domains.domain import ProblemPlan, Reading, Recipe
 from backtracking.labels import segmentation
 from backtracking.labels.deciding import decide_in_prose
 from backtracking.labels.rules import RULES, label_by_rules
-from backtracking.records.sentences import Sentence, State
-from backtracking.records.tokens import Pattern
-from backtracking.records.traces import SPLITS, TokenSpan, Trace
+from backtracking.records.grades import Observation
+from backtracking.records.pairs import MinimalPair
+from backtracking.records.sentences import Kind, Sentence, State
+from backtracking.records.tokens import Pattern, Turning
+from backtracking.records.traces import SPLITS, Problem, TokenSpan, Trace
 from lifeboat.stage.errors import UserError
+
+if TYPE_CHECKING:
+    from backtracking.models.loading import LoadedModel
 
 _ENDS = (".", "!", "?", "…", "。", "！", "？")
 _CLOSERS = "\"'”’)]}*_`"
+
+
+class Prose:
+    """A domain of natural text of which nothing is known but the words, in all that follows.
+
+    No kinds, pairs, questions, posteriors or laws: what rests on these is untestable.
+    """
+
+    kinds: tuple[Kind, ...] = ()
+
+    @property
+    def taught_rates(self) -> Mapping[str, float]:
+        """None is known."""
+        return {}
+
+    def given(self, problem: Problem, tokenizer: Tokenizer) -> list[Trace]:
+        """None: a model writes the traces."""
+        return []
+
+    def read(
+        self, trace: Trace, problem: Problem, tokenizer: Tokenizer, *, with_laws: bool = False
+    ) -> Reading:
+        """Sentences of the text, labelled by rules; nothing else is known."""
+        return Reading(read_prose(trace, tokenizer))
+
+    def pattern(self, tokenizer: Tokenizer) -> tuple[Pattern, ...]:
+        """Tokens that end a sentence."""
+        return (sentence_ends(tokenizer),)
+
+    def turning(self, tokenizer: Tokenizer) -> Turning | None:
+        """None: only words tell."""
+        return None
+
+    def pairs(
+        self,
+        trace: Trace,
+        problem: Problem,
+        reading: Reading,
+        tokenizer: Tokenizer,
+        random: Random,
+    ) -> Iterator[MinimalPair]:
+        """None can be made."""
+        return iter(())
+
+    def recipe(self, role: str) -> Recipe | None:
+        """None: every model is taken from elsewhere."""
+        return None
+
+    def examine(
+        self, base: "LoadedModel", n: int, random: Random
+    ) -> Sequence[Callable[[], list[Observation]]]:
+        """Nothing is asked."""
+        return []
 
 
 def sentence_spans(trace: Trace, tokenizer: Tokenizer) -> list[tuple[TokenSpan, str]]:

@@ -5,31 +5,23 @@ posteriors or laws, and no answer to grade by; what rests on these is untestable
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from random import Random
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from tokenizers import Tokenizer
 
-from backtracking.domains.domain import ProblemPlan, Reading, Recipe
+from backtracking.domains.domain import ProblemPlan
 from backtracking.domains.lexicon import FREE_OPENERS, Lexicon
-from backtracking.domains.prose import chosen, read_prose, sentence_ends
+from backtracking.domains.prose import Prose, chosen
 from backtracking.models.tokens import token_ids
 from backtracking.records import reader
 from backtracking.records.decoding import may_be_absent
-from backtracking.records.grades import Grade, Observation, Outcome
-from backtracking.records.pairs import MinimalPair
-from backtracking.records.sentences import Kind
-from backtracking.records.tokens import Pattern, Turning
+from backtracking.records.grades import Grade, Outcome
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params as parameters
 from lifeboat.stage.errors import UserError
-
-if TYPE_CHECKING:
-    from backtracking.models.loading import LoadedModel
 
 LEXICON = Lexicon(
     openers=FREE_OPENERS,
@@ -95,7 +87,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Lines:
+class Lines(Prose):
     """Problems or traces of a file, without truth.
 
     Attributes:
@@ -106,7 +98,6 @@ class Lines:
     file: Path
     lines: tuple[Line, ...]
     name: str = "mute"
-    kinds: tuple[Kind, ...] = ()
     lexicon: Lexicon = LEXICON
 
     @classmethod
@@ -119,11 +110,6 @@ class Lines:
         source = parameters.load(Source, "domain", params)
         file = params.parent / source.file
         return cls(file, tuple(reader.read_lines(Line, file, _CURE)))
-
-    @property
-    def taught_rates(self) -> Mapping[str, float]:
-        """None is known."""
-        return {}
 
     def problems(self, plan: ProblemPlan) -> list[Problem]:
         """The file's problems, at most `n_study` of them, chosen and split by hash.
@@ -160,46 +146,11 @@ class Lines:
                 )  # fmt: skip
         return found
 
-    def read(
-        self, trace: Trace, problem: Problem, tokenizer: Tokenizer, *, with_laws: bool = False
-    ) -> Reading:
-        """Sentences of the text, labelled by rules; nothing else is known."""
-        return Reading(read_prose(trace, tokenizer))
-
     def grade(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Grade:
         """Never right or wrong: there is no answer to compare with."""
         outcome: Outcome = "unfinished" if trace.finish_reason == "length" else "unparsable"
         why = "it was cut" if outcome == "unfinished" else "no answer is known"
         return Grade(trace.trace_id, problem.problem_id, outcome, None, why)
-
-    def pattern(self, tokenizer: Tokenizer) -> tuple[Pattern, ...]:
-        """Tokens that end a sentence."""
-        return (sentence_ends(tokenizer),)
-
-    def turning(self, tokenizer: Tokenizer) -> Turning | None:
-        """None: only words tell."""
-        return None
-
-    def pairs(
-        self,
-        trace: Trace,
-        problem: Problem,
-        reading: Reading,
-        tokenizer: Tokenizer,
-        random: Random,
-    ) -> Iterator[MinimalPair]:
-        """None can be made."""
-        return iter(())
-
-    def recipe(self, role: str) -> Recipe | None:
-        """None: every model is taken from elsewhere."""
-        return None
-
-    def examine(
-        self, base: "LoadedModel", n: int, random: Random
-    ) -> Sequence[Callable[[], list[Observation]]]:
-        """Nothing is asked."""
-        return []
 
     def _lines_of(self, problem: Problem) -> list[Line]:
         if problem.problem_id not in self._lines_by_name:

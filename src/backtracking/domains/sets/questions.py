@@ -5,32 +5,25 @@ posteriors or laws, so what rests on these is untestable; labels are the rules'.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from random import Random
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from tokenizers import Tokenizer
 
 from backtracking.domains.chat import prompt_ids
-from backtracking.domains.domain import ProblemPlan, Reading, Recipe
+from backtracking.domains.domain import ProblemPlan
 from backtracking.domains.grading.answers import THINK, Same, find_answer, grade_text
 from backtracking.domains.grading.numbers import same_choice, same_number
 from backtracking.domains.lexicon import Lexicon
-from backtracking.domains.prose import chosen, read_prose, sentence_ends
+from backtracking.domains.prose import Prose, chosen
 from backtracking.domains.sets.lines import LEXICON
 from backtracking.domains.sets.sources import DataSet
-from backtracking.records.grades import Grade, Observation
-from backtracking.records.pairs import MinimalPair
-from backtracking.records.sentences import Kind
-from backtracking.records.tokens import Pattern, Turning
+from backtracking.records.grades import Grade
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params as parameters
 from lifeboat.stage.errors import UserError
-
-if TYPE_CHECKING:
-    from backtracking.models.loading import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -54,7 +47,7 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Questions:
+class Questions(Prose):
     """Questions of a data set.
 
     Attributes:
@@ -65,7 +58,6 @@ class Questions:
     section: Section
     root: Path
     name: str = "questions"
-    kinds: tuple[Kind, ...] = ()
 
     @classmethod
     def load(cls, params: Path) -> "Questions":
@@ -80,11 +72,6 @@ class Questions:
     def lexicon(self) -> Lexicon:
         """Words that models are known to turn by."""
         return replace(LEXICON, ends=(self.section.end,))
-
-    @property
-    def taught_rates(self) -> Mapping[str, float]:
-        """None is known."""
-        return {}
 
     def problems(self, plan: ProblemPlan) -> list[Problem]:
         """At most `n_study` questions, chosen and split by hash; each question once.
@@ -107,16 +94,6 @@ class Questions:
         """The question in the chat template."""
         return prompt_ids(self.section.template, problem.prompt, tokenizer)
 
-    def given(self, problem: Problem, tokenizer: Tokenizer) -> list[Trace]:
-        """None: a model writes the traces."""
-        return []
-
-    def read(
-        self, trace: Trace, problem: Problem, tokenizer: Tokenizer, *, with_laws: bool = False
-    ) -> Reading:
-        """Sentences of the text, labelled by rules; nothing else is known."""
-        return Reading(read_prose(trace, tokenizer))
-
     def grade(self, trace: Trace, problem: Problem, tokenizer: Tokenizer) -> Grade:
         """Whether the trace's answer is the right one."""
         return grade_text(
@@ -127,35 +104,6 @@ class Questions:
             begun=self.section.template.rstrip().endswith(THINK),
             ids=(trace.trace_id, trace.problem_id),
         )
-
-    def pattern(self, tokenizer: Tokenizer) -> tuple[Pattern, ...]:
-        """Tokens that end a sentence."""
-        return (sentence_ends(tokenizer),)
-
-    def turning(self, tokenizer: Tokenizer) -> Turning | None:
-        """None: only words tell."""
-        return None
-
-    def pairs(
-        self,
-        trace: Trace,
-        problem: Problem,
-        reading: Reading,
-        tokenizer: Tokenizer,
-        random: Random,
-    ) -> Iterator[MinimalPair]:
-        """None can be made."""
-        return iter(())
-
-    def recipe(self, role: str) -> Recipe | None:
-        """None: every model is taken from elsewhere."""
-        return None
-
-    def examine(
-        self, base: "LoadedModel", n: int, random: Random
-    ) -> Sequence[Callable[[], list[Observation]]]:
-        """Nothing is asked."""
-        return []
 
 
 def _same(compare: str) -> Same:
