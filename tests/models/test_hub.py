@@ -173,16 +173,6 @@ def test_a_token_opens_a_gated_model_and_is_shown_to_no_other_host(
     assert hub.seen and not any(hub.seen)
 
 
-def test_a_model_must_be_pinned_and_the_commit_of_a_branch_is_said(
-    hub: Hub, tmp_path: Path
-) -> None:
-    with pytest.raises(UserError, match=r"no `revision`\. Pin the commit"):
-        taken(tmp_path, None)
-    with pytest.raises(UserError, match=rf"`revision` main.*today it is {COMMIT}"):
-        taken(tmp_path, "main")
-    assert hub.fetched() == []
-
-
 @pytest.mark.parametrize(
     ("hub_id", "revision", "said"),
     [

@@ -34,6 +34,11 @@ def tokenizer_sha256(folder: Path) -> str:
     return _hash([folder / name for name in TOKENIZER_FILES if (folder / name).is_file()])
 
 
+def hashes(folder: Path) -> tuple[str, str]:
+    """Those of the model and of its tokenizer."""
+    return model_sha256(folder), tokenizer_sha256(folder)
+
+
 def _hash(paths: list[Path]) -> str:
     return artifacts.sha256_json({path.name: artifacts.sha256_file(path) for path in paths})
 

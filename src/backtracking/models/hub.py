@@ -92,27 +92,6 @@ def commit_of(hub_id: str, revision: str | None) -> str:
     return str(HfApi().model_info(hub_id, revision=revision, timeout=_TIMEOUT_S).sha)
 
 
-def require_commit(hub_id: str, revision: str | None) -> None:
-    """Checks that a model is pinned, so that others get the same.
-
-    Raises:
-        UserError: for no revision, and for a branch or a tag, with the commit where it is now.
-    """
-    if revision is None:
-        raise UserError(
-            f"{hub_id} has no `revision`.", "Pin the commit, so that others get the same."
-        )
-    try:
-        commit = commit_of(hub_id, revision)
-    except (OSError, ValueError, httpx2.HTTPError) as error:
-        raise told(error, hub_id, revision) from None
-    if commit != revision:
-        raise UserError(
-            f"{hub_id} has the `revision` {revision}, which may be another model tomorrow.",
-            f"Pin the commit, so that others get the same; today it is {commit}.",
-        )
-
-
 def _folder(hub_id: str) -> Path:
     return Path(constants.HF_HUB_CACHE) / f"models--{hub_id.replace('/', '--')}"
 

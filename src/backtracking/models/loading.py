@@ -93,6 +93,7 @@ def load(
     revision: str | None = None,
     device: str = "cpu",
     dtype: str = "float32",
+    hashes: tuple[str, str] | None = None,
 ) -> LoadedModel:
     """The model of a folder or of a hub id, after one check of its structure.
 
@@ -101,6 +102,7 @@ def load(
         revision: branch, tag or commit of a hub id.
         device: as torch names it, or `auto`: the GPU where there is one.
         dtype: one of `DTYPES`.
+        hashes: what `folders.hashes` returned, where that was asked before.
 
     Raises:
         UserError: for a folder that is missing, that lacks config or weights, or holds something
@@ -116,16 +118,8 @@ def load(
     model.register_forward_pre_hook(partial(_begin, lengths.fresh), with_kwargs=True)
     blocks, final_norm, d_model = structure.find_parts(model, folder)
     structure.require_layers(model, blocks, d_model, folder)
-    return LoadedModel(
-        folder,
-        model,
-        blocks,
-        final_norm,
-        d_model,
-        folders.model_sha256(folder),
-        folders.tokenizer_sha256(folder),
-        lengths,
-    )
+    hashes = hashes or folders.hashes(folder)
+    return LoadedModel(folder, model, blocks, final_norm, d_model, *hashes, lengths)
 
 
 def _begin(fresh: Fresh, _model: Any, _arguments: Any, named: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ def take(source: str, revision: str | None, dtype: str, root: Path, folder: Path
 
     Args:
         source: see `sources`.
-        revision: likewise; a model of the hub must be pinned to a commit.
+        revision: likewise; of the hub a commit (`runtime/pins.py` refuses others before any stage).
         dtype: that a GGUF file is unpacked to.
         root: the folder that paths are relative to.
         folder: of the study; replaced as a whole.
@@ -33,7 +33,6 @@ def take(source: str, revision: str | None, dtype: str, root: Path, folder: Path
         place = folders.locate(found)
         holdable.require(place, str(found))
     else:
-        hub.require_commit(found.hub_id, found.revision)
         accept = partial(holdable.require, named=found.hub_id)
         place = folders.require_files(hub.fetch(found.hub_id, found.revision, accept, folder))
     weights = [path.name for path in place.glob("*.safetensors")]

@@ -117,12 +117,14 @@ class Study:
         found: dict[str, LoadedModel] = {}
         for role in self.roles.all if roles is None else roles:
             folder = self.workspace.model(role)
-            hashes = folders.model_sha256(folder), folders.tokenizer_sha256(folder)
+            hashes = folders.hashes(folder)
             equal = (
                 one for one in found.values() if (one.model_sha256, one.tokenizer_sha256) == hashes
             )
             loaded = next(equal, None)
-            found[role] = loaded or loading.load(folder, device=self.device, dtype=dtype)
+            found[role] = loaded or loading.load(
+                folder, device=self.device, dtype=dtype, hashes=hashes
+            )
         return found
 
     def store(self, role: str) -> "ActivationStore":
