@@ -11,6 +11,7 @@ from backtracking.records.rows.claims import Finding, Published, Question
 from backtracking.report import readme, real_traces, trained, verdicts
 from backtracking.report.because import verdict_of
 from backtracking.report.committed import STAGED, read_results
+from lifeboat.saving import snapshot
 from lifeboat.stage.errors import UserError
 
 PAGES = ["README.md", "CONTRIBUTING.md"]
@@ -46,7 +47,7 @@ def commit(root: Path) -> None:
     git(root, "commit", "--quiet", "-m", "x")
 
 
-@pytest.mark.parametrize("name", readme.FILES)
+@pytest.mark.parametrize("name", readme.files(PROJECT_ROOT))
 def test_what_is_printed_is_what_the_committed_results_say(name: str) -> None:
     text = (PROJECT_ROOT / name).read_text()
     assert readme.rewrite(text, readme.generate(PROJECT_ROOT)) == text, (
@@ -87,6 +88,21 @@ def generated(root: Path, **known: bool) -> dict[str, str]:
     write_results(root, **known)
     commit(root)
     return readme.generate(root)
+
+
+def test_a_snapshot_says_what_its_study_found_whatever_the_results_are_now(root: Path) -> None:
+    (root / "pyproject.toml").write_text((PROJECT_ROOT / "pyproject.toml").read_text())
+    blocks = generated(root, has_control=True)
+    (written, *_) = snapshot.take(root)
+    stamp = written.fact.split()[1].strip("/").removeprefix("runs/")
+    (root / "reports").mkdir()
+    (root / "reports" / "other.md").write_text(PAGE.format(name=f"{stamp}-finding"))
+    now = generated(root, has_control=True, works=False)
+    assert now["finding"] != blocks["finding"]
+    for name in readme.WRITERS:
+        assert now[f"{stamp}-{name}"] == blocks[name]
+    readme.main(["--root", str(root)])
+    assert blocks["finding"] in (root / "reports" / "other.md").read_text()
 
 
 def test_the_first_sentence_says_plainly_that_no_control_works_where_none_is_there(

@@ -50,28 +50,42 @@ class Results:
     trained: Rows
 
 
-def read_results(root: Path, revision: str = "HEAD") -> Results | None:
+def read_results(root: Path, revision: str = "HEAD", snapshot: str = "") -> Results | None:
     """The results of a revision; None where it has none yet.
 
     Args:
         root: the project.
         revision: as git names it, or `STAGED`.
+        snapshot: folder of one, such as `runs/20261128_191500`, in which the results of another
+            study are; those of the study itself by default.
 
     Raises:
         UserError: where the revision has a summary and lacks claims or a table, or has others.
     """
-    summary = show(root, revision, "results/summary.json")
+    folder = snapshot or "results"
+    tables = snapshot or "results/tables"
+    summary = show(root, revision, f"{folder}/summary.json")
     if summary is None:
         return None
     table_by_name = {
-        name: read_table(_require(root, revision, f"results/tables/{name}.csv")) for name in TABLES
+        name: read_table(_require(root, revision, f"{tables}/{name}.csv")) for name in TABLES
     }
     return Results(
         summary=json.loads(summary),
-        claims=_claims(_require(root, revision, "results/claims.json")),
+        claims=_claims(_require(root, revision, f"{folder}/claims.json")),
         table_by_name=table_by_name,
-        trained=read_table(show(root, revision, KEPT) or ""),
+        trained=[] if snapshot else read_table(show(root, revision, KEPT) or ""),
     )
+
+
+def names(root: Path, revision: str, folder: str) -> list[str]:
+    """What a revision has in a folder, sorted."""
+    told = ["ls-files", "--", f"{folder}/"]
+    if revision:
+        told = ["ls-tree", "-r", "--name-only", revision, "--", f"{folder}/"]
+    done = subprocess.run(["git", *told], cwd=root, check=True, capture_output=True, text=True)
+    inside = (line.removeprefix(f"{folder}/") for line in done.stdout.splitlines())
+    return sorted({name.split("/")[0] for name in inside})
 
 
 def _claims(text: str) -> Sequence[Claim]:

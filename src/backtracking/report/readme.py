@@ -2,7 +2,7 @@
 
 A generated block stands between `<!-- generated: NAME -->` and `<!-- end -->`. What it says comes
 from one revision of the results and of dvc.yaml, never from the workspace, where an experiment may
-have left other numbers.
+have left other numbers. `STAMP-NAME` is that block for the study in the snapshot `runs/STAMP`.
 """
 
 import argparse
@@ -14,19 +14,30 @@ from pathlib import Path
 
 from backtracking import PROJECT_ROOT
 from backtracking.report import findings, real_traces, verdicts
-from backtracking.report.committed import STAGED, read_results, show
+from backtracking.report.committed import STAGED, names, read_results, show
 from backtracking.report.findings import NOTHING
 from backtracking.report.pipeline import draw_pipeline
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
 FILES = ("README.md", "docs/method.md", "docs/findings.md")
-"""Files with generated blocks."""
+"""Files with generated blocks; those in `reports/` have some as well."""
+
+SNAPSHOTS = "runs"
 
 FIGURE = "figures/dose.svg"
 
+WRITERS = findings.BLOCKS | dict(verdicts.BLOCKS)
+"""What writes each block about the results of a study."""
+
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 _MARKERS = re.compile(r"<!-- (?:generated:.*?|end) -->")
+
+
+def files(root: Path) -> list[str]:
+    """Files with generated blocks."""
+    pages = sorted((root / "reports").glob("*.md"))
+    return [*FILES, *(page.relative_to(root).as_posix() for page in pages)]
 
 
 def generate(root: Path, revision: str = "HEAD") -> dict[str, str]:
@@ -37,8 +48,10 @@ def generate(root: Path, revision: str = "HEAD") -> dict[str, str]:
         revision: as git names it, or `STAGED`.
     """
     results = read_results(root, revision)
-    writers = findings.BLOCKS | dict(verdicts.BLOCKS)
-    blocks = {name: write(results) if results else NOTHING for name, write in writers.items()}
+    blocks = {name: write(results) if results else NOTHING for name, write in WRITERS.items()}
+    for stamp in names(root, revision, SNAPSHOTS):
+        if other := read_results(root, revision, f"{SNAPSHOTS}/{stamp}"):
+            blocks |= {f"{stamp}-{name}": write(other) for name, write in WRITERS.items()}
     is_drawn = results and show(root, revision, FIGURE) is not None
     blocks["figure"] = f"![P(backtrack) against the dose]({FIGURE})" if is_drawn else ""
     pipeline = show(root, revision, "dvc.yaml")
@@ -88,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     root = Path(options.root).resolve()
     try:
         blocks = generate(root, STAGED if options.staged else "HEAD")
-        texts = {name: rewrite((root / name).read_text(), blocks) for name in FILES}
+        texts = {name: rewrite((root / name).read_text(), blocks) for name in files(root)}
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(1) from None
