@@ -8,9 +8,9 @@ at these positions and those of the trace.
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -125,10 +125,9 @@ def read_endpoints(
         log_p, at = some.log_p_after, (some.arms, some.columns)
         found.p_open[at] = to_numpy(p_opening(counted.paths, log_p))
         if has_back:
-            p_next = {path: log_p[path].double().exp() for path in ((), *beginnings(back))}
-            found.p_back[at] = to_numpy(p_turning(counted.openers, p_next))
-        p = log_p[()].double().exp()
-        found.p_legal[at] = to_numpy(_p_legal(p, some.clean, counted.legal_ids))
+            p_back = p_turning(counted.openers, partial(_p_of, log_p))
+            found.p_back[at] = to_numpy(torch.as_tensor(p_back))  # without an opener it is 0
+        found.p_legal[at] = to_numpy(_p_legal(log_p[()], some.usual, counted.legal_ids))
         n_edited += len(some.arms)
         progress(len(some.arms))
     if n_edited != asked.sum():
@@ -165,19 +164,43 @@ def read_out(
 
 
 @dataclass(frozen=True)
+class _Usual:
+    """The `N_FLUENT` tokens that are most probable without an edit.
+
+    Attributes:
+        ids: of each row.
+        p: their mass.
+    """
+
+    ids: Int[Tensor, "rows some"]
+    p: Float[Tensor, " rows"]
+
+    @classmethod
+    def of(cls, logits: Float[Tensor, "rows d_vocab"]) -> "_Usual | None":
+        """None of a vocabulary that has no more tokens."""
+        if logits.shape[1] <= N_FLUENT:
+            return None
+        found = logits.float().log_softmax(dim=-1).topk(N_FLUENT, dim=1)
+        return cls(found.indices, found.values.double().exp().sum(dim=1))
+
+    def __getitem__(self, rows: Int[np.ndarray, " n"]) -> "_Usual":
+        return _Usual(self.ids[rows], self.p[rows])
+
+
+@dataclass(frozen=True)
 class _Some:
     """Some edits, by number of the arm and the decision, and what they lead to.
 
     Attributes:
         log_p_after: of the next token after the deciding one (the empty path), and after every
             beginning of a path.
-        clean: the same after the deciding one without an edit.
+        usual: what usually follows the deciding one, without an edit.
     """
 
     arms: Int[np.ndarray, " rows"]
     columns: Int[np.ndarray, " rows"]
     log_p_after: dict[TokenPath, Float[Tensor, "rows d_vocab"]]
-    clean: Float[Tensor, "rows d_vocab"]
+    usual: "_Usual | None"
 
 
 @dataclass(frozen=True)
@@ -190,7 +213,7 @@ class _Trunk:
         output: what the block returned.
         stream: of the trace.
         nodes: of the branches, those of each decision together.
-        clean: log-probabilities of the next token at each decision.
+        usual: what follows each decision.
     """
 
     leaves: Int[np.ndarray, " decisions"]
@@ -198,7 +221,7 @@ class _Trunk:
     output: Any
     stream: Float[Tensor, "pos d_model"]
     nodes: Float[Tensor, "decisions width d_model"]
-    clean: Float[Tensor, "decisions d_vocab"]
+    usual: "_Usual | None"
 
 
 def _read(
@@ -228,7 +251,8 @@ def _read(
             log_p = _read_edits(loaded, layer, trunk, stack, arm[rows], decision[rows], donor)
             after = {path: log_p[:, at] for at, path in enumerate([(), *branches])}
             column = first - n + decision[rows]
-            yield _Some(arm[rows], column, after, trunk.clean[decision[rows]])
+            usual = None if trunk.usual is None else trunk.usual[decision[rows]]
+            yield _Some(arm[rows], column, after, usual)
 
 
 def _read_trunk(
@@ -248,7 +272,7 @@ def _read_trunk(
     output = output_by_layer[layer]
     stream = stream_of(output)[0]
     nodes = stream[n:].unflatten(0, (len(decisions), len(rooted)))
-    return _Trunk(leaves, rooted, output, stream[:n], nodes, logits.float().log_softmax(dim=-1))
+    return _Trunk(leaves, rooted, output, stream[:n], nodes, _Usual.of(logits))
 
 
 def _read_edits(
@@ -274,14 +298,17 @@ def _read_edits(
     return logits.float().log_softmax(dim=-1).unflatten(0, (len(arm), width))
 
 
+def _p_of(
+    log_p: Mapping[TokenPath, Float[Tensor, "rows d_vocab"]], path: TokenPath, id_: int
+) -> Float[Tensor, " rows"]:
+    return log_p[path][:, id_].double().exp()
+
+
 def _p_legal(
-    p: Float[Tensor, "rows d_vocab"],
-    clean: Float[Tensor, "rows d_vocab"],
-    legal_ids: Sequence[int],
+    log_p: Float[Tensor, "rows d_vocab"], usual: _Usual | None, legal_ids: Sequence[int]
 ) -> Float[Tensor, " rows"]:
     if legal_ids:
-        return p[:, list(legal_ids)].sum(dim=1)
-    if clean.shape[1] <= N_FLUENT:
-        return p.new_full((len(p),), math.nan)
-    usual = clean.double().exp().topk(N_FLUENT, dim=1)
-    return p.gather(1, usual.indices).sum(dim=1) / usual.values.sum(dim=1)
+        return log_p[:, list(legal_ids)].double().exp().sum(dim=1)
+    if usual is None:
+        return log_p.new_full((len(log_p),), math.nan, dtype=torch.float64)
+    return log_p.gather(1, usual.ids).double().exp().sum(dim=1) / usual.p

@@ -4,7 +4,7 @@ What a domain's law says of a prefix is no ceiling for the action, because a mod
 in ways of its own, which a probe may read.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import mul
@@ -52,7 +52,7 @@ def _p_turns(
     paths = [path for opener in openers for path in paths_of(opener)]
     p_next = read_branches(writer, prefixes.ids, prefixes.ends - 1, paths)
     skipped = p_next[()][:, list(asides.ids) if asides else []].sum(axis=1)
-    return p_turning(openers, p_next) / (1 - skipped)
+    return p_turning(openers, lambda path, id_: p_next[path][:, id_]) / (1 - skipped)
 
 
 def paths_of(opener: Opener) -> list[TokenPath]:
@@ -96,23 +96,22 @@ def _p(log_p: Float[Tensor, "rows d_vocab"], ids: Sequence[int]) -> Float[Tensor
     return log_p[:, list(ids)].double().exp()
 
 
-def p_turning(openers: Sequence[Opener], p_next: Mapping[TokenPath, Any]) -> Any:
+def p_turning(openers: Sequence[Opener], p_next: Callable[[TokenPath, int], Any]) -> Any:
     """P(the next sentence begins with an opener and is not taken back), by row.
 
     Args:
         openers: words that open backtracking.
-        p_next: p(next token), rows by vocabulary, after a decision (the empty path) and after every
-            shorter beginning of `paths_of` the openers: arrays of numpy, or tensors.
+        p_next: p(next token) by row, for the ids that have followed the decision, none or a
+            beginning of `paths_of` the openers, and that token: arrays of numpy, or tensors.
     """
-    found = 0 * p_next[()][:, 0]
-    for opener in openers:
-        for id_ in opener.ids.ids:
-            back = sum(_p_path(p_next, id_, path) for path in opener.taken_back_by)
-            found = found + p_next[()][:, id_] * (1 - back)
-    return found
+    return sum(
+        p_next((), id_) * (1 - sum(_p_path(p_next, id_, path) for path in opener.taken_back_by))
+        for opener in openers
+        for id_ in opener.ids.ids
+    )
 
 
-def _p_path(p_next: Mapping[TokenPath, Any], opener: int, path: TokenPath) -> Any:
+def _p_path(p_next: Callable[[TokenPath, int], Any], opener: int, path: TokenPath) -> Any:
     """P(the whole path | the opener), by row."""
-    steps = (p_next[opener, *path[:n]][:, token] for n, token in enumerate(path))
+    steps = (p_next((opener, *path[:n]), token) for n, token in enumerate(path))
     return reduce(mul, steps)
