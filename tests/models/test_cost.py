@@ -75,6 +75,14 @@ def test_an_overlay_fits_the_gpu_that_it_names(name: str, gpu: str) -> None:
     assert any(f"{needed.hours * 3:.2f} at 3.00 an hour" in one.fact for one in items)
 
 
+@pytest.mark.parametrize("name", profile.names(ROOT))
+def test_every_overlay_shows_all_of_its_models(name: str) -> None:
+    values, items = profile.values_of(ROOT, name), rented.shown(ROOT, name, None, 3.0)
+    told = {one.fact.split(": ")[0]: one.fact for one in items}
+    for role in values["models"]["roles"]:
+        assert values["weights"][role]["source"] in told[role]
+
+
 def test_a_gpu_that_is_too_small_is_wrong_and_one_that_is_none_is_refused() -> None:
     items = rented.shown(ROOT, "r1-distill-llama-8b", "RTX 4090", 1.0)
     assert [one.verdict for one in items].count("wrong") == 1

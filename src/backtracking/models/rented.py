@@ -42,7 +42,7 @@ def shown(root: Path, name: str, gpu: str | None, price: float) -> list[Item]:
     said = [Item(f"{name}: {profile.about(root, name)}")]
     for role, one in values["models"]["roles"].items():
         section = values["weights"][role]
-        pinned = "" if section["revision"] is None else f" at {section['revision']}"
+        pinned = f" at {at}" if (at := section.get("revision")) else ""
         pair = f", paired with {one['base']}" if one["base"] else ""
         said.append(Item(f"{role}: {section['source']}{pinned}{pair}"))
     return said + _needs(values, gpu, price)
