@@ -18,7 +18,7 @@ from tiny_study import (
 
 from backtracking.effects.components import tabulate
 from backtracking.records.decisions import Classes
-from backtracking.records.measured import read_all_measured
+from backtracking.records.measured import P_OPEN, read_all_measured
 from backtracking.records.rollouts import read_rollouts
 from backtracking.runtime.forks import Cores
 from backtracking.stages.ablate import OUT, Inputs, Params, Result, main, run
@@ -27,8 +27,8 @@ from lifeboat.stage import artifacts
 from lifeboat.stage.units import Units
 
 PARAMS = Params(
-    n_samples=1, top=(1, 2), n_random=2, max_new_tokens=30, rows_per_batch=8, seed=5,
-    cores=Cores(1, 1, "cpu"),
+    n_problems=None, n_samples=1, top=(1, 2), n_random=2, max_new_tokens=30, rows_per_batch=8,
+    seed=5, cores=Cores(1, 1, "cpu"),
 )  # fmt: skip
 TARGETS = ("reasoning", "shuffled", "scratch")
 CLASSES = Classes("action", ("turns",), ("goes on",), ())
@@ -92,8 +92,21 @@ def test_every_component_is_taken_away_in_both_places_and_with_both_values_where
     ]
     for one in result.measured:
         arms = {(arm.name, arm.value, arm.where) for arm in one.arms[1:]}
-        n_values = 2 if one.target == TARGETS[0] else 1
+        n_values = 2 if (one.target, one.run) == (TARGETS[0], "test") else 1
         assert len(arms) == len(one.arms) - 1 == 2 * N_LAYERS * 2 * n_values
+
+
+def test_of_as_many_problems_as_are_asked_for_the_traces_are_read(
+    result: Result, inputs: Inputs, tmp_path: Path
+) -> None:
+    some = run(replace(PARAMS, n_problems=2), inputs, Units(tmp_path, ("backtracking",)))
+    for few, whole in zip(some.measured, result.measured, strict=True):
+        kept = inputs.decisions[inputs.decisions.rows_of(few.decisions)]
+        assert len(set(kept.problem.tolist())) == 2 < len(whole.prefixes)
+        rows = [whole.decisions.index(one) for one in few.decisions]
+        np.testing.assert_allclose(
+            few.values(P_OPEN), whole.values(P_OPEN)[:, rows], rtol=1e-4, atol=1e-6
+        )
 
 
 def test_the_choice_does_not_read_test_problems(inputs: Inputs, store: Path) -> None:
@@ -164,7 +177,7 @@ def test_what_is_written_reads_back(study: TinyStudy, tmp_path: Path) -> None:
     assert len(selection["reasoning"]["ranking"]) == 2 * N_LAYERS
 
 
-@pytest.mark.parametrize("wrong", [{"n_random": 0}, {"top": (0,)}])
+@pytest.mark.parametrize("wrong", [{"n_random": 0}, {"top": (0,)}, {"n_problems": 0}])
 def test_sizes_that_make_no_sense_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match="must be"):
         replace(PARAMS, **wrong)

@@ -13,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
+
 from backtracking.interventions.components import (
     Ablator,
     Ranked,
@@ -53,6 +55,7 @@ class Params:
     """How components are taken away.
 
     Attributes:
+        n_problems: of dev and of test, whose traces are teacher-forced; None is all.
         n_samples: traces of each problem that are teacher-forced, and that means are taken over.
         top: sizes of the sets that are taken away for whole generations, from the top of the
             ranking.
@@ -63,6 +66,7 @@ class Params:
         cores: what the parts run on.
     """
 
+    n_problems: int | None
     n_samples: int
     top: tuple[int, ...]
     n_random: int
@@ -73,7 +77,7 @@ class Params:
 
     def __post_init__(self) -> None:
         sizes = (self.n_samples, self.n_random, self.max_new_tokens, self.rows_per_batch)
-        if min(*sizes, *self.top) < 1:
+        if min(*sizes, *self.top, self.n_problems or 1) < 1 or self.n_problems == 0:
             raise ValueError("all sizes, and those of `top`, must be 1 or more.")
 
 
@@ -146,9 +150,13 @@ def force_all(
     split: str,
     n_at_once: int,
 ) -> list[Measured]:
-    """Every component taken away in both places, teacher-forced on a split, in every model."""
+    """Every component taken away in both places, teacher-forced on a split, in every model.
+
+    Its mean stands there instead; in the studied model, where it is measured, zeros as well.
+    """
+    chosen = _of_few(inputs.decisions.of(split=split), params.n_problems)
     prefixes, decisions = prefixes_of(
-        inputs.traces, inputs.sentences, inputs.decisions, split, params.n_samples
+        inputs.traces, inputs.sentences, chosen, split, params.n_samples
     )
     ends = inputs.sentences[~inputs.sentences.decides]
     others = [
@@ -156,8 +164,9 @@ def force_all(
         for prefix, row in zip(prefixes, dict.fromkeys(decisions.trace.tolist()), strict=True)
     ]
     arms_by_target = {
-        target: arms_of(list(ablator.mean_by_component), VALUES[: 2 if number == 0 else 1])
+        target: arms_of(list(ablator.mean_by_component), VALUES if is_full else VALUES[:1])
         for number, (target, ablator) in enumerate(ablators.items())
+        for is_full in [number == 0 and split == MEASURED_ON]
     }
     jobs = [
         kept(
@@ -176,6 +185,12 @@ def force_all(
         Measured(target, split, (baseline(), *arms), arrays, *names)
         for (target, arms), arrays in zip(arms_by_target.items(), found, strict=True)
     ]
+
+
+def _of_few(decisions: Decisions, n_problems: int | None) -> Decisions:
+    """Those of the first problems, in the order of the traces."""
+    kept = list(dict.fromkeys(decisions.problem.tolist()))[:n_problems]
+    return decisions[np.isin(decisions.problem, kept)]
 
 
 def write_all(
