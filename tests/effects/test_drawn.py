@@ -7,7 +7,7 @@ import pytest
 
 from backtracking.effects.drawn import at_draws, calibrate, tabulate_drawn, with_drawn
 from backtracking.effects.rates import excess
-from backtracking.effects.seen import Case, Cases, Seen, mean_change
+from backtracking.effects.seen import Case, Cases, Seen, Trust, mean_change
 from backtracking.records.decisions import Decisions
 from backtracking.records.drawn import (
     N_DRAWS,
@@ -86,7 +86,8 @@ def planted(slope: float) -> tuple[Measured, Drawn]:
 
 
 def seen(measured: Measured, *, opens_tells: bool = True, is_exact: bool = False) -> Seen:
-    return Seen(measured, decisions(), (), opens_tells=opens_tells, is_exact=is_exact)
+    trust = Trust(opens_tells=opens_tells, is_exact=is_exact)
+    return Seen(measured, decisions(), (), trust=trust)
 
 
 @pytest.mark.parametrize("slope", [1.0, 0.5])

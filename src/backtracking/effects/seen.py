@@ -109,14 +109,10 @@ def cases_of(decisions: Decisions, classes: Classes) -> Cases:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One run of one model.
+class Trust:
+    """How far a run may be believed.
 
     Attributes:
-        measured: the arms, the baseline first.
-        decisions: what its columns are, in their order.
-        prefix_problem: problem of each prefix.
-        hides_baseline: whether tables that have a row an arm leave the baseline out.
         opens_tells: whether the openers cover enough of backtracking for P(an opener) to stand for
             it; where they do not, it is no test, and stands in for nothing.
         is_exact: whether P(backtrack) is computed, and not drawn: only then P(an opener) stands in
@@ -125,20 +121,35 @@ class Seen:
             says; so where nobody did.
     """
 
-    measured: Measured
-    decisions: Decisions
-    prefix_problem: tuple[str, ...]
-    hides_baseline: bool = False
     opens_tells: bool = True
     is_exact: bool = True
     kinds_hold: bool = True
 
+
+@dataclass(frozen=True)
+class Seen:
+    """One run of one model.
+
+    Attributes:
+        measured: the arms, the baseline first.
+        decisions: what its columns are, in their order.
+        prefix_problem: problem of each prefix.
+        hides_baseline: whether tables that have a row an arm leave the baseline out.
+        trust: how far it may be believed.
+    """
+
+    measured: Measured
+    decisions: Decisions
+    prefix_problem: tuple[str, ...]
+    hides_baseline: bool = False
+    trust: Trust = Trust()
+
     @property
     def flaw(self) -> Flaw:
         """Why nothing that is claimed of the run can be told from it."""
-        if not self.kinds_hold:
+        if not self.trust.kinds_hold:
             return "kinds"
-        return "" if self.endpoint == "P_back" or self.opens_tells else "openers"
+        return "" if self.endpoint == "P_back" or self.trust.opens_tells else "openers"
 
     @property
     def target(self) -> str:
@@ -174,7 +185,7 @@ class Seen:
         if self.endpoint == "P_open":
             return opens
         back = self.measured.values(P_BACK)
-        if not self.is_exact:
+        if not self.trust.is_exact:
             return back
         return np.where(np.isnan(back), back[:1] + opens - opens[:1], back)
 
@@ -278,7 +289,7 @@ class Seen:
         None of them where P(backtrack) is drawn, which it is not under them.
         """
         role = arm.place.role if arm.place else None
-        is_read = self.is_exact or self.endpoint == "P_open"
+        is_read = self.trust.is_exact or self.endpoint == "P_open"
         found = self.like(arm, RETRAINED) if arm.group == MATCHED and is_read else []
         return [one for one in found if one.place is not None and one.place.role == role]
 
@@ -297,20 +308,13 @@ class Seen:
         return replace(self, measured=self.measured.with_only(rows), hides_baseline=False)
 
 
-def see(
-    measured: Measured,
-    decisions: Decisions,
-    *,
-    opens_tells: bool = True,
-    is_exact: bool = True,
-    kinds_hold: bool = True,
-) -> Seen:
+def see(measured: Measured, decisions: Decisions, trust: Trust | None = None) -> Seen:
     """A run with the study's decisions that it was read at.
 
     Args:
         measured: the run.
         decisions: of the study.
-        opens_tells, is_exact, kinds_hold: as in `Seen`.
+        trust: how far it may be believed; wholly by default.
 
     Raises:
         UserError: where it was read at others.
@@ -318,8 +322,7 @@ def see(
     problem_by_trace = dict(zip(decisions.trace_id, decisions.problem, strict=True))
     chosen = decisions[decisions.rows_of(measured.decisions)]
     problems = tuple(problem_by_trace[name] for name in measured.prefixes)
-    told = {"opens_tells": opens_tells, "is_exact": is_exact, "kinds_hold": kinds_hold}
-    return Seen(measured, chosen, problems, **told)
+    return Seen(measured, chosen, problems, trust=trust or Trust())
 
 
 def mean_change(seen: Seen, arm: Arm, case: Case, bootstrap: Bootstrap) -> Interval:

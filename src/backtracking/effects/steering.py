@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from backtracking.effects.rates import (
     tabulate_elsewhere,
 )
 from backtracking.effects.reports import tabulate_reports
-from backtracking.effects.seen import Cases, Seen, cases_of, see
+from backtracking.effects.seen import Cases, Seen, Trust, cases_of, see
 from backtracking.effects.transfer import transfer_matrix
 from backtracking.records.choices import Choice
 from backtracking.records.decisions import Classes, Decisions
@@ -94,14 +93,10 @@ def gather(
     targets: Sequence[str],
     pairs: dict[str, str],
     bases: Sequence[str],
-    *,
-    opens_tells: bool = True,
-    is_exact: bool = True,
-    kinds_hold: bool = True,
+    trust: Trust | None = None,
 ) -> Steering:
-    """The runs with what is known of their decisions; arguments as in `Steering` and `Seen`."""
-    seen = partial(see, opens_tells=opens_tells, is_exact=is_exact, kinds_hold=kinds_hold)
-    runs = {(one.run, one.target): seen(one, decisions) for one in measured}
+    """The runs with what is known of their decisions; arguments as in `Steering` and `see`."""
+    runs = {(one.run, one.target): see(one, decisions, trust) for one in measured}
     return Steering(runs, cases_of(decisions, classes), tuple(targets), pairs, tuple(bases))
 
 

@@ -43,7 +43,7 @@ from backtracking.effects.remarks import (
     turns_of_rollouts,
 )
 from backtracking.effects.rollouts import Written, observe, tabulate_free
-from backtracking.effects.seen import Seen, see
+from backtracking.effects.seen import Seen, Trust, see
 from backtracking.effects.stability import measure_stability
 from backtracking.effects.steering import (
     Steering,
@@ -336,9 +336,11 @@ def _main(workspace: Workspace, _role: str) -> None:
         roles.steered,
         {role: base for role, base in roles.base_by_role.items() if role not in roles.repeats},
         roles.bases,
-        opens_tells=is_exact or (openers is not None and openers.is_usable),
-        is_exact=is_exact,
-        kinds_hold=_kinds_hold(study),
+        Trust(
+            opens_tells=is_exact or (openers is not None and openers.is_usable),
+            is_exact=is_exact,
+            kinds_hold=_kinds_hold(study),
+        ),
     )
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
     sources = Sources(study, steering, open_domain(workspace.params), bootstrap)
