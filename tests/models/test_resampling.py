@@ -7,13 +7,14 @@ from belief_helpers import ID_BY_WORD, TOKENS, make_traces, save_world_model
 from tiny_models import CONTEXT, D_MODEL, EOS, FAMILIES, WORDS, save_model
 from torch import Tensor
 
-from backtracking.models import edits, hooks, loading
+from backtracking.models import edits, hooks, loading, resampling
 from backtracking.models.endpoints import Counted, read_endpoints
 from backtracking.models.forced import Arm, Prefix
 from backtracking.models.generation import generate
 from backtracking.models.loading import LoadedModel
 from backtracking.models.resampling import Draws, has_room, write_on
 from backtracking.models.sampling import Sampling, draw, draw_uniforms
+from lifeboat.stage.errors import UserError
 
 LAYER, SAMPLING = 1, Sampling(3, 1.0, 8)
 DRAWS = Draws(3, SAMPLING, 4)
@@ -86,6 +87,25 @@ def test_without_an_edit_it_is_what_the_model_generates(loaded: LoadedModel) -> 
     (found,) = write_on(loaded, LAYER, prefix, [arm], "d", DRAWS, ended)
     plain = generate(loaded, [prefix.ids], keys, SAMPLING, n=DRAWS.n, is_done=ended)
     assert found == [one.token_ids for one in plain]
+
+
+@pytest.mark.parametrize("n_calls", [0, 2])
+def test_draws_whose_deciding_token_was_edited_otherwise_than_once_are_refused(
+    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, n_calls: int
+) -> None:
+    real = resampling._next_logits
+
+    def called(loaded, tokens, cache):
+        for _ in range(n_calls - 1):
+            loaded.model(torch.tensor(tokens)[:, None])
+        if n_calls == 0:
+            return torch.zeros(len(tokens), len(WORDS))
+        return real(loaded, tokens, cache)
+
+    monkeypatch.setattr(resampling, "_next_logits", called)
+    arms = [Arm(torch.zeros(D_MODEL))]
+    with pytest.raises(UserError, match=f"Expected 3 edits .* found {3 * n_calls}"):
+        write_on(loaded, LAYER, make_prefix(), arms, "d", DRAWS, ended)
 
 
 def test_there_is_room_where_the_last_token_that_is_read_has_a_position(

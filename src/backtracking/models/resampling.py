@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -18,6 +18,7 @@ from backtracking.models.forced import Arm, Prefix, Stack
 from backtracking.models.generation import DROPPED_SHARE
 from backtracking.models.loading import LoadedModel
 from backtracking.models.sampling import Sampling, draw, draw_uniforms
+from lifeboat.stage.errors import UserError
 
 TOKENS_HELD = 2**16
 """Tokens of the prefix that are held at once, each row of a call having a copy of its own."""
@@ -72,23 +73,37 @@ def write_on(
         decision_id: its name, which random numbers depend on.
         draws: how many and how.
         is_done: whether a draw has written enough.
+
+    Raises:
+        UserError: where as many deciding tokens as there are draws were not edited.
     """
     past = kv_cache.read(loaded, prefix.ids[:-1])
     edited = _edited(loaded, layer, prefix, past, arms)
     uniforms = [draw_uniforms(draws.sampling, key) for key in draws.keys(decision_id)]
     rows = [(arm, number) for arm in range(len(arms)) for number in range(draws.n)]
     found: list[list[list[int]]] = [[] for _ in arms]
-    at_once = max(1, min(draws.rows_per_batch, TOKENS_HELD // len(prefix.ids)))
+    at_once, n_edited = max(1, min(draws.rows_per_batch, TOKENS_HELD // len(prefix.ids))), 0
+
+    def edited_once() -> Bool[Tensor, "rows one"]:
+        nonlocal n_edited
+        n_edited += len(some)
+        return torch.ones(len(some), 1, dtype=torch.bool)
+
     for first in range(0, len(rows), at_once):
         some = rows[first : first + at_once]
         arm = torch.tensor([row for row, _ in some], device=loaded.device)
-        with edits.patch(loaded.blocks[layer], edited[arm][:, None]):
+        with edits.patch(loaded.blocks[layer], edited[arm][:, None], edited_once):
             cache = kv_cache.grown(past, len(some))
             logits = _next_logits(loaded, [prefix.ids[-1]] * len(some), cache)
         its = [uniforms[number] for _, number in some]
         written = _write(loaded, logits, cache, its, draws.sampling, is_done)
         for (row, _), ids in zip(some, written, strict=True):
             found[row].append(ids)
+    if n_edited != len(rows):
+        raise UserError(
+            f"Expected {len(rows)} edits of deciding tokens at layer {layer}, found {n_edited}.",
+            "Report it: what was drawn is not what these arms write.",
+        )
     return found
 
 
