@@ -8,9 +8,14 @@ from itertools import groupby
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from backtracking.models.loading import LoadedModel
+
+IN_CACHE = 1 << 18
+"""Values that a processor works on at a time: what is done to them in several passes stays in its
+cache, which is 3 to 5 times as fast. A GPU takes all at once."""
 
 
 def pad(rows: Sequence[Tensor]) -> Tensor:
@@ -30,3 +35,9 @@ def groups(loaded: LoadedModel, lengths: Sequence[int], size: int) -> Iterator[l
 def to_numpy(values: Tensor) -> np.ndarray:
     """Numbers in float64, on the CPU."""
     return values.double().cpu().numpy()
+
+
+def rows_at_once(values: Float[Tensor, "rows d_vocab"], n_values: int = IN_CACHE) -> int:
+    """How many rows are worked on at a time."""
+    at_once = max(1, n_values // values.shape[1])
+    return at_once if values.device.type == "cpu" else max(1, len(values))

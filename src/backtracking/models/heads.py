@@ -6,7 +6,7 @@ returned, and the head reads single positions of that, outside of all edits.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -15,11 +15,11 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from backtracking.models import edits, kv_cache
+from backtracking.models.batches import rows_at_once
 from backtracking.models.loading import LoadedModel
 
 N_VALUES = 1 << 26
-"""Probabilities that are held at a time, by default: 256 MiB in float32, of which a comparison
-makes some copies."""
+"""Logits that are held at a time, by default: 256 MiB in float32."""
 
 
 def stream_of(output: Any) -> Float[Tensor, "rows pos d_model"]:
@@ -48,12 +48,17 @@ class Run:
         self, rows: Int[Tensor, " some"], positions: Int[Tensor, " some"]
     ) -> Float[Tensor, "some d_vocab"]:
         """Of the next token at these positions of these rows, in float32."""
+        return self.logits(rows, positions).float().log_softmax(dim=-1)
+
+    def logits(
+        self, rows: Int[Tensor, " some"], positions: Int[Tensor, " some"]
+    ) -> Float[Tensor, "some d_vocab"]:
+        """Of the next token at these positions of these rows, as the model has them."""
         last, loaded = stream_of(self.output)[rows, positions][:, None], self.loaded
         ids = torch.zeros(len(last), 1, dtype=torch.long, device=loaded.device)
         shown = with_stream(self.output, last)
         with edits.resume_after(loaded.blocks, loaded.n_layers - 1, shown):
-            logits = loaded.model(input_ids=ids, use_cache=False).logits[:, 0]
-        return logits.float().log_softmax(dim=-1)
+            return loaded.model(input_ids=ids, use_cache=False).logits[:, 0]
 
     def pieces(
         self, positions: Int[Tensor, " pos"], n_rows: int = 1, n_values: int = N_VALUES
@@ -124,13 +129,32 @@ def compare(
         marked_ids: token ids whose probabilities are summed.
         n_values: probabilities of the run that are held at a time; no less than of one position.
     """
-    parts, n = list[tuple[Tensor, Tensor, Tensor]](), len(rows)
+    parts, n = list[Beside](), len(rows)
     its = torch.arange(rows.start, rows.stop, device=positions.device)
     for some in run.pieces(positions, n, n_values):
         expected = clean.log_probabilities(torch.full_like(some, row), some)
-        asked = its.repeat_interleave(len(some)), some.repeat(n)
-        found = run.log_probabilities(*asked).unflatten(0, (n, len(some)))
-        kl = (expected.exp() * (expected - found)).sum(dim=2)
-        is_same = found.argmax(dim=2) == expected.argmax(dim=1)
-        parts.append((is_same, kl, found[:, :, marked_ids].exp().sum(dim=2)))
-    return Beside(*(torch.cat(one, dim=1) for one in zip(*parts, strict=True)))
+        found = run.logits(its.repeat_interleave(len(some)), some.repeat(n))
+        parts.append(_beside(expected, found, marked_ids))
+    return Beside(
+        *(torch.cat([getattr(part, one.name) for part in parts], dim=1) for one in fields(Beside))
+    )
+
+
+def _beside(
+    expected: Float[Tensor, "pos d_vocab"],
+    logits: Float[Tensor, "rows d_vocab"],
+    marked_ids: Int[Tensor, " marked"],
+) -> Beside:
+    """Rows that stand run by run, each with all positions, beside what is expected there."""
+    n, likeliest = len(expected), expected.argmax(dim=1)
+    is_same = torch.empty(len(logits), dtype=torch.bool, device=logits.device)
+    kl, p_marked = (torch.empty(len(logits), device=logits.device) for _ in range(2))
+    for first in range(0, len(logits), at_once := rows_at_once(logits)):
+        some = slice(first, first + at_once)
+        at = torch.arange(len(logits), device=logits.device)[some] % n
+        found, clean = logits[some].float().log_softmax(dim=1), expected[at]
+        best = found.gather(1, likeliest[at, None])[:, 0]
+        is_same[some] = best == found.amax(dim=1)
+        kl[some] = (clean.exp() * (clean - found)).sum(dim=1)
+        p_marked[some] = found[:, marked_ids].exp().sum(dim=1)
+    return Beside(*(one.unflatten(0, (-1, n)) for one in (is_same, kl, p_marked)))

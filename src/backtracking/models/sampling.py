@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from backtracking.models.batches import rows_at_once
 from lifeboat.stage.errors import UserError
 
 PROBABILITY_UNITS = 2**40
@@ -63,6 +64,14 @@ def draw(
     if temperature == 0:
         return logits.argmax(-1)
     draws = torch.tensor(uniforms, dtype=torch.float64, device=logits.device)[:, None]
+    at_once = rows_at_once(logits)
+    parts = zip(logits.split(at_once), draws.split(at_once), strict=True)
+    return torch.cat([_drawn(*part, temperature) for part in parts])
+
+
+def _drawn(
+    logits: Float[Tensor, "rows d_vocab"], draws: Float[Tensor, "rows one"], temperature: float
+) -> Int[Tensor, " rows"]:
     weights = (logits.double() / temperature).softmax(-1) * PROBABILITY_UNITS
     cdf = weights.round().long().cumsum(-1)
     return torch.searchsorted(cdf, (draws * cdf[:, -1:]).long(), right=True).squeeze(1)
