@@ -41,3 +41,9 @@ def rows_at_once(values: Float[Tensor, "rows d_vocab"], n_values: int = IN_CACHE
     """How many rows are worked on at a time."""
     at_once = max(1, n_values // values.shape[1])
     return at_once if values.device.type == "cpu" else max(1, len(values))
+
+
+def log_softmax(logits: Float[Tensor, "rows d_vocab"]) -> Float[Tensor, "rows d_vocab"]:
+    """Log-probabilities in float32, a few rows at a time."""
+    parts = (some.float().log_softmax(dim=-1) for some in logits.split(rows_at_once(logits)))
+    return torch.cat(list(parts))

@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from backtracking.models import edits
-from backtracking.models.batches import to_numpy
+from backtracking.models.batches import log_softmax, to_numpy
 from backtracking.models.forced import Arm, Prefix, Stack
 from backtracking.models.heads import stream_of, with_stream
 from backtracking.models.loading import LoadedModel
@@ -180,7 +180,7 @@ class _Usual:
         """None of a vocabulary that has no more tokens."""
         if logits.shape[1] <= N_FLUENT:
             return None
-        found = logits.float().log_softmax(dim=-1).topk(N_FLUENT, dim=1)
+        found = log_softmax(logits).topk(N_FLUENT, dim=1)
         return cls(found.indices, found.values.double().exp().sum(dim=1))
 
     def __getitem__(self, rows: Int[np.ndarray, " n"]) -> "_Usual":
@@ -295,7 +295,7 @@ def _read_edits(
     at = torch.arange(n, stream.shape[1])
     with edits.resume_after(loaded.blocks, layer, with_stream(trunk.output, stream)):
         logits = tree.logits(loaded, ids, at)[0]
-    return logits.float().log_softmax(dim=-1).unflatten(0, (len(arm), width))
+    return log_softmax(logits).unflatten(0, (len(arm), width))
 
 
 def _p_of(

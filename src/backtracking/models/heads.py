@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from backtracking.models import edits, kv_cache
-from backtracking.models.batches import rows_at_once
+from backtracking.models.batches import log_softmax, rows_at_once
 from backtracking.models.loading import LoadedModel
 
 N_VALUES = 1 << 26
@@ -48,7 +48,7 @@ class Run:
         self, rows: Int[Tensor, " some"], positions: Int[Tensor, " some"]
     ) -> Float[Tensor, "some d_vocab"]:
         """Of the next token at these positions of these rows, in float32."""
-        return self.logits(rows, positions).float().log_softmax(dim=-1)
+        return log_softmax(self.logits(rows, positions))
 
     def logits(
         self, rows: Int[Tensor, " some"], positions: Int[Tensor, " some"]
