@@ -17,8 +17,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from transformers import DynamicCache
 
-from backtracking.models import edits
+from backtracking.models import edits, kv_cache
 from backtracking.models.batches import log_softmax, to_numpy
 from backtracking.models.forced import Arm, Prefix, Stack
 from backtracking.models.heads import stream_of, with_stream
@@ -212,6 +213,7 @@ class _Trunk:
         branches: the deciding token and then each beginning of a path; its id is left out.
         output: what the block returned.
         stream: of the trace.
+        past: keys and values of the trace, and then of what follows; None where they can't be cut.
         nodes: of the branches, those of each decision together.
         usual: what follows each decision.
     """
@@ -220,6 +222,7 @@ class _Trunk:
     branches: Sequence[TokenPath]
     output: Any
     stream: Float[Tensor, "pos d_model"]
+    past: DynamicCache | None
     nodes: Float[Tensor, "decisions width d_model"]
     usual: "_Usual | None"
 
@@ -267,12 +270,13 @@ def _read_trunk(
     tree = Tree.of(loaded, n, leaves, rooted)
     behind = [id_ for at in decisions for id_ in (ids[at], *(branch[-1] for branch in branches))]
     roots = n + len(rooted) * torch.arange(len(decisions))
+    past = kv_cache.cuttable(loaded)
     with edits.outputs_of({layer: loaded.blocks[layer]}) as output_by_layer:
-        logits = tree.logits(loaded, torch.tensor([[*ids[:n], *behind]]), roots)[0]
+        logits = tree.logits(loaded, torch.tensor([[*ids[:n], *behind]]), roots, past)[0]
     output = output_by_layer[layer]
     stream = stream_of(output)[0]
     nodes = stream[n:].unflatten(0, (len(decisions), len(rooted)))
-    return _Trunk(leaves, rooted, output, stream[:n], nodes, _Usual.of(logits))
+    return _Trunk(leaves, rooted, output, stream[:n], past, nodes, _Usual.of(logits))
 
 
 def _read_edits(
@@ -284,17 +288,24 @@ def _read_edits(
     decision: Int[np.ndarray, " rows"],
     donor: Float[Tensor, "decisions d_model"] | None,
 ) -> Float[Tensor, "rows width d_vocab"]:
-    """Log-probabilities of the next token after the edited token, and along every branch."""
+    """Log-probabilities of the next token after the edited token, and along every branch.
+
+    The trace is read again, above the layer, where its keys and values are not there.
+    """
     nodes = trunk.nodes[decision].clone()
     given = None if donor is None else donor[decision]
     nodes[:, 0] = stack.edited(nodes[:, 0], torch.from_numpy(arm).to(loaded.device), given)
     n, width = int(trunk.leaves[decision].max()) + 1, len(trunk.branches)
-    stream = torch.cat([trunk.stream[:n], nodes.flatten(0, 1)])[None]
     tree = Tree.of(loaded, n, trunk.leaves[decision], trunk.branches)
-    ids = torch.zeros(1, stream.shape[1], dtype=torch.long)
-    at = torch.arange(n, stream.shape[1])
-    with edits.resume_after(loaded.blocks, layer, with_stream(trunk.output, stream)):
-        logits = tree.logits(loaded, ids, at)[0]
+    stream, past = nodes.flatten(0, 1), None
+    if trunk.past is None:
+        stream = torch.cat([trunk.stream[:n], stream])
+    else:
+        tree, past = tree.behind(n), kv_cache.cut(trunk.past, n)
+    ids = torch.zeros(1, len(stream), dtype=torch.long)
+    at = torch.arange(len(stream) - len(arm) * width, len(stream))
+    with edits.resume_after(loaded.blocks, layer, with_stream(trunk.output, stream[None])):
+        logits = tree.logits(loaded, ids, at, past)[0]
     return log_softmax(logits).unflatten(0, (len(arm), width))
 
 

@@ -100,6 +100,22 @@ def grown(cache: DynamicCache, n: int) -> DynamicCache:
     return found
 
 
+def cuttable(loaded: LoadedModel) -> DynamicCache | None:
+    """An empty cache that can be cut anywhere; None where some layer of the model's forgets."""
+    cache = DynamicCache(config=loaded.model.config)
+    return cache if all(type(layer) is DynamicLayer for layer in cache.layers) else None
+
+
+def cut(cache: DynamicCache, n: int) -> DynamicCache:
+    """The first n positions of a cache, which share its memory; it stays as it is as they grow."""
+    found = copy.copy(cache)
+    found.layers = [copy.copy(layer) for layer in cache.layers]
+    layers: list[Any] = found.layers
+    for layer in layers:
+        layer.keys, layer.values = layer.keys[:, :, :n], layer.values[:, :, :n]
+    return found
+
+
 class GrowingLayer(DynamicLayer):
     """Keys and values of one layer, as views into buffers with room for the tokens to come."""
 

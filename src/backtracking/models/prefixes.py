@@ -246,11 +246,12 @@ class Tree:
 
     Attributes:
         place: position of each token, those of the trace first.
-        mask: what each token does not see, as the model adds it to attention.
+        mask: what each token does not see, as the model adds it to attention; of all tokens, those
+            in a cache among them.
     """
 
     place: Int[Tensor, "one pos"]
-    mask: Float[Tensor, "one one pos pos"]
+    mask: Float[Tensor, "one one pos seen"]
 
     @classmethod
     def of(
@@ -289,16 +290,22 @@ class Tree:
         loaded: LoadedModel,
         ids: Int[Tensor, "one pos"],
         at: Int[Tensor, " some"] | None = None,
+        past: DynamicCache | None = None,
     ) -> Float[Tensor, "one some d_vocab"]:
-        """Logits of the next token at all positions, or at some."""
+        """Logits of the next token at all positions, or at some; a cache takes what is read."""
         kept = {} if at is None else {"logits_to_keep": at.to(loaded.device)}
         return loaded.model(
             input_ids=ids.to(loaded.device),
             attention_mask=self.mask,
             position_ids=self.place,
-            use_cache=False,
+            past_key_values=past,
+            use_cache=past is not None,
             **kept,
         ).logits
+
+    def behind(self, n: int) -> "Tree":
+        """Without its first n tokens, which stand in a cache."""
+        return Tree(self.place[:, n:], self.mask[:, :, n:])
 
 
 def _vectors(
