@@ -21,7 +21,7 @@ OPENERS = (
 COUNTED = Counted(OPENERS, (5, 6, 7, 8, 9))
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=(*FAMILIES, "gemma3"))
 def loaded(request, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     torch.set_num_threads(1)
     return loading.load(save_model(tmp_path_factory.mktemp("model"), request.param))

@@ -67,3 +67,19 @@ def test_sliding_windows_keep_the_layers_of_transformers() -> None:
     with torch.inference_mode():
         whole = model(ids[kept]).logits[:, 4:].transpose(0, 1)
     torch.testing.assert_close(logits, whole, atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_cache_that_is_cut_goes_on_as_one_that_never_read_the_rest(family: str) -> None:
+    model = build_model(family).eval()
+    ids = torch.randint(3, len(WORDS), (1, 12), generator=torch.Generator().manual_seed(0))
+    whole, short = (DynamicCache(config=model.config) for _ in range(2))
+    model(ids, past_key_values=whole, use_cache=True)
+    model(ids[:, :7], past_key_values=short, use_cache=True)
+    cut, tail = kv_cache.cut(whole, 7), ids[:, [3, 5]]
+    found, expected = (
+        model(tail, past_key_values=one, use_cache=True).logits for one in (cut, short)
+    )
+    torch.testing.assert_close(found, expected)
+    assert (cut.get_seq_length(), whole.get_seq_length()) == (9, 12)
