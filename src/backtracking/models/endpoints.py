@@ -24,7 +24,8 @@ from backtracking.models.batches import log_softmax, to_numpy
 from backtracking.models.forced import Arm, Prefix, Stack
 from backtracking.models.heads import stream_of, with_stream
 from backtracking.models.loading import LoadedModel
-from backtracking.models.prefixes import Tree, beginnings
+from backtracking.models.prefixes import beginnings
+from backtracking.models.trees import Tree
 from backtracking.models.turning import opening_paths, p_opening, p_turning, paths_of
 from backtracking.records.tokens import Opener, TokenPath
 from lifeboat.stage.errors import UserError
@@ -209,6 +210,8 @@ class _Trunk:
     """A prefix up to the edited layer, with what follows its decisions, read without an edit.
 
     Attributes:
+        ids: of the trace.
+        node_ids: of the branches.
         leaves: position before each deciding token.
         branches: the deciding token and then each beginning of a path; its id is left out.
         output: what the block returned.
@@ -218,6 +221,8 @@ class _Trunk:
         usual: what follows each decision.
     """
 
+    ids: Int[Tensor, " pos"]
+    node_ids: Int[Tensor, "decisions width"]
     leaves: Int[np.ndarray, " decisions"]
     branches: Sequence[TokenPath]
     output: Any
@@ -268,15 +273,18 @@ def _read_trunk(
     n, leaves = decisions[-1], np.array(decisions, dtype=np.int64) - 1
     rooted = [(0,), *((0, *branch) for branch in branches)]
     tree = Tree.of(loaded, n, leaves, rooted)
-    behind = [id_ for at in decisions for id_ in (ids[at], *(branch[-1] for branch in branches))]
+    further = [branch[-1] for branch in branches]
+    node_ids = torch.tensor([[ids[at], *further] for at in decisions])
+    trace = torch.tensor(list(ids[:n]))
     roots = n + len(rooted) * torch.arange(len(decisions))
     past = kv_cache.cuttable(loaded)
     with edits.outputs_of({layer: loaded.blocks[layer]}) as output_by_layer:
-        logits = tree.logits(loaded, torch.tensor([[*ids[:n], *behind]]), roots, past)[0]
+        logits = tree.logits(loaded, torch.cat([trace, node_ids.flatten()])[None], roots, past)[0]
     output = output_by_layer[layer]
     stream = stream_of(output)[0]
     nodes = stream[n:].unflatten(0, (len(decisions), len(rooted)))
-    return _Trunk(leaves, rooted, output, stream[:n], past, nodes, _Usual.of(logits))
+    usual = _Usual.of(logits)
+    return _Trunk(trace, node_ids, leaves, rooted, output, stream[:n], past, nodes, usual)
 
 
 def _read_edits(
@@ -297,15 +305,15 @@ def _read_edits(
     nodes[:, 0] = stack.edited(nodes[:, 0], torch.from_numpy(arm).to(loaded.device), given)
     n, width = int(trunk.leaves[decision].max()) + 1, len(trunk.branches)
     tree = Tree.of(loaded, n, trunk.leaves[decision], trunk.branches)
-    stream, past = nodes.flatten(0, 1), None
+    # Some architectures give the ids to blocks above the layer, too.
+    stream, ids, past = nodes.flatten(0, 1), trunk.node_ids[decision].flatten(), None
     if trunk.past is None:
-        stream = torch.cat([trunk.stream[:n], stream])
+        stream, ids = torch.cat([trunk.stream[:n], stream]), torch.cat([trunk.ids[:n], ids])
     else:
         tree, past = tree.behind(n), kv_cache.cut(trunk.past, n)
-    ids = torch.zeros(1, len(stream), dtype=torch.long)
     at = torch.arange(len(stream) - len(arm) * width, len(stream))
     with edits.resume_after(loaded.blocks, layer, with_stream(trunk.output, stream[None])):
-        logits = tree.logits(loaded, ids, at, past)[0]
+        logits = tree.logits(loaded, ids[None], at, past)[0]
     return log_softmax(logits).unflatten(0, (len(arm), width))
 
 

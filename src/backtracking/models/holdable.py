@@ -62,7 +62,7 @@ def require_held(config: PreTrainedConfig, named: str) -> None:
             "cut, need keys and values of every token.",
             _NEEDED,
         )
-    if others := _other_layers(config):
+    if others := other_layers(config):
         raise UserError(
             f"{named} holds a {kind.__name__} ({config.model_type}) with layers of other kinds "
             f"than full and sliding attention: {_listed(others)}.",
@@ -113,17 +113,22 @@ def _class_of(config: PreTrainedConfig, named: str) -> Any:
 def _recurrent(config: PreTrainedConfig) -> str:
     """How many of its layers keep a state, as far as its configuration says so."""
     text = config.get_text_config()
-    keeping = _other_layers(config)
+    keeping = other_layers(config)
     n_layers = getattr(text, "num_hidden_layers", None)
     if not keeping:
         return f"its {n_layers} layers" if n_layers else "its layers"
     return f"{keeping.total()} of its {len(text.layer_types)} layers ({_listed(keeping)})"
 
 
-def _other_layers(config: PreTrainedConfig) -> Counter[str]:
-    """Layers that do not attend to keys and values of every token, or of a window, by kind."""
-    kinds = getattr(config.get_text_config(), "layer_types", None) or []
-    return Counter(one for one in kinds if one not in _ATTENTION)
+def other_layers(config: PreTrainedConfig) -> Counter[str]:
+    """Layers that do not attend to keys and values of every token, or of a window, by kind.
+
+    The local ones of GPT-Neo have a window that no mask of ours reaches.
+    """
+    text = config.get_text_config()
+    kinds = getattr(text, "layer_types", None) or []
+    local = [one for one in getattr(text, "attention_layers", None) or [] if one == "local"]
+    return Counter([*local, *(one for one in kinds if one not in _ATTENTION)])
 
 
 def _listed(kinds: Counter[str]) -> str:

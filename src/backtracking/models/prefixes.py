@@ -19,6 +19,7 @@ from backtracking.models import edits, hooks, kv_cache
 from backtracking.models.batches import pad
 from backtracking.models.heads import Run, read
 from backtracking.models.loading import LoadedModel
+from backtracking.models.trees import Tree
 from backtracking.records.tokens import TokenPath
 
 Span = Literal["decision", "onwards"]
@@ -238,74 +239,6 @@ def read_branches(
 def beginnings(paths: Iterable[TokenPath]) -> list[TokenPath]:
     """Every beginning of a path after which its next id is read, each once, but the empty one."""
     return list(dict.fromkeys(path[:n] for path in paths for n in range(1, len(path))))
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A trace with branches behind it, each of which sees the trace up to where it leaves it.
-
-    Attributes:
-        place: position of each token, those of the trace first.
-        mask: what each token does not see, as the model adds it to attention; of all tokens, those
-            in a cache among them.
-    """
-
-    place: Int[Tensor, "one pos"]
-    mask: Float[Tensor, "one one pos seen"]
-
-    @classmethod
-    def of(
-        cls,
-        loaded: LoadedModel,
-        n: int,
-        leaves: Int[np.ndarray, " rows"],
-        branches: Sequence[TokenPath],
-    ) -> "Tree":
-        """The branches, closed under beginnings, row after row behind a trace of `n` tokens.
-
-        Args:
-            loaded: the model that reads.
-            n: tokens of the trace.
-            leaves: the last position of the trace that each row's branches see; -1 is none.
-            branches: the same in every row.
-        """
-        width = len(branches)
-        depth = np.array([len(branch) for branch in branches], dtype=np.int64)
-        within = np.array(
-            [[branch[: len(other)] == other for other in branches] for branch in branches],
-            dtype=bool,
-        ).reshape(width, width)
-        place = np.concatenate([np.arange(n), (leaves[:, None] + depth).ravel()])
-        loaded.lengths.require_one(n, int(place.max(initial=0)) + 1)
-        seen = np.zeros((len(place), len(place)), dtype=bool)
-        seen[:n, :n] = np.tri(n, dtype=bool)
-        seen[n:, :n] = np.arange(n) <= np.repeat(leaves, width)[:, None]
-        seen[n:, n:] = np.kron(np.eye(len(leaves), dtype=bool), within)
-        mask = torch.zeros(1, 1, *seen.shape, dtype=loaded.model.dtype)
-        mask.masked_fill_(~torch.from_numpy(seen), torch.finfo(loaded.model.dtype).min)
-        return cls(torch.from_numpy(place)[None].to(loaded.device), mask.to(loaded.device))
-
-    def logits(
-        self,
-        loaded: LoadedModel,
-        ids: Int[Tensor, "one pos"],
-        at: Int[Tensor, " some"] | None = None,
-        past: DynamicCache | None = None,
-    ) -> Float[Tensor, "one some d_vocab"]:
-        """Logits of the next token at all positions, or at some; a cache takes what is read."""
-        kept = {} if at is None else {"logits_to_keep": at.to(loaded.device)}
-        return loaded.model(
-            input_ids=ids.to(loaded.device),
-            attention_mask=self.mask,
-            position_ids=self.place,
-            past_key_values=past,
-            use_cache=past is not None,
-            **kept,
-        ).logits
-
-    def behind(self, n: int) -> "Tree":
-        """Without its first n tokens, which stand in a cache."""
-        return Tree(self.place[:, n:], self.mask[:, :, n:])
 
 
 def _vectors(

@@ -1,0 +1,166 @@
+"""A trace with branches behind it, read in one call: a tree, made of a row by its attention mask.
+
+That is right in a model whose attention is what its mask says, at the positions that it is told. Of
+sliding windows, which no short text shows, the configuration tells; all else is tried on a short
+text before the first tree is read.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from backtracking.models.holdable import other_layers
+from backtracking.models.loading import LoadedModel
+from backtracking.records.tokens import TokenPath
+from lifeboat.stage.errors import UserError
+
+SLIDING = "sliding_attention"
+
+N_TRIED = 9
+"""Tokens of the text that is tried."""
+
+_NOISE = 0.1
+"""Share of the spread of logits by which rounding may move them: in bfloat16 some hundredths."""
+
+_tried: WeakSet[nn.Module] = WeakSet()
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A trace with branches behind it, each of which sees the trace up to where it leaves it.
+
+    Attributes:
+        place: position of each token, those of the trace first.
+        mask_by_kind: what each token does not see, as the model adds it to attention, by kind of
+            attention layer; of all tokens, those in a cache among them.
+    """
+
+    place: Int[Tensor, "one pos"]
+    mask_by_kind: Mapping[str, Float[Tensor, "one one pos seen"]]
+
+    @classmethod
+    def of(
+        cls,
+        loaded: LoadedModel,
+        n: int,
+        leaves: Int[np.ndarray, " rows"],
+        branches: Sequence[TokenPath],
+    ) -> "Tree":
+        """The branches, closed under beginnings, row after row behind a trace of `n` tokens.
+
+        Args:
+            loaded: the model that reads.
+            n: tokens of the trace.
+            leaves: the last position of the trace that each row's branches see; -1 is none.
+            branches: the same in every row.
+
+        Raises:
+            UserError: for a model in which no tree can be read, and where the branches cross a
+                length at which it changes its formula.
+        """
+        if loaded.model not in _tried:
+            _tried.add(loaded.model)
+            try:
+                _try(loaded)
+            except BaseException:
+                _tried.discard(loaded.model)
+                raise
+        width = len(branches)
+        depth = np.array([len(branch) for branch in branches], dtype=np.int64)
+        within = np.array(
+            [[branch[: len(other)] == other for other in branches] for branch in branches],
+            dtype=bool,
+        ).reshape(width, width)
+        place = np.concatenate([np.arange(n), (leaves[:, None] + depth).ravel()])
+        loaded.lengths.require_one(n, int(place.max(initial=0)) + 1)
+        seen = np.zeros((len(place), len(place)), dtype=bool)
+        seen[:n, :n] = np.tri(n, dtype=bool)
+        seen[n:, :n] = np.arange(n) <= np.repeat(leaves, width)[:, None]
+        seen[n:, n:] = np.kron(np.eye(len(leaves), dtype=bool), within)
+        back = place[:, None] - place
+        masks = {
+            kind: _mask(loaded, seen if window is None else seen & (back < window))
+            for kind, window in windows(loaded).items()
+        }
+        return cls(torch.from_numpy(place)[None].to(loaded.device), masks)
+
+    def logits(
+        self,
+        loaded: LoadedModel,
+        ids: Int[Tensor, "one pos"],
+        at: Int[Tensor, " some"] | None = None,
+        past: DynamicCache | None = None,
+    ) -> Float[Tensor, "one some d_vocab"]:
+        """Logits of the next token at all positions, or at some; a cache takes what is read."""
+        kept = {} if at is None else {"logits_to_keep": at.to(loaded.device)}
+        masks = dict(self.mask_by_kind)
+        mask: Any = masks if len(masks) > 1 else next(iter(masks.values()))
+        return loaded.model(
+            input_ids=ids.to(loaded.device),
+            attention_mask=mask,
+            position_ids=self.place,
+            past_key_values=past,
+            use_cache=past is not None,
+            **kept,
+        ).logits
+
+    def behind(self, n: int) -> "Tree":
+        """Without its first n tokens, which stand in a cache."""
+        masks = {kind: mask[:, :, n:] for kind, mask in self.mask_by_kind.items()}
+        return Tree(self.place[:, n:], masks)
+
+
+def windows(loaded: LoadedModel) -> dict[str, int | None]:
+    """How many tokens each kind of attention layer sees, itself included; None is all."""
+    config = loaded.model.config.get_text_config()
+    window = getattr(config, "sliding_window", None)
+    usual = SLIDING if window else "full_attention"
+    kinds = set(getattr(config, "layer_types", None) or [usual])
+    return {kind: window if kind == SLIDING else None for kind in sorted(kinds)}
+
+
+def _mask(
+    loaded: LoadedModel, seen: Bool[np.ndarray, "pos pos"]
+) -> Float[Tensor, "one one pos pos"]:
+    mask = torch.zeros(1, 1, *seen.shape, dtype=loaded.model.dtype)
+    mask.masked_fill_(~torch.from_numpy(seen), torch.finfo(loaded.model.dtype).min)
+    return mask.to(loaded.device)
+
+
+@torch.inference_mode()
+def _try(loaded: LoadedModel) -> None:
+    """Compares a branch that leaves a short text with the same ids, read by themselves.
+
+    Raises:
+        UserError: naming the architecture in which they differ.
+    """
+    if others := other_layers(loaded.model.config):
+        raise _unreadable(loaded, f"it has {', '.join(others)} layers, which see by other rules")
+    ids, leaf, branch = list(range(3, 3 + N_TRIED)), N_TRIED // 2, (3, 5)
+    branches = [branch[:1], branch]
+    try:
+        tree = Tree.of(loaded, N_TRIED, np.array([leaf]), branches)
+        found = tree.logits(loaded, torch.tensor([[*ids, *branch]]))[0, -1].float()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise _unreadable(loaded, f"it takes no mask of this kind ({error})") from error
+    alone = torch.tensor([[*ids[: leaf + 1], *branch]], device=loaded.device)
+    expected = loaded.model(input_ids=alone, use_cache=False).logits[0, -1].float()
+    off, spread = (found - expected).norm(), (expected - expected.mean()).norm()
+    if not off <= _NOISE * spread:
+        raise _unreadable(loaded, f"its logits are off by {float(off / spread):.2g} of their norm")
+
+
+def _unreadable(loaded: LoadedModel, why: str) -> UserError:
+    return UserError(
+        f"{type(loaded.model).__name__} cannot be read as a tree, by which probabilities at edited "
+        f"decisions are computed: {why}.",
+        "Take an architecture with rotary or learned positions; the activations of this one can be "
+        "extracted.",
+    )
