@@ -97,6 +97,8 @@ def test_a_snapshot_says_what_its_study_found_whatever_the_results_are_now(root:
     stamp = written.fact.split()[1].strip("/").removeprefix("runs/")
     (root / "reports").mkdir()
     (root / "reports" / "other.md").write_text(PAGE.format(name=f"{stamp}-finding"))
+    (older := root / "runs" / "20200101_000000").mkdir()
+    (older / "summary.json").write_text("{}")
     now = generated(root, has_control=True, works=False)
     assert now["finding"] != blocks["finding"]
     for name in readme.WRITERS:

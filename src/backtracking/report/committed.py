@@ -78,16 +78,6 @@ def read_results(root: Path, revision: str = "HEAD", snapshot: str = "") -> Resu
     )
 
 
-def names(root: Path, revision: str, folder: str) -> list[str]:
-    """What a revision has in a folder, sorted."""
-    told = ["ls-files", "--", f"{folder}/"]
-    if revision:
-        told = ["ls-tree", "-r", "--name-only", revision, "--", f"{folder}/"]
-    done = subprocess.run(["git", *told], cwd=root, check=True, capture_output=True, text=True)
-    inside = (line.removeprefix(f"{folder}/") for line in done.stdout.splitlines())
-    return sorted({name.split("/")[0] for name in inside})
-
-
 def _claims(text: str) -> Sequence[Claim]:
     return reader.decode_list(Claim, json.loads(text), "results/claims.json")
 

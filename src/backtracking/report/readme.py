@@ -14,7 +14,7 @@ from pathlib import Path
 
 from backtracking import PROJECT_ROOT
 from backtracking.report import findings, real_traces, verdicts
-from backtracking.report.committed import STAGED, names, read_results, show
+from backtracking.report.committed import STAGED, read_results, show
 from backtracking.report.findings import NOTHING
 from backtracking.report.pipeline import draw_pipeline
 from lifeboat.stage import artifacts
@@ -31,6 +31,7 @@ WRITERS = findings.BLOCKS | dict(verdicts.BLOCKS)
 """What writes each block about the results of a study."""
 
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+_STAMP = re.compile(r"<!-- generated: (\d{8}_\d{6})-")
 _MARKERS = re.compile(r"<!-- (?:generated:.*?|end) -->")
 
 
@@ -38,6 +39,12 @@ def files(root: Path) -> list[str]:
     """Files with generated blocks."""
     pages = sorted((root / "reports").glob("*.md"))
     return [*FILES, *(page.relative_to(root).as_posix() for page in pages)]
+
+
+def _stamps(root: Path) -> list[str]:
+    """Snapshots that a page quotes; the others are not read, and may lack what a page needs."""
+    pages = (root / name for name in files(root))
+    return sorted({stamp for page in pages for stamp in _STAMP.findall(page.read_text())})
 
 
 def generate(root: Path, revision: str = "HEAD") -> dict[str, str]:
@@ -49,7 +56,7 @@ def generate(root: Path, revision: str = "HEAD") -> dict[str, str]:
     """
     results = read_results(root, revision)
     blocks = {name: write(results) if results else NOTHING for name, write in WRITERS.items()}
-    for stamp in names(root, revision, SNAPSHOTS):
+    for stamp in _stamps(root):
         if other := read_results(root, revision, f"{SNAPSHOTS}/{stamp}"):
             blocks |= {f"{stamp}-{name}": write(other) for name, write in WRITERS.items()}
     is_drawn = results and show(root, revision, FIGURE) is not None
