@@ -1,0 +1,197 @@
+"""The reader of traces in a real browser: what each control does, and that no text gets out."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from backtracking.labels.states import STATES
+from backtracking.records.labelled import read_labels
+from backtracking.view.page import page
+from backtracking.view.shown import Shade, ShownSentence, ShownTrace
+
+pytestmark = pytest.mark.slow
+
+Look = Callable[..., Page]
+HOSTILE = {
+    "markup": "<script>alert(1)</script><img src=x onerror=alert(2)>",
+    "the end of data": "</script><script>alert(3)</script>",
+    "a comment": "<!-- <script>",
+    "right to left": "abc \u202etxt.exe\u202c def",
+    "isolates": "a\u2066b\u2069c",
+    "zero width": "in\u200bvis\u200dible\ufeff",
+    "controls": "bell\u0007 escape\u001b[31mred",
+    "a long line": "x" * 20_000,
+    "astral": "𝒳 = 2 🙂 Wait.",
+    "half a character": "\ud83d alone",
+    "an attribute": "\" onmouseover=\"alert(4)' style='color:red",
+    "an entity": "&lt;b&gt; &amp; &#x41;",
+}
+
+
+def trace(name: str, text: str, *states: str, kind: str | None = None, **facts: str) -> ShownTrace:
+    """A text whose sentences are its words' halves, each with two labellers' words."""
+    n = max(1, len(states))
+    bounds = [len(text) * index // n for index in range(n + 1)]
+    sentences = tuple(
+        ShownSentence(a, b, (state or None, "deduction"), kind)  # type: ignore[arg-type]
+        for a, b, state in zip(bounds, bounds[1:], states or ("deduction",), strict=False)
+        if a < b
+    )
+    return ShownTrace(name, "p", facts, text, ("one", "two"), sentences)
+
+
+def write(folder: Path, *traces: ShownTrace) -> Path:
+    path = folder / "page.html"
+    path.write_text(page("A <title> & more", traces))
+    return path
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_text_is_shown_as_text(name: str, tmp_path: Path, look: Look) -> None:
+    text = HOSTILE[name]
+    seen = look(write(tmp_path, ShownTrace(text, text, {text: text}, text, (), ())))
+    shown = seen.locator("#text").text_content() or ""
+    assert all(mark not in shown for mark in "\u202e\u2066\u200b\ufeff\u0007\u001b")
+    marks = {one: f"U+{ord(one):04X}" for one in "\u202e\u202c\u2066\u2069\u200b\u200d\ufeff\a\x1b"}
+    assert shown == text.translate(str.maketrans(marks))
+    assert seen.locator("script").count() == 2 and seen.locator("img").count() == 0
+    assert seen.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_controls_do_what_they_say(tmp_path: Path, look: Look) -> None:
+    first = trace(
+        "first", "Aa. Wait. Cc. No. Ee. ", "deduction", "backtracking", "", "backtracking", "",
+        kind="miss", outcome="right",
+    )  # fmt: skip
+    second = trace("second", "Gg. Hh. ", "deduction", "deduction", outcome="wrong")
+    seen = look(write(tmp_path, first, second))
+    current = seen.locator("#text .current")
+    for press, index in (("b", 1), ("b", 3), ("B", 1), ("j", 2), ("k", 1)):
+        seen.keyboard.press(press)
+        assert current.get_attribute("data-index") == str(index)
+    assert "one: backtracking; two: deduction; true kind: miss" in seen.inner_text("#hover")
+    seen.click("#on")
+    assert current.get_attribute("data-index") == "3"
+    assert seen.locator("#text .state.s5").count() == 2
+    seen.select_option("#labeller", "1")
+    assert seen.locator("#text .state.s5").count() == 0
+    seen.select_option("#labeller", "the truth")
+    assert seen.locator("#legend li").all_inner_texts() == ["miss 5"]
+    seen.select_option("#beside", "second")
+    assert "Gg. Hh." in seen.inner_text("#other")
+    seen.keyboard.press("n")
+    assert seen.inner_text("#name") == "second"
+    seen.keyboard.press("p")
+    assert seen.inner_text("#name") == "first"
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "left"),
+    [
+        ("#only", "outcome=wrong", ["second"]),
+        ("#with", "backtracking", ["first"]),
+        ("#with", "none", ["second"]),
+        ("#with", "disputed", ["first"]),
+        ("#with", "labelled", []),
+    ],
+)
+def test_filters(control: str, value: str, left: list[str], tmp_path: Path, look: Look) -> None:
+    first = trace("first", "Aa. Wait.", "deduction", "backtracking", outcome="right")
+    second = trace("second", "Gg. Hh.", "deduction", "deduction", outcome="wrong")
+    seen = look(write(tmp_path, first, second))
+    seen.select_option(control, value)
+    assert seen.inner_text("#count") == f"{len(left)} of 2 traces"
+    names = seen.locator("#traces button").all_inner_texts()
+    assert [name.split("\n")[0] for name in names] == left
+    seen.select_option(control, "")
+    seen.fill("#find", "HH.")
+    expect(seen.locator("#traces li")).to_have_count(1)
+    assert seen.inner_text("#name") == "second"
+
+
+def test_labels_are_made_by_keys_saved_and_read_again(tmp_path: Path, look: Look) -> None:
+    text = "🙂 Aa. Wait, 𝒳. Cc."
+    path = write(tmp_path, trace("t", text, "deduction", "", ""))
+    seen = look(path)
+    for key in ("l", "2", "6", "7", "u"):
+        seen.keyboard.press(key)
+    seen.fill("#annotator", "me")
+    with seen.expect_download() as saving:
+        seen.click("#save")
+    saved = tmp_path / "labels.jsonl"
+    saving.value.save_as(saved)
+    bounds = [len(text) * index // 3 for index in range(4)]
+    found = [(one.start, one.end, one.state, one.annotator) for one in read_labels(saved)]
+    assert found == [(*bounds[:2], STATES[1], "me"), (*bounds[1:3], STATES[5], "me")]
+    again = look(path)
+    again.click("#mode")
+    again.set_input_files("#load", saved)
+    expect(again.locator("#done")).to_contain_text("2 were read")
+    assert again.locator("#text .state").count() == 2
+
+
+def test_a_reload_keeps_labels(tmp_path: Path, look: Look) -> None:
+    seen = look(write(tmp_path, trace("t", "Aa. Wait. Cc.", "deduction", "", "")))
+    seen.keyboard.press("l")
+    seen.keyboard.press("6")
+    seen.reload()
+    seen.wait_for_selector("html[data-ready=yes]")
+    seen.keyboard.press("l")
+    assert seen.locator("#text .state.s5").count() == 1
+
+
+def test_tokens_are_shaded_by_a_number_that_hovering_tells(tmp_path: Path, look: Look) -> None:
+    text = "Aa bb. Wait."
+    shades = (Shade("projection, layer 2", (0.5, None, -1.0)),)
+    one = ShownTrace(
+        "t", "p", {}, text, ("one",), (ShownSentence(0, len(text), (None,)),), (2, 6, 12), shades
+    )
+    seen = look(write(tmp_path, one))
+    assert seen.locator("#text .up, #text .down").count() == 0
+    seen.select_option("#shade", "0")
+    assert seen.locator("#text .up").all_text_contents() == ["Aa"]
+    assert seen.locator("#text .down").all_text_contents() == [" Wait."]
+    much = "getComputedStyle(document.querySelector('#text .down')).getPropertyValue('--much')"
+    assert seen.evaluate(much) == "80%"
+    seen.hover("#text .down")
+    assert "projection, layer 2: -1" in seen.inner_text("#hover")
+
+
+def test_hundreds_of_traces_and_a_hundred_thousand_characters_without_lag(
+    tmp_path: Path, look: Look
+) -> None:
+    sentence = "Let me see whether this is right. "
+    text = sentence * 3000
+    spans = range(0, len(text), len(sentence))
+    long = ShownTrace(
+        "long", "p", {}, text, ("one",),
+        tuple(ShownSentence(at, at + len(sentence), (STATES[5],)) for at in spans),
+    )  # fmt: skip
+    seen = look(write(tmp_path, *(trace(f"t{n}", sentence) for n in range(400)), long))
+    assert len(text) > 100_000
+    seen.fill("#find", "long")
+    expect(seen.locator("#text .sentence")).to_have_count(3000)
+    seen.keyboard.press("Escape")
+    assert seen.locator("#text .block").count() > 8
+    for _ in range(20):
+        seen.keyboard.press("b")
+    assert seen.locator("#text .current").get_attribute("data-index") == "19"
+    assert seen.locator("#text .current").bounding_box() is not None
+
+
+def test_it_is_readable_on_a_phone_in_the_dark_and_by_keyboard(tmp_path: Path, look: Look) -> None:
+    path = write(tmp_path, trace("t", "Aa. Wait. " * 40, "deduction", "backtracking"))
+    for scheme, is_dark in (("light", False), ("dark", True)):
+        seen = look(path, (390, 844), scheme)
+        colour = seen.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (json.loads(f"[{colour[4:-1]}]")[0] < 128) == is_dark
+        assert seen.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    seen.keyboard.press("t")
+    assert seen.evaluate("document.documentElement.dataset.theme") == "light"
+    seen.keyboard.press("Tab")
+    assert seen.evaluate("document.activeElement.className") == "skip"
+    names = "[...document.querySelectorAll('select,input')].every((one) => one.labels.length)"
+    assert seen.evaluate(names)
