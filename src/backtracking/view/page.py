@@ -24,7 +24,8 @@ _PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; \
-style-src 'sha256-{style}'; script-src 'sha256-{script}'; img-src data:; base-uri 'none'; form-action 'none'">
+style-src 'sha256-{style}'; script-src 'sha256-{script}'; \
+img-src data:; base-uri 'none'; form-action 'none'">
 <title>{title}</title>
 <style>{css}</style>
 </head>
