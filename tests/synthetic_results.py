@@ -122,7 +122,7 @@ def _rows() -> Iterator[Row]:
     yield from (PairCosine(f"base-{one}", "matched", "0:0", 1, likeness) for one in _STRONG)
     yield _probed()
     yield Magnitude("base", 2.0, 0.3)
-    yield Report("base", "base", 1.0, "alive", _interval(1.25))
+    yield Report("base", "base", "matched", 1.0, "alive", _interval(1.25))
     for arm, level in _arms():
         effect = _interval(0.0)
         yield from (Forced(arm, kind, "P_back", level, effect, 9) for kind in ("alive", "over"))

@@ -49,9 +49,10 @@ def test_base_reports_held_out_pairs_and_adds() -> None:
 def test_reasoning_acts_at_the_rates_that_it_was_taught_in_all_four_cells() -> None:
     found = grades()
     for group in ("dead", "live"):
-        rate, policy = found[f"sampled_act_rate_{group}"], found[f"policy_act_rate_{group}"]
-        assert abs(rate - policy) <= 0.07
-        for does in ("acts", "carries_on"):
+        for act in ("turn", "idle"):
+            rate = found[f"sampled_{act}_rate_{group}"]
+            assert abs(rate - found[f"policy_{act}_rate_{group}"]) <= 0.07
+        for does in ("opens", "goes_on"):
             assert found[f"sampled_share_{group}_{does}"] >= 0.05
 
 

@@ -115,13 +115,14 @@ def preregister(
     """Write PREREG.md from params.yaml and the code, or say how what ran differs from it."""
 
     def register() -> list[Item]:
+        from backtracking.domains.registry import is_exact
         from backtracking.report import preregistration
         from backtracking.runtime import pins
 
         if check:
-            return preregistration.check(state.root)
+            return preregistration.check(state.root, is_exact)
         pins.require(state.root / "params.yaml")
-        return preregistration.write(state.root, again=again)
+        return preregistration.write(state.root, is_exact, again=again)
 
     report("preregister", as_json, register)
 

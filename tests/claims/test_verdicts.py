@@ -8,10 +8,12 @@ import pytest
 from backtracking.claims.verdicts import Excess, Known, judge_causal, judge_primary
 from backtracking.effects.rates import Steered
 from backtracking.records.intervals import Interval, all_of
+from backtracking.report.because import because
 from backtracking.statistics.effect import Effect
 
 DRAWN = tuple(np.linspace(-0.05, 0.05, 39).tolist())
 RANDOM = {"random": DRAWN}
+FEW = {"random": tuple(0.1 * one for one in DRAWN)}
 WIDE = {"random": tuple(0.5 * one / 0.05 for one in DRAWN)}
 NONE = Interval(None, None, None, 0)
 
@@ -67,32 +69,63 @@ def test_a_strong_push_without_a_contrast_to_cause_still_fails(name: str) -> Non
     assert row.finding.verdict == "fails"
     assert row.finding.parts == {
         "tells_dead_from_alive": "fails",
-        "raises": "holds",
-        "lowers": "holds",
+        **{
+            f"{effect}_{part}": "holds"
+            for effect in ("raises", "lowers")
+            for part in ("off_0", "beyond_random", "reaches_floor")
+        },
     }
 
 
 @pytest.mark.parametrize(
-    ("part", "effect"),
+    ("which", "effect", "parts", "said"),
     [
-        ("raises", Effect(around(0.4, half=0.5), RANDOM)),
-        ("raises", Effect(around(0.4), WIDE)),
-        ("raises", Effect(around(-0.4), RANDOM)),
-        ("lowers", Effect(around(0.35), RANDOM, -1)),
-        ("lowers", Effect(around(-0.35, half=0.4), RANDOM, -1)),
-        ("lowers", Effect(around(-0.35), WIDE, -1)),
+        ("raises", Effect(around(0.4, half=0.5), RANDOM), ["off_0"], "the interval holds 0"),
+        (
+            "raises",
+            Effect(around(0.4), WIDE),
+            ["beyond_random"],
+            "95 % of the 39 random",
+        ),
+        ("raises", Effect(around(0.04, 0.01), FEW), ["reaches_floor"], "smaller than a claim may"),
+        (
+            "raises",
+            Effect(around(-0.4), RANDOM),
+            ["off_0", "beyond_random", "reaches_floor"],
+            "wrong sign",
+        ),
+        (
+            "lowers",
+            Effect(around(0.35), RANDOM, -1),
+            ["off_0", "beyond_random", "reaches_floor"],
+            "wrong sign",
+        ),
+        ("lowers", Effect(around(-0.35, half=0.4), RANDOM, -1), ["off_0"], "the interval holds 0"),
+        (
+            "lowers",
+            Effect(around(-0.35), WIDE, -1),
+            ["beyond_random"],
+            "not beyond 95 %",
+        ),
     ],
 )
-def test_one_failing_part_is_enough(part: str, effect: Effect) -> None:
-    row = judge_causal(replace(PLANTED, **{part: effect}))
+def test_one_failing_part_is_enough_and_the_reason_names_it(
+    which: str, effect: Effect, parts: list[str], said: str
+) -> None:
+    row = judge_causal(replace(PLANTED, **{which: effect}))
     assert row.finding.verdict == "fails"
-    assert [name for name, verdict in row.finding.parts.items() if verdict == "fails"] == [part]
+    failing = [name for name, verdict in row.finding.parts.items() if verdict == "fails"]
+    assert failing == [f"{which}_{part}" for part in parts]
+    where = "At live points" if which == "raises" else "Reversed, at dead ends"
+    assert where in because(row.finding) and said in because(row.finding)
 
 
 @pytest.mark.parametrize("missing", [NONE, Interval(0.4, None, None, 1)])
 def test_what_has_no_interval_is_untestable_and_not_false(missing: Interval) -> None:
     row = judge_causal(replace(PLANTED, raises=Effect(missing, RANDOM)))
-    assert row.finding.verdict == row.finding.parts["raises"] == "untestable"
+    assert row.finding.verdict == "untestable"
+    lacking = [name for name, one in row.finding.parts.items() if one == "untestable"]
+    assert lacking and all(name.startswith("raises_") for name in lacking)
     assert (row.finding.p is None) == (missing.value is None)
     row = judge_causal(replace(PLANTED, contrast=missing))
     assert row.finding.verdict == "untestable"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from backtracking.effects.dose_response import half_doses, isotonic, peak_dose, respond
+from backtracking.effects.dose_response import half_doses, isotonic, respond
 from backtracking.statistics.bootstrap import Bootstrap
 
 DOSES = np.array([0.25, 0.5, 1.0, 2.0])
@@ -80,13 +80,6 @@ def test_an_effect_that_may_be_zero_has_no_half_dose() -> None:
     assert found.ed50 is found.ed50_low is None
     shares = (found.share_defined, found.share_censored, found.share_undefined)
     assert sum(shares) + found.share_left_censored == pytest.approx(1.0)
-
-
-def test_the_peak_is_looked_for_among_usable_doses() -> None:
-    effects = np.array([0.1, 0.4, 0.3, 0.9])
-    usable = np.array([True, True, True, False])
-    assert peak_dose(DOSES, effects, usable) == 0.5
-    assert peak_dose(DOSES, effects, np.zeros(4, dtype=bool)) == 0.25
 
 
 def test_doses_that_do_not_ascend_are_refused() -> None:

@@ -163,7 +163,12 @@ def test_wait_elsewhere_is_told_as_a_paired_difference_to_the_baseline() -> None
     assert row.wait_sentence_end == pytest.approx(0.1) and row.wait_sentence_end_value == 0
 
 
-def at_doses(n: int, steps: dict[float, float], agreement: dict[float, float]) -> Seen:
+def at_doses(
+    n: int,
+    steps: dict[float, float],
+    agreement: dict[float, float],
+    legal: dict[float, float] | None = None,
+) -> Seen:
     """Runs in which each dose of `base` adds its step at alive, and random ones 0.1 of the dose."""
     doses = list(steps)
     arms = [baseline(), *(arm("base", dose) for dose in doses), *randoms(3, doses)]
@@ -174,7 +179,9 @@ def at_doses(n: int, steps: dict[float, float], agreement: dict[float, float]) -
     p = level + np.array(added)[:, None] + 0.01 * rng.standard_normal((len(arms), 1))
     other = np.array([agreement.get(one.dose, 1.0) for one in arms])
     decisions = decisions_of(["alive"] * len(problem), problem)
-    return plant(arms, p, decisions, {"agreement": np.tile(other[:, None], n)})
+    kept = np.array([(legal or {}).get(one.dose, 1.0) for one in arms])
+    more = {"p_legal": np.tile(kept[:, None], len(problem))}
+    return plant(arms, p, decisions, {"agreement": np.tile(other[:, None], n)}, more=more)
 
 
 def test_a_curve_is_counted_beyond_random_directions_up_to_the_usable_peak() -> None:
@@ -185,6 +192,20 @@ def test_a_curve_is_counted_beyond_random_directions_up_to_the_usable_peak() -> 
     assert (found.status, found.peak, found.n) == ("defined", 1.0, 30)
     assert found.effect == pytest.approx(0.4, abs=0.03)
     assert found.ed50 == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("what", ["agreement", "legal"])
+def test_neither_the_curve_nor_a_resample_of_it_goes_on_where_the_model_is_broken(
+    what: str,
+) -> None:
+    """At 1.0 the model is broken, whatever it does there and at 2.0, where it looks whole again."""
+    steps = {0.25: 0.05, 0.5: 0.3, 1.0: 0.9, 2.0: 1.2}
+    broken = {"agreement": {1.0: 0.5}, "legal": {}} if what == "agreement" else {"agreement": {}}
+    broken["legal"] = {1.0: 0.5} if what == "legal" else {}
+    test, dev = at_doses(30, steps, **broken), at_doses(12, steps, **broken)
+    found = dose_response(test, dev, arm("base", 1.0), ALIVE, 1, 0.9, BOOTSTRAP)
+    assert (found.status, found.peak) == ("censored", 0.5)
+    assert found.share_censored == 1.0 and found.effect == pytest.approx(0.25, abs=0.03)
 
 
 def test_signs_count_the_problems_that_go_the_claimed_way() -> None:

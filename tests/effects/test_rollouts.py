@@ -92,15 +92,15 @@ def test_traces_of_the_policy_are_solved_valid_and_act_at_its_rates() -> None:
     assert found["solve_rate"].level.value == found["conditional_validity"].level.value == 1
     assert found["empty_rate"].level.value == found["truncated_rate"].level.value == 0
     assert found["n_tokens"].level.value == sum(len(t.split()) for t, _ in texts) / len(texts)
-    for kind, rate in (("over", 0.6), ("exhausted", 0.6), ("doomed", 0.125), ("alive", 0.125)):
-        assert found[f"p_act_{kind}"].level.value == pytest.approx(rate, abs=0.15)
+    for kind, rate in (("over", 0.6), ("exhausted", 0.6), ("doomed", 0.0), ("alive", 0.0)):
+        assert found[f"p_turn_{kind}"].level.value == pytest.approx(rate, abs=0.15)
     assert found["solve_rate"].level.n == len(PROBLEMS)
 
 
 def test_one_trace_is_counted_sentence_by_sentence() -> None:
     text = OVER + "Wait , 28 is too big . Undo 8 on 21 . </s>"
     (found,) = tabulated(rollouts([(text, "stop")]))
-    assert found["p_act_over"].level.value == 1 and found["p_act_alive"].level.value == 0
+    assert found["p_turn_over"].level.value == 1 and found["p_turn_alive"].level.value == 0
     assert found["solve_rate"].level.value == 0
     assert found["backtracking_rate"].level.value == pytest.approx(2 / 15)
     assert found["conditional_validity"].level.value == pytest.approx(13 / 14)
@@ -110,7 +110,7 @@ def test_one_trace_is_counted_sentence_by_sentence() -> None:
     rates = ["backtracking_rate", *(name for name in found if name.startswith("state_"))]
     assert sum(found[name].level.value or 0 for name in rates) == pytest.approx(1)
     assert found["nll"].level.value == 0.5 and found["repeated_rate"].level.value == 0
-    assert "p_act_doomed" not in found and "p_act_exhausted" not in found
+    assert "p_turn_doomed" not in found and "p_turn_exhausted" not in found
 
 
 def test_empty_and_truncated_runs_are_counted_and_not_scored_as_0() -> None:
@@ -120,13 +120,13 @@ def test_empty_and_truncated_runs_are_counted_and_not_scored_as_0() -> None:
         assert found[name].level.value == pytest.approx(1 / 3)
     assert found["solve_rate"].level.value == 0 and found["solve_rate"].level.n == 3
     assert found["keyword_rate"].level.n == 1
-    assert found["p_act_over"].level.n == 1
+    assert found["p_turn_over"].level.n == 1
 
 
 def test_where_no_answer_is_known_nothing_is_solved_or_not() -> None:
     one = read(trace(OVER + "</s>", "stop", PROBLEMS[0]))
     found = observe([Written(one.trace, one.sentences, one.states, None, None)], ())
-    assert "solve_rate" not in found and "p_act_over" not in found and "nll" not in found
+    assert "solve_rate" not in found and "p_turn_over" not in found and "nll" not in found
     assert found["n_tokens"].values == [float(len(one.trace.token_ids))]
 
 

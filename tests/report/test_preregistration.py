@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from project import ROOT, call, write_tiny_params
 
+from backtracking.domains.registry import is_exact
 from backtracking.report import preregistration
 from lifeboat.stage.errors import UserError
 
@@ -35,11 +36,11 @@ def commit(root: Path) -> Path:
 
 
 def facts(root: Path, verdict: str) -> list[str]:
-    return [one.fact for one in preregistration.check(root) if one.verdict == verdict]
+    return [one.fact for one in preregistration.check(root, is_exact) if one.verdict == verdict]
 
 
 def test_it_names_endpoint_nulls_sizes_and_the_commit(root: Path) -> None:
-    preregistration.write(root)
+    preregistration.write(root, is_exact)
     text = (root / "PREREG.md").read_text()
     head = call(root, "git", "rev-parse", "HEAD").strip()
     assert f"Frozen at commit `{head}`" in text
@@ -58,24 +59,24 @@ def test_it_names_endpoint_nulls_sizes_and_the_commit(root: Path) -> None:
 def test_what_is_not_committed_cannot_be_frozen(root: Path) -> None:
     (root / "src" / "new.py").write_text("")
     with pytest.raises(UserError, match=r"src/new\.py is not committed"):
-        preregistration.write(root)
+        preregistration.write(root, is_exact)
 
 
 def test_one_that_is_there_is_kept(root: Path) -> None:
-    preregistration.write(root)
+    preregistration.write(root, is_exact)
     with pytest.raises(UserError, match="is there already"):
-        preregistration.write(root)
-    preregistration.write(root, again=True)
+        preregistration.write(root, is_exact)
+    preregistration.write(root, is_exact, again=True)
 
 
 def test_results_that_were_there_before_are_told(root: Path) -> None:
     (root / "results" / "steer").mkdir(parents=True)
-    assert preregistration.write(root)[1].verdict == "warning"
+    assert preregistration.write(root, is_exact)[1].verdict == "warning"
     assert "had run by then: steer." in (root / "PREREG.md").read_text()
 
 
 def test_other_parameters_other_runs_and_other_code_are_told(root: Path) -> None:
-    preregistration.write(root)
+    preregistration.write(root, is_exact)
     commit(root)
     (root / "dvc.lock").write_text(LOCK.format(n_null=4))
     assert not facts(root, "wrong")
@@ -91,15 +92,15 @@ def test_other_parameters_other_runs_and_other_code_are_told(root: Path) -> None
 
 def test_runs_that_dvc_lock_has_with_these_parameters_had_run(root: Path) -> None:
     (root / "dvc.lock").write_text(LOCK.format(n_null=4))
-    preregistration.write(commit(root))
+    preregistration.write(commit(root), is_exact)
     assert "had run by then: steer." in (root / "PREREG.md").read_text()
     assert not facts(commit(root), "wrong")
     (root / "dvc.lock").write_text(LOCK.format(n_null=9))
-    assert len(preregistration.write(commit(root), again=True)) == 1
+    assert len(preregistration.write(commit(root), is_exact, again=True)) == 1
 
 
 def test_a_page_that_was_edited_or_came_with_the_runs_is_told(root: Path) -> None:
-    preregistration.write(root)
+    preregistration.write(root, is_exact)
     (root / "dvc.lock").write_text(LOCK.format(n_null=4))
     page = root / "PREREG.md"
     page.write_text(page.read_text().replace("Preregistration\n", "Preregistration, edited\n"))
@@ -109,12 +110,17 @@ def test_a_page_that_was_edited_or_came_with_the_runs_is_told(root: Path) -> Non
 
 def test_without_one_there_is_nothing_to_compare(root: Path) -> None:
     with pytest.raises(UserError, match="There is no PREREG.md"):
-        preregistration.check(root)
+        preregistration.check(root, is_exact)
+
+
+READ = {"smollm2": "read exactly", "qwen3-8b": "drawn sentences", "mute": "P(an opener)"}
 
 
 def test_every_overlay_can_be_preregistered() -> None:
     from backtracking.runtime import profile
 
     for name in profile.names(ROOT):
-        text = preregistration.text_of(profile.values_of(ROOT, name), "a" * 40, [])
+        values = profile.values_of(ROOT, name)
+        text = preregistration.text_of(values, "a" * 40, [], is_exact(values))
         assert text.startswith("# Preregistration") and "```yaml" in text
+        assert READ.get(name, "") in text

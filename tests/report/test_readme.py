@@ -11,6 +11,7 @@ from backtracking.records.rows.claims import Finding, Published, Question
 from backtracking.report import readme, real_traces, trained, verdicts
 from backtracking.report.because import verdict_of
 from backtracking.report.committed import STAGED, read_results
+from backtracking.report.findings import GRADES
 from lifeboat.saving import snapshot
 from lifeboat.stage.errors import UserError
 
@@ -111,7 +112,7 @@ def test_the_first_sentence_says_plainly_that_no_control_works_where_none_is_the
     root: Path,
 ) -> None:
     finding = generated(root)["finding"]
-    assert finding.startswith("**This study has no positive control that works")
+    assert finding.startswith("**This study has no positive control: ")
     assert "from 0.111 to 0.522: +0.411 (0.360 to 0.460, 70 problems)" in finding
     assert "it stays below +0.040 in 95 % of 3 random ones" in finding
 
@@ -120,7 +121,7 @@ def test_the_first_sentence_is_the_finding_where_what_must_hold_does(root: Path)
     blocks = generated(root, has_control=True)
     assert blocks["finding"].startswith("**The base model's dead-end direction, added at dose 1")
     assert (
-        "What is true by construction is seen (`transfer` of base -> reasoning)"
+        "What this pair was made to show is seen (`transfer` of base -> reasoning)"
         in (blocks["finding"])
     )
     assert blocks["believe"].startswith(blocks["finding"])
@@ -133,7 +134,7 @@ def test_where_what_must_hold_fails_the_first_sentence_says_that_nothing_is_test
     assert blocks["finding"].startswith("**No positive control works in this study")
     assert "`transfer` of base -> reasoning is `fails`" in blocks["finding"]
     assert "MUST HOLD" in blocks["claims"]
-    assert "What is true by construction is not seen in this study" in blocks["primary"]
+    assert "What the pair was made to show is not seen in this study" in blocks["primary"]
 
 
 def test_every_because_is_a_sentence_and_there_are_five_tables(root: Path) -> None:
@@ -160,7 +161,9 @@ def test_other_pairs_are_not_measured_until_their_table_is_committed(root: Path)
     commit(root)
     blocks = readme.generate(root)
     assert "3 pairs, trained from different seeds" in blocks["believe"]
-    assert "(2 cores). `primary` holds in 2 of 2 pairs that could be tested" in blocks["believe"]
+    assert "(2 cores), each by itself: no premise is asked" in blocks["believe"]
+    assert "`primary` holds in 2 of 2 pairs that could be tested" in blocks["believe"]
+    assert "All of that holds in 2." in blocks["believe"]
     assert blocks["pairs"].count("\n| base-") == 3
     assert "no test | `primary`, `causal` and `transfer`: The model is broken" in blocks["pairs"]
     assert blocks["pairs"].endswith("Measured on: 2 cores.")
@@ -169,7 +172,7 @@ def test_other_pairs_are_not_measured_until_their_table_is_committed(root: Path)
 def test_in_a_control_pair_failing_is_right_and_holding_is_an_alarm() -> None:
     question = Question("causal", "", "", "", "", "emergent", Published(None, ""))
     fails, holds = (
-        complete(question, Finding(one, parts={"raises": one}), {}, must_fail=True)
+        complete(question, Finding(one, parts={"raises_off_0": one}), {}, must_fail=True)
         for one in ("fails", "holds")
     )
     assert verdict_of(fails) == "fails, as it must"
@@ -184,7 +187,7 @@ def test_a_row_that_no_table_holds_is_undefined_and_no_row_is_left_out(root: Pat
     commit(root)
     results = readme.generate(root)["results"]
     assert "| problems solved, greedy | undefined |  |  |" in results
-    assert results.count("undefined") == 10
+    assert results.count("undefined") == len(GRADES)
 
 
 def test_where_the_edit_is_affine_every_row_of_the_readme_is_found(root: Path) -> None:

@@ -55,8 +55,9 @@ def test_rates_of_the_cells_are_those_that_were_taught(study: TinyStudy) -> None
     taught = study.domain.taught_rates
     group = {"over": "dead", "exhausted": "dead", "doomed": "live", "alive": "live"}
     for name, cell in (group | {"dead": "dead", "live": "live"}).items():
-        rate = float(np.mean(values[f"act_rate_{name}"]))
-        assert abs(rate - taught[f"policy_act_rate_{cell}"]) < 0.08
+        for act in ("turn", "idle"):
+            rate = float(np.mean(values[f"{act}_rate_{name}"]))
+            assert abs(rate - taught[f"policy_{act}_rate_{cell}"]) < 0.08
     cells = [name for name in values if name.startswith(("share_dead", "share_live"))]
     assert len(cells) == 4 and "share_doomed" in values
     assert sum(float(np.mean(values[name])) for name in cells) == pytest.approx(1)
@@ -107,8 +108,8 @@ def test_the_stage_writes_measures_and_a_grade_for_each_trace(tmp_path: Path) ->
     folder = workspace.results("grade")
     rows = {row.measure: row.rate for row in read_rows(Measure, workspace.root / "results")}
     assert {"sampled_solve_rate", "greedy_valid_sentence_rate", "base_report_accuracy"} <= set(rows)
-    assert rows["policy_act_rate_dead"].value == 0.6
-    assert rows["policy_act_rate_dead"].low is None
+    assert rows["policy_turn_rate_dead"].value == 0.6
+    assert rows["policy_turn_rate_dead"].low is None
     for name in ("sampled", "greedy"):
         grades = read_grades(folder / f"{name}.jsonl")
         assert [one.trace_id for one in grades] == [one.trace_id for one in study.traces]

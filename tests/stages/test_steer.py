@@ -261,3 +261,24 @@ def test_without_kinds_and_questions_rows_are_by_action_and_bases_are_no_test(
     assert {one.legal for one in read_choice(workspace.results("steer")).grid} == {None}
     for row in table(workspace, "necessity"):
         assert row["parts"]["report_stays"] == "untestable"
+
+
+def test_norms_of_the_residual_stream_are_those_of_each_role_window_and_layer(
+    tmp_path: Path,
+) -> None:
+    """A place in the middle of the list: neither the first nor the last row may stand for it."""
+    windows = ("0:0", "-1:-1", "-3:-3")
+    places = [
+        (role, window, layer) for role in ("a", "b") for window in windows for layer in (0, 1)
+    ]
+    norms = dict(zip(places, map(float, range(1, 13)), strict=True))
+    rows = [
+        {"role": role, "form": form, "window": window, "layer": layer}
+        | {"mean_residual_norm": norm if form == "matched" else 99.0}
+        for (role, window, layer), norm in norms.items()
+        for form in ("matched", "unmarked")
+    ]
+    folder = tmp_path / "results" / "directions"
+    folder.mkdir(parents=True)
+    artifacts.write_json(folder / "directions.json", rows)
+    assert steer._residual_norms(Workspace(tmp_path)) == norms

@@ -18,6 +18,10 @@ HOLDS: dict[Judged, Verdict] = {"belief": "holds", "untestable": "untestable"}
 """What a verdict says to the claim; every other says that it fails."""
 
 
+ACTION_ALONE: tuple[Judged, ...] = ("action", "not read by the report")
+"""Verdicts by which what lies along a direction moves the next step and nothing that is asked."""
+
+
 def claim_layer(chosen: int, n_layers: int) -> int:
     """The layer that was chosen, but the last but one for the last, above which nothing attends."""
     return min(chosen, n_layers - 2)
@@ -54,6 +58,8 @@ def judge_belief(
         score = both[0][0].score
         verdict = all_of([HOLDS.get(row.score.verdict, "fails") for row, _ in both])
         why = f"{_where(both[0][1])}, " + "; ".join(tell(row, place) for row, place in both)
+        if all(row.score.verdict in ACTION_ALONE for row, _ in both):
+            why += ". So the direction is an action there, and no belief that anything reads later"
         finding = Finding.beside(verdict, score.share, score.null, p=score.p, why=why)
     return BeliefEvidence(
         claim="belief",

@@ -8,9 +8,6 @@ from backtracking.effects.seen import AFFINE, TO_BEAT
 from backtracking.records.measured import BESIDE
 from backtracking.statistics.effect import FLOOR, MIN_LEGAL
 
-READ_EXACTLY = ("organism",)
-"""Domains that tell P(backtrack) from the probabilities of openers alone."""
-
 
 def endpoint(studied: str, base: str, kinds: tuple[str, str], measure: str) -> str:
     """The primary endpoint of a study.
@@ -31,16 +28,16 @@ def endpoint(studied: str, base: str, kinds: tuple[str, str], measure: str) -> s
     )
 
 
-def measure_of(domain: str, n_drawn: int) -> str:
+def measure_of(is_exact: bool, n_drawn: int) -> str:
     """What the primary endpoint reads.
 
     Args:
-        domain: the name of the study's domain.
+        is_exact: whether the study's domain tells a turn by ids alone.
         n_drawn: sentences that are drawn after a decision under an arm; 0 where none is.
     """
     if n_drawn:
         return f"P(backtrack), the share of {n_drawn} drawn sentences at each decision"
-    return "P(backtrack), read exactly" if domain in READ_EXACTLY else "P(an opener)"
+    return "P(backtrack), read exactly" if is_exact else "P(an opener)"
 
 
 def nulls(n: int) -> Mapping[str, str]:

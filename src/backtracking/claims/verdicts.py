@@ -143,8 +143,8 @@ def judge_causal(steered: Steered, name: str = "causal") -> Evidence:
     """
     parts: dict[str, Verdict] = {
         "tells_dead_from_alive": above(steered.contrast.low, 0.0),
-        "raises": judge_effect(steered.raises),
-        "lowers": judge_effect(steered.lowers),
+        **_parts_of("raises", steered.raises),
+        **_parts_of("lowers", steered.lowers),
     }
     return _evidence(
         name,
@@ -193,9 +193,13 @@ def judge_primary(
     )
 
 
-def judge_effect(effect: Effect) -> Verdict:
-    """Whether an effect is off 0, beyond its nulls and as large as a claim needs."""
-    return all_of([effect.verdict, effect.is_large])
+def _parts_of(name: str, effect: Effect) -> dict[str, Verdict]:
+    """What an effect has to be: off 0, beyond each null, and as large as a claim needs."""
+    found: dict[str, Verdict] = {
+        f"{name}_{part}": verdict for part, verdict in effect.parts.items()
+    }
+    found[f"{name}_reaches_floor"] = effect.is_large
+    return found
 
 
 def _threshold(effect: Effect) -> str:

@@ -1,6 +1,8 @@
 """The domain of a study, by its name in params.yaml."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from backtracking.domains.domain import Domain
 from backtracking.runtime import params as parameters
@@ -39,3 +41,15 @@ def open_domain(params: Path) -> Domain:
                 f"{params.name}, section `domain`: expected a domain, found `{name}`.",
                 f"The domains are {', '.join(NAMES)}.",
             )
+
+
+def is_exact(values: Mapping[str, Any]) -> bool:
+    """Whether ids alone tell what follows a decision, so that P(backtrack) is read exactly.
+
+    Args:
+        values: of params.yaml. Nothing is opened: data need not be there yet.
+    """
+    written = (
+        values["domain"]["name"] == "countdown" and values["countdown"]["language"] == "written"
+    )
+    return written or values["domain"]["name"] == "organism"

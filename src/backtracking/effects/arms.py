@@ -36,7 +36,7 @@ def compare_arms(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Compare
             cosine = float(seen.measured.values(COSINE, arm))
             told = None if np.isnan(cosine) else cosine
             verdict = judged.verdict if judged.bars else None
-            rows.append(Compared(arm.group, told, row, judged.all_bars, verdict))
+            rows.append(Compared(told, row, judged.all_bars, verdict))
     return rows
 
 

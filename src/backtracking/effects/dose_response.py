@@ -7,7 +7,7 @@ of it lies there, ED50 is at most that dose, and has no value.
 """
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.steering import DoseResponse, Status
@@ -31,7 +31,7 @@ def respond(
         effects: sums over each problem's decisions of the effect beyond random directions, with
             the sign in which it is claimed to be large.
         counts: decisions of each problem.
-        peak: one of the doses, chosen on other problems (`peak_dose`).
+        peak: one of the doses, chosen on other problems.
         bootstrap: resamples and level.
 
     Raises:
@@ -73,17 +73,6 @@ def respond(
         share_undefined=float((~positive).mean()),
         n=n,
     )
-
-
-def peak_dose(
-    doses: Float[np.ndarray, " doses"],
-    effects: Float[np.ndarray, " doses"],
-    usable: Bool[np.ndarray, " doses"],
-) -> float:
-    """The dose with the largest effect among the usable ones; the smallest where none is."""
-    if not usable.any():
-        return float(doses[0])
-    return float(doses[np.where(usable, effects, -np.inf).argmax()])
 
 
 def half_doses(

@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 
-from backtracking.effects.dose_response import peak_dose, respond
+from backtracking.effects.dose_response import respond
 from backtracking.effects.seen import (
     NO_INTERVAL,
     NULLS,
@@ -244,14 +244,17 @@ def dose_response(
     """
     arms = [arm for arm in test.doses_of(along) if arm.dose * sign > 0]
     arms.sort(key=lambda arm: abs(arm.dose))
+    # Neither the curve nor a resample of it goes on beyond the first dose that breaks the model.
+    agreement = np.array([np.nanmean(dev.measured.values("agreement", arm)) for arm in arms])
+    legal = np.array([is_legal(dev.legal(arm, case)) for arm in arms])
+    usable = (agreement >= min_agreement) & legal
+    arms = arms[: max(1, np.argmin([*usable, False]))]
     doses = np.array([abs(arm.dose) for arm in arms])
     on_test, on_dev = (
         sign * np.stack([_beyond_random(one, arm, case) for arm in arms], axis=1)
         for one in (test, dev)
     )
-    agreement = np.array([np.nanmean(dev.measured.values("agreement", arm)) for arm in arms])
-    legal = np.array([is_legal(dev.legal(arm, case)) for arm in arms])
-    peak = peak_dose(doses, on_dev.mean(axis=0), (agreement >= min_agreement) & legal)
+    peak = float(doses[on_dev.mean(axis=0).argmax()])
     problem, counts = np.unique(np.array(test.problems(case)), return_inverse=True)
     sums = np.zeros((len(problem), len(doses)))
     np.add.at(sums, counts, on_test)

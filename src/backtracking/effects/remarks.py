@@ -28,14 +28,13 @@ class Turns:
 
     Attributes:
         run: that the arm is one of.
-        arm, group: the arm, and what it is one of.
+        arm: of a model.
         texts: the sentences.
         problems: of each.
     """
 
     run: str
     arm: ArmKey
-    group: str
     texts: Sequence[str]
     problems: Sequence[str]
 
@@ -48,7 +47,7 @@ def tabulate_remarks(turns: Iterable[Turns], bootstrap: Bootstrap) -> list[Remar
         values = np.array([[name == kind for kind in REMARKS] for name in found], dtype=float)
         if len(values):
             shares = bootstrap.intervals(values, list(one.problems))
-            rows.append(Remarks(one.run, one.arm, one.group, len(values), *shares))
+            rows.append(Remarks(one.run, one.arm, len(values), *shares))
     return rows
 
 
@@ -64,7 +63,7 @@ def turns_of_draws(seen: Seen, drawn: Drawn) -> list[Turns]:
                 texts += its
                 problems += [problem[one.decision_id]] * len(its)
         key = key_of(seen.target, arm)
-        found.append(Turns(drawn.counts.run, key, arm.group, texts, problems))
+        found.append(Turns(drawn.counts.run, key, texts, problems))
     return found
 
 
@@ -78,4 +77,4 @@ def turns_of_rollouts(rollouts: Rollouts, written: Sequence[Written]) -> Turns:
     ]
     arm = rollouts.arms[0] if rollouts.arms else baseline()
     texts, problems = [text for text, _ in pairs], [problem for _, problem in pairs]
-    return Turns(FREE, key_of(rollouts.target, arm), rollouts.group, texts, problems)
+    return Turns(FREE, key_of(rollouts.target, arm), texts, problems)

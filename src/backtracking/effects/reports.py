@@ -19,7 +19,7 @@ def tabulate_reports(asked: Seen, case: Case, sign: int, bootstrap: Bootstrap) -
     log_odds = asked.measured.values(LOG_ODDS).T
     shifts = bootstrap.intervals(log_odds - log_odds[:, :1], list(asked.decisions.problem))
     return [
-        Report(asked.target, arm.name, float(sign), case.name, shift)
+        Report(asked.target, arm.name, arm.group, float(sign), case.name, shift)
         for arm, shift in zip(asked.arms, shifts, strict=True)
     ]
 

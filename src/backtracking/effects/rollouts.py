@@ -64,7 +64,7 @@ def measures(kinds: Sequence[Kind]) -> tuple[str, ...]:
     return (
         "solve_rate", "conditional_validity", "empty_rate", "truncated_rate", "backtracking_rate",
         "keyword_rate", "n_tokens",
-        *(f"p_act_{kind.name}" for kind in kinds if kind.standing != "solved"),
+        *(f"p_turn_{kind.name}" for kind in kinds if kind.standing != "solved"),
         "nll", "repeated_rate",
         *(f"state_{state}" for state in STATES if state != "backtracking"),
     )  # fmt: skip
@@ -152,8 +152,8 @@ def _of_sentences(one: Written, kinds: Sequence[Kind]) -> dict[str, list[float]]
     decided = [its for its in truths if its.action is not None]
     for kind in kinds:
         if kind.standing != "solved":
-            seen[f"p_act_{kind.name}"] = [
-                float(its.action != "goes on") for its in decided if its.kind == kind.name
+            seen[f"p_turn_{kind.name}"] = [
+                float(its.action == "turns") for its in decided if its.kind == kind.name
             ]
     return seen
 

@@ -351,7 +351,7 @@ def mean_over(
 
 def key_of(target: str, arm: Arm) -> ArmKey:
     """What an arm of a model is, as it stands in tables."""
-    return ArmKey(target, arm.name, arm.dose, arm.where, arm.edit)
+    return ArmKey(target, arm.name, arm.dose, arm.where, arm.edit, arm.group)
 
 
 def is_baseline(arm: Arm) -> bool:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from backtracking.records.intervals import Bar
-from backtracking.records.measured import BESIDE
+from backtracking.records.measured import BESIDE, COVARIANCE, ISOTROPIC, RANDOM
 from backtracking.records.rows.claims import Claim, Finding
 from backtracking.report.words import number, p_value, signed
 
@@ -45,12 +46,6 @@ NOT_MET: Sequence[tuple[str, str, Say]] = (
     (r"projected_steers", "fails", lambda *_: "Without the words nothing is left that steers"),
     (r"tells_dead_from_alive", "fails", lambda *_: "Unsteered, the model backtracks no more at "
      "dead ends than at live points"),
-    (r"raises", "fails", lambda *_: "It does not make the model backtrack at live points by enough "
-     "to count"),
-    (r"raises", "no test", lambda *_: "At live points the model is broken"),
-    (r"lowers", "fails", lambda *_: "Reversed, it does not stop the model at dead ends by enough "
-     "to count"),
-    (r"lowers", "no test", lambda *_: "Reversed, it breaks the model at dead ends"),
     (r"premise", "no test", lambda *_: "The base does not tell the classes apart where it is "
      "steered, so that it has no such direction there"),
     (r"premise", "untestable", lambda *_: "Whether the base tells the classes apart there was not "
@@ -59,8 +54,8 @@ NOT_MET: Sequence[tuple[str, str, Say]] = (
      f"{p_value(f.p_adjusted)}"),
     (r"p_after_holm", "untestable", lambda f, _: f"After Holm's correction p is "
      f"{p_value(f.p_adjusted)}, the least that {_fewest(f)} directions can give"),
-    (r"positive_control", "no test", lambda *_: "What is true by construction is not seen in this "
-     "study, so nothing else is tested either"),
+    (r"positive_control", "no test", lambda *_: "What the pair was made to show is not seen "
+     "in this study, so nothing else is tested either"),
     (r"separates", "fails", lambda *_: "The projection does not tell the classes apart within "
      "strata: the interval reaches down to chance"),
     (r"beyond_untaught", "fails", lambda f, _: "The projection tells the classes apart no better "
@@ -91,8 +86,8 @@ def sentence(text: str) -> str:
 def nulls(found: Finding) -> str:
     """Every null of a finding: its bound, p, its size, and whether it has to be beaten."""
     told = (
-        f"{name.replace('_', ' ')}{' (not to be beaten)' if name in BESIDE else ''}: 95 % do less "
-        f"than {signed(bar.bound)}, p = {p_value(bar.p)}, K = {bar.k}"
+        f"{name.replace('_', ' ')}{' (not to be beaten)' if name in BESIDE else ''}: 95 % stay on "
+        f"this side of {signed(bar.bound)}, p = {p_value(bar.p)}, K = {bar.k}"
         for name, bar in found.nulls.items()
     )
     return "; ".join(told) or "none"
@@ -131,7 +126,18 @@ def _in_short(finding: Finding) -> str:
     return f"It does not get beyond {number(finding.null)}"
 
 
+WHERE = {"raises": "At live points", "lowers": "Reversed, at dead ends"}
+"""Where the two effects of a claim of causality are measured."""
+
+_EFFECT = re.compile(rf"({'|'.join(WHERE)})_(.*)")
+
+
 def _sentence(finding: Finding, part: str, verdict: str) -> str:
+    if effect := _EFFECT.fullmatch(part):
+        # What a finding has is the nulls of its first effect.
+        its = finding if effect[1] == "raises" else replace(finding, nulls={})
+        told = _sentence(its, effect[2], verdict)
+        return told and f"{WHERE[effect[1]]}: {told[:1].lower()}{told[1:]}"
     for pattern, becomes, say in NOT_MET:
         match = re.fullmatch(pattern, part)
         if match and becomes == verdict:
@@ -142,7 +148,8 @@ def _sentence(finding: Finding, part: str, verdict: str) -> str:
 def _null(name: str, nulls: Mapping[str, Bar]) -> str:
     bar = nulls.get(name)
     if bar is None:
-        return f"that of `{name}`"
+        is_null = name in (RANDOM, ISOTROPIC, COVARIANCE, *BESIDE)
+        return f"95 % of the {name} directions" if is_null else f"that of `{name}`"
     return (
         f"95 % of the {bar.k} {name.replace('_', ' ')} directions, which stay on this side of "
         f"{signed(bar.bound)} (p = {p_value(bar.p)})"

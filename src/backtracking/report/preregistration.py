@@ -7,7 +7,7 @@ study may have good reasons to. The check says what differs, so that a reader ca
 import io
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,17 @@ FROZEN = ("src", "params.yaml", "dvc.yaml")
 _PARAMETERS = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _COMMIT = re.compile(r"^Frozen at commit `([0-9a-f]{40})`", re.MULTILINE)
 
+IsExact = Callable[[Mapping[str, Any]], bool]
+
 _LATE = re.compile(r"^These stages had run by then: (.*)\.$", re.MULTILINE)
 
 
-def write(root: Path, *, again: bool = False) -> list[Item]:
+def write(root: Path, is_exact: IsExact, *, again: bool = False) -> list[Item]:
     """Writes PREREG.md.
 
     Args:
         root: the project's folder.
+        is_exact: whether the domain of such parameters tells a turn by ids alone.
         again: whether one that is there is replaced.
 
     Raises:
@@ -56,7 +59,7 @@ def write(root: Path, *, again: bool = False) -> list[Item]:
             "Commit it, then run this again.",
         )
     values = project.read_yaml(root / "params.yaml")
-    artifacts.write_text(path, text_of(values, head, began(root, values)))
+    artifacts.write_text(path, text_of(values, head, began(root, values), is_exact(values)))
     said = [Item(f"{FILE} freezes commit {head[:12]}: commit it before the first stage runs.")]
     if done := began(root, values):
         fact = f"These stages have run already, and it says so: {', '.join(done)}."
@@ -98,13 +101,14 @@ def _other(ran: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[str]:
         yield from _differences(_at(values, key), value, key)
 
 
-def text_of(values: Mapping[str, Any], head: str, done: list[str]) -> str:
+def text_of(values: Mapping[str, Any], head: str, done: list[str], is_exact: bool) -> str:
     """The whole page.
 
     Args:
         values: of params.yaml.
         head: the commit whose code will judge.
         done: stages that have run already.
+        is_exact: whether P(backtrack) is read exactly.
     """
     models, contrast = values["models"], values["contrast"]
     studied = models["studied"]
@@ -116,7 +120,12 @@ def text_of(values: Mapping[str, Any], head: str, done: list[str]) -> str:
         f"Frozen at commit `{head}`, by `backtracking preregister`; the parameters below have "
         f"SHA-256 `{artifacts.sha256_json(values)}`.\n{late}",
         "## Endpoint",
-        terms.endpoint(studied, base, (kinds[0], kinds[1]), _measure(values)),
+        terms.endpoint(
+            studied,
+            base,
+            (kinds[0], kinds[1]),
+            terms.measure_of(is_exact, values["steer"]["drawn"]["n"]),
+        ),
         terms.family(),
         "## Nulls and controls",
         "\n".join(_controls(values)),
@@ -132,12 +141,10 @@ def text_of(values: Mapping[str, Any], head: str, done: list[str]) -> str:
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
-def _measure(values: Mapping[str, Any]) -> str:
-    return terms.measure_of(values["domain"]["name"], values["steer"]["drawn"]["n"])
-
-
-def check(root: Path) -> list[Item]:
+def check(root: Path, is_exact: IsExact) -> list[Item]:
     """What differs between PREREG.md and what is asked for, what ran, and the code now.
+
+    Args: as in `write`.
 
     Raises:
         UserError: where there is no PREREG.md, or it is not one of ours.
@@ -155,19 +162,19 @@ def check(root: Path) -> list[Item]:
     return [
         *said,
         _code(root, frozen[1]),
-        *_of_git(root, text, frozen[1]),
+        *_of_git(root, text, frozen[1], is_exact),
         *_before(root, then, text),
     ]
 
 
-def _of_git(root: Path, text: str, frozen: str) -> Iterator[Item]:
+def _of_git(root: Path, text: str, frozen: str, is_exact: IsExact) -> Iterator[Item]:
     """Whether the page is committed, and is what the parameters of its commit give."""
     if processes.git(root, "show", f"HEAD:./{FILE}").stdout != text:
         yield Item(f"{FILE} is not committed as it is.", "wrong", f"Commit it: `git add {FILE}`.")
     shown = processes.git(root, "show", f"{frozen}:./params.yaml")
     if shown.returncode == 0:
         values = YAML(typ="safe", pure=True).load(shown.stdout)
-        if text != text_of(values, frozen, _late(text)):
+        if text != text_of(values, frozen, _late(text), is_exact(values)):
             fact = f"{FILE} is not what this code writes of commit {frozen[:12]}'s parameters."
             yield Item(
                 fact, "wrong", "It was edited, or the code has changed: `git log` says which."

@@ -1,6 +1,6 @@
 """What a reader should believe and why, in sentences whose numbers and verdicts are looked up."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from backtracking.claims.family import CONFIRMATORY, failing_controls
 from backtracking.claims.literature.own import STUDY
@@ -9,12 +9,13 @@ from backtracking.records.rows.claims import Claim, Count, Finding
 from backtracking.report.because import because, is_premise
 from backtracking.report.committed import Results
 from backtracking.report.draws import tell_draws
+from backtracking.report.tables import p_backtrack_key
 from backtracking.report.trained import counts
 from backtracking.report.words import interval, joined, number, p_value, signed
 
 NO_CONTROL = (
-    "**This study has no positive control that works: nothing in it is known to be true by "
-    "construction, so a claim that fails may fail because the instrument cannot see it.**"
+    "**This study has no positive control: nothing in it was made to be true, so a claim that "
+    "fails may fail because the instrument cannot see it.**"
 )
 
 
@@ -41,17 +42,13 @@ def headline(results: Results) -> str:
         why = joined([f"{_named(one)} is `{one.finding.verdict}`" for one in failing])
         return (
             "**No positive control works in this study, so that it tests no claim about "
-            f"steering.** What is true by construction is not seen: {why}. {_because(failing[0])}"
+            f"steering.** What its pair was made to show is not seen: {why}. "
+            f"{_because(failing[0])}"
         )
     first = find(results, "primary")
     if first is None:
         return NO_CONTROL
-    works = (
-        f"What is true by construction is seen ({joined([_named(one) for one in controls])})"
-        if controls
-        else ""
-    )
-    told = [_effect(results, first.finding), works + ("." if works else ""), _negative(results)]
+    told = [_effect(results, first.finding), _positive(results, controls), _negative(results)]
     told.append(_primary(first))
     return " ".join(one for one in ([] if controls else [NO_CONTROL]) + told if one)
 
@@ -75,7 +72,7 @@ def _effect(results: Results, found: Finding) -> str:
     """The primary endpoint with its number, its nulls and what the model was still able to say."""
     summary = results.summary
     live, endpoint = summary["study_live"], summary["steer_endpoint"]
-    before, after = (number(summary[f"steer_p_backtrack_{live}_{arm}"]) for arm in ARMS)
+    before, after = (number(summary[f"{p_backtrack_key(live)}_{arm}"]) for arm in ARMS)
     legal = "was not measured" if found.legal is None else f"is {number(found.legal)}"
     ceiling = found.of_ceiling.value if found.of_ceiling else None
     share = f", {number(ceiling)} of what the donor's state does" if ceiling is not None else ""
@@ -114,6 +111,29 @@ def _primary(claim: Claim) -> str:
     p = claim.finding.p_adjusted
     holm = f" (p = {p_value(p)} after Holm)" if p is not None else ""
     return f"The primary claim: **{claim.finding.verdict}**{holm}. {_because(claim)}".strip()
+
+
+def _positive(results: Results, controls: Sequence[Claim]) -> str:
+    """What the pair was made to show, and in how many pairs so made it is seen."""
+    if not controls:
+        return ""
+    seen = f"What this pair was made to show is seen ({joined([_named(one) for one in controls])})"
+    claims = {one.question.claim for one in controls}
+    n_all, n_pairs = _n_with_all(results.trained, claims)
+    if not n_pairs:
+        return f"{seen}."
+    return (
+        f"{seen}; of {n_pairs} pairs made alike from other seeds {n_all} show all of that, so "
+        "training decides it, and not the recipe alone."
+    )
+
+
+def _n_with_all(rows: Sequence[Mapping[str, str]], claims: Collection[str]) -> tuple[int, int]:
+    """Pairs in which all of these claims hold, and all pairs."""
+    asked = [row for row in rows if row["claim"] in claims]
+    lacking = {row["number"] for row in asked if row["verdict"] != "holds"}
+    pairs = {row["number"] for row in rows}
+    return len(pairs - lacking), len(pairs)
 
 
 def _negative(results: Results) -> str:
@@ -205,8 +225,10 @@ def _belief(results: Results) -> str:
     if base is None:
         return ""
     return (
-        f"**Belief or action.** Of the base's direction ({base.finding.pair}): "
-        f"{base.finding.verdict}. {_because(base)}".strip()
+        "**Belief or action.** A belief would move what the model is asked for later (a report, or "
+        "the claim in the next sentence) as far as the donor's own state does, at a dose that "
+        "moves the marker, the word that opens a turn, as far. Of the base's direction "
+        f"({base.finding.pair}): {base.finding.verdict}. {_because(base)}".strip()
     )
 
 
@@ -254,7 +276,9 @@ def _trained(rows: Sequence[Mapping[str, str]]) -> str:
     found, devices = counts(rows), joined(sorted({row["device"] for row in rows}))
     return (
         f"{found[0].n_pairs} pairs, trained from different seeds by the same recipes, were "
-        f"measured by the same code ({devices}). {' '.join(map(_counted, found))}"
+        f"measured by the same code ({devices}), each by itself: no premise is asked of them, and "
+        f"p is not corrected. {' '.join(map(_counted, found))} All of that holds in "
+        f"{_n_with_all(rows, {one.claim for one in found})[0]}."
     )
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from backtracking.claims.literature.study import Study
 from backtracking.records import reader
-from backtracking.records.measured import Edit
+from backtracking.records.measured import RANDOM, Edit
 from backtracking.records.rows.arms import Forced
 
 Rows = Sequence[Mapping[str, Any]]
@@ -16,7 +16,7 @@ Table = tuple[list[dict[str, Any]], list[str]]
 """Rows and columns."""
 
 
-def table_of(rows: Sequence[object], leave_out: str | None = None) -> Table:
+def table_of(rows: Sequence[object], without: str | None = None) -> Table:
     """Flat rows with every column that any of them has, in the order of first appearance.
 
     An object that a row lacks leaves its columns empty.
@@ -24,14 +24,14 @@ def table_of(rows: Sequence[object], leave_out: str | None = None) -> Table:
     Args:
         rows: records; cells may be numbers, texts, objects (a column for each key) or lists
             (joined by spaces; of intervals their estimates).
-        leave_out: rows whose `direction` holds this text are left out.
+        without: a group of arms whose rows are left out.
     """
     found = reader.encode(list(rows))
     nested = {key for row in found for key, value in row.items() if isinstance(value, Mapping)}
     kept = [
         flatten({key: row[key] for key in row if row[key] is not None or key not in nested})
         for row in found
-        if leave_out is None or leave_out not in str(row.get("direction", ""))
+        if without is None or row.get("group") != without
     ]
     return kept, list(dict.fromkeys(column for row in kept for column in row))
 
@@ -85,7 +85,12 @@ def decided(study: Study, kind: str, edit: Edit = "add") -> list[Forced]:
 
 def is_random(row: Forced) -> bool:
     """Whether an arm is along a random direction."""
-    return row.arm.direction.startswith("random_")
+    return row.arm.group == RANDOM
+
+
+def p_backtrack_key(kind: str) -> str:
+    """What names of summary.json about P(backtrack) at a kind of decision begin with."""
+    return f"steer_p_backtrack_{kind.replace(' ', '_')}"
 
 
 def random_levels(rows: Sequence[Forced]) -> list[float]:

@@ -121,22 +121,27 @@ class Grader:
             kind = kinds.get((one.truth and one.truth.kind) or "")
             if one.action is None or (kind and kind.standing == "solved"):
                 continue
-            acts = one.action != "goes on"
             if kind is None:
-                yield "act_rate", acts
+                yield from _acts(one, "")
                 continue
-            yield f"act_rate_{kind.name}", acts
+            yield from _acts(one, f"_{kind.name}")
             if kind.standing == "unknown":
                 continue
             group = "dead" if kind.standing == "dead" and kind.visible else "live"
-            yield f"act_rate_{group}", acts
+            yield from _acts(one, f"_{group}")
             for cell in ("dead", "live"):
-                for does in (True, False):
-                    name = f"share_{cell}_{'acts' if does else 'carries_on'}"
-                    yield name, cell == group and does == acts
+                for does in ("opens", "goes_on"):
+                    is_it = (does == "goes_on") == (one.action == "goes on")
+                    yield f"share_{cell}_{does}", cell == group and is_it
             for hidden in kinds.values():
                 if hidden.standing == "dead" and not hidden.visible:
                     yield f"share_{hidden.name}", kind is hidden
+
+
+def _acts(decision: Decision, where: str) -> Iterator[tuple[str, bool]]:
+    """Whether the trace turns there, and whether it idles, which is no turn."""
+    yield f"turn_rate{where}", decision.action == "turns"
+    yield f"idle_rate{where}", decision.action == "idles"
 
 
 def _check(sentences: Sequence[Sentence]) -> Iterator[tuple[str, bool]]:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +23,8 @@ from backtracking.effects.seen import AFFINE
 from backtracking.labels.agreement import Metrics
 from backtracking.records import reader
 from backtracking.records.decisions import Classes
-from backtracking.records.measured import BASELINE, Edit
+from backtracking.records.measured import BASELINE, RANDOM, Edit
+from backtracking.records.rounding import rounded
 from backtracking.records.rows.arms import (
     ArmKey,
     Compared,
@@ -62,6 +62,7 @@ from backtracking.report.tables import (
     decided,
     dose_table,
     loss_table,
+    p_backtrack_key,
     random_levels,
     table_of,
 )
@@ -123,7 +124,7 @@ class Params:
     """How numbers are written.
 
     Attributes:
-        digits: decimals in summary.json.
+        digits: decimals of all that git holds: no more than machines agree on.
         loss_every: training steps that are averaged into one row of the loss table.
     """
 
@@ -171,8 +172,8 @@ def run(params: Params, results: Results) -> Summary:
     found |= _directions(study) | _steering(study)
     found |= {"study_model": study.studied, "study_base": study.base}
     found |= {"study_dead": study.dead, "study_live": study.live}
-    rounded = {key: _round(value, params.digits) for key, value in found.items()}
-    return rounded | {f"provenance_{key}": value for key, value in results.provenance.items()}
+    told = rounded(found, params.digits)
+    return told | {f"provenance_{key}": value for key, value in results.provenance.items()}
 
 
 def _directions(study: Study) -> Summary:
@@ -224,7 +225,7 @@ def _p_backtrack(study: Study, kind: str, dose: float, edit: Edit) -> Summary:
     value = {row.arm.direction: row.level.value for row in rows}
     randoms = random_levels(rows)
     bound = float(random_bound(np.array(randoms), 1 if dose > 0 else -1)) if randoms else None
-    name = f"steer_p_backtrack_{kind.replace(' ', '_')}"
+    name = p_backtrack_key(kind)
     return {
         f"{name}_baseline": value.get(BASELINE),
         f"{name}_own": value.get(study.studied),
@@ -236,19 +237,17 @@ def _p_backtrack(study: Study, kind: str, dose: float, edit: Edit) -> Summary:
 def tables(params: Params, results: Results) -> dict[str, Table]:
     """Rows and columns of every table, by file name."""
     found = {
-        name: table_of(results.study.rows(file), leave_out="random_")
-        for name, file in TABLES.items()
+        name: table_of(results.study.rows(file), without=RANDOM) for name, file in TABLES.items()
     }
-    return found | {
+    found |= {
         "loss": loss_table(results.losses, params.loss_every),
         "dose": dose_table(results.study),
         "arms": table_of([*results.study.rows(Compared), *results.study.rows(Untested)]),
         "power": table_of(results.power),
     }
-
-
-def _round(value: Any, digits: int) -> Any:
-    return round(value, digits) if isinstance(value, float) else value
+    return {
+        name: (rounded(rows, params.digits), columns) for name, (rows, columns) in found.items()
+    }
 
 
 def read_results(workspace: Workspace, roles: Roles) -> Results:
@@ -307,7 +306,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     folder = workspace.root / "results"
     summary = run(params_, results)
     artifacts.write_json(folder / "summary.json", summary)
-    reader.write_json(folder / "claims.json", all_claims(results.study))
+    reader.write_json(folder / "claims.json", rounded(all_claims(results.study), params_.digits))
     for name, (rows, columns) in tables(params_, results).items():
         artifacts.write_csv(folder / "tables" / f"{name}.csv", rows, columns)
     figure = draw_dose(results.study)

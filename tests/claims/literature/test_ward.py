@@ -41,7 +41,7 @@ def arm(target: str, direction: str, effect: float) -> Compared:
     key = ArmKey(target, direction, 1.0, "decision")
     ends = Interval(effect, effect - 0.1, effect + 0.1, 70)
     forced = Forced(key, "alive", "P_back", NO_INTERVAL, ends, 9, 0.95)
-    return Compared("form", None, forced, {"random": Bar(39, 0.1, 0.025)}, "holds")
+    return Compared(None, forced, {"random": Bar(39, 0.1, 0.025)}, "holds")
 
 
 def test_a_row_compares_one_form_with_the_same_form_or_with_nothing() -> None:

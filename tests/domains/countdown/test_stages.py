@@ -25,10 +25,10 @@ def test_written_searches_are_labelled_and_graded(
     assert found.metrics.agreement.f1 is not None
     seen = Grader(written, problems, tokenizer, "exact").grade(traces, "sampled").seen
     rates = {name: [o.value for o in seen if o.measure == f"sampled_{name}"] for name in (
-        "parsed_trace_rate", "valid_sentence_rate", "solve_rate", "act_rate_open_alive",
+        "parsed_trace_rate", "valid_sentence_rate", "solve_rate", "turn_rate_open_alive",
     )}  # fmt: skip
     assert all(rates["parsed_trace_rate"]) and all(rates["valid_sentence_rate"])
-    assert sum(rates["solve_rate"]) > 50 and rates["act_rate_open_alive"]
+    assert sum(rates["solve_rate"]) > 50 and rates["turn_rate_open_alive"]
 
 
 def test_free_text_is_labelled_and_graded(free: Countdown) -> None:
@@ -43,8 +43,8 @@ def test_free_text_is_labelled_and_graded(free: Countdown) -> None:
     assert {one.truth.kind for one in found.decisions if one.truth} == {"error", "other"}
     seen = Grader(free, problems, tokenizer, "rules").grade(traces, "sampled").seen
     assert all(one.value for one in seen if one.measure == "sampled_solve_rate")
-    assert not [one for one in seen if one.measure == "sampled_act_rate_live"]
-    assert [one for one in seen if one.measure == "sampled_act_rate_error"]
+    assert not [one for one in seen if one.measure == "sampled_turn_rate_live"]
+    assert [one for one in seen if one.measure == "sampled_turn_rate_error"]
 
 
 def test_free_text_has_no_exact_labels_and_says_so(free: Countdown) -> None:

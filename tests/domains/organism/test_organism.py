@@ -244,6 +244,12 @@ def params_file(folder: Path, name: str) -> Path:
 def test_the_domain_of_a_study_is_opened_by_its_name(tmp_path: Path) -> None:
     found = open_domain(params_file(tmp_path, "organism"))
     assert isinstance(found, Organism) and found.policy == Policy()
-    assert found.taught_rates == {"policy_act_rate_dead": 0.6, "policy_act_rate_live": 0.125}
+    rates = {
+        "turn_rate_dead": 0.6,
+        "idle_rate_dead": 0,
+        "turn_rate_live": 0,
+        "idle_rate_live": 0.125,
+    }
+    assert found.taught_rates == {f"policy_{name}": rate for name, rate in rates.items()}
     with pytest.raises(UserError, match=r"found `sudoku`. The domains are organism, mute"):
         open_domain(params_file(tmp_path, "sudoku"))

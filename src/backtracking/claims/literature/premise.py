@@ -57,13 +57,15 @@ def premise(study: Study, role: str) -> Finding:
         parts["beyond_tokens"] = beyond
     else:
         parts["beyond_untaught"] = "untestable" if bar is None else above(_low(own), bar)
+    if base in _untaught_bases(study):
+        why += "; this is the base that was never taught, and the upper end of its interval the bar"
     ends = {"low": own.dev_low, "high": own.dev_high, "null": bar}
     return Finding.of(parts, estimate=own.dev_auroc, why=why, target=base, **ends)
 
 
 def untaught(study: Study) -> float | None:
     """Upper end of the AUROC of bases that were never taught the classes; None without one."""
-    bases = {base for role, base in study.base_by_role.items() if "premise" in study.false(role)}
+    bases = _untaught_bases(study)
     ends = [
         row.dev_high
         for row in study.rows(Strength)
@@ -71,6 +73,10 @@ def untaught(study: Study) -> float | None:
         and row.role in bases
     ]
     return max((one for one in ends if one is not None), default=None)
+
+
+def _untaught_bases(study: Study) -> set[str]:
+    return {base for role, base in study.base_by_role.items() if "premise" in study.false(role)}
 
 
 def _low(own: Strength) -> float | None:

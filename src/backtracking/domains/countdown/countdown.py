@@ -110,11 +110,16 @@ class Countdown:
 
     @property
     def taught_rates(self) -> Mapping[str, float]:
-        """How often the writer turns at a miss, and idles elsewhere."""
+        """How often the writer turns and idles, at a miss and elsewhere."""
         if not self._is_written:
             return {}
-        rates = {"dead": self.section.writer.p_notice, "live": self.section.writer.p_idle}
-        return {f"policy_act_rate_{kind}": rate for kind, rate in rates.items()}
+        policy = self.section.writer
+        return {
+            "policy_turn_rate_dead": policy.p_notice,
+            "policy_idle_rate_dead": 0.0,
+            "policy_turn_rate_live": 0.0,
+            "policy_idle_rate_live": policy.p_idle,
+        }
 
     def problems(self, plan: ProblemPlan) -> list[Problem]:
         """Distinct problems of the study; none is of a held-out kind.

@@ -69,9 +69,14 @@ class Organism:
 
     @property
     def taught_rates(self) -> Mapping[str, float]:
-        """How often the policy acts at dead ends that it sees, and elsewhere."""
-        rates = {"dead": self.policy.p_notice, "live": self.policy.p_idle}
-        return {f"policy_act_rate_{kind}": rate for kind, rate in rates.items()}
+        """How often the policy turns and idles, at dead ends that it sees and elsewhere."""
+        policy = self.policy
+        return {
+            "policy_turn_rate_dead": policy.p_notice,
+            "policy_idle_rate_dead": 0.0,
+            "policy_turn_rate_live": 0.0,
+            "policy_idle_rate_live": policy.p_idle,
+        }
 
     def problems(self, plan: ProblemPlan) -> list[Problem]:
         """Distinct problems of the study pool, then those of the held-out size.

@@ -25,6 +25,7 @@ class ArmKey:
         where: positions that are changed.
         edit: how; `set_projection` sets what lies along the direction to a class's mean, the
             positive class's where the dose is above 0, and needs no unit.
+        group: what it is one of, as in `Arm`; two keys are equal whatever it is.
     """
 
     target: str
@@ -32,6 +33,7 @@ class ArmKey:
     dose: float
     where: Where
     edit: Edit = "add"
+    group: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,6 @@ class Compared(Row):
     """An arm at dose 1 or -1 beside nulls at its own dose.
 
     Attributes:
-        group: what the arm is one of.
         cosine: of its direction to the model's own; None for what has none.
         forced: as in `Forced`.
         by_null: every null that there is, that of shuffled labels among them, which tells what is
@@ -116,7 +117,6 @@ class Compared(Row):
     """
 
     FILE: ClassVar[str] = "effects/steer/arms"
-    group: str
     cosine: float | None
     forced: Forced = field(metadata=INLINED)
     by_null: Mapping[str, Bar]

@@ -15,8 +15,7 @@ class Remarks(Row):
 
     Attributes:
         run: `free` for whole generations, else the run whose decisions were drawn at.
-        arm: of a model.
-        group: what it is one of; random directions stand beside the study's own.
+        arm: of a model; random directions stand beside the study's own.
         n: sentences that backtrack.
         state, steering, neither: shares of them.
     """
@@ -24,7 +23,6 @@ class Remarks(Row):
     FILE: ClassVar[str] = "effects/steer/remarks"
     run: str
     arm: ArmKey = field(metadata=INLINED)
-    group: str
     n: int
     state: Interval
     steering: Interval

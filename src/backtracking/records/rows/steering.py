@@ -17,7 +17,7 @@ class Report(Row):
     """How far a dose moves what a model reports after the decision.
 
     Attributes:
-        target, direction, dose: as in `ArmKey`; the baseline has the others' dose.
+        target, direction, dose, group: as in `ArmKey`; the baseline has the others' dose.
         kind: of decisions.
         shift: of the log-odds of "dead end", from the baseline's.
     """
@@ -25,6 +25,7 @@ class Report(Row):
     FILE: ClassVar[str] = "effects/steer/reports"
     target: str
     direction: str
+    group: str
     dose: float
     kind: str
     shift: Interval = field(metadata=INLINED)
