@@ -1,6 +1,6 @@
 """What all runs of a study share: every model is edited in its own units, by what it holds."""
 
-from typing import Any, cast
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,29 +12,29 @@ from backtracking.records.directions import Direction, Directions
 from backtracking.records.places import Place, Window
 
 NORMS = {"base": 1.0, "reasoning": 2.0, "shuffled": 3.0}
+SCALES = {(0, 0): 10.0, (-1, -1): 1.0, (-3, -3): 100.0}
 CHOICE = Choice("reasoning", "base", 1, (-1, -1), 2.0)
 
 
-def make_setting() -> Setting:
+def setting() -> SimpleNamespace:
     """Directions of three models at three windows, the chosen one in the middle."""
-    places = [
-        (Place(role, "matched", window, layer), norm * scale + layer)
+    found = (
+        Direction(Place(role, "matched", window, layer), torch.tensor([norm * scale + layer, 0.0]))
         for role, norm in NORMS.items()
-        for window, scale in (((0, 0), 10.0), ((-1, -1), 1.0), ((-3, -3), 100.0))
+        for window, scale in SCALES.items()
         for layer in (0, 1)
-    ]
-    directions = (Direction(place, torch.tensor([norm, 0.0])) for place, norm in places)
+    )
+    return SimpleNamespace(directions=Directions(tuple(found)), contrast_at=contrast_at)
 
-    def contrast_at(role: str, layer: int, window: Window) -> Contrast:
-        return cast(Any, (role, layer, window))
 
-    nothing = cast(Any, None)
-    found = Directions(tuple(directions))
-    return Setting(nothing, found, nothing, (), None, nothing, contrast_at)
+def contrast_at(role: str, layer: int, window: Window) -> Contrast:
+    """Rows that name what was asked for."""
+    rows = torch.tensor([[NORMS[role], layer], [window[0], window[1]]], dtype=torch.float32)
+    return Contrast(rows, torch.tensor([True, False]), torch.zeros(2).long(), torch.arange(2))
 
 
 @pytest.mark.parametrize("role", NORMS)
 def test_dose_1_is_the_own_class_distance_of_each_model_at_the_chosen_place(role: str) -> None:
-    ground = make_setting().ground(role, CHOICE)
+    ground = Setting.ground(setting(), role, CHOICE)  # type: ignore[arg-type]
     assert ground.distance == NORMS[role] + 1
-    assert cast(Any, ground.contrast) == (role, 1, (0, 0))
+    assert ground.contrast.activations.tolist() == [[NORMS[role], 1], [0, 0]]
