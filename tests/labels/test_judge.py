@@ -1,5 +1,6 @@
 """A judge is a real server on loopback: asked once, within its cap, and believed only so far."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,18 @@ from backtracking.labels.judge import (
     states_in,
 )
 from backtracking.labels.passages import Passage
+from lifeboat import project
+from lifeboat.saving import store
 from lifeboat.stage.errors import UserError
+from lifeboat.stage.units import Units
 
 KEY = "k" * 24
 
 
 def endpoint(url: str, folder: Path, cap: float = 10.0, key: str = "") -> HttpEndpoint:
-    return HttpEndpoint(url, folder / "judge", Price(1.0, 10.0), cap, key, pause_s=0.001)
+    return HttpEndpoint(
+        url, Units(folder, ("backtracking",)), Price(1.0, 10.0), cap, key, pause_s=0.001
+    )
 
 
 def passage(n: int) -> Passage:
@@ -76,8 +82,18 @@ def test_a_key_is_written_nowhere(tmp_path: Path) -> None:
         asked = endpoint(server.url, tmp_path, key=KEY)
         Judge("m", asked).label(passage(3))
         assert KEY not in repr(asked)
-    kept = [path.read_text() for path in tmp_path.rglob("*.json")]
-    assert len(kept) == 1 and KEY not in kept[0]
+    kept = [path.read_bytes() for path in tmp_path.rglob("*.safetensors")]
+    assert len(kept) == 1 and KEY.encode() not in kept[0]
+
+
+def test_what_was_paid_for_lies_where_backups_look_and_is_never_pruned(tmp_path: Path) -> None:
+    with serving(labelling) as server:
+        Judge("m", endpoint(server.url, tmp_path)).label(passage(3))
+    (kept,) = tmp_path.rglob("*.safetensors")
+    assert kept.is_relative_to(project.store(tmp_path))
+    os.utime(kept, (0, 0))
+    store.prune(tmp_path)
+    assert kept.is_file()
 
 
 def test_the_estimate_is_above_what_it_then_costs(tmp_path: Path) -> None:

@@ -7,13 +7,16 @@ import urllib.error
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from backtracking.labels.judge import Answer, Question
 from backtracking.records import reader
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
+from lifeboat.stage.units import PAID, Units
+
+OUT = f"{PAID}/judge"
+"""Where answers lie in the store of units, which `backup` and `watch` save."""
 
 TRIES = 5
 TIMEOUT_S = 120.0
@@ -76,7 +79,7 @@ class HttpEndpoint:
 
     Attributes:
         url: of the interface, such as `http://127.0.0.1:8000/v1`.
-        folder: where answers are kept, each under a hash of the address and the whole question.
+        units: where answers are kept, each under a hash of the address and the whole question.
         price: of the endpoint.
         cap: dollars that all questions of this object may cost together.
         key: of the account, or empty; it is sent, and written nowhere.
@@ -85,7 +88,7 @@ class HttpEndpoint:
     """
 
     url: str
-    folder: Path
+    units: Units
     price: Price
     cap: float
     key: str = field(default="", repr=False)
@@ -99,7 +102,7 @@ class HttpEndpoint:
 
     def estimate(self, questions: Sequence[Question]) -> Estimate:
         """What some questions cost at most, those apart that were answered before."""
-        new = [one for one in questions if not self._path(one.body).is_file()]
+        new = [one for one in questions if not self.units.has(OUT, self._key(one.body))]
         read, written = (sum(one.most_tokens[n] for one in new) for n in (0, 1))
         dollars = self.price.of(read, written)
         return Estimate(len(questions), len(questions) - len(new), read, written, dollars)
@@ -111,9 +114,9 @@ class HttpEndpoint:
             UserError: where the cap is reached; where the endpoint cannot be reached, refuses, or
                 answers otherwise than such endpoints do.
         """
-        path = self._path(body)
-        if path.is_file():
-            return reader.read_json(Answer, path, "Remove it, and the question is asked again.")
+        return self.units.get(OUT, self._key(body), lambda: self._paid(body))
+
+    def _paid(self, body: dict[str, Any]) -> Answer:
         most = Question(0, 0, body).most_tokens
         if self.spent + self.price.of(*most) > self.cap:
             raise UserError(
@@ -126,12 +129,10 @@ class HttpEndpoint:
             most[0] if answer.n_read is None else answer.n_read,
             most[1] if answer.n_written is None else answer.n_written,
         )
-        reader.write_json(path, answer)
         return answer
 
-    def _path(self, body: dict[str, Any]) -> Path:
-        key = artifacts.sha256_json({"url": self.url, "body": body})
-        return self.folder / f"{key}.json"
+    def _key(self, body: dict[str, Any]) -> str:
+        return artifacts.sha256_json({"url": self.url, "body": body})
 
     def _send(self, body: dict[str, Any]) -> Any:
         """The endpoint's answer as a value of JSON, tried again while it is busy or away."""

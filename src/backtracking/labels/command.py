@@ -72,7 +72,7 @@ def label(
             price_in=price_in,
             price_out=price_out,
             max_cost=max_cost,
-            kept=state.root / ".cache" / "judge",
+            root=state.root,
             tell=lambda text: typer.echo(text, err=True),
         )
         if against is None:

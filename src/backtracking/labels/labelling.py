@@ -18,6 +18,7 @@ from backtracking.records.imported import ImportedTrace, read_traces
 from backtracking.records.labelled import Label, read_labels, with_labels, write_labels
 from backtracking.statistics.bootstrap import Bootstrap
 from lifeboat.stage.errors import UserError
+from lifeboat.stage.units import Units
 
 BOOTSTRAP = Bootstrap(n_resamples=2000, level=0.95, seed=0)
 """Of the intervals by trace."""
@@ -34,7 +35,7 @@ class Options:
         family: of the markers of `rules`.
         only: `open` or `held-back`, of the human-labelled traces.
         url, model, price_in, price_out, max_cost: of a judge that is asked.
-        kept: folder of its answers.
+        root: the project in whose store its answers are kept.
         tell: where the estimate of its cost goes.
     """
 
@@ -48,7 +49,7 @@ class Options:
     price_in: float | None
     price_out: float | None
     max_cost: float
-    kept: Path
+    root: Path
     tell: Callable[[str], None]
 
     def __post_init__(self) -> None:
@@ -163,7 +164,8 @@ def _judge(options: Options, passages: Sequence[Passage]) -> Judge:
         )
     price = Price(options.price_in or 0.0, options.price_out or 0.0)
     key = os.environ.get("JUDGE_API_KEY", "").strip()
-    endpoint = HttpEndpoint(options.url, options.kept, price, options.max_cost, key)
+    units = Units(options.root, ("backtracking",))
+    endpoint = HttpEndpoint(options.url, units, price, options.max_cost, key)
     questions = [one for passage in passages for one in questions_of(passage, options.model)]
     estimate = endpoint.estimate(questions)
     told = (

@@ -19,6 +19,7 @@ from lifeboat.saving import partial
 from lifeboat.saving.partial import Index
 from lifeboat.stage import abilities, temporary
 from lifeboat.stage.errors import UserError
+from lifeboat.stage.units import PAID
 
 FRESH_S = 3600
 """Files younger than this stay: a run may be writing them now."""
@@ -112,11 +113,14 @@ def _now(bucket: Bucket) -> float:
 
 
 def _by_out(store: Path, outs: list[str]) -> dict[str, list[Path]]:
-    """The files of the store's folders by the out that they are of; "" for those of none."""
+    """The files of the store's folders by the out that they are of; "" for those of none.
+
+    What money was paid for is left out: no run makes it again for nothing.
+    """
     found: dict[str, list[Path]] = {}
     for folder, _folders, names in os.walk(store):
         at = Path(folder).relative_to(store).as_posix()
-        if not at.startswith("."):
+        if not at.startswith(".") and at.split("/")[0] != PAID:
             out = next((one for one in outs if f"{at}/".startswith(f"{one}/")), "")
             found.setdefault(out, []).extend(Path(folder) / name for name in sorted(names))
     return found

@@ -34,6 +34,9 @@ R = TypeVar("R")
 LIBRARIES = ("torch", "transformers", "numpy")
 """Libraries whose versions the last bits of a result depend on."""
 
+PAID = "paid"
+"""The folder of the store for what money was paid for: of no out, and never pruned."""
+
 _OUT = re.compile(r"\w[\w.@-]*(/\w[\w.@-]*)*")
 _KEY = re.compile(r"[0-9a-f]{64}")
 
@@ -102,6 +105,10 @@ class Units:
                 # Another process may have made it while this one waited.
                 path = shelf.find(key) or self._made(shelf, key, make)
         return read(path, self.types)
+
+    def has(self, out: str, key: str) -> bool:
+        """Whether a whole unit is there; arguments as of `get`."""
+        return self._shelf(out).find(key) is not None
 
     def resume(self, out: str, key: str, make: Callable[[Steps], R]) -> R:
         """As `get`, for long work that keeps its state now and then, and goes on from there.
