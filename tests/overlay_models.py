@@ -182,17 +182,17 @@ def _framed(search: str, problem: Problem, shape: int, begun: bool) -> str:
 
 
 def _search(problem: Problem, random: Random) -> str:
-    """Sums and products with remarks, some of which turn."""
+    """Sums with remarks, some of which turn."""
     numbers, target = read_question(problem.prompt)
     said = [f"Okay, I need to make {target} from {', '.join(map(str, numbers))}."]
-    for _ in range(4):
+    for _ in range(3):
         left = list(numbers)
         random.shuffle(left)
         total = left.pop()
         first = True
         while left and (first or random.random() < 0.6):
-            other, sign = left.pop(), random.choice("+-")
-            value = total + other if sign == "+" else total - other
+            other, sign = left.pop(), "+"
+            value = total + other
             opening = random.choice(("Let me try ", "So ", "Then ")) if first else "And "
             said.append(f"{opening}{total} {sign} {other} = {value}.")
             total, first = value, False

@@ -12,6 +12,7 @@ from project import ROOT
 
 from backtracking.domains.countdown.countdown import Countdown, Section
 from backtracking.domains.domain import ProblemPlan
+from backtracking.domains.prose import read_prose
 from backtracking.models.tokens import token_ids
 from backtracking.records import reader
 from backtracking.records.traces import Problem
@@ -62,6 +63,8 @@ def test_decisions_fall_inside_the_thinking_whatever_its_shape(name: str) -> Non
             token_ids(end, tokenizer)[0]
         ]
         deciding = [one for one in sentences if one.decides]
+        plain = read_prose(trace, tokenizer)  # as domains of which only words tell read it
+        assert [one.decides for one in plain] == [one.decides for one in sentences]
         if shape == EMPTY:
             assert not deciding
             continue

@@ -13,6 +13,7 @@ from whole_study import AFTER, BEFORE, BY_ROLE
 
 from backtracking.domains.registry import open_domain
 from backtracking.records import reader
+from backtracking.records.pairs import MinimalPair
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params, profile
 from backtracking.runtime.workspace import Roles, Workspace
@@ -24,7 +25,7 @@ N_PROBLEMS = 14
 SMALL: dict[str, Any] = {
     "problems": {"n_study": N_PROBLEMS, "split_shares": [0.4, 0.3, 0.3]},
     "traces": {"n_samples": 1, "max_new_tokens": 24, "batch_size": 8, "n_batch_checks": 2},
-    "extract": {"layers": [0, 1], "tokens_per_batch": 4096},
+    "extract": {"layers": [0], "tokens_per_batch": 4096},
     "stability": {"n_regenerations": 2, "max_new_tokens": 8, "batch_size": 32},
     "directions": {"n_strata": 1, "n_splits": 2, "n_null": 1},
     "steer": {
@@ -35,10 +36,11 @@ SMALL: dict[str, Any] = {
         "n_null": 2,
         "n_retrained": 1,
         "n_reports": 2,
-        "drawn": {"n": 2, "max_new_tokens": 8, "n_null": 1, "n_texts": 1},
+        "drawn": {"n": 2, "max_new_tokens": 8, "n_null": 1, "n_texts": 1, "per_trace": 1},
     },
-    "lens": {"n_null": 4},
-    "ablate": {"max_new_tokens": 12},
+    "lens": {"n_null": 2, "n_tokens": 2},
+    "ablate": {"n_problems": 1, "max_new_tokens": 12},
+    "transitions": {"ridges": [0.1]},
     "belief": {"n_items": 4, "n_dev_items": 2, "n_random": 2},
 }
 
@@ -93,9 +95,10 @@ def think(root: Path) -> list[Trace]:
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [
-        # Minutes each. The others have not been seen to the end: r1-distill-llama-8b in bfloat16,
-        # qwen3-8b, and r1-distill-qwen-14b, whose blocks are those of this one.
+        # A minute or two each. r1-distill-qwen-14b has the blocks of the first, and more of them.
         ("r1-distill-qwen-1.5b", "float32"),
+        ("r1-distill-llama-8b", "bfloat16"),
+        ("qwen3-8b", "float32"),
     ],
 )
 def test_an_overlay_runs_whole(name: str, dtype: str, tmp_path: Path) -> None:
@@ -110,6 +113,8 @@ def test_an_overlay_runs_whole(name: str, dtype: str, tmp_path: Path) -> None:
     think(tmp_path)
     for stage in (*BEFORE[3:], *AFTER):
         run(tmp_path, stage)
+    pairs = reader.read_lines(MinimalPair, Workspace(tmp_path).labels / "pairs.jsonl")
+    assert any(one.donor_kind for one in pairs)
     claims = artifacts.read_json(tmp_path / "results" / "claims.json")
     assert claims and all(row["why"] for row in claims if row["verdict"] == "untestable")
     steered = {row["target"] for row in claims if row["claim"] == "causal"}

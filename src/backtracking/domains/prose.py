@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from tokenizers import Tokenizer
 
 from backtracking.domains.domain import ProblemPlan, Reading, Recipe
+from backtracking.domains.grading.answers import THOUGHT
 from backtracking.labels import segmentation
 from backtracking.labels.deciding import decide_in_prose
 from backtracking.labels.rules import RULES, label_by_rules
 from backtracking.records.grades import Observation
 from backtracking.records.pairs import MinimalPair
-from backtracking.records.sentences import Kind, Sentence, State
+from backtracking.records.sentences import Kind, Sentence, State, Truth
 from backtracking.records.tokens import Pattern, Turning
 from backtracking.records.traces import SPLITS, Problem, TokenSpan, Trace
 from lifeboat.stage.errors import UserError
@@ -85,15 +86,33 @@ def sentence_spans(trace: Trace, tokenizer: Tokenizer) -> list[tuple[TokenSpan, 
     return [(span, tokenizer.decode(trace.ids[span.start : span.end])) for span in spans]
 
 
-def read_prose(trace: Trace, tokenizer: Tokenizer) -> list[Sentence]:
-    """The sentences of a trace, labelled by rules, of which nothing else is known."""
+AFTER = 5
+"""Tokens that follow a decision at least."""
+
+
+def read_prose(
+    trace: Trace, tokenizer: Tokenizer, truth_of: Callable[[str], Truth | None] = lambda _text: None
+) -> list[Sentence]:
+    """The sentences of a trace, labelled by rules; they decide in thinking, but for the last words.
+
+    Args:
+        trace: the trace.
+        tokenizer: of its ids.
+        truth_of: what is known after each sentence; asked in order.
+    """
     spans = sentence_spans(trace, tokenizer)
     states: list[State] = [label_by_rules(text) for _, text in spans]
+    closing = tokenizer.token_to_id(THOUGHT)  # as a special token it is in no text
+    closed = trace.token_ids.index(closing) if closing in trace.token_ids else len(trace.ids)
     rows = enumerate(zip(spans, states, decide_in_prose(states), strict=True))
-    return [
-        Sentence(trace.trace_id, index, span.start, span.end, text, decides, {RULES: state})
-        for index, ((span, text), state, decides) in rows
-    ]
+    is_thinking, found = True, []
+    for index, ((span, text), state, may_decide) in rows:
+        is_inside = span.end - len(trace.prompt_ids) <= closed
+        is_thinking = is_thinking and is_inside and THOUGHT not in text
+        decides = may_decide and is_thinking and span.end + AFTER <= len(trace.ids)
+        at = trace.trace_id, index, span.start, span.end, text
+        found.append(Sentence(*at, decides, {RULES: state}, truth_of(text)))
+    return found
 
 
 def chosen(
