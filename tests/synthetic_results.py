@@ -128,7 +128,7 @@ def _rows() -> Iterator[Row]:
         yield from (Forced(arm, kind, "P_back", level, effect, 9) for kind in ("alive", "over"))
         yield Elsewhere(arm, level, 0.01, *(None,) * 8)
         yield Sign(arm, "alive", level, effect, 0.0, 0.0, 0.0, 0.0, 0.0)
-        for measure in ("solve_rate", "conditional_validity"):
+        for measure in ("solve_rate", "conditional_validity", "p_turn_alive"):
             yield Free(arm, measure, level, effect)
 
 

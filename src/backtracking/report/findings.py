@@ -40,6 +40,7 @@ GRADES = (
     ("the writer's", "policy_turn_rate_live"),
     ("idle remarks at all other points, sampled", "sampled_idle_rate_live"),
     ("the writer's", "policy_idle_rate_live"),
+    ("sentences that an opener begins at a decision and that turn", "sampled_opener_turn_rate"),
     ("base: reports right, held-out pairs", "base_report_accuracy"),
     ("base: sums right", "base_sum_accuracy"),
 )
@@ -120,7 +121,7 @@ def _lines(results: Results) -> list[Line]:
     lines.append(_elsewhere(results))
     match = {"target": base, "direction": base, "dose": "1"}
     lines.append(Line("log-odds of its report, shift in the base, dose 1", "reports", match))
-    return lines + _free_lines(arm, base)
+    return lines + _free_lines(arm, base, str(summary["study_live"]))
 
 
 def _arm(results: Results) -> dict[str, str]:
@@ -145,8 +146,9 @@ def _elsewhere(results: Results) -> Line:
     return Line(f"same token elsewhere, {base}, dose 1", "elsewhere", match, "agreement")
 
 
-def _free_lines(arm: dict[str, str], base: str) -> list[Line]:
+def _free_lines(arm: dict[str, str], base: str, live: str) -> list[Line]:
     names = {"solve_rate": "problems solved", "conditional_validity": "sentences right"}
+    names[f"p_turn_{live}"] = f"turns at {live}"
     return [
         Line(f"free runs: {label}, {name}", "free", arm | match | {"measure": measure})
         for measure, label in names.items()

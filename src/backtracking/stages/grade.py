@@ -9,6 +9,7 @@ Writes: results/grade/measures.json and, for each trace, {sampled,greedy}.jsonl
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -103,13 +104,25 @@ class Grader:
         """What is seen in a trace: sentences, decisions, and the whole."""
         reading = self.domain.read(trace, problem, self.tokenizer)
         sentences = list(map(with_rules, reading.sentences))
-        seen = [*_check(sentences), *self._decide(decisions_of(trace, sentences, self.primary))]
+        decisions = decisions_of(trace, sentences, self.primary)
+        seen = [*_check(sentences), *self._decide(decisions), *self._open(sentences)]
         if trace.finish_reason == "stop" and all(EXACT in one.label_by for one in sentences):
             parses = all(one.label_by[EXACT] != UNPARSED for one in sentences)
             seen.append(("parsed_trace_rate", parses))
         if problem.answer:
             seen.append(("solve_rate", grade.outcome == "right"))
         return (Observation(name, trace.problem_id, value) for name, value in seen)
+
+    def _open(self, sentences: Sequence[Sentence]) -> Iterator[tuple[str, bool]]:
+        """Whether each whole sentence that an opener begins behind a decision is a turn.
+
+        So far P(an opener) and P(backtrack) are one.
+        """
+        openers = tuple(one.word.lower() for one in self.domain.lexicon.openers)
+        for one, after in pairwise(sentences):
+            begins = one.decides and after.text.strip().lower().startswith(openers)
+            if begins and EXACT in after.label_by:
+                yield "opener_turn_rate", after.label_by[EXACT] == "backtracking"
 
     def _decide(self, decisions: Sequence[Decision]) -> Iterator[tuple[str, bool]]:
         """How often the trace turns or idles: at each kind, and at what is seen to be dead or not.
