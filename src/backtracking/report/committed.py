@@ -25,6 +25,7 @@ TABLES = (
     "free",
     "magnitudes",
     "ed50",
+    "signs",
 )
 """Tables that prose quotes."""
 

@@ -57,6 +57,7 @@ def believe(results: Results) -> str:
     """docs/findings.md before its tables: one paragraph a line of thought."""
     paragraphs = [
         headline(results),
+        _single(results),
         tell_draws(results.summary),
         _cost(results),
         _premise(results),
@@ -160,6 +161,22 @@ def _negative(results: Results) -> str:
             "mean a broken model."
         )
     return " ".join(told)
+
+
+def _single(results: Results) -> str:
+    """What the mean effect does not tell: how single decisions move."""
+    summary = results.summary
+    match = {"target": summary["study_model"], "direction": summary["study_base"], "dose": "1"}
+    match |= {"where": "decision", "edit": summary["steer_edit"], "kind": summary["study_live"]}
+    for row in results.table_by_name["signs"]:
+        if all(row[key] == value for key, value in match.items()):
+            wrong, least, share = row["wrong_value"], row["effect_p5"], row["value"]
+            return (
+                f"**Single decisions.** That effect has the wrong sign at {number(wrong)} of the live "
+                f"decisions; at 95 % of them it is at least {signed(least)}, and {number(share)} of "
+                "the problems move as claimed."
+            )
+    return ""
 
 
 def _cost(results: Results) -> str:
