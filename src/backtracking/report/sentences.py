@@ -172,9 +172,9 @@ def _single(results: Results) -> str:
         if all(row[key] == value for key, value in match.items()):
             wrong, least, share = row["wrong_value"], row["effect_p5"], row["value"]
             return (
-                f"**Single decisions.** That effect has the wrong sign at {number(wrong)} of the live "
-                f"decisions; at 95 % of them it is at least {signed(least)}, and {number(share)} of "
-                "the problems move as claimed."
+                "**Single decisions.** That effect has the wrong sign at "
+                f"{number(wrong)} of the live decisions; at 95 % of them it is at least "
+                f"{signed(least)}, and {number(share)} of the problems move as claimed."
             )
     return ""
 
