@@ -1,15 +1,13 @@
 """An overlay for rented GPUs, whole at tiny size: real tokenizers and blocks, random weights."""
 
-from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import overlay_models
 import pytest
 from overlay_models import SHAPES
 from project import ROOT
 from tokenizers import Tokenizer
-from whole_study import AFTER, BEFORE, BY_ROLE
+from whole_study import AFTER, BEFORE, N_PROBLEMS, SMALL, run
 
 from backtracking.domains.registry import open_domain
 from backtracking.records import reader
@@ -20,29 +18,6 @@ from backtracking.runtime.workspace import Roles, Workspace
 from lifeboat.stage import artifacts
 
 pytestmark = pytest.mark.slow
-
-N_PROBLEMS = 14
-SMALL: dict[str, Any] = {
-    "problems": {"n_study": N_PROBLEMS, "split_shares": [0.4, 0.3, 0.3]},
-    "traces": {"n_samples": 1, "max_new_tokens": 24, "batch_size": 8, "n_batch_checks": 2},
-    "extract": {"layers": [0], "tokens_per_batch": 4096},
-    "stability": {"n_regenerations": 2, "max_new_tokens": 8, "batch_size": 32},
-    "directions": {"n_strata": 1, "n_splits": 2, "n_null": 1},
-    "steer": {
-        "doses": [-1.0, 1.0],
-        "max_new_tokens": 12,
-        "n_random": 2,
-        "n_few_random": 1,
-        "n_null": 2,
-        "n_retrained": 1,
-        "n_reports": 2,
-        "drawn": {"n": 2, "max_new_tokens": 8, "n_null": 1, "n_texts": 1, "per_trace": 1},
-    },
-    "lens": {"n_null": 2, "n_tokens": 2},
-    "ablate": {"n_problems": 1, "max_new_tokens": 12},
-    "transitions": {"ridges": [0.1]},
-    "belief": {"n_items": 4, "n_dev_items": 2, "n_random": 2},
-}
 
 
 def write_params(root: Path, name: str, dtype: str) -> None:
@@ -63,14 +38,6 @@ def write_params(root: Path, name: str, dtype: str) -> None:
     ):
         text, _ = profile.merged(text, overlay, "an overlay")
     (root / "params.yaml").write_text(text)
-
-
-def run(root: Path, stage: str) -> None:
-    """A stage, for every role where it is one of each."""
-    roles = params.load(Roles, "models", root / "params.yaml").all
-    main = import_module(f"backtracking.stages.{stage}").main
-    for role in roles if stage in BY_ROLE else ("",):
-        main(["--root", str(root), *filter(None, [role])])
 
 
 def think(root: Path) -> list[Trace]:
@@ -106,13 +73,11 @@ def test_an_overlay_runs_whole(name: str, dtype: str, tmp_path: Path) -> None:
     (tmp_path / "data" / "raw" / ".gitkeep").touch()
     overlay_models.save_models(tmp_path / "given", SHAPES[name])
     write_params(tmp_path, name, dtype)
-    for stage in BEFORE[:3]:
-        run(tmp_path, stage)
+    run(tmp_path, *BEFORE[:3])
     sampled = reader.read_lines(Trace, Workspace(tmp_path).traces / "traces.jsonl")
     assert len(sampled) == N_PROBLEMS and all(one.token_ids for one in sampled)
     think(tmp_path)
-    for stage in (*BEFORE[3:], *AFTER):
-        run(tmp_path, stage)
+    run(tmp_path, *BEFORE[3:], *AFTER)
     pairs = reader.read_lines(MinimalPair, Workspace(tmp_path).labels / "pairs.jsonl")
     assert any(one.donor_kind for one in pairs)
     claims = artifacts.read_json(tmp_path / "results" / "claims.json")

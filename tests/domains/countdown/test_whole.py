@@ -1,62 +1,59 @@
-"""Every stage runs for written searches: real tokenizer, two random layers, every claim there."""
+"""The overlay `smollm2` in small: its tokenizer, its pair and control, every stage, every claim.
 
-from importlib import import_module
+Fast on a random model of its shape up to directions; slow on that to the end, and on the real
+weights.
+"""
+
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import real_tokenizers
 from domains_countdown import make_trace
 from project import ROOT, write_tiny_params
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
-from whole_study import AFTER, BY_ROLE
+from whole_study import AFTER, BEFORE, N_PROBLEMS, SMALL, run
 
 from backtracking.domains.countdown.countdown import Countdown
 from backtracking.domains.countdown.world import read_question
 from backtracking.domains.countdown.writer import Writer
 from backtracking.records import reader
+from backtracking.records.directions import read_directions
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
-from backtracking.runtime.workspace import Roles, Workspace
+from backtracking.runtime.workspace import Workspace
 from lifeboat.stage import artifacts
 
-ROLES = ("nostatement-base", "nostatement", "alien-base", "alien")
 STEPS = {"steps": 2, "tokens_per_step": 256}
-OVERLAY = {
-    "domain": {"name": "countdown"},
-    "contrast": {"by": "kind", "positive": ["miss"], "negative": ["open_alive"]},
+WEIGHTS = {"reasoning": STEPS, "shuffled": STEPS, "cores": {"n_processes": 1}}
+OVERLAY = SMALL | {
     "countdown": {
-        "world": {"sizes": [4], "max_number": 12, "min_solutions": 1, "study_share": 0.4},
+        "world": {"sizes": [4], "min_solutions": 1, "study_share": 0.4},
         "writer": {"max_steps": 12},
     },
-    "problems": {"n_study": 30, "n_held_out": 0},
-    "models": {"roles": dict.fromkeys(ROLES)},
-    "weights": {"base": {"source": "given"}, "reasoning": STEPS, "shuffled": STEPS},
-    "traces": {"n_samples": 1, "max_new_tokens": 12},
+    "loading": {"dtype": "float32"},
+    "traces": SMALL["traces"] | {"max_new_tokens": 12, "dtype": "float32"},
+}
+SOURCES: dict[str, dict[str, Any]] = {
+    "random": {"weights": WEIGHTS | {"base": {"source": "given", "revision": None}}},
+    "real": {"weights": WEIGHTS, "extract": SMALL["extract"] | {"layers": [18]}},
 }
 
 
 def write_base(folder: Path) -> None:
-    """A random model of two layers that reads SmolLM2's tokens."""
+    """A random model of two layers that reads SmolLM2's tokens; its head is its embedding."""
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=real_tokenizers.smollm2(), eos_token="<|im_end|>"
     )
     set_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=16, intermediate_size=32, num_hidden_layers=2,
-        num_attention_heads=2, max_position_embeddings=512, initializer_range=0.3,
+        vocab_size=len(tokenizer), hidden_size=18, intermediate_size=32, num_hidden_layers=2,
+        num_attention_heads=9, num_key_value_heads=3, max_position_embeddings=512,
+        initializer_range=0.3, tie_word_embeddings=True,
     )  # fmt: skip
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-
-
-def run(root: Path, *stages: str) -> None:
-    """Runs stages on a workspace, one after the other."""
-    roles = params.load(Roles, "models", root / "params.yaml")
-    for stage in stages:
-        main = import_module(f"backtracking.stages.{stage}").main
-        for role in roles.all if stage in BY_ROLE else ("",):
-            main(["--root", str(root), *filter(None, [role])])
 
 
 def write_searches(workspace: Workspace) -> None:
@@ -74,21 +71,36 @@ def write_searches(workspace: Workspace) -> None:
         reader.write_lines(workspace.traces / name, found)
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of which every stage has run."""
-    root = tmp_path_factory.mktemp("countdown")
-    write_tiny_params(root / "params.yaml", OVERLAY)
-    write_base(root / "given")
-    run(root, "problems", "weights", "traces")
+def begin(root: Path, source: str) -> Path:
+    """A study on the overlay, as far as directions."""
+    smollm2 = params.read(ROOT / "configs" / "smollm2.yaml")
+    write_tiny_params(root / "params.yaml", smollm2, OVERLAY, SOURCES[source])
+    if source == "random":
+        write_base(root / "given")
+    run(root, *BEFORE[:3])
     write_searches(Workspace(root))
-    run(root, "label", "grade", "extract", "stability", "directions", *AFTER)
+    run(root, *BEFORE[3:])
     return root
 
 
-@pytest.mark.slow
-def test_every_claim_is_there_and_what_has_no_truth_says_so(study: Path) -> None:
-    claims = artifacts.read_json(study / "results" / "claims.json")
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return begin(tmp_path_factory.mktemp("smollm2"), "random")
+
+
+def test_the_overlay_runs_in_small_as_far_as_directions(begun: Path) -> None:
+    workspace = Workspace(begun)
+    files = {path.name for path in workspace.labels.iterdir()}
+    assert {"sentences.jsonl", "decisions.jsonl", "pairs.jsonl", "kinds.json"} <= files
+    assert "posteriors.safetensors" not in files
+    matched = read_directions(workspace.results("directions")).of(form="matched")
+    assert {place.role for place in matched.places} == {"base", "reasoning", "shuffled"}
+    problems = reader.read_lines(Problem, workspace.problems / "problems.jsonl")
+    assert len(problems) == N_PROBLEMS
+
+
+def require_every_claim(root: Path) -> None:
+    claims = artifacts.read_json(root / "results" / "claims.json")
     committed = artifacts.read_json(ROOT / "results" / "claims.json")
     own = {"decodable_over": "decodable_miss", "decodable_doomed": "decodable_open_doomed"}
     names = {own.get(row["claim"], row["claim"]) for row in committed}
@@ -97,7 +109,12 @@ def test_every_claim_is_there_and_what_has_no_truth_says_so(study: Path) -> None
 
 
 @pytest.mark.slow
-def test_what_the_domain_knows_is_there_and_the_rest_is_absent(study: Path) -> None:
-    files = {path.name for path in (study / "data" / "processed" / "labels").iterdir()}
-    assert {"sentences.jsonl", "decisions.jsonl", "pairs.jsonl", "kinds.json"} <= files
-    assert "posteriors.safetensors" not in files
+def test_every_claim_is_there_and_what_has_no_truth_says_so(begun: Path) -> None:
+    run(begun, *AFTER)
+    require_every_claim(begun)
+
+
+@pytest.mark.slow
+def test_the_real_weights_go_through_every_stage(tmp_path: Path) -> None:
+    run(begin(tmp_path, "real"), *AFTER)
+    require_every_claim(tmp_path)
