@@ -14,7 +14,7 @@ from backtracking.records.rows.choice import Usable, UsableDose, UsableWindow
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect, is_legal
 
-_REASON = "the models read problems and take no prompts"
+_REASON = "no stage writes other prompts yet"
 
 
 def compare_arms(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Compared]:
