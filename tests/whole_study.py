@@ -8,7 +8,18 @@ from backtracking.runtime import params
 from backtracking.runtime.workspace import Roles
 
 BEFORE = ("problems", "weights", "traces", "label", "grade", "extract", "stability", "directions")
-AFTER = ("probe", "lens", "steer", "ablate", "belief", "transitions", "effects", "power", "summary")
+AFTER = (
+    "probe",
+    "lens",
+    "steer",
+    "ablate",
+    "belief",
+    "transitions",
+    "effects",
+    "power",
+    "summary",
+    "report",
+)
 BY_ROLE = ("weights", "extract")
 
 N_PROBLEMS = 14

@@ -79,6 +79,30 @@ def read_results(root: Path, revision: str = "HEAD", snapshot: str = "") -> Resu
     )
 
 
+def open_results(root: Path) -> Results:
+    """The results that lie in a workspace, committed or not.
+
+    Raises:
+        UserError: where `summary` has not written them.
+    """
+    folder = root / "results"
+
+    def text(path: Path) -> str:
+        if not path.is_file():
+            raise UserError(f"{path} does not exist.", "Run the stage `summary` first.")
+        return path.read_text()
+
+    kept = root / KEPT
+    return Results(
+        summary=json.loads(text(folder / "summary.json")),
+        claims=_claims(text(folder / "claims.json")),
+        table_by_name={
+            name: read_table(text(folder / "tables" / f"{name}.csv")) for name in TABLES
+        },
+        trained=read_table(kept.read_text()) if kept.is_file() else [],
+    )
+
+
 def _claims(text: str) -> Sequence[Claim]:
     return reader.decode_list(Claim, json.loads(text), "results/claims.json")
 
