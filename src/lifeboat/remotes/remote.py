@@ -60,9 +60,13 @@ def configuration(root: Path) -> "Config":
         raise UserError(f"DVC's configuration cannot be read: {error}") from None
 
 
-def remotes(root: Path) -> tuple[list[Remote], str]:
-    """All remotes of the project, and the name of the default one (empty where there is none)."""
-    config = configuration(root)
+def remotes(root: Path, level: str = "") -> tuple[list[Remote], str]:
+    """All remotes of the project, and the name of the default one (empty where there is none).
+
+    With a `level`, such as `repo` for .dvc/config, only what DVC's settings of that level say.
+    """
+    merged = configuration(root)
+    config = merged.read(level) if level else merged
     found = [
         Remote(name, str(values.get("url", "")), str(values.get("endpointurl", "")))
         for name, values in config["remote"].items()
@@ -70,9 +74,9 @@ def remotes(root: Path) -> tuple[list[Remote], str]:
     return found, str(config["core"].get("remote", ""))
 
 
-def default(root: Path) -> Remote | None:
-    """The remote that `dvc push` uses, if one is set."""
-    found, name = remotes(root)
+def default(root: Path, level: str = "") -> Remote | None:
+    """The remote that `dvc push` uses, if one is set; of one level of settings as in `remotes`."""
+    found, name = remotes(root, level)
     return next((remote for remote in found if remote.name == name), None)
 
 
@@ -121,7 +125,22 @@ def _network_item(remote: Remote) -> Item:
 
 
 def survival(root: Path, where: Remote) -> list[Item]:
-    """What is to be said after a push to a remote that may go with this machine."""
+    """What is to be said after a push to a remote that may go with this machine, or unfound."""
+    return [*_finding(root, where), *_lasting(root, where)]
+
+
+def _finding(root: Path, where: Remote) -> list[Item]:
+    """Whether .dvc/config, which is all that a clone has, names the remote."""
+    shared = default(root, "repo")
+    if shared and (shared.url, shared.endpoint) == (where.url, where.endpoint):
+        return []
+    fact = f"A CLONE DOES NOT FIND THE DATA: the address of the DVC remote `{where.name}` is in"
+    fact = f"{fact} settings of this machine (.dvc/config.local), and .dvc/config names"
+    cure = "Run `lifeboat remote set` with that address, which writes it into .dvc/config."
+    return [Item(f"{fact} {'another one' if shared else 'none'}.", "wrong", cure)]
+
+
+def _lasting(root: Path, where: Remote) -> list[Item]:
     if not on_this_disk(where, root):
         said = item(root)
         return [said] if said.verdict != "ok" else []
