@@ -99,6 +99,12 @@ def git_folder(url: str, root: Path) -> Path | None:
     return root / Path(url).expanduser()
 
 
+def host_here(url: str) -> str:
+    """The host that an address means (git's `user@host:path` too), where it is this machine."""
+    host = urlsplit(url).hostname if "://" in url else url.partition(":")[0].rpartition("@")[2]
+    return host if host and (host in ("localhost", "::1") or host.startswith("127.")) else ""
+
+
 def item(root: Path) -> Item:
     """What the default remote is, and whether it survives the machine; it is not contacted."""
     remote = default(root)
@@ -117,8 +123,7 @@ def item(root: Path) -> Item:
 
 
 def _network_item(remote: Remote) -> Item:
-    host = urlsplit(remote.endpoint or remote.url).hostname or ""
-    if host in ("localhost", "::1") or host.startswith("127."):
+    if host := host_here(remote.endpoint or remote.url):
         fact = f"DVC's REMOTE `{remote.name}` IS A SERVER ON THIS MACHINE, {host}: it may go with"
         return Item(f"{fact} it.", "warning", "Run `lifeboat remote set URL` with one elsewhere.")
     return Item(f"DVC's remote `{remote.name}` is {remote.url}, on other machines than this one.")

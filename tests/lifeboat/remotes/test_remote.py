@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from repositories import facts
 
+from lifeboat.git import commit
 from lifeboat.remotes import remote
 from lifeboat.stage.errors import UserError
 
@@ -166,3 +167,14 @@ def test_a_remote_that_a_clone_does_not_find_is_no_place_where_data_is_saved(
     remote.set_default(project, "s3://a/b") if said.endswith("none") else None
     if said.endswith("none"):
         assert facts(remote.survival(project, where), "wrong") == ""
+
+
+HERE = ["git://127.0.0.1:9419/a.git", "ssh://git@localhost/a.git", "git@127.0.0.1:a.git"]
+
+
+@pytest.mark.kind(1)
+@pytest.mark.parametrize("url", [*HERE, "http://[::1]:3000/a.git", "localhost:a.git"])
+def test_a_server_on_this_machine_may_go_with_it(project: Path, url: str) -> None:
+    found = commit.landed(project, url, "main", "1234567", "1234567")
+    assert "A SERVER ON THIS MACHINE" in found.fact
+    assert found.verdict == "warning"
