@@ -66,7 +66,8 @@ def remotes(root: Path, level: str = "") -> tuple[list[Remote], str]:
     With a `level`, such as `repo` for .dvc/config, only what DVC's settings of that level say.
     """
     merged = configuration(root)
-    config = merged.read(level) if level else merged
+    read = merged.read(level) if level else merged
+    config = cast("dict[str, dict[str, Any]]", read)
     found = [
         Remote(name, str(values.get("url", "")), str(values.get("endpointurl", "")))
         for name, values in config["remote"].items()
