@@ -248,9 +248,12 @@ def landed(root: Path, url: str, name: str, commit: str, shown: str) -> Item:
         return Item(fact, "wrong", "Push again, and look at the remote.")
     fact = f"Commit {commit[:7]} is on {name} of {url}"
     folder = remote.git_folder(url, root)
+    cure = "Use a remote on another machine."
+    if host := remote.host_here(url):
+        fact = f"{fact}, A SERVER ON THIS MACHINE, {host}: it may go with it."
+        return Item(fact, "warning", cure)
     if folder is None:
         return Item(f"{fact} (asked after the push).")
-    cure = "Use a remote on another machine."
     if remote.same_disk(folder, root):
         return Item(f"{fact}, a folder: THE CODE IS ONLY ON THIS MACHINE.", "wrong", cure)
     fact = f"{fact}, a folder on another file system, which may or may not outlive this machine."

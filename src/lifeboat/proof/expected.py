@@ -163,7 +163,7 @@ def _of_head(root: Path, repo: "Repo") -> Expected:
 
     if processes.is_in_git(root):
         processes.require_repository(root)
-    if not processes.git_id(root, "HEAD"):
+    if not processes.git_id(root, "HEAD:./.dvc"):  # it was no DVC project yet
         return Expected()
     with switch(repo, "HEAD"):
         return _collect(repo, HEAD)

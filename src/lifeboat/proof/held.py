@@ -6,15 +6,16 @@ hide that from it. The files are walked, hashed as git does, and looked up in th
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit, index, wip
+from lifeboat.git import commit, index, refs, wip
 from lifeboat.items import Item, Verdict, counted
-from lifeboat.proof import ignored, outside, pipeline
+from lifeboat.proof import ignored, outside, pipeline, projects
+from lifeboat.proof.pipeline import Kept
 from lifeboat.remotes import remote
 from lifeboat.stage.errors import UserError
 
@@ -46,11 +47,19 @@ class Comparison:
         there: files that are there and that git does not ignore.
         ignored: files and folders that it does.
         lacks: what the commit does not hold, but for what is told already.
+        submodules: the same of each submodule; its lacks are among these.
     """
 
     there: tuple[str, ...]
     ignored: tuple[str, ...]
     lacks: tuple[Lack, ...]
+    submodules: dict[str, "Comparison"]
+
+    def all(self, start: str = "") -> Iterator[tuple[str, "Comparison"]]:
+        """This and those of the submodules, each with how its paths begin."""
+        yield start, self
+        for path, inside in self.submodules.items():
+            yield from inside.all(f"{start}{path}/")
 
 
 def items(root: Path, saved: wip.Saved, deadline: Deadline | None = None) -> list[Item]:
@@ -65,17 +74,14 @@ def items(root: Path, saved: wip.Saved, deadline: Deadline | None = None) -> lis
         UserError: where git cannot be asked.
     """
     top = processes.require_repository(root)
-    outs = [os.path.normpath(root / path) for path in _outs(root)]
-    outs = [os.path.relpath(path, top) for path in outs]
-    saved = _from_top(root, saved)
-    found = compare(top, saved, deadline or Deadline())
-    links = outside.items(top, root, found.there, outs)
-    hidden = ignored.items(top, found.ignored, outs)
+    saved, deadline = _from_top(root, saved), deadline or Deadline()
+    found = compare(top, saved, deadline)
     lacking = saved.left_out.union(lack.path for lack in found.lacks)
     n_files, n_lacking = len(found.there), len(lacking.intersection(found.there))
     fact = f"{n_files - n_lacking} of {counted(n_files, 'file')} here are in commit "
     fact += f"{saved.commit[:7]} as"
-    return [Item(f"{fact} they are (compared by their content)."), *_told(found), *links, *hidden]
+    first = Item(f"{fact} they are (compared by their content).")
+    return [first, *_told(found), *_beside(top, root, found, deadline)]
 
 
 def compare(top: Path, saved: wip.Saved, deadline: Deadline) -> Comparison:
@@ -86,6 +92,7 @@ def compare(top: Path, saved: wip.Saved, deadline: Deadline) -> Comparison:
     """
     entries = _entries(top, saved.commit)
     ignored = [path for marks, path in commit.status(top, "--ignored=matching") if marks == "!!"]
+    submodules = dict[str, Comparison]()
     modules = {path: oid for path, (mode, oid) in entries.items() if mode == _SUBMODULE}
     folders = {*(path for path in saved.left_out if path[-1] == "/"), *(f"{m}/" for m in modules)}
     there = tuple(walk(top, folders.union(ignored)))
@@ -93,10 +100,15 @@ def compare(top: Path, saved: wip.Saved, deadline: Deadline) -> Comparison:
     odd = [path for path in unsure if not _is_held(top, path, entries.get(path))]
     lacking, bits = _lacking(top, saved.commit, odd), _bits(top)
     lacks = [_why(top, path, saved.began, bits) for path in lacking]
-    lacks += _pointers(top, [path for path in odd if path not in lacking])
+    lacks += _filtered(top, [path for path in odd if path not in lacking])
     for path, oid in modules.items():
-        lacks += _of_submodule(top, path, replace(saved, commit=oid), deadline)
-    return Comparison(there, tuple(ignored), tuple(lacks))
+        if (top / path / ".git").exists():
+            own = replace(saved, commit=oid, left_out=frozenset())
+            submodules[path] = compare(top / path, own, deadline)
+            lacks += _of_submodule(top, path, oid, submodules[path], deadline)
+        else:
+            lacks += _in_its_place(top, path)
+    return Comparison(there, tuple(ignored), tuple(lacks), submodules)
 
 
 def walk(top: Path, skipped: set[str]) -> Iterator[str]:
@@ -128,11 +140,32 @@ def walk(top: Path, skipped: set[str]) -> Iterator[str]:
                 yield path
 
 
-def _outs(root: Path) -> list[str]:
+def _beside(top: Path, root: Path, found: Comparison, deadline: Deadline) -> list[Item]:
+    """What is told of links, of what git ignores, and of DVC's other projects and submodules."""
+    there = [f"{start}{path}" for start, each in found.all() for path in each.there]
+    hidden = [f"{start}{path}" for start, each in found.all() for path in each.ignored]
+    others = projects.others(top, root, [*there, *hidden])
+    kept = [_kept(project, top) for project in (root, *others)]
+    outs = tuple(path for each in kept for path in each.outs)
+    left_out = {path for each in kept for path in each.left_out}.difference(there)
+    told = outside.items(top, root, there, outs)
+    for start, each in found.all():
+        own = Kept(_below(start, outs), _below(start, sorted(left_out)))
+        told += ignored.items(top / start, each.ignored, own, start)
+        alone = refs.only_here(top / start) if start else []
+        told += [replace(item, fact=f"In the submodule {start}: {item.fact}") for item in alone]
+    return [*told, *projects.items(top, others, deadline)]
+
+
+def _below(start: str, paths: Iterable[str]) -> tuple[str, ...]:
+    return tuple(path.removeprefix(start) for path in paths if path.startswith(start))
+
+
+def _kept(project: Path, top: Path) -> Kept:
     try:
-        return pipeline.paths(root, cached=True)
+        return pipeline.kept(project, top)
     except UserError:  # the data's side says why
-        return []
+        return Kept()
 
 
 def _from_top(root: Path, saved: wip.Saved) -> wip.Saved:
@@ -181,21 +214,28 @@ def _lacking(top: Path, commit_: str, paths: list[str]) -> list[str]:
     return sorted({*filter(None, differing), *tree.refused})
 
 
-def _pointers(top: Path, filtered: list[str]) -> list[Lack]:
-    """The files of which a commit has what git-lfs puts in their place.
+def _filtered(top: Path, paths: list[str]) -> list[Lack]:
+    """The files of which a commit has what a filter made of them, and not their content.
 
     git-lfs sends the content when git pushes, if its hook is there.
     """
-    if not filtered:
-        return []
+    asked = ("config", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process)$")
+    drivers = {name[7:].rpartition(".")[0] for name in processes.git_line(top, *asked).split("\n")}
     words = ("check-attr", "-z", "--stdin", "filter")
-    fields = processes.git(top, *words, given="\0".join(filtered)).stdout.split("\0")
-    paths = [path for path, value in zip(fields[::3], fields[2::3], strict=False) if value == "lfs"]
+    fields = processes.git(top, *words, given="\0".join(paths)).stdout.split("\0")
+    rows = zip(fields[::3], fields[2::3], strict=False)
+    return [_filtered_by(top, driver, path) for path, driver in rows if driver in drivers]
+
+
+def _filtered_by(top: Path, driver: str, path: str) -> Lack:
+    if driver != "lfs":
+        why = f"the commit has what the filter `{driver}` makes of it, and not what is here"
+        cure = f"`dvc add` it, or take `filter={driver}` from .gitattributes and `git add` it."
+        return Lack(path, why, cure)
     hook = top / processes.git_line(top, "rev-parse", "--git-path", "hooks/pre-push")
     verdict: Verdict = "warning" if hook.is_file() and b"lfs" in hook.read_bytes() else "wrong"
     why = "the commit has a pointer of git-lfs to it, whose content git-lfs sends and we do not see"
-    cure = "`git lfs install` and `git lfs push --all REMOTE`."
-    return [Lack(path, why, cure, verdict) for path in paths]
+    return Lack(path, why, "`git lfs install` and `git lfs push --all REMOTE`.", verdict)
 
 
 def _bits(top: Path) -> dict[str, str]:
@@ -219,21 +259,23 @@ def _why(top: Path, path: str, began: float, bits: dict[str, str]) -> Lack:
     return Lack(path, "it is not in the commit as it is here", cure)
 
 
-def _of_submodule(top: Path, path: str, saved: wip.Saved, deadline: Deadline) -> list[Lack]:
+def _in_its_place(top: Path, path: str) -> list[Lack]:
+    """The files that lie where a submodule belongs."""
+    cure = "Move it away; `git submodule update --init` brings the submodule."
+    why = f"it lies where the submodule {path} belongs"
+    return [Lack(f"{path}/{name}", why, cure) for name in walk(top / path, set())]
+
+
+def _of_submodule(
+    top: Path, path: str, oid: str, inside: Comparison, deadline: Deadline
+) -> list[Lack]:
     """What is in a submodule alone: a commit that its remote does not show, files as they are."""
-    sub = top / path
-    if not (sub / ".git").exists():
-        cure = "Move it away; `git submodule update --init` brings the submodule."
-        why = f"it lies where the submodule {path} belongs"
-        return [Lack(f"{path}/{name}", why, cure) for name in walk(sub, set())]
-    cure = f"Commit and push it there (`cd {path}`), then run it again."
-    lacks = []
-    if why := _not_shown(sub, saved.commit, deadline):
-        lacks.append(Lack(path, f"submodule, whose commit {saved.commit[:7]} {why}", cure))
-    own = replace(saved, left_out=frozenset())
-    inside = compare(sub, own, deadline).lacks
-    why = f"it is not in commit {saved.commit[:7]} of the submodule {path}"
-    return [*lacks, *(Lack(f"{path}/{lack.path}", why, cure) for lack in inside)]
+    cure, short = f"Commit and push it there (`cd {path}`), then run it again.", oid[:7]
+    why = f"it is not in commit {short} of the submodule {path}"
+    lacks = [Lack(f"{path}/{lack.path}", why, cure) for lack in inside.lacks]
+    if why := _not_shown(top / path, oid, deadline):
+        return [Lack(path, f"submodule, whose commit {short} {why}", cure), *lacks]
+    return lacks
 
 
 def _not_shown(sub: Path, commit_: str, deadline: Deadline) -> str:

@@ -1,7 +1,8 @@
 """What git ignores and DVC does not know: it is on this machine only, and perhaps nobody meant it.
 
 A rule that ignores what DVC holds (`/data/*/*`) was made for that. A file that it ignores as well,
-and that is no out, has fallen between the two. What other rules ignore, the user has chosen.
+and that is no out, has fallen between the two; so has one in an out that DVC leaves out of it. What
+DVC itself writes is needed to find the data. What other rules ignore, the user has chosen.
 """
 
 import os
@@ -11,41 +12,69 @@ from pathlib import Path, PurePosixPath
 
 from lifeboat import processes
 from lifeboat.git import index
-from lifeboat.items import Item
+from lifeboat.items import Item, Verdict
+from lifeboat.proof.pipeline import Kept
 
 _MADE_AGAIN = {
-    *(".cache", ".dvc", ".venv", "venv", "node_modules", "__pycache__", ".ipynb_checkpoints"),
+    *(".cache", ".venv", "venv", "node_modules", "__pycache__", ".ipynb_checkpoints"),
     *(".eggs", ".nox", ".tox", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".hypothesis"),
+    *(".DS_Store", ".git"),  # the history of repositories inside is not promised
 }
+_BY_DVC = ("/.dvc/cache/", "/.dvc/tmp/")
+_OF_DVC = {".dvc", ".dvcignore", "dvc.yaml", "dvc.lock"}
 _MARKS = ("CACHEDIR.TAG", "pyvenv.cfg")
 """Files by which tools mark a folder that they can make again."""
 
+_TOLD: dict[str, tuple[str, Verdict, str]] = {
+    "of DVC": (
+        "NOT SAVED: {}: git ignores it, and a clone without it does not find the data.",
+        "wrong",
+        "`git add --force` it.",
+    ),
+    "fallen": (
+        "NOT SAVED: {}: git ignores it by a rule for what DVC holds, and DVC does not know it.",
+        "wrong",
+        "`dvc add` it (and commit the .dvc file), or remove it.",
+    ),
+    "left out": (
+        "NOT SAVED: {}: it lies in what DVC holds, and DVC leaves it out (.dvcignore, a link to a "
+        "folder, or a project of its own).",
+        "wrong",
+        "Take the rule out of .dvcignore (or the link away) and `dvc commit`, or move it.",
+    ),
+    "chosen": (
+        "On this machine only, because git ignores it: {}.",
+        "warning",
+        "What you need of it: `dvc add` it, or take it out of what git ignores.",
+    ),
+}
+"""Why neither git nor DVC holds a file, and what is told of those."""
 
-def items(top: Path, ignored: Sequence[str], outs: Sequence[str]) -> list[Item]:
+
+def items(top: Path, ignored: Sequence[str], kept: Kept, start: str = "") -> list[Item]:
     """What is told of ignored files that no tool makes again.
 
     Args:
         top: the repository.
         ignored: files and folders in it, as git lists them.
-        outs: paths that DVC holds, relative to it.
+        kept: what DVC keeps, relative to it.
+        start: how its paths begin where they are told.
 
     Raises:
         UserError: where git cannot be asked.
     """
+    outs = kept.outs
     unknown = [path for each in ignored for path in _unknown(top, each.rstrip("/"), set(outs))]
     rules = _rules(top, [*unknown, *outs, *(f"{out}/" for out in outs)])
     for_dvc = {rules.get(out) or rules.get(f"{out}/") for out in outs} - {None}
-    fallen = [path for path in unknown if rules.get(path) in for_dvc]
-    found = []
-    if fallen:
-        fact = f"NOT SAVED: {', '.join(fallen)}: git ignores it by a rule for what DVC holds, and"
-        cure = "`dvc add` it (and commit the .dvc file), or remove it."
-        found.append(Item(f"{fact} DVC does not know it.", "wrong", cure))
-    if chosen := [path for path in unknown if path not in fallen]:
-        fact = f"On this machine only, because git ignores it: {', '.join(chosen)}."
-        cure = "What you need of it: `dvc add` it, or take it out of what git ignores."
-        found.append(Item(fact, "warning", cure))
-    return found
+    paths: dict[str, list[str]] = {why: [] for why in _TOLD}
+    for path in unknown:
+        why = "fallen" if rules.get(path) in for_dvc else "chosen"
+        paths["of DVC" if _is_of_dvc(PurePosixPath(path)) else why].append(f"{start}{path}")
+    left_out = (path for path in kept.left_out if not _is_made_again(top, PurePosixPath(path)))
+    paths["left out"] = [f"{start}{path}" for path in left_out if _has_content(top / path)]
+    told = ((paths[why], *words) for why, words in _TOLD.items() if paths[why])
+    return [Item(fact.format(", ".join(each)), verdict, cure) for each, fact, verdict, cure in told]
 
 
 def _unknown(top: Path, path: str, outs: set[str]) -> Iterator[str]:
@@ -60,12 +89,24 @@ def _unknown(top: Path, path: str, outs: set[str]) -> Iterator[str]:
         for _, folders, names in islice(os.walk(file), 1):
             for name in sorted(folders + names):
                 yield from _unknown(top, f"{path}/{name}", outs)
-    elif file.is_symlink() or not file.is_dir() or any(names for *_, names in os.walk(file)):
+    elif _has_content(file):
         yield path
+
+
+def _has_content(file: Path) -> bool:
+    """Whether it is anything but a folder without files."""
+    return file.is_symlink() or not file.is_dir() or any(names for *_, names in os.walk(file))
+
+
+def _is_of_dvc(place: PurePosixPath) -> bool:
+    """Whether DVC writes in it what it holds, and where."""
+    return place.name in _OF_DVC or place.suffix == ".dvc" or place.parts[-2:] == (".dvc", "config")
 
 
 def _is_made_again(top: Path, place: PurePosixPath) -> bool:
     if not _MADE_AGAIN.isdisjoint(place.parts) or place.suffix in (".pyc", ".egg-info"):
+        return True
+    if any(folder in f"/{place}/" for folder in _BY_DVC):
         return True
     return any((top / place / name).is_file() for name in _MARKS)
 

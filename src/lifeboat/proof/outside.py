@@ -1,9 +1,13 @@
-"""Links that lead out of the repository: git holds the link, and what is behind it stays."""
+"""Links to what neither the commit nor DVC holds: git holds the link, and what is behind it stays.
+
+That is what lies outside of the repository, and what lies in it where git does not look: ignored
+folders, `.git/annex`.
+"""
 
 import os
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from lifeboat.items import Item, Verdict, some
 from lifeboat.remotes import remote
@@ -12,7 +16,7 @@ _NAMED = 3
 
 
 def items(top: Path, root: Path, there: Sequence[str], outs: Sequence[str]) -> list[Item]:
-    """What is told of each link that leads out of the repository to something that is there.
+    """What is told of the links that lead to something that is there and that nobody else knows.
 
     Args:
         top: the repository.
@@ -20,13 +24,37 @@ def items(top: Path, root: Path, there: Sequence[str], outs: Sequence[str]) -> l
         there: files and links that git does not ignore, relative to `top`.
         outs: paths that DVC holds, relative to `top`.
     """
-    return [_item(top, root, path, outs) for path in there if _leads_out(top, path)]
+    base, links = os.path.realpath(top), [path for path in there if (top / path).is_symlink()]
+    known = {*there, *outs}
+    known |= {str(folder) for path in known for folder in PurePosixPath(path).parents}
+    led = {path: target for path in links if (target := _leads(base, path, known, outs))}
+    within = {path: target for path, target in led.items() if target.is_relative_to(base)}
+    return [
+        *(_item(top, root, path, outs) for path in led if path not in within),
+        *_within(top, within),
+    ]
 
 
-def _leads_out(top: Path, path: str) -> bool:
-    target = Path(os.path.realpath(top / path))
-    is_link = (top / path).is_symlink()
-    return is_link and target.exists() and not target.is_relative_to(os.path.realpath(top))
+def _leads(base: str, path: str, known: set[str], outs: Sequence[str]) -> Path | None:
+    """Where a link leads, if that is there and no file, folder or out that is known by itself."""
+    link = os.path.join(base, path)
+    next_, last = os.path.join(os.path.dirname(link), os.readlink(link)), os.path.realpath(link)
+    for way in (path, os.path.relpath(next_, base), os.path.relpath(last, base)):
+        is_kept = not {way, *map(str, PurePosixPath(way).parents)}.isdisjoint(outs)
+        if is_kept or (way != path and way in known):
+            return None
+    return Path(last) if os.path.exists(last) else None
+
+
+def _within(top: Path, led: dict[str, Path]) -> list[Item]:
+    """What is told of the links to what lies in the repository."""
+    lost = {path: target for path, target in led.items() if any(_unheld(top, path, ()))}
+    if not lost:
+        return []
+    behind = some([os.path.relpath(target, os.path.realpath(top)) for target in lost.values()])
+    fact = f"NOT SAVED: {', '.join(lost)}: the commit holds the link alone, and neither git nor"
+    cure = "Put it here instead of the link, or `dvc add` it."
+    return [Item(f"{fact} DVC has what is behind it ({behind}).", "wrong", cure)]
 
 
 def _item(top: Path, root: Path, path: str, outs: Sequence[str]) -> Item:

@@ -4,6 +4,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,17 +18,51 @@ if TYPE_CHECKING:
     from dvc.repo.index import Index
 
 
-def paths(root: Path, *, cached: bool = False) -> list[str]:
-    """Every out of the pipeline, relative to `root`, with or without bytes.
+@dataclass(frozen=True)
+class Kept:
+    """What DVC keeps of files.
 
-    With `cached` only those that DVC keeps, which are not git's.
+    Attributes:
+        outs: files and folders of which it has the content.
+        left_out: files and folders in these that it leaves out: `.dvcignore` names them, they are
+            projects of their own, or links to folders.
+    """
+
+    outs: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def kept(root: Path, start: Path) -> Kept:
+    """What DVC keeps of a project, relative to `start`.
 
     Raises:
         UserError: where dvc.yaml cannot be read.
     """
     with opened(root) as repo, readable(root, "The pipeline"):
-        outs = [out for out in index(repo).outs if out.use_cache or not cached]
-        return sorted(os.path.relpath(str(out.fs_path), root) for out in outs)
+        outs = sorted(str(out.fs_path) for out in index(repo).outs if out.use_cache)
+        left_out = [path for out in outs for path in _left_out(repo, out)]
+    relative = lambda paths: tuple(os.path.relpath(path, start) for path in paths)  # noqa: E731
+    return Kept(relative(outs), relative(left_out))
+
+
+def _left_out(repo: "Repo", out: str) -> Iterator[str]:
+    """What DVC's own walk through an out passes over."""
+    for folder, folders, names in os.walk(out):
+        seen, taken = repo.dvcignore(folder, list(folders), list(names))
+        seen = [name for name in seen if not os.path.islink(os.path.join(folder, name))]
+        for name in sorted({*folders, *names}.difference(seen, taken)):
+            yield os.path.join(folder, name)
+        folders[:] = seen
+
+
+def paths(root: Path) -> list[str]:
+    """Every out of the pipeline, relative to `root`, with or without bytes.
+
+    Raises:
+        UserError: where dvc.yaml cannot be read.
+    """
+    with opened(root) as repo, readable(root, "The pipeline"):
+        return sorted(os.path.relpath(str(out.fs_path), root) for out in index(repo).outs)
 
 
 def index(repo: "Repo") -> "Index":

@@ -60,9 +60,14 @@ def configuration(root: Path) -> "Config":
         raise UserError(f"DVC's configuration cannot be read: {error}") from None
 
 
-def remotes(root: Path) -> tuple[list[Remote], str]:
-    """All remotes of the project, and the name of the default one (empty where there is none)."""
-    config = configuration(root)
+def remotes(root: Path, level: str = "") -> tuple[list[Remote], str]:
+    """All remotes of the project, and the name of the default one (empty where there is none).
+
+    With a `level`, such as `repo` for .dvc/config, only what DVC's settings of that level say.
+    """
+    merged = configuration(root)
+    read = merged.read(level) if level else merged
+    config = cast("dict[str, dict[str, Any]]", read)
     found = [
         Remote(name, str(values.get("url", "")), str(values.get("endpointurl", "")))
         for name, values in config["remote"].items()
@@ -70,9 +75,9 @@ def remotes(root: Path) -> tuple[list[Remote], str]:
     return found, str(config["core"].get("remote", ""))
 
 
-def default(root: Path) -> Remote | None:
-    """The remote that `dvc push` uses, if one is set."""
-    found, name = remotes(root)
+def default(root: Path, level: str = "") -> Remote | None:
+    """The remote that `dvc push` uses, if one is set; of one level of settings as in `remotes`."""
+    found, name = remotes(root, level)
     return next((remote for remote in found if remote.name == name), None)
 
 
@@ -95,6 +100,12 @@ def git_folder(url: str, root: Path) -> Path | None:
     return root / Path(url).expanduser()
 
 
+def host_here(url: str) -> str:
+    """The host that an address means (git's `user@host:path` too), where it is this machine."""
+    host = urlsplit(url).hostname if "://" in url else url.partition(":")[0].rpartition("@")[2]
+    return host if host and (host in ("localhost", "::1") or host.startswith("127.")) else ""
+
+
 def item(root: Path) -> Item:
     """What the default remote is, and whether it survives the machine; it is not contacted."""
     remote = default(root)
@@ -113,15 +124,29 @@ def item(root: Path) -> Item:
 
 
 def _network_item(remote: Remote) -> Item:
-    host = urlsplit(remote.endpoint or remote.url).hostname or ""
-    if host in ("localhost", "::1") or host.startswith("127."):
+    if host := host_here(remote.endpoint or remote.url):
         fact = f"DVC's REMOTE `{remote.name}` IS A SERVER ON THIS MACHINE, {host}: it may go with"
         return Item(f"{fact} it.", "warning", "Run `lifeboat remote set URL` with one elsewhere.")
     return Item(f"DVC's remote `{remote.name}` is {remote.url}, on other machines than this one.")
 
 
 def survival(root: Path, where: Remote) -> list[Item]:
-    """What is to be said after a push to a remote that may go with this machine."""
+    """What is to be said after a push to a remote that may go with this machine, or unfound."""
+    return [*_finding(root, where), *_lasting(root, where)]
+
+
+def _finding(root: Path, where: Remote) -> list[Item]:
+    """Whether .dvc/config, which is all that a clone has, names the remote."""
+    shared = default(root, "repo")
+    if shared and (shared.url, shared.endpoint) == (where.url, where.endpoint):
+        return []
+    fact = f"A CLONE DOES NOT FIND THE DATA: the address of the DVC remote `{where.name}` is in"
+    fact = f"{fact} settings of this machine (.dvc/config.local), and .dvc/config names"
+    cure = "Run `lifeboat remote set` with that address, which writes it into .dvc/config."
+    return [Item(f"{fact} {'another one' if shared else 'none'}.", "wrong", cure)]
+
+
+def _lasting(root: Path, where: Remote) -> list[Item]:
     if not on_this_disk(where, root):
         said = item(root)
         return [said] if said.verdict != "ok" else []

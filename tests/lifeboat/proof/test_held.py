@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from repositories import facts, git, remote_of
+from repositories import facts, git, remote_of, submodule
 
 from lifeboat import items, processes
 from lifeboat.deadlines import Deadline
@@ -46,22 +46,6 @@ def names(there: Path, branch: str) -> list[bytes]:
     """Names of the files on a branch of a remote, as bytes."""
     listed = processes.git(there, "ls-tree", "-r", "-z", "--name-only", branch).stdout
     return [os.fsencode(name) for name in listed.split("\0") if name]
-
-
-def submodule(root: Path) -> Path:
-    """A submodule of the repository, whose commit is on its remote."""
-    made = root.parent / "made"
-    made.mkdir()
-    git(made, "init", "--quiet")
-    (made / "a.py").write_text("a\n")
-    git(made, "add", "--all")
-    git(made, "commit", "--quiet", "--message", "A")
-    git(root.parent, "clone", "--quiet", "--bare", "made", "sub.git")
-    url = str(root.parent / "sub.git")
-    allowed = ("-c", "protocol.file.allow=always")
-    git(root, *allowed, "submodule", "--quiet", "add", url, "third_party/p")
-    git(root, "commit", "--quiet", "--message", "With a submodule")
-    return root / "third_party" / "p"
 
 
 def commit_in_submodule(root: Path) -> None:
@@ -106,6 +90,17 @@ def pointer(root: Path) -> None:
     (root / "a.png").write_bytes(b"\x89PNG")
 
 
+def filtered(name: str, *words: str) -> Callable[[Path], None]:
+    """A filter that keeps the content beside, as git-fat does, takes some away, or locks it."""
+
+    def make(root: Path) -> None:
+        (root / ".gitattributes").write_text(f"*.bin text=auto filter={name}\n")
+        git(root, "config", f"filter.{name}.clean", *words)
+        (root / "a.bin").write_text("one\ntwo\n")
+
+    return make
+
+
 UNHELD: dict[str, tuple[Callable[[Path], None], str]] = {
     "a commit in a submodule": (commit_in_submodule, "third_party/p: submodule, whose commit"),
     "a change in a submodule": (change_in_submodule, "third_party/p/a.py: it is not in commit"),
@@ -115,6 +110,12 @@ UNHELD: dict[str, tuple[Callable[[Path], None], str]] = {
     "assume-unchanged": (hidden("assume-unchanged"), "code.py: the bit assume-unchanged"),
     "skip-worktree": (hidden("skip-worktree"), "code.py: the bit skip-worktree"),
     "a pointer of git-lfs": (pointer, "a.png: the commit has a pointer of git-lfs"),
+    "content kept beside": (
+        filtered("fat", "tee .git/fat | sha1sum"),
+        "a.bin: the commit has what",
+    ),
+    "outputs taken away": (filtered("nb.strip", "head -n 1"), "what the filter `nb.strip` makes"),
+    "content that is locked": (filtered("crypt", "tr a-z b-za"), "the filter `crypt` makes of it"),
     "a repository inside": (repository_inside, "inner/ is a git repository of its own"),
 }
 """What a commit cannot hold, or holds the name of alone: how it is made, and what is said."""
@@ -184,6 +185,19 @@ HELD: dict[str, tuple[Callable[[Path], None], bytes]] = {
     "a repository around files": (repository_over_tracked_files, b"lib/new.py"),
 }
 """What tools that ask `git status` lose, and the file that has to be in the commit."""
+
+
+@pytest.mark.parametrize(
+    "attribute", ["text eol=crlf", "ident", "filter=none", "-filter", "filter"]
+)
+def test_ends_of_lines_and_filters_that_do_nothing_are_no_loss(
+    repository: Path, there: Path, attribute: str
+) -> None:
+    (repository / ".gitattributes").write_text(f"*.csv {attribute}\n")
+    (repository / "a.csv").write_bytes(b"$Id: 0123 $,1\r\n")
+    git(repository, "config", "core.autocrlf", "true")
+    found = saved(repository)[1]
+    assert items.proven(found), found
 
 
 def test_a_change_inside_a_submodule_keeps_no_push_back(repository: Path, there: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from repositories import facts, git
+from repositories import facts, git, submodule
 
 from lifeboat import items
 from lifeboat.git import wip
@@ -44,6 +44,30 @@ def by_everybody_s_rule(root: Path) -> None:
     write("drafts/a.md")(root)
 
 
+def left_out(rule: str, *names: str) -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        (root / ".dvcignore").write_text(f"{rule}\n")
+        write(*names)(root)
+
+    return make
+
+
+def linked_in_an_out(root: Path) -> None:
+    write("notes/a.md")(root)
+    (root / "data" / "raw" / "numbers" / "notes").symlink_to("../../../notes")
+
+
+def forgotten(*paths: str, rule: str) -> Callable[[Path], None]:
+    """Files that git does not have, by a rule of the user for something else."""
+
+    def make(root: Path) -> None:
+        git(root, "rm", "-r", "--quiet", "--cached", *paths)
+        git(root, "commit", "--quiet", "--message", "Without")
+        (root / ".git" / "info" / "exclude").write_text(f"{rule}\n!.gitignore\n")
+
+    return make
+
+
 IGNORED: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "beside an out": (write("data/raw/labels.csv"), "data/raw/labels.csv: git ignores", "wrong"),
     "a folder beside": (write("data/raw/more/a/b"), "data/raw/more: git ignores", "wrong"),
@@ -51,7 +75,39 @@ IGNORED: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "by a rule of the clone": (by_the_user_s_rule, "ignores it: notes.private", "warning"),
     "by a rule of the user": (by_everybody_s_rule, "ignores it: drafts", "warning"),
     "by a rule of the project": (write("logs/a.log", ".env"), "it: .env, logs", "warning"),
+    "by .dvcignore": (
+        left_out("*.md", "data/raw/numbers/a.md"),
+        "numbers/a.md: it lies in",
+        "wrong",
+    ),
+    "a folder by .dvcignore": (
+        left_out("drafts/", "results/sum/drafts/deep/a", "results/sum/drafts/b"),
+        "NOT SAVED: results/sum/drafts: it lies in what DVC holds",
+        "wrong",
+    ),
+    "a project in an out": (
+        write("data/raw/numbers/more/.dvc/config", "data/raw/numbers/more/a.csv"),
+        "NOT SAVED: data/raw/numbers/more: it lies in",
+        "wrong",
+    ),
+    "a link in an out": (linked_in_an_out, "data/raw/numbers/notes: it lies in", "wrong"),
+    "DVC's settings": (
+        forgotten(".dvc", rule=".*"),
+        "NOT SAVED: .dvc: git ignores it, and",
+        "wrong",
+    ),
+    "one of DVC's settings": (
+        forgotten(".dvc/config", rule="config"),
+        "NOT SAVED: .dvc/config: git ignores it, and a clone",
+        "wrong",
+    ),
+    "DVC's keys": (write(".dvc/config.local"), "ignores it: .dvc/config.local", "warning"),
     "made again": (write(".cache/x", "data/raw/.numbers.12/one", "logs/CACHEDIR.TAG"), "", ""),
+    "made again in an out": (
+        left_out("__pycache__", "data/raw/numbers/__pycache__/a.pyc", ".dvc/tmp/a", ".dvc/cache/b"),
+        "",
+        "",
+    ),
 }
 """What git ignores: how it is made, what is said, and how."""
 
@@ -65,6 +121,15 @@ def test_what_git_ignores_and_dvc_does_not_know_is_named(project: Path, member: 
     odd = [item for item in found if item.verdict != "ok"]
     assert [item.verdict for item in odd] == ([verdict] if verdict else [])
     assert said in facts(found, verdict)
+
+
+def test_a_record_of_dvc_that_git_ignores_is_named_with_the_data_that_nobody_finds(
+    project: Path,
+) -> None:
+    forgotten("dvc.lock", rule="*.lock")(project)
+    found = told(project)
+    assert "NOT SAVED: dvc.lock: git ignores it, and a clone" in facts(found, "wrong")
+    assert "ignores it: data/raw/numbers, results/sum" in facts(found, "warning")
 
 
 def test_what_dvc_was_told_to_keep_is_its_own(project: Path) -> None:
@@ -103,6 +168,81 @@ def test_a_link_to_elsewhere_is_named_with_what_is_behind_it(
     found = told(project)
     assert f"link is a link to {scratch / target}".rstrip("/") in facts(found, verdict)
     assert [item.verdict for item in found if "is a link" in item.fact] == [verdict]
+
+
+LINKS = {
+    "of git-annex": (".git/annex/objects/ab/SHA256-s14", "", "(.git/annex/objects/ab/SHA256-s14)"),
+    "into a cache": (".cache/probes/best.npz", "", "(.cache/probes/best.npz)"),
+    "to a folder of a cache": (".cache/probes/best.npz", ".cache/probes", "(.cache/probes)"),
+    "to what a rule ignores": ("logs/run/best.npz", "logs/run", "(logs/run)"),
+    "into DVC's own cache": (".dvc/cache/by_hand.npz", "", "(.dvc/cache/by_hand.npz)"),
+    "to a file of git": ("probes/best.npz", "", ""),
+    "to a folder of git": ("probes/best.npz", "probes", ""),
+    "to an out": ("logs/a", "data/raw/numbers", ""),
+    "to a file of an out": ("logs/a", "data/raw/numbers/one", ""),
+    "to a folder of outs": ("logs/a", "data", ""),
+    "to nothing": ("logs/a", "nowhere", ""),
+    "to a folder without files": ("logs/a", ".git/refs/tags", ""),
+}
+"""Links in the repository: a file that is made, what is linked to, and what is called lost."""
+
+
+@pytest.mark.parametrize("member", LINKS)
+@pytest.mark.parametrize("is_absolute", [False, True])
+def test_a_link_is_held_only_with_what_is_behind_it(
+    project: Path, member: str, is_absolute: bool
+) -> None:
+    made, target, lost = LINKS[member]
+    write(made)(project)
+    (project / "links").mkdir()
+    start = project if is_absolute else Path("..")
+    (project / "links" / "best").symlink_to(start / (target or made))
+    (project / "again").symlink_to("links/best")
+    said = facts(told(project), "wrong")
+    assert ("NOT SAVED: links/best: the commit holds the link alone" in said) == bool(lost), said
+    assert lost in said
+
+
+def link_in_submodule(sub: Path) -> None:
+    (sub.parents[2] / "elsewhere.npz").write_text("x\n")
+    (sub / "probe.npz").symlink_to(sub.parents[2] / "elsewhere.npz")
+
+
+def ignored_in_submodule(sub: Path) -> None:
+    (sub.parents[1] / ".git/modules/third_party/p/info/exclude").write_text("*.ckpt\n")
+    write("model.ckpt")(sub)
+
+
+def stash_in_submodule(sub: Path) -> None:
+    (sub / "a.py").write_text("changed\n")
+    git(sub, "stash", "--quiet")
+
+
+def branch_in_submodule(sub: Path) -> None:
+    git(sub, "switch", "--quiet", "--create", "side")
+    git(sub, "commit", "--quiet", "--allow-empty", "--message", "Side")
+    git(sub, "switch", "--quiet", "-")
+
+
+IN_SUBMODULES = {
+    "a link": (link_in_submodule, "third_party/p/probe.npz is a link to", "wrong"),
+    "what git ignores": (ignored_in_submodule, "it: third_party/p/model.ckpt", "warning"),
+    "a stash": (stash_in_submodule, "In the submodule third_party/p/: Only here", "warning"),
+    "a branch": (branch_in_submodule, "clone knows: 1 other branch", "warning"),
+}
+"""What a submodule has here alone: how it is made, what is said, and how."""
+
+
+@pytest.mark.parametrize("member", IN_SUBMODULES)
+def test_a_submodule_is_looked_through_as_the_repository_is(
+    project: Path, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sub = submodule(project)
+    before = told(project)
+    make, said, verdict = IN_SUBMODULES[member]
+    make(sub)
+    assert said not in facts(before, verdict)
+    assert said in facts(told(project), verdict)
 
 
 @pytest.mark.parametrize("folder", ["data", "results", ".dvc/cache"])

@@ -2,7 +2,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from repositories import facts
 
+from lifeboat.git import commit
 from lifeboat.remotes import remote
 from lifeboat.stage.errors import UserError
 
@@ -127,3 +129,52 @@ def test_an_address_that_dvc_cannot_send_to_is_refused_in_a_sentence(
 ) -> None:
     with pytest.raises(UserError, match="other letters"):
         remote.set_default(project, url)
+
+
+ADDRESS = "['remote \"mine\"']\n    url = {}\n[core]\n    remote = mine\n"
+FOUND = {
+    "in .dvc/config": ({"repo": "s3://a/b"}, ""),
+    "relative to it": ({"repo": "../../there"}, ""),
+    "keys beside it": ({"repo": "s3://a/b", "local": "s3://a/b\n    access_key_id = k"}, ""),
+    "of this clone": ({"local": "s3://a/b"}, ".dvc/config names none"),
+    "of this user": ({"global": "s3://a/b"}, ".dvc/config names none"),
+    "another one here": ({"repo": "s3://a/b", "local": "/mnt/b"}, ".dvc/config names another one"),
+    "another service here": (
+        {"repo": "s3://a/b", "local": "s3://a/b\n    endpointurl = http://h:9000"},
+        ".dvc/config names another one",
+    ),
+}
+"""Addresses by the level of DVC's settings in which they stand, and what is said of them."""
+
+
+@pytest.mark.kind(1)
+@pytest.mark.parametrize("member", FOUND)
+def test_a_remote_that_a_clone_does_not_find_is_no_place_where_data_is_saved(
+    project: Path, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
+    files = remote.configuration(project).files
+    (project / ".dvc" / "config").write_text("")
+    urls, said = FOUND[member]
+    for level, url in urls.items():
+        Path(files[level]).parent.mkdir(parents=True, exist_ok=True)
+        Path(files[level]).write_text(ADDRESS.format(url))
+    where = remote.default(project)
+    assert where is not None
+    found = facts(remote.survival(project, where), "wrong")
+    assert said in found
+    assert bool(said) == bool(found)
+    remote.set_default(project, "s3://a/b") if said.endswith("none") else None
+    if said.endswith("none"):
+        assert facts(remote.survival(project, where), "wrong") == ""
+
+
+HERE = ["git://127.0.0.1:9419/a.git", "ssh://git@localhost/a.git", "git@127.0.0.1:a.git"]
+
+
+@pytest.mark.kind(1)
+@pytest.mark.parametrize("url", [*HERE, "http://[::1]:3000/a.git", "localhost:a.git"])
+def test_a_server_on_this_machine_may_go_with_it(project: Path, url: str) -> None:
+    found = commit.landed(project, url, "main", "1234567", "1234567")
+    assert "A SERVER ON THIS MACHINE" in found.fact
+    assert found.verdict == "warning"
