@@ -28,7 +28,7 @@ def read(path: Path) -> bytes:
             if not block:
                 return data
             data += block
-    raise TimeoutError(errno.ETIMEDOUT, "It is no file, and nobody ends it", str(path))
+    raise TimeoutError(errno.ETIMEDOUT, "a pipe or device that did not end in time", str(path))
 
 
 def _left(ends: float) -> float:

@@ -166,7 +166,7 @@ def _of_head(root: Path, repo: "Repo") -> Expected:
     if not processes.git_id(root, "HEAD"):
         return Expected()
     with switch(repo, "HEAD"):
-        _read_as_they_are(repo.fs.fs.trie.trie.values())
+        _read_as_they_are(cast("Any", repo.fs).fs.trie.trie.values())
         return _collect(repo, HEAD)
 
 
