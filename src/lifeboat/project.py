@@ -26,6 +26,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from lifeboat import reading
 from lifeboat.stage import artifacts, claims
 from lifeboat.stage.errors import UserError
 from lifeboat.stage.shelf import store
@@ -73,7 +74,7 @@ def contract(root: Path) -> Contract:
     """
     path = root / "pyproject.toml"
     try:
-        table = tomllib.loads(path.read_text()).get("tool", {}).get("lifeboat", {})
+        table = tomllib.loads(reading.read(path).decode()).get("tool", {}).get("lifeboat", {})
     except FileNotFoundError:
         return Contract()
     except (OSError, ValueError) as error:
@@ -163,6 +164,6 @@ def _id(path: Path) -> str:
 
 def _read_id(path: Path) -> str:
     with contextlib.suppress(OSError, ValueError):
-        if _ID.fullmatch(found := path.read_text().strip()):
+        if _ID.fullmatch(found := reading.read(path).decode().strip()):
             return found
     return ""

@@ -9,6 +9,9 @@ from lifeboat.stage import failures
 from lifeboat.stage.errors import UserError
 
 T = TypeVar("T")
+ENDINGS = (KeyboardInterrupt, SystemExit, GeneratorExit)
+"""What ends a process or a generator. All else fails one step, whatever class it has: a panic of
+Rust and a cancelled task of asyncio are no `Exception`."""
 
 
 def item(error: BaseException, what: str = "") -> Item:
@@ -36,7 +39,9 @@ class Steps:
         """
         try:
             return step()
-        except Exception as error:
+        except ENDINGS:
+            raise
+        except BaseException as error:
             self.items.append(item(error, what))
             return None
 
@@ -48,9 +53,9 @@ class Steps:
         """
         try:
             check()
-        except UserError:
+        except (UserError, *ENDINGS):
             raise
-        except Exception as error:
+        except BaseException as error:
             self.items.append(item(error, what))
 
     def add(self, what: str, step: Callable[[], Iterable[Item]]) -> None:

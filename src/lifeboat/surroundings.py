@@ -16,6 +16,7 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
+from lifeboat import reading
 from lifeboat.stage import failures
 
 ROOM = 32_000_000
@@ -73,7 +74,7 @@ def accounts(path: Path) -> dict[str, str]:
     UTF-8, also with a mark in front, and UTF-16 are text; a byte that is neither stays as it is.
     """
     try:
-        data = path.read_bytes()
+        data = reading.read(path)
     except FileNotFoundError:
         return {}
     except OSError as error:

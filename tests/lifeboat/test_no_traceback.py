@@ -1,5 +1,6 @@
 """Any error at any step of any verb: a sentence, exit code 1, and the other steps are taken."""
 
+import asyncio
 import errno
 import itertools
 import subprocess
@@ -24,7 +25,14 @@ from lifeboat.watching.notices import Notice
 
 pytestmark = pytest.mark.kind(3)
 
-ERRORS: dict[str, Callable[[], Exception]] = {
+
+class PanicException(BaseException):
+    """As Rust's packages raise it: no `Exception`."""
+
+
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    "a cancelled task": asyncio.CancelledError,
+    "a panic": lambda: PanicException("called `Option::unwrap()` on a `None` value"),
     "full disk": lambda: OSError(errno.ENOSPC, "No space left on device", "/mnt/x"),
     "no permission": lambda: PermissionError(
         errno.EPERM, "Operation not permitted", "a", None, "b"
@@ -129,7 +137,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> str:
 
 @pytest.mark.parametrize(
     ("verb", "n_errors"),
-    [("backup", 2), ("push", 2), ("restore", 2)]
+    [("backup", 4), ("push", 4), ("restore", 4)]
     + [pytest.param(verb, len(ERRORS), marks=pytest.mark.slow) for verb in VERBS],
 )
 def test_any_error_at_any_step_is_a_sentence_and_exit_code_1(

@@ -5,12 +5,15 @@ import pwd
 import subprocess
 import sys
 import tempfile
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from backtracking import PROJECT_ROOT
-from lifeboat import processes, surroundings
+from lifeboat import processes, reading, surroundings
+from lifeboat.deadlines import Deadline, within
 from lifeboat.doctor import environment
 from lifeboat.stage import failures
 from lifeboat.stage.failures import LOG
@@ -69,13 +72,34 @@ def test_the_shell_reads_the_same_accounts(kind: str, tmp_path: Path) -> None:
     assert done.stdout == "b"
 
 
+UNREADABLE: dict[str, Callable[[Path], None]] = {
+    "a folder, as a container makes it of no file": Path.mkdir,
+    "a pipe that nobody writes": os.mkfifo,
+    "what has no end": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.parametrize("member", UNREADABLE)
 def test_accounts_that_cannot_be_read_are_said_and_stop_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    member: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (tmp_path / ".env").mkdir()  # what a container makes of a file that is not there
-    surroundings.load_accounts(tmp_path)
+    UNREADABLE[member](tmp_path / ".env")
+    monkeypatch.setattr(reading, "WAIT_S", 0.1)
+    within(Deadline.after(20), "Reading", lambda: surroundings.load_accounts(tmp_path))
     assert "no account is set" in capsys.readouterr().err
     assert environment.dotenv_item(tmp_path).verdict == "wrong"
+
+
+def test_accounts_are_read_from_a_pipe_that_a_password_manager_writes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".env")
+    writer = threading.Thread(target=(tmp_path / ".env").write_text, args=("A=b\n",), daemon=True)
+    writer.start()
+    read = lambda: surroundings.accounts(tmp_path / ".env")  # noqa: E731
+    assert within(Deadline.after(20), "Reading", read) == {"A": "b"}
+    writer.join()
 
 
 @pytest.mark.parametrize("kind", ["UTF-16, as PowerShell writes it", "a Latin-1 letter"])

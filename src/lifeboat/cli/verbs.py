@@ -49,12 +49,12 @@ def readable(verb: Callable[..., None]) -> Callable[..., None]:
         failures.setting.debug |= debug
         try:
             verb(*arguments, **options)
-        except (typer.Exit, BrokenPipeError):  # nobody reads on, which typer ends by itself
-            raise
         except KeyboardInterrupt:
             print("Interrupted. Run the same command again to go on.", file=sys.stderr)
             raise typer.Exit(INTERRUPTED) from None
-        except Exception as error:
+        except (typer.Exit, BrokenPipeError, *steps.ENDINGS):  # a reader that left: typer's matter
+            raise
+        except BaseException as error:
             raise typer.Exit(_failed(steps.item(error))) from None
 
     own = inspect.signature(verb)
@@ -76,7 +76,9 @@ def tell(command: str, as_json: bool, act: Callable[[], list[Item]]) -> int:
     """As `report`; the exit code."""
     try:
         found = act()
-    except Exception as error:
+    except steps.ENDINGS:
+        raise
+    except BaseException as error:
         failed = steps.item(error)
         if not as_json:
             return _failed(failed)
@@ -97,7 +99,9 @@ def answer(command: str, as_json: bool, act: Callable[[], dict[str, Any]]) -> di
     """
     try:
         found = act()
-    except Exception as error:
+    except steps.ENDINGS:
+        raise
+    except BaseException as error:
         if not as_json:
             raise
         failed = [_redacted(steps.item(error))]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from lifeboat import project, surroundings
+from lifeboat import project, reading, surroundings
 from lifeboat.items import Item
 from lifeboat.stage import failures
 
@@ -78,7 +78,7 @@ def dotenv_item(root: Path) -> Item:
     """Whether `.env`, where there is one, is text, closed to others and kept out of git."""
     path = root / ".env"
     try:
-        data, mode = path.read_bytes(), path.stat().st_mode
+        data, mode = reading.read(path), path.stat().st_mode
     except FileNotFoundError:
         return Item("There is no .env, so no account is set up there; none is needed by default.")
     except OSError as error:

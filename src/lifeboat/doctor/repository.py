@@ -30,6 +30,7 @@ def items(root: Path, deadline: Deadline) -> list[Item]:
     return [
         _identity(root),
         *_remote_items(root, deadline),
+        *index_items(root),
         pipeline_item(root),
         *ending_items(root),
     ]
@@ -46,6 +47,17 @@ def pipeline_item(root: Path) -> Item:
     except UserError as error:
         return Item(str(error), "wrong")
     return Item("The pipeline and DVC's configuration are there.")
+
+
+def index_items(root: Path) -> list[Item]:
+    """That git cannot read its index, which knows what is committed next; nothing where it can."""
+    asked = processes.git(root, "ls-files", "--", ".dvc/config")
+    if asked.returncode == 0:
+        return []
+    path = processes.git_line(root, "rev-parse", "--git-path", "index")
+    fact = f"git cannot read its index, {path}: {processes.last_lines(asked)}."
+    cure = f"Run `rm {path}`, then `git reset -q`: no file changes, and nothing is staged any more."
+    return [Item(fact, "wrong", cure)]
 
 
 def ending_items(root: Path) -> list[Item]:

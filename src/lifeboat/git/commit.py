@@ -34,7 +34,8 @@ def status(root: Path, *options: str) -> list[tuple[str, str]]:
     wanted = ["--porcelain", "-z", "--no-renames", "--untracked-files=all"]
     asked = processes.git(root, "status", *wanted, "--ignore-submodules=none", *options)
     if asked.returncode != 0:
-        raise UserError(f"git does not tell what has changed: {processes.last_lines(asked)}.")
+        fact = f"git does not tell what has changed: {processes.last_lines(asked)}."
+        raise UserError(fact, "`lifeboat doctor` looks at git's index, too.")
     start = start_of(root)
     return [(row[:2], _below(row[3:], start)) for row in asked.stdout.split("\0") if row]
 

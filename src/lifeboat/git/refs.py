@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lifeboat import processes, project
+from lifeboat import processes, project, reading
 from lifeboat.deadlines import Deadline
 from lifeboat.git import commit, wip
 from lifeboat.items import Item, counted, proven
@@ -81,7 +81,7 @@ def _elsewhere(root: Path, here: wip.Head, saved: wip.Saved) -> wip.Saved | None
 def _has_hook(root: Path) -> bool:
     """Whether there is a hook that may have kept a push back; git-lfs sends its files by one."""
     hook = root / processes.git_line(root, "rev-parse", "--git-path", "hooks/pre-push")
-    return os.access(hook, os.X_OK) and b"lfs" not in hook.read_bytes()
+    return os.access(hook, os.X_OK) and b"lfs" not in reading.read(hook)
 
 
 def _without_hook(branch: str, failure: str) -> Item:

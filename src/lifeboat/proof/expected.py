@@ -166,7 +166,18 @@ def _of_head(root: Path, repo: "Repo") -> Expected:
     if not processes.git_id(root, "HEAD:./.dvc"):  # it was no DVC project yet
         return Expected()
     with switch(repo, "HEAD"):
+        _read_as_they_are(cast("Any", repo.fs).fs.trie.trie.values())
         return _collect(repo, HEAD)
+
+
+def _read_as_they_are(objects: Iterable[Any]) -> None:
+    """Lets objects of git be read at once and as git keeps them.
+
+    With a backend they are read in a thread, through filters that need the user's index: where
+    libgit2 cannot read that, or the object, the thread ends and its reader waits for ever.
+    """
+    for one in objects:
+        one.backend = None
 
 
 def _collect(repo: "Repo", place: str) -> Expected:

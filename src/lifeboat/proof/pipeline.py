@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lifeboat import processes
+from lifeboat import processes, steps
 from lifeboat.git import lock_file
 from lifeboat.stage import failures
 from lifeboat.stage.errors import UserError
@@ -107,9 +107,9 @@ def readable(root: Path, what: str, at: str = "") -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
+    except (UserError, *steps.ENDINGS):
         raise
-    except Exception as error:  # DVC's parsers have many kinds
+    except BaseException as error:  # DVC's parsers have many kinds
         lock_file.require_merged(root, at, what)
         said = failures.in_line(str(error)) or type(error).__name__
         raise UserError(f"{what} cannot be read: {said}.") from error

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 
+from lifeboat import reading
 from lifeboat.remotes.bucket import Bucket
 from lifeboat.stage import artifacts
 
@@ -111,7 +112,7 @@ def _text(receipt: Receipt) -> str:
 def _read(path: Path) -> Receipt | None:
     """A receipt, read with distrust: it may have come with a clone."""
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(reading.read(path))
         if value.pop("format") != FORMAT or set(value) != {field.name for field in fields(Receipt)}:
             return None
         for name in ("missing", "unfinished"):

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+from lifeboat import steps
 from lifeboat.stage import failures
 from lifeboat.stage.errors import UserError
 
@@ -173,9 +174,9 @@ def readable(url: str) -> Iterator[None]:
     """
     try:
         yield
-    except UserError:
+    except (UserError, *steps.ENDINGS):
         raise
-    except Exception as error:  # every kind of store has its own
+    except BaseException as error:  # every kind of store has its own
         raise StoreError(*_cause(error, url)) from error
 
 

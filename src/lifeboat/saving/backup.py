@@ -112,7 +112,9 @@ def _commit(run: Run, message: str) -> wip.Saved:
         ends = run.share(0.2)
         save = lambda: wip.save(run.root, message, deadline=ends)  # noqa: E731
         return within(part, "git commit", save)
-    except Exception as error:
+    except steps.ENDINGS:
+        raise
+    except BaseException as error:
         run.items.append(replace(steps.item(error, "git commit"), verdict="warning"))
         return wip.save(run.root, aside=True)
 

@@ -129,7 +129,7 @@ class _Line:
             job.send()
         except StoreError as error:
             return self._stumble(error)
-        except Exception as error:  # a thread that ended would keep the others waiting
+        except BaseException as error:  # a thread that ended would keep the others waiting
             return failures.sentence(error)
         self._n_failed_in_a_row = 0
         if job.bytes >= _TELLING:

@@ -1,5 +1,6 @@
 """What this checkout is right now, in `runs/YYYYMMDD_HHMMSS/`: small, readable, without secrets."""
 
+import contextlib
 import platform
 import time
 from dataclasses import dataclass
@@ -23,6 +24,9 @@ MAX_DIFF_BYTES = 1_000_000
 
 MAX_RECEIPT_BYTES = 1_000_000
 """A longer receipt is named in `metadata.txt` and not copied."""
+
+ATTEMPTS = 100
+"""So often a folder is tried, ten times in a second."""
 
 LAST_RECEIPT = "last_receipt.json"
 """The newest receipt that there was before this snapshot; its own is `receipt.json`."""
@@ -135,16 +139,19 @@ def _said(where: Path, present: list[str], state: _State) -> list[Item]:
 
 def _new_folder(runs: Path) -> Path:
     """A folder named by the second, made by us: a second snapshot waits for the next one."""
-    while True:
-        folder = runs / time.strftime("%Y%m%d_%H%M%S")
-        try:
-            runs.mkdir(parents=True, exist_ok=True)
-            folder.mkdir()
-            return folder
-        except FileExistsError:
+    folder = runs
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        for _ in range(ATTEMPTS):
+            folder = runs / time.strftime("%Y%m%d_%H%M%S")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
             time.sleep(0.1)
-        except OSError as error:
-            raise UserError(f"{folder} could not be made: {error.strerror}.") from error
+    except OSError as error:
+        cure = f"`ls -ld {folder}` shows what is there: it has to be a folder that can be written."
+        raise UserError(f"{folder} could not be made: {error.strerror}.", cure) from error
+    raise UserError(f"{folder} could not be made: there is one of every second.", "Run it again.")
 
 
 def _write(path: Path, text: str) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
+from lifeboat import steps
 from lifeboat.deadlines import Deadline
 from lifeboat.items import Item, some
 from lifeboat.saving import backup
@@ -101,7 +102,9 @@ def _wait(options: Options, given: threading.Event, is_terminated: Callable[[], 
             try:
                 if notice := source.ask():
                     return notice
-            except Exception as error:  # whatever it is, others may still give notice
+            except steps.ENDINGS:
+                raise
+            except BaseException as error:  # whatever it is, others may still give notice
                 failure = failures.sentence(error)
             if failure != told.get(source.name, ""):
                 options.say(f"{source.name}: {failure or 'it answers again'}.")

@@ -1,3 +1,4 @@
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,16 @@ def test_what_a_project_says_of_its_ends_of_lines_is_no_fault(
     git(pushed, "commit", "--quiet", "--message", "Ends")
     git(pushed, "push", "--quiet", "origin", "HEAD")
     assert repository.ending_items(cloned(pushed.parent / "there.git", *settings)) == []
+
+
+@pytest.mark.parametrize("data", [b"", bytes(400), b"DIRC"])
+def test_an_index_that_git_cannot_read_is_wrong_and_its_cure_works(
+    pushed: Path, data: bytes
+) -> None:
+    (pushed / ".git" / "index").write_bytes(data)
+    (item,) = repository.index_items(pushed)
+    assert item.verdict == "wrong"
+    assert item in look(pushed)
+    for command in item.cure.split("`")[1::2]:
+        subprocess.run(command, shell=True, cwd=pushed, check=True)
+    assert repository.index_items(pushed) == []

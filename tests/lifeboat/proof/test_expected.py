@@ -1,8 +1,11 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from repositories import git
 
+from lifeboat.deadlines import Deadline, within
 from lifeboat.proof import expected
 from lifeboat.remotes.bucket import open_bucket
 
@@ -88,3 +91,45 @@ def test_a_list_comes_from_the_remote_where_the_cache_has_none_or_a_wrong_one(
     assert len(list(expected.objects([out], found, bucket))) == 3
     cached.write_bytes(json.dumps([]).encode())
     assert len(list(expected.objects([out], found, bucket))) == 3
+
+
+def split(root: Path) -> None:
+    git(root, "update-index", "--split-index")
+    git(root, "config", "core.splitIndex", "true")
+
+
+def sparse(root: Path) -> None:
+    (root / "src").mkdir()
+    (root / "src" / "code.py").write_text("x = 1\n")
+    git(root, "add", "--all")
+    git(root, "commit", "-qm", "Code")
+    git(root, "sparse-checkout", "set", "--cone", "--sparse-index", ".dvc")
+
+
+INDEXES: dict[str, Callable[[Path], object]] = {
+    "split": split,
+    "sparse": sparse,
+    "empty": lambda root: (root / ".git" / "index").write_bytes(b""),
+    "zeros": lambda root: (root / ".git" / "index").write_bytes(bytes(400)),
+    "gone": lambda root: (root / ".git" / "index").unlink(),
+}
+"""Indexes of git that libgit2 cannot read, or that nobody can."""
+
+
+@pytest.mark.kind(3)
+@pytest.mark.parametrize("member", INDEXES)
+def test_head_is_read_whatever_the_index_is(project: Path, member: str) -> None:
+    INDEXES[member](project)
+    found = within(Deadline.after(30), "Reading", lambda: expected.read(project))
+    assert [out.places for out in found.outs] == [("HEAD", "workspace")] * 2
+    assert found.problems == ()
+
+
+@pytest.mark.kind(3)
+def test_what_of_head_cannot_be_read_is_a_problem(project: Path) -> None:
+    """As in a clone that has not fetched everything, or on a disk that has lost something."""
+    oid = git(project, "rev-parse", "HEAD:dvc.lock")
+    (project / ".git" / "objects" / oid[:2] / oid[2:]).unlink()
+    found = within(Deadline.after(30), "Reading", lambda: expected.read(project))
+    assert found.problems[0].startswith("The pipeline of HEAD cannot be read: ")
+    assert [out.places for out in found.outs] == [("workspace",)] * 2

@@ -1,10 +1,13 @@
 import json
 import re
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from lifeboat.deadlines import Deadline, within
 from lifeboat.doctor import environment
 from lifeboat.proof import receipts
 from lifeboat.proof.receipts import Receipt
@@ -161,3 +164,31 @@ def test_a_letter_that_is_no_utf_8_keeps_no_snapshot_back(project: Path) -> None
     snapshot.take(project)
     (copy,) = (project / "runs").glob("*/params.yaml")
     assert copy.read_text() == "seed: 1  # r\ufffdglage\n"
+
+
+def of_this_second(runs: Path) -> None:
+    for ahead in range(60):
+        (runs / time.strftime("%Y%m%d_%H%M%S", time.localtime(time.time() + ahead))).mkdir(
+            parents=True
+        )
+
+
+IN_ITS_PLACE: dict[str, Callable[[Path], object]] = {
+    "a link to nothing": lambda runs: runs.symlink_to("/mnt/not-there/runs"),
+    "a file": lambda runs: runs.write_text("mine\n"),
+    "a link to itself": lambda runs: runs.symlink_to(runs.name),
+    "folders of every second": of_this_second,
+}
+"""What is where `runs` should be."""
+
+
+@pytest.mark.kind(3)
+@pytest.mark.parametrize("member", IN_ITS_PLACE)
+def test_where_no_folder_can_be_made_that_is_said(
+    repository: Path, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot, "ATTEMPTS", 2)
+    IN_ITS_PLACE[member](repository / "runs")
+    take = lambda: within(Deadline.after(20), "", lambda: snapshot.take(repository))  # noqa: E731
+    with pytest.raises(UserError, match="runs.* could not be made: "):
+        take()
