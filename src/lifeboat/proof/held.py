@@ -188,9 +188,8 @@ def _pointers(top: Path, filtered: list[str]) -> list[Lack]:
     """
     if not filtered:
         return []
-    words = ("check-attr", "-z", "--stdin", "filter")
-    fields = processes.git(top, *words, given="\0".join(filtered)).stdout.split("\0")
-    paths = [path for path, value in zip(fields[::3], fields[2::3], strict=False) if value == "lfs"]
+    values = index.attributes(top, filtered, "filter")
+    paths = [path for path, value in values.items() if value == "lfs"]
     hook = top / processes.git_line(top, "rev-parse", "--git-path", "hooks/pre-push")
     verdict: Verdict = "warning" if hook.is_file() and b"lfs" in hook.read_bytes() else "wrong"
     why = "the commit has a pointer of git-lfs to it, whose content git-lfs sends and we do not see"
