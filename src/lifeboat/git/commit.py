@@ -5,6 +5,7 @@ It looks at what is staged.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -22,6 +23,9 @@ NO_REMOTE = Item(
     "Run `git remote add origin URL`, then push again.",
 )
 
+IN_THE_WAY = re.compile(r"'refs/heads/([^']+)' exists; cannot create")
+"""What git says of a branch inside of which, or around which, there can be no other."""
+
 
 def status(root: Path, *options: str) -> list[tuple[str, str]]:
     """Git's two marks (of index and file) and the path of what differs and is not ignored.
@@ -37,7 +41,7 @@ def status(root: Path, *options: str) -> list[tuple[str, str]]:
         fact = f"git does not tell what has changed: {processes.last_lines(asked)}."
         raise UserError(fact, "`lifeboat doctor` looks at git's index, too.")
     start = start_of(root)
-    return [(row[:2], _below(row[3:], start)) for row in asked.stdout.split("\0") if row]
+    return [(row[:2], below(row[3:], start)) for row in asked.stdout.split("\0") if row]
 
 
 def start_of(root: Path) -> str:
@@ -47,7 +51,7 @@ def start_of(root: Path) -> str:
     return processes.git(root, "rev-parse", "--show-prefix").stdout.removesuffix("\n")
 
 
-def _below(path: str, start: str) -> str:
+def below(path: str, start: str) -> str:
     """A path of the repository as it is called in one of its folders."""
     if path.startswith(start):
         return path.removeprefix(start)
@@ -198,9 +202,9 @@ def push(root: Path) -> list[Item]:
         return [NO_REMOTE]
     if found := outgoing(root, name, head):
         return [*found, Item("THE CODE WAS NOT PUSHED.", "wrong", "Mend that, then push again.")]
-    sent = ask(root, Deadline(), "push", "--quiet", name, f"HEAD:refs/heads/{here}")
+    sent = send(root, Deadline(), "--quiet", name, f"HEAD:refs/heads/{here}")
     if sent.returncode != 0:
-        fact = f"`git push` to {name} failed: {processes.last_lines(sent)}."
+        fact = f"`git push` to {name} failed: {with_words(processes.last_lines(sent), sent)}."
         cure = cure_of(sent.stderr) or "Mend it and push again."
         return [Item(fact, "wrong", f"The code is not saved there. {cure}")]
     url = push_url(root, name)
@@ -208,9 +212,34 @@ def push(root: Path) -> list[Item]:
     return [landed(root, url, here, head, listed.split("\t")[0])]
 
 
+def send(root: Path, deadline: Deadline, *words: str) -> processes.Finished:
+    """A finished `git push` of named branches, the remote named before them.
+
+    Settings that allow of no names, or ask what the remote cannot do, are put aside for it.
+    """
+    mirrors = processes.git_line(root, "config", "--get-regexp", r"^remote\..*\.mirror$")
+    own = [word for line in mirrors.splitlines() for word in ("-c", f"{line.split()[0]}=false")]
+    sent = ask(root, deadline, *own, "push", *words, what="`git push`")
+    if "receiving end does not support" in sent.stderr:
+        own += ["-c", "push.gpgSign=false", "-c", "push.pushOption="]
+        sent = ask(root, deadline, *own, "push", *words, what="`git push`")
+    return sent
+
+
+def with_words(said: str, sent: processes.Finished) -> str:
+    """What git says of a push, and after it what the remote itself does: git prints it as such."""
+    words = [line[7:].strip() for line in sent.stderr.splitlines() if line.startswith("remote:")]
+    new = " / ".join(word for word in words if word and word not in said)
+    return f"{said} (the remote says: {new.rstrip('.')})" if new else said
+
+
 def cure_of(said: str) -> str:
     """What to do where a remote has refused a push for a reason that git names; else nothing."""
-    return "Run `git fetch --unshallow`, then push again." if "shallow update" in said else ""
+    if "shallow update" in said:
+        return "Run `git fetch --unshallow`, then push again."
+    if found := IN_THE_WAY.search(said):
+        return f"Rename the branch `{found[1]}` there, which is in the way, when there is time."
+    return ""
 
 
 def branch(root: Path) -> str:
@@ -238,8 +267,17 @@ def _named(root: Path, *settings: str) -> str:
 
 
 def push_url(root: Path, name: str) -> str:
-    """The address that a git remote is pushed to; one that has no name is its own."""
-    return processes.git_line(root, "remote", "get-url", "--push", name) or name
+    """The address that a git remote is pushed to; one that has no name is its own.
+
+    Of several it is the first that does not go with this machine.
+    """
+    listed = processes.git_line(root, "remote", "get-url", "--push", "--all", name)
+    urls = listed.splitlines() or [name]
+    return min(urls, key=lambda url: _nearness(remote.git_folder(url, root), root))
+
+
+def _nearness(folder: Path | None, root: Path) -> int:
+    return 0 if folder is None else 1 + remote.same_disk(folder, root)
 
 
 def landed(root: Path, url: str, name: str, commit: str, shown: str) -> Item:

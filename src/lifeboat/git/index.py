@@ -2,7 +2,8 @@
 
 git ends at the first file that it does not take (a filter that is not installed or refuses, an end
 of line that may not be changed, a file that cannot be read, or is behind a link), and then has none
-of all. So the files are halved until the ones that it means stand alone.
+of all. So the files are halved until the ones that it means stand alone; where these are many, all
+that have their filter are left out with them.
 """
 
 import contextlib
@@ -19,7 +20,9 @@ from lifeboat.items import Item
 from lifeboat.stage.errors import UserError
 
 MOST = 500
-"""So many files are found one by one; where there are more, something else than a file is wrong."""
+"""So many files are found one by one; where there are more, all with the same filter are meant."""
+
+_FILTERS = ("filter", "working-tree-encoding")
 
 _TAKE = ("update-index", "--add", "--remove", "--replace", "-z", "--stdin")
 _FORGET = ("update-index", "--force-remove", "-z", "--stdin")
@@ -91,15 +94,49 @@ def tree(root: Path, paths: list[str], lock: str = "", start: str = "HEAD") -> T
         UserError: where git cannot write it.
     """
     with tempfile.TemporaryDirectory() as folder:
-        own = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
-        first = processes.git_id(root, start) or "--empty"
-        require(processes.git(root, "read-tree", first, extra=own))
+        own = _index_of(root, folder, start)
         refused = take(root, paths, own)
         if lock:
             place = processes.git_line(root, "rev-parse", "--show-prefix") + lock_file.NAME
             entry = f"100644,{lock},{place}"
             require(processes.git(root, "update-index", "--add", "--cacheinfo", entry, extra=own))
         return Tree(require(processes.git(root, "write-tree", extra=own)), refused)
+
+
+def tree_but(root: Path, start: str, paths: list[str], other: str) -> str:
+    """The tree of a commit, but with these paths as another one has them, or without them.
+
+    Args:
+        root: the project.
+        start: the commit.
+        paths: files, relative to the top of the repository.
+        other: the other commit; empty where there is none.
+
+    Raises:
+        UserError: where git cannot write it.
+    """
+    listed = ("--literal-pathspecs", "ls-tree", "-r", "-z", "--full-tree", other, "--", *paths)
+    kept = processes.git(root, *listed).stdout if other else ""
+    gone = "".join(f"0 {'0' * len(start)}\t{path}\0" for path in paths)
+    with tempfile.TemporaryDirectory() as folder:
+        own, words = _index_of(root, folder, start), ("update-index", "-z", "--index-info")
+        require(processes.git(root, *words, given=gone + kept, extra=own))
+        return require(processes.git(root, "write-tree", extra=own))
+
+
+def _index_of(root: Path, folder: str, start: str) -> dict[str, str]:
+    """Variables that name an index of our own in a folder, which holds what a commit does."""
+    own = {"GIT_INDEX_FILE": str(Path(folder) / "index")}
+    first = processes.git_id(root, start) or "--empty"
+    require(processes.git(root, "read-tree", first, extra=own))
+    return own
+
+
+def attributes(root: Path, paths: list[str], name: str) -> dict[str, str]:
+    """What git's attribute of a name is for each of some files."""
+    words, given = ("check-attr", "-z", "--stdin", name), "\0".join(paths)
+    fields = processes.git(root, *words, given=given).stdout.split("\0")
+    return dict(zip(fields[::3], fields[2::3], strict=False))
 
 
 def require(finished: processes.Finished) -> str:
@@ -142,21 +179,37 @@ def _replace(index: Path, copy: Path) -> None:
 
 def _halved(root: Path, paths: list[str], own: Mapping[str, str] | None) -> dict[str, str]:
     refused: dict[str, str] = {}
-    blocks = [paths]
+    blocks, said = [paths], ""
     while blocks:
-        block = blocks.pop()
+        if not (block := blocks.pop()):
+            continue
         done = _given(root, _TAKE, block, own)
         if done.returncode == 0:
             refused |= _passed_over(block, done.stderr)
             continue
-        said = processes.last_lines(done)
-        if "index.lock" in said or len(refused) > MOST:
+        said, is_many = processes.last_lines(done), len(refused) >= MOST
+        if "index.lock" in said or (is_many and "into database" in done.stderr):  # a full disk
             raise UserError(f"git cannot write a commit: {said}.")
-        if len(block) == 1:
-            refused[block[0]] = said
-        else:
+        if len(block) > 1:
             blocks += [block[len(block) // 2 :], block[: len(block) // 2]]
+            continue
+        refused[block[0]] = said
+        if is_many and (same := _alike(root, block[0], [path for each in blocks for path in each])):
+            refused |= {path: said.replace(block[0], path) for path in same}
+            blocks = [[path for path in each if path not in refused] for each in blocks]
+    if len(refused) == len(paths) > MOST:
+        raise UserError(f"git cannot write a commit: {said}.")
     return refused
+
+
+def _alike(root: Path, one: str, paths: list[str]) -> set[str]:
+    """The paths that git filters as it does one of them."""
+    found = set[str]()
+    for name in _FILTERS:
+        values = attributes(root, [one, *paths], name)
+        if (value := values.pop(one)) not in ("unspecified", "unset"):
+            found |= {path for path in paths if values[path] == value}
+    return found
 
 
 def _given(

@@ -1,13 +1,17 @@
 """Branches pushed to the git remote, and the proof that they arrived."""
 
 import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lifeboat import processes, project, reading
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit, wip
+from lifeboat.git import commit, index, wip
 from lifeboat.items import Item, counted, proven
+
+_LIST = ("ls-tree", "-r", "-z", "--full-tree")
 
 
 @dataclass(frozen=True)
@@ -30,35 +34,36 @@ def push(root: Path, saved: wip.Saved, deadline: Deadline) -> Pushed:
     """Pushes the branch at hand and the commit that holds the working tree.
 
     A branch that the remote does not take, because it has moved on or is protected, loses nothing:
-    its commits go to the wip branch. A wip branch that another machine has pushed to is left to
-    that one; ours then has this machine's name at its end. And where there can be none inside of
-    `wip/`, because the remote has a branch `wip`, it is beside it.
+    its commits go to another one (see `_others`).
     """
     here = wip.head(root)
     name = commit.remote_name(root)
     if not name or not saved.commit:
         return _pushed(saved, [] if name else [commit.NO_REMOTE], "")
-    url, items = commit.push_url(root, name), list[Item]()
+    url, items, told = commit.push_url(root, name), list[Item](), list[Item]()
     options: tuple[str, ...] = ()
     places = {here.branch: here.commit} if here.branch and here.commit else {}
     places[saved.branch] = saved.commit
-    taken: dict[str, str] = {}
+    taken, refused = dict[str, str](), dict[str, str]()
+    others = _others(root, here, saved, url, refused, deadline)
     while places:
-        refused, failure = _send(root, name, places, deadline, options)
+        now, failure = _send(root, name, places, deadline, options)
         if failure and not options and _has_hook(root):
-            saved = saved if saved.branch != here.branch else _elsewhere(root, here, saved) or saved
+            saved = saved if saved.branch != here.branch else next(others, (saved, []))[0]
             options, places = ("--no-verify",), {saved.branch: saved.commit}
             items.append(_without_hook(saved.branch, failure))
             continue
         if failure:
-            return _pushed(saved, [*items, _failed(name, failure)], url)
-        taken |= {branch: id_ for branch, id_ in places.items() if branch not in refused}
-        items += [_refused(branch, url, reason, here) for branch, reason in refused.items()]
-        places = {}
-        if saved.branch in refused and (elsewhere := _elsewhere(root, here, saved)):
-            saved = elsewhere
-            places = {saved.branch: saved.commit}
-    items += _landed(root, url, taken | {saved.branch: saved.commit}, deadline)
+            items += [*_refused(refused, url, here), _failed(name, failure)]
+            return _pushed(saved, items, url)
+        taken |= {branch: id_ for branch, id_ in places.items() if branch not in now}
+        refused |= now
+        other = next(others, None) if saved.branch in now else None
+        saved, told = other or (saved, told)
+        places = {saved.branch: saved.commit} if other else {}
+    items += _refused(refused, url, here)
+    items += told if taken.get(saved.branch) == saved.commit else [_nowhere(url)]
+    items += _landed(root, url, taken, deadline) if taken else []
     return _pushed(saved, items, url)
 
 
@@ -66,16 +71,93 @@ def _pushed(saved: wip.Saved, items: list[Item], url: str) -> Pushed:
     return Pushed(saved.commit, saved.branch, items, saved.left_out, saved.began, url)
 
 
-def _elsewhere(root: Path, here: wip.Head, saved: wip.Saved) -> wip.Saved | None:
-    """The next branch for a commit that was refused: a wip branch, this machine's own, another."""
+def _others(
+    root: Path,
+    here: wip.Head,
+    saved: wip.Saved,
+    url: str,
+    refused: Mapping[str, str],
+    deadline: Deadline,
+) -> Iterator[tuple[wip.Saved, list[Item]]]:
+    """Where a commit goes that was refused, the next best first, and what is to be told of it.
+
+    The wip branch; where another machine has pushed to that, with this machine's name at its end;
+    where there can be none inside of `wip/`, beside it. Then, since what it holds may be refused,
+    its files alone without the commits that lead to it, and these without what `refused` names.
+    """
     if saved.branch == here.branch:
-        tree = processes.git_id(root, f"{saved.commit}^{{tree}}")
-        made, branch = wip.chain(root, here, tree, here.wips)
-        return replace(saved, commit=made, branch=branch)
+        made, branch = wip.chain(root, here, _tree_of(root, saved.commit), here.wips)
+        saved = replace(saved, commit=made, branch=branch)
+        yield saved, []
     own = project.machine_name(root)
     names = [each for name in here.wips for each in (name, f"{name}.{own}")]
-    later = names[names.index(saved.branch) + 1 :]
-    return replace(saved, branch=later[0]) if later else None
+    for later in names[names.index(saved.branch) + 1 :]:
+        yield replace(saved, branch=later), []
+    free = [each for each in names[1::2] if not commit.IN_THE_WAY.search(refused.get(each, ""))]
+    shown, branch = _shown(root, url, deadline)[0], (free or names)[0]
+    base, before = _base(root, here, shown), _known(root, [shown.get(f"refs/heads/{branch}", "")])
+    start, last = replace(here, commit=base), "".join(before)
+    made = wip.following(root, start, _tree_of(root, saved.commit), last)
+    told = _alone(branch, base, here)
+    yield replace(saved, commit=made, branch=branch), [told]
+    if named := _named(root, saved.commit, base, said := refused.get(branch, "")):
+        made = wip.following(root, start, index.tree_but(root, saved.commit, named, base), last)
+        paths = {commit.below(path, commit.start_of(root)) for path in named}
+        left_out = saved.left_out | paths
+        lacking = replace(saved, commit=made, branch=branch, left_out=left_out)
+        yield lacking, [told, _without(sorted(paths), said)]
+
+
+def _tree_of(root: Path, commit_: str) -> str:
+    return processes.git_id(root, f"{commit_}^{{tree}}")
+
+
+def _known(root: Path, ids: Iterable[str]) -> list[str]:
+    """Those of some commits that are here."""
+    asked = "".join(f"{id_}\n" for id_ in ids if id_)
+    said = processes.git(root, "cat-file", "--batch-check", given=asked).stdout.splitlines()
+    return [line.split()[0] for line in said if " commit " in line]
+
+
+def _base(root: Path, here: wip.Head, shown: Mapping[str, str]) -> str:
+    """The newest commit in HEAD's past that a remote has; empty where it has none."""
+    tips = _known(root, dict.fromkeys(shown.values()))
+    both = [here.commit, *tips] if here.commit and tips else []
+    return processes.git_line(root, "merge-base", *both) if both else ""
+
+
+def _named(root: Path, commit_: str, base: str, said: str) -> list[str]:
+    """Files, by their paths from the top, that `said` names and a commit has otherwise than `base`.
+
+    Servers name a file by its path or by its id.
+    """
+    listed = (processes.git(root, *_LIST, each).stdout for each in (commit_, base) if each)
+    rows = [each.split("\0") for each in listed]
+    new = [row.partition("\t") for row in rows[0] if row and row not in set(*rows[1:])]
+    return [
+        path
+        for facts, _, path in new
+        if facts.split()[2] in said
+        or re.search(rf"(?<![\w./-]){re.escape(path)}(?![\w/-]|\.\w)", said)
+    ]
+
+
+def _alone(branch: str, base: str, here: wip.Head) -> Item:
+    after = f"after {base[:7]}, which the remote has" if base else "without any commit before"
+    fact = f"The files alone went to {branch}, {after}: it takes none of the commits between."
+    cure = "Mend what it says of them; until then they are not saved there."
+    return Item(fact, "warning" if base == here.commit else "wrong", cure)
+
+
+def _without(paths: list[str], said: str) -> Item:
+    fact = f"NOT SAVED, because the remote does not take it ({said}): {', '.join(paths)}."
+    return Item(fact, "wrong", "Mend what it says, or ignore it; all else is there.")
+
+
+def _nowhere(url: str) -> Item:
+    fact = f"{url} took the work under no name: THE CODE IS NOT SAVED THERE."
+    cure = "Mend what it says. Where it wants other names: `git switch -c NAME`, `lifeboat push`."
+    return Item(fact, "wrong", cure)
 
 
 def _has_hook(root: Path) -> bool:
@@ -98,14 +180,23 @@ def _send(
 ) -> tuple[dict[str, str], str]:
     """Pushes branches; which of them were refused and why, or why the push failed as a whole."""
     specs = [f"{id_}:refs/heads/{branch}" for branch, id_ in commit_by_branch.items()]
-    done = commit.ask(root, deadline, "push", "--porcelain", *options, name, *specs)
+    done = commit.send(root, deadline, "--porcelain", *options, name, *specs)
     refused = {}
     for line in done.stdout.splitlines():
         if line.startswith("!\t"):
             _flag, spec, reason = (*line.split("\t"), "")[:3]
-            refused[spec.partition(":refs/heads/")[2]] = reason
+            refused[spec.partition(":refs/heads/")[2]] = commit.with_words(reason, done)
     failed = done.returncode != 0 and not refused
-    return refused, processes.last_lines(done) if failed else ""
+    return refused, commit.with_words(processes.last_lines(done), done) if failed else ""
+
+
+def _shown(root: Path, url: str, deadline: Deadline, *names: str) -> tuple[dict[str, str], str]:
+    """The refs that a remote shows, and why it shows none."""
+    done = commit.ask(root, deadline, "ls-remote", url, *names)
+    if done.returncode != 0:
+        return {}, processes.last_lines(done)
+    rows = (line.partition("\t") for line in done.stdout.splitlines())
+    return {ref: id_ for id_, _, ref in rows}, ""
 
 
 def _landed(
@@ -113,25 +204,28 @@ def _landed(
 ) -> list[Item]:
     """What the place that was pushed to shows, which need not be the one that is fetched from."""
     names = [f"refs/heads/{branch}" for branch in commit_by_branch]
-    done = commit.ask(root, deadline, "ls-remote", url, *names)
-    if done.returncode != 0:
-        return [_failed(url, processes.last_lines(done))]
-    shown = {ref: id_ for id_, _, ref in (line.partition("\t") for line in done.stdout.split("\n"))}
+    shown, failure = _shown(root, url, deadline, *names)
+    if failure:
+        return [_failed(url, failure)]
     return [
         commit.landed(root, url, branch, id_, shown.get(f"refs/heads/{branch}", ""))
         for branch, id_ in commit_by_branch.items()
     ]
 
 
-def _refused(branch: str, url: str, reason: str, here: wip.Head) -> Item:
-    fact = f"{url} did not take the branch {branch}: {reason}; what is on it goes to another one."
-    if cure := commit.cure_of(reason):
-        return Item(fact, "warning", cure)
-    if branch == here.branch:
-        return Item(fact, "warning", "Run `git pull --rebase`, then push, when there is time.")
-    first = branch.partition("/")[0]
-    cure = f"Where a branch `{first}` there is in the way: rename it. Else nothing needs doing."
-    return Item(fact, "warning", cure)
+def _refused(said_by_branch: Mapping[str, str], url: str, here: wip.Head) -> list[Item]:
+    """The branches that a remote did not take, those of one reason together."""
+    names: dict[str, list[str]] = {}
+    for branch, said in said_by_branch.items():
+        names.setdefault(said, []).append(branch)
+    pull = "Run `git pull --rebase`, then push, when there is time."
+    items = list[Item]()
+    for said, branches in names.items():
+        moved_on = pull if here.branch in branches else ""  # else another machine has pushed to it
+        cure = "Mend what it says." if "[remote rejected]" in said else moved_on
+        fact = f"{url} did not take the branch {', '.join(branches)}: {said}."
+        items.append(Item(fact, "warning", commit.cure_of(said) or cure))
+    return items
 
 
 def _failed(name: str, said: str) -> Item:

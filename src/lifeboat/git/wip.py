@@ -163,17 +163,41 @@ def _chain(root: Path, here: Head, tree_: str, branch: str) -> tuple[str, str]:
     said = ""
     for _ in range(lock_file.ATTEMPTS):  # another backup may have moved it
         local = processes.git_id(root, f"refs/heads/{branch}")
-        new = _next(root, here, tree_, local or _upstream(root, branch))
+        new = following(root, here, tree_, local or _upstream(root, branch))
         if new == local:
             return new, ""
         update = ["update-ref", "-m", "backup", f"refs/heads/{branch}", new, local or "0" * 40]
-        moved = processes.git(root, *update)
+        moved = processes.git(root, *update, extra=_identity(root))
         if moved.returncode == 0:
             return new, ""
         said = processes.last_lines(moved)
         if not local and "exists; cannot create" in said:
             break
     return "", said
+
+
+def following(root: Path, here: Head, tree_: str, before: str) -> str:
+    """What follows `before` on a wip branch and holds a tree: itself, HEAD, or a new commit.
+
+    Args:
+        root: the project.
+        here: where the checkout stands, or what is taken for that.
+        tree_: the tree.
+        before: the commit that the branch has, empty where it has none.
+
+    Raises:
+        UserError: where git cannot write.
+    """
+    if before and has(root, before, here.commit) and _tree_of(root, before) == tree_:
+        return before
+    follows = not before or has(root, here.commit, before)
+    if here.commit and follows and _tree_of(root, here.commit) == tree_:
+        return here.commit
+    parents = [p for p in dict.fromkeys((here.commit, before)) if p]
+    title = f"Backup of {here.branch or 'a detached HEAD'}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
+    options = [word for parent in parents for word in ("-p", parent)]
+    made = processes.git(root, "commit-tree", *options, "-m", title, tree_, extra=_identity(root))
+    return index.require(made)
 
 
 def _as_committed(here: Head) -> Saved:
@@ -275,32 +299,16 @@ def _staged(root: Path) -> list[Item]:
     return [Item(fact, "warning", "Commit them, or lose the difference; the files are saved.")]
 
 
-def _next(root: Path, here: Head, tree_: str, before: str) -> str:
-    """What follows `before` on a wip branch: itself, HEAD, or a new commit."""
-    if before and has(root, before, here.commit) and _tree_of(root, before) == tree_:
-        return before
-    follows = not before or has(root, here.commit, before)
-    if here.commit and follows and _tree_of(root, here.commit) == tree_:
-        return here.commit
-    parents = [p for p in dict.fromkeys((here.commit, before)) if p]
-    title = f"Backup of {here.branch or 'a detached HEAD'}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
-    options = [word for parent in parents for word in ("-p", parent)]
-    made = processes.git(root, "commit-tree", *options, "-m", title, tree_, extra=_identity(root))
-    return index.require(made)
-
-
 def _tree_of(root: Path, commit_: str) -> str:
     return processes.git_id(root, f"{commit_}^{{tree}}")
 
 
 def _identity(root: Path) -> dict[str, str]:
-    """A name for commits where the user has none: a new machine often knows nobody."""
-    if processes.git(root, "var", "GIT_COMMITTER_IDENT").returncode == 0:
-        return {}
-    name, address = "lifeboat backup", "backup@localhost"
+    """A name and a date for commits where git takes none of the user's, as on a new machine."""
+    own = {"NAME": "lifeboat backup", "EMAIL": "backup@localhost", "DATE": ""}
     return {
-        "GIT_AUTHOR_NAME": name,
-        "GIT_AUTHOR_EMAIL": address,
-        "GIT_COMMITTER_NAME": name,
-        "GIT_COMMITTER_EMAIL": address,
+        f"GIT_{who}_{what}": value
+        for who in ("AUTHOR", "COMMITTER")
+        if processes.git(root, "var", f"GIT_{who}_IDENT").returncode != 0
+        for what, value in own.items()
     }

@@ -219,6 +219,7 @@ def _filtered(top: Path, paths: list[str]) -> list[Lack]:
 
     git-lfs sends the content when git pushes, if its hook is there.
     """
+<<<<<<< HEAD
     asked = ("config", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process)$")
     drivers = {name[7:].rpartition(".")[0] for name in processes.git_line(top, *asked).split("\n")}
     words = ("check-attr", "-z", "--stdin", "filter")
@@ -232,6 +233,12 @@ def _filtered_by(top: Path, driver: str, path: str) -> Lack:
         why = f"the commit has what the filter `{driver}` makes of it, and not what is here"
         cure = f"`dvc add` it, or take `filter={driver}` from .gitattributes and `git add` it."
         return Lack(path, why, cure)
+=======
+    if not filtered:
+        return []
+    values = index.attributes(top, filtered, "filter")
+    paths = [path for path, value in values.items() if value == "lfs"]
+>>>>>>> ccb323b0260c1233a1683027bdd0c0884210396b
     hook = top / processes.git_line(top, "rev-parse", "--git-path", "hooks/pre-push")
     verdict: Verdict = "warning" if hook.is_file() and b"lfs" in hook.read_bytes() else "wrong"
     why = "the commit has a pointer of git-lfs to it, whose content git-lfs sends and we do not see"

@@ -327,12 +327,183 @@ def test_the_hook_looks_at_the_index_of_the_commit_that_it_is_called_for(
     git(repository, "commit", "--quiet", "--all", "--message", "By hand")
 
 
-def test_a_full_disk_is_no_fault_of_a_file(
+def test_more_files_than_are_tried_one_by_one_are_left_out_by_their_filter(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index, "MOST", 3)
     filtered("not-installed")(repository)
+    with (repository / ".gitattributes").open("a") as opened:
+        opened.write("*.txt text working-tree-encoding=UTF-16\n")
+    names = {f"{number}.{end}" for number in range(8) for end in ("png", "txt")}
+    for name in names:
+        (repository / name).write_text("odd")
+    (repository / "code.py").write_text("x = 2\n")
+    saved = wip.save(repository)
+    assert saved.left_out == names | {"bad.png"}
+    assert len([item for item in saved.items if item.verdict == "wrong"]) == 2, saved.items
+    assert git(repository, "show", f"{saved.commit}:code.py") == "x = 2"
+
+
+def unwritable(root: Path) -> None:
+    """A database of objects that takes nothing, as on a full disk."""
+    objects = root / ".git" / "objects"
+    objects.rename(objects.with_name("full"))
+    (root / ".git" / "objects").mkdir()
+    (objects / "info").mkdir()
+    (objects / "info" / "alternates").write_text("../full\n")
+    for number in range(256):
+        (objects / f"{number:02x}").write_text("")
+
+
+def filters_all(root: Path) -> None:
+    filtered("not-installed")(root)
+    (root / ".gitattributes").write_text("*.png filter=own\n.gitattributes filter=own\n")
+
+
+@pytest.mark.parametrize("make", [unwritable, filters_all])
+def test_where_nothing_at_all_can_be_taken_that_is_an_error(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], None]
+) -> None:
+    monkeypatch.setattr(index, "MOST", 3)
     for number in range(8):
-        (repository / f"{number}.png").write_text("x\n")
+        (repository / f"{number}.png").write_text(f"{number}\n")
+    make(repository)
     with pytest.raises(Exception, match="git cannot write a commit"):
         wip.save(repository)
+
+
+def server(there: Path, rule: str) -> None:
+    """A remote whose hook says and does something for each new object or ref."""
+    hook = there / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\nwhile read old new ref; do\n{rule}\ndone\n")
+    hook.chmod(0o755)
+
+
+LARGE = """git rev-list --objects $new --not --all | while read oid path; do
+  [ $(git cat-file -s $oid) -lt 4000 ] || { echo "File SAID is too large."; exit 1; }
+done || exit 1"""
+BY_PATH, BY_ID = LARGE.replace("SAID", "$path"), LARGE.replace("SAID", "$oid (5 kB)")
+DENIED = "echo 'No work at night'; exit 1"
+
+
+def large(root: Path) -> None:
+    (root / "big.bin").write_text("0" * 5000)
+
+
+def large_in_a_commit(root: Path) -> None:
+    large(root)
+    git(root, "add", "big.bin")
+    git(root, "commit", "--quiet", "--message", "Large")
+
+
+def large_in_the_past(root: Path) -> None:
+    large_in_a_commit(root)
+    git(root, "rm", "--quiet", "big.bin")
+    git(root, "commit", "--quiet", "--message", "Small")
+
+
+def larger_than_it_was(root: Path) -> None:
+    (root / "big.bin").write_text("small")
+    git(root, "add", "big.bin")
+    git(root, "commit", "--quiet", "--message", "Small")
+    git(root, "push", "--quiet", "origin", "main")
+    large_in_a_commit(root)
+
+
+HELD_BACK: dict[str, tuple[str, Callable[[Path], None], set[str]]] = {
+    "a large file": (BY_PATH, large, {"big.bin"}),
+    "in a commit": (BY_PATH, large_in_a_commit, {"big.bin"}),
+    "told by its id": (BY_ID, large_in_a_commit, {"big.bin"}),
+    "in the past": (BY_PATH, large_in_the_past, set()),
+    "larger than it was": (BY_PATH, larger_than_it_was, {"big.bin"}),
+}
+"""What a remote refuses for what it holds: its rule, what there is, and which files cannot go."""
+
+
+@pytest.mark.parametrize("member", HELD_BACK)
+def test_what_a_remote_refuses_is_left_out_and_all_else_goes_and_comes_back(
+    repository: Path, there: Path, member: str
+) -> None:
+    rule, make, left_out = HELD_BACK[member]
+    server(there, rule)
+    make(repository)
+    for number in (2, 3):  # the second follows the first
+        (repository / "code.py").write_text(f"x = {number}\n")
+        pushed = refs.push(repository, wip.save(repository), Deadline())
+        assert not pushed.proven
+        assert pushed.left_out == left_out, pushed.items
+        assert git(there, "show", f"{pushed.branch}:code.py") == f"x = {number}"
+        assert git(there, "rev-parse", pushed.branch) == pushed.commit
+        assert all(name in facts(pushed.items, "wrong") for name in left_out)
+        assert not [item for item in pushed.items if "ename the branch" in item.cure]
+    clone = repository.parent / "clone"
+    git(repository.parent, "clone", "--quiet", "--branch", "main", str(there), str(clone))
+    found = [*taking.update(clone), *taking.take(clone)]
+    assert items.proven(found), found
+    assert (clone / "code.py").read_text() == "x = 3\n"
+
+
+def test_a_rule_for_names_is_told_with_a_way_out(repository: Path, there: Path) -> None:
+    server(there, "case $ref in */main*|*/wip*) echo 'Not that name'; exit 1;; esac")
+    (repository / "code.py").write_text("x = 2\n")
+    pushed = refs.push(repository, wip.save(repository), Deadline())
+    (wrong,) = [item for item in pushed.items if item.verdict == "wrong"]
+    assert "THE CODE IS NOT SAVED THERE" in wrong.fact
+    assert "git switch -c NAME" in wrong.cure
+    assert facts(pushed.items, "warning").count("Not that name") == 1
+    git(repository, "switch", "--quiet", "--create", "allowed")
+    found = [*commit.commit(repository, "Work"), *commit.push(repository)]
+    assert items.proven(found), found
+
+
+@pytest.mark.kind(8)
+@pytest.mark.parametrize("verb", ["backup", "push"])
+def test_what_the_remote_says_is_told(repository: Path, there: Path, verb: str) -> None:
+    server(there, DENIED)
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "More")
+    if verb == "push":
+        found = commit.push(repository)
+    else:
+        found = refs.push(repository, wip.save(repository), Deadline()).items
+    assert "(the remote says: No work at night)" in "".join(item.fact for item in found)
+
+
+SET_ASIDE = {
+    "a mirror": ("remote.origin.mirror", "true"),
+    "signed pushes": ("push.gpgSign", "true"),
+    "options of pushes": ("push.pushOption", "ci.skip"),
+}
+"""Settings with which git pushes no branch by its name, or asks what the remote cannot do."""
+
+
+@pytest.mark.parametrize("verb", ["backup", "push"])
+@pytest.mark.parametrize("member", SET_ASIDE)
+def test_a_setting_keeps_no_push_back(
+    repository: Path, there: Path, member: str, verb: str
+) -> None:
+    git(repository, "config", *SET_ASIDE[member])
+    git(there, "config", "receive.advertisePushOptions", "false")
+    git(there, "branch", "theirs", "main")
+    git(repository, "commit", "--quiet", "--allow-empty", "--message", "More")
+    if verb == "push":
+        found = commit.push(repository)
+    else:
+        found = refs.push(repository, wip.save(repository), Deadline()).items
+    assert items.proven(found), found
+    assert git(there, "rev-parse", "main") == git(repository, "rev-parse", "HEAD")
+    assert git(there, "rev-parse", "theirs")
+
+
+@pytest.mark.parametrize("first", ["here.git", "there.git"])
+def test_of_several_addresses_the_one_elsewhere_is_the_proof(
+    repository: Path, there: Path, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "same_disk", lambda folder, _root: folder.name == "here.git")
+    git(repository.parent, "init", "--quiet", "--bare", "here.git")
+    for name in sorted(("here.git", "there.git"), key=first.__ne__):
+        git(repository, "config", "--add", "remote.origin.pushurl", f"{there.parent}/{name}")
+    (repository / "code.py").write_text("x = 2\n")
+    pushed = refs.push(repository, wip.save(repository), Deadline())
+    assert pushed.proven, pushed.items
+    assert git(repository.parent / "here.git", "rev-parse", "wip/main") == pushed.commit

@@ -190,14 +190,40 @@ def test_a_repository_inside_is_named_as_not_saved(repository: Path) -> None:
     assert "NOT SAVED: inner/ is a git repository of its own" in facts(saved.items, "wrong")
 
 
+OURS = "lifeboat backup"
+IDENTITIES: dict[str, tuple[dict[str, str], str]] = {
+    "nobody": ({}, f"{OURS}, {OURS}"),
+    "a committer": ({"GIT_COMMITTER_NAME": "CI", "GIT_COMMITTER_EMAIL": "c@x"}, f"{OURS}, CI"),
+    "an author": ({"GIT_AUTHOR_NAME": "A", "GIT_AUTHOR_EMAIL": "a@x"}, f"A, {OURS}"),
+    "an empty name": (
+        {"GIT_AUTHOR_NAME": "", "GIT_COMMITTER_NAME": "CI", "GIT_COMMITTER_EMAIL": "c@x"},
+        f"{OURS}, CI",
+    ),
+    "a bad date": (
+        {
+            **{f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME",)},
+            **{"GIT_AUTHOR_EMAIL": "a@x", "GIT_COMMITTER_EMAIL": "c@x"},
+            **{"GIT_AUTHOR_DATE": "garbage", "GIT_COMMITTER_DATE": "garbage"},
+        },
+        f"{OURS}, {OURS}",
+    ),
+}
+"""Variables on a machine that knows nobody, and the author and committer of a backup."""
+
+
+@pytest.mark.kind(2)
+@pytest.mark.parametrize("member", IDENTITIES)
 def test_a_machine_without_a_git_identity_saves_all_the_same(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    repository: Path, monkeypatch: pytest.MonkeyPatch, member: str
 ) -> None:
     (Path.home() / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
     (repository / "dvc.lock").write_text("schema: '2.0'\n")
-    saved = wip.save(repository)
+    variables, who = IDENTITIES[member]
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    saved = wip.save(repository, aside=True)
     assert saved.branch == "wip/main"
-    assert git(repository, "log", "-1", "--format=%an", saved.commit) == "lifeboat backup"
+    assert git(repository, "log", "-1", "--format=%an, %cn", saved.commit) == who
 
 
 def test_a_repository_without_a_commit_is_saved_too(tmp_path: Path) -> None:
