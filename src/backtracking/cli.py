@@ -191,12 +191,18 @@ def profile_diff(name: Overlay, as_json: AsJson = False) -> None:
 @profile_app.command("pin")
 @readable
 def profile_pin(as_json: AsJson = False) -> None:
-    """Fill in the commits that models of the hub have now, where params.yaml has none."""
+    """Fill in the commits that models and questions of the hub have now, and files' hashes."""
 
     def pin() -> list[Item]:
+        from backtracking.domains.sets import questions
         from backtracking.models import access
 
-        return access.pin(state.root)
+        told = access.pin(state.root)
+        data = questions.pin(state.root / "params.yaml")
+        if data is not None:
+            fact = f"`questions.data`: {data.source} has its commit and the hashes of its files"
+            told.append(Item(f"{fact}: {data.revision}, {', '.join(data.sha256)}."))
+        return told
 
     report("profile pin", as_json, pin)
 

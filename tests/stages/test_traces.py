@@ -17,6 +17,7 @@ from backtracking.records.traces import Problem, Trace
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages import traces as stage
 from backtracking.stages.traces import Params, Result, run
+from lifeboat.stage import artifacts
 from lifeboat.stage.units import Units
 
 PARAMS = Params(2, 1.0, 12, 4, 2, 0, 1, "cpu", "float32")
@@ -121,7 +122,7 @@ def test_ended_in_the_middle_it_goes_on_from_the_batch_in_hand(
 
 
 def test_traces_that_come_with_their_problems_are_taken_and_only_the_others_are_written(
-    tmp_path: Path,
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     workspace = Workspace(tmp_path)
     study = write_study(3)
@@ -145,6 +146,16 @@ def test_traces_that_come_with_their_problems_are_taken_and_only_the_others_are_
     assert [one.text for one in sampled[:3]] == ["Total 3.", "Total 4.", "Total 3."]
     greedy = reader.read_lines(Trace, workspace.traces / "greedy.jsonl")
     assert [one.trace_id for one in greedy] == ["b/0"]
+    aligned = artifacts.read_json(workspace.traces / "metrics.json")["alignment"]
+    assert (aligned["n_tokenized"], aligned["n_tokenized_whole"]) == (3, 0)
+    assert aligned["different"][1] == {
+        "trace_id": "a/1", "differs_at": 7, "given": " .", "decoded": ".",
+    }  # fmt: skip
+    said = capsys.readouterr().out
+    assert (
+        "0 of 3 texts tokenized here" in said
+        and "a/0, from character 7: ' .' came back as '.'" in said
+    )
 
 
 def test_temperature_zero_for_sampled_rollouts_is_refused() -> None:

@@ -9,7 +9,7 @@ are not looked at. What stands in a trace is data, and nothing in it is followed
 import gzip
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -90,7 +90,7 @@ class ImportedTrace:
         trace_id: its unique name.
         problem_id, problem: what it is about.
         model: who wrote it.
-        prompt: what the model read.
+        prompt, prompt_ids: what the model read, as text and as ids.
         text: what it wrote, unchanged.
         thinking, response: before and after `</think>`.
         token_ids: the ids of the text, where they are known.
@@ -105,6 +105,7 @@ class ImportedTrace:
     problem: str | None = may_be_absent()
     model: str | None = may_be_absent()
     prompt: str | None = may_be_absent()
+    prompt_ids: list[int] | None = may_be_absent()
     text: str | None = may_be_absent()
     thinking: str | None = may_be_absent()
     response: str | None = may_be_absent()
@@ -137,22 +138,44 @@ def read_traces(path: Path) -> list[ImportedTrace]:
         UserError: where the file is missing or no gzip; naming file, line and key of what is
             broken, and a `trace_id` that comes twice.
     """
+    return traces_of(rows_of(path))
+
+
+def traces_of(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[ImportedTrace]:
+    """Rows as traces, in their order; each comes with where it stands, for messages.
+
+    Raises:
+        UserError: naming where, and the key, of what is broken, and a `trace_id` that comes twice.
+    """
     found: dict[str, ImportedTrace] = {}
-    for number, line in enumerate(lines_of(path), start=1):
-        trace = _trace(line, f"{path}, line {number}")
+    for where, row in rows:
+        trace = _trace(row, where)
         if trace.trace_id in found:
-            raise UserError(f"{path}, line {number}: `{trace.trace_id}` comes twice.", _CURE)
+            raise UserError(f"{where}: `{trace.trace_id}` comes twice.", _CURE)
         found[trace.trace_id] = trace
     return list(found.values())
 
 
-def _trace(line: str, where: str) -> ImportedTrace:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"{where} is not JSON: {error}.", _CURE) from None
-    if not isinstance(row, dict):
-        raise UserError(f"{where}: expected an object, found {line[:60]!r}.", _CURE)
+def rows_of(path: Path, cure: str = _CURE) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The objects of JSON Lines, plain or in gzip, each with where it stands.
+
+    Raises:
+        UserError: where the file is missing or no gzip, and for a line that is no object.
+    """
+    for number, line in enumerate(_text_of(path, cure).split("\n"), start=1):
+        where = f"{path}, line {number}"
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{where} is not JSON: {error}.", cure) from None
+        if not isinstance(row, dict):
+            raise UserError(f"{where}: expected an object, found {line[:60]!r}.", cure)
+        yield where, row
+
+
+def _trace(row: Mapping[str, Any], where: str) -> ImportedTrace:
     try:
         found = [_known(Annotation, one) for one in _annotations(row)]
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -188,11 +211,17 @@ def lines_of(path: Path) -> list[str]:
     Raises:
         UserError: where the file is missing or cannot be read.
     """
+    return [line for line in _text_of(path, _CURE).split("\n") if line.strip()]
+
+
+def _text_of(path: Path, cure: str) -> str:
     if not path.is_file():
         raise UserError(f"{path} does not exist.", "Name a JSON Lines file of traces.")
     data = path.read_bytes()
     try:
-        text = (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read: {error}.", _CURE) from None
-    return [line for line in text.split("\n") if line.strip()]
+        return (gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}, line {line} cannot be read: {error}.", cure) from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read: {error}.", cure) from None

@@ -80,11 +80,15 @@ def _lack(model: Hosted) -> str:
 
 
 def fill(path: Path, commit_by_role: dict[str, str]) -> None:
-    """Writes commits into a parameter file, comments and order kept."""
-    overlay: dict[str, Any] = {
-        "weights": {role: {"revision": commit} for role, commit in commit_by_role.items()}
-    }
-    text, _ = profile.merged(path.read_text(), overlay, "the hub's answers")
+    """Writes the commits of models into a parameter file, comments and order kept."""
+    write(
+        path, {"weights": {role: {"revision": commit} for role, commit in commit_by_role.items()}}
+    )
+
+
+def write(path: Path, answers: dict[str, Any]) -> None:
+    """Writes what the hub answered, nested as the file is, comments and order kept."""
+    text, _ = profile.merged(path.read_text(), answers, "the hub's answers")
     artifacts.write_text(path, text)
 
 

@@ -1,6 +1,6 @@
 """What does the model under study write? Traces of problems that it never trained on.
 
-Traces that come with a problem are taken instead.
+Traces that come with a problem are taken instead, and their texts compared with their ids.
 
 Reads: models/<the one under study>, data/raw/problems
 Writes: data/interim/traces/{traces,greedy}.jsonl and metrics.json
@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from typing import Any
 
 from tokenizers import Tokenizer
 
+from backtracking.domains import alignment
 from backtracking.domains.domain import Domain
 from backtracking.domains.registry import open_domain
 from backtracking.models import loading
@@ -189,12 +191,16 @@ def _main(workspace: Workspace, _role: str) -> None:
         prompts = [domain.prompt(problem, tokenizer) for problem in asked]
         result = run(params_, loaded, asked, prompts, units)
     sampled = given + result.sampled
-    metrics = result.metrics | _count(sampled)
+    metrics: dict[str, Any] = result.metrics | _count(sampled)
+    print(metrics)
+    aligned = alignment.report(given)
+    if aligned is not None:
+        print(aligned.told)
+        metrics[alignment.KEY] = reader.encode(aligned)
     with artifacts.new_folder(workspace.traces) as folder:
         reader.write_lines(folder / "traces.jsonl", sampled)
         reader.write_lines(folder / "greedy.jsonl", result.greedy)
         artifacts.write_json(folder / "metrics.json", metrics)
-    print(metrics)
 
 
 if __name__ == "__main__":

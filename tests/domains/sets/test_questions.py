@@ -5,21 +5,25 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub
 import pyarrow
 import pytest
+import real_tokenizers
 from bpe import train
-from project import write_tiny_params
+from project import ROOT, write_tiny_params
 from pyarrow import parquet
 from tokenizers import Tokenizer
 
 from backtracking.domains.domain import Domain, ProblemPlan
 from backtracking.domains.registry import open_domain
+from backtracking.domains.sets import questions
 from backtracking.domains.sets.questions import Questions
 from backtracking.models.tokens import token_ids
 from backtracking.records.traces import Trace
+from backtracking.runtime import params
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
@@ -134,3 +138,64 @@ def test_a_data_set_of_the_hub_is_fetched_at_its_commit(
     data = replace(local.section.data, source="owner/name", revision=commit)
     domain = replace(local, section=replace(local.section, data=data))
     assert domain.problems(PLAN) and asked == [("owner/name", "test.jsonl", "dataset", commit)]
+
+
+def test_what_a_data_set_of_the_hub_lacks_is_filled_in_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened(tmp_path, GSM8K, data={"source": "owner/name"})
+    file, path = tmp_path / "set" / "test.jsonl", tmp_path / "params.yaml"
+    commit, asked = "0" * 40, []
+
+    def ask(url: str) -> SimpleNamespace:
+        asked.append(url)
+        return SimpleNamespace(commit_hash=commit)
+
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", ask)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **known: str(file))
+    found = questions.pin(path)
+    assert found and (found.revision, found.sha256) == (commit, (artifacts.sha256_file(file),))
+    assert [one.partition(".co/")[2] for one in asked] == [
+        "datasets/owner/name/resolve/main/test.jsonl"
+    ]
+    assert open_domain(path).problems(PLAN)
+    before = path.read_bytes()
+    assert questions.pin(path) is None and path.read_bytes() == before and len(asked) == 1
+    write_tiny_params(path)
+    assert questions.pin(path) is None
+
+
+def test_a_data_set_that_the_hub_does_not_show_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(url: str) -> None:
+        raise OSError("no way there")
+
+    opened(tmp_path, GSM8K, data={"source": "owner/name"})
+    before = (tmp_path / "params.yaml").read_bytes()
+    monkeypatch.setattr(huggingface_hub, "get_hf_file_metadata", refuse)
+    with pytest.raises(UserError, match="datasets/owner/name.*no way there"):
+        questions.pin(tmp_path / "params.yaml")
+    assert (tmp_path / "params.yaml").read_bytes() == before
+
+
+OVERLAYS = {"gsm8k": (GSM8K, "18"), "math-500": (MATH, r"\frac{18}{7}")}
+
+
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_an_overlay_of_questions_reads_rows_as_its_data_set_has_them(
+    name: str, tmp_path: Path
+) -> None:
+    rows, answer = OVERLAYS[name]
+    overlay = params.read(ROOT / "configs" / f"{name}.yaml")
+    (file,) = overlay["questions"]["data"]["files"]
+    path = tmp_path / "set" / file
+    path.parent.mkdir(parents=True)
+    WRITE[f"test{path.suffix}"](path, rows)
+    local = {"questions": {"data": {"source": "set"}}}
+    write_tiny_params(tmp_path / "params.yaml", overlay, local)
+    domain, tokenizer = open_domain(tmp_path / "params.yaml"), real_tokenizers.deepseek()
+    (problem,) = (one for one in domain.problems(PLAN) if one.answer == answer)
+    ids = domain.prompt(problem, tokenizer)
+    assert problem.prompt in tokenizer.decode(ids) and r"\boxed{}" in tokenizer.decode(ids)
+    assert tokenizer.token_to_id(domain.lexicon.ends[0]) is not None

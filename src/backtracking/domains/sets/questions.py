@@ -23,6 +23,7 @@ from backtracking.domains.sets.sources import DataSet
 from backtracking.records.grades import Grade
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params as parameters
+from backtracking.runtime import pins
 from lifeboat.stage.errors import UserError
 
 
@@ -104,6 +105,26 @@ class Questions(Prose):
             begun=self.section.template.rstrip().endswith(THINK),
             ids=(trace.trace_id, trace.problem_id),
         )
+
+
+def pin(params: Path) -> DataSet | None:
+    """Writes what the data set of a parameter file lacks, commit and hashes, into the file.
+
+    Returns:
+        The data set as it is now; None where it lacked nothing, or another domain is studied.
+
+    Raises:
+        UserError: for a parameter that is wrong, and where the hub refuses.
+    """
+    if parameters.load_value(str, "domain.name", params) != "questions":
+        return None
+    data = parameters.load(Section, "questions", params).data
+    found = data.pinned(params.parent)
+    if found == data:
+        return None
+    lacked = {"revision": found.revision, "sha256": list(found.sha256)}
+    pins.write(params, {"questions": {"data": lacked}})
+    return found
 
 
 def _same(compare: str) -> Same:

@@ -4,13 +4,13 @@ No data set is part of this repository. A file on the hub is named by a commit, 
 named by its SHA-256, so that a study says which rows it read.
 """
 
-import gzip
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from backtracking.records.imported import rows_of
 from backtracking.runtime.pins import COMMIT
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
@@ -61,6 +61,36 @@ class DataSet:
                 )
             yield from read_rows(path)
 
+    def pinned(self, root: Path) -> "DataSet":
+        """Itself with what it lacks: the commit that `main` is now, and the hashes of its files.
+
+        Args:
+            root: the folder of params.yaml.
+
+        Raises:
+            UserError: where the hub does not let it be read.
+        """
+        is_loose = not (root / self.source).is_dir() and not self._is_pinned
+        found = replace(self, revision=self._latest()) if is_loose else self
+        hashes = self.sha256 or tuple(map(artifacts.sha256_file, found._paths(root)))
+        return replace(found, sha256=hashes)
+
+    @property
+    def _is_pinned(self) -> bool:
+        return bool(COMMIT.fullmatch(self.revision or ""))
+
+    def _latest(self) -> str | None:
+        from httpx2 import HTTPError
+        from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+        from backtracking.models import refused
+
+        try:
+            url = hf_hub_url(self.source, self.files[0], repo_type="dataset")
+            return get_hf_file_metadata(url).commit_hash
+        except (HTTPError, OSError, ValueError) as error:
+            raise refused.told(error, f"datasets/{self.source}", None) from error
+
     @property
     def _hashes(self) -> Sequence[str]:
         return self.sha256 or [""] * len(self.files)
@@ -69,11 +99,12 @@ class DataSet:
         folder = root / self.source
         if folder.is_dir():
             return [_existing(folder / name) for name in self.files]
-        if not COMMIT.fullmatch(self.revision or ""):
+        if not self._is_pinned:
             raise UserError(
                 f"{folder} is no folder, and a data set on the hub needs a commit: expected 40 "
                 f"hexadecimal digits as the revision of {self.source}, found {self.revision!r}.",
-                "Put the files into the folder, or name the commit that the hub's page shows.",
+                "Put the files into the folder, or have `backtracking profile pin` ask the hub for "
+                "the commit.",
             )
         return [self._fetched(name) for name in self.files]
 
@@ -99,18 +130,23 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
     """
     name = _existing(path).name
     if name.endswith(".parquet"):
-        from pyarrow import parquet
-
-        yield from parquet.read_table(path).to_pylist()
-    elif name.endswith(".jsonl"):
-        yield from artifacts.read_jsonl(path)
-    elif name.endswith(".jsonl.gz"):
-        with gzip.open(path, "rt", encoding="utf-8") as file:
-            yield from (_object(json.loads(line), path) for line in file if line.strip())
+        yield from _parquet_rows(path)
+    elif name.endswith((".jsonl", ".jsonl.gz")):
+        yield from (row for _, row in rows_of(path, _CURE))
     elif name.endswith(".json"):
         yield from (_object(row, path) for row in json.loads(path.read_text("utf-8")))
     else:
         raise UserError(f"{path} is of an unknown format.", _CURE)
+
+
+def _parquet_rows(path: Path) -> list[dict[str, Any]]:
+    import pyarrow
+    from pyarrow import parquet
+
+    try:
+        return parquet.read_table(path).to_pylist()
+    except (pyarrow.ArrowException, OSError) as error:
+        raise UserError(f"{path} is no Parquet file: {error}.", _CURE) from None
 
 
 def _object(row: Any, path: Path) -> dict[str, Any]:
