@@ -219,26 +219,27 @@ def _filtered(top: Path, paths: list[str]) -> list[Lack]:
 
     git-lfs sends the content when git pushes, if its hook is there.
     """
-<<<<<<< HEAD
+    if not paths:
+        return []
     asked = ("config", "--name-only", "--get-regexp", r"^filter\..*\.(clean|process)$")
     drivers = {name[7:].rpartition(".")[0] for name in processes.git_line(top, *asked).split("\n")}
-    words = ("check-attr", "-z", "--stdin", "filter")
-    fields = processes.git(top, *words, given="\0".join(paths)).stdout.split("\0")
-    rows = zip(fields[::3], fields[2::3], strict=False)
-    return [_filtered_by(top, driver, path) for path, driver in rows if driver in drivers]
+    drivers_by_path = index.attributes(top, paths, "filter").items()
+    return [
+        _filtered_by(top, driver, path) for path, driver in drivers_by_path if driver in drivers
+    ]
+
+
+POINTER = 10
+"""How many times smaller than its file what a commit has is, where it but points to the content."""
 
 
 def _filtered_by(top: Path, driver: str, path: str) -> Lack:
     if driver != "lfs":
         why = f"the commit has what the filter `{driver}` makes of it, and not what is here"
         cure = f"`dvc add` it, or take `filter={driver}` from .gitattributes and `git add` it."
-        return Lack(path, why, cure)
-=======
-    if not filtered:
-        return []
-    values = index.attributes(top, filtered, "filter")
-    paths = [path for path, value in values.items() if value == "lfs"]
->>>>>>> ccb323b0260c1233a1683027bdd0c0884210396b
+        told = processes.git(top, "cat-file", "-s", f"HEAD:./{path}").stdout.strip()
+        points = (top / path).lstat().st_size > POINTER * int(told or 0)
+        return Lack(path, why, cure, "wrong" if points else "warning")
     hook = top / processes.git_line(top, "rev-parse", "--git-path", "hooks/pre-push")
     verdict: Verdict = "warning" if hook.is_file() and b"lfs" in hook.read_bytes() else "wrong"
     why = "the commit has a pointer of git-lfs to it, whose content git-lfs sends and we do not see"
