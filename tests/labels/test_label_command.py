@@ -101,7 +101,7 @@ def test_a_judge_is_told_its_cost_first_and_asked_within_it(
         n_asked = len(server.bodies)
         assert answer(tmp_path, capsys, *judge, *options)["n_called"] == 4
         assert len(server.bodies) == n_asked
-    assert len(list((tmp_path / ".cache" / "store" / "paid" / "judge").iterdir())) == n_asked
+    assert len(list(tmp_path.rglob("paid/judge/*.safetensors"))) == n_asked
 
 
 @pytest.mark.parametrize(
