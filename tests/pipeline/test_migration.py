@@ -29,7 +29,7 @@ def has_parts(stage: str) -> bool:
     return stage.startswith(("weights", "traces", "extract"))
 
 
-N_ROLES = 2
+N_ROLES = 1
 """Roles in whose stages it is killed, of the stages that there are once a role."""
 
 
