@@ -49,6 +49,8 @@ def headline(results: Results) -> str:
     if first is None:
         return NO_CONTROL
     told = [_effect(results, first.finding), _positive(results, controls), _negative(results)]
+    if not controls:
+        told.insert(1, _own(results))
     told.append(_primary(first))
     return " ".join(one for one in ([] if controls else [NO_CONTROL]) + told if one)
 
@@ -112,6 +114,18 @@ def _primary(claim: Claim) -> str:
     p = claim.finding.p_adjusted
     holm = f" (p = {p_value(p)} after Holm)" if p is not None else ""
     return f"The primary claim: **{claim.finding.verdict}**{holm}. {_because(claim)}".strip()
+
+
+def _own(results: Results) -> str:
+    """What the model's own direction does, which is no question about its base."""
+    claim = find(results, "causal")
+    if claim is None or claim.finding.estimate is None:
+        return ""
+    found = claim.finding
+    return (
+        f"Along the model's own direction it is {signed(found.estimate)} "
+        f"({interval(found.low, found.high)}): `causal` **{found.verdict}**. {_because(claim)}"
+    )
 
 
 def _positive(results: Results, controls: Sequence[Claim]) -> str:
