@@ -3,6 +3,7 @@ from synthetic_results import study_with
 
 from backtracking.effects.seen import NO_INTERVAL
 from backtracking.records.intervals import Interval
+from backtracking.records.measured import RANDOM
 from backtracking.records.rows.arms import ArmKey, Forced
 from backtracking.report.tables import dose_table, flatten, loss_table
 from backtracking.stages.summary import Params
@@ -10,7 +11,8 @@ from backtracking.stages.summary import Params
 
 def row(direction: str, dose: float, value: float, target: str = "reasoning") -> Forced:
     """P(backtrack) at live decisions."""
-    arm = ArmKey(target, direction, dose, "decision", "add" if dose else "none")
+    group = RANDOM if direction.startswith("random") else ""
+    arm = ArmKey(target, direction, dose, "decision", "add" if dose else "none", group)
     return Forced(arm, "alive", "P_open", Interval(value, None, None, 9), NO_INTERVAL, 9)
 
 
