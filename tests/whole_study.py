@@ -34,6 +34,7 @@ SMALL: dict[str, Any] = {
         "max_new_tokens": 12,
         "n_random": 2,
         "n_few_random": 1,
+        "n_free_random": 1,
         "n_null": 2,
         "n_retrained": 1,
         "n_reports": 2,

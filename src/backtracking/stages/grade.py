@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from backtracking.domains.domain import Domain
 from backtracking.domains.registry import open_domain
 from backtracking.labels.deciding import decisions_of
+from backtracking.labels.learned import LEARNED, with_learned
 from backtracking.labels.rules import with_rules
 from backtracking.labels.states import UNPARSED
 from backtracking.models import loading
@@ -104,6 +105,8 @@ class Grader:
         """What is seen in a trace: sentences, decisions, and the whole."""
         reading = self.domain.read(trace, problem, self.tokenizer)
         sentences = list(map(with_rules, reading.sentences))
+        if self.primary == LEARNED:
+            sentences = with_learned(sentences)
         decisions = decisions_of(trace, sentences, self.primary)
         seen = [*_check(sentences), *self._decide(decisions), *self._open(sentences)]
         if trace.finish_reason == "stop" and all(EXACT in one.label_by for one in sentences):

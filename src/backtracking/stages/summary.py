@@ -256,6 +256,7 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
         role: artifacts.read_json(workspace.activations(role) / "manifest.json")
         for role in roles.all
     }
+    written = artifacts.read_json(workspace.traces / "metrics.json")
     marker = read_tokens(workspace.labels / "tokens.json").marker
     pairs = {one: base for one, base in roles.base_by_role.items() if one not in roles.repeats}
     told = params.load(Told, "known", workspace.params)
@@ -266,7 +267,7 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
             for role in roles.all
             if (workspace.model(role) / "training.csv").is_file()
         },
-        traces=artifacts.read_json(workspace.traces / "metrics.json"),
+        traces={name: one for name, one in written.items() if isinstance(one, int)},
         label=reader.read_json(Metrics, workspace.labels / "metrics.json"),
         study=Study(
             base_by_role=pairs,
