@@ -26,7 +26,7 @@ N_PROBLEMS = 14
 SMALL: dict[str, Any] = {
     "problems": {"n_study": N_PROBLEMS, "split_shares": [0.4, 0.3, 0.3]},
     "traces": {"n_samples": 1, "max_new_tokens": 24, "batch_size": 8, "n_batch_checks": 2},
-    "extract": {"layers": [0], "tokens_per_batch": 4096},
+    "extract": {"layers": [0, 1], "tokens_per_batch": 4096},
     "stability": {"n_regenerations": 2, "max_new_tokens": 8, "batch_size": 32},
     "directions": {"n_strata": 1, "n_splits": 2, "n_null": 1},
     "steer": {

@@ -37,7 +37,7 @@ OVERLAY = SMALL | {
 }
 SOURCES: dict[str, dict[str, Any]] = {
     "random": {"weights": WEIGHTS | {"base": {"source": "given", "revision": None}}},
-    "real": {"weights": WEIGHTS, "extract": SMALL["extract"] | {"layers": [18]}},
+    "real": {"weights": WEIGHTS, "extract": SMALL["extract"] | {"layers": [14, 18]}},
 }
 
 
