@@ -1,7 +1,6 @@
 """The overlay `smollm2` in small: its tokenizer, its pair and control, every stage, every claim.
 
-Fast on a random model of its shape up to directions; slow on that to the end, and on the real
-weights.
+On a random model of its shape: fast up to directions, slow to the end.
 """
 
 from pathlib import Path
@@ -37,7 +36,6 @@ OVERLAY = SMALL | {
 }
 SOURCES: dict[str, dict[str, Any]] = {
     "random": {"weights": WEIGHTS | {"base": {"source": "given", "revision": None}}},
-    "real": {"weights": WEIGHTS, "extract": SMALL["extract"] | {"layers": [14, 18]}},
 }
 
 
@@ -112,9 +110,3 @@ def require_every_claim(root: Path) -> None:
 def test_every_claim_is_there_and_what_has_no_truth_says_so(begun: Path) -> None:
     run(begun, *AFTER)
     require_every_claim(begun)
-
-
-@pytest.mark.slow
-def test_the_real_weights_go_through_every_stage(tmp_path: Path) -> None:
-    run(begin(tmp_path, "real"), *AFTER)
-    require_every_claim(tmp_path)
