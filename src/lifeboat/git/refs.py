@@ -86,7 +86,7 @@ def _others(
     its files alone without the commits that lead to it, and these without what `refused` names.
     """
     if saved.branch == here.branch:
-        made, branch = wip.chain(root, here, _tree_of(root, saved.commit), here.wips)
+        made, branch = wip.chain(root, here, wip.tree_of(root, saved.commit), here.wips)
         saved = replace(saved, commit=made, branch=branch)
         yield saved, []
     own = project.machine_name(root)
@@ -97,7 +97,7 @@ def _others(
     shown, branch = _shown(root, url, deadline)[0], (free or names)[0]
     base, before = _base(root, here, shown), _known(root, [shown.get(f"refs/heads/{branch}", "")])
     start, last = replace(here, commit=base), "".join(before)
-    made = wip.following(root, start, _tree_of(root, saved.commit), last)
+    made = wip.following(root, start, wip.tree_of(root, saved.commit), last)
     told = _alone(branch, base, here)
     yield replace(saved, commit=made, branch=branch), [told]
     if named := _named(root, saved.commit, base, said := refused.get(branch, "")):
@@ -106,10 +106,6 @@ def _others(
         left_out = saved.left_out | paths
         lacking = replace(saved, commit=made, branch=branch, left_out=left_out)
         yield lacking, [told, _without(sorted(paths), said)]
-
-
-def _tree_of(root: Path, commit_: str) -> str:
-    return processes.git_id(root, f"{commit_}^{{tree}}")
 
 
 def _known(root: Path, ids: Iterable[str]) -> list[str]:

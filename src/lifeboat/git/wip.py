@@ -188,10 +188,10 @@ def following(root: Path, here: Head, tree_: str, before: str) -> str:
     Raises:
         UserError: where git cannot write.
     """
-    if before and has(root, before, here.commit) and _tree_of(root, before) == tree_:
+    if before and has(root, before, here.commit) and tree_of(root, before) == tree_:
         return before
     follows = not before or has(root, here.commit, before)
-    if here.commit and follows and _tree_of(root, here.commit) == tree_:
+    if here.commit and follows and tree_of(root, here.commit) == tree_:
         return here.commit
     parents = [p for p in dict.fromkeys((here.commit, before)) if p]
     title = f"Backup of {here.branch or 'a detached HEAD'}, {time.strftime('%Y-%m-%d %H:%M:%S')}"
@@ -242,7 +242,7 @@ def _aside(
     lacking = frozenset(tree_.refused) | (
         frozenset({lock_file.NAME}) if lock_items else frozenset()
     )
-    if here.commit and tree_.id == _tree_of(root, here.commit):
+    if here.commit and tree_.id == tree_of(root, here.commit):
         saved = _as_committed(here)
         return Saved(saved.commit, saved.branch, [*items, *saved.items], lacking)
     made, branch = chain(root, here, tree_.id, here.wips)
@@ -299,7 +299,8 @@ def _staged(root: Path) -> list[Item]:
     return [Item(fact, "warning", "Commit them, or lose the difference; the files are saved.")]
 
 
-def _tree_of(root: Path, commit_: str) -> str:
+def tree_of(root: Path, commit_: str) -> str:
+    """The tree of a commit; empty where there is none."""
     return processes.git_id(root, f"{commit_}^{{tree}}")
 
 

@@ -229,17 +229,11 @@ def _filtered(top: Path, paths: list[str]) -> list[Lack]:
     ]
 
 
-POINTER = 10
-"""How many times smaller than its file what a commit has is, where it but points to the content."""
-
-
 def _filtered_by(top: Path, driver: str, path: str) -> Lack:
     if driver != "lfs":
         why = f"the commit has what the filter `{driver}` makes of it, and not what is here"
         cure = f"`dvc add` it, or take `filter={driver}` from .gitattributes and `git add` it."
-        told = processes.git(top, "cat-file", "-s", f"HEAD:./{path}").stdout.strip()
-        points = (top / path).lstat().st_size > POINTER * int(told or 0)
-        return Lack(path, why, cure, "wrong" if points else "warning")
+        return Lack(path, why, cure)
     hook = top / processes.git_line(top, "rev-parse", "--git-path", "hooks/pre-push")
     verdict: Verdict = "warning" if hook.is_file() and b"lfs" in hook.read_bytes() else "wrong"
     why = "the commit has a pointer of git-lfs to it, whose content git-lfs sends and we do not see"
