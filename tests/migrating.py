@@ -17,7 +17,7 @@ from project import REPRO, call, environment, make_project, stages_run
 GRACE_S = 2.0
 """Seconds between SIGTERM and SIGKILL."""
 
-TARGET = "summary"
+TARGET = "report"
 """Everything but smoke, which belongs to a machine, is upstream of it."""
 
 

@@ -107,6 +107,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "jamba": {
         **_EXPERTS,
         "use_mamba_kernels": False,
+        "mamba_dt_rank": 8,  # a norm of one or two numbers amplifies rounding a hundredfold
         "attn_layer_period": 2,
         "attn_layer_offset": 1,
     },
