@@ -262,6 +262,26 @@ def test_an_effect_is_told_as_a_share_of_what_the_donors_state_does() -> None:
     assert tabulate_ceiling(None, ALIVE, BOOTSTRAP) == []
 
 
+def test_an_effect_is_told_in_log_odds_which_a_rare_state_does_not_keep_small() -> None:
+    affine = replace(arm("base", 1.0), edit="set_projection")
+    decisions = decisions_of(["alive"] * 4, ["a", "a", "b", "b"])
+    p = np.array([[0.001] * 4, [0.01] * 4])
+    seen = plant([baseline(), affine], p, decisions)
+    found = steered(seen, "base", cases(seen), BOOTSTRAP)
+    assert found.log_odds is not None
+    assert numbers(found.log_odds) == pytest.approx([np.log(0.01 / 0.99 * 0.999 / 0.001)] * 3)
+
+
+@pytest.mark.parametrize("never", [0.0, 1.0])
+def test_of_what_never_or_always_happens_there_are_no_log_odds(never: float) -> None:
+    affine = replace(arm("base", 1.0), edit="set_projection")
+    decisions = decisions_of(["alive"] * 4, ["a", "a", "b", "b"])
+    seen = plant([baseline(), affine], np.array([[never] * 4, [0.3] * 4]), decisions)
+    found = steered(seen, "base", cases(seen), BOOTSTRAP)
+    assert found.log_odds is not None
+    assert found.log_odds.value is None
+
+
 def test_an_interval_holds_for_directions_that_are_estimated_again_and_so_does_an_excess() -> None:
     """One direction moves all decisions alike: what varies is which direction it came out as."""
     affine = replace(arm("base", 1.0), edit="set_projection")

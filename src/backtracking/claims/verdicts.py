@@ -232,6 +232,7 @@ def _evidence(
         nulls=effect.all_bars,
         legal=min(legal, default=None),
         of_ceiling=steered.of_ceiling,
+        log_odds=steered.log_odds,
         resampled=effect.resampled if effect.interval.value is not None else "",
     )
     return Evidence(claim, contrast, threshold, "emergent", finding)

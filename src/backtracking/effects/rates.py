@@ -44,6 +44,7 @@ class Steered:
             adding it.
         lowers: effect on P(backtrack | dead) of setting it to the live mean, or of subtracting it.
         of_ceiling: `raises` as a share of what the donor's state brings about; None if not known.
+        log_odds: `raises` as a change of the log-odds of P(backtrack | live), in nats.
     """
 
     target: str
@@ -56,6 +57,7 @@ class Steered:
     raises: Effect
     lowers: Effect
     of_ceiling: Interval | None = None
+    log_odds: Interval | None = None
 
 
 def tabulate(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Forced]:
@@ -116,6 +118,26 @@ def share_of_ceiling(
 def _share(means: np.ndarray) -> np.ndarray:
     undefined = np.full((len(means), 1), np.nan)
     return np.divide(means[:, :1], means[:, 1:], out=undefined, where=means[:, 1:] != 0)
+
+
+def change_of_log_odds(
+    seen: Seen, arm: Arm | None, case: Case, bootstrap: Bootstrap
+) -> Interval | None:
+    """What an arm does to the log-odds of the mean P(backtrack) of a case, in nats.
+
+    Where backtracking is rare a probability hardly moves whatever is done to the model, and where
+    it is common as little. None where the arm was not run; without a value where a mean is 0 or 1.
+    """
+    if arm is None or not seen.has(case):
+        return None
+    both = np.stack([seen.p(arm, case), seen.p(seen.arms[0], case)], axis=1)
+    return bootstrap.intervals(both, seen.problems(case), _log_odds_ratio)[0]
+
+
+def _log_odds_ratio(means: np.ndarray) -> np.ndarray:
+    inside = np.where((means > 0) & (means < 1), means, np.nan)
+    log_odds = np.log(inside) - np.log1p(-inside)
+    return np.asarray(log_odds[:, :1] - log_odds[:, 1:])
 
 
 def tabulate_elsewhere(seen: Seen, bootstrap: Bootstrap) -> list[Elsewhere]:
@@ -182,6 +204,7 @@ def steered(
         of_ceiling=share_of_ceiling(
             patched, patched.primary(role, 1) if patched else None, cases.live, bootstrap
         ),
+        log_odds=change_of_log_odds(seen, up, cases.live, bootstrap),
     )
 
 

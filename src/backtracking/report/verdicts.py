@@ -47,6 +47,7 @@ def primary_table(results: Results) -> str:
             one.finding.pair,
             _estimate(one.finding),
             _of_ceiling(one.finding),
+            _log_odds(one.finding),
             "not measured" if one.finding.legal is None else number(one.finding.legal),
             nulls(one.finding),
             "" if one.finding.p_adjusted is None else p_value(one.finding.p_adjusted),
@@ -55,7 +56,7 @@ def primary_table(results: Results) -> str:
         ]
         for one in rows
     ]
-    columns = ["claim", "direction -> target", "effect", "of the ceiling", "P_legal"]
+    columns = ["claim", "direction -> target", "effect", "of the ceiling", "in log-odds", "P_legal"]
     return markdown([*columns, "nulls", "p after Holm", "verdict", "because"], told)
 
 
@@ -156,6 +157,13 @@ def _ed50(row: Mapping[str, str]) -> str:
 
 def _of_ceiling(found: Finding) -> str:
     return number(found.of_ceiling.value) if found.of_ceiling else "not measured"
+
+
+def _log_odds(found: Finding) -> str:
+    told = found.log_odds
+    if told is None or told.value is None:
+        return "not measured"
+    return f"{signed(told.value)} ({interval(told.low, told.high)})"
 
 
 def _estimate(found: Finding) -> str:

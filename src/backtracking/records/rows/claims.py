@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from backtracking.records.decoding import INLINED
+from backtracking.records.decoding import INLINED, may_be_absent
 from backtracking.records.intervals import Bar, Interval, Verdict, all_of
 from backtracking.records.rows.table import Row
 
@@ -71,6 +71,7 @@ class Finding:
         legal: mean P(a word that may stand there) at the steered positions, the least of all arms
             that are judged; None where it was not measured.
         of_ceiling: the estimate as a share of what the donor's state brings about.
+        log_odds: the same effect as a change of log-odds, in nats.
         resampled: by the interval: of test problems alone, it is conditional on the direction.
         p_adjusted: p after Holm, of a claim of the confirmatory family.
     """
@@ -89,6 +90,7 @@ class Finding:
     nulls: Mapping[str, Bar] = field(default_factory=dict)
     legal: float | None = None
     of_ceiling: Interval | None = None
+    log_odds: Interval | None = may_be_absent()
     resampled: str = ""
     p_adjusted: float | None = None
 
