@@ -76,7 +76,7 @@ def read_all(one: Rollouts) -> list[Written]:
 
 def tabulated(*several: Rollouts) -> list[dict[str, Free]]:
     """The rows of each arm, by measure."""
-    rows = tabulate_free(several, read_all, ORGANISM.kinds, BOOTSTRAP)
+    rows = tabulate_free([(one, read_all(one)) for one in several], ORGANISM.kinds, BOOTSTRAP)
     names = list(dict.fromkeys(row.arm.direction for row in rows))
     return [{row.measure: row for row in rows if row.arm.direction == name} for name in names]
 

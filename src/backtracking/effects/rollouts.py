@@ -1,6 +1,6 @@
 """What is observed of rollouts: one value per rollout, token, sentence or decision."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
@@ -84,22 +84,18 @@ def observe(written: Sequence[Written], kinds: Sequence[Kind]) -> dict[str, Obse
 
 
 def tabulate_free(
-    rollouts: Sequence[Rollouts],
-    read: Callable[[Rollouts], list[Written]],
-    kinds: Sequence[Kind],
-    bootstrap: Bootstrap,
+    runs: Sequence[tuple[Rollouts, Sequence[Written]]], kinds: Sequence[Kind], bootstrap: Bootstrap
 ) -> list[Free]:
     """One row per arm and measure: its mean, and its paired difference to the baseline.
 
     Args:
-        rollouts: of one model, the baseline first.
-        read: what the domain reads of them.
+        runs: of one model, the baseline first, each with what the domain reads of it.
         kinds: the domain's.
         bootstrap: resamples and level.
     """
-    seen = [observe(read(one), kinds) for one in rollouts]
+    seen = [observe(written, kinds) for _, written in runs]
     rows = []
-    for one, observed in zip(rollouts, seen, strict=True):
+    for (one, _), observed in zip(runs, seen, strict=True):
         key = key_of(one.target, one.arms[0] if one.arms else baseline())
         rows += _measure(key, observed, seen[0], bootstrap)
     return rows

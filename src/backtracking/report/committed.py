@@ -26,6 +26,7 @@ TABLES = (
     "magnitudes",
     "ed50",
     "signs",
+    "partings",
 )
 """Tables that prose quotes."""
 

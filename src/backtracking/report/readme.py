@@ -16,6 +16,7 @@ from backtracking import PROJECT_ROOT
 from backtracking.report import findings, real_traces, verdicts
 from backtracking.report.committed import STAGED, read_results, show
 from backtracking.report.findings import NOTHING
+from backtracking.report.partings import partings_table
 from backtracking.report.pipeline import draw_pipeline
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
@@ -27,7 +28,7 @@ SNAPSHOTS = "runs"
 
 FIGURE = "figures/dose.svg"
 
-WRITERS = findings.BLOCKS | dict(verdicts.BLOCKS)
+WRITERS = findings.BLOCKS | dict(verdicts.BLOCKS) | {"partings": partings_table}
 """What writes each block about the results of a study."""
 
 _BLOCK = re.compile(r"(<!-- generated: ([\w-]+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)

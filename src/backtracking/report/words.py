@@ -39,3 +39,10 @@ def markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(
         f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |" for line in lines
     )
+
+
+def quoted(text: str, n_characters: int = 300) -> str:
+    """Words of a model in a page of Markdown, where nothing of them is markup, on one line."""
+    plain = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    cut = plain if len(plain) <= n_characters else f"{plain[: n_characters - 1]}…"
+    return "".join(one if one.isalnum() or one in " .,:;?…" else f"&#{ord(one)};" for one in cut)

@@ -7,7 +7,7 @@ Reads: data/{raw/problems,interim/traces,processed/labels}, models/*/tokenizer.j
     results/{stability,steer,lens,ablate}, and the file that effects.audit names
 Writes: results/effects/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,untested,
     arms_elsewhere,necessity,transfer,doses,usable,signs,spread,reports,free,
-    remarks}.json, and of draws results/effects/steer/{drawn,calibration,openers}.json,
+    partings,remarks}.json, and of draws results/effects/steer/{drawn,calibration,openers}.json,
     results/effects/markerless/{forced,projected,evidence}.json,
     results/effects/pairs/{selection,claims,counts}.json,
     results/effects/ablate/{forced,elsewhere,free,outcomes,evidence}.json,
@@ -36,6 +36,7 @@ from backtracking.effects.drawn import (
     tabulate_openers,
     with_drawn,
 )
+from backtracking.effects.partings import tabulate_partings
 from backtracking.effects.remarks import (
     Turns,
     tabulate_remarks,
@@ -65,7 +66,7 @@ from backtracking.records.measured import read_all_measured
 from backtracking.records.openers import read_openers
 from backtracking.records.places import Place
 from backtracking.records.rollouts import Rollouts, read_rollouts
-from backtracking.records.rows.arms import Free
+from backtracking.records.rows.arms import Free, Parting
 from backtracking.records.rows.choice import Repeat
 from backtracking.records.rows.claims import Evidence, Repeated
 from backtracking.records.rows.table import read_rows
@@ -153,11 +154,12 @@ def of_steer(sources: Sources) -> Tables:
     evidence = judge_steering(sources.steering, _known(sources), bootstrap)
     drawn = read_drawn(source / FOLDER)
     seen = _seen_at_draws(sources, drawn)
-    free, turns = _free(sources)
+    free, turns, partings = _free(sources)
     turns += [
         one for its in drawn for one in turns_of_draws(seen[its.counts.run, its.counts.target], its)
     ]
-    tables |= {"evidence": evidence, "free": free, "remarks": tabulate_remarks(turns, bootstrap)}
+    tables |= {"evidence": evidence, "free": free, "partings": partings}
+    tables |= {"remarks": tabulate_remarks(turns, bootstrap)}
     return {**tables, **(_of_draws(sources, seen, drawn) if drawn else {})}
 
 
@@ -281,22 +283,20 @@ def _reading(sources: Sources) -> Reading:
     )
 
 
-def _free(sources: Sources) -> tuple[list[Free], list[Turns]]:
-    """What free runs do, model by model, and the turns in them."""
+def _free(sources: Sources) -> tuple[list[Free], list[Turns], list[Parting]]:
+    """What free runs do, model by model, the turns in them, and where they part."""
     study, reading = sources.study, _reading(sources)
+    prompts = {name: one.prompt for name, one in reading.problems.items()}
     rows: list[Free] = []
     turns: list[Turns] = []
-
-    def read(rollouts: Rollouts) -> list[Written]:
-        written = reading(rollouts)
-        turns.append(turns_of_rollouts(rollouts, written))
-        return written
-
+    partings: list[Parting] = []
     found = read_rollouts(study.workspace.results("steer") / "rollouts")
     for role in sources.steering.pairs:
-        its = [one for one in found if one.target == role]
-        rows += tabulate_free(its, read, study.kinds, sources.bootstrap)
-    return rows, turns
+        its = [(one, reading(one)) for one in found if one.target == role]
+        turns += [turns_of_rollouts(*one) for one in its]
+        rows += tabulate_free(its, study.kinds, sources.bootstrap)
+        partings += tabulate_partings(its, prompts)
+    return rows, turns, partings
 
 
 def _kinds_hold(study: Study) -> bool:

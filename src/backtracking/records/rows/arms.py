@@ -179,6 +179,26 @@ class Free(Row):
 
 
 @dataclass(frozen=True)
+class Parting(Row):
+    """Where a steered generation parts from the unsteered one of the same problem.
+
+    Attributes:
+        arm: of a model.
+        problem_id, prompt: the problem.
+        before: the last sentence of both; empty where the first one differs.
+        unsteered, steered: what either says next; empty where it ends there.
+    """
+
+    FILE: ClassVar[str] = "effects/steer/partings"
+    arm: ArmKey = field(metadata=INLINED)
+    problem_id: str
+    prompt: str
+    before: str
+    unsteered: str
+    steered: str
+
+
+@dataclass(frozen=True)
 class Projected(Row):
     """A direction at live decisions beside the same without the markers' rows, at dose 1.
 
