@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from backtracking.claims.literature.own import STUDY
 from backtracking.report.because import verdict_of
 from backtracking.report.committed import Results
-from backtracking.report.sentences import headline
+from backtracking.report.sentences import finding
 from backtracking.report.words import UNDEFINED, interval, markdown, number, p_value, signed
 
 NOTHING = "No results are committed yet: `make reproduce` computes them."
@@ -90,7 +90,7 @@ def magnitudes_table(results: Results) -> str:
 
 
 BLOCKS: dict[str, Callable[[Results], str]] = {
-    "finding": headline,
+    "finding": finding,
     "results": results_table,
     "claims": claims_table,
     "magnitudes": magnitudes_table,

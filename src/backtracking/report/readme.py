@@ -21,7 +21,7 @@ from backtracking.report.pipeline import draw_pipeline
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
-FILES = ("README.md", "docs/method.md", "docs/findings.md")
+FILES = ("README.md", "docs/method.md", "docs/findings.md", "docs/house.md")
 """Files with generated blocks; those in `reports/` have some as well."""
 
 SNAPSHOTS = "runs"

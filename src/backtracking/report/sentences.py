@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from backtracking.claims.family import CONFIRMATORY, failing_controls
 from backtracking.claims.literature.own import STUDY
+from backtracking.records.intervals import Bar
 from backtracking.records.measured import BESIDE
 from backtracking.records.rows.claims import Claim, Count, Finding
 from backtracking.report.because import because, is_premise
@@ -35,8 +36,30 @@ def of_pair(results: Results) -> list[Claim]:
     return [one for one in results.claims if one.finding.target not in one.by_control]
 
 
+def finding(results: Results) -> str:
+    """The first sentences of the README: what was found, whether it holds, and who says so."""
+    first = find(results, "primary")
+    if failing_controls(results.claims) or first is None:
+        return headline(results)
+    controls, found = _must_hold(results), first.finding
+    ks = joined([f"{bar.k} {_spelled(name)}" for name, bar in beaten(found).items()])
+    beyond = f", beside {ks} directions that went as far" if ks else ""
+    false = [one.finding.verdict for one in results.claims if one.must_fail]
+    told = [
+        "" if controls else NO_CONTROL,
+        f"**{_moves(results, found)}.**",
+        f"`primary` **{found.verdict}**{_holm(first)}{beyond}.",
+        "" if controls else _own(results),
+        f"Of {len(false)} claims that are false by construction {false.count('fails')} fail."
+        if false
+        else "",
+        _alike(results, controls),
+    ]
+    return " ".join(one for one in told if one)
+
+
 def headline(results: Results) -> str:
-    """The first sentences of the README: a finding with a control that works, or that none does."""
+    """The same at length: nulls, controls and reasons; or that no control works."""
     failing, controls = failing_controls(results.claims), _must_hold(results)
     if failing:
         why = joined([f"{_named(one)} is `{one.finding.verdict}`" for one in failing])
@@ -74,18 +97,26 @@ def believe(results: Results) -> str:
 def _effect(results: Results, found: Finding) -> str:
     """The primary endpoint with its number, its nulls and what the model was still able to say."""
     summary = results.summary
-    live, endpoint = summary["study_live"], summary["steer_endpoint"]
-    before, after = (number(summary[f"{p_backtrack_key(live)}_{arm}"]) for arm in ARMS)
     legal = "was not measured" if found.legal is None else f"is {number(found.legal)}"
     ceiling = found.of_ceiling.value if found.of_ceiling else None
     share = f", {number(ceiling)} of what the donor's state does" if ceiling is not None else ""
     return (
-        f"**The base model's dead-end direction, {summary['steer_how']} in the model under study "
-        f"at the full stop where the next step is decided, takes {ENDPOINTS[endpoint]} at live "
-        f"points (`{live}`) from {before} to {after}: {signed(found.estimate)} "
-        f"({interval(found.low, found.high)}, {found.n} problems{share}).** {_nulls(found)} The "
+        f"**{_moves(results, found, share)}.** {_nulls(found)} The "
         f"probability of a word that may stand there {legal}. Layer {summary['selection_layer']}, "
         f"window {summary['selection_window']}, both chosen on dev problems."
+    )
+
+
+def _moves(results: Results, found: Finding, more: str = "") -> str:
+    """What the base's direction does to the primary endpoint."""
+    summary = results.summary
+    live, endpoint = summary["study_live"], summary["steer_endpoint"]
+    before, after = (number(summary[f"{p_backtrack_key(live)}_{arm}"]) for arm in ARMS)
+    return (
+        f"The base model's dead-end direction, {summary['steer_how']} in the model under study "
+        f"at the full stop where the next step is decided, takes {ENDPOINTS[endpoint]} at live "
+        f"points (`{live}`) from {before} to {after}: {signed(found.estimate)} "
+        f"({interval(found.low, found.high)}, {found.n} problems{more})"
     )
 
 
@@ -97,9 +128,18 @@ ENDPOINTS = {
 """What is read, in words."""
 
 
+def beaten(found: Finding) -> Mapping[str, Bar]:
+    """The nulls that an effect has to beat; others stand beside it."""
+    return {name: bar for name, bar in found.nulls.items() if name not in BESIDE}
+
+
+def _spelled(name: str) -> str:
+    return name.replace("_", " ")
+
+
 def _nulls(found: Finding) -> str:
     told = {
-        name: f"{signed(bar.bound)} in 95 % of {bar.k} {name.replace('_', ' ')} ones "
+        name: f"{signed(bar.bound)} in 95 % of {bar.k} {_spelled(name)} ones "
         f"(p = {p_value(bar.p)})"
         for name, bar in found.nulls.items()
     }
@@ -111,9 +151,13 @@ def _nulls(found: Finding) -> str:
 
 
 def _primary(claim: Claim) -> str:
+    told = f"**{claim.finding.verdict}**{_holm(claim)}"
+    return f"The primary claim: {told}. {_because(claim)}".strip()
+
+
+def _holm(claim: Claim) -> str:
     p = claim.finding.p_adjusted
-    holm = f" (p = {p_value(p)} after Holm)" if p is not None else ""
-    return f"The primary claim: **{claim.finding.verdict}**{holm}. {_because(claim)}".strip()
+    return f" (p = {p_value(p)} after Holm)" if p is not None else ""
 
 
 def _own(results: Results) -> str:
@@ -132,14 +176,18 @@ def _positive(results: Results, controls: Sequence[Claim]) -> str:
     """What the pair was made to show, and in how many pairs so made it is seen."""
     if not controls:
         return ""
-    seen = f"What this pair was made to show is seen ({joined([_named(one) for one in controls])})"
-    claims = {one.question.claim for one in controls}
-    n_all, n_pairs = _n_with_all(results.trained, claims)
-    if not n_pairs:
-        return f"{seen}."
+    named = joined([_named(one) for one in controls])
+    return f"What this pair was made to show is seen ({named}). {_alike(results, controls)}".strip()
+
+
+def _alike(results: Results, controls: Sequence[Claim]) -> str:
+    """In how many pairs that were made as this one the same is seen."""
+    n_all, n_pairs = _n_with_all(results.trained, {one.question.claim for one in controls})
+    if not n_pairs or not controls:
+        return ""
     return (
-        f"{seen}; of {n_pairs} pairs made alike from other seeds {n_all} show all of that, so "
-        "training decides it, and not the recipe alone."
+        f"Of {n_pairs} pairs made alike from other seeds {n_all} show all that this pair was made "
+        "to show, so training decides it, and not the recipe alone."
     )
 
 
