@@ -20,7 +20,9 @@ class Server:
 
 
 @contextmanager
-def serving(reply: Callable[[dict[str, Any], int], Reply]) -> Iterator[Server]:
+def serving(
+    reply: Callable[[dict[str, Any], int], Reply], path: str = "/v1/chat/completions"
+) -> Iterator[Server]:
     """A server that answers by a function of the request and of how many there were."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -30,7 +32,7 @@ def serving(reply: Callable[[dict[str, Any], int], Reply]) -> Iterator[Server]:
             server.keys.append(self.headers.get("Authorization"))
             status, value = reply(body, len(server.bodies))
             data = value if isinstance(value, bytes) else json.dumps(value).encode()
-            self.send_response(status if self.path == "/v1/chat/completions" else 404)
+            self.send_response(status if self.path == path else 404)
             if status in (301, 302):
                 self.send_header("Location", f"{server.url}/elsewhere")
             self.send_header("Content-Length", str(len(data)))

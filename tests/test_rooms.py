@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "statistics": {"lifeboat.stage", "records"},
     "runtime": {"lifeboat.stage", "lifeboat"},
     "records": {"lifeboat.stage"},
-    "labels": {"lifeboat.stage", "lifeboat", "records", "statistics"},
+    "labels": {"lifeboat.stage", "lifeboat", "records", "runtime", "statistics"},
     "models": {"lifeboat.stage", "lifeboat", "records", "runtime"},
     "activations": {"lifeboat.stage", "records"},
     "domains": {"lifeboat.stage", "runtime", "records", "labels", "models"},

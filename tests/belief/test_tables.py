@@ -190,7 +190,8 @@ def test_a_claim_without_rows_is_untestable_for_the_reason_that_is_given() -> No
 
 
 def test_the_claim_stands_on_the_layer_that_was_chosen_or_below_the_last() -> None:
-    assert [claim_layer(chosen, 4) for chosen in range(4)] == [0, 1, 2, 2]
+    assert [claim_layer(chosen, 4, range(4)) for chosen in range(4)] == [0, 1, 2, 2]
+    assert [claim_layer(chosen, 8, (1, 4, 7)) for chosen in (1, 4, 7)] == [1, 4, 4]
 
 
 def test_ratios_are_over_the_natural_difference_and_over_the_patch() -> None:

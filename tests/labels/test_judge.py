@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from judge_server import Reply, completion, labelling, serving
 
-from backtracking.labels import asking
 from backtracking.labels.asking import HttpEndpoint, Price
 from backtracking.labels.judge import (
     CONTEXT,
@@ -19,6 +18,7 @@ from backtracking.labels.judge import (
     states_in,
 )
 from backtracking.labels.passages import Passage
+from backtracking.runtime import posting
 from lifeboat import project
 from lifeboat.saving import store
 from lifeboat.stage.errors import UserError
@@ -131,8 +131,8 @@ def test_a_busy_server_is_asked_again(tmp_path: Path, status: int) -> None:
     [
         (401, {"error": f"no such key: {KEY}"}, "status 401: .*no such key: \\.\\.\\.", 1),
         (302, {}, "status 302", 1),
-        (503, {}, "status 503", asking.TRIES),
-        (200, b"<html>", "did not answer", asking.TRIES),
+        (503, {}, "status 503", posting.TRIES),
+        (200, b"<html>", "did not answer", posting.TRIES),
         (200, {"choices": []}, "which is no chat completion", 1),
         (200, ["x"], "which is no chat completion", 1),
         (200, {"choices": [{"message": {"content": 3}}]}, "expected str", 1),

@@ -16,7 +16,9 @@ from lifeboat.saving import snapshot
 from lifeboat.stage.errors import UserError
 
 PAGES = ["README.md", "CONTRIBUTING.md"]
-PAGES += [f"docs/{name}.md" for name in ("method", "findings", "artifacts", "log", "guide", "house")]
+PAGES += [
+    f"docs/{name}.md" for name in ("method", "findings", "artifacts", "log", "guide", "house")
+]
 MADE = {"dvc.lock", "results/tables"}
 """What `make reproduce` writes for git, absent before it has run once."""
 

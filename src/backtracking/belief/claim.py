@@ -22,9 +22,15 @@ ACTION_ALONE: tuple[Judged, ...] = ("action", "not read by the report")
 """Verdicts by which what lies along a direction moves the next step and nothing that is asked."""
 
 
-def claim_layer(chosen: int, n_layers: int) -> int:
-    """The layer that was chosen, but the last but one for the last, above which nothing attends."""
-    return min(chosen, n_layers - 2)
+def claim_layer(chosen: int, n_layers: int, layers: Sequence[int]) -> int:
+    """The layer that was chosen; for the last, above which nothing attends, the next lower one.
+
+    Args:
+        chosen: one of `layers`.
+        n_layers: of the model.
+        layers: those that are stored, and so have directions.
+    """
+    return max((one for one in layers if one <= min(chosen, n_layers - 2)), default=chosen)
 
 
 def judge_belief(

@@ -1,42 +1,19 @@
 """Questions to an OpenAI-compatible endpoint by plain HTTP: answered once, kept, and capped."""
 
-import http.client
 import json
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from backtracking.labels.judge import Answer, Question
 from backtracking.records import reader
+from backtracking.runtime.posting import Endpoint, Refused
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 from lifeboat.stage.units import PAID, Units
 
 OUT = f"{PAID}/judge"
 """Where answers lie in the store of units, which `backup` and `watch` save."""
-
-TRIES = 5
-TIMEOUT_S = 120.0
-BUSY = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
-"""Statuses after which the same question is asked again."""
-
-LARGEST_ANSWER = 1_000_000
-"""Bytes of an answer that are read."""
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """A redirected question would carry the key to another host."""
-
-    def redirect_request(
-        self, req: Any, fp: Any, code: Any, msg: Any, headers: Any, newurl: Any
-    ) -> None:
-        return None
-
-
-_OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 @dataclass(frozen=True)
@@ -96,9 +73,7 @@ class HttpEndpoint:
     spent: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.url.startswith(("http://", "https://")):
-            cure = "Give one such as http://host:8000/v1."
-            raise UserError(f"{self.url!r} is no address of an endpoint.", cure)
+        self._endpoint = Endpoint(self.url, self.key, pause_s=self.pause_s)
 
     def estimate(self, questions: Sequence[Question]) -> Estimate:
         """What some questions cost at most, those apart that were answered before."""
@@ -136,33 +111,13 @@ class HttpEndpoint:
 
     def _send(self, body: dict[str, Any]) -> Any:
         """The endpoint's answer as a value of JSON, tried again while it is busy or away."""
-        headers = {"Content-Type": "application/json"}
-        if self.key:
-            headers["Authorization"] = f"Bearer {self.key}"
-        request = urllib.request.Request(
-            f"{self.url.rstrip('/')}/chat/completions", json.dumps(body).encode(), headers
-        )
-        said = ""
-        for number in range(TRIES):
-            if number:
-                time.sleep(self.pause_s * 2 ** (number - 1))
-            try:
-                with _OPENER.open(request, timeout=TIMEOUT_S) as answer:
-                    return json.loads(answer.read(LARGEST_ANSWER))
-            except urllib.error.HTTPError as error:
-                with error:
-                    said = f"status {error.code}: {error.read(300).decode(errors='replace')}"
-                if error.code not in BUSY:
-                    break
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                said = str(error)
-        raise UserError(
-            f"The judge at {self.url} did not answer: {self._without_key(said)}.",
-            "Check --url, --model and JUDGE_API_KEY; what was answered is kept.",
-        )
-
-    def _without_key(self, text: str) -> str:
-        return text.replace(self.key, "...") if self.key else text
+        try:
+            return self._endpoint.post("chat/completions", body)
+        except Refused as refused:
+            raise UserError(
+                f"The judge at {self.url} did not answer: {refused.said}.",
+                "Check --url, --model and JUDGE_API_KEY; what was answered is kept.",
+            ) from None
 
     def _answer(self, value: Any) -> Answer:
         try:
@@ -178,8 +133,8 @@ class HttpEndpoint:
                 f"The answer of {self.url}",
             )
         except (KeyError, IndexError, TypeError, AttributeError):
+            said = self._endpoint.without_key(json.dumps(value)[:200])
             raise UserError(
-                f"{self.url} answered {self._without_key(json.dumps(value)[:200])}, which is no "
-                "chat completion.",
+                f"{self.url} answered {said}, which is no chat completion.",
                 "Check that --url is an OpenAI-compatible interface.",
             ) from None

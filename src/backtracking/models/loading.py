@@ -71,6 +71,15 @@ class LoadedModel:
         return _read_tokenizer(self.folder)
 
     @property
+    def end_ids(self) -> list[int]:
+        """Ids that end a text: the tokenizer's own first, then the model's."""
+        configured = getattr(self.model.generation_config, "eos_token_id", None)
+        its = configured if isinstance(configured, list) else [configured]
+        return list(
+            dict.fromkeys(one for one in (self.tokenizer.eos_token_id, *its) if one is not None)
+        )
+
+    @property
     def n_layers(self) -> int:
         """Number of decoder blocks."""
         return len(self.blocks)

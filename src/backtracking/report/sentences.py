@@ -139,8 +139,7 @@ def _spelled(name: str) -> str:
 
 def _nulls(found: Finding) -> str:
     told = {
-        name: f"{signed(bar.bound)} in 95 % of {bar.k} {_spelled(name)} ones "
-        f"(p = {p_value(bar.p)})"
+        name: f"{signed(bar.bound)} in 95 % of {bar.k} {_spelled(name)} ones (p = {p_value(bar.p)})"
         for name, bar in found.nulls.items()
     }
     beside = [told.pop(name) for name in BESIDE if name in told]

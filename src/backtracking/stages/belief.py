@@ -117,7 +117,7 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, do: Run) -> Result
     studied = inputs.model_by_role[roles.studied]
     shipped, chosen = estimate_baselines(params, inputs, studied, do)
     subjects = [
-        Subject(role, loaded, directions_of(inputs, role, loaded.n_layers, extra), role)
+        Subject(role, loaded, directions_of(inputs, role, extra), role)
         for role, loaded in inputs.model_by_role.items()
         for extra in [shipped if role == roles.studied else ()]
     ]
@@ -129,7 +129,7 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, do: Run) -> Result
         ceilings, null = tabulate_ceilings(one, bootstrap), tabulate_null(one)
         betas = tabulate_betas(one, null, bootstrap)
         found += [*ceilings, *null, *betas]
-        layer = claim_layer(inputs.choice.layer, one.n_layers)
+        layer = claim_layer(inputs.choice.layer, one.n_layers, inputs.store.layers)
         for direction in (one.role, roles.base_by_role[one.role]):
             found.append(judge_belief(betas, ceilings, direction, one.role, layer))
     return Result(Tables.of(found), list(points.pairs), [one.measured for one in trials], shipped)
@@ -171,13 +171,11 @@ def choose(
     return Points(distinct(chosen), kinds, tokens)
 
 
-def directions_of(
-    inputs: Inputs, role: str, n_layers: int, extra: Sequence[Candidate]
-) -> list[Candidate]:
-    """The matched directions of a model and of its base at every layer, further ones, `action`."""
+def directions_of(inputs: Inputs, role: str, extra: Sequence[Candidate]) -> list[Candidate]:
+    """Matched directions of a model and its base at every stored layer, further ones, `action`."""
     matched = []
     for name in (role, inputs.roles.base_by_role[role]):
-        for layer in range(n_layers):
+        for layer in inputs.store.layers:
             place = Place(name, "matched", inputs.choice.window, layer)
             matched.append(Candidate(name, layer, inputs.directions.get(place), place))
     action = Place(role, "action")
@@ -187,13 +185,13 @@ def directions_of(
 def estimate_baselines(
     params: Params, inputs: Inputs, loaded: LoadedModel, do: Run
 ) -> tuple[list[Candidate], dict[str, float]]:
-    """The shipped directions at every layer, and the C that dev chose for the logistic one."""
+    """Shipped directions at every stored layer, and the C that dev chose for the logistic one."""
     role, marker = inputs.roles.studied, inputs.points.words.marker
     prefixes = [one.clean_ids for one in spread(inputs.train, params.n_dev_items)]
     jobs = [partial(other_estimators.gradient, loaded, prefixes, marker)] if prefixes else []
     gradients = do(jobs)  # none without a train point that has a donor
     found, chosen = [], {}
-    for layer in range(loaded.n_layers):
+    for layer in inputs.store.layers:
         (train, is_positive), (dev, dev_is_positive) = (
             rows_at(inputs, layer, split) for split in ("train", "dev")
         )

@@ -1,13 +1,15 @@
 """What does the model under study write? Traces of problems that it never trained on.
 
-Traces that come with a problem are taken instead, and their texts compared with their ids.
+Traces that come with a problem are taken instead, and their texts compared with their ids. Where
+`traces.server` names an inference server, that writes, and our own model reads a sample again.
 
 Reads: models/<the one under study>, data/raw/problems
 Writes: data/interim/traces/{traces,greedy}.jsonl and metrics.json
 """
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -26,16 +28,25 @@ from backtracking.models.generation import (
     generate,
 )
 from backtracking.models.loading import LoadedModel
+from backtracking.models.served import Server, Writer
+from backtracking.models.served_check import ServedCheck, check_served
 from backtracking.records import reader
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.compute import prepare_torch
+from backtracking.runtime.posting import Endpoint
 from backtracking.runtime.workspace import Workspace
 from lifeboat.stage import artifacts, interruption, progress
 from lifeboat.stage.units import Units
 
 OUT = "data/interim/traces"
+
+KEY = "TRACES_API_KEY"
+"""Where the server's key is, in the environment or in .env."""
+
+LARGEST_ANSWER = 100_000_000
+"""Bytes of a server's answer that are read: a trace with the ids of its tokens."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,7 @@ class Params:
         seed: of every draw.
         n_threads: CPU threads, on which the last bits depend.
         device, dtype: where and how the model runs.
+        server: what writes instead of our own engine; null for ours.
     """
 
     n_samples: int
@@ -62,6 +74,7 @@ class Params:
     n_threads: int
     device: str
     dtype: str
+    server: Server | None
 
     def __post_init__(self) -> None:
         if min(self.n_samples, self.max_new_tokens, self.batch_size, self.n_threads) < 1:
@@ -72,11 +85,18 @@ class Params:
 
 @dataclass(frozen=True)
 class Result:
-    """Traces of both kinds, and counts."""
+    """Traces of both kinds, and counts.
+
+    Attributes:
+        sampled, greedy: the traces.
+        metrics: counts, by name.
+        served: what our model says of what a server wrote; None of our own traces.
+    """
 
     sampled: list[Trace]
     greedy: list[Trace]
     metrics: dict[str, int]
+    served: ServedCheck | None = None
 
 
 def run(
@@ -102,11 +122,29 @@ def run(
     study = [(problem, prompt) for problem, prompt in asked if problem.pool == "study"]
     sampled = _write_traces(params, loaded, study, units, params.n_samples, params.temperature)
     greedy = _write_traces(params, loaded, asked, units, 1, 0.0)
+    if params.server is not None:
+        served = _check(params.server, loaded, greedy, sampled, params.temperature)
+        return Result(sampled, greedy, _count(sampled), served)
     checked = [trace.prompt_ids for trace in greedy[: params.n_batch_checks]]
     check = partial(compare_greedy, loaded, checked, params.max_new_tokens)
     counts = units.get(OUT, units.key(check, params.n_threads), check)
     batch_checks = {f"batch_check_{key}": n for key, n in counts.items()}
     return Result(sampled, greedy, _count(sampled) | batch_checks)
+
+
+def _check(
+    server: Server,
+    loaded: LoadedModel,
+    greedy: Sequence[Trace],
+    sampled: Sequence[Trace],
+    temperature: float,
+) -> ServedCheck:
+    """Our model on the first traces of either kind."""
+    some, others = (
+        [(one.prompt_ids, one.token_ids) for one in traces[: server.n_checks]]
+        for traces in (greedy, sampled)
+    )
+    return check_served(loaded, some, others, temperature, server.max_gap)
 
 
 def take(domain: Domain, problems: Sequence[Problem], tokenizer: Tokenizer) -> list[Trace]:
@@ -132,20 +170,45 @@ def _write_traces(
     prompts = [list(prompt) for _, prompt, _ in rows]
     keys = [f"{problem.problem_id}/{sample}" for problem, _, sample in rows]
     kind = "greedy" if temperature == 0 else "sampled"
-    written: dict[int, Generation] = {}
     with progress.bar(f"writing {kind} traces", len(rows), "traces") as advance:
-        for batch in batches_of(prompts, params.batch_size):
-            interruption.checkpoint()
-            own = [prompts[row] for row in batch], [keys[row] for row in batch]
-            make = partial(generate, loaded, *own, sampling, batch_size=params.batch_size)
-            found = units.get(OUT, units.key(make, params.n_threads), make)
-            written |= dict(zip(batch, found, strict=True))
-            advance(len(batch))
+        if params.server is not None:
+            writer = _writer(params.server, loaded, units)
+            written = writer.write(prompts, keys, sampling, advance)
+        else:
+            written = _write(params, loaded, prompts, keys, sampling, units, advance)
     interruption.checkpoint()
     return [
         _trace(loaded, problem, sample, prompts[row], written[row], sampling)
         for row, (problem, _, sample) in enumerate(rows)
     ]
+
+
+def _writer(server: Server, loaded: LoadedModel, units: Units) -> Writer:
+    endpoint = Endpoint(server.url, os.environ.get(KEY, "").strip(), largest=LARGEST_ANSWER)
+    tokenizer = Tokenizer.from_file(str(loaded.folder / "tokenizer.json"))
+    weights = loaded.model_sha256 + loaded.tokenizer_sha256
+    return Writer(server, endpoint, tokenizer, loaded.end_ids, OUT, units, weights)
+
+
+def _write(
+    params: Params,
+    loaded: LoadedModel,
+    prompts: Sequence[Sequence[int]],
+    keys: Sequence[str],
+    sampling: Sampling,
+    units: Units,
+    advance: Callable[[int], None],
+) -> list[Generation]:
+    """By our own engine, batch by batch."""
+    written: dict[int, Generation] = {}
+    for batch in batches_of(prompts, params.batch_size):
+        interruption.checkpoint()
+        own = [prompts[row] for row in batch], [keys[row] for row in batch]
+        make = partial(generate, loaded, *own, sampling, batch_size=params.batch_size)
+        found = units.get(OUT, units.key(make, params.n_threads), make)
+        written |= dict(zip(batch, found, strict=True))
+        advance(len(batch))
+    return [written[row] for row in range(len(prompts))]
 
 
 def _trace(
@@ -193,6 +256,9 @@ def _main(workspace: Workspace, _role: str) -> None:
     sampled = given + result.sampled
     metrics: dict[str, Any] = result.metrics | _count(sampled)
     print(metrics)
+    if result.served is not None:
+        print(result.served)
+        metrics["server_check"] = reader.encode(result.served)
     aligned = alignment.report(given)
     if aligned is not None:
         print(aligned.told)
