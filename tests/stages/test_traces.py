@@ -3,21 +3,25 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from completion_server import completing
 from project import ROOT
 from tiny_models import save_model
 from tiny_study import PAIR, write_study, write_workspace
 
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
+from backtracking.models.served import Server
 from backtracking.records import reader
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages import traces as stage
 from backtracking.stages.traces import Params, Result, run
 from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 from lifeboat.stage.units import Units
 
 PARAMS = Params(2, 1.0, 12, 4, 2, 0, 1, "cpu", "float32")
@@ -90,6 +94,29 @@ def test_a_batch_is_a_unit_and_is_found_again_unless_what_it_depends_on_changes(
     other = Params(2, 1.0, 12, 4, 2, 0, 2, "cpu", "float32")
     write(loaded, tmp_path, other)
     assert len(units_of(tmp_path)) == 8
+
+
+@pytest.mark.parametrize("gives_ids", [True, False])
+def test_a_server_writes_the_same_greedy_traces_and_is_checked(
+    loaded: LoadedModel, tmp_path: Path, gives_ids: bool
+) -> None:
+    with completing(loaded, gives_ids=gives_ids) as server:
+        asked = Server(server.url, "served", 2, takes_ids=True, n_checks=4, max_gap=0.2)
+        served = write(loaded, tmp_path / "served", replace(PARAMS, server=asked))
+    own = write(loaded, tmp_path / "own")
+    assert served.greedy == own.greedy
+    assert [one.trace_id for one in served.sampled] == [one.trace_id for one in own.sampled]
+    assert served.served is not None and own.served is None
+    assert served.served.n_greedy == sum(len(one.token_ids) for one in own.greedy)
+    assert served.served.gap < 1e-4
+
+
+def test_a_server_of_another_model_publishes_nothing(loaded: LoadedModel, tmp_path: Path) -> None:
+    other = loading.load(save_model(tmp_path / "other", seed=1))
+    with completing(other) as server:
+        asked = Server(server.url, "served", 2, takes_ids=True, n_checks=4, max_gap=0.2)
+        with pytest.raises(UserError, match="Nothing was published"):
+            write(loaded, tmp_path, replace(PARAMS, server=asked))
 
 
 @pytest.mark.slow

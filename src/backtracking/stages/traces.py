@@ -74,7 +74,7 @@ class Params:
     n_threads: int
     device: str
     dtype: str
-    server: Server | None
+    server: Server | None = None
 
     def __post_init__(self) -> None:
         if min(self.n_samples, self.max_new_tokens, self.batch_size, self.n_threads) < 1:
