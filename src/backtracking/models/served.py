@@ -40,7 +40,7 @@ class Server:
         max_gap: nats by which a token that the server wrote greedily may be less probable than our
             most probable one, at 99 of 100 tokens.
         more: fields of every request that only this kind of server knows, such as vLLM's
-            `return_token_ids: true` and `top_k: -1` (docs/operations.md).
+            `return_token_ids: true` and `top_k: -1` (docs/overlays.md).
     """
 
     url: str

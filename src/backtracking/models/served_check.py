@@ -94,7 +94,7 @@ def _require(found: ServedCheck) -> None:
             f"{off:.3f} nats {'less' if found.surprise > 0 else 'more'} probable than tokens drawn "
             f"at that temperature are, and {found.max_gap:g} is accepted. Nothing was published.",
             "Its defaults cut rare tokens (top_k, top_p, min_p) or penalise repeated ones: switch "
-            "them off by `traces.server.more`, as docs/operations.md has it.",
+            "them off by `traces.server.more`, as docs/overlays.md has it.",
         )
 
 
