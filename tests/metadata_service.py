@@ -1,4 +1,4 @@
-"""A server on loopback that speaks the protocol of AWS's metadata service (IMDSv2)."""
+"""A server on loopback that speaks as the metadata services of AWS (IMDSv2), GCP and Azure do."""
 
 import json
 import secrets
@@ -8,6 +8,15 @@ from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 ACTION = "/latest/meta-data/spot/instance-action"
+
+ANSWERS = {
+    "/computeMetadata/v1/instance/preempted": ("Metadata-Flavor", "Google", "preempted"),
+    "/metadata/scheduledevents?api-version=2020-07-01": ("Metadata", "true", "events"),
+    "/metadata/instance/compute/name?api-version=2021-02-01&format=text": (
+        "Metadata", "true", "machine"
+    ),
+}  # fmt: skip
+"""Of GCP and Azure: header and value that a question needs, and what answers it."""
 
 
 class MetadataService(ThreadingHTTPServer):
@@ -27,6 +36,7 @@ class MetadataService(ThreadingHTTPServer):
         self.broken = False
         self.longest_life_s = 21600.0
         self.body: bytes | None = None
+        self.preempted, self.machine, self.events = b"FALSE", b"vm-1", b'{"Events": []}'
         self.end_by_token: dict[str, float] = {}
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
 
@@ -75,6 +85,11 @@ class _Handler(BaseHTTPRequestHandler):
         token = self.headers.get("X-aws-ec2-metadata-token", "")
         if self.service.broken:
             self._answer(500)
+        elif self.path in ANSWERS:
+            header, value, attribute = ANSWERS[self.path]
+            is_asked_right = self.headers.get(header) == value
+            answer = getattr(self.service, attribute)
+            self._answer(*((200, answer) if is_asked_right else (403,)))
         elif self.service.end_by_token.get(token, 0.0) < time.monotonic():
             self._answer(401)
         elif self.path != ACTION or self.service.body is None:

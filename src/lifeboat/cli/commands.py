@@ -128,8 +128,14 @@ def watch(
     aws: Annotated[
         bool, typer.Option("--aws", help="Ask AWS's metadata service for the notice of a spot end.")
     ] = False,
+    gcp: Annotated[
+        bool, typer.Option("--gcp", help="Ask GCP's metadata service whether it is preempted.")
+    ] = False,
+    azure: Annotated[
+        bool, typer.Option("--azure", help="Ask Azure's metadata service for scheduled events.")
+    ] = False,
     metadata_url: Annotated[
-        str, typer.Option(help="Address of AWS's metadata service.")
+        str, typer.Option(help="Address of the metadata service.")
     ] = "http://169.254.169.254",
     notice_file: Annotated[
         Path | None, typer.Option(help="A file that is touched when the machine goes.")
@@ -151,7 +157,10 @@ def watch(
     from lifeboat.watching import notices, watch
 
     def look() -> list[Item]:
-        sources: list[notices.Source] = [notices.AwsSpot(metadata_url)] if aws else []
+        clouds = (notices.AwsSpot, aws), (notices.GcpPreemption, gcp), (notices.AzureEvents, azure)
+        sources: list[notices.Source] = [
+            cloud(metadata_url) for cloud, is_asked in clouds if is_asked
+        ]
         sources += [notices.TouchedFile(notice_file)] if notice_file else []
         sources += [notices.EndOfCommand(notice_command)] if notice_command else []
         options = watch.Options(

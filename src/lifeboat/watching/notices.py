@@ -1,4 +1,4 @@
-"""Notices that this machine goes: of AWS's metadata service, of a file, of a user's command.
+"""Notices that this machine goes: of a cloud's metadata service, of a file, of a user's command.
 
 Each kind is asked now and then, and answers at once or within seconds. What goes wrong while asking
 is told and never ends anything: a metadata service that is out of reach may be back for the notice.
@@ -16,12 +16,14 @@ from datetime import UTC, datetime
 from email.message import Message
 from email.utils import parsedate_to_datetime
 from pathlib import Path
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import HTTPRedirectHandler, ProxyHandler, Request, build_opener
 
 from lifeboat.stage.errors import UserError
 
-AWS_URL = "http://169.254.169.254"
+METADATA_URL = "http://169.254.169.254"
+"""Where AWS, GCP and Azure have their metadata services."""
 
 TOKEN_SECONDS = 600
 """How long a token of the metadata service is asked to live; it is renewed after half of that."""
@@ -65,7 +67,39 @@ class SourceError(UserError):
     """A source of notices that could not be asked, and why; asking again may help."""
 
 
-class AwsSpot(Source):
+class MetadataService(Source):
+    """A cloud's metadata service, which only the machine itself can ask.
+
+    Args:
+        url: of the service.
+    """
+
+    def __init__(self, url: str = METADATA_URL) -> None:
+        self._url = url.rstrip("/")
+        # No proxy may see what is asked, and such services redirect nowhere.
+        self._opener = build_opener(ProxyHandler({}), _NoRedirect())
+
+    def _call(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, bytes, str]:
+        """Status, body and the service's time."""
+        try:
+            request = Request(self._url + path, method=method, headers=headers)
+            with self._opener.open(request, timeout=_TIMEOUT_S) as answer:
+                return answer.status, answer.read(_MAX_BYTES), answer.headers.get("Date", "")
+        except HTTPError as error:
+            with error:
+                return error.code, b"", ""
+        except Exception as error:  # of sockets, of HTTP, of a header that cannot be sent
+            raise SourceError(f"it is out of reach ({error})") from error
+
+    def _read(self, path: str, headers: dict[str, str]) -> tuple[bytes, str]:
+        """Body and time of an answer that has to be there."""
+        code, body, date = self._call("GET", path, headers)
+        if code != 200:
+            raise SourceError(f"it answers {code}")
+        return body, date
+
+
+class AwsSpot(MetadataService):
     """The notice of an AWS spot instance, from its metadata service (IMDSv2).
 
     A token is fetched by PUT and renewed before it ends or when it is refused; then
@@ -78,11 +112,9 @@ class AwsSpot(Source):
 
     name = "AWS's metadata service"
 
-    def __init__(self, url: str = AWS_URL, now: Callable[[], float] = time.monotonic) -> None:
-        self._url, self._now = url.rstrip("/"), now
-        self._token, self._renew_at = "", 0.0
-        # No proxy may see the token, and the service redirects nowhere.
-        self._opener = build_opener(ProxyHandler({}), _NoRedirect())
+    def __init__(self, url: str = METADATA_URL, now: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(url)
+        self._now, self._token, self._renew_at = now, "", 0.0
 
     def ask(self) -> Notice | None:
         """As `Source.ask`: the service is out of reach, or answers anything unforeseen."""
@@ -107,16 +139,47 @@ class AwsSpot(Source):
         headers = {"X-aws-ec2-metadata-token": self._token}
         return self._call("GET", "/latest/meta-data/spot/instance-action", headers)
 
-    def _call(self, method: str, path: str, headers: dict[str, str]) -> tuple[int, bytes, str]:
+
+class GcpPreemption(MetadataService):
+    """The notice of a preemptible or spot machine of GCP, up to 30 seconds before the end."""
+
+    name = "GCP's metadata service"
+
+    def ask(self) -> Notice | None:
+        """As `Source.ask`: the service is out of reach, or answers neither TRUE nor FALSE."""
+        path = "/computeMetadata/v1/instance/preempted"
+        body, _ = self._read(path, {"Metadata-Flavor": "Google"})
+        said = body.strip().upper()
+        if said not in (b"TRUE", b"FALSE"):
+            raise SourceError(f"it answers {body[:60]!r}; TRUE or FALSE was expected")
+        return Notice("GCP preempts this machine", GCP_SECONDS) if said == b"TRUE" else None
+
+
+class AzureEvents(MetadataService):
+    """The notice of Azure's scheduled events: of a spot machine 30 seconds before the end."""
+
+    name = "Azure's metadata service"
+
+    def ask(self) -> Notice | None:
+        """As `Source.ask`: the service is out of reach, or answers what is no list of events."""
+        headers = {"Metadata": "true"}
+        body, date = self._read("/metadata/scheduledevents?api-version=2020-07-01", headers)
         try:
-            request = Request(self._url + path, method=method, headers=headers)
-            with self._opener.open(request, timeout=_TIMEOUT_S) as answer:
-                return answer.status, answer.read(_MAX_BYTES), answer.headers.get("Date", "")
-        except HTTPError as error:
-            with error:
-                return error.code, b"", ""
-        except Exception as error:  # of sockets, of HTTP, of a header that cannot be sent
-            raise SourceError(f"it is out of reach ({error})") from error
+            events = [event for event in json.loads(body)["Events"] if event["EventType"] in ENDS]
+            if not events:
+                return None
+            machine, _ = self._read(
+                "/metadata/instance/compute/name?api-version=2021-02-01&format=text", headers
+            )
+            mine = [one for one in events if machine.decode().strip() in one["Resources"]]
+        except (ValueError, KeyError, TypeError):
+            raise SourceError(f"it answers {body[:60]!r}, which is no list of events") from None
+        return _azure_notice(mine[0], date) if mine else None
+
+
+GCP_SECONDS = 30.0
+ENDS = ("Preempt", "Terminate", "Redeploy", "Reboot")
+"""Events of Azure after which what runs here runs no more; a machine that freezes goes on."""
 
 
 class TouchedFile(Source):
@@ -192,6 +255,16 @@ def _notice(body: bytes, date: str) -> Notice:
         return Notice(f"AWS will {action} this instance at {time_}", (end - now).total_seconds())
     except (ValueError, TypeError):
         return Notice(f"AWS will {action} this instance")
+
+
+def _azure_notice(event: Any, date: str) -> Notice:
+    said = f"Azure's event for this machine is {event['EventType']}"
+    try:
+        end = parsedate_to_datetime(event["NotBefore"])
+        now = parsedate_to_datetime(date) if date else datetime.now(UTC)
+        return Notice(f"{said} at {event['NotBefore']}", (end - now).total_seconds())
+    except (ValueError, TypeError, KeyError):
+        return Notice(said)  # it has begun
 
 
 def _modified(path: Path) -> int | None:

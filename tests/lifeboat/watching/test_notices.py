@@ -1,14 +1,24 @@
+import json
 import os
 import socket
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
 from metadata_service import MetadataService
 
 from lifeboat.watching import notices
-from lifeboat.watching.notices import AwsSpot, EndOfCommand, SourceError, TouchedFile
+from lifeboat.watching.notices import (
+    AwsSpot,
+    AzureEvents,
+    EndOfCommand,
+    GcpPreemption,
+    SourceError,
+    TouchedFile,
+)
 
 
 @pytest.fixture
@@ -100,6 +110,65 @@ def test_an_action_without_a_time_is_a_notice_all_the_same(
 ) -> None:
     service.body = body
     assert AwsSpot(service.url).ask() == notices.Notice("AWS will stop this instance")
+
+
+def test_a_machine_of_gcp_has_notice_once_it_is_preempted(service: MetadataService) -> None:
+    source = GcpPreemption(service.url)
+    assert source.ask() is None
+    service.preempted = b"TRUE"
+    assert source.ask() == notices.Notice("GCP preempts this machine", 30.0)
+    service.preempted = b"<html>"
+    with pytest.raises(SourceError, match="TRUE or FALSE was expected"):
+        source.ask()
+
+
+def azure_event(kind: str, machine: str = "vm-1", before: str | None = None) -> bytes:
+    at = before or format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    event = {"EventId": "1", "EventType": kind, "Resources": [machine, "vm-9"], "NotBefore": at}
+    return json.dumps({"DocumentIncarnation": 1, "Events": [event]}).encode()
+
+
+@pytest.mark.parametrize("kind", notices.ENDS)
+def test_a_machine_of_azure_has_notice_of_what_ends_it_with_the_time_left(
+    service: MetadataService, kind: str
+) -> None:
+    source = AzureEvents(service.url)
+    assert source.ask() is None
+    service.events = azure_event(kind)
+    notice = source.ask()
+    assert notice is not None and notice.seconds is not None
+    assert notice.said.startswith(f"Azure's event for this machine is {kind} at ")
+    assert 25 < notice.seconds <= 31
+    service.events = azure_event(kind, before=" ")
+    assert source.ask() == notices.Notice(f"Azure's event for this machine is {kind}")
+
+
+def test_what_only_freezes_a_machine_or_ends_another_one_is_no_notice(
+    service: MetadataService,
+) -> None:
+    source = AzureEvents(service.url)
+    for service.events in (azure_event("Freeze"), azure_event("Preempt", "vm-2")):
+        assert source.ask() is None
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"{}", b'{"Events": [{}]}', b'{"Events": 1}'])
+def test_what_is_no_list_of_events_is_told(service: MetadataService, body: bytes) -> None:
+    service.events = body
+    with pytest.raises(SourceError, match="no list of events"):
+        AzureEvents(service.url).ask()
+
+
+@pytest.mark.parametrize("source", [AwsSpot, GcpPreemption, AzureEvents])
+def test_a_cloud_whose_service_is_broken_or_gone_is_asked_again(
+    service: MetadataService, source: type[notices.MetadataService]
+) -> None:
+    service.broken = True
+    with pytest.raises(SourceError, match="answers 500"):
+        source(service.url).ask()
+    service.broken = False
+    assert source(service.url).ask() is None
+    with pytest.raises(SourceError, match="out of reach"):
+        source("http://127.0.0.1:9").ask()
 
 
 def test_no_proxy_is_asked_for_the_metadata(
