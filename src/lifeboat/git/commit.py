@@ -186,7 +186,7 @@ def ask(root: Path, deadline: Deadline, *words: str, what: str = "") -> processe
     with processes.told_while_waiting(what or f"`git {words[0]}`"):
         if deadline.is_never:
             return processes.git(root, *words)
-        alone = {"GIT_TERMINAL_PROMPT": "0"}
+        alone = {"GIT_TERMINAL_PROMPT": "0", **processes.index_variables(root)}
         return deadlines.call([*processes.GIT, *words], root, deadline, alone)
 
 

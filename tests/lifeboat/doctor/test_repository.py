@@ -7,6 +7,7 @@ from servers import free_port
 
 from lifeboat.deadlines import Deadline
 from lifeboat.doctor import repository
+from lifeboat.git import index
 from lifeboat.items import Item
 
 
@@ -124,9 +125,8 @@ def test_an_index_that_git_cannot_read_is_wrong_and_its_cure_works(
     pushed: Path, data: bytes
 ) -> None:
     (pushed / ".git" / "index").write_bytes(data)
-    (item,) = repository.index_items(pushed)
-    assert item.verdict == "wrong"
+    (item,) = index.unreadable(pushed, "wrong")
     assert item in look(pushed)
     for command in item.cure.split("`")[1::2]:
         subprocess.run(command, shell=True, cwd=pushed, check=True)
-    assert repository.index_items(pushed) == []
+    assert index.unreadable(pushed) == []

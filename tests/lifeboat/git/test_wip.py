@@ -1,5 +1,6 @@
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from repositories import facts, git, remote_of
 
 from lifeboat import items
 from lifeboat.deadlines import Deadline
-from lifeboat.git import index, refs, wip
+from lifeboat.git import commit, index, refs, wip
 from lifeboat.remotes import remote
 
 TOKEN = "hf_" + "aB3" * 11
@@ -199,14 +200,6 @@ IDENTITIES: dict[str, tuple[dict[str, str], str]] = {
         {"GIT_AUTHOR_NAME": "", "GIT_COMMITTER_NAME": "CI", "GIT_COMMITTER_EMAIL": "c@x"},
         f"{OURS}, CI",
     ),
-    "a bad date": (
-        {
-            **{f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME",)},
-            **{"GIT_AUTHOR_EMAIL": "a@x", "GIT_COMMITTER_EMAIL": "c@x"},
-            **{"GIT_AUTHOR_DATE": "garbage", "GIT_COMMITTER_DATE": "garbage"},
-        },
-        f"{OURS}, {OURS}",
-    ),
 }
 """Variables on a machine that knows nobody, and the author and committer of a backup."""
 
@@ -214,7 +207,7 @@ IDENTITIES: dict[str, tuple[dict[str, str], str]] = {
 @pytest.mark.kind(2)
 @pytest.mark.parametrize("member", IDENTITIES)
 def test_a_machine_without_a_git_identity_saves_all_the_same(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, member: str
+    repository: Path, there: Path, monkeypatch: pytest.MonkeyPatch, member: str
 ) -> None:
     (Path.home() / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
     (repository / "dvc.lock").write_text("schema: '2.0'\n")
@@ -224,6 +217,40 @@ def test_a_machine_without_a_git_identity_saves_all_the_same(
     saved = wip.save(repository, aside=True)
     assert saved.branch == "wip/main"
     assert git(repository, "log", "-1", "--format=%an, %cn", saved.commit) == who
+    assert refs.push(repository, saved, Deadline()).proven
+
+
+DATES = {
+    "of a committer": {"GIT_COMMITTER_DATE": "garbage"},
+    "of an author": {"GIT_AUTHOR_DATE": "garbage"},
+    "of both": {"GIT_AUTHOR_DATE": "3 o'clock", "GIT_COMMITTER_DATE": "3 o'clock"},
+    "empty": {"GIT_COMMITTER_DATE": " "},
+    "long ago": {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"},
+}
+"""Dates that a shell or a build gives git."""
+
+
+@pytest.mark.kind(2)
+@pytest.mark.parametrize("verb", ["backup", "push"])
+@pytest.mark.parametrize("member", DATES)
+def test_a_date_of_the_environment_is_not_that_of_a_backup(
+    repository: Path, there: Path, monkeypatch: pytest.MonkeyPatch, member: str, verb: str
+) -> None:
+    for name, value in DATES[member].items():
+        monkeypatch.setenv(name, value)
+    began = int(time.time())
+    (repository / "code.py").write_text("x = 2\n")
+    if verb == "push":
+        found = [*commit.commit(repository, "Work"), *commit.push(repository)]
+    else:
+        found = refs.push(repository, wip.save(repository), Deadline()).items
+    assert items.proven(found), found
+    for name in DATES[member]:
+        monkeypatch.delenv(name)
+    branch = "main" if verb == "push" else "wip/main"
+    dates = git(there, "log", "-1", "--format=%at %ct", branch).split()
+    assert all(int(date) >= began for date in dates)
+    assert git(there, "show", f"{branch}:code.py") == "x = 2"
 
 
 def test_a_repository_without_a_commit_is_saved_too(tmp_path: Path) -> None:
