@@ -9,6 +9,7 @@ from pathlib import Path
 from lifeboat import processes, project, reading
 from lifeboat.deadlines import Deadline
 from lifeboat.git import commit, index, wip
+from lifeboat.git.commit import Destination
 from lifeboat.items import Item, counted, proven
 
 _LIST = ("ls-tree", "-r", "-z", "--full-tree")
@@ -36,25 +37,33 @@ def push(root: Path, saved: wip.Saved, deadline: Deadline) -> Pushed:
     A branch that the remote does not take, because it has moved on or is protected, loses nothing:
     its commits go to another one (see `_others`).
     """
-    here = wip.head(root)
     name = commit.remote_name(root)
     if not name or not saved.commit:
         return _pushed(saved, [] if name else [commit.NO_REMOTE], "")
-    url, items, told = commit.push_url(root, name), list[Item](), list[Item]()
+    places, done = commit.destinations(root, name), list[Pushed]()
+    for n, place in enumerate(places):
+        share = deadline.at_most(deadline.left / (len(places) - n))
+        done.append(_push(root, saved, place, share))
+    first = next((each for each in done if each.proven), done[0])
+    return replace(first, items=commit.best([each.items for each in done]))
+
+
+def _push(root: Path, saved: wip.Saved, place: Destination, deadline: Deadline) -> Pushed:
+    here, url, items, told = wip.head(root), place.url, list[Item](), list[Item]()
     options: tuple[str, ...] = ()
     places = {here.branch: here.commit} if here.branch and here.commit else {}
     places[saved.branch] = saved.commit
     taken, refused = dict[str, str](), dict[str, str]()
     others = _others(root, here, saved, url, refused, deadline)
     while places:
-        now, failure = _send(root, name, places, deadline, options)
+        now, failure = _send(root, place, places, deadline, options)
         if failure and not options and _has_hook(root):
             saved = saved if saved.branch != here.branch else next(others, (saved, []))[0]
             options, places = ("--no-verify",), {saved.branch: saved.commit}
             items.append(_without_hook(saved.branch, failure))
             continue
         if failure:
-            items += [*_refused(refused, url, here), _failed(name, failure)]
+            items += [*_refused(refused, url, here), _failed(str(place), failure)]
             return _pushed(saved, items, url)
         taken |= {branch: id_ for branch, id_ in places.items() if branch not in now}
         refused |= now
@@ -169,14 +178,14 @@ def _without_hook(branch: str, failure: str) -> Item:
 
 def _send(
     root: Path,
-    name: str,
+    place: Destination,
     commit_by_branch: dict[str, str],
     deadline: Deadline,
     options: tuple[str, ...],
 ) -> tuple[dict[str, str], str]:
     """Pushes branches; which of them were refused and why, or why the push failed as a whole."""
     specs = [f"{id_}:refs/heads/{branch}" for branch, id_ in commit_by_branch.items()]
-    done = commit.send(root, deadline, "--porcelain", *options, name, *specs)
+    done = commit.send(root, deadline, place, "--porcelain", *options, *specs)
     refused = {}
     for line in done.stdout.splitlines():
         if line.startswith("!\t"):

@@ -496,18 +496,47 @@ def test_a_setting_keeps_no_push_back(
     assert git(there, "rev-parse", "theirs")
 
 
-@pytest.mark.parametrize("first", ["here.git", "there.git"])
-def test_of_several_addresses_the_one_elsewhere_is_the_proof(
-    repository: Path, there: Path, first: str, monkeypatch: pytest.MonkeyPatch
+ADDRESSES: dict[str, tuple[tuple[str, ...], str]] = {
+    "a folder here first": (("own-here.git", "there.git"), ""),
+    "a folder here last": (("there.git", "own-here.git"), ""),
+    "one here that is gone": (("gone-here.git", "there.git"), "gone-here.git"),
+    "one here that is gone, last": (("there.git", "gone-here.git"), "gone-here.git"),
+    "one elsewhere that is gone": (("gone.git", "there.git"), "gone.git"),
+    "one that nobody answers for": (("http://127.0.0.1:9/x.git", "there.git"), "127.0.0.1:9"),
+    "one that takes nothing": (("strict.git", "there.git"), "strict.git"),
+    "one that takes nothing, last": (("there.git", "strict.git"), "strict.git"),
+}
+"""Addresses that one remote is pushed to, and which of them is to be named."""
+
+
+@pytest.mark.parametrize("verb", ["backup", "push"])
+@pytest.mark.parametrize("member", ADDRESSES)
+def test_of_several_addresses_each_is_pushed_to_and_one_elsewhere_is_the_proof(
+    repository: Path, there: Path, member: str, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "same_disk", lambda folder, _root: folder.name == "here.git")
-    git(repository.parent, "init", "--quiet", "--bare", "here.git")
-    for name in sorted(("here.git", "there.git"), key=first.__ne__):
-        git(repository, "config", "--add", "remote.origin.pushurl", f"{there.parent}/{name}")
+    monkeypatch.setattr(remote, "same_disk", lambda folder, _: folder.name.endswith("-here.git"))
+    names, named = ADDRESSES[member]
+    for name in ("own-here.git", "strict.git"):
+        git(repository.parent, "init", "--quiet", "--bare", name)
+    server(there.with_name("strict.git"), "exit 1")
+    for name in names:
+        url = name if ":" in name else str(there.with_name(name))
+        git(repository, "config", "--add", "remote.origin.pushurl", url)
     (repository / "code.py").write_text("x = 2\n")
-    pushed = refs.push(repository, wip.save(repository), Deadline())
-    assert pushed.proven, pushed.items
-    assert git(repository.parent / "here.git", "rev-parse", "wip/main") == pushed.commit
+    if verb == "push":
+        found, branch = [*commit.commit(repository, "Work"), *commit.push(repository)], "main"
+    else:
+        pushed = refs.push(repository, wip.save(repository), Deadline.after(60))
+        found, branch = pushed.items, pushed.branch
+        assert pushed.proven and pushed.url == str(there)
+    assert items.proven(found), found
+    assert "ONLY ON THIS MACHINE" not in str(found)
+    assert (named or "on another file system") in facts(found, "warning")
+    assert "own-here.git" not in facts(found, "warning")
+    tip = git(repository, "rev-parse", branch)
+    for name in {"there.git", "own-here.git"} if "own-here.git" in names else {"there.git"}:
+        assert git(there.with_name(name), "rev-parse", branch) == tip
+    assert git(repository, "rev-parse", f"origin/{branch}") == tip
 
 
 def without_rights(index_: Path) -> None:
