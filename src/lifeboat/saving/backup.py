@@ -80,7 +80,8 @@ def _save_code(run: Run, message: str) -> wip.Saved | None:
         push = run.share(0.5)
         run.pushed = run.attempt("Pushing code", lambda: refs.push(root, saved, push))
         run.items += run.pushed.items if run.pushed else []
-    run.add("Looking for what only this machine has", lambda: refs.only_here(root))
+    look = run.share(0.25)
+    run.add("Looking for what only this machine has", lambda: refs.only_here(root, look))
     return run.pushed or saved
 
 

@@ -1,6 +1,8 @@
 import os
+import shutil
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -369,3 +371,137 @@ def test_stashes_branches_and_experiments_that_no_remote_has_are_told(
         "1 DVC experiment.",
     ]
     assert "git push origin idea" in found[1].cure
+
+
+def annotated(root: Path) -> None:
+    git(root, "tag", "--annotate", "--message", "As submitted", "v1")
+
+
+def of_a_commit_here(root: Path) -> None:
+    git(root, "switch", "--quiet", "--detach")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "Tagged")
+    git(root, "tag", "idea")
+    git(root, "switch", "--quiet", "main")
+
+
+def of_a_file(root: Path) -> None:
+    git(root, "tag", "key", git(root, "hash-object", "-w", "code.py"))
+
+
+def moved(root: Path) -> None:
+    annotated(root)
+    git(root, "push", "--quiet", "origin", "v1")
+    git(root, "tag", "--force", "--annotate", "--message", "Again", "v1")
+
+
+def notes(root: Path) -> None:
+    git(root, "notes", "add", "--message", "Loss 0.3")
+
+
+def more_notes(root: Path) -> None:
+    notes(root)
+    git(root, "push", "--quiet", "origin", "refs/notes/commits")
+    git(root, "notes", "append", "--message", "Loss 0.2")
+
+
+def notes_there(root: Path) -> None:
+    more_notes(root)
+    git(root, "push", "--quiet", "origin", "refs/notes/commits")
+    git(root, "update-ref", "refs/notes/commits", "refs/notes/commits~1")
+
+
+def worktree(root: Path) -> Path:
+    git(root, "worktree", "add", "--quiet", "-b", "side", "../side")
+    return root.parent / "side"
+
+
+def changed_worktree(root: Path) -> None:
+    (worktree(root) / "code.py").write_text("x = 5\n")
+
+
+def new_in_worktree(root: Path) -> None:
+    (worktree(root) / "new.py").write_text("x = 5\n")
+
+
+def changed_without_index(root: Path) -> None:
+    changed_worktree(root)
+    (root / ".git" / "worktrees" / "side" / "index").write_bytes(b"")
+
+
+def main_worktree(root: Path) -> None:
+    place = worktree(root)
+    root.rename(root.parent / "first")
+    git(root.parent / "first", "worktree", "repair", str(place))
+    (root.parent / "first" / "code.py").write_text("x = 5\n")
+    place.rename(root)
+    git(root.parent / "first", "worktree", "repair", str(root))
+
+
+def detached_worktree(root: Path) -> None:
+    place = worktree(root)
+    git(place, "switch", "--quiet", "--detach")
+    git(place, "commit", "--quiet", "--allow-empty", "--message", "Nowhere")
+
+
+def saved_worktree(root: Path) -> None:
+    changed_worktree(root)
+    place = root.parent / "side"
+    refs.push(place, wip.save(place), Deadline())
+
+
+def removed_worktree(root: Path) -> None:
+    changed_worktree(root)
+    shutil.rmtree(root.parent / "side")
+
+
+def in_another_remote(root: Path) -> None:
+    annotated(root)
+    git(root.parent, "clone", "--quiet", "--bare", "repository", "fork.git")
+    git(root, "remote", "add", "fork", "../fork.git")
+
+
+def in_a_remote_that_is_gone(root: Path) -> None:
+    annotated(root)
+    git(root, "remote", "add", "fork", "../gone.git")
+
+
+ONLY_HERE: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "a tag with a message": (annotated, "NOT SAVED: refs/tags/v1: no remote shows it", "wrong"),
+    "a tag of a commit": (of_a_commit_here, "NOT SAVED: refs/tags/idea: no", "wrong"),
+    "a tag of a file": (of_a_file, "NOT SAVED: refs/tags/key: no", "wrong"),
+    "a tag that was moved": (moved, "NOT SAVED: refs/tags/v1: no", "wrong"),
+    "a name for a commit": (
+        lambda root: git(root, "tag", "mark"),
+        "Only here: refs/tags/mark: no remote shows it",
+        "warning",
+    ),
+    "a tag in another remote": (in_another_remote, "", ""),
+    "a remote that does not answer": (
+        in_a_remote_that_is_gone,
+        "NOT SAVED: refs/tags/v1: no remote shows it (fork did not answer)",
+        "warning",
+    ),
+    "notes": (notes, "NOT SAVED: refs/notes/commits: no remote", "wrong"),
+    "more notes": (more_notes, "NOT SAVED: refs/notes/commits: no remote", "wrong"),
+    "older notes": (notes_there, "", ""),
+    "a change in a worktree": (changed_worktree, "side of this repository: code.py", "wrong"),
+    "a file in a worktree": (new_in_worktree, "side of this repository: new.py", "wrong"),
+    "a worktree without index": (changed_without_index, "this repository: code.py", "wrong"),
+    "the first worktree": (main_worktree, "first of this repository: code.py", "wrong"),
+    "a commit of a worktree": (detached_worktree, "on no branch, of the working tree", "wrong"),
+    "a worktree that is saved": (saved_worktree, "", ""),
+    "a worktree that is gone": (removed_worktree, "", ""),
+    "a clean worktree": (worktree, "", ""),
+}
+"""What only a clone has of git, besides branches and the like: what is said of it, and how."""
+
+
+@pytest.mark.kind(1)
+@pytest.mark.parametrize("member", ONLY_HERE)
+def test_what_of_git_no_remote_has_is_named(repository: Path, there: Path, member: str) -> None:
+    git(repository, "push", "--quiet", "--set-upstream", "origin", "main")
+    make, said, verdict = ONLY_HERE[member]
+    make(repository)
+    found = refs.only_here(repository)
+    assert [item.verdict for item in found] == ([verdict] if verdict else []), found
+    assert said in facts(found, verdict)
