@@ -85,6 +85,7 @@ def cloned(origin: Path, *settings: str) -> Path:
     return origin.parent / "clone"
 
 
+@pytest.mark.kind(8)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -92,6 +93,7 @@ def cloned(origin: Path, *settings: str) -> Path:
         ["core.autocrlf=true", "core.safecrlf=false"],
         ["core.autocrlf=true", "core.eol=lf"],
     ],
+    ids=" ".join,
 )
 def test_ends_of_lines_that_git_has_changed_are_named_with_their_cause(
     settings: list[str], pushed: Path
@@ -106,9 +108,11 @@ def test_ends_of_lines_that_git_has_changed_are_named_with_their_cause(
     assert repository.ending_items(root) == []
 
 
+@pytest.mark.kind(8)
 @pytest.mark.parametrize(
     ("attributes", "settings"),
     [("* -text", ["core.autocrlf=true"]), ("* text eol=crlf", []), ("* -text", ["core.eol=crlf"])],
+    ids=str,
 )
 def test_what_a_project_says_of_its_ends_of_lines_is_no_fault(
     attributes: str, settings: list[str], pushed: Path
@@ -120,7 +124,8 @@ def test_what_a_project_says_of_its_ends_of_lines_is_no_fault(
     assert repository.ending_items(cloned(pushed.parent / "there.git", *settings)) == []
 
 
-@pytest.mark.parametrize("data", [b"", bytes(400), b"DIRC"])
+@pytest.mark.kind(8)
+@pytest.mark.parametrize("data", [b"", bytes(400), b"DIRC"], ids=["empty", "zeros", "cut"])
 def test_an_index_that_git_cannot_read_is_wrong_and_its_cure_works(
     pushed: Path, data: bytes
 ) -> None:

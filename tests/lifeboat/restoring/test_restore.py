@@ -130,6 +130,7 @@ def test_a_clone_without_files_is_told_how_to_get_them(project: Path, tmp_path: 
         assert words in str(caught.value)
 
 
+@pytest.mark.kind(8)
 def test_a_clone_whose_ends_of_lines_git_changed_is_told_so(project: Path, origin: Path) -> None:
     subprocess.run(
         ["git", "clone", "--quiet", "-c", "core.autocrlf=true", origin, origin.parent / "clone"],
