@@ -15,6 +15,9 @@ from lifeboat.items import Item, Verdict, counted, proven, some
 from lifeboat.stage.errors import UserError
 
 _LIST = ("ls-tree", "-r", "-z", "--full-tree")
+_PATIENCE_S = 30.0
+"""So long a remote is asked for its tags, also one that nothing is pushed to."""
+
 _WITH_IDS = "--format=%(objectname) %(refname)"
 
 
@@ -270,8 +273,9 @@ def _labels(root: Path, name: str, deadline: Deadline) -> list[Item]:
     listed = processes.git_line(root, "for-each-ref", _WITH_IDS, "refs/tags", "refs/notes")
     rows = (row.partition(" ") for row in listed.splitlines())
     left, silent = {ref: id_ for id_, _, ref in rows}, list[str]()
-    for each in dict.fromkeys([name, *processes.git_line(root, "remote").split()]):
-        shown, failure = _shown(root, each, deadline) if left else ({}, "")
+    remotes = [commit.remote_name(root), *processes.git_line(root, "remote").split()]
+    for each in filter(None, dict.fromkeys(remotes)):
+        shown, failure = _shown(root, each, deadline.at_most(_PATIENCE_S)) if left else ({}, "")
         silent += [each] if failure else []
         left = {ref: id_ for ref, id_ in left.items() if not _has(root, shown.get(ref, ""), id_)}
     lost = [ref for ref, id_ in left.items() if _is_content(root, ref, id_)]
@@ -291,7 +295,7 @@ def _labels(root: Path, name: str, deadline: Deadline) -> list[Item]:
 
 def _has(root: Path, shown: str, id_: str) -> bool:
     """Whether what a remote shows is an object, or has it in its past."""
-    return shown == id_ or bool(_known(root, [shown])) and wip.has(root, shown, id_)
+    return shown == id_ or bool(shown and _known(root, [shown]) and wip.has(root, shown, id_))
 
 
 def _is_content(root: Path, ref: str, id_: str) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from repositories import facts, git, remote_of
+from repositories import facts, git
 
 from lifeboat import items, processes
 from lifeboat.deadlines import Deadline
@@ -18,22 +18,12 @@ from lifeboat.proof import held
 from lifeboat.remotes import remote
 from lifeboat.saving import backup
 
-pytestmark = pytest.mark.kind(2)
+pytestmark = [pytest.mark.kind(2), pytest.mark.usefixtures("elsewhere")]
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders are on other machines."""
-    monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
+def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_file, "ATTEMPTS", 2)
-
-
-@pytest.fixture
-def there(repository: Path) -> Path:
-    """The remote of `repository`, which has its branch."""
-    there = remote_of(repository)
-    git(repository, "push", "--quiet", "--set-upstream", "origin", "main")
-    return there
 
 
 def filtered(command: str) -> Callable[[Path], None]:

@@ -465,6 +465,12 @@ def in_a_remote_that_is_gone(root: Path) -> None:
     git(root, "remote", "add", "fork", "../gone.git")
 
 
+def without_remote(root: Path) -> None:
+    annotated(root)
+    git(root, "remote", "remove", "origin")
+    git(root, "tag", "mark")
+
+
 ONLY_HERE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a tag with a message": (annotated, "NOT SAVED: refs/tags/v1: no remote shows it", "wrong"),
     "a tag of a commit": (of_a_commit_here, "NOT SAVED: refs/tags/idea: no", "wrong"),
@@ -481,6 +487,7 @@ ONLY_HERE: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "NOT SAVED: refs/tags/v1: no remote shows it (fork did not answer)",
         "warning",
     ),
+    "no remote at all": (without_remote, "NOT SAVED: refs/tags/mark, refs/tags/v1: no", "wrong"),
     "notes": (notes, "NOT SAVED: refs/notes/commits: no remote", "wrong"),
     "more notes": (more_notes, "NOT SAVED: refs/notes/commits: no remote", "wrong"),
     "older notes": (notes_there, "", ""),

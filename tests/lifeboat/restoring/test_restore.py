@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from repositories import git
 
 from backtracking import PROJECT_ROOT
 from lifeboat import processes
@@ -15,12 +16,6 @@ from lifeboat.restoring import restore
 from lifeboat.saving import partial
 from lifeboat.saving.partial import Index, Part
 from lifeboat.stage.errors import UserError
-
-
-def git(root: Path, *arguments: str) -> str:
-    done = processes.git(root, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.fixture
