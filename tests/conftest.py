@@ -13,6 +13,7 @@ from pathlib import Path  # noqa: E402
 
 import beartype  # noqa: E402, F401
 import pytest  # noqa: E402
+from marked import COLLECTED, row  # noqa: E402
 
 TRIED = Path(__file__).parents[1] / "logs" / "kinds.json"
 """What tests of kinds saw; `python -m backtracking.report.reliability` takes it into docs/."""
@@ -22,8 +23,9 @@ FIRST = ("test_migration.py", "test_domains.py", "test_tiny.py", "test_dvc.py", 
 gives the third to who has the first, so that it is a short one."""
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """The longest files first; the second needs no study that the first is making."""
+    config.stash[COLLECTED] = list(items)
     order = {name: number for number, name in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))
 
@@ -48,17 +50,10 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test of a kind says of which, what it says, and with which member."""
     report = yield
-    marker = item.get_closest_marker("kind")
-    if marker is not None and report.when == "call":
-        words = item.name.partition("[")[0].removeprefix("test_").replace("_", " ")
-        callspec = getattr(item, "callspec", None)
-        tried = {
-            "kind": marker.args[0],
-            "says": words,
-            "member": callspec.id if callspec else "",
-            "passed": report.passed,
-        }
-        report.user_properties.append(("tried", json.dumps({item.nodeid: tried})))
+    if report.when == "call" and (tried := row(item)):
+        report.user_properties.append(
+            ("tried", json.dumps({item.nodeid: {**tried, "passed": report.passed}}))
+        )
     return report
 
 

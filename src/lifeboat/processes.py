@@ -4,6 +4,7 @@ What git says is bytes: names of files need not be text, and come as Python keep
 (`os.fsdecode`), so that they lead back to the same files.
 """
 
+import atexit
 import os
 import shlex
 import shutil
@@ -13,6 +14,7 @@ import tempfile
 import threading
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
@@ -30,13 +32,18 @@ GIT = (
 """git without the user's settings that change what it answers, or let it not look itself."""
 
 _GIT_MAY_SAY = (
-    *("GIT_AUTHOR_", "GIT_COMMITTER_", "GIT_CONFIG_", "GIT_SSH", "GIT_SSL_", "GIT_HTTP_"),
+    *("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"),
+    *("GIT_CONFIG_", "GIT_SSH", "GIT_SSL_", "GIT_HTTP_"),
     *("GIT_PROXY_", "GIT_PROTOCOL", "GIT_ALLOW_PROTOCOL", "GIT_ASKPASS", "GIT_TERMINAL_PROMPT"),
     *("GIT_EXEC_PATH", "GIT_DISCOVERY_ACROSS_FILESYSTEM"),
 )
 """Beginnings of git's variables that say who commits, how a remote is reached and which settings
 there are. All others (GIT_DIR, GIT_INDEX_FILE, ...) send git to another repository, another index
-or other files, as in a hook, or in a shell that is set up for something else."""
+or other files, as in a hook, or in a shell that is set up for something else; and a date there is
+not that of a backup."""
+
+_DIED = 128
+"""The exit code of a git that cannot go on."""
 
 WAITING_S = 10.0
 """After so long it is said what is being waited for."""
@@ -103,8 +110,88 @@ def run(
 def git(
     root: Path, *arguments: str, given: str = "", extra: Mapping[str, str] | None = None
 ) -> Finished:
-    """A finished `git` in `root`; paths are printed as they are, without quoting."""
-    return run([*GIT, *arguments], root, given, extra=extra)
+    """A finished `git` in `root`; paths are printed as they are, without quoting.
+
+    Where git cannot read the user's index it has one that is like HEAD, see `stand_in`.
+    """
+    own = {**index_variables(root), **(extra or {})}
+    done = run([*GIT, *arguments], root, given, extra=own)
+    if done.returncode == _DIED and "GIT_INDEX_FILE" not in own and stand_in(root):
+        return git(root, *arguments, given=given, extra=extra)
+    return done
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """An index that holds what HEAD does, for git in the place of one that it cannot read.
+
+    Attributes:
+        path: where it is.
+        index: the user's.
+        said: what git says of that.
+        changed: when that was last changed.
+    """
+
+    path: Path
+    index: Path
+    said: str
+    changed: int
+
+
+_stand_ins: dict[Path, StandIn] = {}
+_standing_in = threading.Lock()
+
+
+def stand_in(root: Path) -> StandIn | None:
+    """What git has in the place of the user's index; None where it can read that.
+
+    The user's stays as it is. Whoever mends it has it back.
+    """
+    with _standing_in:
+        top = _checkout(root)
+        if top is None or index_variables(root):
+            return _stand_ins[top] if top else None
+        asked = run([*GIT, "ls-files", "--", ".gitignore"], root)
+        named = run([*GIT, "rev-parse", "--git-path", "index"], root)
+        if asked.returncode == 0 or named.returncode != 0:
+            return None
+        index = root / named.stdout.removesuffix("\n")
+        folder = Path(tempfile.mkdtemp(prefix="lifeboat-index-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        made = StandIn(folder / "index", index, last_lines(asked), _changed(index))
+        _fill(root, made)
+        _stand_ins[top] = made
+        return made
+
+
+def index_variables(root: Path) -> dict[str, str]:
+    """The variable by which git has another index than the user's, where it needs one."""
+    found = _stand_ins.get(_checkout(root) or root) if _stand_ins else None
+    if found is None or _changed(found.index) != found.changed:
+        return {}
+    return {"GIT_INDEX_FILE": str(found.path)}
+
+
+def _fill(root: Path, made: StandIn) -> None:
+    """Puts into an index what HEAD has; in a sparse checkout what is not there is not deleted."""
+    own = {"GIT_INDEX_FILE": str(made.path)}
+    if run([*GIT, "read-tree", "HEAD"], root, extra=own).returncode != 0:
+        run([*GIT, "read-tree", "--empty"], root, extra=own)
+    sparse = run([*GIT, "config", "--type=bool", "core.sparseCheckout"], root).stdout
+    if sparse.strip() == "true":
+        absent = run([*GIT, "ls-files", "--deleted", "-z"], root, extra=own).stdout
+        words = ("update-index", "--skip-worktree", "-z", "--stdin")
+        run([*GIT, *words], root, absent, extra=own)
+
+
+def _checkout(root: Path) -> Path | None:
+    """The folder with `.git` that a folder lies in."""
+    folders = (root.absolute(), *root.absolute().parents)
+    return next((each for each in folders if os.path.lexists(each / ".git")), None)
+
+
+def _changed(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.is_file() else 0
 
 
 def require_repository(root: Path) -> Path:
@@ -131,7 +218,7 @@ def require_repository(root: Path) -> Path:
 
 def is_in_git(root: Path) -> bool:
     """Whether a folder lies in a git repository, also in one in which git refuses to work."""
-    return any(os.path.lexists(folder / ".git") for folder in (root, *root.absolute().parents))
+    return _checkout(root) is not None
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import servers
+from repositories import remote_of
 from servers import Place
 
 from lifeboat.remotes import remote
@@ -118,6 +119,20 @@ def repository(tmp_path: Path) -> Path:
     _run(root, "git", "add", "--all")
     _run(root, "git", "commit", "--quiet", "--message", "Start")
     return root
+
+
+@pytest.fixture
+def there(repository: Path) -> Path:
+    """The remote of `repository`, which has its branch."""
+    there = remote_of(repository)
+    _run(repository, "git", "push", "--quiet", "--set-upstream", "origin", "main")
+    return there
+
+
+@pytest.fixture
+def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders are on other machines."""
+    monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
 
 
 @pytest.fixture(scope="session")

@@ -20,6 +20,7 @@ import faulty_proxy
 import pytest
 import servers
 from faulty_proxy import Fault, Proxy
+from repositories import git
 from servers import Place
 
 from backtracking import PROJECT_ROOT
@@ -148,10 +149,6 @@ def digests(root: Path) -> dict[str, str]:
     folders = (".dvc/cache", "data", "results", ".cache/store")
     files = [path for folder in folders for path in (root / folder).rglob("*") if path.is_file()]
     return {str(path.relative_to(root)): artifacts.sha256_file(path) for path in files}
-
-
-def git(root: Path, *arguments: str) -> None:
-    subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")

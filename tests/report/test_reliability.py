@@ -1,8 +1,11 @@
+from collections import Counter
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import marked
 import pytest
+from marked import COLLECTED, row
 
 from backtracking import PROJECT_ROOT
 from backtracking.report import kinds, reliability
@@ -33,6 +36,19 @@ def test_every_kind_was_tried_and_is_as_stated() -> None:
     tried = kinds.read(PROJECT_ROOT / kinds.KEPT)
     assert {one.kind for one in tried} == set(kinds.KINDS)
     assert all(one.passed for one in tried)
+
+
+def test_the_committed_kinds_are_those_that_pytest_collects(
+    request: pytest.FixtureRequest,
+) -> None:
+    """As far as this run collects them: what stands in other files is not missed."""
+    collected = request.config.stash[COLLECTED]
+    here = Counter(Tried(**row(item), passed=True) for item in collected if row(item))
+    kept = Counter(kinds.read(PROJECT_ROOT / kinds.KEPT))
+    cure = "Run `make reliability`"
+    assert not here - kept, f"{cure}: members without a run."
+    if marked.files(PROJECT_ROOT / "tests") <= {item.path for item in collected}:
+        assert not kept - here, f"{cure}: runs of members that there are no more."
 
 
 def test_members_share_a_row_and_what_is_not_as_stated_is_printed() -> None:

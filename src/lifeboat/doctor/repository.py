@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from lifeboat import deadlines, processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit, lock_file
+from lifeboat.git import commit, index, lock_file
 from lifeboat.items import Item, some
 from lifeboat.remotes import remote
 from lifeboat.stage.errors import UserError
@@ -30,7 +30,7 @@ def items(root: Path, deadline: Deadline) -> list[Item]:
     return [
         _identity(root),
         *_remote_items(root, deadline),
-        *index_items(root),
+        *index.unreadable(root, "wrong"),
         pipeline_item(root),
         *ending_items(root),
     ]
@@ -47,17 +47,6 @@ def pipeline_item(root: Path) -> Item:
     except UserError as error:
         return Item(str(error), "wrong")
     return Item("The pipeline and DVC's configuration are there.")
-
-
-def index_items(root: Path) -> list[Item]:
-    """That git cannot read its index, which knows what is committed next; nothing where it can."""
-    asked = processes.git(root, "ls-files", "--", ".dvc/config")
-    if asked.returncode == 0:
-        return []
-    path = processes.git_line(root, "rev-parse", "--git-path", "index")
-    fact = f"git cannot read its index, {path}: {processes.last_lines(asked)}."
-    cure = f"Run `rm {path}`, then `git reset -q`: no file changes, and nothing is staged any more."
-    return [Item(fact, "wrong", cure)]
 
 
 def ending_items(root: Path) -> list[Item]:

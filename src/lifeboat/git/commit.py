@@ -7,21 +7,27 @@ It looks at what is staged.
 import os
 import re
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lifeboat import deadlines, processes
 from lifeboat.deadlines import Deadline
 from lifeboat.git import blobs, index, lock_file
-from lifeboat.items import Item
+from lifeboat.items import Item, proven
 from lifeboat.remotes import remote
 from lifeboat.secrets import refusing, scanning
 from lifeboat.stage.errors import UserError
 
+_ALONE = "THE CODE IS ONLY ON THIS MACHINE"
+
 NO_REMOTE = Item(
-    "git has no remote: THE CODE IS ONLY ON THIS MACHINE.",
+    f"git has no remote: {_ALONE}.",
     "wrong",
     "Run `git remote add origin URL`, then push again.",
 )
+
+_ONE = "lifeboat-one-address"
 
 IN_THE_WAY = re.compile(r"'refs/heads/([^']+)' exists; cannot create")
 """What git says of a branch inside of which, or around which, there can be no other."""
@@ -186,7 +192,7 @@ def ask(root: Path, deadline: Deadline, *words: str, what: str = "") -> processe
     with processes.told_while_waiting(what or f"`git {words[0]}`"):
         if deadline.is_never:
             return processes.git(root, *words)
-        alone = {"GIT_TERMINAL_PROMPT": "0"}
+        alone = {"GIT_TERMINAL_PROMPT": "0", **processes.index_variables(root)}
         return deadlines.call([*processes.GIT, *words], root, deadline, alone)
 
 
@@ -202,27 +208,90 @@ def push(root: Path) -> list[Item]:
         return [NO_REMOTE]
     if found := outgoing(root, name, head):
         return [*found, Item("THE CODE WAS NOT PUSHED.", "wrong", "Mend that, then push again.")]
-    sent = send(root, Deadline(), "--quiet", name, f"HEAD:refs/heads/{here}")
+    places = destinations(root, name)
+    return best([_push(root, place, here, head) for place in places])
+
+
+def _push(root: Path, place: "Destination", here: str, head: str) -> list[Item]:
+    """A branch pushed to one address, and whether that shows it."""
+    sent = send(root, Deadline(), place, "--quiet", f"HEAD:refs/heads/{here}")
     if sent.returncode != 0:
-        fact = f"`git push` to {name} failed: {with_words(processes.last_lines(sent), sent)}."
+        fact = f"`git push` to {place} failed: {with_words(processes.last_lines(sent), sent)}."
         cure = cure_of(sent.stderr) or "Mend it and push again."
         return [Item(fact, "wrong", f"The code is not saved there. {cure}")]
-    url = push_url(root, name)
-    listed = processes.git_line(root, "ls-remote", url, f"refs/heads/{here}")
-    return [landed(root, url, here, head, listed.split("\t")[0])]
+    listed = processes.git_line(root, "ls-remote", place.url, f"refs/heads/{here}")
+    return [landed(root, place.url, here, head, listed.split("\t")[0])]
 
 
-def send(root: Path, deadline: Deadline, *words: str) -> processes.Finished:
-    """A finished `git push` of named branches, the remote named before them.
+def best(found: Sequence[list[Item]]) -> list[Item]:
+    """What is told of a push to several addresses: one that has all is enough, and none is hidden.
+
+    Args:
+        found: what became of each, those that are farther from this machine first.
+    """
+    n = next((n for n, items in enumerate(found) if proven(items)), 0)
+    rest = [item for items in (*found[:n], *found[n + 1 :]) for item in items]
+    return [*found[n], *(map(_besides, rest) if proven(found[n]) else rest)]
+
+
+def _besides(item: Item) -> Item:
+    """What is told of an address where another one has all."""
+    if _ALONE in item.fact:
+        return Item(item.fact.replace(f": {_ALONE}", " of this machine"))
+    return replace(item, verdict="warning") if item.verdict == "wrong" else item
+
+
+@dataclass(frozen=True)
+class Destination:
+    """One address of a git remote.
+
+    Attributes:
+        name: of the remote.
+        url: the address, which is the remote's name where it has none.
+        is_only: whether the remote has no other one.
+    """
+
+    name: str
+    url: str
+    is_only: bool = True
+
+    def __str__(self) -> str:
+        return self.name if self.is_only else f"{self.name} ({self.url})"
+
+    @property
+    def settings(self) -> list[str]:
+        """Makes this address a remote of its own, `git push` to which alone is seen here."""
+        if self.is_only:
+            return []
+        seen = f"+refs/heads/*:refs/remotes/{self.name}/*"
+        return ["-c", f"remote.{_ONE}.url={self.url}", "-c", f"remote.{_ONE}.fetch={seen}"]
+
+
+def destinations(root: Path, name: str) -> list[Destination]:
+    """The addresses that a git remote is pushed to, those that do not go with this machine first.
+
+    Each is pushed to by itself: git ends at the first that it cannot reach.
+    """
+    listed = processes.git_line(root, "remote", "get-url", "--push", "--all", name)
+    urls = list(dict.fromkeys(listed.splitlines())) or [name]
+    urls.sort(key=lambda url: _nearness(remote.git_folder(url, root), root))
+    return [Destination(name, url, len(urls) == 1) for url in urls]
+
+
+def send(root: Path, deadline: Deadline, place: Destination, *words: str) -> processes.Finished:
+    """A finished `git push` of named branches to one address.
 
     Settings that allow of no names, or ask what the remote cannot do, are put aside for it.
     """
     mirrors = processes.git_line(root, "config", "--get-regexp", r"^remote\..*\.mirror$")
     own = [word for line in mirrors.splitlines() for word in ("-c", f"{line.split()[0]}=false")]
-    sent = ask(root, deadline, *own, "push", *words, what="`git push`")
+    own += place.settings
+    options = [word for word in words if word.startswith("-")]
+    where = [place.name if place.is_only else _ONE, *words[len(options) :]]
+    sent = ask(root, deadline, *own, "push", *options, *where, what="`git push`")
     if "receiving end does not support" in sent.stderr:
         own += ["-c", "push.gpgSign=false", "-c", "push.pushOption="]
-        sent = ask(root, deadline, *own, "push", *words, what="`git push`")
+        sent = ask(root, deadline, *own, "push", *options, *where, what="`git push`")
     return sent
 
 
@@ -271,9 +340,7 @@ def push_url(root: Path, name: str) -> str:
 
     Of several it is the first that does not go with this machine.
     """
-    listed = processes.git_line(root, "remote", "get-url", "--push", "--all", name)
-    urls = listed.splitlines() or [name]
-    return min(urls, key=lambda url: _nearness(remote.git_folder(url, root), root))
+    return destinations(root, name)[0].url
 
 
 def _nearness(folder: Path | None, root: Path) -> int:
@@ -294,7 +361,7 @@ def landed(root: Path, url: str, name: str, commit: str, shown: str) -> Item:
     if folder is None:
         return Item(f"{fact} (asked after the push).")
     if remote.same_disk(folder, root):
-        return Item(f"{fact}, a folder: THE CODE IS ONLY ON THIS MACHINE.", "wrong", cure)
+        return Item(f"{fact}, a folder: {_ALONE}.", "wrong", cure)
     fact = f"{fact}, a folder on another file system, which may or may not outlive this machine."
     return Item(fact, "warning", cure)
 

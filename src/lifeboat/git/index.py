@@ -8,6 +8,7 @@ that have their filter are left out with them.
 
 import contextlib
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.git import lock_file
-from lifeboat.items import Item
+from lifeboat.items import Item, Verdict
 from lifeboat.stage.errors import UserError
 
 MOST = 500
@@ -51,6 +52,16 @@ def take(root: Path, paths: list[str], own: Mapping[str, str] | None = None) -> 
         if not left or len(left) > MOST // 10:
             break
     return refused
+
+
+def unreadable(root: Path, verdict: Verdict = "warning") -> list[Item]:
+    """That git cannot read the user's index, which knows what is committed next; else nothing."""
+    if not (found := processes.stand_in(root)):
+        return []
+    fact = f"git cannot read its index, {found.index}: {found.said}. Backups go by HEAD and the"
+    path = shlex.quote(str(found.index))
+    cure = f"Run `rm {path}`, then `git reset -q`: no file changes, and nothing is staged."
+    return [Item(f"{fact} files; what is staged and in no file nobody can read.", verdict, cure)]
 
 
 def told(refused: Mapping[str, str]) -> list[Item]:

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,9 +10,15 @@ from pathlib import Path
 from lifeboat import processes, project, reading
 from lifeboat.deadlines import Deadline
 from lifeboat.git import commit, index, wip
-from lifeboat.items import Item, counted, proven
+from lifeboat.git.commit import Destination
+from lifeboat.items import Item, Verdict, counted, proven, some
+from lifeboat.stage.errors import UserError
 
 _LIST = ("ls-tree", "-r", "-z", "--full-tree")
+_PATIENCE_S = 30.0
+"""So long a remote is asked for its tags, also one that nothing is pushed to."""
+
+_WITH_IDS = "--format=%(objectname) %(refname)"
 
 
 @dataclass(frozen=True)
@@ -36,25 +43,33 @@ def push(root: Path, saved: wip.Saved, deadline: Deadline) -> Pushed:
     A branch that the remote does not take, because it has moved on or is protected, loses nothing:
     its commits go to another one (see `_others`).
     """
-    here = wip.head(root)
     name = commit.remote_name(root)
     if not name or not saved.commit:
         return _pushed(saved, [] if name else [commit.NO_REMOTE], "")
-    url, items, told = commit.push_url(root, name), list[Item](), list[Item]()
+    places, done = commit.destinations(root, name), list[Pushed]()
+    for n, place in enumerate(places):
+        share = deadline.at_most(deadline.left / (len(places) - n))
+        done.append(_push(root, saved, place, share))
+    first = next((each for each in done if each.proven), done[0])
+    return replace(first, items=commit.best([each.items for each in done]))
+
+
+def _push(root: Path, saved: wip.Saved, place: Destination, deadline: Deadline) -> Pushed:
+    here, url, items, told = wip.head(root), place.url, list[Item](), list[Item]()
     options: tuple[str, ...] = ()
     places = {here.branch: here.commit} if here.branch and here.commit else {}
     places[saved.branch] = saved.commit
     taken, refused = dict[str, str](), dict[str, str]()
     others = _others(root, here, saved, url, refused, deadline)
     while places:
-        now, failure = _send(root, name, places, deadline, options)
+        now, failure = _send(root, place, places, deadline, options)
         if failure and not options and _has_hook(root):
             saved = saved if saved.branch != here.branch else next(others, (saved, []))[0]
             options, places = ("--no-verify",), {saved.branch: saved.commit}
             items.append(_without_hook(saved.branch, failure))
             continue
         if failure:
-            items += [*_refused(refused, url, here), _failed(name, failure)]
+            items += [*_refused(refused, url, here), _failed(str(place), failure)]
             return _pushed(saved, items, url)
         taken |= {branch: id_ for branch, id_ in places.items() if branch not in now}
         refused |= now
@@ -169,14 +184,14 @@ def _without_hook(branch: str, failure: str) -> Item:
 
 def _send(
     root: Path,
-    name: str,
+    place: Destination,
     commit_by_branch: dict[str, str],
     deadline: Deadline,
     options: tuple[str, ...],
 ) -> tuple[dict[str, str], str]:
     """Pushes branches; which of them were refused and why, or why the push failed as a whole."""
     specs = [f"{id_}:refs/heads/{branch}" for branch, id_ in commit_by_branch.items()]
-    done = commit.send(root, deadline, "--porcelain", *options, name, *specs)
+    done = commit.send(root, deadline, place, "--porcelain", *options, *specs)
     refused = {}
     for line in done.stdout.splitlines():
         if line.startswith("!\t"):
@@ -229,10 +244,16 @@ def _failed(name: str, said: str) -> Item:
     return Item(fact, "wrong", "The code is not saved there. Mend it and run it again.")
 
 
-def only_here(root: Path) -> list[Item]:
-    """Stashes, other branches and DVC's experiments that this clone has and no remote is known to.
+def only_here(root: Path, deadline: Deadline | None = None) -> list[Item]:
+    """What of git is in this clone alone: stashes, branches, experiments, tags, notes, worktrees.
 
-    Remotes are not asked; what this clone has seen of them counts.
+    Of branches counts what this clone has seen of its remotes; where there are tags and notes,
+    remotes are asked for theirs. What is held by nothing but one of these is NOT SAVED, except for
+    stashes, branches and experiments, which are told.
+
+    Args:
+        root: the project.
+        deadline: for asking.
     """
     found, name = list[Item](), commit.remote_name(root) or "origin"
     if stashes := processes.git_line(root, "stash", "list").splitlines():
@@ -244,6 +265,71 @@ def only_here(root: Path) -> list[Item]:
     if experiments := _refs(root, "refs/exps/*/*/*"):
         cure = f"If you need them: `dvc exp push {name}`."
         found.append(_only_here(len(experiments), "DVC experiment", "DVC experiments", cure))
+    return [*found, *_labels(root, name, deadline or Deadline()), *_worktrees(root)]
+
+
+def _labels(root: Path, name: str, deadline: Deadline) -> list[Item]:
+    """Tags and notes that no remote shows; wrong where they have more than a name of a commit."""
+    listed = processes.git_line(root, "for-each-ref", _WITH_IDS, "refs/tags", "refs/notes")
+    rows = (row.partition(" ") for row in listed.splitlines())
+    left, silent = {ref: id_ for id_, _, ref in rows}, list[str]()
+    remotes = [commit.remote_name(root), *processes.git_line(root, "remote").split()]
+    for each in filter(None, dict.fromkeys(remotes)):
+        shown, failure = _shown(root, each, deadline.at_most(_PATIENCE_S)) if left else ({}, "")
+        silent += [each] if failure else []
+        left = {ref: id_ for ref, id_ in left.items() if not _has(root, shown.get(ref, ""), id_)}
+    lost = [ref for ref, id_ in left.items() if _is_content(root, ref, id_)]
+    named = [ref for ref in left if ref not in lost]
+    why = f"no remote shows it{f' ({some(silent)} did not answer)' if silent else ''}"
+    groups: list[tuple[str, list[str], Verdict]] = [
+        ("NOT SAVED", lost, "warning" if silent else "wrong"),
+        ("Only here", named, "warning"),
+    ]
+    cure = f"`git push {name} {{}}`, or delete what you do not need."
+    return [
+        Item(f"{said}: {some(names)}: {why}.", verdict, cure.format(" ".join(names)))
+        for said, names, verdict in groups
+        if names
+    ]
+
+
+def _has(root: Path, shown: str, id_: str) -> bool:
+    """Whether what a remote shows is an object, or has it in its past."""
+    return shown == id_ or bool(shown and _known(root, [shown]) and wip.has(root, shown, id_))
+
+
+def _is_content(root: Path, ref: str, id_: str) -> bool:
+    """Whether a ref has anything that no branch of a remote has: more than a name for a commit."""
+    if ref.startswith("refs/notes/") or not _known(root, [id_]):
+        return True
+    return bool(processes.git_line(root, "rev-list", "-1", id_, "--not", "--remotes"))
+
+
+def _worktrees(root: Path) -> list[Item]:
+    """Other working trees of the repository that hold what no branch of a remote has as it is."""
+    listed = processes.git_line(root, "worktree", "list", "--porcelain").splitlines()
+    places = [Path(line[9:]) for line in listed if line.startswith("worktree ")]
+    here = Path(processes.git_line(root, "rev-parse", "--show-toplevel"))
+    others = [each for each in places if (each / ".git").exists() and each != here]
+    return [item for each in others for item in _worktree(each)]
+
+
+def _worktree(place: Path) -> list[Item]:
+    cure = f"Run `lifeboat backup` in it, or `git worktree remove {shlex.quote(str(place))}`."
+    try:
+        paths = commit.changed(place)
+        made = index.tree(place, [path for path in paths if path[-1] != "/"]).id if paths else ""
+    except UserError as error:
+        return [Item(f"NOT SAVED: the working tree {place}: {error}", "wrong", cure)]
+    shown = processes.git_line(place, "for-each-ref", "--format=%(tree)", "refs/remotes").split()
+    found = list[Item]()
+    if paths and made not in shown:
+        fact = f"NOT SAVED: changes in the working tree {place} of this repository: {some(paths)}."
+        found.append(Item(fact, "wrong", cure))
+    detached = ("rev-list", "-1", "HEAD", "--not", "--branches", "--remotes")
+    if tip := processes.git_line(place, *detached):
+        fact = f"NOT SAVED: commit {tip[:7]}, on no branch, of the working tree {place}."
+        found.append(Item(fact, "wrong", cure))
     return found
 
 

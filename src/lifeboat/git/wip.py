@@ -305,8 +305,8 @@ def tree_of(root: Path, commit_: str) -> str:
 
 
 def _identity(root: Path) -> dict[str, str]:
-    """A name and a date for commits where git takes none of the user's, as on a new machine."""
-    own = {"NAME": "lifeboat backup", "EMAIL": "backup@localhost", "DATE": ""}
+    """A name for commits where git takes none of the user's, as on a new machine."""
+    own = {"NAME": "lifeboat backup", "EMAIL": "backup@localhost"}
     return {
         f"GIT_{who}_{what}": value
         for who in ("AUTHOR", "COMMITTER")

@@ -148,11 +148,12 @@ def _beside(top: Path, root: Path, found: Comparison, deadline: Deadline) -> lis
     kept = [_kept(project, top) for project in (root, *others)]
     outs = tuple(path for each in kept for path in each.outs)
     left_out = {path for each in kept for path in each.left_out}.difference(there)
-    told = outside.items(top, root, there, outs)
+    named = tuple(each for one in kept for each in one.outside)
+    told = outside.items(top, root, there, Kept(outs, outside=named))
     for start, each in found.all():
         own = Kept(_below(start, outs), _below(start, sorted(left_out)))
         told += ignored.items(top / start, each.ignored, own, start)
-        alone = refs.only_here(top / start) if start else []
+        alone = refs.only_here(top / start, deadline) if start else []
         told += [replace(item, fact=f"In the submodule {start}: {item.fact}") for item in alone]
     return [*told, *projects.items(top, others, deadline)]
 

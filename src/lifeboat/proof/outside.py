@@ -1,7 +1,7 @@
-"""Links to what neither the commit nor DVC holds: git holds the link, and what is behind it stays.
+"""What neither the commit nor DVC holds, though a link of git's or a stage of DVC's names it.
 
-That is what lies outside of the repository, and what lies in it where git does not look: ignored
-folders, `.git/annex`.
+That is what lies outside of the repository, and, behind links, what lies in it where git does not
+look: ignored folders, `.git/annex`.
 """
 
 import os
@@ -10,27 +10,37 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from lifeboat.items import Item, Verdict, some
+from lifeboat.proof.pipeline import Kept
 from lifeboat.remotes import remote
 
 _NAMED = 3
 
 
-def items(top: Path, root: Path, there: Sequence[str], outs: Sequence[str]) -> list[Item]:
-    """What is told of the links that lead to something that is there and that nobody else knows.
+def items(top: Path, root: Path, there: Sequence[str], kept: Kept) -> list[Item]:
+    """What is told of what links and stages name, that is there and that nobody else knows.
 
     Args:
         top: the repository.
         root: the project in it.
         there: files and links that git does not ignore, relative to `top`.
-        outs: paths that DVC holds, relative to `top`.
+        kept: what DVC keeps, relative to it.
     """
+    outs = kept.outs
     base, links = os.path.realpath(top), [path for path in there if (top / path).is_symlink()]
     known = {*there, *outs}
     known |= {str(folder) for path in known for folder in PurePosixPath(path).parents}
     led = {path: target for path in links if (target := _leads(base, path, known, outs))}
     within = {path: target for path, target in led.items() if target.is_relative_to(base)}
+    stages: dict[str, list[str]] = {}
+    for path, stage in kept.outside:
+        if os.path.exists(path):
+            stages.setdefault(path, []).append(f"`{stage}`")
     return [
-        *(_item(top, root, path, outs) for path in led if path not in within),
+        *(_item(top, root, path, outs, _of_link(top, path)) for path in led if path not in within),
+        *(
+            _item(top, root, path, outs, f"{path}, of {some(names)}, is not in the repository")
+            for path, names in stages.items()
+        ),
         *_within(top, within),
     ]
 
@@ -57,18 +67,21 @@ def _within(top: Path, led: dict[str, Path]) -> list[Item]:
     return [Item(f"{fact} DVC has what is behind it ({behind}).", "wrong", cure)]
 
 
-def _item(top: Path, root: Path, path: str, outs: Sequence[str]) -> Item:
+def _of_link(top: Path, path: str) -> str:
+    return f"{path} is a link to {os.path.realpath(top / path)}: the commit holds the link"
+
+
+def _item(top: Path, root: Path, path: str, outs: Sequence[str], fact: str) -> Item:
     target = Path(os.path.realpath(top / path))
-    fact = f"{path} is a link to {target}: the commit holds the link"
     unheld = list(islice(_unheld(top, path, outs), _NAMED + 1))
     if not unheld:
-        return Item(f"{fact}, and DVC what is behind it.")
+        return Item(f"{fact}, and DVC what is there.")
     what = "" if unheld == [path] else f" ({some(unheld, _NAMED)})"
     is_here = remote.same_disk(target, root)
     where = "and IS ONLY ON THIS MACHINE" if is_here else "on another file system"
     verdict: Verdict = "wrong" if is_here else "warning"
-    cure = "Put it here instead of the link, or `dvc add` it; or keep it where it outlives this."
-    return Item(f"{fact}. NOT SAVED: what is behind it{what}, {where}.", verdict, cure)
+    cure = "Put it into the repository, or `dvc add` it; or keep it where it outlives this."
+    return Item(f"{fact}. NOT SAVED: what is there{what}, {where}.", verdict, cure)
 
 
 def _unheld(top: Path, path: str, outs: Sequence[str]) -> Iterator[str]:

@@ -26,10 +26,13 @@ class Kept:
         outs: files and folders of which it has the content.
         left_out: files and folders in these that it leaves out: `.dvcignore` names them, they are
             projects of their own, or links to folders.
+        outside: files and folders out of the repository that stages need, or make and DVC does not
+            keep, each with its stage.
     """
 
     outs: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    outside: tuple[tuple[str, str], ...] = ()
 
 
 def kept(root: Path, start: Path) -> Kept:
@@ -39,10 +42,20 @@ def kept(root: Path, start: Path) -> Kept:
         UserError: where dvc.yaml cannot be read.
     """
     with opened(root) as repo, readable(root, "The pipeline"):
-        outs = sorted(str(out.fs_path) for out in index(repo).outs if out.use_cache)
+        known = index(repo)
+        outs = sorted(str(out.fs_path) for out in known.outs if out.use_cache)
         left_out = [path for out in outs for path in _left_out(repo, out)]
+        outside = sorted({each for stage in known.stages for each in _outside(repo, stage, start)})
     relative = lambda paths: tuple(os.path.relpath(path, start) for path in paths)  # noqa: E731
-    return Kept(relative(outs), relative(left_out))
+    return Kept(relative(outs), relative(left_out), tuple(outside))
+
+
+def _outside(repo: "Repo", stage: Any, start: Path) -> Iterator[tuple[str, str]]:
+    """What DVC does not keep of a stage and no commit could hold, with the stage."""
+    uncached = () if stage.is_import else (*stage.deps, *(o for o in stage.outs if not o.use_cache))
+    for path in (Path(each.fs_path) for each in uncached if each.protocol == "local"):
+        if not (path.is_relative_to(start) or path.resolve().is_relative_to(start.resolve())):
+            yield str(path), stage_name(stage, repo.root_dir)
 
 
 def _left_out(repo: "Repo", out: str) -> Iterator[str]:

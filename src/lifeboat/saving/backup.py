@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lifeboat import processes, project, steps
 from lifeboat.deadlines import Deadline, within
-from lifeboat.git import refs, wip
+from lifeboat.git import index, refs, wip
 from lifeboat.items import Item
 from lifeboat.project import Contract
 from lifeboat.proof import expected as expectations
@@ -71,6 +71,7 @@ def _save_code(run: Run, message: str) -> wip.Saved | None:
     where = run.attempt("Asking git where this checkout stands", lambda: wip.head(root))
     if where is None:  # git does not work here, but DVC may
         return None
+    run.add("Reading git's index", lambda: index.unreadable(root))
     hashed = run.attempt("git", lambda: within(quarter, "git", lambda: wip.content(root)))
     run.content = hashed or ""
     run.folder = run.attempt("The snapshot", lambda: _take_snapshot(run))
@@ -79,7 +80,8 @@ def _save_code(run: Run, message: str) -> wip.Saved | None:
         push = run.share(0.5)
         run.pushed = run.attempt("Pushing code", lambda: refs.push(root, saved, push))
         run.items += run.pushed.items if run.pushed else []
-    run.add("Looking for what only this machine has", lambda: refs.only_here(root))
+    look = run.share(0.25)
+    run.add("Looking for what only this machine has", lambda: refs.only_here(root, look))
     return run.pushed or saved
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit, wip
+from lifeboat.git import commit, index, wip
 from lifeboat.items import Item
 from lifeboat.proof import expected as expectations
 from lifeboat.proof import held
@@ -29,6 +29,7 @@ def push(root: Path, message: str = "") -> list[Item]:
     steps.require("Asking git where this checkout stands", lambda: wip.head(root))
     began = steps.attempt("Looking at the clock", lambda: wip.clock(root)) or 0.0
     title = message or f"Work of {time.strftime('%Y-%m-%d %H:%M')}"
+    steps.add("Reading git's index", lambda: index.unreadable(root))
     steps.add("The commit", lambda: commit.commit(root, title, refused=refused))
     steps.add("Pushing code", lambda: commit.push(root))
     steps.add("Comparing the files with the commit", lambda: _compare(root, began, refused))

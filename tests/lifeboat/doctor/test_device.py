@@ -99,6 +99,7 @@ SAID = {
 }
 
 
+@pytest.mark.kind(8)
 @pytest.mark.parametrize("code", SAID)
 def test_what_nvidia_smi_said_is_told_with_a_cure(
     code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -113,6 +114,7 @@ def test_what_nvidia_smi_said_is_told_with_a_cure(
     assert SAID[code].rstrip(".") in device.lines()[-1]
 
 
+@pytest.mark.kind(8)
 def test_a_gpu_that_torch_warns_of_is_told_in_its_words() -> None:
     said = ("torch says: Error 803: system has unsupported display driver",)
     item = device.items(dataclasses.replace(GPU, said=said))[1]

@@ -7,6 +7,7 @@ from servers import free_port
 
 from lifeboat.deadlines import Deadline
 from lifeboat.doctor import repository
+from lifeboat.git import index
 from lifeboat.items import Item
 
 
@@ -84,6 +85,7 @@ def cloned(origin: Path, *settings: str) -> Path:
     return origin.parent / "clone"
 
 
+@pytest.mark.kind(8)
 @pytest.mark.parametrize(
     "settings",
     [
@@ -91,6 +93,7 @@ def cloned(origin: Path, *settings: str) -> Path:
         ["core.autocrlf=true", "core.safecrlf=false"],
         ["core.autocrlf=true", "core.eol=lf"],
     ],
+    ids=" ".join,
 )
 def test_ends_of_lines_that_git_has_changed_are_named_with_their_cause(
     settings: list[str], pushed: Path
@@ -105,9 +108,11 @@ def test_ends_of_lines_that_git_has_changed_are_named_with_their_cause(
     assert repository.ending_items(root) == []
 
 
+@pytest.mark.kind(8)
 @pytest.mark.parametrize(
     ("attributes", "settings"),
     [("* -text", ["core.autocrlf=true"]), ("* text eol=crlf", []), ("* -text", ["core.eol=crlf"])],
+    ids=str,
 )
 def test_what_a_project_says_of_its_ends_of_lines_is_no_fault(
     attributes: str, settings: list[str], pushed: Path
@@ -119,14 +124,14 @@ def test_what_a_project_says_of_its_ends_of_lines_is_no_fault(
     assert repository.ending_items(cloned(pushed.parent / "there.git", *settings)) == []
 
 
-@pytest.mark.parametrize("data", [b"", bytes(400), b"DIRC"])
+@pytest.mark.kind(8)
+@pytest.mark.parametrize("data", [b"", bytes(400), b"DIRC"], ids=["empty", "zeros", "cut"])
 def test_an_index_that_git_cannot_read_is_wrong_and_its_cure_works(
     pushed: Path, data: bytes
 ) -> None:
     (pushed / ".git" / "index").write_bytes(data)
-    (item,) = repository.index_items(pushed)
-    assert item.verdict == "wrong"
+    (item,) = index.unreadable(pushed, "wrong")
     assert item in look(pushed)
     for command in item.cure.split("`")[1::2]:
         subprocess.run(command, shell=True, cwd=pushed, check=True)
-    assert repository.index_items(pushed) == []
+    assert index.unreadable(pushed) == []

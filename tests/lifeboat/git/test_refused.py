@@ -9,30 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from repositories import facts, git, remote_of
+from repositories import facts, git
 
 from lifeboat import items, processes
 from lifeboat.deadlines import Deadline
 from lifeboat.git import commit, index, lock_file, refs, taking, wip
+from lifeboat.proof import held
 from lifeboat.remotes import remote
 from lifeboat.saving import backup
 
-pytestmark = pytest.mark.kind(2)
+pytestmark = [pytest.mark.kind(2), pytest.mark.usefixtures("elsewhere")]
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders are on other machines."""
-    monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
+def _no_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_file, "ATTEMPTS", 2)
-
-
-@pytest.fixture
-def there(repository: Path) -> Path:
-    """The remote of `repository`, which has its branch."""
-    there = remote_of(repository)
-    git(repository, "push", "--quiet", "--set-upstream", "origin", "main")
-    return there
 
 
 def filtered(command: str) -> Callable[[Path], None]:
@@ -495,15 +486,130 @@ def test_a_setting_keeps_no_push_back(
     assert git(there, "rev-parse", "theirs")
 
 
-@pytest.mark.parametrize("first", ["here.git", "there.git"])
-def test_of_several_addresses_the_one_elsewhere_is_the_proof(
-    repository: Path, there: Path, first: str, monkeypatch: pytest.MonkeyPatch
+ADDRESSES: dict[str, tuple[tuple[str, ...], str]] = {
+    "a folder here first": (("own-here.git", "there.git"), ""),
+    "a folder here last": (("there.git", "own-here.git"), ""),
+    "one here that is gone": (("gone-here.git", "there.git"), "gone-here.git"),
+    "one here that is gone, last": (("there.git", "gone-here.git"), "gone-here.git"),
+    "one elsewhere that is gone": (("gone.git", "there.git"), "gone.git"),
+    "one that nobody answers for": (("http://127.0.0.1:9/x.git", "there.git"), "127.0.0.1:9"),
+    "one that takes nothing": (("strict.git", "there.git"), "strict.git"),
+    "one that takes nothing, last": (("there.git", "strict.git"), "strict.git"),
+}
+"""Addresses that one remote is pushed to, and which of them is to be named."""
+
+
+@pytest.mark.parametrize("verb", ["backup", "push"])
+@pytest.mark.parametrize("member", ADDRESSES)
+def test_of_several_addresses_each_is_pushed_to_and_one_elsewhere_is_the_proof(
+    repository: Path, there: Path, member: str, verb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(remote, "same_disk", lambda folder, _root: folder.name == "here.git")
-    git(repository.parent, "init", "--quiet", "--bare", "here.git")
-    for name in sorted(("here.git", "there.git"), key=first.__ne__):
-        git(repository, "config", "--add", "remote.origin.pushurl", f"{there.parent}/{name}")
+    monkeypatch.setattr(remote, "same_disk", lambda folder, _: folder.name.endswith("-here.git"))
+    names, named = ADDRESSES[member]
+    for name in ("own-here.git", "strict.git"):
+        git(repository.parent, "init", "--quiet", "--bare", name)
+    server(there.with_name("strict.git"), "exit 1")
+    for name in names:
+        url = name if ":" in name else str(there.with_name(name))
+        git(repository, "config", "--add", "remote.origin.pushurl", url)
     (repository / "code.py").write_text("x = 2\n")
-    pushed = refs.push(repository, wip.save(repository), Deadline())
-    assert pushed.proven, pushed.items
-    assert git(repository.parent / "here.git", "rev-parse", "wip/main") == pushed.commit
+    if verb == "push":
+        found, branch = [*commit.commit(repository, "Work"), *commit.push(repository)], "main"
+    else:
+        pushed = refs.push(repository, wip.save(repository), Deadline.after(60))
+        found, branch = pushed.items, pushed.branch
+        assert pushed.proven and pushed.url == str(there)
+    assert items.proven(found), found
+    assert "ONLY ON THIS MACHINE" not in str(found)
+    assert (named or "on another file system") in facts(found, "warning")
+    assert "own-here.git" not in facts(found, "warning")
+    tip = git(repository, "rev-parse", branch)
+    for name in {"there.git", "own-here.git"} if "own-here.git" in names else {"there.git"}:
+        assert git(there.with_name(name), "rev-parse", branch) == tip
+    assert git(repository, "rev-parse", f"origin/{branch}") == tip
+
+
+def without_rights(index_: Path) -> None:
+    index_.unlink()
+    index_.mkdir()
+
+
+def without_its_other_half(index_: Path) -> None:
+    git(index_.parents[1], "update-index", "--split-index")
+    for half in index_.parent.glob("sharedindex.*"):
+        half.unlink()
+
+
+UNREADABLE: dict[str, Callable[[Path], object]] = {
+    "empty": lambda index_: index_.write_bytes(b""),
+    "zeros": lambda index_: index_.write_bytes(bytes(400)),
+    "a text": lambda index_: index_.write_text("version https://git-lfs.github.com/spec/v1\n" * 3),
+    "of a later git": lambda index_: index_.write_bytes(b"DIRC\0\0\0\x09" + bytes(40)),
+    "a folder": without_rights,
+    "half of it gone": without_its_other_half,
+}
+"""Indexes that no git can read."""
+
+
+@pytest.mark.parametrize("verb", ["backup", "push"])
+@pytest.mark.parametrize("member", UNREADABLE)
+def test_an_index_that_git_cannot_read_keeps_no_code_back(
+    repository: Path, there: Path, member: str, verb: str
+) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    (repository / "new.py").write_text("y = 1\n")
+    (repository / "kept.py").write_text("z = 1\n")
+    git(repository, "add", "kept.py")
+    UNREADABLE[member](repository / ".git" / "index")
+    before = list((repository / ".git" / "index").parent.glob("index*"))
+    (said,) = index.unreadable(repository)
+    assert "cannot read its index" in said.fact and "git reset -q" in said.cure
+    if verb == "push":
+        found, branch = [*commit.commit(repository, "Work"), *commit.push(repository)], "main"
+    else:
+        pushed = refs.push(repository, wip.save(repository), Deadline.after(60))
+        found, branch = [*pushed.items, *held.items(repository, pushed)], "wip/main"
+    assert items.proven(found), found
+    for name in ("code.py", "new.py", "kept.py", ".gitignore"):
+        assert git(there, "show", f"{branch}:{name}") == (repository / name).read_text().strip()
+    assert list((repository / ".git" / "index").parent.glob("index*")) == before
+    assert processes.stand_in(repository)  # and nobody has mended it
+
+
+def test_what_a_sparse_checkout_leaves_out_is_in_the_commit_whatever_the_index_is(
+    repository: Path,
+) -> None:
+    (repository / "far").mkdir()
+    (repository / "far" / "a.py").write_text("a\n")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", "Far")
+    git(repository, "sparse-checkout", "set", "--cone", ".dvc")
+    (repository / ".git" / "index").write_bytes(b"")
+    (repository / "code.py").write_text("x = 2\n")
+    saved = wip.save(repository)
+    assert git(repository, "diff", "--name-only", "HEAD", saved.commit) == "code.py"
+
+
+def test_who_mends_the_index_has_it_back(repository: Path) -> None:
+    whole = (repository / ".git" / "index").read_bytes()
+    (repository / ".git" / "index").write_bytes(b"")
+    assert commit.changed(repository) == []
+    (repository / ".git" / "index").write_bytes(whole)
+    git(repository, "rm", "--quiet", "--cached", "code.py")
+    assert commit.status(repository) == [("D ", "code.py"), ("??", "code.py")]
+    assert not processes.stand_in(repository)
+
+
+def test_a_backup_whose_index_git_cannot_read_is_whole_and_says_so(
+    project: Path, tmp_path: Path
+) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "there.git")
+    git(project, "remote", "add", "origin", str(tmp_path / "there.git"))
+    (project / ".git" / "index").write_bytes(b"")
+    (project / "params.yaml").write_text("seed: 2\n")
+    found = backup.backup(project)
+    assert items.proven(found), facts(found, "wrong")
+    assert "git cannot read its index" in facts(found, "warning")
+    assert git(tmp_path / "there.git", "show", "wip/main:params.yaml") == "seed: 2"
+    taken = [path.read_text() for path in (project / "runs").glob("*/git_diff.patch")]
+    assert "+seed: 2" in taken[0]

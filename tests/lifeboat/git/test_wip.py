@@ -1,5 +1,8 @@
 import os
+import shutil
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,7 +10,7 @@ from repositories import facts, git, remote_of
 
 from lifeboat import items
 from lifeboat.deadlines import Deadline
-from lifeboat.git import index, refs, wip
+from lifeboat.git import commit, index, refs, wip
 from lifeboat.remotes import remote
 
 TOKEN = "hf_" + "aB3" * 11
@@ -199,14 +202,6 @@ IDENTITIES: dict[str, tuple[dict[str, str], str]] = {
         {"GIT_AUTHOR_NAME": "", "GIT_COMMITTER_NAME": "CI", "GIT_COMMITTER_EMAIL": "c@x"},
         f"{OURS}, CI",
     ),
-    "a bad date": (
-        {
-            **{f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME",)},
-            **{"GIT_AUTHOR_EMAIL": "a@x", "GIT_COMMITTER_EMAIL": "c@x"},
-            **{"GIT_AUTHOR_DATE": "garbage", "GIT_COMMITTER_DATE": "garbage"},
-        },
-        f"{OURS}, {OURS}",
-    ),
 }
 """Variables on a machine that knows nobody, and the author and committer of a backup."""
 
@@ -214,7 +209,7 @@ IDENTITIES: dict[str, tuple[dict[str, str], str]] = {
 @pytest.mark.kind(2)
 @pytest.mark.parametrize("member", IDENTITIES)
 def test_a_machine_without_a_git_identity_saves_all_the_same(
-    repository: Path, monkeypatch: pytest.MonkeyPatch, member: str
+    repository: Path, there: Path, monkeypatch: pytest.MonkeyPatch, member: str
 ) -> None:
     (Path.home() / ".gitconfig").write_text("[user]\n\tuseConfigOnly = true\n")
     (repository / "dvc.lock").write_text("schema: '2.0'\n")
@@ -224,6 +219,40 @@ def test_a_machine_without_a_git_identity_saves_all_the_same(
     saved = wip.save(repository, aside=True)
     assert saved.branch == "wip/main"
     assert git(repository, "log", "-1", "--format=%an, %cn", saved.commit) == who
+    assert refs.push(repository, saved, Deadline()).proven
+
+
+DATES = {
+    "of a committer": {"GIT_COMMITTER_DATE": "garbage"},
+    "of an author": {"GIT_AUTHOR_DATE": "garbage"},
+    "of both": {"GIT_AUTHOR_DATE": "3 o'clock", "GIT_COMMITTER_DATE": "3 o'clock"},
+    "empty": {"GIT_COMMITTER_DATE": " "},
+    "long ago": {"GIT_AUTHOR_DATE": "@0 +0000", "GIT_COMMITTER_DATE": "@0 +0000"},
+}
+"""Dates that a shell or a build gives git."""
+
+
+@pytest.mark.kind(2)
+@pytest.mark.parametrize("verb", ["backup", "push"])
+@pytest.mark.parametrize("member", DATES)
+def test_a_date_of_the_environment_is_not_that_of_a_backup(
+    repository: Path, there: Path, monkeypatch: pytest.MonkeyPatch, member: str, verb: str
+) -> None:
+    for name, value in DATES[member].items():
+        monkeypatch.setenv(name, value)
+    began = int(time.time())
+    (repository / "code.py").write_text("x = 2\n")
+    if verb == "push":
+        found = [*commit.commit(repository, "Work"), *commit.push(repository)]
+    else:
+        found = refs.push(repository, wip.save(repository), Deadline()).items
+    assert items.proven(found), found
+    for name in DATES[member]:
+        monkeypatch.delenv(name)
+    branch = "main" if verb == "push" else "wip/main"
+    dates = git(there, "log", "-1", "--format=%at %ct", branch).split()
+    assert all(int(date) >= began for date in dates)
+    assert git(there, "show", f"{branch}:code.py") == "x = 2"
 
 
 def test_a_repository_without_a_commit_is_saved_too(tmp_path: Path) -> None:
@@ -342,3 +371,144 @@ def test_stashes_branches_and_experiments_that_no_remote_has_are_told(
         "1 DVC experiment.",
     ]
     assert "git push origin idea" in found[1].cure
+
+
+def annotated(root: Path) -> None:
+    git(root, "tag", "--annotate", "--message", "As submitted", "v1")
+
+
+def of_a_commit_here(root: Path) -> None:
+    git(root, "switch", "--quiet", "--detach")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "Tagged")
+    git(root, "tag", "idea")
+    git(root, "switch", "--quiet", "main")
+
+
+def of_a_file(root: Path) -> None:
+    git(root, "tag", "key", git(root, "hash-object", "-w", "code.py"))
+
+
+def moved(root: Path) -> None:
+    annotated(root)
+    git(root, "push", "--quiet", "origin", "v1")
+    git(root, "tag", "--force", "--annotate", "--message", "Again", "v1")
+
+
+def notes(root: Path) -> None:
+    git(root, "notes", "add", "--message", "Loss 0.3")
+
+
+def more_notes(root: Path) -> None:
+    notes(root)
+    git(root, "push", "--quiet", "origin", "refs/notes/commits")
+    git(root, "notes", "append", "--message", "Loss 0.2")
+
+
+def notes_there(root: Path) -> None:
+    more_notes(root)
+    git(root, "push", "--quiet", "origin", "refs/notes/commits")
+    git(root, "update-ref", "refs/notes/commits", "refs/notes/commits~1")
+
+
+def worktree(root: Path) -> Path:
+    git(root, "worktree", "add", "--quiet", "-b", "side", "../side")
+    return root.parent / "side"
+
+
+def changed_worktree(root: Path) -> None:
+    (worktree(root) / "code.py").write_text("x = 5\n")
+
+
+def new_in_worktree(root: Path) -> None:
+    (worktree(root) / "new.py").write_text("x = 5\n")
+
+
+def changed_without_index(root: Path) -> None:
+    changed_worktree(root)
+    (root / ".git" / "worktrees" / "side" / "index").write_bytes(b"")
+
+
+def main_worktree(root: Path) -> None:
+    place = worktree(root)
+    root.rename(root.parent / "first")
+    git(root.parent / "first", "worktree", "repair", str(place))
+    (root.parent / "first" / "code.py").write_text("x = 5\n")
+    place.rename(root)
+    git(root.parent / "first", "worktree", "repair", str(root))
+
+
+def detached_worktree(root: Path) -> None:
+    place = worktree(root)
+    git(place, "switch", "--quiet", "--detach")
+    git(place, "commit", "--quiet", "--allow-empty", "--message", "Nowhere")
+
+
+def saved_worktree(root: Path) -> None:
+    changed_worktree(root)
+    place = root.parent / "side"
+    refs.push(place, wip.save(place), Deadline())
+
+
+def removed_worktree(root: Path) -> None:
+    changed_worktree(root)
+    shutil.rmtree(root.parent / "side")
+
+
+def in_another_remote(root: Path) -> None:
+    annotated(root)
+    git(root.parent, "clone", "--quiet", "--bare", "repository", "fork.git")
+    git(root, "remote", "add", "fork", "../fork.git")
+
+
+def in_a_remote_that_is_gone(root: Path) -> None:
+    annotated(root)
+    git(root, "remote", "add", "fork", "../gone.git")
+
+
+def without_remote(root: Path) -> None:
+    annotated(root)
+    git(root, "remote", "remove", "origin")
+    git(root, "tag", "mark")
+
+
+ONLY_HERE: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "a tag with a message": (annotated, "NOT SAVED: refs/tags/v1: no remote shows it", "wrong"),
+    "a tag of a commit": (of_a_commit_here, "NOT SAVED: refs/tags/idea: no", "wrong"),
+    "a tag of a file": (of_a_file, "NOT SAVED: refs/tags/key: no", "wrong"),
+    "a tag that was moved": (moved, "NOT SAVED: refs/tags/v1: no", "wrong"),
+    "a name for a commit": (
+        lambda root: git(root, "tag", "mark"),
+        "Only here: refs/tags/mark: no remote shows it",
+        "warning",
+    ),
+    "a tag in another remote": (in_another_remote, "", ""),
+    "a remote that does not answer": (
+        in_a_remote_that_is_gone,
+        "NOT SAVED: refs/tags/v1: no remote shows it (fork did not answer)",
+        "warning",
+    ),
+    "no remote at all": (without_remote, "NOT SAVED: refs/tags/mark, refs/tags/v1: no", "wrong"),
+    "notes": (notes, "NOT SAVED: refs/notes/commits: no remote", "wrong"),
+    "more notes": (more_notes, "NOT SAVED: refs/notes/commits: no remote", "wrong"),
+    "older notes": (notes_there, "", ""),
+    "a change in a worktree": (changed_worktree, "side of this repository: code.py", "wrong"),
+    "a file in a worktree": (new_in_worktree, "side of this repository: new.py", "wrong"),
+    "a worktree without index": (changed_without_index, "this repository: code.py", "wrong"),
+    "the first worktree": (main_worktree, "first of this repository: code.py", "wrong"),
+    "a commit of a worktree": (detached_worktree, "on no branch, of the working tree", "wrong"),
+    "a worktree that is saved": (saved_worktree, "", ""),
+    "a worktree that is gone": (removed_worktree, "", ""),
+    "a clean worktree": (worktree, "", ""),
+}
+"""What only a clone has of git, besides branches and the like: what is said of it, and how."""
+
+
+@pytest.mark.kind(1)
+@pytest.mark.parametrize("member", ONLY_HERE)
+def test_what_of_git_no_remote_has_is_named(repository: Path, there: Path, member: str) -> None:
+    git(repository, "push", "--quiet", "--set-upstream", "origin", "main")
+    make, said, verdict = ONLY_HERE[member]
+    make(repository)
+    found = refs.only_here(repository)
+    assert [item.verdict for item in found] == ([verdict] if verdict else []), found
+    assert said in facts(found, verdict)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from repositories import facts, git, remote_of, submodule
+from repositories import facts, git, submodule
 
 from lifeboat import items, processes
 from lifeboat.deadlines import Deadline
@@ -14,24 +14,9 @@ from lifeboat.git import commit, refs, taking, wip
 from lifeboat.git.refs import Pushed
 from lifeboat.items import Item
 from lifeboat.proof import held
-from lifeboat.remotes import remote
 from lifeboat.stage.errors import UserError
 
-pytestmark = pytest.mark.kind(1)
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders are on other machines."""
-    monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
-
-
-@pytest.fixture
-def there(repository: Path) -> Path:
-    """The remote of `repository`, which has its branch."""
-    there = remote_of(repository)
-    git(repository, "push", "--quiet", "--set-upstream", "origin", "main")
-    return there
+pytestmark = [pytest.mark.kind(1), pytest.mark.usefixtures("elsewhere")]
 
 
 def saved(root: Path) -> tuple[Pushed, list[Item]]:

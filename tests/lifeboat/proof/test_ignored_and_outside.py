@@ -203,6 +203,60 @@ def test_a_link_is_held_only_with_what_is_behind_it(
     assert lost in said
 
 
+def depends(*paths: str, section: str = "deps") -> Callable[[Path], None]:
+    def make(root: Path) -> None:
+        named = "".join(f"      - {path}\n" for path in paths)
+        text = (root / "dvc.yaml").read_text()
+        (root / "dvc.yaml").write_text(f"{text}  more:\n    cmd: 'true'\n    {section}:\n{named}")
+
+    return make
+
+
+def imported(root: Path) -> None:
+    (root / "copy.dvc").write_text(
+        "deps:\n- path: ../scratch/deep\nouts:\n- md5: 401b30e3b8b5d629635a5c613cdb7919\n"
+        "  path: copy\n"
+    )
+
+
+def through_another_name(root: Path) -> None:
+    (root.parent / "alias").symlink_to(root)
+    depends(str(root.parent / "alias" / "params.yaml"))(root)
+
+
+OUTSIDE: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a file": (depends("../scratch/deep/probe.npz"), "scratch/deep/probe.npz, of `more`, is not"),
+    "a folder": (depends("../scratch"), "../scratch/deep/probe.npz), and IS ONLY"),
+    "twice": (depends("../scratch/deep", "../scratch"), "scratch/deep, of `more`, is not in the"),
+    "an out that DVC does not keep": (
+        depends("../scratch/deep: {cache: false}", section="outs"),
+        "scratch/deep, of `more`, is not in the repository",
+    ),
+    "parameters": (
+        depends("../scratch/p.yaml: [a]", section="params"),
+        "scratch/p.yaml, of `more`",
+    ),
+    "nothing there": (depends("../nothing/at/all"), ""),
+    "an empty folder": (depends("../scratch/empty"), ""),
+    "another name of this project": (through_another_name, ""),
+    "what was imported": (imported, ""),
+    "elsewhere": (depends("https://localhost/x.csv"), ""),
+}
+"""What stages name out of the repository: how, and what is called lost."""
+
+
+@pytest.mark.parametrize("member", OUTSIDE)
+def test_what_a_stage_needs_or_makes_out_of_the_repository_is_named(
+    project: Path, scratch: Path, member: str
+) -> None:
+    make, said = OUTSIDE[member]
+    (scratch / "empty").mkdir()
+    (scratch / "p.yaml").write_text("a: 1\n")
+    make(project)
+    found = facts(told(project), "wrong")
+    assert said in found if said else not found, found
+
+
 def link_in_submodule(sub: Path) -> None:
     (sub.parents[2] / "elsewhere.npz").write_text("x\n")
     (sub / "probe.npz").symlink_to(sub.parents[2] / "elsewhere.npz")
@@ -224,10 +278,15 @@ def branch_in_submodule(sub: Path) -> None:
     git(sub, "switch", "--quiet", "-")
 
 
+def note_in_submodule(sub: Path) -> None:
+    git(sub, "notes", "add", "--message", "A note")
+
+
 IN_SUBMODULES = {
     "a link": (link_in_submodule, "third_party/p/probe.npz is a link to", "wrong"),
     "what git ignores": (ignored_in_submodule, "it: third_party/p/model.ckpt", "warning"),
     "a stash": (stash_in_submodule, "In the submodule third_party/p/: Only here", "warning"),
+    "a note": (note_in_submodule, "third_party/p/: NOT SAVED: refs/notes/commits", "wrong"),
     "a branch": (branch_in_submodule, "clone knows: 1 other branch", "warning"),
 }
 """What a submodule has here alone: how it is made, what is said, and how."""

@@ -12,13 +12,7 @@ from lifeboat.proof import held
 from lifeboat.remotes import remote
 from lifeboat.saving import push
 
-pytestmark = pytest.mark.kind(1)
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders are on other machines."""
-    monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
+pytestmark = [pytest.mark.kind(1), pytest.mark.usefixtures("elsewhere")]
 
 
 def told(root: Path) -> list[Item]:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from repositories import git
 
 from backtracking import PROJECT_ROOT
 from lifeboat import processes
@@ -15,12 +16,6 @@ from lifeboat.restoring import restore
 from lifeboat.saving import partial
 from lifeboat.saving.partial import Index, Part
 from lifeboat.stage.errors import UserError
-
-
-def git(root: Path, *arguments: str) -> str:
-    done = processes.git(root, *arguments)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.fixture
@@ -130,6 +125,7 @@ def test_a_clone_without_files_is_told_how_to_get_them(project: Path, tmp_path: 
         assert words in str(caught.value)
 
 
+@pytest.mark.kind(8)
 def test_a_clone_whose_ends_of_lines_git_changed_is_told_so(project: Path, origin: Path) -> None:
     subprocess.run(
         ["git", "clone", "--quiet", "-c", "core.autocrlf=true", origin, origin.parent / "clone"],

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import servers
+from repositories import facts, git, remote_of
 
 from lifeboat import items
 from lifeboat.proof import expected, manifests, receipts
@@ -28,27 +29,10 @@ BASE = "data/interim/activations/base"
 CLI = [str(Path(sys.executable).with_name("backtracking"))]
 
 
-def git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=root, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def facts(found: list[items.Item], verdict: str) -> str:
-    return "\n".join(item.fact for item in found if item.verdict == verdict)
-
-
 @pytest.fixture
-def there(project: Path, tmp_path: Path) -> Path:
+def there(project: Path) -> Path:
     """A bare repository, the git remote of the project."""
-    git(tmp_path, "init", "--quiet", "--bare", "there.git")
-    git(project, "remote", "add", "origin", str(tmp_path / "there.git"))
-    return tmp_path / "there.git"
-
-
-@pytest.fixture
-def elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Folders are on other machines."""
-    monkeypatch.setattr(remote, "same_disk", lambda *_folders: False)
+    return remote_of(project)
 
 
 def objects(folder: Path) -> set[str]:

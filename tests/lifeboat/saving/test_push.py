@@ -3,15 +3,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from repositories import facts
 
 from lifeboat import items
 from lifeboat.remotes import remote
 from lifeboat.saving import push
 from lifeboat.stage.errors import UserError
-
-
-def facts(found: list[items.Item], verdict: str) -> str:
-    return "\n".join(item.fact for item in found if item.verdict == verdict)
 
 
 def test_what_dvc_believes_to_be_there_is_sent_object_by_object(

@@ -142,11 +142,13 @@ IDS = {
 }
 
 
+@pytest.mark.kind(8)
 @pytest.mark.parametrize("kind", IDS)
 def test_an_id_is_no_secret(kind: str) -> None:
     assert find("probe.py", IDS[kind] + "\n") == []
 
 
+@pytest.mark.kind(8)
 @pytest.mark.parametrize(
     "line", ["login('{}')", "auth = ('me', '{}')", "x = '{}'", "wandb.login(key='{}')  # run 3"]
 )
@@ -154,6 +156,7 @@ def test_what_is_named_by_nothing_or_by_a_key_stays_a_finding(line: str) -> None
     assert find("probe.py", line.format(COMMIT) + "\n")
 
 
+@pytest.mark.kind(8)
 @pytest.mark.parametrize(
     "source",
     ["!git rev-parse HEAD", "repo.commit.hexsha", "run.id", "x  # pragma: allowlist secret"],
