@@ -14,6 +14,7 @@ from backtracking.interventions.arms import (
     Ground,
     affine_arms,
     arms_at,
+    control_directions,
     further_directions,
     main_arms,
     main_directions,
@@ -207,8 +208,9 @@ def affine_jobs(
 ) -> dict[str, Job]:
     """The primary intervention: all sources; the pair's own two beside nulls; beside the patch.
 
-    With the nulls go directions that were estimated again; a base that is steered has neither. What
-    is patched needs minimal pairs.
+    With the nulls go directions that were estimated again; a base that is steered has neither. With
+    those of the base's direction in the pair's model go controls without training. What is patched
+    needs minimal pairs.
 
     Args:
         setting: the study's.
@@ -227,7 +229,9 @@ def affine_jobs(
     for one in own if target.role != target.base else ():
         estimated = setting.contrast_at(one.name, choice.layer, choice.window)
         where = setting.plan, choice.layer, ground, one
-        pushes = with_nulls(*where) + retrained_arms(*where, estimated)
+        is_primary = (target.role, one.name) == (choice.model, choice.base)
+        controls = control_directions(setting.directions, choice) if is_primary else ()
+        pushes = with_nulls(*where, controls=controls) + retrained_arms(*where, estimated)
         add(f"{NULLS}-{one.name}", reads.test, pushes)
     add(AFFINE, reads.test, affine_arms(choice.layer, ground, main))
     patched = ((PATCHED, reads.pairs, 1.0), (PATCHED_BACK, swapped(reads.pairs), -1.0))

@@ -131,10 +131,9 @@ def run(
     frozen = _freeze(setting, roles, models, texts, computing)
     if frozen is not None:
         setting = replace(setting, words=setting.words.with_only(frozen.kept))
-    pairs = {roles.studied: roles.base, **roles.repeats}
     own, *repeats = (
         _choose(setting, texts, _target(models, role, base, (base, role)), computing)
-        for role, base in pairs.items()
+        for role, base in roles.pairs.items()
     )
     if not own.grid:
         return Result(own, tuple(repeats), [], [], frozen)
@@ -295,7 +294,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     result = run(
         _setting(params_, study, texts, cache(partial(_contrast, study))),
         study.roles,
-        study.models(),
+        study.models(study.roles.run),
         texts,
         _residual_norms(workspace),
         computing,
