@@ -89,3 +89,5 @@ def test_an_overlay_runs_whole(name: str, dtype: str, tmp_path: Path) -> None:
     compared = {part.split(".")[0] for part in primary if part.startswith("beyond_direction_")}
     assert compared == {f"beyond_direction_{form}" for form in CONTROLS}
     assert "beyond_base_alien-base" in primary
+    (prompting,) = (row for row in claims if row["claim"] == "prompting")
+    assert prompting["must_hold"] and prompting["n"] > 0

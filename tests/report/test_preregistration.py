@@ -66,6 +66,7 @@ def test_controls_without_training_and_bases_of_no_pair_are_named(root: Path) ->
     assert "- the direction of `alien-base` has to move `reasoning` less than its base's." in text
     for control in ("word", "next", "permuted"):
         assert f"- the control `{control}` without training has to move" in text
+    assert "- `prompting` of `reasoning` must hold." in text
     assert "pair `instruct` beside `base`: by its recipe, or informative." in text
 
 

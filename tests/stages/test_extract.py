@@ -124,9 +124,9 @@ def test_a_role_that_reads_permuted_traces_has_a_second_store_of_the_same_tokens
     torch.testing.assert_close(found, states[moves[n][position]].detach(), atol=1e-4, rtol=1e-4)
     assert not torch.allclose(found, plain.gather(0, np.full(len(position), n), position))
     capsys.readouterr()
-    before = contents(out)
+    before = contents(out / FOLDER)
     main(workspace)
-    assert contents(out) == before
+    assert contents(out / FOLDER) == before
     assert capsys.readouterr().out.count(" 0 of them computed now") == 2
 
 

@@ -8,12 +8,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
+from backtracking.effects.prompting import prompted_change
 from backtracking.effects.rates import Steered, excess, steered
 from backtracking.effects.seen import NO_INTERVAL, Seen
 from backtracking.effects.steering import Steering
 from backtracking.records.choices import Choice
 from backtracking.records.intervals import Interval, Verdict, above, all_of
-from backtracking.records.measured import CONTROL, Arm
+from backtracking.records.measured import CONTROL, PROMPTED, Arm
 from backtracking.records.rows.claims import Evidence, Finding
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import FLOOR, MIN_LEGAL, Effect, is_legal
@@ -46,7 +47,8 @@ class Known:
 
 
 def judge_steering(steering: Steering, known: Known, bootstrap: Bootstrap) -> list[Evidence]:
-    """Rows of claims.json: the primary endpoint, then causality and transfer in every pair.
+    """Rows of claims.json: the primary endpoint, then causality and transfer in every pair, then
+    what an instruction does, where there is one.
 
     Args:
         steering: all runs.
@@ -59,7 +61,27 @@ def judge_steering(steering: Steering, known: Known, bootstrap: Bootstrap) -> li
         for name, source in (("causal", role), ("transfer", base)):
             found = _steered(steering, role, source, None, bootstrap)
             rows.append(known.mark(judge_causal(found, name), role))
+    if prompted := steering.find(PROMPTED):
+        found = prompted_change(steering.plain, prompted, steering.cases.live, bootstrap)
+        row = judge_prompting(steering.studied, steering.cases.live.name, prompted.endpoint, found)
+        rows.append(known.mark(row, steering.studied))
     return rows
+
+
+def judge_prompting(target: str, live: str, endpoint: str, change: Interval) -> Evidence:
+    """The claim that the model can be told to backtrack: where it cannot, no direction may either.
+
+    Args:
+        target: role of the model.
+        live: the decisions, in words.
+        endpoint: what is read there.
+        change: with the instruction, no edit.
+    """
+    verdict = above(change.low, 0.0)
+    parts = {"above_0": verdict}
+    finding = Finding.beside(verdict, change, parts=parts, direction=PROMPTED, target=target)
+    contrast = f"{endpoint} at {live}, behind a prompt with the instruction, - without"
+    return Evidence("prompting", contrast, "above 0", "emergent", finding)
 
 
 def judge_repeat(

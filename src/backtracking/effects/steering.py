@@ -20,7 +20,7 @@ from backtracking.effects.seen import Cases, Seen, Trust, cases_of, see
 from backtracking.effects.transfer import transfer_matrix
 from backtracking.records.choices import Choice
 from backtracking.records.decisions import Classes, Decisions
-from backtracking.records.measured import CONTROL, RANDOM, Measured
+from backtracking.records.measured import CONTROL, PROMPTED, RANDOM, Measured
 from backtracking.records.places import window_text
 from backtracking.records.rows.arms import Forced
 from backtracking.records.rows.choice import Candidate, Magnitude, Selection
@@ -81,6 +81,11 @@ class Steering:
     def patched_back(self, target: str) -> Seen | None:
         """The run in which donors were read, and the state of what they are donors of put in."""
         return self.runs.get(("patched-back", target))
+
+    @property
+    def plain(self) -> Seen:
+        """The run that has the studied model's baseline, read as affine edits are."""
+        return self.find("affine") or self.runs["test", self.studied]
 
     def find(self, run: str) -> Seen | None:
         """A run of the model under study; None where there was nothing to run."""
@@ -145,7 +150,7 @@ def tabulate_steering(
         "elsewhere": [row for one in tests for row in tabulate_elsewhere(one, bootstrap)],
         "arms": compare_arms(own.joined(further), cases, bootstrap),
         "controls": tabulate_controls(steering, bootstrap),
-        "untested": untested_arms(own.target),
+        "untested": [] if steering.find(PROMPTED) else untested_arms(own.target),
         "arms_elsewhere": tabulate_elsewhere(further, bootstrap),
         "necessity": necessity(removed, steering.find("necessity-asked"), cases, bootstrap),
         "transfer": transfer_matrix(

@@ -266,6 +266,7 @@ def _at(values: Any, name: str) -> Any:
 def _controls(values: Mapping[str, Any]) -> list[str]:
     said = [f"- `{one}`: {why}." for one, why in terms.nulls(values["steer"]["n_null"]).items()]
     models, known = values["models"], values["known"]
+    said += [f"- `{claim}` of `{role}` must hold." for role, claim in known["must_hold"]]
     less = [f"the direction of `{one}`" for one in _further(models["roles"])]
     less += [f"the control `{one}` without training" for one in values["directions"]["controls"]]
     said += [f"- {one} has to move `{models['studied']}` less than its base's." for one in less]
