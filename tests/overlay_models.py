@@ -97,7 +97,10 @@ SHAPES = {
         ("base", "instruct", "alien-base"),
     ),
     "r1-distill-llama-8b": Shape(
-        r1_llama, EOS, 128256, dict.fromkeys(("base", "reasoning", "instruct"), LlamaConfig)
+        r1_llama,
+        EOS,
+        128256,
+        dict.fromkeys(("base", "reasoning", "instruct", "alien-base"), LlamaConfig),
     ),
     "r1-distill-qwen-14b": Shape(
         r1_qwen,

@@ -176,6 +176,31 @@ def test_without_controls_the_primary_endpoint_is_untestable() -> None:
     assert "0 other bases" in row.threshold
 
 
+def test_a_study_without_control_pairs_is_judged_beside_controls_without_training() -> None:
+    beside = {"word": Excess(around(0.3)), "permuted": Excess(around(0.2), 0.95)}
+    row = judge_primary(PLANTED, {}, {}, beside)
+    assert row.finding.verdict == "holds" and "beyond_controls" not in row.finding.parts
+    assert "2 directions without training" in row.threshold
+
+
+@pytest.mark.parametrize(
+    ("excess", "verdict", "said"),
+    [
+        (Excess(around(0.02)), "fails", "The control direction `next.deduction` does as much"),
+        (Excess(around(0.3), 0.5), "no test", "`next.deduction` breaks the model"),
+        (Excess(NONE), "untestable", "`next.deduction` was not measured"),
+    ],
+)
+def test_a_control_without_training_that_does_as_much_or_was_not_measured_is_told(
+    excess: Excess, verdict: str, said: str
+) -> None:
+    beside = {"word": Excess(around(0.3)), "next.deduction": excess}
+    for controls in ({}, {"shuffled": Excess(around(0.3))}):
+        row = judge_primary(PLANTED, controls, {}, beside)
+        assert row.finding.parts["beyond_direction_next.deduction"] == verdict
+        assert row.finding.verdict == verdict and said in because(row.finding)
+
+
 def test_what_was_never_measured_is_a_row_that_is_untestable() -> None:
     nothing = Effect(NONE)
     row = judge_primary(replace(PLANTED, contrast=NONE, raises=nothing, lowers=nothing), {}, {})

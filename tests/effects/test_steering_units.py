@@ -8,9 +8,15 @@ from planted_runs import arm, cases, decisions_of, plant, randoms
 
 from backtracking.claims.verdicts import Known, judge_steering
 from backtracking.effects.seen import Seen
-from backtracking.effects.steering import Steering, magnitudes, respond_to_doses
+from backtracking.effects.steering import (
+    Steering,
+    magnitudes,
+    respond_to_doses,
+    tabulate_controls,
+)
 from backtracking.records.choices import Choice, Scale
-from backtracking.records.measured import baseline
+from backtracking.records.measured import CONTROL, MATCHED, Arm, Edit, baseline
+from backtracking.records.places import Place
 from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(100, 0.95, 0)
@@ -51,6 +57,36 @@ def test_ed50_is_told_in_units_of_the_model_that_was_steered(scale: Scale) -> No
         assert row.ed50_mean_residual_norms == pytest.approx(
             scale.direction_norm / scale.residual_norm
         )
+
+
+def test_controls_without_training_are_judged_and_shown_beside_the_base() -> None:
+    """One that is asked for and was not run is no reason to leave it out."""
+    edits: tuple[tuple[str, str, Edit], ...] = (
+        ("base", MATCHED, "set_projection"), ("word", CONTROL, "displace"),
+        ("next.deduction", CONTROL, "displace"),
+    )  # fmt: skip
+    arms = [baseline()] + [
+        Arm(name, group, dose, edit=edit, layer=1,
+            place=Place("base", "matched" if group == MATCHED else name.split(".")[0]))
+        for name, group, edit in edits
+        for dose in (1.0, -1.0)
+    ]  # fmt: skip
+    p = np.full((len(arms), 12), 0.3)
+    p[1], p[3], p[5] = 0.7, 0.35, 0.75
+    own = plant(arms, p + np.linspace(0, 0.01, 12), decisions_of(KINDS, PROBLEMS), run="nulls-base")
+    runs = {(run, "reasoning"): own for run in ("nulls-base", "nulls-reasoning", "affine")}
+    found = Steering(runs, cases(own), ("reasoning",), {"reasoning": "base"}, ("base",))
+    known = Known(untrained=("word", "next", "permuted"))
+    primary, *_ = judge_steering(found, known, BOOTSTRAP)
+    assert {part: told for part, told in primary.finding.parts.items() if "direction" in part} == {
+        "beyond_direction_word": "holds",
+        "beyond_direction_next.deduction": "fails",
+        "beyond_direction_permuted": "untestable",
+    }
+    rows = [row for row in tabulate_controls(found, BOOTSTRAP) if row.kind == "alive"]
+    effects = {(row.arm.direction, row.arm.dose): row.effect.value for row in rows}
+    assert effects["base", 1.0] == pytest.approx(0.4) and len(effects) == 7
+    assert effects["word", 1.0] == pytest.approx(0.05)
 
 
 def test_exceeding_others_is_no_test_where_the_own_arm_breaks_the_model() -> None:

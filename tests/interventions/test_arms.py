@@ -9,6 +9,7 @@ from backtracking.directions.forms import Contrast
 from backtracking.interventions.arms import (
     Along,
     Ground,
+    control_directions,
     further_directions,
     main_arms,
     main_directions,
@@ -128,6 +129,31 @@ def test_an_affine_arm_reaches_the_mean_of_the_other_class_and_its_nulls_move_as
             assert push.arm.edit == "displace" and push.cosine == pytest.approx(float(unit[0]))
     groups = {push.arm.group for push in pushes if push.is_null}
     assert groups == {"isotropic", "covariance", "sign_flipped"}
+
+
+def test_controls_without_training_move_as_far_as_the_direction_under_test() -> None:
+    """They are the base's, at the chosen place alone; a state has a direction of its own."""
+    places = [Place("base", "word", WINDOW, LAYER), Place("base", "permuted", WINDOW, LAYER)]
+    places += [Place("base", "next", WINDOW, LAYER, state=one) for one in STATES]
+    elsewhere = [Place("base", "word", (-3, -3), LAYER), Place("reasoning", "word", WINDOW, LAYER)]
+    generator = torch.Generator().manual_seed(5)
+    vectors = torch.randn(len(places) + 2, D_MODEL, generator=generator)
+    controls = tuple(map(Direction, [*places, *elsewhere], vectors))
+    found = control_directions(Directions((*DIRECTIONS, *controls)), CHOICE)
+    assert [one.name for one in found] == ["word", *(f"next.{one}" for one in STATES), "permuted"]
+    own = Along("base", "matched", torch.eye(D_MODEL)[0])
+    pushes = with_nulls(PLAN, LAYER, ground(), own, (), found)
+    assert len(pushes) == 3 + 2 * len(found)
+    rows = ground().contrast.activations
+    stack = Stack.of([push.edit for push in pushes], torch.device("cpu"))
+    for number, push in enumerate(pushes[3:], start=3):
+        told = push.arm.group, push.arm.edit, push.is_null
+        assert told == ("control", "displace", False) and push.arm.place in places
+        moved = stack.edited(rows, torch.full((len(rows),), number)) - rows
+        base = stack.edited(rows, torch.full((len(rows),), 1 if push.arm.dose > 0 else 2)) - rows
+        torch.testing.assert_close(moved.norm(dim=1), base.norm(dim=1), atol=1e-5, rtol=1e-5)
+    read = Read((), (), ("a", "b", "c"), (1, -1, 0))
+    assert is_asked(read, pushes)[3:].sum(axis=1).tolist() == [1] * 2 * len(found)
 
 
 def test_a_direction_is_estimated_again_with_the_means_to_which_it_is_set() -> None:

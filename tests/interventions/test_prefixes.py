@@ -3,7 +3,7 @@
 import pytest
 from tiny_study import TinyStudy, write_study
 
-from backtracking.interventions.plan import read_pairs, swapped
+from backtracking.interventions.plan import behind, read_pairs, read_split, swapped
 from backtracking.interventions.prefixes import prefixes_of, prompts_of
 from backtracking.records.decisions import Classes
 
@@ -48,6 +48,28 @@ def test_prompts_are_those_that_were_read_one_a_problem(study: TinyStudy) -> Non
     for trace in study.traces:
         if trace.split == "test":
             assert found[trace.problem_id] == trace.prompt_ids
+
+
+def test_behind_another_prompt_stand_the_same_text_and_decisions(study: TinyStudy) -> None:
+    classes = Classes("kind", ("over",), ("alive",), ("value",))
+    of_study = study.traces, study.sentences, study.decisions, classes
+    read, decisions = read_split(*of_study, "test", 1)
+    problems = [trace_id.rpartition("/")[0] for trace_id in read.trace_ids]
+    asked = {one: [7] * (3 + row) for row, one in enumerate(problems) if row != 1}
+    found = behind(read, problems, asked)
+    assert len(found.prefixes) == len(read.prefixes) - 1 > 1
+    chosen = decisions.problem != problems[1]
+    assert list(found.decisions) == decisions[chosen].ids
+    assert list(found.claimed) == [
+        one for one, its in zip(read.claimed, chosen, strict=True) if its
+    ]
+    others = (one for row, one in enumerate(read.prefixes) if row != 1)
+    for one, old, prompt in zip(found.prefixes, others, asked.values(), strict=True):
+        assert one.ids == [*prompt, *old.ids[old.n_prompt :]] and one.n_prompt == len(prompt)
+        for now, then in ((one.decisions, old.decisions), (one.sentence_ends, old.sentence_ends)):
+            assert [one.ids[at] for at in now] == [old.ids[at] for at in then]
+            assert [at - one.n_prompt for at in now] == [at - old.n_prompt for at in then]
+    assert not behind(read, problems, {}).prefixes
 
 
 def test_of_pairs_either_is_read_with_the_other_as_its_donor(study: TinyStudy) -> None:

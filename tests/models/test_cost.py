@@ -51,11 +51,19 @@ def test_writing_in_small_batches_is_bound_by_the_calls_and_in_large_ones_by_mem
 
 def test_equal_weights_stand_once_in_memory_and_twice_in_activations() -> None:
     values = profile.values_of(ROOT, "qwen3-8b")
-    whole = cost.needs(values, GPUS["H200"])
-    del values["models"]["roles"]["alien"]
     less = cost.needs(values, GPUS["H200"])
+    values["models"]["roles"]["alien"] = {"base": "base"}
+    whole = cost.needs(values, GPUS["H200"])
     assert less.gpu_bytes == whole.gpu_bytes
     assert less.disk_bytes < whole.disk_bytes and less.hours < whole.hours
+
+
+@pytest.mark.parametrize(("section", "key"), [("directions", "controls"), ("extract", "permuted")])
+def test_controls_without_training_take_hours(section: str, key: str) -> None:
+    values = profile.values_of(ROOT, "r1-distill-llama-8b")
+    whole = cost.needs(values, GPUS["A100"])
+    values[section][key] = []
+    assert cost.needs(values, GPUS["A100"]).hours < whole.hours
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from whole_study import AFTER, BEFORE, N_PROBLEMS, SMALL, run
 from backtracking.domains.registry import open_domain
 from backtracking.records import reader
 from backtracking.records.pairs import MinimalPair
+from backtracking.records.places import CONTROLS
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params, profile
 from backtracking.runtime.workspace import Roles, Workspace
@@ -84,3 +85,9 @@ def test_an_overlay_runs_whole(name: str, dtype: str, tmp_path: Path) -> None:
     assert claims and all(row["why"] for row in claims if row["verdict"] == "untestable")
     steered = {row["target"] for row in claims if row["claim"] == "causal"}
     assert steered == set(params.load(Roles, "models", tmp_path / "params.yaml").base_by_role)
+    (primary,) = (row["parts"] for row in claims if row["claim"] == "primary")
+    compared = {part.split(".")[0] for part in primary if part.startswith("beyond_direction_")}
+    assert compared == {f"beyond_direction_{form}" for form in CONTROLS}
+    assert "beyond_base_alien-base" in primary
+    (prompting,) = (row for row in claims if row["claim"] == "prompting")
+    assert prompting["must_hold"] and prompting["n"] > 0

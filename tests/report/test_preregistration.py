@@ -7,6 +7,7 @@ from project import ROOT, call, write_tiny_params
 
 from backtracking.domains.registry import is_exact
 from backtracking.report import preregistration
+from backtracking.runtime import params, profile
 from lifeboat.stage.errors import UserError
 
 LOCK = """\
@@ -54,6 +55,19 @@ def test_it_names_endpoint_nulls_sizes_and_the_commit(root: Path) -> None:
     assert "pair `shuffled` beside `base`" in text and "P(backtrack), read exactly." in text
     assert facts(root, "wrong") == ["PREREG.md is not committed as it is."]
     assert not facts(commit(root), "wrong")
+
+
+def test_controls_without_training_and_bases_of_no_pair_are_named(root: Path) -> None:
+    overlay = params.read(ROOT / "configs" / "r1-distill-llama-8b.yaml")
+    text, _ = profile.merged((root / "params.yaml").read_text(), overlay, "an overlay")
+    (root / "params.yaml").write_text(text)
+    preregistration.write(commit(root), is_exact)
+    text = (root / "PREREG.md").read_text()
+    assert "- the direction of `alien-base` has to move `reasoning` less than its base's." in text
+    for control in ("word", "next", "permuted"):
+        assert f"- the control `{control}` without training has to move" in text
+    assert "- `prompting` of `reasoning` must hold." in text
+    assert "pair `instruct` beside `base`: by its recipe, or informative." in text
 
 
 def test_what_is_not_committed_cannot_be_frozen(root: Path) -> None:

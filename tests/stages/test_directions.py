@@ -1,26 +1,28 @@
 """The stage on planted activations: what was planted is found, selected and told from noise."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from backtracking.activations.reader import ActivationStore
+from backtracking.directions.events import Followed, event_decisions
 from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.directions import Directions
 from backtracking.records.events import Event
-from backtracking.records.places import Place
+from backtracking.records.places import CONTROLS, Place
 from backtracking.records.rows.table import first
 from backtracking.records.sentences import Action, Decision, Kind, Sentence, Truth
 from backtracking.records.traces import Trace
 from backtracking.runtime.workspace import Role, Roles
-from backtracking.stages.directions import Params, Readout, Result, run
+from backtracking.stages.directions import Params, Readout, Result, Untrained, run
 
 D_MODEL, N, N_NULL = 16, 900, 9
 HERE, EARLIER = (0, 0), (-3, -3)
-PARAMS = Params((HERE, EARLIER), (-3, -1), 3, 8, N_NULL, 0)
+PARAMS = Params((HERE, EARLIER), (-3, -1), 3, 8, N_NULL, (), 0)
 MARKERS = torch.eye(D_MODEL)[[3, 7]]
 KINDS = (Kind("dead", "dead", True), Kind("live", "live", False))
 AT_DECISIONS = ("matched", "unmarked", "keyword", "stable")
@@ -253,4 +255,46 @@ def test_every_two_layers_of_a_model_are_compared(result: Result) -> None:
 
 def test_a_window_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(ValueError, match="first <= last"):
-        Params(((0, -3),), (-3, -1), 3, 8, 9, 0)
+        Params(((0, -3),), (-3, -1), 3, 8, 9, (), 0)
+
+
+def with_controls(*controls: str) -> tuple[Result, dict[str, torch.Tensor]]:
+    """Planted before sentences that only open, before one state, and over permuted traces."""
+    dead, value, _ = draw()
+    sentences, decisions = records(dead, value, is_known=True)
+    random = np.random.default_rng(1)
+    states = np.array(["deduction", "backtracking", "example-testing"], dtype=object)
+    state = random.choice(states, N)
+    opens = (random.random(N) < 0.3) & (state != "backtracking")
+    truth = {"word": torch.eye(D_MODEL)[5], "permuted": torch.eye(D_MODEL)[6]}
+    size = {0: 3.0, 1: 3.0}
+    stores = {role: Planted(decisions, opens, truth["word"], size) for role in ROLES.all}
+    train = np.isin(decisions.ids, event_decisions(decisions).ids)
+    followed = Followed(np.ones(train.sum(), dtype=bool), state[train], opens[train])
+    permuted = {"base": Planted(decisions, dead, truth["permuted"], size)}
+    readouts = {role: Readout(None, MARKERS[:0]) for role in ROLES.all}
+    found = run(
+        replace(PARAMS, controls=controls), ROLES, BY_KIND, sentences, decisions, stores, readouts,
+        untrained=Untrained(followed, permuted),
+    )  # fmt: skip
+    return found, truth
+
+
+@pytest.mark.parametrize("form", ["word", "permuted"])
+def test_a_control_without_training_is_what_it_is_named_after(form: str) -> None:
+    found, truth = with_controls("word", "next", "permuted")
+    for window, least in ((HERE, 0.97), (EARLIER, -1.0)):
+        here = vector(found, Place("base", form, window, 1))
+        cosine = float(torch.cosine_similarity(here, truth[form], dim=0))
+        assert least < cosine and (window == HERE or cosine < 0.9)
+
+
+def test_controls_are_of_the_base_alone_and_only_those_that_are_asked_for() -> None:
+    for asked in (("next",), ("word", "permuted"), ()):
+        found, _ = with_controls(*asked)
+        places = [one.place for one in found.directions if one.place.form in CONTROLS]
+        assert {one.form for one in places} == {*asked} and {one.role for one in places} <= {"base"}
+        states = {one.state for one in places if one.form == "next"}
+        assert states == ({"deduction"} if "next" in asked else set())
+    with pytest.raises(ValueError, match="controls are some of"):
+        replace(PARAMS, controls=("words",))

@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
+import real_tokenizers
 from free_study import DRAWN, P_OPENED, P_TURNED, write_free_workspace
 
+from backtracking.models.tokens import token_ids
+from backtracking.records import reader
 from backtracking.records.drawn import FOLDER, N_DRAWS, N_OPENED_TURNED, N_TURNED, read_drawn
 from backtracking.records.measured import BASELINE, P_BACK, P_OPEN, read_all_measured
 from backtracking.records.openers import read_openers
+from backtracking.records.prompted import Prompted, write_prompted
+from backtracking.records.traces import Trace
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages import effects, steer
 from lifeboat.stage import artifacts
@@ -27,6 +32,11 @@ def table(workspace: Workspace, name: str) -> list[dict]:
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace = write_free_workspace(tmp_path_factory.mktemp("free"))
+    traces = reader.read_lines(Trace, workspace.traces / "traces.jsonl")
+    asked = token_ids(" Check every step.", real_tokenizers.smollm2())
+    test = [one for one in traces if one.split == "test"]
+    prompts = [Prompted(one.problem_id, [*one.prompt_ids, *asked]) for one in test]
+    write_prompted(workspace.labels, prompts)
     run(workspace)
     return workspace
 
@@ -85,7 +95,10 @@ def test_claims_rest_on_the_draws_and_every_arm_is_calibrated(whole: Workspace) 
     by_run = {(row["edit"], row["dose"]): row["endpoint"] for row in table(whole, "steer/forced")}
     assert by_run["set_projection", 1.0] == "P_back" and by_run["add", 1.0] == "P_open"
     judged = table(whole, "steer/evidence")
-    assert [row["claim"] for row in judged] == ["primary", "causal", "transfer"]
+    assert [row["claim"] for row in judged] == ["primary", "causal", "transfer", "prompting"]
+    # The law knows no prompt, and both runs draw by the same numbers.
+    assert (judged[-1]["estimate"], judged[-1]["verdict"]) == (0, "fails")
+    assert "prompted" in {row["run"] for row in shares}
     assert {row["run"] for row in table(whole, "steer/remarks")} >= {"affine", "test"}
 
 

@@ -10,16 +10,19 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from extraction_helpers import contents
 
+from backtracking.activations.permuted import FOLDER, PermutedStore, moved
 from backtracking.activations.reader import ActivationStore
 from backtracking.domains.organism.tokenizer import build_tokenizer
+from backtracking.models import loading
 from backtracking.models.training import Architecture, build_model
 from backtracking.records import reader
-from backtracking.records.sentences import Sentence, State, write_sentences
-from backtracking.records.traces import Trace
+from backtracking.records.sentences import Sentence, State, read_sentences, write_sentences
+from backtracking.records.traces import TokenSpan, Trace
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages import extract
 from lifeboat.stage import artifacts, claims
@@ -33,6 +36,7 @@ PARAMS = {
     "unit_traces": 2,
     "tokens_per_batch": 256,
     "n_threads": 1,
+    "permuted": [],
     "parity_floor": 1e-5,
     "device": "cpu",
 }
@@ -94,6 +98,36 @@ def test_the_stage_writes_a_store_of_every_layer_and_the_same_one_again(
     main(workspace)
     assert contents(out) == before
     assert "0 of them computed now" in capsys.readouterr().out
+
+
+def test_a_role_that_reads_permuted_traces_has_a_second_store_of_the_same_tokens(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_params(workspace, {**PARAMS, "permuted": ["reasoning"], "window": [-1, 0]})
+    main(workspace)
+    out = workspace.activations("reasoning")
+    plain = ActivationStore(out)
+    spans: list[dict[int, TokenSpan]] = [{} for _ in range(N_TRACES)]
+    for one in read_sentences(workspace.labels / "sentences.jsonl"):
+        spans[int(one.trace_id[2:])][one.index] = TokenSpan(one.start, one.end)
+    traces = reader.read_lines(Trace, workspace.traces / "traces.jsonl")
+    moves = {n: moved(n, its, len(traces[n].ids)) for n, its in enumerate(spans)}
+    permuted = PermutedStore(out / FOLDER, moves)
+    permuted.verify()
+    model = loading.load(workspace.model("reasoning"))
+    n = next(n for n, its in enumerate(spans) if moves[n][its[0].start] != its[0].start)
+    shuffled = torch.empty(len(traces[n].ids), dtype=torch.long)
+    shuffled[torch.from_numpy(moves[n])] = torch.tensor(traces[n].ids)
+    states = model.model(shuffled[None], output_hidden_states=True).hidden_states[1][0]
+    position = np.array([one.start for one in spans[n].values()])
+    found = permuted.gather(0, np.full(len(position), n), position)
+    torch.testing.assert_close(found, states[moves[n][position]].detach(), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(found, plain.gather(0, np.full(len(position), n), position))
+    capsys.readouterr()
+    before = contents(out / FOLDER)
+    main(workspace)
+    assert contents(out / FOLDER) == before
+    assert capsys.readouterr().out.count(" 0 of them computed now") == 2
 
 
 def test_terminated_it_keeps_what_is_finished_and_goes_on_from_there(

@@ -23,8 +23,9 @@ def endpoint(studied: str, base: str, kinds: tuple[str, str], measure: str) -> s
         f"edit `{AFFINE}`: the projection on it is set to `{studied}`'s mean at class {dead}. "
         f"Read: the change of {measure}. "
         f"{STATEMENTS['primary']} It holds where the change is off 0, at least {FLOOR:g}, beyond "
-        f"95 % of the directions of each null, above every control pair's, and measured where the "
-        f"mass on words that may stand there is at least {MIN_LEGAL:g}."
+        "95 % of the directions of each null, above every control pair's, other base's and control "
+        "direction's, and measured where the mass on words that may stand there is at least "
+        f"{MIN_LEGAL:g}."
     )
 
 

@@ -4,14 +4,17 @@ An effect counts where it is off 0 and at least `FLOOR`, beyond every null that 
 and measured where the model still writes what may stand there; elsewhere the part is `no test`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
+from backtracking.effects.prompting import prompted_change
 from backtracking.effects.rates import Steered, excess, steered
-from backtracking.effects.seen import NO_INTERVAL
+from backtracking.effects.seen import NO_INTERVAL, Seen
 from backtracking.effects.steering import Steering
 from backtracking.records.choices import Choice
 from backtracking.records.intervals import Interval, Verdict, above, all_of
+from backtracking.records.measured import CONTROL, PROMPTED, Arm
 from backtracking.records.rows.claims import Evidence, Finding
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import FLOOR, MIN_LEGAL, Effect, is_legal
@@ -24,10 +27,12 @@ class Known:
     Attributes:
         false: claims that must fail there.
         true: claims that must hold there: the positive control.
+        untrained: forms of the controls without training that the study asks for.
     """
 
     false: Mapping[str, Collection[str]] = field(default_factory=dict)
     true: Mapping[str, Collection[str]] = field(default_factory=dict)
+    untrained: Sequence[str] = ()
 
     def mark(self, row: Evidence, role: str) -> Evidence:
         """A row of a pair with what has to become of it."""
@@ -42,7 +47,8 @@ class Known:
 
 
 def judge_steering(steering: Steering, known: Known, bootstrap: Bootstrap) -> list[Evidence]:
-    """Rows of claims.json: the primary endpoint, then causality and transfer in every pair.
+    """Rows of claims.json: the primary endpoint, then causality and transfer in every pair, then
+    what an instruction does, where there is one.
 
     Args:
         steering: all runs.
@@ -55,7 +61,27 @@ def judge_steering(steering: Steering, known: Known, bootstrap: Bootstrap) -> li
         for name, source in (("causal", role), ("transfer", base)):
             found = _steered(steering, role, source, None, bootstrap)
             rows.append(known.mark(judge_causal(found, name), role))
+    if prompted := steering.find(PROMPTED):
+        found = prompted_change(steering.plain, prompted, steering.cases.live, bootstrap)
+        row = judge_prompting(steering.studied, steering.cases.live.name, prompted.endpoint, found)
+        rows.append(known.mark(row, steering.studied))
     return rows
+
+
+def judge_prompting(target: str, live: str, endpoint: str, change: Interval) -> Evidence:
+    """The claim that the model can be told to backtrack: where it cannot, no direction may either.
+
+    Args:
+        target: role of the model.
+        live: the decisions, in words.
+        endpoint: what is read there.
+        change: with the instruction, no edit.
+    """
+    verdict = above(change.low, 0.0)
+    parts = {"above_0": verdict}
+    finding = Finding.beside(verdict, change, parts=parts, direction=PROMPTED, target=target)
+    contrast = f"{endpoint} at {live}, behind a prompt with the instruction, - without"
+    return Evidence("prompting", contrast, "above 0", "emergent", finding)
 
 
 def judge_repeat(
@@ -107,7 +133,7 @@ def _judge_first(
     known: Known,
     bootstrap: Bootstrap,
 ) -> Evidence:
-    """The primary endpoint of the first pair beside the control pairs and the other bases.
+    """The primary endpoint of the first pair beside control pairs, other bases, other directions.
 
     Args:
         steering: all runs.
@@ -118,20 +144,28 @@ def _judge_first(
     """
     (role, base), cases = next(iter(pairs.items())), steering.cases
     own = steering.judged(role, base, pair)
+    arm = own.primary(base, 1)
 
     def beyond(target: str, source: str) -> Excess:
         other = steering.judged(target, source, pair)
-        arms = own.primary(base, 1), other.primary(source, 1)
-        if arms[0] is None or arms[1] is None or arms[0].edit != arms[1].edit:
-            return Excess(NO_INTERVAL)
-        found = excess((own, arms[0]), (other, arms[1]), cases.live, bootstrap)
-        return Excess(found, other.legal(arms[1], cases.live))
+        its = other.primary(source, 1)
+        return over(other, its) if its and arm and its.edit == arm.edit else Excess(NO_INTERVAL)
 
+    def over(other: Seen, its: Arm) -> Excess:
+        assert arm is not None
+        found = excess((own, arm), (other, its), cases.live, bootstrap)
+        return Excess(found, other.legal(its, cases.live))
+
+    without = own.like(arm, CONTROL) if arm else []
+    forms = {one.place.form for one in without if one.place}
+    lacking = dict.fromkeys((one for one in known.untrained if one not in forms), NO_INTERVAL)
     controls = {one: source for one, source in known.negative(pairs).items() if one != role}
     return judge_primary(
         _steered(steering, role, base, pair, bootstrap),
         {one: beyond(one, source) for one, source in controls.items()},
         {one: beyond(role, one) for one in sorted(set(steering.bases) - {base})},
+        {one.name: over(own, one) for one in without}
+        | {form: Excess(interval) for form, interval in lacking.items()},
     )
 
 
@@ -161,6 +195,7 @@ def judge_primary(
     steered: Steered,
     excess_by_control: Mapping[str, Excess],
     excess_by_other_base: Mapping[str, Excess],
+    excess_by_direction: Mapping[str, Excess] = MappingProxyType({}),
 ) -> Evidence:
     """The primary endpoint: the base's direction steers the model under study, and only there.
 
@@ -172,14 +207,20 @@ def judge_primary(
         excess_by_control: its effect minus the same effect in each control pair.
         excess_by_other_base: its effect minus that of each other base's direction; may be empty
             where the study has no other base, which is then said in the row.
+        excess_by_direction: the same of each control without training: a direction of the base that
+            is none of what is claimed, and moves decisions as far.
     """
     parts = dict(steered.raises.parts)
     parts["reaches_floor"] = steered.raises.is_large
-    compared = (("control", excess_by_control), ("base", excess_by_other_base))
+    compared = (
+        ("control", excess_by_control),
+        ("base", excess_by_other_base),
+        ("direction", excess_by_direction),
+    )
     for kind, excesses in compared if is_legal(steered.raises.legal) else ():
         for name, one in excesses.items():
             parts[f"beyond_{kind}_{name}"] = one.verdict
-    if not excess_by_control:
+    if not excess_by_control and not excess_by_direction:
         parts["beyond_controls"] = "untestable"
     return _evidence(
         "primary",
@@ -187,7 +228,7 @@ def judge_primary(
         f"{steered.endpoint} at {steered.live}, teacher-forced, direction {steered.how}, "
         "- baseline",
         f"{_threshold(steered.raises)}; above every control pair's and "
-        f"{len(excess_by_other_base)} other bases'",
+        f"{len(excess_by_other_base)} other bases'{_and_directions(len(excess_by_direction))}",
         parts,
         (steered.raises,),
     )
@@ -200,6 +241,10 @@ def _parts_of(name: str, effect: Effect) -> dict[str, Verdict]:
     }
     found[f"{name}_reaches_floor"] = effect.is_large
     return found
+
+
+def _and_directions(n: int) -> str:
+    return f", and that of {n} directions without training" if n else ""
 
 
 def _threshold(effect: Effect) -> str:

@@ -2,8 +2,9 @@
 
 `matched`, `ward` and `venhoff` are those of `forms`. `keyword` and `stable` compare
 decisions with a backtracking event found by keyword with those without one, each event counting 1
-or its stability. `state` is Venhoff's form of another sentence state. A contrast that has no
-stratum with rows of both classes is not there.
+or its stability. `state` is Venhoff's form of another sentence state. `word`, `next` and `permuted`
+are controls without training (`records.places.CONTROLS`). A contrast that has no stratum with rows
+of both classes is not there.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ from torch import Tensor
 from backtracking.activations.reader import ActivationStore
 from backtracking.activations.windows import read_windows
 from backtracking.directions import forms
-from backtracking.directions.events import TURN, Weighted, event_decisions
+from backtracking.directions.events import TURN, Followed, Weighted, event_decisions
 from backtracking.directions.forms import Contrast
 from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Classes, Decisions
@@ -132,6 +133,41 @@ def other_states(sentences: Sentences) -> list[str]:
     """Sentence states of the train problems other than backtracking, in order of their names."""
     states = set(sentences.state[sentences.split == "train"].tolist())
     return sorted(states - {TURN, "unparsed"})
+
+
+def control_contrasts(
+    sources: Sources, store: ActivationStore, role: str, layer: int, followed: Followed
+) -> list[Placed]:
+    """Decisions before a sentence that only opens like backtracking, and before each other state.
+
+    Against those before any other sentence; none is before one that backtracks.
+
+    Args:
+        sources: what is compared.
+        store: activations of a model.
+        role: of that model.
+        layer: where they are read.
+        followed: what stands after each decision of `event_decisions`, in their order.
+    """
+    chosen = ~followed.turns & followed.is_known
+    decisions, found = event_decisions(sources.decisions)[chosen], []
+    classes = {("word", None): followed.opens[chosen]} | {
+        ("next", state): (followed.state[chosen] == state) & ~followed.opens[chosen]
+        for state in other_states(sources.sentences)
+    }
+    for window in sources.windows:
+        for (form, state), is_positive in classes.items():
+            contrast = _at_decisions(sources, store, layer, decisions, is_positive, window)
+            found.append(Placed(Place(role, form, window, layer, state), contrast))
+    return [one for one in found if _has_both(one.train)]
+
+
+def permuted_contrasts(
+    sources: Sources, store: ActivationStore, role: str, layer: int
+) -> list[Placed]:
+    """`matched`, in activations over traces whose sentences stand in another order."""
+    found = matched_contrasts(sources, store, role, layer)
+    return [replace(one, place=one.place._replace(form="permuted")) for one in found]
 
 
 def mean_of(found: Sequence[Placed]) -> Mapping[Place, Float[Tensor, " d_model"]]:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 
 from backtracking.labels.rules import RULES, label_by_rules
 from backtracking.labels.segmentation import is_wordless, segment
 from backtracking.labels.turns import is_turn
+from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Decisions
 from backtracking.records.events import Event
 from backtracking.records.spans import Ordinal
@@ -106,6 +107,45 @@ class Weighted:
 def event_decisions(decisions: Decisions) -> Decisions:
     """Decisions of the train problems at which something is open, whatever their kind."""
     return decisions.of(split="train").open()
+
+
+@dataclass(frozen=True)
+class Followed:
+    """What the sentence after each decision is.
+
+    Attributes:
+        is_known: whether there is one, with a label by the rules too.
+        state: its state by the primary labeller.
+        opens: whether it opens like backtracking by the rules, and is none by that labeller.
+    """
+
+    is_known: Bool[np.ndarray, " n"]
+    state: Shaped[np.ndarray, " n"]
+    opens: Bool[np.ndarray, " n"]
+
+    @property
+    def turns(self) -> Bool[np.ndarray, " n"]:
+        """Whether it backtracks."""
+        return self.state == TURN
+
+
+def follow(decisions: Decisions, sentences: Sentences, worded: Sentences) -> Followed:
+    """What stands after each decision.
+
+    Args:
+        decisions: of any traces.
+        sentences: all sentences, as the primary labeller labels them.
+        worded: all that the rules have labelled, as they do.
+    """
+    states, by_rules = (
+        dict(zip(zip(one.trace_id, one.index.tolist(), strict=True), one.state, strict=True))
+        for one in (sentences, worded)
+    )
+    after = list(zip(decisions.trace_id, (decisions.index + 1).tolist(), strict=True))
+    state = np.array([states.get(one, "") for one in after], dtype=object)
+    is_worded = np.array([by_rules.get(one) == TURN for one in after], dtype=bool)
+    is_known = np.array([one in states and one in by_rules for one in after], dtype=bool)
+    return Followed(is_known, state, is_worded & (state != TURN))
 
 
 def find_events(

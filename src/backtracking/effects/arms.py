@@ -14,7 +14,7 @@ from backtracking.records.rows.choice import Usable, UsableDose, UsableWindow
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.effect import Effect, is_legal
 
-_REASON = "no stage writes other prompts yet"
+_REASON = "the study has no instruction to prompt with"
 
 
 def compare_arms(seen: Seen, cases: Cases, bootstrap: Bootstrap) -> list[Compared]:

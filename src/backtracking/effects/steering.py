@@ -20,8 +20,9 @@ from backtracking.effects.seen import Cases, Seen, Trust, cases_of, see
 from backtracking.effects.transfer import transfer_matrix
 from backtracking.records.choices import Choice
 from backtracking.records.decisions import Classes, Decisions
-from backtracking.records.measured import RANDOM, Measured
+from backtracking.records.measured import CONTROL, PROMPTED, RANDOM, Measured
 from backtracking.records.places import window_text
+from backtracking.records.rows.arms import Forced
 from backtracking.records.rows.choice import Candidate, Magnitude, Selection
 from backtracking.records.rows.steering import Curve
 from backtracking.records.rows.table import Row
@@ -80,6 +81,11 @@ class Steering:
     def patched_back(self, target: str) -> Seen | None:
         """The run in which donors were read, and the state of what they are donors of put in."""
         return self.runs.get(("patched-back", target))
+
+    @property
+    def plain(self) -> Seen:
+        """The run that has the studied model's baseline, read as affine edits are."""
+        return self.find("affine") or self.runs["test", self.studied]
 
     def find(self, run: str) -> Seen | None:
         """A run of the model under study; None where there was nothing to run."""
@@ -143,7 +149,8 @@ def tabulate_steering(
         ],
         "elsewhere": [row for one in tests for row in tabulate_elsewhere(one, bootstrap)],
         "arms": compare_arms(own.joined(further), cases, bootstrap),
-        "untested": untested_arms(own.target),
+        "controls": tabulate_controls(steering, bootstrap),
+        "untested": [] if steering.find(PROMPTED) else untested_arms(own.target),
         "arms_elsewhere": tabulate_elsewhere(further, bootstrap),
         "necessity": necessity(removed, steering.find("necessity-asked"), cases, bootstrap),
         "transfer": transfer_matrix(
@@ -167,6 +174,17 @@ def _beside(steering: Steering, affine: Seen) -> Seen:
     """Affine edits, told beside the baseline of added doses where that is read alike."""
     test = steering.runs["test", affine.target]
     return affine.without_baseline() if affine.endpoint == test.endpoint else affine
+
+
+def tabulate_controls(steering: Steering, bootstrap: Bootstrap) -> list[Forced]:
+    """Controls without training beside the base's direction, by the primary edit in its model."""
+    base = steering.pairs[steering.studied]
+    seen = steering.judged(steering.studied, base)
+    arms = [arm for sign in (1, -1) if (arm := seen.primary(base, sign))]
+    arms = [one for arm in arms if (its := seen.like(arm, CONTROL)) for one in (arm, *its)]
+    return (
+        tabulate(seen.with_only([seen.arms[0], *arms]), steering.cases, bootstrap) if arms else []
+    )
 
 
 def tabulate_markerless(steering: Steering, bootstrap: Bootstrap) -> dict[str, Table]:

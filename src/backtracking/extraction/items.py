@@ -9,6 +9,7 @@ from typing import Any, overload
 
 import numpy as np
 
+from backtracking.activations.permuted import moved
 from backtracking.records import reader
 from backtracking.records.traces import TokenSpan
 from lifeboat.stage.errors import UserError
@@ -113,6 +114,45 @@ class TraceFile(Sequence[Item]):
             int(index): TokenSpan(int(start), int(end))
             for _, index, start, end in self._spans[first:last]
         }
+
+
+@dataclass(frozen=True)
+class Permuted(Sequence[Item]):
+    """The same traces with the sentences of each in another order (`activations.permuted`).
+
+    Attributes:
+        items: the traces.
+    """
+
+    items: Sequence[Item]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, int):
+            return _permuted(self.items[index])
+        return [_permuted(one) for one in self.items[index]]
+
+    def __iter__(self) -> Iterator[Item]:
+        return map(_permuted, self.items)
+
+
+def _permuted(item: Item) -> Item:
+    there = moved(item.trace, item.spans, len(item.ids))
+    ids = np.empty(len(item.ids), dtype=np.int64)
+    ids[there] = item.ids
+    spans = {
+        index: TokenSpan(int(there[span.start]), int(there[span.end - 1]) + 1)
+        for index, span in item.spans.items()
+    }
+    return Item(item.trace, ids.tolist(), spans)
 
 
 _CURE_TRACES = "Make the file again, or convert it: docs/artifacts.md has the format."

@@ -13,7 +13,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from backtracking.extraction.filling import Filler
-from backtracking.extraction.items import TraceFile
+from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Request, Unit
 from backtracking.extraction.reuse import Shelf
 from backtracking.extraction.running import open_reader
@@ -38,7 +38,7 @@ class Job:
 
     model: Path
     dtype: str
-    items: TraceFile
+    items: Sequence[Item]
     request: Request
     store: Path
 

@@ -26,6 +26,7 @@ from backtracking.records.choices import Choice
 from backtracking.records.directions import Directions
 from backtracking.records.measured import (
     ACTION,
+    CONTROL,
     MATCHED,
     PATCHED,
     RANDOM,
@@ -34,7 +35,7 @@ from backtracking.records.measured import (
     WITHOUT_MARKERS,
     Arm,
 )
-from backtracking.records.places import Place
+from backtracking.records.places import CONTROLS, Place
 
 FORMS = ("unmarked", "keyword", "stable", "ward", "venhoff")
 """Other forms of a pair's directions."""
@@ -124,6 +125,18 @@ def further_directions(
     return _against(own, _found(directions, [*forms, *means, *nulls, *stated]))
 
 
+def control_directions(directions: Directions, choice: Choice) -> list[Along]:
+    """The controls without training of a pair's base, where the pair is steered."""
+    here = directions.of(role=choice.base, layer=choice.layer, window=choice.window)
+    named = [
+        (f"{form}.{place.state}" if place.state else form, CONTROL, place)
+        for form in CONTROLS
+        for place in here.of(form=form).places
+    ]
+    base = directions.get(matched_place(choice, choice.base))
+    return _against(base, _found(directions, named))
+
+
 def without_markers(
     loaded: LoadedModel, whole: Iterable[Along], marker_ids: Sequence[int]
 ) -> list[Along]:
@@ -152,9 +165,14 @@ def affine_arms(layer: int, ground: Ground, directions: Sequence[Along]) -> list
 
 
 def with_nulls(
-    plan: Plan, layer: int, ground: Ground, along: Along, names: Sequence[str] = tuple(PROVIDERS)
+    plan: Plan,
+    layer: int,
+    ground: Ground,
+    along: Along,
+    names: Sequence[str] = tuple(PROVIDERS),
+    controls: Sequence[Along] = (),
 ) -> list[Push]:
-    """A direction's affine arms, and its nulls, moved at every decision as far as they move it.
+    """A direction's affine arms, its nulls and controls, moved at every decision as far as it.
 
     Args:
         plan: how many of each null, and their seed.
@@ -162,9 +180,15 @@ def with_nulls(
         ground: of the model that is steered.
         along: the direction.
         names: of nulls; each draws from a generator of its own.
+        controls: directions that are to do less than it.
     """
     own = affine_arms(layer, ground, [along])
     pushes = list(own)
+    for control in controls:
+        for one in own[1:]:
+            told = control.name, CONTROL, one.arm.dose
+            arm = Arm(*told, edit="displace", place=control.place, layer=layer)
+            pushes.append(Push(arm, replace(one.edit, vector=control.unit), control.cosine))
     for name in names:
         generator = torch.Generator().manual_seed(plan.seed)
         units = PROVIDERS[name](ground.contrast, along.unit, plan.n_null, generator).float()

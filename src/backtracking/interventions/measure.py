@@ -12,6 +12,7 @@ from backtracking.models.endpoints import Endpoints, read_endpoints, read_out
 from backtracking.models.forced import teacher_force
 from backtracking.models.loading import LoadedModel
 from backtracking.records.measured import (
+    CONTROL,
     COSINE,
     LOG_ODDS,
     P_BACK,
@@ -115,7 +116,7 @@ def is_asked(read: Read, pushes: Sequence[Push]) -> Bool[np.ndarray, "arms decis
     claimed = np.array(read.claimed, dtype=np.int64)
     found = np.ones((len(pushes), len(claimed)), dtype=bool)
     for row, push in enumerate(pushes):
-        if push.arm.group in (*PROVIDERS, RETRAINED):
+        if push.arm.group in (*PROVIDERS, CONTROL, RETRAINED):
             found[row] = claimed == np.sign(push.arm.dose)
     return found
 

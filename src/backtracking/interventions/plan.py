@@ -201,6 +201,31 @@ def read_split(
     return Read(tuple(prefixes), trace_ids, tuple(chosen.ids), claimed(chosen, classes)), chosen
 
 
+def behind(read: Read, problems: Sequence[str], prompts: Mapping[str, Sequence[int]]) -> Read:
+    """The same text and decisions, behind other prompts; what has none is left out.
+
+    Args:
+        read: what is read.
+        problems: of each of its prefixes.
+        prompts: ids, by problem.
+    """
+    kept = [row for row, one in enumerate(problems) if one in prompts]
+    owner = [row for row, one in enumerate(read.prefixes) for _ in one.decisions]
+    columns = [column for column, row in enumerate(owner) if problems[row] in prompts]
+    return Read(
+        tuple(_behind(read.prefixes[row], list(prompts[problems[row]])) for row in kept),
+        tuple(read.trace_ids[row] for row in kept),
+        tuple(read.decisions[column] for column in columns),
+        tuple(read.claimed[column] for column in columns),
+    )
+
+
+def _behind(prefix: Prefix, prompt: list[int]) -> Prefix:
+    by = len(prompt) - prefix.n_prompt
+    places = [[at + by for at in its] for its in (prefix.decisions, prefix.sentence_ends)]
+    return Prefix([*prompt, *prefix.ids[prefix.n_prompt :]], len(prompt), *places)
+
+
 def read_up_to(
     traces: Sequence[Trace],
     decisions: Decisions,

@@ -14,6 +14,7 @@ from backtracking.interventions.arms import (
     Ground,
     affine_arms,
     arms_at,
+    control_directions,
     further_directions,
     main_arms,
     main_directions,
@@ -28,13 +29,13 @@ from backtracking.interventions.arms import (
 from backtracking.interventions.choosing import score_place
 from backtracking.interventions.drawing import Telling, drawing_jobs
 from backtracking.interventions.measure import Sizes, ask, force
-from backtracking.interventions.plan import Plan, Push, Read, Words, swapped
+from backtracking.interventions.plan import Plan, Push, Read, Words, no_push, swapped
 from backtracking.interventions.rollouts import run_free, sampling_of
 from backtracking.models.loading import LoadedModel
 from backtracking.records.choices import Choice, Scored
 from backtracking.records.directions import Directions
 from backtracking.records.drawn import Drawn
-from backtracking.records.measured import ISOTROPIC, MATCHED, SHUFFLED, Measured
+from backtracking.records.measured import ISOTROPIC, MATCHED, PROMPTED, SHUFFLED, Measured
 from backtracking.records.places import Window
 from backtracking.records.rollouts import Rollouts
 from backtracking.records.tokens import Pattern, Question
@@ -121,6 +122,7 @@ class Reads:
             positive class, at which models are asked to report.
         pairs: prefixes that end at a decision of the negative class, with their donors.
         prompts: of test problems, by problem, for free runs.
+        prompted: prefixes of the test split behind an instruction; empty where there is none.
     """
 
     test: Read
@@ -129,6 +131,7 @@ class Reads:
     dead: Read
     pairs: Read
     prompts: Mapping[str, Sequence[int]]
+    prompted: Read
 
 
 def scoring_jobs(setting: Setting, target: Target, read: Read) -> list[Callable[[], Scored]]:
@@ -187,6 +190,8 @@ def studied_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target)
     kept = [one for one in further if one.group not in ("state", SHUFFLED)]
     removed = removals(layer, ground, [*main, *kept, *randoms])
     jobs[NECESSITY] = force_(NECESSITY, reads.test, removed)
+    if reads.prompted.prefixes:
+        jobs[PROMPTED] = force_(PROMPTED, reads.prompted, [no_push(target.loaded.d_model)])
     if setting.question is not None and reads.dead.prefixes:
         jobs[NECESSITY_ASKED] = _ask(setting, choice, target, NECESSITY_ASKED, reads.dead, removed)
     return jobs | pair_jobs(setting, choice, reads, target)
@@ -207,8 +212,9 @@ def affine_jobs(
 ) -> dict[str, Job]:
     """The primary intervention: all sources; the pair's own two beside nulls; beside the patch.
 
-    With the nulls go directions that were estimated again; a base that is steered has neither. What
-    is patched needs minimal pairs.
+    With the nulls go directions that were estimated again; a base that is steered has neither. With
+    those of the base's direction in the pair's model go controls without training. What is patched
+    needs minimal pairs.
 
     Args:
         setting: the study's.
@@ -227,7 +233,9 @@ def affine_jobs(
     for one in own if target.role != target.base else ():
         estimated = setting.contrast_at(one.name, choice.layer, choice.window)
         where = setting.plan, choice.layer, ground, one
-        pushes = with_nulls(*where) + retrained_arms(*where, estimated)
+        is_primary = (target.role, one.name) == (choice.model, choice.base)
+        controls = control_directions(setting.directions, choice) if is_primary else ()
+        pushes = with_nulls(*where, controls=controls) + retrained_arms(*where, estimated)
         add(f"{NULLS}-{one.name}", reads.test, pushes)
     add(AFFINE, reads.test, affine_arms(choice.layer, ground, main))
     patched = ((PATCHED, reads.pairs, 1.0), (PATCHED_BACK, swapped(reads.pairs), -1.0))
@@ -284,14 +292,14 @@ def second_jobs(
 ) -> list[partial[Drawn]]:
     """What is drawn once a run has told which nulls open most; none where nothing is drawn.
 
-    Affine edits with their nulls, the donor's state, and of the test run the plan's doses; at
-    decisions behind which all models have room.
+    Affine edits with their nulls, the donor's state, what stands behind an instruction, and of the
+    test run the plan's doses; at decisions behind which all models have room.
     """
     if not setting.is_drawn or not isinstance(found, Measured) or not isinstance(job, partial):
         return []
     name = found.run
-    is_judged = name == TEST or NULLS in name or name.endswith((AFFINE, PATCHED, PATCHED_BACK))
-    if not is_judged:
+    ends = (AFFINE, PATCHED, PATCHED_BACK)
+    if name not in (TEST, PROMPTED) and NULLS not in name and not name.endswith(ends):
         return []
     paths = setting.words.counted.paths
     return drawing_jobs(setting.plan, job, found, setting.telling, paths, models)

@@ -49,6 +49,7 @@ class Guess:
         sentence_tokens: of a sentence.
         decisions: in a trace, of the two classes that are contrasted.
         events: in a trace, sentences that the rules call backtracking.
+        states: of sentences that go on.
         bandwidth_share, flops_share: of what the data sheet says, that transformers gets.
         block_seconds: of a call of one block, however little it computes.
         roomy: memory that the allocator takes, of what is asked of it.
@@ -59,6 +60,7 @@ class Guess:
     sentence_tokens: int = 20
     decisions: int = 20
     events: int = 8
+    states: int = 5
     bandwidth_share: float = 0.5
     flops_share: float = 0.35
     block_seconds: float = 1.0e-3
@@ -174,6 +176,7 @@ def works(values: Mapping[str, Any], guess: Guess = GUESS) -> list[Work]:
     roles: dict[str, Any] = values["models"]["roles"]
     studied = values["models"]["studied"]
     controls = [one for one, row in roles.items() if row["base"] and one != studied]
+    run = {*(row["base"] for row in roles.values()), studied, *controls}
     traces, steer = values["traces"], values["steer"]
     n_problems = values["problems"]["n_study"]
     n_traces = n_problems * traces["n_samples"]
@@ -185,7 +188,7 @@ def works(values: Mapping[str, Any], guess: Guess = GUESS) -> list[Work]:
     n_greedy = n_problems * n_new
     found = [
         Work("traces", studied, 0, n_traces * n_new + n_greedy, traces["batch_size"], half),
-        *(Work("extract", role, read=n_all) for role in roles),
+        *(Work("extract", role, read=n_all) for role in (*roles, *values["extract"]["permuted"])),
     ]
     stability = values["stability"]
     n_again = n_traces * guess.events * stability["n_regenerations"] * stability["max_new_tokens"]
@@ -195,14 +198,16 @@ def works(values: Mapping[str, Any], guess: Guess = GUESS) -> list[Work]:
     added = len(steer["doses"]) * (n_sources + steer["n_few_random"]) + 2 * steer["n_random"]
     nulls = 2 * (3 * steer["n_null"] + steer["n_retrained"])
     n_free = n_test * (2 + steer["n_free_random"]) * guess.trace_share * steer["max_new_tokens"]
-    for role in roles:
+    for role in (one for one in roles if one in run):
         arms = added + (nulls if role in (studied, *controls) else 0)
         n_read = n_test * steer["n_samples"] * (n_new + guess.prompt_tokens)
         batch = steer["edits_per_batch"]
         found.append(Work("steer", role, n_read, n_points * arms, batch, half))
         if steer["drawn"]["n"]:
-            judged = role in (studied, *controls)
-            found.append(_drawn(steer, role, n_test, n_sources, half, guess, judged=judged))
+            n_nulls = 3 * min(steer["n_null"], 2 * steer["drawn"]["n_null"])
+            n_beside = n_nulls if role in (studied, *controls) else 0
+            n_beside += _n_controls(values, guess) if role == studied else 0
+            found.append(_drawn(steer, role, n_test, n_sources, n_beside, half, guess))
     found.append(Work("steer", studied, 0, n_free, steer["rows_per_batch"], half / 2))
     return found + _later(values, guess, n_test, n_new, (studied, *controls))
 
@@ -212,21 +217,27 @@ def _drawn(
     role: str,
     n_test: float,
     n_sources: int,
+    n_beside: int,
     context: float,
     guess: Guess,
-    *,
-    judged: bool,
 ) -> Work:
-    """Sentences that are drawn after decisions, under the arms that `steer.drawn` leaves."""
+    """Sentences that are drawn after decisions, under the arms that `steer.drawn` leaves.
+
+    Nulls and controls, `n_beside` of them, are drawn both ways, each at decisions of one class.
+    """
     drawn = steer["drawn"]
-    of_each_null = 2 * drawn["n_null"]
-    arms = len(drawn["doses"]) * (n_sources + min(steer["n_few_random"], of_each_null))
-    # Of each null both ways, each at the decisions of one class.
-    arms += 3 * min(steer["n_null"], of_each_null) if judged else 0
+    n_few = min(steer["n_few_random"], 2 * drawn["n_null"])
+    arms = len(drawn["doses"]) * (n_sources + n_few) + n_beside
     per_class = guess.decisions / 2
     points = 2 * min(per_class, drawn["per_trace"] or per_class) * n_test * steer["n_samples"]
     n_new = points * arms * drawn["n"] * drawn["max_new_tokens"]
     return Work("steer", role, 0, n_new, drawn["rows_per_batch"], context)
+
+
+def _n_controls(values: Mapping[str, Any], guess: Guess) -> int:
+    """Directions of the controls without training: one each, and one a state."""
+    forms = values["directions"]["controls"]
+    return len(forms) + (guess.states - 1 if "next" in forms else 0)
 
 
 def _later(
@@ -260,7 +271,10 @@ def _shapes(values: Mapping[str, Any]) -> tuple[dict[str, Shape], tuple[str, ...
 
 
 def _gpu_bytes(values: Mapping[str, Any], shapes: Mapping[str, Shape], guess: Guess) -> float:
-    """While traces are written, or while all models are loaded side by side, equal ones once."""
+    """While traces are written, all models are loaded side by side, or those that are run work.
+
+    Equal models are loaded once.
+    """
     width = BYTES_BY_DTYPE[str(values["loading"]["dtype"])]
     studied = shapes.get(values["models"]["studied"])
     if studied is None:
@@ -269,12 +283,18 @@ def _gpu_bytes(values: Mapping[str, Any], shapes: Mapping[str, Shape], guess: Gu
     cache = longest * studied.kv_values * width
     weights = values["weights"]
     own = {role: one for role, one in shapes.items() if not _is_shared(weights[role])}
-    together = width * sum(one.n_parameters for one in own.values())
+    roles = values["models"]["roles"]
+    bases = {row["base"] for row in roles.values()}
+    run = {role for role, row in roles.items() if row["base"] or role in bases}
+    together, steered = (
+        width * sum(one.n_parameters for role, one in own.items() if role in some)
+        for some in (roles, run)
+    )
     writing = width * studied.n_parameters + values["traces"]["batch_size"] * cache
     drawn, stability = values["steer"]["drawn"], values["stability"]
     rows = max(values["steer"]["rows_per_batch"], drawn["rows_per_batch"] if drawn["n"] else 0)
     again = stability["batch_size"] if stability["enabled"] else 0
-    return guess.roomy * max(writing, together + max(rows, again) * cache)
+    return guess.roomy * max(writing, together, steered + max(rows, again) * cache)
 
 
 def _disk_bytes(values: Mapping[str, Any], shapes: Mapping[str, Shape], guess: Guess) -> float:
@@ -288,7 +308,8 @@ def _disk_bytes(values: Mapping[str, Any], shapes: Mapping[str, Shape], guess: G
     total = 0.0
     for role, shape in shapes.items():
         n_layers = len(extract["layers"]) if extract["layers"] else shape.n_layers
-        total += n_rows * (n_layers * shape.d_model * width + 24)
+        n_stores = 2 if role in extract["permuted"] else 1
+        total += n_stores * n_rows * (n_layers * shape.d_model * width + 24)
         copies = 1 if _is_shared(values["weights"][role]) else 2
         total += copies * 2 * shape.n_parameters
     return total

@@ -66,6 +66,7 @@ SHAPES: Mapping[str, Shape] = {
     "deepseek-ai/DeepSeek-R1-Distill-Llama-8B": _LLAMA_8B,
     "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B": Shape(28, 1536, 8960, 12, 2, 151936),
     "deepseek-ai/DeepSeek-R1-Distill-Qwen-14B": _QWEN2_14B,
+    "marin-community/marin-8b-base": replace(_LLAMA_8B, context=4096),
     "meta-llama/Llama-3.1-8B": _LLAMA_8B,
     "meta-llama/Llama-3.1-8B-Instruct": _LLAMA_8B,
 }

@@ -51,6 +51,13 @@ of what varies."""
 RETRAINED = "retrained"
 """Group of directions that were estimated again, from train problems that were drawn anew."""
 
+CONTROL = "control"
+"""Group of directions that are none of what is claimed, and are to do less than the one under test:
+controls without training. They displace as far as its affine edit does."""
+
+PROMPTED = "prompted"
+"""Run whose baseline reads the same text behind another prompt."""
+
 PATCHED = "patch"
 """Group, and name, of the arm that writes the donor's state: the ceiling."""
 

@@ -23,7 +23,7 @@ NOT_MET: Sequence[tuple[str, str, Say]] = (
     (r"off_0", "fails", lambda *_: "The interval holds 0, or the effect has the wrong sign"),
     (r"reaches_floor", "fails", lambda *_: "The effect is smaller than a claim may rest on"),
     (r"reaches_floor", "no test", lambda *_: ""),
-    (r"beyond_controls", "untestable", lambda *_: "The study has no control pair to exceed"),
+    (r"beyond_controls", "untestable", lambda *_: "The study has no control to exceed"),
     (r"beyond_control_(.*)", "fails", lambda _, who: f"It does not exceed that in the control pair "
      f"`{who}`"),
     (r"beyond_control_(.*)", "no test", lambda _, who: f"In the control pair `{who}` the model is "
@@ -33,6 +33,12 @@ NOT_MET: Sequence[tuple[str, str, Say]] = (
     (r"beyond_base_(.*)", "fails", lambda _, who: f"That of the base `{who}` does as much"),
     (r"beyond_base_(.*)", "no test", lambda _, who: f"The direction of the base `{who}` breaks the "
      "model, so that exceeding it means nothing"),
+    (r"beyond_direction_(.*)", "fails", lambda _, who: f"The control direction `{who}` does as "
+     "much"),
+    (r"beyond_direction_(.*)", "no test", lambda _, who: f"The control direction `{who}` breaks "
+     "the model, so that exceeding it means nothing"),
+    (r"beyond_direction_(.*)", "untestable", lambda _, who: f"The control direction `{who}` was "
+     "not measured: the traces have no decisions of both its classes"),
     (r"beyond_tokens", "fails", lambda *_: "It tells no more than the words do"),
     (r"beyond_(.*)", "fails", lambda f, who: f"It is not beyond {_null(who, f.nulls)}"),
     (r"above_(0|chance)", "fails", lambda *_: "The interval reaches down to chance"),

@@ -266,12 +266,22 @@ def _at(values: Any, name: str) -> Any:
 def _controls(values: Mapping[str, Any]) -> list[str]:
     said = [f"- `{one}`: {why}." for one, why in terms.nulls(values["steer"]["n_null"]).items()]
     models, known = values["models"], values["known"]
+    said += [f"- `{claim}` of `{role}` must hold." for role, claim in known["must_hold"]]
+    less = [f"the direction of `{one}`" for one in _further(models["roles"])]
+    less += [f"the control `{one}` without training" for one in values["directions"]["controls"]]
+    said += [f"- {one} has to move `{models['studied']}` less than its base's." for one in less]
     for role, row in models["roles"].items():
         if row["base"] and role != models["studied"]:
             fails = [claim for of, claim in known["must_fail"] if of == role]
             told = f"`{'`, `'.join(fails)}` must fail" if fails else "by its recipe, or informative"
             said.append(f"- pair `{role}` beside `{row['base']}`: {told}.")
     return said
+
+
+def _further(roles: Mapping[str, Any]) -> list[str]:
+    """Bases that are in no pair."""
+    paired = {row["base"] for row in roles.values()}
+    return [role for role, row in roles.items() if not row["base"] and role not in paired]
 
 
 def _sizes(values: Mapping[str, Any]) -> list[str]:

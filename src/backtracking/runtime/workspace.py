@@ -35,7 +35,8 @@ class Roles:
 
     Attributes:
         roles: every model by its role. Those with a base, beside the one under study, are control
-            pairs, in which claims must fail, or repeat the pair under study.
+            pairs, in which claims must fail, or repeat the pair under study. One that neither has a
+            base nor is any's is a further base, which is read, and never steered.
         studied: role of the model under study; by default the first that has a base.
     """
 
@@ -73,26 +74,37 @@ class Roles:
         return {role: base for role, base in self.base_by_role.items() if role in repeating}
 
     @property
+    def pairs(self) -> dict[str, str]:
+        """The pair under study and those that repeat it: each one's model, and its base."""
+        return {self.studied: self.base, **self.repeats}
+
+    @property
     def controls(self) -> list[str]:
         """Roles of the control pairs' models."""
         return [role for role in self.base_by_role if role not in (self.studied, *self.repeats)]
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Every role, each once; a base stands before what is paired with it."""
-        pairs = self.base_by_role.items()
-        return tuple(dict.fromkeys(role for pair in pairs for role in reversed(pair)))
+        """Every role, each once; a base stands before what is paired with it, further ones last."""
+        return tuple(dict.fromkeys((*self.run, *self.roles)))
 
     @property
     def bases(self) -> tuple[str, ...]:
-        """Roles of the bases, the one under study first."""
-        return tuple(dict.fromkeys(self.base_by_role.values()))
+        """Roles of the bases, the one under study first, those of no pair last."""
+        paired = dict.fromkeys(self.base_by_role.values())
+        return tuple(paired | dict.fromkeys(r for r, one in self.roles.items() if not one.base))
 
     @property
     def steered(self) -> tuple[str, ...]:
         """Roles of the study's own models, without further pairs: bases that controls add last."""
         own = {role: base for role, base in self.base_by_role.items() if role not in self.repeats}
         return tuple(dict.fromkeys((self.base, *own, *sorted(own.values()))))
+
+    @property
+    def run(self) -> tuple[str, ...]:
+        """Roles whose models are steered, those of further pairs too; further bases are not."""
+        pairs = self.base_by_role.items()
+        return tuple(dict.fromkeys(role for pair in pairs for role in reversed(pair)))
 
     def sources(self, role: str) -> tuple[str, ...]:
         """Roles whose directions a model is steered along.

@@ -1,6 +1,7 @@
 """Which direction separates the moments before backtracking, in each model of the study?
 
-Directions are estimated on train problems; layer and window are scored on dev problems.
+Directions are estimated on train problems; layer and window are scored on dev problems. Of the
+pair's base there are controls without training as well, where they are asked for.
 
 Reads: data/interim/traces, data/processed/labels, data/interim/activations, models,
     results/stability
@@ -9,7 +10,7 @@ Writes: results/directions/{places.json,directions.safetensors,selection.json,co
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -21,23 +22,26 @@ from backtracking.directions import lens
 from backtracking.directions.contrasts import (
     Placed,
     Sources,
+    control_contrasts,
     event_contrasts,
     matched_contrasts,
     mean_of,
     other_states,
+    permuted_contrasts,
     sentence_contrasts,
 )
 from backtracking.directions.cosines import compare_all_forms, compare_layers, compare_pairs
 from backtracking.directions.estimates import Estimated, Resamples, estimate, select
-from backtracking.directions.events import Weighted, event_decisions, weigh
+from backtracking.directions.events import Followed, Weighted, event_decisions, follow, weigh
 from backtracking.directions.vectors import action
+from backtracking.labels.rules import RULES
 from backtracking.models.loading import LoadedModel, final_norm_gain, unembedding
 from backtracking.records import reader
 from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.directions import Direction, write_directions
 from backtracking.records.events import Event, read_events
-from backtracking.records.places import Place, Window
+from backtracking.records.places import CONTROLS, Place, Window
 from backtracking.records.rows.directions import (
     Best,
     FormCosine,
@@ -68,6 +72,7 @@ class Params:
         n_strata: strata of each number of `contrast.strata`, by quantile.
         n_splits: random halves of the train problems, for reliability.
         n_null: shuffles of the labels within strata.
+        controls: controls without training of every pair's base (`records.places.CONTROLS`).
         seed: of splits, resamples and shuffles.
     """
 
@@ -76,6 +81,7 @@ class Params:
     n_strata: int
     n_splits: int
     n_null: int
+    controls: tuple[str, ...]
     seed: int
 
     def __post_init__(self) -> None:
@@ -84,6 +90,8 @@ class Params:
         counts = (self.n_strata, self.n_splits, self.n_null)
         if min(counts) < 1 or not self.windows:
             raise ValueError("windows, n_strata, n_splits and n_null must not be empty or 0.")
+        if not {*self.controls} <= {*CONTROLS}:
+            raise ValueError(f"controls are some of {list(CONTROLS)}, found {list(self.controls)}.")
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,19 @@ class Readout:
 
     action: Float[Tensor, " d_model"] | None
     markers: Float[Tensor, "markers d_model"]
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """What controls without training are made of.
+
+    Attributes:
+        followed: what stands after each decision; None where neither `word` nor `next` is asked.
+        permuted_by_role: activations over permuted traces, of every pair's base.
+    """
+
+    followed: Followed | None = None
+    permuted_by_role: Mapping[str, ActivationStore] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -130,6 +151,7 @@ def run(
     store_by_role: Mapping[str, ActivationStore],
     readout_by_role: Mapping[str, Readout],
     events: Sequence[Event] = (),
+    untrained: Untrained = Untrained(),
 ) -> Result:
     """All forms for every role, layer and window.
 
@@ -143,6 +165,7 @@ def run(
         readout_by_role: of each model.
         events: regenerated events of the train problems, by each model that went on from them;
             without them, `keyword` and `stable` are left out.
+        untrained: what the controls of `params` are made of.
     """
     rng = np.random.default_rng(params.seed)
     n_problems = int(sentences.problem_number[sentences.split == "train"].max(initial=-1)) + 1
@@ -164,6 +187,8 @@ def run(
         states = other_states(sentences) if is_studied else ()
         for layer in store.layers:
             found = contrasts_of(sources, store, role, layer, weighted.get(role), states)
+            if role in roles.pairs.values():
+                found += controls_of(params, sources, store, role, layer, untrained)
             for place, one, size in estimate_all(found, resamples, readout_by_role[role].markers):
                 estimated[place] = one
                 rows.append(one.measure(place, size))
@@ -196,6 +221,24 @@ def contrasts_of(
         *sentence_contrasts(sources, store, role, layer, states),
         *(event_contrasts(sources, store, role, layer, weighted) if weighted else ()),
     ]
+
+
+def controls_of(
+    params: Params,
+    sources: Sources,
+    store: ActivationStore,
+    role: str,
+    layer: int,
+    untrained: Untrained,
+) -> list[Placed]:
+    """The controls without training that are asked for, of a pair's base at a layer."""
+    found: list[Placed] = []
+    if untrained.followed is not None:
+        found += control_contrasts(sources, store, role, layer, untrained.followed)
+    if role in untrained.permuted_by_role:
+        permuted = untrained.permuted_by_role[role]
+        found += permuted_contrasts(sources, permuted, role, layer)
+    return [one for one in found if one.place.form in params.controls]
 
 
 def estimate_all(
@@ -249,6 +292,16 @@ def readout_of(loaded: LoadedModel, tokens: Tokens) -> Readout:
     return Readout(found, lens.marker_rows(loaded, tokens.opener_ids))
 
 
+def _untrained(study: Study, controls: Sequence[str]) -> Untrained:
+    """What the controls are made of, as far as they are asked for."""
+    followed = None
+    if {"word", "next"} & {*controls}:
+        decisions = event_decisions(study.decisions)
+        followed = follow(decisions, study.sentences, study.sentences_by(RULES))
+    bases = dict.fromkeys(study.roles.pairs.values()) if "permuted" in controls else ()
+    return Untrained(followed, {role: study.permuted_store(role) for role in bases})
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Estimates the directions."""
     run_stage(_main, argv)
@@ -266,6 +319,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         {role: study.store(role) for role in study.roles.all},
         {role: readout_of(loaded, study.tokens) for role, loaded in study.models().items()},
         read_events(workspace.results("stability") / "events.jsonl"),
+        _untrained(study, params_.controls),
     )
     with artifacts.new_folder(workspace.results("directions")) as folder:
         write_directions(folder, result.directions)

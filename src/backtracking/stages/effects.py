@@ -5,8 +5,8 @@ a new claim costs seconds. Each source of measurements has its function here.
 
 Reads: data/{raw/problems,interim/traces,processed/labels}, models/*/tokenizer.json,
     results/{stability,steer,lens,ablate}, and the file that effects.audit names
-Writes: results/effects/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,untested,
-    arms_elsewhere,necessity,transfer,doses,usable,signs,spread,reports,free,
+Writes: results/effects/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,controls,
+    untested,arms_elsewhere,necessity,transfer,doses,usable,signs,spread,reports,free,
     partings,remarks}.json, and of draws results/effects/steer/{drawn,calibration,openers}.json,
     results/effects/markerless/{forced,projected,evidence}.json,
     results/effects/pairs/{selection,claims,counts}.json,
@@ -316,7 +316,9 @@ def _known(sources: Sources) -> Known:
     study = sources.study
     told = params.load(Told, "known", study.workspace.params)
     found = built(sources.domain, study.roles, sources.steering.pairs, told)
-    return Known(found.false, found.true)
+    settings = study.workspace.params
+    controls = params.load_value(tuple[str, ...], "directions.controls", settings)
+    return Known(found.false, found.true, controls)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -1,18 +1,20 @@
 """What stands in the residual stream around each sentence, in one model of the study?
 
-All models read the very token ids that the one under study wrote.
+All models read the very token ids that the one under study wrote. As a control some also read each
+trace with its sentences in another order (`activations.permuted`).
 
 Reads: models/<role>/, data/interim/traces/traces.jsonl, data/processed/labels/sentences.jsonl
-Writes: data/interim/activations/<role>/
+Writes: data/interim/activations/<role>/, of permuted traces in permuted/ therein
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from backtracking.activations.permuted import FOLDER
 from backtracking.extraction import workers
 from backtracking.extraction.engine import extract
-from backtracking.extraction.items import TraceFile
+from backtracking.extraction.items import Permuted, TraceFile
 from backtracking.extraction.planning import Positions, Request
 from backtracking.models import loading
 from backtracking.runtime import params
@@ -34,6 +36,7 @@ class Params:
             travels best.
         tokens_per_batch: tokens of a forward pass, padding included.
         n_threads: CPU threads; the last bits of the activations depend on it.
+        permuted: roles that read every trace with its sentences in another order as well.
         parity_floor: largest relative difference to a plain forward pass that is accepted: about
             1e-5 in float32, 3e-2 in bfloat16.
         device: as torch names it, or `auto`: every GPU that is visible, a process each.
@@ -46,6 +49,7 @@ class Params:
     unit_traces: int
     tokens_per_batch: int
     n_threads: int
+    permuted: tuple[str, ...]
     parity_floor: float
     device: str
 
@@ -84,19 +88,23 @@ def _main(workspace: Workspace, role: str) -> None:
     store = workspace.store / out.relative_to(workspace.root)
     model = loading.load(folder, device=device, dtype=params_.dtype)
     request = params_.request(model.n_layers)
-    done = extract(
-        model,
-        items,
-        request,
-        store=store,
-        out=out,
-        floor=params_.parity_floor,
-        helpers=workers.helpers(workers.Job(folder, params_.dtype, items, request, store), others),
-    )
-    print(
-        f"{role}: {done.n_rows:,} rows in {done.n_units} units, {done.n_computed} of them computed "
-        f"now; parity {done.check.parity:g}, floor {done.check.floor:g}."
-    )
+    asked = {out: items} | ({out / FOLDER: Permuted(items)} if role in params_.permuted else {})
+    for to, read in asked.items():
+        job = workers.Job(folder, params_.dtype, read, request, store)
+        done = extract(
+            model,
+            read,
+            request,
+            store=store,
+            out=to,
+            floor=params_.parity_floor,
+            helpers=workers.helpers(job, others),
+        )
+        print(
+            f"{to.relative_to(out.parent)}: {done.n_rows:,} rows in {done.n_units} units, "
+            f"{done.n_computed} of them computed now; parity {done.check.parity:g}, floor "
+            f"{done.check.floor:g}."
+        )
 
 
 if __name__ == "__main__":

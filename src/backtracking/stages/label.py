@@ -5,10 +5,11 @@ records. Files of what the domain does not know are absent.
 
 Reads: data/interim/traces, data/raw/problems, models/<the one under study>/tokenizer.json
 Writes: data/processed/labels/{sentences,decisions}.jsonl, {tokens,kinds,metrics}.json and, where
-    they are known, pairs.jsonl, posteriors.safetensors and laws.safetensors
+    they are known, pairs.jsonl, posteriors.safetensors and laws.safetensors; with an instruction,
+    prompted.jsonl
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
@@ -28,6 +29,7 @@ from backtracking.labels.states import UNPARSED
 from backtracking.records import reader
 from backtracking.records.pairs import MinimalPair, distinct, write_pairs
 from backtracking.records.posteriors import Laws, Posteriors, write_laws, write_posteriors
+from backtracking.records.prompted import Prompted, write_prompted
 from backtracking.records.sentences import (
     EXACT,
     Decision,
@@ -43,6 +45,7 @@ from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.workspace import Workspace
 from lifeboat.stage import artifacts
+from lifeboat.stage.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,14 @@ class Params:
             `rules`, or `learned`, which is asked only then.
         positive: the state whose F1 and two-class kappa are reported.
         seed: of the choices among minimal pairs.
+        instruction: behind the question of test problems, in prompts that the studied model reads
+            as a positive control; None: none.
     """
 
     primary: str
     positive: str
     seed: int
+    instruction: str | None = None
 
     def __post_init__(self) -> None:
         if self.primary not in (EXACT, RULES, LEARNED):
@@ -77,6 +83,7 @@ class Result:
     posteriors: dict[str, Posteriors] | None
     laws: dict[str, Laws] | None
     metrics: Metrics
+    prompted: tuple[Prompted, ...] = ()
 
     def write(self, folder: Path) -> None:
         """Writes each record into its file."""
@@ -91,6 +98,8 @@ class Result:
             write_posteriors(folder / "posteriors.safetensors", self.posteriors)
         if self.laws is not None:
             write_laws(folder / "laws.safetensors", self.laws)
+        if self.prompted:
+            write_prompted(folder, self.prompted)
 
 
 def run(
@@ -150,7 +159,29 @@ def run(
         metrics=replace(
             measure(params, by_trace, tokenizer, patterns), n_unmatched_events=n_unmatched
         ),
+        prompted=tuple(_prompted(params.instruction, domain, problems, tokenizer)),
     )
+
+
+def _prompted(
+    instruction: str | None, domain: Domain, problems: Sequence[Problem], tokenizer: Tokenizer
+) -> Iterator[Prompted]:
+    """The prompts of test problems with an instruction behind the question.
+
+    Raises:
+        UserError: where a domain makes no prompts itself.
+    """
+    for problem in problems if instruction else ():
+        if problem.split == "test":
+            asked = replace(problem, prompt=f"{problem.prompt} {instruction}")
+            ids = domain.prompt(asked, tokenizer)
+            if ids == domain.prompt(problem, tokenizer):
+                raise UserError(
+                    f"params.yaml, section `label`: `instruction` is no part of what models read: "
+                    f"prompts of the domain `{domain.name}` come with the traces.",
+                    "Set it to null.",
+                )
+            yield Prompted(problem.problem_id, ids)
 
 
 def measure(

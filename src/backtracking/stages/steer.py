@@ -27,7 +27,7 @@ from backtracking.interventions.drawing import (
     places_after,
     points_of,
 )
-from backtracking.interventions.plan import Plan, Words, read_pairs, read_split, read_up_to
+from backtracking.interventions.plan import Plan, Words, behind, read_pairs, read_split, read_up_to
 from backtracking.interventions.runs import (
     Job,
     Reads,
@@ -48,6 +48,7 @@ from backtracking.records.measured import Measured, write_measured
 from backtracking.records.openers import Openers, freeze, write_openers
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.places import Window, window_text
+from backtracking.records.prompted import read_prompted
 from backtracking.records.rollouts import Rollouts, write_rollouts
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
@@ -80,6 +81,7 @@ class Texts:
         classes: of decisions.
         problems: those that free runs may start from.
         pairs: minimal pairs; empty where the domain has none.
+        prompted: prompts with an instruction, by problem; empty where the study has none.
     """
 
     traces: Sequence[Trace]
@@ -88,6 +90,7 @@ class Texts:
     classes: Classes
     problems: Sequence[Problem]
     pairs: Sequence[MinimalPair]
+    prompted: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -131,10 +134,9 @@ def run(
     frozen = _freeze(setting, roles, models, texts, computing)
     if frozen is not None:
         setting = replace(setting, words=setting.words.with_only(frozen.kept))
-    pairs = {roles.studied: roles.base, **roles.repeats}
     own, *repeats = (
         _choose(setting, texts, _target(models, role, base, (base, role)), computing)
-        for role, base in pairs.items()
+        for role, base in roles.pairs.items()
     )
     if not own.grid:
         return Result(own, tuple(repeats), [], [], frozen)
@@ -221,7 +223,9 @@ def _reads(plan: Plan, texts: Texts) -> Reads:
     free = {p.problem_id for p in texts.problems if p.split == "test" and p.pool == "study"}
     prompts = {t.problem_id: t.prompt_ids for t in texts.traces if t.problem_id in free}
     pairs = read_pairs(texts.traces, texts.decisions, texts.classes, texts.pairs)
-    return Reads(test, dev, live, dead, pairs, prompts)
+    problem_by_trace = {trace.trace_id: trace.problem_id for trace in texts.traces}
+    asked = behind(test, [problem_by_trace[one] for one in test.trace_ids], texts.prompted)
+    return Reads(test, dev, live, dead, pairs, prompts, asked)
 
 
 def _own_jobs(
@@ -290,12 +294,13 @@ def _main(workspace: Workspace, _role: str) -> None:
     n_at_once = params_.cores.begin()
     study = Study(workspace, params_.cores.device)
     of_traces = (study.traces, study.sentences, study.decisions, study.classes)
-    texts = Texts(*of_traces, study.problems, study.pairs or [])
+    prompted = read_prompted(workspace.labels)
+    texts = Texts(*of_traces, study.problems, study.pairs or [], prompted)
     computing = Computing(study.units, n_at_once)
     result = run(
         _setting(params_, study, texts, cache(partial(_contrast, study))),
         study.roles,
-        study.models(),
+        study.models(study.roles.run),
         texts,
         _residual_norms(workspace),
         computing,

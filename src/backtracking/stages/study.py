@@ -10,11 +10,18 @@ from backtracking.records.columns import Sentences
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.pairs import MinimalPair, read_pairs
 from backtracking.records.posteriors import Laws, Posteriors, read_laws, read_posteriors
-from backtracking.records.sentences import Kind, read_decisions, read_kinds, read_sentences
+from backtracking.records.sentences import (
+    Kind,
+    Sentence,
+    read_decisions,
+    read_kinds,
+    read_sentences,
+)
 from backtracking.records.tokens import Tokens, read_tokens
-from backtracking.records.traces import Problem, Trace
+from backtracking.records.traces import Problem, TokenSpan, Trace
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Roles, Workspace
+from lifeboat.stage.errors import UserError
 from lifeboat.stage.units import Units
 
 if TYPE_CHECKING:  # torch: a stage without models does without it
@@ -73,8 +80,15 @@ class Study:
     @cached_property
     def sentences(self) -> Sentences:
         """All sentences of the traces, with the primary labels."""
-        records = read_sentences(self.workspace.labels / "sentences.jsonl")
-        return Sentences.gather(records, self.traces, self.kinds, self.primary)
+        return self.sentences_by(self.primary)
+
+    def sentences_by(self, labeller: str) -> Sentences:
+        """All sentences that a labeller has labelled, with its labels."""
+        return Sentences.gather(self._records, self.traces, self.kinds, labeller)
+
+    @cached_property
+    def _records(self) -> list[Sentence]:
+        return read_sentences(self.workspace.labels / "sentences.jsonl")
 
     @cached_property
     def decisions(self) -> Decisions:
@@ -132,3 +146,25 @@ class Study:
         from backtracking.activations.reader import ActivationStore
 
         return ActivationStore(self.workspace.activations(role))
+
+    def permuted_store(self, role: str) -> "ActivationStore":
+        """The activations of a role over permuted traces.
+
+        Raises:
+            UserError: where there are none.
+        """
+        from backtracking.activations.permuted import FOLDER, PermutedStore, moved
+
+        folder = self.workspace.activations(role) / FOLDER
+        if not folder.is_dir():
+            raise UserError(
+                f"The control `permuted` needs activations of `{role}` over permuted traces.",
+                f"Add `{role}` to `extract.permuted` of params.yaml.",
+            )
+        spans: list[dict[int, TokenSpan]] = [{} for _ in self.traces]
+        row = {trace.trace_id: at for at, trace in enumerate(self.traces)}
+        for one in self._records:
+            spans[row[one.trace_id]][one.index] = TokenSpan(one.start, one.end)
+        lengths = (len(trace.ids) for trace in self.traces)
+        both = enumerate(zip(spans, lengths, strict=True))
+        return PermutedStore(folder, {at: moved(at, its, n) for at, (its, n) in both})

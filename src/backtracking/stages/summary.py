@@ -35,6 +35,7 @@ from backtracking.records.rows.arms import (
     Projected,
     Sign,
     Untested,
+    Untrained,
 )
 from backtracking.records.rows.belief import Beta, Patched
 from backtracking.records.rows.choice import Magnitude
@@ -82,6 +83,7 @@ TABLES: Mapping[str, type[Row]] = {
     "layers": LayerCosine,
     "forms": FormCosine,
     "steer": Forced,
+    "controls": Untrained,
     "elsewhere": Elsewhere,
     "necessity": Necessity,
     "transfer": Cell,

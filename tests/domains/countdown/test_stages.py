@@ -1,5 +1,7 @@
 """The stages that ask a domain get along with written searches and with free text."""
 
+from dataclasses import replace
+
 import pytest
 import real_tokenizers
 from domains_countdown import Written, make_trace
@@ -45,6 +47,21 @@ def test_free_text_is_labelled_and_graded(free: Countdown) -> None:
     assert all(one.value for one in seen if one.measure == "sampled_solve_rate")
     assert not [one for one in seen if one.measure == "sampled_turn_rate_live"]
     assert [one for one in seen if one.measure == "sampled_turn_rate_error"]
+
+
+def test_an_instruction_stands_behind_the_question_of_test_problems(free: Countdown) -> None:
+    tokenizer = real_tokenizers.smollm2()
+    problems = free.problems(ProblemPlan(12, 0, (0.4, 0.3, 0.3), 3))
+    asked = Params("rules", "backtracking", 1, "Check every step.")
+    found = run(asked, free, [], [], problems, tokenizer).prompted
+    test = [one for one in problems if one.split == "test"]
+    assert [one.problem_id for one in found] == [one.problem_id for one in test] != []
+    for one, problem in zip(found, test, strict=True):
+        plain, text = free.prompt(problem, tokenizer), tokenizer.decode(one.prompt_ids)
+        assert text == tokenizer.decode(plain).replace(
+            problem.prompt, f"{problem.prompt} Check every step."
+        )
+    assert not run(replace(asked, instruction=None), free, [], [], problems, tokenizer).prompted
 
 
 def test_free_text_has_no_exact_labels_and_says_so(free: Countdown) -> None:

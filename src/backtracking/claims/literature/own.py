@@ -18,6 +18,9 @@ STATEMENTS = {
 }
 """What the claims of the stage `steer` say."""
 
+BESIDE = {"prompting": "An instruction to check every step makes the model backtrack more."}
+"""What a study says beside them where it was measured."""
+
 PUBLISHED = {
     "transfer": Published(
         0.36,
@@ -43,7 +46,7 @@ def unmeasured(study: Study, claim: str) -> Evidence:
 def beside_controls(study: Study, row: Evidence, evidence: Sequence[Evidence]) -> Claim:
     """A row of `steer` with study, statement, published value and control pairs."""
     published = PUBLISHED.get(row.claim, Published(None, "none"))
-    statement = STATEMENTS[row.claim]
+    statement = (STATEMENTS | BESIDE)[row.claim]
     question = Question(
         row.claim, STUDY, statement, row.contrast, row.threshold, row.kind, published
     )

@@ -63,6 +63,13 @@ class Forced(Row):
 
 
 @dataclass(frozen=True)
+class Untrained(Forced):
+    """The base's direction by the primary edit, and each control without training, moved as far."""
+
+    FILE: ClassVar[str] = "effects/steer/controls"
+
+
+@dataclass(frozen=True)
 class Ceiling(Row):
     """An arm at decisions that have a donor, beside the donor's own state put in there.
 
