@@ -226,9 +226,7 @@ def study(n_layers: int, reason: str = "") -> Selection:
     return Selection(3, "0:0", "dev", {}, doses, {"reasoning": n_layers}, 1, reason)
 
 
-def test_the_tables_of_a_model_are_those_of_its_trial_and_its_claims_stand_below_the_last_layer() -> (
-    None
-):
+def test_a_models_tables_are_those_of_its_trial_and_claims_stand_below_the_last_layer() -> None:
     trial = plant()
     pairs = [
         MinimalPair(f"t@{n}", "t", problem, "test", "x", None, 0, [0], [], [], [])
