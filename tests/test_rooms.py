@@ -28,8 +28,8 @@ MAY_IMPORT = {
     },
     "interventions": {"lifeboat.stage", "runtime", "directions", "models", "records"},
     "belief": {
-        "lifeboat.stage", "lifeboat", "runtime", "activations", "directions", "models", "records",
-        "statistics",
+        "lifeboat.stage", "lifeboat", "runtime", "activations", "directions", "effects", "models",
+        "records", "statistics",
     },
     "effects": {"lifeboat.stage", "labels", "records", "statistics"},
     "claims": {"effects", "records", "statistics"},

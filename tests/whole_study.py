@@ -57,6 +57,10 @@ def run(root: Path, *stages: str) -> None:
     """Stages, one after the other, for every role where there is one of each."""
     roles = params.load(Roles, "models", root / "params.yaml")
     for stage in stages:
-        main = import_module(f"backtracking.stages.{stage}").main
         for role in roles.all if stage in BY_ROLE else ("",):
-            main(["--root", str(root), *filter(None, [role])])
+            run_one(root, stage, role)
+
+
+def run_one(root: Path, stage: str, role: str) -> None:
+    """A stage, of a role where it takes one."""
+    import_module(f"backtracking.stages.{stage}").main(["--root", str(root), *filter(None, [role])])

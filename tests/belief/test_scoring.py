@@ -24,14 +24,13 @@ from backtracking.belief.doses import Candidate
 from backtracking.belief.measure import Subject, measure, with_action
 from backtracking.belief.plan import Points
 from backtracking.belief.scoring import Section
-from backtracking.belief.tables import tabulate_betas, tabulate_null
+from backtracking.effects.belief.tabulating import tabulate
 from backtracking.models import loading
 from backtracking.records import reader
 from backtracking.records.directions import Direction, write_directions
 from backtracking.records.pairs import MinimalPair, write_pairs
 from backtracking.records.places import Place
-from backtracking.records.rows.belief import Beta, Null, Selection
-from backtracking.records.rows.table import write_rows
+from backtracking.records.rows.belief import Selection
 from backtracking.records.sentences import write_kinds
 from backtracking.records.tokens import write_tokens
 from backtracking.report.tables import flatten
@@ -56,6 +55,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace with the outs that the verb reads."""
     root = tmp_path_factory.mktemp("study")
     workspace, outs = Workspace(root), root / "results" / "belief"
+    judged = root / "results" / "effects"
     write_tiny_params(workspace.params)
     save_world_model(workspace.model("reasoning"), seed=2)
     loaded = loading.load(workspace.model("reasoning"))
@@ -69,12 +69,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shipped = [Candidate("shipped", layer, SHIPPED) for layer in range(N_LAYERS)]
     subject = Subject("reasoning", loaded, with_action(shipped, action), "shipped")
     section = params.load(Section, "belief", workspace.params)
-    (trial,) = measure(section, [subject], points, do)
-    null = tabulate_null(trial)
+    (asked,) = measure(section, [subject], points, do)
+    n_layers = {"reasoning": N_LAYERS}
+    selection = Selection(1, "0:0", "dev", {}, tuple(asked.doses), n_layers, points.sign, "")
+    reader.write_json(outs / "selection.json", selection)
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
-    write_rows(Null, null, outs)
-    write_rows(Beta, tabulate_betas(trial, null, bootstrap), outs)
-    reader.write_json(outs / "selection.json", Selection(1, "0:0", "dev", {}, ()))
+    pair = {"reasoning": "base"}
+    for name, rows in tabulate(selection, pair, [asked.measured], points.pairs, bootstrap).items():
+        reader.write_json(judged / "belief" / f"{name}.json", rows)
     return root
 
 

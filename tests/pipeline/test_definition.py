@@ -5,9 +5,10 @@ import re
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
-from closure import code_of
+from closure import code_of, import_closure
 from project import ROOT, environment
 
 from backtracking.runtime import params
@@ -18,7 +19,13 @@ PARAMS = params.read(ROOT / "params.yaml")
 MODULES = {path.stem for path in (ROOT / "src/backtracking/stages").glob("*.py")}
 MODULES -= {"__init__", "study"}
 ROLES = params.load(Roles, "models", Workspace(ROOT).params)
-WITHOUT_TORCH = ("problems", "label", "effects", "power", "summary")
+WITHOUT_TORCH = ("problems", "label", "effects", "power", "summary", "report")
+FITTED = ("directions", "probe", "transitions")
+"""Stages that judge what they estimate or fit on stored arrays, and nothing that a model did."""
+READING = ("models.turning", "transitions.next_token")
+"""What runs a model for them, kept as units."""
+ARITHMETIC = {"__init__", "auroc", "corrected"}
+"""Modules of `statistics` that neither resample nor judge."""
 DOMAIN = {"domain", "world", "policy", "base_policy", "countdown", "questions"}
 SECTION_BY_RECORD = {
     "roles": "models",
@@ -173,6 +180,25 @@ def test_stages_without_a_model_import_neither_torch_nor_transformers(stage: str
         check=True,
     )
     assert done.stdout.strip() == "[]"
+
+
+def judging_in(module: str) -> set[str]:
+    """Modules of `statistics` that resample or judge, of those that a module can import."""
+    found = (Path(name) for name in import_closure(f"backtracking.{module}"))
+    return {one.stem for one in found if one.parent.name == "statistics"} - ARITHMETIC
+
+
+@pytest.mark.parametrize("stage", sorted(set(STAGES) - {*WITHOUT_TORCH, *FITTED}))
+def test_what_a_model_did_is_judged_by_no_stage_that_runs_one(stage: str) -> None:
+    """So a changed `statistics` runs no model again."""
+    assert "statistics" not in body_of(stage)["params"]
+    assert judging_in(f"stages.{stage}") == set()
+
+
+@pytest.mark.parametrize("module", READING)
+def test_what_runs_a_model_for_a_stage_that_fits_depends_on_no_judging(module: str) -> None:
+    """So it is a unit that a changed `statistics` leaves as it is."""
+    assert judging_in(module) == set()
 
 
 def test_figures_are_no_dependency_of_any_stage_that_runs_a_model() -> None:

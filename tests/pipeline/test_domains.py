@@ -3,12 +3,14 @@
 import json
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 from bpe import train
+from opened import data_of, files_read, is_in
 from project import ROOT, write_tiny_params
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
-from whole_study import run_all
+from whole_study import AFTER, BEFORE, BY_ROLE, run_all, run_one
 
 from lifeboat.stage import artifacts
 
@@ -106,9 +108,35 @@ def test_what_is_not_known_is_a_file_that_is_absent(mute: Path) -> None:
     assert not files & {"pairs.jsonl", "posteriors.safetensors", "laws.safetensors"}
 
 
-def test_a_study_of_base_and_reasoning_alone_runs_whole(tmp_path: Path) -> None:
-    write_tiny_params(tmp_path / "params.yaml", {"models": {"roles": ALONE}})
-    run_all(tmp_path)
-    claims = artifacts.read_json(tmp_path / "results" / "claims.json")
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[tuple[str, str], set[str]]]:
+    """A study of `base` and `reasoning` alone, and the files that each stage of it reads."""
+    root, read = tmp_path_factory.mktemp("alone"), {}
+    write_tiny_params(root / "params.yaml", {"models": {"roles": ALONE}})
+    for stage in (*BEFORE, *AFTER):
+        for role in ("base", "reasoning") if stage in BY_ROLE else ("",):
+            with files_read(root) as read[stage, role]:
+                run_one(root, stage, role)
+    return root, read
+
+
+def test_a_study_of_base_and_reasoning_alone_runs_whole(alone: tuple[Path, Any]) -> None:
+    root, _ = alone
+    claims = artifacts.read_json(root / "results" / "claims.json")
     assert {row["target"] for row in claims} == {"base", "reasoning"}
-    assert sorted(path.name for path in (tmp_path / "models").iterdir()) == ["base", "reasoning"]
+    assert sorted(path.name for path in (root / "models").iterdir()) == ["base", "reasoning"]
+
+
+@pytest.mark.parametrize("stage", (*BEFORE, *AFTER))
+def test_the_data_that_a_stage_depends_on_is_what_it_reads(
+    stage: str, alone: tuple[Path, dict[tuple[str, str], set[str]]]
+) -> None:
+    """What a model starts from is a dependency where it is no model, too, and is not read."""
+    root, read = alone
+    for role in (role for name, role in read if name == stage):
+        files = read[stage, role] - {"params.yaml"}
+        deps = data_of(stage, role, root / "params.yaml")
+        undeclared = {file for file in files if not any(is_in(file, one) for one in deps)}
+        unread = {one for one in deps if not any(is_in(file, one) for file in files)}
+        assert undeclared == set()
+        assert unread == ({"data/raw/problems"} if (stage, role) == ("weights", "base") else set())

@@ -26,8 +26,8 @@ def coefficient(study: Study) -> Iterator[Compared]:
     role = study.studied
     layer = min(study.table("steer/choice")["layer"], study.model(role).n_layers - 2)
     where = {"role": role, "layer": layer, "span": EDITS, "readout": READOUT}
-    ceiling = _row(study.table("belief/ceilings"), where)
-    printed = _row(study.table("belief/betas"), where | {"direction": role})
+    ceiling = _row(study.table("effects/belief/ceilings"), where)
+    printed = _row(study.table("effects/belief/betas"), where | {"direction": role})
     doses = study.table("belief/selection")["doses"]
     dose = _row(doses, {"role": role, "layer": layer, "direction": role})
     along = direction(study, role, layer, study.table("steer/choice")["window"])

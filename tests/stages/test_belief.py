@@ -6,25 +6,14 @@ from belief_helpers import DOMAIN, TOKENS, make_pairs
 from backtracking.belief.plan import Points
 from backtracking.records.choices import Choice
 from backtracking.records.pairs import MinimalPair
-from backtracking.records.rows.belief import BeliefEvidence, Selection
 from backtracking.runtime.forks import Cores
-from backtracking.runtime.workspace import Role, Roles
-from backtracking.stages.belief import TABLES, Params, choose, without_points
+from backtracking.stages.belief import Params, choose, select
 
 SIZES = {
     "n_items": 12, "n_dev_items": 5, "doses": (0.5, 1.0), "n_rounds": 1,
     "n_random": 4, "regularisations": (1.0,), "rows_per_batch": 64, "seed": 0,
     "cores": Cores(1, 1, "cpu"),
 }  # fmt: skip
-START = "data/raw/problems"
-ROLES = Roles(
-    {
-        "plain": Role(START, None, None),
-        "trained": Role("models/plain", "plain", None),
-        "control": Role("models/plain", "plain", None),
-        "trained-2": Role("models/plain", "plain", "trained"),
-    }
-)
 
 
 def points_of(pairs: list[MinimalPair]) -> Points:
@@ -53,20 +42,10 @@ def test_where_pairs_are_lacking_the_reason_says_of_which_splits() -> None:
     assert points_of(make_pairs(12)).reason == "there are no minimal pairs of dev"
 
 
-def test_without_pairs_there_are_no_rows_and_every_claim_is_untestable_with_the_reason() -> None:
-    choice = Choice("trained", "plain", 2, (0, 0), 1.0)
-    result = without_points(ROLES, choice, "there are no minimal pairs")
-    assert not result.pairs and not result.measured and not result.baselines
-    found = result.tables
-    claims = [
-        (row.finding.pair, row.finding.verdict, row.finding.why)
-        for row in found.rows(BeliefEvidence)
-    ]
-    pairs = ("trained -> trained", "plain -> trained", "control -> control", "plain -> control")
-    assert claims == [(pair, "untestable", "there are no minimal pairs") for pair in pairs]
-    selection = found.record(Selection)
-    assert selection is not None and selection.window == "0:0" and not selection.doses
-    assert not any(found.rows(table) for table in TABLES if table is not BeliefEvidence)
+def test_where_nothing_can_be_asked_the_selection_says_why_and_holds_no_dose() -> None:
+    found = select(Choice("trained", "plain", 2, (0, 0), 1.0), "there are no minimal pairs")
+    assert (found.layer, found.window, found.reason) == (2, "0:0", "there are no minimal pairs")
+    assert not found.doses and not found.n_layers_by_role
 
 
 @pytest.mark.parametrize(

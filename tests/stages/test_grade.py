@@ -8,14 +8,13 @@ from counted_units import Counted
 from tiny_study import PAIR, TinyStudy, make_models, write_study, write_workspace
 
 from backtracking.domains.organism import evaluation
+from backtracking.records import reader
 from backtracking.records.grades import Observation, read_grades
-from backtracking.records.rows.measures import Measure
-from backtracking.records.rows.table import read_rows
+from backtracking.records.rows.measures import Tally
 from backtracking.records.sentences import EXACT
 from backtracking.records.traces import Trace
 from backtracking.stages import grade
-from backtracking.stages.grade import Graded, Grader, Params, measure
-from backtracking.statistics.bootstrap import Bootstrap
+from backtracking.stages.grade import Graded, Grader, Params, tally
 
 
 @pytest.fixture(scope="module")
@@ -93,28 +92,27 @@ def test_a_pool_that_is_held_out_is_measured_apart(study: TinyStudy) -> None:
     assert all(one.measure.startswith("held_out_size_s_") for one in found.seen)
 
 
-def test_a_rate_is_over_observations_and_its_interval_over_problems() -> None:
-    seen = [Observation("x", f"p{n % 5}", n < 8) for n in range(10)]
-    (row,) = measure(seen, Bootstrap(200, 0.95, 0))
-    assert row.measure == "x"
-    assert row.rate.value == pytest.approx(0.8)
-    assert row.rate.n == 5
+def test_what_was_seen_is_counted_by_measure_and_problem() -> None:
+    seen = [Observation(name, f"p{n % 2}", n < 3) for name in ("y", "x") for n in range(5)]
+    counts = [("x", "p0", 3, 2), ("x", "p1", 2, 1), ("y", "p0", 3, 2), ("y", "p1", 2, 1)]
+    assert tally(seen) == [Tally(*one) for one in counts]
 
 
-def test_the_stage_writes_measures_and_a_grade_for_each_trace(tmp_path: Path) -> None:
+def test_the_stage_writes_tallies_and_a_grade_for_each_trace(tmp_path: Path) -> None:
     study = write_study(9)
     workspace = write_workspace(tmp_path, study, PAIR)
     grade.main(["--root", str(tmp_path)])
     folder = workspace.results("grade")
-    rows = {row.measure: row.rate for row in read_rows(Measure, workspace.root / "results")}
-    assert {"sampled_solve_rate", "greedy_valid_sentence_rate", "base_report_accuracy"} <= set(rows)
-    assert rows["policy_turn_rate_dead"].value == 0.6
-    assert rows["policy_turn_rate_dead"].low is None
+    tallies = reader.read_lines(Tally, folder / "tallies.jsonl")
+    names = {one.measure for one in tallies}
+    assert {"sampled_solve_rate", "greedy_valid_sentence_rate", "base_report_accuracy"} <= names
     for name in ("sampled", "greedy"):
         grades = read_grades(folder / f"{name}.jsonl")
         assert [one.trace_id for one in grades] == [one.trace_id for one in study.traces]
         solved = [one.outcome == "right" for one in grades]
-        assert np.mean(solved) == pytest.approx(rows[f"{name}_solve_rate"].value)
+        its = [one for one in tallies if one.measure == f"{name}_solve_rate"]
+        assert sum(one.n for one in its) == len(solved)
+        assert sum(one.n_true for one in its) == sum(solved)
 
 
 def test_what_the_base_is_asked_is_kept_and_a_kill_costs_one_part(

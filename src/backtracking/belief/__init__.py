@@ -1,1 +1,1 @@
-"""Belief or action: doses, minimal pairs, betas, verdicts."""
+"""Belief or action: doses, minimal pairs, readouts under every arm; arrays out."""

@@ -54,7 +54,7 @@ def bench_directions(
 ) -> None:
     """Score directions on the donors: belief, action, or not read at all.
 
-    Needs the outs of the stage `belief`; its own baselines stand in the same table.
+    Needs the outs of the stages `belief` and `effects`; the baselines stand in the same table.
     """
     try:
         from backtracking.belief.scoring import score_file

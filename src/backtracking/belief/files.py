@@ -7,10 +7,11 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from backtracking.belief.doses import Candidate
-from backtracking.belief.trial import ACTION_ARM, CLEAN, DONOR, PATCH, RANDOM
+from backtracking.records.measured import ACTION, PATCHED, RANDOM
+from backtracking.records.rows.belief import CLEAN, DONOR
 from lifeboat.stage.errors import UserError
 
-RESERVED = (ACTION_ARM, PATCH, CLEAN, DONOR)
+RESERVED = (ACTION, PATCHED, CLEAN, DONOR)
 _CURE = "Save named vectors with `safetensors.torch.save_file({'name.2': vector}, path)`."
 
 

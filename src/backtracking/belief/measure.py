@@ -9,22 +9,21 @@ import torch
 from backtracking.belief.doses import Candidate, match_doses
 from backtracking.belief.plan import Plan, Points, Run
 from backtracking.belief.readouts import Readouts, ask, join
-from backtracking.belief.trial import (
-    ACTION_ARM,
-    CLEAN,
-    DIRECTION,
-    DONOR,
-    PATCH,
-    RANDOM,
-    Trial,
-)
 from backtracking.directions.vectors import random_directions
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import SPANS, Edit, no_edit
 from backtracking.records.directions import Direction
-from backtracking.records.measured import BASELINE, Arm, Array, Measured
+from backtracking.records.measured import (
+    ACTION,
+    BASELINE,
+    PATCHED,
+    RANDOM,
+    Arm,
+    Array,
+    Measured,
+)
 from backtracking.records.pairs import MinimalPair
-from backtracking.records.rows.belief import Dose
+from backtracking.records.rows.belief import CLEAN, DIRECTION, DONOR, Dose, Matched
 
 PAIRS_PER_JOB = 20
 """Pairs that one job asks about: what a killed run does again, at most."""
@@ -47,14 +46,29 @@ class Subject:
     reference: str | None = None
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What one model did.
+
+    Attributes:
+        measured: the readouts, the clean run first, the donors' last.
+        doses: of every direction, matched on dev.
+        n_layers: blocks of the model.
+    """
+
+    measured: Measured
+    doses: list[Matched]
+    n_layers: int
+
+
 def with_action(candidates: Sequence[Candidate], action: Direction) -> list[Candidate]:
     """The directions, with `action` at every layer that they name."""
     layers = sorted({one.layer for one in candidates})
-    added = [Candidate(ACTION_ARM, layer, action.vector, action.place) for layer in layers]
+    added = [Candidate(ACTION, layer, action.vector, action.place) for layer in layers]
     return [*candidates, *added]
 
 
-def measure(plan: Plan, subjects: Sequence[Subject], points: Points, run: Run) -> list[Trial]:
+def measure(plan: Plan, subjects: Sequence[Subject], points: Points, run: Run) -> list[Asked]:
     """All readouts of the clean run, the patch and every direction at its dose, on test pairs.
 
     A random direction is added with the norm that the direction `reference` has at that layer: what
@@ -79,14 +93,14 @@ def measure(plan: Plan, subjects: Sequence[Subject], points: Points, run: Run) -
         for part in parts
     ]
     found = iter(run(jobs))
-    problems = [pair.problem_id for pair in test]
     return [
-        Trial(
+        Asked(
             _record(one.role, design.arms, join([next(found) for _ in parts]), test),
-            problems,
-            _by_key(one.candidates, doses),
+            [
+                Matched(one.role, *place, dose)
+                for place, dose in _by_key(one.candidates, doses).items()
+            ],
             one.loaded.n_layers,
-            points.sign,
         )
         for one, design, doses in zip(subjects, designs, matched, strict=True)
     ]
@@ -123,7 +137,7 @@ class _Design:
         found = cls([clean_arm()], [no_edit(loaded)])
         for layer in layers:
             for span in SPANS:
-                found.arms.append(Arm(PATCH, PATCH, where=span, edit="patch", layer=layer))
+                found.arms.append(Arm(PATCHED, PATCHED, where=span, edit="patch", layer=layer))
                 found.rows.append(Edit("patch", layer, None, span))
         dose_by_key = _by_key(subject.candidates, doses)
         for one in subject.candidates:

@@ -1,4 +1,4 @@
-"""Scoring a file of directions on the outs of the stage `belief`."""
+"""Scoring a file of directions on the outs of the stages `belief` and `effects`."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -7,7 +7,8 @@ from pathlib import Path
 from backtracking.belief import files
 from backtracking.belief.measure import Subject, measure, with_action
 from backtracking.belief.plan import Plan, Points
-from backtracking.belief.tables import tabulate_betas
+from backtracking.effects.belief.tables import tabulate_betas
+from backtracking.effects.belief.trial import Trial
 from backtracking.models import loading
 from backtracking.records import reader
 from backtracking.records.directions import Direction, read_directions
@@ -66,7 +67,8 @@ def score_file(root: Path, file: Path, layer: int | None) -> Scores:
     action = Direction(place, read_directions(workspace.results("directions")).get(place))
     subject = Subject(role, loaded, with_action(candidates, action))
     run = partial(run_side_by_side, n_at_once=1, description="scoring")
-    (trial,) = measure(section, [subject], points, run)
+    (asked,) = measure(section, [subject], points, run)
+    trial = Trial.of(asked.measured, points.pairs, asked.doses, asked.n_layers, points.sign)
     bootstrap = params.load(Bootstrap, "statistics", workspace.params)
     rows = tabulate_betas(trial, read_rows(Null, results), bootstrap)
     names = {(one.name, one.layer) for one in candidates}
@@ -87,6 +89,6 @@ def _read_points(workspace: Workspace) -> Points:
     if points.reason:
         raise UserError(
             f"Nothing can be scored on {path}: {points.reason}.",
-            "Score on a study whose domain makes pairs, after `dvc --wait-for-lock repro belief`.",
+            "Score on a study whose domain makes pairs, after `dvc --wait-for-lock repro effects`.",
         )
     return points

@@ -3,16 +3,15 @@
 At test points with a donor, against a patch from the same tokens but for a few, under which the
 search stands otherwise; no edit touches the token at which is read. Doses are matched on dev
 problems; the pairs are exported as a benchmark for any other direction. Where the domain makes no
-pairs, nothing is measured, and the files say so.
+pairs, nothing is measured, and the selection says so. What it all amounts to, `effects` says.
 
 Reads: models/*, data/processed/labels, data/interim/{traces,activations/<the one under study>},
     results/{directions,steer}
-Writes: results/belief/{selection,ceilings,betas,null,evidence}.json,
-    results/belief/{pairs.jsonl,baselines.safetensors,measured/*.safetensors}
+Writes: results/belief/{selection.json,pairs.jsonl,baselines.safetensors,measured/*.safetensors}
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -21,16 +20,9 @@ import torch
 from torch import Tensor
 
 from backtracking.activations.reader import ActivationStore
-from backtracking.belief.claim import claim_layer, judge_belief
 from backtracking.belief.doses import Candidate
 from backtracking.belief.measure import Subject, measure, with_action
 from backtracking.belief.plan import Plan, Points, Run
-from backtracking.belief.tables import (
-    tabulate_betas,
-    tabulate_ceilings,
-    tabulate_doses,
-    tabulate_null,
-)
 from backtracking.directions import other_estimators
 from backtracking.models.loading import LoadedModel
 from backtracking.records import reader
@@ -40,15 +32,7 @@ from backtracking.records.directions import Direction, Directions
 from backtracking.records.measured import Measured, write_measured
 from backtracking.records.pairs import MinimalPair, distinct, spread, write_pairs
 from backtracking.records.places import Place
-from backtracking.records.rows.belief import (
-    BeliefEvidence,
-    Beta,
-    Matched,
-    Null,
-    Patched,
-    Selection,
-)
-from backtracking.records.rows.table import Row, Tables, write_rows
+from backtracking.records.rows.belief import Selection
 from backtracking.records.sentences import Kind
 from backtracking.records.tokens import Tokens
 from backtracking.runtime import params
@@ -56,12 +40,10 @@ from backtracking.runtime.command import run_stage
 from backtracking.runtime.forks import Cores, run_side_by_side
 from backtracking.runtime.workspace import Roles, Workspace
 from backtracking.stages.study import Study
-from backtracking.statistics.bootstrap import Bootstrap
 from lifeboat.stage import artifacts
 from lifeboat.stage.units import Units, kept
 
 OUT = "results/belief"
-TABLES = (Patched, Beta, Null, BeliefEvidence)
 NO_DIRECTION = "no direction could be estimated"
 DECIDING = (0, 0)
 """The window of the shipped baselines: the deciding token."""
@@ -103,15 +85,15 @@ class Inputs:
 
 @dataclass(frozen=True)
 class Result:
-    """The tables, the pairs, what was measured, and the shipped baselines."""
+    """What was chosen, the pairs, what was measured, and the shipped baselines."""
 
-    tables: Tables
+    selection: Selection
     pairs: list[MinimalPair] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)
     baselines: list[Candidate] = field(default_factory=list)
 
 
-def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, do: Run) -> Result:
+def run(params: Params, inputs: Inputs, do: Run) -> Result:
     """All results of the stage; `do` runs what needs a model."""
     roles, points = inputs.roles, inputs.points
     studied = inputs.model_by_role[roles.studied]
@@ -121,37 +103,21 @@ def run(params: Params, bootstrap: Bootstrap, inputs: Inputs, do: Run) -> Result
         for role, loaded in inputs.model_by_role.items()
         for extra in [shipped if role == roles.studied else ()]
     ]
-    trials = measure(params, subjects, points, do)
-    found: list[Row] = [
-        select(inputs.choice, chosen, [row for one in trials for row in tabulate_doses(one)])
-    ]
-    for one in trials:
-        ceilings, null = tabulate_ceilings(one, bootstrap), tabulate_null(one)
-        betas = tabulate_betas(one, null, bootstrap)
-        found += [*ceilings, *null, *betas]
-        layer = claim_layer(inputs.choice.layer, one.n_layers, inputs.store.layers)
-        for direction in (one.role, roles.base_by_role[one.role]):
-            found.append(judge_belief(betas, ceilings, direction, one.role, layer))
-    return Result(Tables.of(found), list(points.pairs), [one.measured for one in trials], shipped)
+    asked = measure(params, subjects, points, do)
+    selection = replace(
+        select(inputs.choice),
+        regularisation_by_layer=chosen,
+        doses=tuple(row for one in asked for row in one.doses),
+        n_layers_by_role={one.measured.target: one.n_layers for one in asked},
+        sign=points.sign,
+    )
+    return Result(selection, list(points.pairs), [one.measured for one in asked], shipped)
 
 
-def without_points(roles: Roles, choice: Choice, reason: str) -> Result:
-    """The results where nothing can be asked: empty tables, and claims that are untestable."""
-    evidence = [
-        judge_belief([], [], direction, role, choice.layer, reason)
-        for role in asked_roles(roles)
-        for direction in (role, roles.base_by_role[role])
-    ]
-    return Result(Tables.of([select(choice, {}, ()), *evidence]))
-
-
-def select(
-    choice: Choice, regularisation_by_layer: Mapping[str, float], doses: Sequence[Matched]
-) -> Selection:
-    """Layer and window that the claims stand on, and what dev chose there."""
-    first, last = choice.window
-    window = f"{first}:{last}"
-    return Selection(choice.layer, window, "dev", regularisation_by_layer, tuple(doses))
+def select(choice: Choice, reason: str = "") -> Selection:
+    """Layer and window that the claims stand on, where nothing else was chosen."""
+    window = "{}:{}".format(*choice.window)
+    return Selection(choice.layer, window, "dev", {}, (), {}, 1, reason)
 
 
 def asked_roles(roles: Roles) -> list[str]:
@@ -233,23 +199,19 @@ def _main(workspace: Workspace, _role: str) -> None:
     choice = read_choice(workspace.results("steer"))
     points = choose(params_, study.pairs or [], study.kinds, study.tokens)
     if reason := points.reason or ("" if choice.grid else NO_DIRECTION):
-        result = without_points(study.roles, choice, reason)
+        result = Result(select(choice, reason))
     else:
-        bootstrap = params.load(Bootstrap, "statistics", workspace.params)
         inputs = read_inputs(study, points, choice)
-        result = run(params_, bootstrap, inputs, partial(do_kept, units, n_at_once))
+        result = run(params_, inputs, partial(do_kept, units, n_at_once))
     with artifacts.new_folder(workspace.results("belief")) as folder:
-        for table in TABLES:
-            write_rows(table, result.tables.rows(table), folder)
-        reader.write_json(folder / "selection.json", result.tables.record(Selection))
+        reader.write_json(folder / "selection.json", result.selection)
         write_pairs(folder / "pairs.jsonl", result.pairs)
         tensors = {f"{one.name}.{one.layer}": one.vector.contiguous() for one in result.baselines}
         tensors = dict(sorted(tensors.items()))
         artifacts.write_bytes(folder / "baselines.safetensors", safetensors.torch.save(tensors))
         for one in result.measured:
             write_measured(folder / "measured" / f"{one.target}.{one.run}.safetensors", one)
-    for row in result.tables.rows(BeliefEvidence):
-        print(f"belief, {row.finding.pair}: {row.finding.verdict}")
+    print(reason or f"{len(points.pairs)} pairs")
 
 
 def read_inputs(study: Study, points: Points, choice: Choice) -> Inputs:

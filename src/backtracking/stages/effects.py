@@ -4,14 +4,15 @@ All statistics of what the stages before it measured: no model is loaded, so a c
 a new claim costs seconds. Each source of measurements has its function here.
 
 Reads: data/{raw/problems,interim/traces,processed/labels}, models/*/tokenizer.json,
-    results/{stability,steer,lens,ablate}, and the file that effects.audit names
+    results/{grade,stability,steer,lens,ablate,belief}, and the file that effects.audit names
 Writes: results/effects/steer/{selection,evidence,magnitudes,forced,elsewhere,arms,controls,
     untested,arms_elsewhere,necessity,transfer,doses,usable,signs,spread,reports,free,
     partings,remarks}.json, and of draws results/effects/steer/{drawn,calibration,openers}.json,
     results/effects/markerless/{forced,projected,evidence}.json,
     results/effects/pairs/{selection,claims,counts}.json,
     results/effects/ablate/{forced,elsewhere,free,outcomes,evidence}.json,
-    results/effects/{stability/measures,lens/ranks,lens/evidence}.json
+    results/effects/belief/{ceilings,null,betas,evidence}.json,
+    results/effects/{grade/measures,stability/measures,lens/ranks,lens/evidence}.json
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,7 @@ from backtracking.domains.construction import Told, built
 from backtracking.domains.domain import Domain
 from backtracking.domains.registry import open_domain
 from backtracking.effects import components
+from backtracking.effects.belief import tabulating as belief
 from backtracking.effects.decoding import judge_ranks, tabulate_ranks
 from backtracking.effects.drawn import (
     at_draws,
@@ -36,6 +38,7 @@ from backtracking.effects.drawn import (
     tabulate_openers,
     with_drawn,
 )
+from backtracking.effects.grades import measure
 from backtracking.effects.partings import tabulate_partings
 from backtracking.effects.remarks import (
     Turns,
@@ -64,11 +67,14 @@ from backtracking.records.drawn import FOLDER, Drawn, read_drawn
 from backtracking.records.events import read_events
 from backtracking.records.measured import read_all_measured
 from backtracking.records.openers import read_openers
+from backtracking.records.pairs import read_pairs
 from backtracking.records.places import Place
 from backtracking.records.rollouts import Rollouts, read_rollouts
 from backtracking.records.rows.arms import Free, Parting
+from backtracking.records.rows.belief import Selection
 from backtracking.records.rows.choice import Repeat
 from backtracking.records.rows.claims import Evidence, Repeated
+from backtracking.records.rows.measures import Tally
 from backtracking.records.rows.table import read_rows
 from backtracking.records.sentences import Sentence, State
 from backtracking.records.traces import Problem, Trace
@@ -140,6 +146,13 @@ class Sources:
     steering: Steering
     domain: Domain
     bootstrap: Bootstrap
+
+
+def of_grade(sources: Sources) -> Tables:
+    """The rates that the stage `grade` counted."""
+    path = sources.study.workspace.results("grade") / "tallies.jsonl"
+    taught = sources.domain.taught_rates
+    return {"measures": measure(reader.read_lines(Tally, path), taught, sources.bootstrap)}
 
 
 def of_steer(sources: Sources) -> Tables:
@@ -225,6 +238,18 @@ def of_ablate(sources: Sources) -> Tables:
     )
 
 
+def of_belief(sources: Sources) -> Tables:
+    """The tables of the stage `belief`."""
+    roles, source = sources.study.roles, sources.study.workspace.results("belief")
+    return belief.tabulate(
+        reader.read_json(Selection, source / "selection.json"),
+        {role: roles.base_by_role[role] for role in (roles.studied, *roles.controls)},
+        read_all_measured(source / "measured"),
+        read_pairs(source / "pairs.jsonl") or [],
+        sources.bootstrap,
+    )
+
+
 def of_stability(sources: Sources) -> Tables:
     """What the regenerated events of the stage `stability` say together."""
     workspace = sources.study.workspace
@@ -256,12 +281,14 @@ class Source(NamedTuple):
 
 
 SOURCES: Mapping[str, Source] = {
+    "grade": Source("grade", of_grade),
     "steer": Source("steer", of_steer),
     "markerless": Source("steer", of_markerless),
     "pairs": Source("steer", of_pairs),
     "stability": Source("stability", of_stability),
     "lens": Source("lens", of_lens),
     "ablate": Source("ablate", of_ablate),
+    "belief": Source("belief", of_belief),
 }
 """Every source of measurements, by the folder of its tables in results/effects."""
 

@@ -1,18 +1,18 @@
 """Is the model what it should be? What it solves, what it gets wrong, and when it turns.
 
-Measured on problems that nobody trained on. What is not known is no row.
+Counted on problems that nobody trained on. What is not known is no row; rates and their intervals
+are made by `effects`.
 
 Reads: models/<base and the one under study>, data/interim/traces, data/raw/problems
-Writes: results/grade/measures.json and, for each trace, {sampled,greedy}.jsonl
+Writes: results/grade/tallies.jsonl and, for each trace, {sampled,greedy}.jsonl
 """
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from random import Random
 
-import numpy as np
 from tokenizers import Tokenizer
 
 from backtracking.domains.domain import Domain
@@ -25,9 +25,7 @@ from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
 from backtracking.records import reader
 from backtracking.records.grades import Grade, Observation, write_grades
-from backtracking.records.intervals import Interval
-from backtracking.records.rows.measures import Measure
-from backtracking.records.rows.table import write_rows
+from backtracking.records.rows.measures import Tally
 from backtracking.records.sentences import EXACT, Decision, Sentence
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
@@ -35,7 +33,6 @@ from backtracking.runtime.command import run_stage
 from backtracking.runtime.compute import prepare_torch
 from backtracking.runtime.forks import run_side_by_side
 from backtracking.runtime.workspace import Roles, Workspace
-from backtracking.statistics.bootstrap import Bootstrap
 from lifeboat.stage import artifacts
 from lifeboat.stage.units import Units, kept
 
@@ -173,17 +170,11 @@ def _check(sentences: Sequence[Sentence]) -> Iterator[tuple[str, bool]]:
             yield "wrong_value_rate", truth.written != truth.value
 
 
-def measure(seen: Sequence[Observation], bootstrap: Bootstrap) -> list[Measure]:
-    """The rate of every measure, with an interval by problem."""
-    by_measure: dict[str, list[Observation]] = defaultdict(list)
-    for one in seen:
-        by_measure[one.measure].append(one)
-    rows = []
-    for name, group in sorted(by_measure.items()):
-        values = np.array([float(one.value) for one in group])
-        (interval,) = bootstrap.intervals(values, [one.problem_id for one in group])
-        rows.append(Measure(name, interval))
-    return rows
+def tally(seen: Sequence[Observation]) -> list[Tally]:
+    """What was seen, counted by measure and problem."""
+    counts = Counter((one.measure, one.problem_id) for one in seen)
+    is_true = Counter((one.measure, one.problem_id) for one in seen if one.value)
+    return [Tally(*name, n, is_true[name]) for name, n in sorted(counts.items())]
 
 
 def ask(params: Params, domain: Domain, base: LoadedModel, units: Units) -> list[Observation]:
@@ -192,12 +183,6 @@ def ask(params: Params, domain: Domain, base: LoadedModel, units: Units) -> list
     jobs = [kept(units, OUT, part) for part in parts]
     found = run_side_by_side(jobs, 1, "asking the base")
     return [one for part in found for one in part]
-
-
-def _taught(domain: Domain) -> list[Measure]:
-    return [
-        Measure(name, Interval(rate, None, None, 0)) for name, rate in domain.taught_rates.items()
-    ]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -222,10 +207,9 @@ def _main(workspace: Workspace, _role: str) -> None:
     dtype = params.load_value(str, "loading.dtype", workspace.params)
     base = loading.load(workspace.model(roles.base), device=params_.device, dtype=dtype)
     asked = ask(params_, domain, base, units)
-    bootstrap = params.load(Bootstrap, "statistics", workspace.params)
-    rows = measure([*asked, *sampled.seen, *greedy.seen], bootstrap) + _taught(domain)
     with artifacts.new_folder(workspace.results("grade")) as folder:
-        write_rows(Measure, rows, folder)
+        tallies = tally([*asked, *sampled.seen, *greedy.seen])
+        reader.write_lines(folder / "tallies.jsonl", tallies)
         write_grades(folder / "sampled.jsonl", sampled.grades)
         write_grades(folder / "greedy.jsonl", greedy.grades)
 

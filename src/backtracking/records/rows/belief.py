@@ -1,4 +1,7 @@
-"""Tables of the stage `belief`; `span` is the edit set, E1 or E2, and readouts are log-odds."""
+"""What `belief` chose, and the tables of what it measured.
+
+`span` is the edit set, E1 or E2, and readouts are log-odds.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +11,9 @@ from backtracking.records.decoding import INLINED
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.claims import Evidence
 from backtracking.records.rows.table import Row
+
+CLEAN, DIRECTION, DONOR = "clean", "direction", "donor"
+"""Groups beside `patch` and `random`: nothing; a direction at its dose; the donor's own run."""
 
 Judged = Literal["belief", "action", "mixed", "not read by the report", "untestable"]
 
@@ -45,7 +51,7 @@ class Patched(Row):
         n_items: pairs.
     """
 
-    FILE = "belief/ceilings"
+    FILE = "effects/belief/ceilings"
 
     role: str
     layer: int
@@ -98,7 +104,7 @@ class Beta(Row):
         score: of the direction.
     """
 
-    FILE = "belief/betas"
+    FILE = "effects/belief/betas"
 
     role: str
     direction: str
@@ -123,7 +129,7 @@ class Null(Row):
         flipped: share of pairs whose answer becomes the donor's, one a direction.
     """
 
-    FILE = "belief/null"
+    FILE = "effects/belief/null"
 
     role: str
     layer: int
@@ -137,7 +143,7 @@ class Null(Row):
 class BeliefEvidence(Evidence):
     """The claim that a direction is a belief."""
 
-    FILE = "belief/evidence"
+    FILE = "effects/belief/evidence"
 
 
 @dataclass(frozen=True)
@@ -171,13 +177,16 @@ class Matched:
 
 @dataclass(frozen=True)
 class Selection(Row):
-    """What was chosen, on dev problems.
+    """What was chosen, on dev problems, and what of the models it takes to judge the rest.
 
     Attributes:
         layer, window: that `steer` chose, as `<first>:<last>`.
         chosen_on: the split.
         regularisation_by_layer: inverse strength of the logistic baseline.
         doses: of every model and direction.
+        n_layers_by_role: blocks of each model that was asked.
+        sign: what a change towards the donors is multiplied by, to be one towards the dead end.
+        reason: why no model was asked; empty where they were.
     """
 
     FILE = "belief/selection"
@@ -187,3 +196,6 @@ class Selection(Row):
     chosen_on: Literal["dev"]
     regularisation_by_layer: Mapping[str, float]
     doses: tuple[Matched, ...]
+    n_layers_by_role: Mapping[str, int]
+    sign: int
+    reason: str

@@ -10,15 +10,36 @@ from backtracking.records.rows.table import Row
 
 
 @dataclass(frozen=True)
+class Tally:
+    """What was looked at in the traces of one problem, as `grade` counts it.
+
+    Attributes:
+        measure: what was looked at.
+        problem_id: the problem.
+        n: how often.
+        n_true: how often it was so.
+    """
+
+    measure: str
+    problem_id: str
+    n: int
+    n_true: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.n_true <= self.n:
+            raise ValueError(f"`n_true` {self.n_true} must be from 0 to `n` {self.n}.")
+
+
+@dataclass(frozen=True)
 class Measure(Row):
-    """A rate that the stage `grade` measured; n is 0 for one that was taught.
+    """A rate that the stage `grade` counted; n is 0 for one that was taught.
 
     Attributes:
         measure: its name.
         rate: with its interval by problem.
     """
 
-    FILE: ClassVar[str] = "grade/measures"
+    FILE: ClassVar[str] = "effects/grade/measures"
     measure: str
     rate: Interval = field(metadata=INLINED)
 

@@ -5,19 +5,29 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from backtracking.belief.claim import claim_layer, judge_belief
 from backtracking.belief.measure import clean_arm
-from backtracking.belief.tables import (
+from backtracking.effects.belief.claim import claim_layer, judge_belief
+from backtracking.effects.belief.tables import (
     ratios,
     tabulate_betas,
     tabulate_ceilings,
     tabulate_null,
 )
-from backtracking.belief.trial import DIRECTION, DONOR, PATCH, RANDOM, Trial
+from backtracking.effects.belief.tabulating import tabulate
+from backtracking.effects.belief.trial import Trial
 from backtracking.models.prefixes import SPANS
-from backtracking.records.measured import Arm, Array, Measured
-from backtracking.records.rows.belief import BeliefEvidence, Beta, Dose
-from backtracking.records.rows.table import first
+from backtracking.records.measured import PATCHED, RANDOM, Arm, Array, Measured
+from backtracking.records.pairs import MinimalPair
+from backtracking.records.rows.belief import (
+    DIRECTION,
+    DONOR,
+    BeliefEvidence,
+    Beta,
+    Dose,
+    Matched,
+    Selection,
+)
+from backtracking.records.rows.table import Row, first
 from backtracking.statistics.bootstrap import Bootstrap
 
 BOOTSTRAP = Bootstrap(200, 0.95, 0)
@@ -43,8 +53,8 @@ def plant(
     """
     rng = np.random.default_rng(0)
     arms, moved = [clean_arm()], [0.0]
-    for name, share in {PATCH: patch, **shares}.items():
-        group = name if name == PATCH else RANDOM if name.startswith(RANDOM) else DIRECTION
+    for name, share in {PATCHED: patch, **shares}.items():
+        group = name if name == PATCHED else RANDOM if name.startswith(RANDOM) else DIRECTION
         for span in SPANS:
             arms.append(Arm(name, group, 1.0, span, layer=LAYER))
             moved.append(share if span == "onwards" else 0.0)
@@ -208,3 +218,39 @@ def test_the_interval_of_beta_holds_the_planted_share(truth: float) -> None:
     assert row is not None and row.score.beta.value == pytest.approx(truth, abs=0.02)
     low, high = row.score.beta.low, row.score.beta.high
     assert low is not None and high is not None and low < truth + 0.01 and high > truth - 0.01
+
+
+def study(n_layers: int, reason: str = "") -> Selection:
+    """What `belief` would have chosen: layer 3, and the planted doses."""
+    doses = tuple(Matched("reasoning", *place, dose) for place, dose in plant().doses.items())
+    return Selection(3, "0:0", "dev", {}, doses, {"reasoning": n_layers}, 1, reason)
+
+
+def test_a_models_tables_are_those_of_its_trial_and_claims_stand_below_the_last_layer() -> None:
+    trial = plant()
+    pairs = [
+        MinimalPair(f"t@{n}", "t", problem, "test", "x", None, 0, [0], [], [], [])
+        for n, problem in enumerate(PROBLEMS)
+    ]
+    bases = {"reasoning": "v", "silent": "base"}
+    found = tabulate(study(4), bases, [trial.measured], pairs, BOOTSTRAP)
+    assert found["betas"] == betas(trial) and found["null"] == tabulate_null(trial)
+    assert found["ceilings"] == tabulate_ceilings(trial, BOOTSTRAP)
+    claims = {row.finding.pair: row.finding for row in map(evidence, found["evidence"])}
+    assert claims["v -> reasoning"] == claim(trial).finding
+    assert claims["silent -> silent"].verdict == "untestable"
+
+
+def test_without_pairs_there_are_no_rows_and_every_claim_is_untestable_with_the_reason() -> None:
+    bases = {"trained": "plain", "control": "plain"}
+    found = tabulate(study(4, "there are no pairs"), bases, [], [], BOOTSTRAP)
+    claims = [row.finding for row in map(evidence, found.pop("evidence"))]
+    pairs = ["trained -> trained", "plain -> trained", "control -> control", "plain -> control"]
+    assert [one.pair for one in claims] == pairs
+    assert {(one.verdict, one.why) for one in claims} == {("untestable", "there are no pairs")}
+    assert not any(found.values())
+
+
+def evidence(row: Row) -> BeliefEvidence:
+    assert isinstance(row, BeliefEvidence)
+    return row

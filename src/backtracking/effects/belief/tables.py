@@ -1,4 +1,4 @@
-"""The tables of the experiment: ceilings, nulls, betas with their verdicts, doses."""
+"""The tables of the experiment: ceilings, nulls, betas with their verdicts."""
 
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -6,11 +6,11 @@ from functools import partial
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.belief.trial import ACTION_ARM, DIRECTION, RANDOM, Trial
-from backtracking.belief.verdicts import Doing, judge, standing
-from backtracking.models.prefixes import SPANS, Span
+from backtracking.effects.belief.trial import Trial
+from backtracking.effects.belief.verdicts import Doing, judge, standing
 from backtracking.records.intervals import Interval
-from backtracking.records.rows.belief import Beta, Ceiling, Matched, Null, Patched, Score
+from backtracking.records.measured import ACTION, RANDOM, Where
+from backtracking.records.rows.belief import DIRECTION, Beta, Ceiling, Null, Patched, Score
 from backtracking.records.rows.table import first
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.statistics.corrected import or_none
@@ -19,7 +19,7 @@ from backtracking.statistics.nulls import random_bound, random_direction_p
 READOUTS = ("b", "c")
 """Readouts of which there is a beta: the report, and the claim."""
 
-EDIT_SET: Mapping[str, str] = {"decision": "E1", "onwards": "E2"}
+EDIT_SET: Mapping[Where, str] = {"decision": "E1", "onwards": "E2"}
 """Names of the edit sets in tables."""
 
 
@@ -28,12 +28,14 @@ def tabulate_ceilings(trial: Trial, bootstrap: Bootstrap) -> list[Patched]:
     return [
         patched_at(trial, layer, span, readout, bootstrap)
         for layer in trial.layers
-        for span in SPANS
+        for span in EDIT_SET
         for readout in READOUTS
     ]
 
 
-def patched_at(trial: Trial, layer: int, span: Span, readout: str, bootstrap: Bootstrap) -> Patched:
+def patched_at(
+    trial: Trial, layer: int, span: Where, readout: str, bootstrap: Bootstrap
+) -> Patched:
     """What the patch does there."""
     pairs = [trial.natural(readout), trial.natural("a")]
     pairs += [trial.patched(one, layer, span) for one in (readout, "a")]
@@ -49,7 +51,7 @@ def tabulate_null(trial: Trial) -> list[Null]:
     return [
         Null(trial.role, layer, EDIT_SET[span], readout, *_null_at(trial, layer, span, readout))
         for layer in trial.layers
-        for span in SPANS
+        for span in EDIT_SET
         if trial.at(RANDOM, layer, span)
         for readout in READOUTS
         if trial.tells(readout)
@@ -67,21 +69,16 @@ def tabulate_betas(trial: Trial, null: Sequence[Null], bootstrap: Bootstrap) -> 
     return [
         row
         for layer in trial.layers
-        for span in SPANS
+        for span in EDIT_SET
         for readout in READOUTS
         for row in _betas_at(trial, layer, span, readout, null, bootstrap)
     ]
 
 
-def tabulate_doses(trial: Trial) -> list[Matched]:
-    """One row per direction and layer: its dose, matched on dev."""
-    return [Matched(trial.role, *place, dose) for place, dose in trial.doses.items()]
-
-
 def _betas_at(
     trial: Trial,
     layer: int,
-    span: Span,
+    span: Where,
     readout: str,
     null: Sequence[Null],
     bootstrap: Bootstrap,
@@ -106,7 +103,7 @@ def _betas_at(
 
 
 def _measured_at(
-    trial: Trial, layer: int, span: Span, readout: str, bootstrap: Bootstrap
+    trial: Trial, layer: int, span: Where, readout: str, bootstrap: Bootstrap
 ) -> dict[str, tuple[Interval, Interval, Interval, Interval]]:
     """Share, beta, beta minus that of `action` and flipped answers of every direction with a dose.
 
@@ -116,8 +113,8 @@ def _measured_at(
     if not arms:
         return {}
     names = [arm.name for arm in arms]
-    action = trial.doses.get((ACTION_ARM, layer))
-    against = names.index(ACTION_ARM) if action and action.reached else None
+    action = trial.doses.get((ACTION, layer))
+    against = names.index(ACTION) if action and action.reached else None
     changes = [trial.change(readout, arm) for arm in arms]
     base = [trial.natural(readout), trial.patched(readout, layer, span)]
     found = bootstrap.intervals(
@@ -155,7 +152,7 @@ def _above_zero(means: np.ndarray) -> np.ndarray:
 
 
 def _null_at(
-    trial: Trial, layer: int, span: Span, readout: str
+    trial: Trial, layer: int, span: Where, readout: str
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Shares of the natural difference, and flipped answers, one a random direction."""
     arms = trial.at(RANDOM, layer, span)
@@ -178,7 +175,7 @@ def _flipped(random: Null | None) -> float | None:
 
 
 def _at_the_edit(
-    trial: Trial, name: str, layer: int, span: Span
+    trial: Trial, name: str, layer: int, span: Where
 ) -> tuple[float | None, float | None]:
     """How well the marker is matched on test, and what is left of the model's own words."""
     arm = trial.find(name, layer, span)

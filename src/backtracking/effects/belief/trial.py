@@ -1,20 +1,15 @@
 """What was measured of one model: its readouts under every arm, as changes towards the donor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.models.prefixes import Span
-from backtracking.records.measured import Arm, Measured
-from backtracking.records.rows.belief import Dose
-
-CLEAN, PATCH, DONOR = "clean", "patch", "donor"
-ACTION_ARM = "action"
-RANDOM, DIRECTION = "random", "direction"
-"""Groups of arms; `patch` and `donor` are groups of their own."""
+from backtracking.records.measured import PATCHED, Arm, Measured, Where
+from backtracking.records.pairs import MinimalPair
+from backtracking.records.rows.belief import DONOR, Dose, Matched
 
 
 @dataclass(frozen=True)
@@ -35,6 +30,25 @@ class Trial:
     n_layers: int
     sign: int = 1
 
+    @classmethod
+    def of(
+        cls,
+        measured: Measured,
+        pairs: Iterable[MinimalPair],
+        doses: Iterable[Matched],
+        n_layers: int,
+        sign: int,
+    ) -> "Trial":
+        """What was measured of a model, of the records of its study."""
+        problem_by_pair = {one.pair_id: one.problem_id for one in pairs}
+        return cls(
+            measured,
+            [problem_by_pair[one] for one in measured.pairs],
+            {(one.direction, one.layer): one.dose for one in doses if one.role == measured.target},
+            n_layers,
+            sign,
+        )
+
     @property
     def role(self) -> str:
         """The model's."""
@@ -47,10 +61,10 @@ class Trial:
     @property
     def layers(self) -> list[int]:
         """Layers at which the model was patched."""
-        patched = self.measured.arms_of(group=PATCH)
+        patched = self.measured.arms_of(group=PATCHED)
         return sorted({arm.layer for arm in patched if arm.layer is not None})
 
-    def find(self, name: str, layer: int, span: Span) -> Arm | None:
+    def find(self, name: str, layer: int, span: Where) -> Arm | None:
         """An arm; None where the direction has no dose."""
         return self._arm_by_key.get((name, layer, span))
 
@@ -70,9 +84,9 @@ class Trial:
         values = self.measured.values("fluent")
         return float(values[self.measured.row(arm)].mean() / values[0].mean())
 
-    def patched(self, readout: str, layer: int, span: Span) -> Float[np.ndarray, " pairs"]:
+    def patched(self, readout: str, layer: int, span: Where) -> Float[np.ndarray, " pairs"]:
         """The change under the patch there."""
-        return self.change(readout, self._arm_by_key[PATCH, layer, span])
+        return self.change(readout, self._arm_by_key[PATCHED, layer, span])
 
     def natural(self, readout: str) -> Float[np.ndarray, " pairs"]:
         """Readout in the donor's own run minus that of the clean run, towards the donor."""
@@ -83,6 +97,6 @@ class Trial:
         """Whether a readout was asked, and tells the donor from the clean prefix on the whole."""
         return bool(np.nansum(self.natural(readout)) > 0)
 
-    def at(self, group: str, layer: int, span: Span) -> list[Arm]:
+    def at(self, group: str, layer: int, span: Where) -> list[Arm]:
         """The arms of a group there, in their order."""
         return [arm for arm in self.measured.arms_of(group=group, where=span) if arm.layer == layer]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from backtracking.belief.tables import READOUTS
+from backtracking.effects.belief.tables import READOUTS
 from backtracking.records.intervals import Interval, Verdict, all_of
 from backtracking.records.rows.belief import BeliefEvidence, Beta, Judged, Patched
 from backtracking.records.rows.claims import Finding

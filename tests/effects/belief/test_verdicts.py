@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from backtracking.belief.verdicts import Doing, judge, standing
+from backtracking.effects.belief.verdicts import Doing, judge, standing
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.belief import Ceiling, Patched, Standing
 

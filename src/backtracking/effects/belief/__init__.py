@@ -1,0 +1,1 @@
+"""What is measured of belief: ceilings, nulls, betas and their verdicts, and the claim."""
