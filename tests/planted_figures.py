@@ -152,8 +152,10 @@ def trace(name: str, problem: str, finish_reason: str = "stop") -> Trace:
 
 def found(pairs: Mapping[str, str] = PAIRS, n_layers: int = 3) -> Found:
     """Everything that figures show."""
-    said: tuple[State, ...] = ("deduction", *["backtracking"] * 3, "deduction", "final-answer")
-    ruled: tuple[State, ...] = ("deduction", "backtracking", *["deduction"] * 3, "final-answer")
+    back: State = "backtracking"
+    goes_on: State = "deduction"
+    said: tuple[State, ...] = (goes_on, back, back, back, goes_on, "final-answer")
+    ruled: tuple[State, ...] = (goes_on, back, goes_on, goes_on, goes_on, "final-answer")
     names = [f"p{number}" for number in range(8)]
     return Found(
         study=tables(pairs, n_layers),
