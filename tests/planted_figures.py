@@ -137,13 +137,12 @@ def sentences(
     trace: str, *states: State, others: Sequence[State] = (), first: str = "exact"
 ) -> list[Sentence]:
     """Sentences of a trace, by one labeller or by two."""
+    labels: list[dict[str, State]] = [{first: state} for state in states]
+    for label_by, other in zip(labels, others, strict=False):
+        label_by["rules"] = other
     return [
-        Sentence(
-            trace, at, at, at + 1, "s", False,
-            {first: state} | ({"rules": others[at]} if others else {}),
-        )
-        for at, state in enumerate(states)
-    ]  # fmt: skip
+        Sentence(trace, at, at, at + 1, "s", False, label_by) for at, label_by in enumerate(labels)
+    ]
 
 
 def trace(name: str, problem: str, finish_reason: str = "stop") -> Trace:

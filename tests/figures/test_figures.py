@@ -126,7 +126,7 @@ def test_no_label_is_clipped_and_none_overlaps_another(any_study: Mapping[str, P
             x = min(one.x1, other.x1) - max(one.x0, other.x0)
             y = min(one.y1, other.y1) - max(one.y0, other.y0)
             assert x < 1.5 or y < 1.5, (name, a, b)
-        assert all(one.get_fontsize() >= 6 for one in texts(figure)), name
+        assert all(float(one.get_fontsize()) >= 6 for one in texts(figure)), name
 
 
 @pytest.mark.parametrize("name", NAMES)
