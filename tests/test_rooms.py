@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "claims": {"effects", "records", "statistics"},
     "real_traces": {"lifeboat.stage", "lifeboat", "labels", "records", "statistics", "transitions"},
     "report": {"lifeboat.stage", "lifeboat", "claims", "records"},
+    "figures": {"lifeboat.stage", "labels", "statistics", "claims", "records", "report"},
     "view": {"lifeboat.stage", "lifeboat", "labels", "records"},
 }  # fmt: skip
 """Rooms that each room may import, itself included by right; stages and cli.py may import all."""

@@ -240,6 +240,21 @@ def test_half_committed_results_are_an_error_that_names_the_rest(root: Path) -> 
         readme.generate(root)
 
 
+@pytest.mark.parametrize(
+    ("svg", "alt"),
+    [
+        ("<svg><title>From 0.1 &amp; to [0.5]</title></svg>", "From 0.1 & to \\[0.5\\]"),
+        ("<svg></svg>", "P(backtrack) against the dose"),
+    ],
+)
+def test_the_figure_says_its_finding_to_who_does_not_see_it(svg: str, alt: str, root: Path) -> None:
+    write_results(root)
+    (root / "figures").mkdir()
+    (root / "figures" / "dose.svg").write_text(svg)
+    commit(root)
+    assert readme.generate(root)["figure"] == f"![{alt}](figures/dose.svg)"
+
+
 def test_a_misspelt_block_is_an_error_that_names_the_nearest(
     root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

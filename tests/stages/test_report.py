@@ -13,10 +13,12 @@ from steered_study import write_steered
 from synthetic_results import write_results
 from tiny_study import PAIR, TinyStudy, write_study
 
+from backtracking.figures.every import NAMES
 from backtracking.records.decisions import Decisions
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages import report, steer
 from backtracking.stages.study import Study
+from backtracking.view.page import LARGEST
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,29 @@ def test_sampled_traces_come_with_labels_kinds_and_numbers(
         assert set(at) <= deciding and (at or shown["facts"]["split"] == "train")
 
 
+def test_every_figure_is_a_file_and_stands_on_the_page_or_says_why_not(
+    reported: Workspace,
+) -> None:
+    text = (reported.results("report") / "index.html").read_text()
+    pixels = {path.stem for path in (reported.results("report") / "figures").glob("*.png")}
+    alts = dict(re.findall(r'<figure class="wide" id="figure-(\w+)"><img alt="([^"]+)"', text))
+    assert {"transitions", "agreement"} <= set(alts) == pixels < set(NAMES)
+    for name in NAMES:
+        svg = (reported.root / "figures" / f"{name}.svg").read_bytes()
+        said = re.findall("<title>(.*)</title>", svg.decode())
+        assert said == [alts.get(name, "Not drawn")]
+        assert (base64.b64encode(svg).decode() in text) == (name in alts)
+        assert name in alts or f"<li>{name}: " in text
+    assert text.count("<h2>Figures</h2>") == 1 and len(text) < LARGEST
+
+
+def test_the_page_and_its_figures_are_the_same_bytes_again(reported: Workspace) -> None:
+    files = [*(reported.root / "figures").glob("*"), *reported.results("report").rglob("*.*")]
+    before = {path: path.read_bytes() for path in files}
+    report.main(["--root", str(reported.root)])
+    assert {path: path.read_bytes() for path in files} == before and len(files) > len(NAMES)
+
+
 def test_a_steered_problem_stands_beside_itself(reported: Workspace) -> None:
     steered = [one for one in data_of(reported) if "arm" in one["facts"]]
     assert len({one["problem"] for one in steered}) == 1
@@ -104,4 +129,4 @@ def test_without_results_it_says_which_stage_is_missing(
     workspace = write_steered(tmp_path, study, PAIR)
     with pytest.raises(SystemExit):
         report.main(["--root", str(workspace.root)])
-    assert "does not exist" in capsys.readouterr().err
+    assert "results/summary.json is not there" in capsys.readouterr().err

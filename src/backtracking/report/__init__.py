@@ -1,1 +1,1 @@
-"""Tables, figures, README, experiment tracking."""
+"""Tables, README, experiment tracking."""

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,19 +65,16 @@ def read_results(root: Path, revision: str = "HEAD", snapshot: str = "") -> Resu
         UserError: where the revision has a summary and lacks claims or a table, or has others.
     """
     folder = snapshot or "results"
-    tables = snapshot or "results/tables"
-    summary = show(root, revision, f"{folder}/summary.json")
-    if summary is None:
+    if show(root, revision, f"{folder}/summary.json") is None:
         return None
-    table_by_name = {
-        name: read_table(_require(root, revision, f"{tables}/{name}.csv")) for name in TABLES
-    }
-    return Results(
-        summary=json.loads(summary),
-        claims=_claims(_require(root, revision, f"{folder}/claims.json")),
-        table_by_name=table_by_name,
-        trained=[] if snapshot else read_table(show(root, revision, KEPT) or ""),
-    )
+    where = f"commit {revision}" if revision else "what is staged"
+    cure = "Commit what `summary` writes together: results/*.json and results/tables."
+
+    def text(path: str) -> str:
+        return _required(show(root, revision, path), path, f"not in {where}", cure)
+
+    kept = "" if snapshot else show(root, revision, KEPT)
+    return _results(text, folder, snapshot or "results/tables", kept)
 
 
 def open_results(root: Path) -> Results:
@@ -86,26 +83,31 @@ def open_results(root: Path) -> Results:
     Raises:
         UserError: where `summary` has not written them.
     """
-    folder = root / "results"
 
-    def text(path: Path) -> str:
-        if not path.is_file():
-            raise UserError(f"{path} does not exist.", "Run the stage `summary` first.")
-        return path.read_text()
+    def there(path: str) -> str | None:
+        return (root / path).read_text() if (root / path).is_file() else None
 
-    kept = root / KEPT
+    def text(path: str) -> str:
+        return _required(there(path), path, "not there", "Run the stage `summary` first.")
+
+    return _results(text, "results", "results/tables", there(KEPT))
+
+
+def _results(text: Callable[[str], str], folder: str, tables: str, kept: str | None) -> Results:
+    """Results of files that are read one way or another, by the paths of their folders."""
+    claims = f"{folder}/claims.json"
     return Results(
-        summary=json.loads(text(folder / "summary.json")),
-        claims=_claims(text(folder / "claims.json")),
-        table_by_name={
-            name: read_table(text(folder / "tables" / f"{name}.csv")) for name in TABLES
-        },
-        trained=read_table(kept.read_text()) if kept.is_file() else [],
+        summary=json.loads(text(f"{folder}/summary.json")),
+        claims=reader.decode_list(Claim, json.loads(text(claims)), claims),
+        table_by_name={name: read_table(text(f"{tables}/{name}.csv")) for name in TABLES},
+        trained=read_table(kept or ""),
     )
 
 
-def _claims(text: str) -> Sequence[Claim]:
-    return reader.decode_list(Claim, json.loads(text), "results/claims.json")
+def _required(text: str | None, path: str, lacking: str, cure: str) -> str:
+    if text is None:
+        raise UserError(f"{path} is {lacking}.", cure)
+    return text
 
 
 def read_table(text: str) -> Rows:
@@ -118,14 +120,3 @@ def show(root: Path, revision: str, path: str) -> str | None:
     command = ["git", "show", f"{revision}:{path}"]
     done = subprocess.run(command, cwd=root, check=False, capture_output=True)
     return done.stdout.decode() if done.returncode == 0 else None
-
-
-def _require(root: Path, revision: str, path: str) -> str:
-    text = show(root, revision, path)
-    if text is None:
-        where = f"commit {revision}" if revision else "what is staged"
-        raise UserError(
-            f"{path} is not in {where}, although results/summary.json is.",
-            "Commit what `summary` writes together: results/*.json, results/tables and figures.",
-        )
-    return text

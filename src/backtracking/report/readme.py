@@ -10,6 +10,7 @@ import difflib
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from html import unescape
 from pathlib import Path
 
 from backtracking import PROJECT_ROOT
@@ -27,6 +28,8 @@ FILES = ("README.md", "docs/method.md", "docs/findings.md", "docs/house.md")
 SNAPSHOTS = "runs"
 
 FIGURE = "figures/dose.svg"
+
+UNTITLED = "P(backtrack) against the dose"
 
 WRITERS = findings.BLOCKS | dict(verdicts.BLOCKS) | {"partings": partings_table}
 """What writes each block about the results of a study."""
@@ -60,12 +63,18 @@ def generate(root: Path, revision: str = "HEAD") -> dict[str, str]:
     for stamp in _stamps(root):
         if other := read_results(root, revision, f"{SNAPSHOTS}/{stamp}"):
             blocks |= {f"{stamp}-{name}": write(other) for name, write in WRITERS.items()}
-    is_drawn = results and show(root, revision, FIGURE) is not None
-    blocks["figure"] = f"![P(backtrack) against the dose]({FIGURE})" if is_drawn else ""
+    drawn = show(root, revision, FIGURE) if results else None
+    blocks["figure"] = f"![{_title_of(drawn)}]({FIGURE})" if drawn else ""
     pipeline = show(root, revision, "dvc.yaml")
     if pipeline is None:
         raise UserError("dvc.yaml is not committed.", "Commit it, or name another revision.")
     return blocks | real_traces.blocks(root, revision) | {"pipeline": draw_pipeline(pipeline)}
+
+
+def _title_of(svg: str) -> str:
+    """What a figure says, for who does not see it: its title, where its code gave it one."""
+    found = re.search(r"<title>(.*?)</title>", svg, re.DOTALL)
+    return re.sub(r"([\[\]\\])", r"\\\1", unescape(found[1])) if found else UNTITLED
 
 
 def rewrite(text: str, block_by_name: Mapping[str, str]) -> str:

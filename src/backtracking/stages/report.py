@@ -1,30 +1,40 @@
-"""What does it look like? One page: the finding, the claims, the figure, and every trace.
+"""What does it look like? Every figure, and one page: the finding, the claims, every trace.
 
 Reads: data/raw/problems, data/interim/traces, data/processed/labels, data/interim/activations,
-    results/grade, results/directions, results/steer, results/*.json, results/tables, figures
-Writes: results/report/index.html, which opens from disk, without a network
+    results/grade, results/directions, results/probe, results/steer, results/transitions,
+    results/effects, results/*.json, results/tables
+Writes: results/report: index.html, which opens from disk, without a network; figures/*.png
+Writes (git): figures/*.svg, one of each name whatever the study; what is not drawn says why
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from backtracking.claims.literature.study import Study as Tabulated
+from backtracking.figures.every import Found, draw
+from backtracking.figures.picture import NOT_DRAWN, Absent, Picture, placeholder
+from backtracking.figures.style import png, svg
+from backtracking.figures.training import losses
 from backtracking.records.choices import Choice, read_choice
 from backtracking.records.grades import Grade, read_grades
 from backtracking.records.measured import P_BACK, P_OPEN, read_all_measured
 from backtracking.records.places import Place
 from backtracking.records.rollouts import read_rollouts
+from backtracking.records.rows.table import Tables
 from backtracking.records.sentences import Sentence, read_sentences
 from backtracking.records.traces import Trace
-from backtracking.report.committed import open_results
-from backtracking.report.sections import sections
+from backtracking.report.committed import open_results, read_table
+from backtracking.report.sections import Shown, sections
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages.study import Study
+from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.view.page import page
 from backtracking.view.shown import ShownTrace
 from backtracking.view.study import Numbered, of_rollouts, of_study
@@ -50,6 +60,9 @@ class Params:
 
 ORDER = ("test", "dev", "train")
 
+ByTrace = dict[str, dict[int, float]]
+"""A number by trace and position."""
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Makes the page."""
@@ -58,24 +71,50 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "report", workspace.params)
-    study = Study(workspace)
+    study, results = Study(workspace), open_results(workspace.root)
     title = f"{params.load_value(str, 'domain.name', workspace.params)}: what was found"
     shown = [*_sampled(study, params_.n_traces), *_steered(study, params_.n_steered)]
-    markup = sections(open_results(workspace.root), workspace.root / "figures" / "dose.svg")
+    pictures = draw(_found(study))
     with artifacts.new_folder(workspace.results("report")) as folder:
+        figures = [_write(name, one, workspace.root, folder) for name, one in pictures.items()]
+        markup = sections(results, figures)
         artifacts.write_text(folder / "index.html", page(title, shown, markup))
-    print(f"{len(shown)} traces")
+    n_drawn = sum(one.svg is not None for one in figures)
+    print(f"{len(shown)} traces, {n_drawn} of {len(figures)} figures")
+
+
+def _found(study: Study) -> Found:
+    """What figures show."""
+    roles, marker, results = study.roles, study.tokens.marker, study.workspace.root / "results"
+    pairs = {role: base for role, base in roles.base_by_role.items() if role not in roles.repeats}
+    name = marker.name if marker else "none"
+    return Found(
+        study=Tabulated(pairs, study.classes, study.kinds, name, Tables(results)),
+        losses=losses(read_table((results / "tables" / "loss.csv").read_text())),
+        traces=study.traces,
+        sentences=read_sentences(study.workspace.labels / "sentences.jsonl"),
+        primary=study.primary,
+        bootstrap=params.load(Bootstrap, "statistics", study.workspace.params),
+    )
+
+
+def _write(name: str, picture: Picture, root: Path, folder: Path) -> Shown:
+    """Writes a figure's files; what is not drawn has one that says so, and none of pixels."""
+    path = root / "figures" / f"{name}.svg"
+    if isinstance(picture, Absent):
+        artifacts.write_bytes(path, svg(placeholder(picture), NOT_DRAWN))
+        return Shown(name, picture.reason, None)
+    written = svg(picture.figure, picture.title)
+    artifacts.write_bytes(path, written)
+    artifacts.write_bytes(folder / "figures" / f"{name}.png", png(picture.figure))
+    return Shown(name, picture.title, written)
 
 
 def _sampled(study: Study, n: int) -> list[ShownTrace]:
     """Traces of the study with all that is known of their sentences and tokens."""
     traces = sorted(study.traces, key=lambda one: ORDER.index(one.split))[:n]
     choice, grades = read_choice(study.workspace.results("steer")), _grades(study)
-    told: dict[str, dict[str, dict[int, float]]] = {
-        f"along {role}'s direction, layer {choice.layer}": _projections(study, traces, role, choice)
-        for role in (study.roles.base, study.roles.studied)
-    }
-    told["P(backtrack)"] = _probability(study)
+    told = _projections(study, traces, choice) | {"P(backtrack)": _probability(study)}
     sentences: dict[str, list[Sentence]] = defaultdict(list)
     for one in read_sentences(study.workspace.labels / "sentences.jsonl"):
         sentences[one.trace_id].append(one)
@@ -95,27 +134,30 @@ def _sampled(study: Study, n: int) -> list[ShownTrace]:
     ]
 
 
-def _projections(
-    study: Study, traces: Sequence[Trace], role: str, choice: Choice
-) -> dict[str, dict[int, float]]:
-    """What the studied model's stored tokens hold along a role's direction, in its own norms."""
-    vector = study.directions.get(Place(role, "matched", choice.window, choice.layer))
-    store, norm = study.store(study.roles.studied), float(vector.norm())
+def _projections(study: Study, traces: Sequence[Trace], choice: Choice) -> dict[str, ByTrace]:
+    """What the studied model's stored tokens hold along each direction, in norms of that one."""
+    vectors = {
+        f"along {role}'s direction, layer {choice.layer}": study.directions.get(
+            Place(role, "matched", choice.window, choice.layer)
+        )
+        for role in (study.roles.base, study.roles.studied)
+    }
+    store, found = study.store(study.roles.studied), {name: ByTrace() for name in vectors}
     number = {one.trace_id: at for at, one in enumerate(study.traces)}
-    found: dict[str, dict[int, float]] = {}
     for one in traces:
         positions = np.arange(len(one.prompt_ids), len(one.ids))
         trace = np.full(len(positions), number[one.trace_id])
         is_there = store.has(trace, positions)
-        held = store.gather(choice.layer, trace[is_there], positions[is_there]).float() @ vector
-        values = (held / norm**2 if norm else held).tolist()
-        found[one.trace_id] = dict(zip(positions[is_there].tolist(), values, strict=True))
+        held = store.gather(choice.layer, trace[is_there], positions[is_there]).float()
+        for name, vector in vectors.items():
+            values = (held @ vector / (float(vector.norm()) ** 2 or 1)).tolist()
+            found[name][one.trace_id] = dict(zip(positions[is_there].tolist(), values, strict=True))
     return found
 
 
-def _probability(study: Study) -> dict[str, dict[int, float]]:
-    """P(backtrack) at the decisions that were read without an edit, by trace and position."""
-    found: dict[str, dict[int, float]] = defaultdict(dict)
+def _probability(study: Study) -> ByTrace:
+    """P(backtrack) at the decisions that were read without an edit."""
+    found: ByTrace = defaultdict(dict)
     for one in read_all_measured(study.workspace.results("steer") / "measured"):
         if one.run in ("test", "dev") and one.target == study.roles.studied:
             name = P_BACK if P_BACK in one.arrays else P_OPEN

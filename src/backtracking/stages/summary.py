@@ -1,8 +1,8 @@
-"""What was found, and what failed? The few numbers, tables and the figure that git holds.
+"""What was found, and what failed? The few numbers and tables that git holds.
 
 Reads: models/*/training.csv, data/interim/traces/metrics.json, data/processed/labels,
     data/interim/activations/*/manifest.json, results/*
-Writes (git): results/summary.json, results/claims.json, results/tables/*.csv, figures/dose.svg
+Writes (git): results/summary.json, results/claims.json, results/tables/*.csv
 """
 
 import csv
@@ -57,7 +57,6 @@ from backtracking.records.sentences import read_kinds
 from backtracking.records.tokens import read_tokens
 from backtracking.report import tracking
 from backtracking.report.draws import summarize_draws
-from backtracking.report.figures import draw_dose
 from backtracking.report.tables import (
     Rows,
     Table,
@@ -313,8 +312,6 @@ def _main(workspace: Workspace, _role: str) -> None:
     reader.write_json(folder / "claims.json", rounded(all_claims(results.study), params_.digits))
     for name, (rows, columns) in tables(params_, results).items():
         artifacts.write_csv(folder / "tables" / f"{name}.csv", rows, columns)
-    figure = draw_dose(results.study)
-    artifacts.write_bytes(workspace.root / "figures" / "dose.svg", figure)
     track(workspace, results, summary)
 
 

@@ -1,0 +1,1 @@
+"""Figures of a study: what stages found in, a matplotlib Figure out, whose title is the finding."""
