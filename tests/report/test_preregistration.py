@@ -3,6 +3,9 @@
 from pathlib import Path
 
 import pytest
+from dvc_data.hashfile.build import build
+from dvc_data.hashfile.db import HashFileDB
+from dvc_objects.fs.local import localfs
 from project import ROOT, call, write_tiny_params
 
 from backtracking.domains.registry import is_exact
@@ -102,6 +105,58 @@ def test_other_parameters_other_runs_and_other_code_are_told(root: Path) -> None
     assert "`problems.n_study` was 30, is 31" in asked
     assert "`steer` ran with" in ran and "`steer.n_null` was 4, is 9" in ran
     assert "src/backtracking/effects" in code
+
+
+RAN = """\
+stages:
+  steer:
+    deps:
+    - path: src/backtracking/effects
+      hash: md5
+      md5: {folder}
+    - path: src/backtracking/cli.py
+      hash: md5
+      md5: {file}
+    - path: models
+      hash: md5
+      md5: 00000000000000000000000000000000.dir
+  effects:
+    deps:
+    - path: src/backtracking/effects
+      hash: md5
+      md5: {folder}
+"""
+
+
+def hash_of(path: Path) -> str:
+    """As DVC itself hashes a file or a folder."""
+    odb = HashFileDB(localfs, str(path.parent / ".odb"))
+    found = build(odb, str(path), localfs, "md5", dry_run=True)[2].hash_info.value
+    assert found
+    return found
+
+
+def test_the_code_that_stages_ran_with_is_compared_by_the_hashes_in_dvc_lock(root: Path) -> None:
+    code = root / "src" / "backtracking"
+    for name, text in (
+        ("effects/__init__.py", ""),
+        ("effects/deep/a.py", "A = 1\n"),
+        ("cli.py", ""),
+    ):
+        (code / name).parent.mkdir(exist_ok=True)
+        (code / name).write_text(text)
+    preregistration.write(commit(root), is_exact)
+    commit(root)
+    ran = {"folder": hash_of(code / "effects"), "file": hash_of(code / "cli.py")}
+    (root / "dvc.lock").write_text(RAN.format(**ran))
+    assert not facts(root, "wrong")
+    assert any("ran with the code of commit" in one for one in facts(root, "ok"))
+    (code / "effects" / "deep" / "a.py").write_text("A = 2\n")
+    (root / "dvc.lock").write_text(RAN.format(**ran | {"folder": hash_of(code / "effects")}))
+    (code / "effects" / "deep" / "a.py").write_text("A = 1\n")
+    (told,) = facts(root, "wrong")
+    assert "ran with other code than" in told and "cli.py" not in told and "models" not in told
+    assert "src/backtracking/effects (steer, effects)" in told
 
 
 def test_runs_that_dvc_lock_has_with_these_parameters_had_run(root: Path) -> None:

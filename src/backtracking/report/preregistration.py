@@ -4,10 +4,11 @@ It is made from params.yaml and the code alone. What ran is never refused for di
 study may have good reasons to. The check says what differs, so that a reader can judge them.
 """
 
+import hashlib
 import io
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from ruamel.yaml import YAML
 
 from backtracking.claims import terms
 from lifeboat import processes, project
-from lifeboat.git import commit
+from lifeboat.git import blobs, commit
 from lifeboat.items import Item
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
@@ -162,6 +163,7 @@ def check(root: Path, is_exact: IsExact) -> list[Item]:
     return [
         *said,
         _code(root, frozen[1]),
+        *_ran_code(root, frozen[1]),
         *_of_git(root, text, frozen[1], is_exact),
         *_before(root, then, text),
     ]
@@ -237,6 +239,47 @@ def _code(root: Path, frozen: str) -> Item:
     return Item(
         f"The code differs from commit {frozen[:12]} in {', '.join(rooms)}.", "wrong", _CURE
     )
+
+
+def _ran_code(root: Path, frozen: str) -> Iterator[Item]:
+    """Whether each stage that dvc.lock records ran the code of a commit, by the hashes there."""
+    lock = root / "dvc.lock"
+    stages = project.read_yaml(lock).get("stages", {}) if lock.is_file() else {}
+    ran: dict[tuple[str, str], list[str]] = {}
+    for name, stage in stages.items():
+        for one in stage.get("deps") or ():
+            if one["path"].startswith("src/") and "md5" in one:
+                ran.setdefault((one["path"], one["md5"]), []).append(name)
+    then = _hashes(root, frozen, sorted({path for path, _ in ran}))
+    if not then:
+        return
+    other = [
+        f"{path} ({', '.join(names)})"
+        for (path, md5), names in sorted(ran.items())
+        if md5 != then.get(path)
+    ]
+    if other:
+        fact = f"What dvc.lock records ran with other code than commit {frozen[:12]}: "
+        yield Item(f"{fact}{'; '.join(other)}.", "wrong", _CURE)
+    else:
+        yield Item(f"What dvc.lock records ran with the code of commit {frozen[:12]}.")
+
+
+def _hashes(root: Path, commit: str, paths: Sequence[str]) -> dict[str, str]:
+    """What DVC would say of files and folders as a commit has them; of those that it has."""
+    files = blobs.of_tree(root, commit, paths) if paths else ()
+    md5_by_path = {one.path: _md5(one.content) for one in files if one.content is not None}
+    found = {path: md5 for path, md5 in md5_by_path.items() if path in paths}
+    for folder in paths:
+        inside = [path for path in sorted(md5_by_path) if path.startswith(f"{folder}/")]
+        rows = [{"md5": md5_by_path[one], "relpath": one[len(folder) + 1 :]} for one in inside]
+        if rows:
+            found[folder] = f"{_md5(json.dumps(rows).encode())}.dir"
+    return found
+
+
+def _md5(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _differences(then: Any, now: Any, name: str = "") -> Iterator[str]:

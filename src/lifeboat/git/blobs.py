@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,12 @@ def of_commits(root: Path, tip: str, remote: str) -> Iterator[Candidate]:
     new = processes.git(root, "rev-list", "--objects", tip, "--not", f"--remotes={remote}").stdout
     rows = [line.partition(" ") for line in new.split("\n")]
     return _read(root, [_Entry(path, oid) for oid, _, path in rows if path])
+
+
+def of_tree(root: Path, commit: str, paths: Sequence[str]) -> Iterator[Candidate]:
+    """The files that a commit has at or under these paths, which are relative to `root`."""
+    listed = processes.git(root, "ls-tree", "-r", "-z", commit, "--", *paths).stdout
+    return _read(root, _entries(listed))
 
 
 def messages_of(root: Path, tip: str, remote: str) -> dict[str, str]:
