@@ -24,6 +24,7 @@ VERBS = (
     ["learn-labels"],
     ["bench-labels"],
     ["audit"],
+    ["show"],
     ["real-traces"],
     ["preregister"],
     ["snapshot"],
