@@ -38,7 +38,7 @@ class Results:
     """What one revision says was found.
 
     Attributes:
-        summary: summary.json.
+        summary: summary.json, and `provenance_<key>` of provenance.json.
         claims: claims.json, the primary endpoint among them.
         table_by_name: rows of results/tables/<name>.csv, every cell a text.
         trained: what several trained pairs gave (`report.trained`), a row a pair and claim; empty
@@ -72,7 +72,7 @@ def read_results(root: Path, revision: str = "HEAD", snapshot: str = "") -> Resu
         name: read_table(_require(root, revision, f"{tables}/{name}.csv")) for name in TABLES
     }
     return Results(
-        summary=json.loads(summary),
+        summary=_summary(summary, show(root, revision, f"{folder}/provenance.json")),
         claims=_claims(_require(root, revision, f"{folder}/claims.json")),
         table_by_name=table_by_name,
         trained=[] if snapshot else read_table(show(root, revision, KEPT) or ""),
@@ -92,15 +92,24 @@ def open_results(root: Path) -> Results:
             raise UserError(f"{path} does not exist.", "Run the stage `summary` first.")
         return path.read_text()
 
-    kept = root / KEPT
+    kept, provenance = root / KEPT, folder / "provenance.json"
     return Results(
-        summary=json.loads(text(folder / "summary.json")),
+        summary=_summary(
+            text(folder / "summary.json"),
+            provenance.read_text() if provenance.is_file() else None,
+        ),
         claims=_claims(text(folder / "claims.json")),
         table_by_name={
             name: read_table(text(folder / "tables" / f"{name}.csv")) for name in TABLES
         },
         trained=read_table(kept.read_text()) if kept.is_file() else [],
     )
+
+
+def _summary(text: str, provenance: str | None) -> Mapping[str, Any]:
+    """What was found, and where it comes from; in older revisions the first says both."""
+    told = {f"provenance_{key}": value for key, value in json.loads(provenance or "{}").items()}
+    return json.loads(text) | told
 
 
 def _claims(text: str) -> Sequence[Claim]:

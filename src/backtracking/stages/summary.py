@@ -2,7 +2,7 @@
 
 Reads: models/*/training.csv, data/interim/traces/metrics.json, data/processed/labels,
     data/interim/activations/*/manifest.json, results/*
-Writes (git): results/summary.json, results/claims.json, results/tables/*.csv, figures/dose.svg
+Writes (git): results/*.json (summary, claims, provenance), results/tables/*.csv, figures/dose.svg
 """
 
 import csv
@@ -60,6 +60,7 @@ from backtracking.report.tables import (
     Rows,
     Table,
     decided,
+    decoding_table,
     dose_table,
     loss_table,
     p_backtrack_key,
@@ -172,8 +173,7 @@ def run(params: Params, results: Results) -> Summary:
     found |= _directions(study) | _steering(study)
     found |= {"study_model": study.studied, "study_base": study.base}
     found |= {"study_dead": study.dead, "study_live": study.live}
-    told = rounded(found, params.digits)
-    return told | {f"provenance_{key}": value for key, value in results.provenance.items()}
+    return rounded(found, params.digits)
 
 
 def _directions(study: Study) -> Summary:
@@ -242,6 +242,7 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
     found |= {
         "loss": loss_table(results.losses, params.loss_every),
         "dose": dose_table(results.study),
+        "decoding": decoding_table(results.study),
         "arms": table_of([*results.study.rows(Compared), *results.study.rows(Untested)]),
         "power": table_of(results.power),
     }
@@ -307,6 +308,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     folder = workspace.root / "results"
     summary = run(params_, results)
     artifacts.write_json(folder / "summary.json", summary)
+    artifacts.write_json(folder / "provenance.json", results.provenance)
     reader.write_json(folder / "claims.json", rounded(all_claims(results.study), params_.digits))
     for name, (rows, columns) in tables(params_, results).items():
         artifacts.write_csv(folder / "tables" / f"{name}.csv", rows, columns)
