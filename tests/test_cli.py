@@ -25,6 +25,7 @@ VERBS = (
     ["bench-labels"],
     ["audit"],
     ["show"],
+    ["track"],
     ["real-traces"],
     ["preregister"],
     ["snapshot"],

@@ -19,6 +19,7 @@ from backtracking.belief import command as belief
 from backtracking.extraction import command as extraction
 from backtracking.labels import command as labels
 from backtracking.real_traces import command as real_traces
+from backtracking.report import command as report_command
 from backtracking.view import command as view
 from lifeboat.cli.app import add_verbs, run, start
 from lifeboat.cli.verbs import AsJson, readable, report, state
@@ -43,6 +44,7 @@ app.command()(readable(labels.learn_labels))
 app.command()(readable(labels.bench_labels))
 app.command()(readable(real_traces.real_traces))
 app.command()(readable(view.view))
+app.command()(readable(report_command.track))
 groups = add_verbs(app)
 groups["store"].command("check")(readable(extraction.check))
 

@@ -56,7 +56,7 @@ def flatten(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cell(value: Any) -> str:
     """A value of a list; of an interval only its estimate."""
-    return str(value["value"] if isinstance(value, Mapping) else value)
+    return str(value.get("value", dict(value)) if isinstance(value, Mapping) else value)
 
 
 def loss_table(losses: Mapping[str, Sequence[float]], every: int) -> Table:
