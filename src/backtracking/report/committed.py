@@ -106,6 +106,11 @@ def open_results(root: Path) -> Results:
     )
 
 
+def open_figures(root: Path) -> dict[str, Path]:
+    """The figures that lie in a workspace, by name."""
+    return {path.stem: path for path in sorted((root / "figures").glob("*.svg"))}
+
+
 def _summary(text: str, provenance: str | None) -> Mapping[str, Any]:
     """What was found, and where it comes from; in older revisions the first says both."""
     told = {f"provenance_{key}": value for key, value in json.loads(provenance or "{}").items()}
