@@ -1,11 +1,11 @@
-"""Notebooks as they are committed; the first runs on the checkout's results, or on invented ones."""
+"""Notebooks as they are committed; the first runs on the checkout's results, or on invented."""
 
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-from notebooks import NOTEBOOKS, count, run_notebook
+from notebook_runs import NOTEBOOKS, count, run_notebook
 from synthetic_results import write_results
 
 from backtracking import PROJECT_ROOT

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from notebooks import NOTEBOOKS, count, run_notebook
+from notebook_runs import NOTEBOOKS, count, run_notebook
 
 FIGURES = {"02_steer": 1, "03_your_own": 1, "04_store": 1, "05_labels": 1}
 

@@ -24,7 +24,7 @@ def run_notebook(path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> lis
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     notebook = nbformat.read(path, as_version=4)
     with _unchanged(root):
-        NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(root)}}).execute()
+        NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(root)}}).execute()
     return [output for cell in notebook.cells for output in cell.get("outputs", [])]
 
 
