@@ -65,6 +65,7 @@ def write_results(
     params = summary.Params(digits=4, loss_every=1)
     folder = root / "results"
     artifacts.write_json(folder / "summary.json", summary.run(params, found))
+    artifacts.write_json(folder / "provenance.json", found.provenance)
     reader.write_json(folder / "claims.json", all_claims(found.study))
     for name, (rows, columns) in summary.tables(params, found).items():
         artifacts.write_csv(folder / "tables" / f"{name}.csv", rows, columns)

@@ -24,6 +24,8 @@ VERBS = (
     ["learn-labels"],
     ["bench-labels"],
     ["audit"],
+    ["show"],
+    ["track"],
     ["real-traces"],
     ["preregister"],
     ["snapshot"],

@@ -1,62 +1,51 @@
-"""Notebooks run as they are committed: on the checkout's results, or on invented ones."""
+"""Notebooks as they are committed; the first runs on the checkout's results, or on invented."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
+from notebook_runs import NOTEBOOKS, count, run_notebook
 from synthetic_results import write_results
 
 from backtracking import PROJECT_ROOT
 
-NOTEBOOKS = sorted((PROJECT_ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_a_notebook_is_committed_without_outputs(path: Path) -> None:
-    for cell in json.loads(path.read_text())["cells"]:
+def test_a_notebook_is_committed_without_outputs_and_opens_with_its_question(path: Path) -> None:
+    cells = json.loads(path.read_text())["cells"]
+    assert "".join(cells[0]["source"]).splitlines()[0].endswith("?")
+    for cell in cells:
         if cell["cell_type"] == "code":
             assert cell["outputs"] == [] and cell["execution_count"] is None
 
 
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_reads_by_our_api_and_names_no_file_of_the_study(path: Path) -> None:
+    cells = json.loads(path.read_text())["cells"]
+    code = "".join(line for one in cells if one["cell_type"] == "code" for line in one["source"])
+    for name in (".csv", ".safetensors", "results/", "data/", "models/", "read_text", "json.load"):
+        assert name not in code
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")  # of the kernel's own client
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
-def test_a_notebook_runs_to_its_end_and_writes_nothing(
-    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("is_committed", [True, False], ids=["committed", "invented"])
+def test_the_finding_is_told_from_results_alone(
+    is_committed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import nbformat  # compiles grammars for seconds, in every process of the tests
-    from nbclient import NotebookClient
-
     root = tmp_path / "project"
-    shutil.copytree(
-        PROJECT_ROOT / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__")
-    )
-    if (PROJECT_ROOT / "results" / "summary.json").is_file():
-        for name in ("summary.json", "claims.json", "tables"):
-            _copy(PROJECT_ROOT / "results" / name, root / "results" / name)
-    else:
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(PROJECT_ROOT / "src", root / "src", ignore=ignored)
+    if not is_committed:
         write_results(root)
-    before = _files(root)
-    monkeypatch.setenv("PYTHONPATH", str(root / "src"))
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    elif (PROJECT_ROOT / "results" / "summary.json").is_file():
+        for name in ("results", "figures", "benchmarks"):
+            ignored = shutil.ignore_patterns("*.jsonl", "*.safetensors", "__pycache__")
+            shutil.copytree(PROJECT_ROOT / name, root / name, ignore=ignored)
+    else:
+        pytest.skip("nothing was found yet")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(root)}}).execute()
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
-    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
-    assert _files(root) == before
-
-
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    (shutil.copytree if source.is_dir() else shutil.copyfile)(source, target)
-
-
-def _files(root: Path) -> dict[str, int]:
-    return {
-        os.path.relpath(path, root): path.stat().st_mtime_ns
-        for path in root.rglob("*")
-        if path.is_file()
-    }
+    outputs = run_notebook(NOTEBOOKS[0], root, monkeypatch)
+    assert count(outputs, "text/markdown") == 5
+    assert count(outputs, "image/svg+xml") == len(list((root / "figures").glob("*.svg")))

@@ -19,10 +19,12 @@ from backtracking.belief import command as belief
 from backtracking.extraction import command as extraction
 from backtracking.labels import command as labels
 from backtracking.real_traces import command as real_traces
+from backtracking.report import command as report_command
 from backtracking.view import command as view
 from lifeboat.cli.app import add_verbs, run, start
 from lifeboat.cli.verbs import AsJson, readable, report, state
 from lifeboat.items import Item
+from lifeboat.stage.errors import UserError
 
 Overlay = Annotated[str, typer.Argument(help="Name of a file in configs/, without .yaml.")]
 Price = Annotated[float, typer.Option(help="Of an hour of a GPU, in any currency.")]
@@ -42,6 +44,7 @@ app.command()(readable(labels.learn_labels))
 app.command()(readable(labels.bench_labels))
 app.command()(readable(real_traces.real_traces))
 app.command()(readable(view.view))
+app.command()(readable(report_command.track))
 groups = add_verbs(app)
 groups["store"].command("check")(readable(extraction.check))
 
@@ -103,6 +106,39 @@ def audit(
         ] or [Item(f"Nobody has filled in `right` in {file}.", "wrong")]
 
     report("audit", as_json, read)
+
+
+@app.command()
+@readable
+def show(
+    trace_id: Annotated[str, typer.Argument(help="Of the trace, or how it begins.")],
+    traces: Annotated[
+        Path | None, typer.Option(help="A file of traces, as `view` takes it. [the study's]")
+    ] = None,
+    labels: Annotated[
+        list[Path] | None, typer.Option(help="JSON Lines of labels; may be repeated.")
+    ] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="Project on the study's directions at this layer.")
+    ] = None,
+) -> None:
+    """Print one trace: a sentence a line, coloured by its state, with the true kind beside it.
+
+    NO_COLOR leaves colours out. What a terminal would obey is written out, as \\x1b.
+    """
+    from backtracking.view.terminal import print_trace
+
+    if traces is None:
+        if labels:
+            raise UserError("Labels belong to a file of traces.", "Name it: --traces FILE.")
+        from backtracking.stages.looking import open_trace
+
+        print_trace(open_trace(state.root, trace_id, layer))
+        return
+    from backtracking.view.imported import open_traces
+    from backtracking.view.shown import pick
+
+    print_trace(pick(open_traces(traces, labels or ()), trace_id, str(traces)))
 
 
 @app.command()

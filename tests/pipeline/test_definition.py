@@ -18,7 +18,7 @@ from backtracking.runtime.workspace import Roles, Workspace
 STAGES = params.read(ROOT / "dvc.yaml")["stages"]
 PARAMS = params.read(ROOT / "params.yaml")
 MODULES = {path.stem for path in (ROOT / "src/backtracking/stages").glob("*.py")}
-MODULES -= {"__init__", "study"}
+MODULES -= {"__init__", "study", "looking"}
 ROLES = params.load(Roles, "models", Workspace(ROOT).params)
 WITHOUT_TORCH = ("problems", "label", "effects", "power", "summary", "report")
 FITTED = ("directions", "probe", "transitions")

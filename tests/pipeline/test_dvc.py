@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -11,7 +12,10 @@ from pathlib import Path
 
 import pytest
 import servers
-from project import REPRO, call, environment, make_project, stages_run
+from project import REPRO, ROOT, call, environment, make_project, stages_run
+from tracked import read_runs
+
+from backtracking.runtime import params
 
 pytestmark = pytest.mark.slow
 
@@ -89,7 +93,7 @@ def test_metrics_and_plots_diff_between_branches_show_the_change(copy: Path) -> 
     call(copy, "git", "commit", "-qam", "other")
     changes = json.loads(call(copy, "dvc", "metrics", "diff", "main", "other", "--json"))
     (change,) = changes.values()
-    assert {"steer_primary_effect", "steer_p_backtrack_alive_own"} & set(change)
+    assert {"effect", "split_half"} & set(change)
     call(copy, "dvc", "plots", "diff", "main", "other", "-o", "plots")
     page = (copy / "plots" / "index.html").read_text()
     assert "Training loss" in page
@@ -107,10 +111,10 @@ def test_a_docstring_in_a_figure_reruns_the_stage_that_draws_alone(copy: Path) -
 def test_two_models_are_extracted_at_once_as_stages_of_two_roles(copy: Path) -> None:
     roles = ("base", "reasoning")
     before = {role: shards_of(copy, role) for role in roles}
-    params = copy / "params.yaml"
-    text = params.read_text()
-    params.write_text(re.sub(r"\n  means: true", "\n  means: false", text, count=1))
-    assert params.read_text() != text
+    file = copy / "params.yaml"
+    text = file.read_text()
+    file.write_text(re.sub(r"\n  means: true", "\n  means: false", text, count=1))
+    assert file.read_text() != text
     at_once = [
         subprocess.Popen([*REPRO, "-s", f"extract@{role}"], cwd=copy, env=environment())
         for role in roles
@@ -136,6 +140,50 @@ def test_an_experiment_in_a_folder_of_its_own_leaves_the_workspace_as_it_is(copy
     call(copy, "dvc", "exp", "apply", "apart")
     assert "digits: 2" in (copy / "params.yaml").read_text()
     assert (copy / "results/summary.json").read_bytes() != before
+
+
+SWEEP = "directions.n_strata=2,3,6"
+"""The parameter of the sweep that docs/looking.md shows."""
+NARROW = 100
+"""Columns of a terminal."""
+
+
+def test_the_sweep_of_the_docs_runs_and_is_shown_in_a_terminal(copy: Path) -> None:
+    page = (ROOT / "docs" / "looking.md").read_text()
+    (block,) = re.findall(r"```bash\n(dvc exp run .*?)```", page, re.DOTALL)
+    queue, start, show = [shlex.split(line, comments=True) for line in block.splitlines()]
+    assert SWEEP in queue
+    call(copy, *[one.replace(SWEEP, "summary.digits=2,3") for one in queue])
+    call(copy, *start)
+    wait_for(lambda: not re.search("Queued|Running", call(copy, "dvc", "queue", "status")), 300)
+    shown = call(copy, *show, extra={"COLUMNS": str(NARROW)})
+    lines = shown.splitlines()
+    assert max(map(len, lines)) <= NARROW and "…" not in shown
+    assert "digits" in shown and "sha256" not in shown
+    changes = call(copy, "dvc", "exp", "list", "--name-only").split()
+    told = call(copy, "dvc", "metrics", "diff", "main", changes[0])
+    assert "results/metrics.json" in told and max(map(len, told.splitlines())) <= NARROW
+    call(copy, "dvc", "plots", "diff", "main", *changes, "-o", "plots")
+    page = (copy / "plots" / "index.html").read_text()
+    for title in ("Training loss", "Dose response", "Decoding before a decision"):
+        assert title in page
+    assert "DVC_METRIC" not in page and all(name in page for name in changes)
+
+
+def test_stages_are_told_to_a_tracker_that_is_offline(copy: Path) -> None:
+    call(copy, *REPRO, "-f", "-s", "summary", extra={"WANDB_MODE": "offline"})
+    runs = read_runs(copy / "wandb")
+    lock = params.read(copy / "dvc.lock")["stages"]
+    stages = set(lock) - {"report"}
+    assert set(runs) == stages
+    for name in stages:
+        outs = {one["path"]: one["md5"] for one in lock[name]["outs"]}
+        assert runs[name].config["dvc"]["outs"] == outs
+    assert runs["summary"].summary["solved"] is not None and runs["weights@base"].history
+    said = call(
+        copy, "backtracking", "--root", ".", "track", "--direction", extra={"WANDB_MODE": "offline"}
+    )
+    assert "1 stages: report." in said and "is an artifact" in said
 
 
 def test_a_queued_sweep_runs_the_code_that_was_queued(copy: Path) -> None:

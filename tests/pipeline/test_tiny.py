@@ -26,6 +26,10 @@ def test_summary_has_the_names_that_branches_are_compared_by(project: Path) -> N
         }
     assert names <= set(summary)
     assert not any(isinstance(value, dict | list) for value in summary.values())
+    assert not any("sha256" in name or "version" in name for name in summary)
+    assert {"params_sha256", "model_base_sha256", "device"} <= set(
+        artifacts.read_json(project / "results" / "provenance.json")
+    )
 
 
 def test_claims_give_every_pair_its_verdict(project: Path) -> None:

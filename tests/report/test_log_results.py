@@ -11,7 +11,7 @@ def test_the_primary_claim_comes_first_and_then_each_stage_in_a_line(tmp_path: P
     assert log_results.lines(tmp_path) == []
     (tmp_path / "results").mkdir()
     claims = [CLAIM | {"n": 40, "p": 0.01, "parts": {"dose": "fails"}}, CLAIM]
-    summary = {"probe_auroc": 0.9, "probe_n": 3, "steer_effect": 0.2, "provenance_sha256": "x"}
+    summary = {"probe_auroc": 0.9, "probe_n": 3, "steer_effect": 0.2}
     for name, value in (("claims", claims), ("summary", summary)):
         (tmp_path / "results" / f"{name}.json").write_text(json.dumps(value))
     assert log_results.lines(tmp_path) == [

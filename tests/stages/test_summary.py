@@ -5,7 +5,8 @@ from backtracking.effects.seen import NO_INTERVAL
 from backtracking.records.intervals import Interval
 from backtracking.records.measured import RANDOM
 from backtracking.records.rows.arms import ArmKey, Forced
-from backtracking.report.tables import dose_table, flatten, loss_table
+from backtracking.records.rows.probe import Choice, ProbeSelection
+from backtracking.report.tables import decoding_table, dose_table, flatten, loss_table
 from backtracking.stages.summary import Params
 
 
@@ -33,6 +34,22 @@ def test_dose_table_has_the_baseline_at_zero_in_every_column_and_the_mean_of_ran
     assert rows[1] == pytest.approx(
         {"dose": 1.0, "own": 0.6, "base": 0.3, "action": 0.5, "random": 0.15}
     )
+
+
+def test_decoding_is_of_the_best_layer_at_each_offset_and_of_the_pair_alone() -> None:
+    def cell(role: str, target: str, layer: int, offset: int, auroc: float | None) -> Choice:
+        return Choice(role, target, layer, offset, "words", None, None, auroc)
+
+    cells = (
+        cell("base", "backtracks", 0, 0, 0.6), cell("base", "backtracks", 1, 0, 0.7),
+        cell("reasoning", "backtracks", 0, 0, 0.8), cell("reasoning", "backtracks", 1, 0, None),
+        cell("shuffled", "backtracks", 0, 0, 0.9), cell("base", "over", 0, 0, 0.9),
+        cell("base", "backtracks", 0, -3, 0.5),
+    )  # fmt: skip
+    rows, columns = decoding_table(study_with(ProbeSelection("dev", cells, cells)))
+    assert columns == ["offset", "own", "base"]
+    assert rows == [{"offset": -3, "base": 0.5}, {"offset": 0, "own": 0.8, "base": 0.7}]
+    assert decoding_table(study_with())[0] == []
 
 
 def test_nested_objects_are_columns_named_by_both_but_for_what_is_by_something() -> None:

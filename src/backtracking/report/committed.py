@@ -39,7 +39,7 @@ class Results:
     """What one revision says was found.
 
     Attributes:
-        summary: summary.json.
+        summary: summary.json, and `provenance_<key>` of provenance.json.
         claims: claims.json, the primary endpoint among them.
         table_by_name: rows of results/tables/<name>.csv, every cell a text.
         trained: what several trained pairs gave (`report.trained`), a row a pair and claim; empty
@@ -69,12 +69,9 @@ def read_results(root: Path, revision: str = "HEAD", snapshot: str = "") -> Resu
         return None
     where = f"commit {revision}" if revision else "what is staged"
     cure = "Commit what `summary` writes together: results/*.json and results/tables."
-
-    def text(path: str) -> str:
-        return _required(show(root, revision, path), path, f"not in {where}", cure)
-
+    found = _Files(lambda path: show(root, revision, path), f"not in {where}", cure)
     kept = "" if snapshot else show(root, revision, KEPT)
-    return _results(text, folder, snapshot or "results/tables", kept)
+    return _results(found, folder, snapshot or "results/tables", kept)
 
 
 def open_results(root: Path) -> Results:
@@ -84,30 +81,49 @@ def open_results(root: Path) -> Results:
         UserError: where `summary` has not written them.
     """
 
-    def there(path: str) -> str | None:
+    def read(path: str) -> str | None:
         return (root / path).read_text() if (root / path).is_file() else None
 
-    def text(path: str) -> str:
-        return _required(there(path), path, "not there", "Run the stage `summary` first.")
-
-    return _results(text, "results", "results/tables", there(KEPT))
+    found = _Files(read, "not there", "Run the stage `summary` first.")
+    return _results(found, "results", "results/tables", read(KEPT))
 
 
-def _results(text: Callable[[str], str], folder: str, tables: str, kept: str | None) -> Results:
-    """Results of files that are read one way or another, by the paths of their folders."""
+def open_figures(root: Path) -> dict[str, Path]:
+    """The figures that lie in a workspace, by name."""
+    return {path.stem: path for path in sorted((root / "figures").glob("*.svg"))}
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Files that are read one way or another.
+
+    Attributes:
+        read: the text of a path; None where there is none.
+        lacking, cure: of an error about one that has to be there.
+    """
+
+    read: Callable[[str], str | None]
+    lacking: str
+    cure: str
+
+    def __getitem__(self, path: str) -> str:
+        text = self.read(path)
+        if text is None:
+            raise UserError(f"{path} is {self.lacking}.", self.cure)
+        return text
+
+
+def _results(files: _Files, folder: str, tables: str, kept: str | None) -> Results:
     claims = f"{folder}/claims.json"
+    # In older revisions summary.json says by itself where all comes from.
+    provenance = json.loads(files.read(f"{folder}/provenance.json") or "{}")
+    told = {f"provenance_{key}": value for key, value in provenance.items()}
     return Results(
-        summary=json.loads(text(f"{folder}/summary.json")),
-        claims=reader.decode_list(Claim, json.loads(text(claims)), claims),
-        table_by_name={name: read_table(text(f"{tables}/{name}.csv")) for name in TABLES},
+        summary=json.loads(files[f"{folder}/summary.json"]) | told,
+        claims=reader.decode_list(Claim, json.loads(files[claims]), claims),
+        table_by_name={name: read_table(files[f"{tables}/{name}.csv"]) for name in TABLES},
         trained=read_table(kept or ""),
     )
-
-
-def _required(text: str | None, path: str, lacking: str, cure: str) -> str:
-    if text is None:
-        raise UserError(f"{path} is {lacking}.", cure)
-    return text
 
 
 def read_table(text: str) -> Rows:

@@ -13,8 +13,7 @@ def lines(root: Path) -> list[str]:
     by_stage: dict[str, list[str]] = {}
     for key, value in (summary if isinstance(summary, dict) else {}).items():
         stage, _, measure = key.partition("_")
-        if stage != "provenance":
-            by_stage.setdefault(stage, []).append(f"{measure or stage} {value}")
+        by_stage.setdefault(stage, []).append(f"{measure or stage} {value}")
     return lines + [f"{stage}: {', '.join(values)}" for stage, values in by_stage.items()]
 
 

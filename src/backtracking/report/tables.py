@@ -9,11 +9,15 @@ from backtracking.claims.literature.study import Study
 from backtracking.records import reader
 from backtracking.records.measured import RANDOM, Edit
 from backtracking.records.rows.arms import Forced
+from backtracking.records.rows.probe import ProbeSelection
 
 Rows = Sequence[Mapping[str, Any]]
 
 Table = tuple[list[dict[str, Any]], list[str]]
 """Rows and columns."""
+
+TURNS = "backtracks"
+"""The target of probes that is what the trace then does, as `probe` names it."""
 
 
 def table_of(rows: Sequence[object], without: str | None = None) -> Table:
@@ -52,7 +56,7 @@ def flatten(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _cell(value: Any) -> str:
     """A value of a list; of an interval only its estimate."""
-    return str(value["value"] if isinstance(value, Mapping) else value)
+    return str(value.get("value", dict(value)) if isinstance(value, Mapping) else value)
 
 
 def loss_table(losses: Mapping[str, Sequence[float]], every: int) -> Table:
@@ -115,3 +119,18 @@ def dose_table(study: Study) -> Table:
             columns["random"] = float(np.mean(randoms)) if randoms else None
         found.append({"dose": dose} | columns)
     return found, ["dose", *names, "random"]
+
+
+def decoding_table(study: Study) -> Table:
+    """AUROC on dev problems of whether a trace turns, by offset; one column a model of the pair.
+
+    Of the layer that tells most at each offset, so that chance lies a little above 0.5.
+    """
+    selection = study.part(ProbeSelection)
+    best: dict[int, dict[str, float]] = {}
+    names = {study.studied: "own", study.base: "base"}
+    for cell in selection.cells if selection else ():
+        if cell.target == TURNS and cell.role in names and cell.dev_auroc is not None:
+            row, name = best.setdefault(cell.offset, {}), names[cell.role]
+            row[name] = max(cell.dev_auroc, row.get(name, 0.0))
+    return [{"offset": offset} | best[offset] for offset in sorted(best)], ["offset", "own", "base"]

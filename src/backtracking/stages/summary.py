@@ -2,7 +2,7 @@
 
 Reads: models/*/training.csv, data/interim/traces/metrics.json, data/processed/labels,
     data/interim/activations/*/manifest.json, results/*
-Writes (git): results/summary.json, results/claims.json, results/tables/*.csv
+Writes (git): results/{summary,metrics,claims,provenance}.json, results/tables/*.csv
 """
 
 import csv
@@ -55,12 +55,13 @@ from backtracking.records.rows.transitions import (
 )
 from backtracking.records.sentences import read_kinds
 from backtracking.records.tokens import read_tokens
-from backtracking.report import tracking
+from backtracking.report import recorded, tracking
 from backtracking.report.draws import summarize_draws
 from backtracking.report.tables import (
     Rows,
     Table,
     decided,
+    decoding_table,
     dose_table,
     loss_table,
     p_backtrack_key,
@@ -115,6 +116,18 @@ GRADES = {
     "base_sum_accuracy": "base_sum_accuracy",
 }
 """Names of summary.json for measures of the stage `grade`."""
+
+HEADLINES = {
+    "effect": "steer_primary_effect",
+    "p": "steer_primary_p",
+    "holds": "steer_primary_holds",
+    "split_half": "directions_split_half_cosine",
+    "layer": "selection_layer",
+    "solved": "grade_solve_rate",
+    "valid": "grade_valid_sentence_rate",
+    "kappa": "label_kappa",
+}
+"""Names of metrics.json, short enough to stand side by side, for names of summary.json."""
 
 
 Summary = dict[str, str | int | float | None]
@@ -174,8 +187,12 @@ def run(params: Params, results: Results) -> Summary:
     found |= _directions(study) | _steering(study)
     found |= {"study_model": study.studied, "study_base": study.base}
     found |= {"study_dead": study.dead, "study_live": study.live}
-    told = rounded(found, params.digits)
-    return told | {f"provenance_{key}": value for key, value in results.provenance.items()}
+    return rounded(found, params.digits)
+
+
+def headlines(summary: Summary) -> Summary:
+    """The numbers by which experiments are compared at a glance."""
+    return {short: summary[name] for short, name in HEADLINES.items()}
 
 
 def _directions(study: Study) -> Summary:
@@ -244,6 +261,7 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
     found |= {
         "loss": loss_table(results.losses, params.loss_every),
         "dose": dose_table(results.study),
+        "decoding": decoding_table(results.study),
         "arms": table_of([*results.study.rows(Compared), *results.study.rows(Untested)]),
         "power": table_of(results.power),
     }
@@ -309,18 +327,21 @@ def _main(workspace: Workspace, _role: str) -> None:
     folder = workspace.root / "results"
     summary = run(params_, results)
     artifacts.write_json(folder / "summary.json", summary)
+    artifacts.write_json(folder / "metrics.json", headlines(summary))
+    artifacts.write_json(folder / "provenance.json", results.provenance)
     reader.write_json(folder / "claims.json", rounded(all_claims(results.study), params_.digits))
     for name, (rows, columns) in tables(params_, results).items():
         artifacts.write_csv(folder / "tables" / f"{name}.csv", rows, columns)
-    track(workspace, results, summary)
+    track(workspace)
 
 
-def track(workspace: Workspace, results: Results, summary: Summary) -> None:
-    """Sends losses and the summary to Weights & Biases, where that is wanted."""
-    with tracking.run("summary", params.read(workspace.params), workspace.root) as run:
-        for row in loss_table(results.losses, 20)[0]:
-            run.log({f"loss/{role}": float(value) for role, value in row.items()})
-        run.summary(summary)
+def track(workspace: Workspace) -> None:
+    """Tells Weights & Biases, where that is wanted, of this stage and of every one before it."""
+    if tracking.mode() == "off":
+        return
+    with tracking.harmless():
+        recorded.log_stages(workspace.root, without=("summary", "report"))
+        recorded.log_running(workspace.root, "summary", params.read(workspace.params))
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Pages that show traces to people: one file each, which opens from disk and asks no network."""
+"""Traces as people look at them: pages of one file that open from disk, and lines in a terminal."""

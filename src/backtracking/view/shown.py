@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
 
 from backtracking.records.sentences import State
+from lifeboat.stage.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -65,3 +67,33 @@ class ShownTrace:
             raise ValueError(f"{self.trace_id}: a shade has not a value for each of {n} tokens.")
         if any(len(one.states) != len(self.labellers) for one in self.sentences):
             raise ValueError(f"{self.trace_id}: a sentence has not a word of each labeller.")
+
+
+class Named(Protocol):
+    """What has the name of a trace."""
+
+    @property
+    def trace_id(self) -> str:
+        """Its name."""
+        ...
+
+
+N = TypeVar("N", bound=Named)
+
+
+def pick(traces: Sequence[N], trace_id: str, where: str) -> N:
+    """The trace of a name, or the one whose name alone begins so.
+
+    Raises:
+        UserError: for none, or several, naming some that there are.
+    """
+    found = [one for one in traces if one.trace_id == trace_id]
+    found = found or [one for one in traces if one.trace_id.startswith(trace_id)]
+    if len(found) == 1:
+        return found[0]
+    there = ", ".join(repr(one.trace_id) for one in (found or traces)[:5])
+    raise UserError(
+        f"Expected the name of one trace of {where}, or how it alone begins; {len(found)} "
+        f"begin with {trace_id!r}.",
+        f"Name one, such as {there}." if there else "",
+    )
