@@ -72,7 +72,12 @@ def believe(results: Results) -> str:
 
 
 def _effect(results: Results, found: Finding) -> str:
-    """The primary endpoint with its number, its nulls and what the model was still able to say."""
+    """The primary endpoint with its number, its nulls and what the model was still able to say.
+
+    Empty where nothing was steered.
+    """
+    if found.estimate is None:
+        return ""
     summary = results.summary
     live, endpoint = summary["study_live"], summary["steer_endpoint"]
     before, after = (number(summary[f"{p_backtrack_key(live)}_{arm}"]) for arm in ARMS)
