@@ -3,7 +3,8 @@
 import itertools
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib
@@ -15,10 +16,15 @@ from planted_figures import PAIRS, found, tables
 from synthetic_results import study_with
 
 from backtracking.figures.components import components
+from backtracking.figures.dose import dose
 from backtracking.figures.every import NAMES, draw
+from backtracking.figures.leakage import leakage
 from backtracking.figures.picture import Absent, Drawn, Picture, placeholder
+from backtracking.figures.stability import stability
+from backtracking.figures.states import state_models
 from backtracking.figures.style import COLUMN, PAGE, png, styled, svg
 from backtracking.figures.transfer import transfer
+from backtracking.records.intervals import Interval
 from backtracking.records.rows.components import TopOutcome
 
 FINDINGS = {
@@ -156,6 +162,25 @@ def test_what_a_study_lacks_is_left_out_with_a_reason() -> None:
     for name, one in draw(nothing).items():
         assert isinstance(one, Absent) and one.reason.endswith("."), name
         svg(placeholder(one), "Not drawn")
+
+
+def test_what_is_undefined_is_said_to_be_or_left_out() -> None:
+    rows = [undefined(row) for found in tables().tables._found.values() for row in found]
+    study = study_with(*rows)
+    for one in (dose(study), transfer(study), components(study)):
+        assert isinstance(one, Drawn) and "undefined" in one.title and "nan" not in one.title
+    for one in (leakage(study), state_models(study), stability(study)):
+        assert isinstance(one, Absent)
+
+
+def undefined(value: Any) -> Any:
+    """A record in which no interval has a value."""
+    if isinstance(value, Interval):
+        return Interval(None, None, None, 0)
+    if is_dataclass(value) and not isinstance(value, type):
+        names = [one.name for one in fields(value)]
+        return replace(value, **{name: undefined(getattr(value, name)) for name in names})
+    return tuple(map(undefined, value)) if isinstance(value, tuple) else value
 
 
 def test_without_control_pairs_a_transfer_tells_of_its_own_alone() -> None:

@@ -1,5 +1,6 @@
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,9 @@ from backtracking.claims.literature.rows import complete
 from backtracking.records.rows.claims import Finding, Published, Question
 from backtracking.report import readme, real_traces, trained, verdicts
 from backtracking.report.because import verdict_of
-from backtracking.report.committed import STAGED, read_results
+from backtracking.report.committed import STAGED, open_results, read_results
 from backtracking.report.findings import GRADES
+from backtracking.report.sentences import headline
 from lifeboat.saving import snapshot
 from lifeboat.stage.errors import UserError
 
@@ -253,6 +255,20 @@ def test_the_figure_says_its_finding_to_who_does_not_see_it(svg: str, alt: str, 
     (root / "figures" / "dose.svg").write_text(svg)
     commit(root)
     assert readme.generate(root)["figure"] == f"![{alt}](figures/dose.svg)"
+
+
+def test_where_nothing_was_steered_the_first_sentences_say_so(root: Path) -> None:
+    write_results(root)
+    found = open_results(root)
+    nothing = Finding("untestable", why="nothing was steered", target="reasoning")
+    claims = [
+        replace(one, finding=nothing) if one.question.claim == "primary" else one
+        for one in found.claims
+    ]
+    said = headline(
+        replace(found, claims=claims, summary={**found.summary, "steer_endpoint": None})
+    )
+    assert "The primary claim: **untestable**" in said and "othing was steered" in said
 
 
 def test_a_misspelt_block_is_an_error_that_names_the_nearest(

@@ -14,7 +14,7 @@ from backtracking.records.measured import ACTION, BASELINE
 from backtracking.records.rows.arms import Forced
 from backtracking.records.rows.choice import Magnitude
 from backtracking.records.rows.table import first
-from backtracking.report.tables import decided, is_random
+from backtracking.report.tables import decided, is_random, random_levels
 from backtracking.report.words import number
 
 ENDPOINTS = {"P_back": "P(backtrack)", "P_open": "P(an opener)"}
@@ -57,7 +57,7 @@ def _title(study: Study, rows: Sequence[Forced]) -> str:
         f"Added at dose {there.arm.dose:g}, the direction of {there.arm.direction} takes "
         f"{_endpoint(rows)} at {study.live} {start}to {told(there.level)}"
     )
-    null = [value_of(row.level) for row in here if is_random(row)]
+    null = random_levels(here)
     ends_at = f"; {len(null)} random directions end at {number(max(null))} or below" if null else ""
     return f"{text}{ends_at}"
 

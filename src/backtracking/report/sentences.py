@@ -95,7 +95,12 @@ def believe(results: Results) -> str:
 
 
 def _effect(results: Results, found: Finding) -> str:
-    """The primary endpoint with its number, its nulls and what the model was still able to say."""
+    """The primary endpoint with its number, its nulls and what the model was still able to say.
+
+    Empty where nothing was steered.
+    """
+    if found.estimate is None:
+        return ""
     summary = results.summary
     legal = "was not measured" if found.legal is None else f"is {number(found.legal)}"
     ceiling = found.of_ceiling.value if found.of_ceiling else None

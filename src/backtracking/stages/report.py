@@ -135,13 +135,18 @@ def _sampled(study: Study, n: int) -> list[ShownTrace]:
 
 
 def _projections(study: Study, traces: Sequence[Trace], choice: Choice) -> dict[str, ByTrace]:
-    """What the studied model's stored tokens hold along each direction, in norms of that one."""
-    vectors = {
-        f"along {role}'s direction, layer {choice.layer}": study.directions.get(
-            Place(role, "matched", choice.window, choice.layer)
+    """What the studied model's stored tokens hold along each direction, in norms of that one.
+
+    There is none of a class that never occurs.
+    """
+    places = {
+        f"along {role}'s direction, layer {choice.layer}": Place(
+            role, "matched", choice.window, choice.layer
         )
         for role in (study.roles.base, study.roles.studied)
     }
+    known = {name: study.directions.find(place) for name, place in places.items()}
+    vectors = {name: vector for name, vector in known.items() if vector is not None}
     store, found = study.store(study.roles.studied), {name: ByTrace() for name in vectors}
     number = {one.trace_id: at for at, one in enumerate(study.traces)}
     for one in traces:
