@@ -10,7 +10,6 @@ from backtracking.directions.cosines import (
     compare,
     compare_all_forms,
     compare_forms,
-    compare_layers,
     compare_pairs,
 )
 from backtracking.directions.estimates import Estimated, Resamples, estimate
@@ -98,7 +97,7 @@ def test_a_form_is_nearer_to_the_truth_by_the_difference_of_the_two_cosines() ->
     assert found.low and found.high and found.low <= near - far <= found.high
 
 
-def test_every_two_layers_and_compared_forms_have_their_row() -> None:
+def test_compared_forms_have_their_row() -> None:
     one, other = plant(2.0, 0.6)
     estimated = {
         Place(role, form, (0, 0), layer): one if layer else other
@@ -106,9 +105,6 @@ def test_every_two_layers_and_compared_forms_have_their_row() -> None:
         for form in ("matched", "unmarked", "keyword", "stable")
         for layer in range(3)
     } | {Place("reasoning", "ward", (-3, -1), 0): other}
-    layers = compare_layers(estimated)
-    assert len(layers) == 2 * 3
-    assert {(row.layer, row.other_layer) for row in layers} == {(0, 1), (0, 2), (1, 2)}
     forms = compare_all_forms(estimated)
     assert len(forms) == 2 * 3 * 4 + 1
     nearer = [(row.form, row.other_form, row.nearer.value) for row in forms if row.nearer]

@@ -1,14 +1,16 @@
 """What all runs of a study share: every model is edited in its own units, by what it holds."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from backtracking.directions.forms import Contrast
-from backtracking.interventions.runs import Setting
+from backtracking.interventions.runs import Job, Setting, second_jobs
 from backtracking.records.choices import Choice
 from backtracking.records.directions import Direction, Directions
+from backtracking.records.measured import Measured
 from backtracking.records.places import Place, Window
 
 NORMS = {"base": 1.0, "reasoning": 2.0, "shuffled": 3.0}
@@ -38,3 +40,10 @@ def test_dose_1_is_the_own_class_distance_of_each_model_at_the_chosen_place(role
     ground = Setting.ground(setting(), role, CHOICE)  # type: ignore[arg-type]
     assert ground.distance == NORMS[role] + 1
     assert ground.contrast.activations.tolist() == [[NORMS[role], 1], [0, 0]]
+
+
+@pytest.mark.parametrize("run", ["test", "nulls-base", "affine"])
+def test_what_a_run_is_called_does_not_tell_whether_it_is_drawn(run: str) -> None:
+    drawing = object.__new__(Setting)
+    object.__setattr__(drawing, "plan", SimpleNamespace(drawn=SimpleNamespace(n=1)))
+    assert second_jobs(drawing, Job(partial(list)), Measured("reasoning", run, (), {}), []) == []

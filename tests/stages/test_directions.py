@@ -246,11 +246,6 @@ def test_planted_norms_lie_beyond_those_of_shuffled_labels(result: Result) -> No
             assert row.norm_p is None or row.norm_p > 1 / (1 + N_NULL)
 
 
-def test_every_two_layers_of_a_model_are_compared(result: Result) -> None:
-    keys = {(row.role, row.window, row.layer, row.other_layer) for row in result.layers}
-    assert keys == {(role, w, 0, 1) for role in ("base", "reasoning") for w in ("0:0", "-3:-3")}
-
-
 def test_a_window_that_ends_before_it_begins_is_refused() -> None:
     with pytest.raises(ValueError, match="first <= last"):
         Params(((0, -3),), (-3, -1), 3, 8, 9, 0)

@@ -1,7 +1,7 @@
-"""Cosines of directions: of a pair of models, of two layers, of two forms; corrected for noise."""
+"""Cosines of directions: of a pair of models, of two forms; corrected for noise."""
 
 from collections.abc import Mapping
-from itertools import combinations, permutations
+from itertools import permutations
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from jaxtyping import Float
 from backtracking.directions.estimates import Estimated
 from backtracking.records.intervals import Interval
 from backtracking.records.places import Place
-from backtracking.records.rows.directions import FormCosine, LayerCosine, Likeness, PairCosine
+from backtracking.records.rows.directions import FormCosine, Likeness, PairCosine
 from backtracking.statistics import corrected
 from backtracking.statistics.jackknife import jackknife_interval
 
@@ -36,21 +36,6 @@ def compare_pairs(estimated: Compared, base_by_role: Mapping[str, str]) -> list[
             where = (f"{base}-{place.role}", place.form, place.window_text, place.layer)
             found.append(PairCosine(*where, compare(other, one)))
     return found
-
-
-def compare_layers(estimated: Compared) -> list[LayerCosine]:
-    """Cosine of a model's matched directions at every two layers."""
-    return [
-        LayerCosine(
-            first.role,
-            first.window_text,
-            first.layer,
-            second.layer,
-            compare(estimated[first], estimated[second]),
-        )
-        for first, second in combinations(estimated, 2)
-        if first.form == "matched" and first._replace(layer=second.layer) == second
-    ]
 
 
 def compare_all_forms(estimated: Compared) -> list[FormCosine]:

@@ -170,3 +170,13 @@ class Domain(Protocol):
         In parts that depend on no other, each of which a unit can keep (`Units.key`).
         """
         ...
+
+
+def taught_rates(p_notice: float, p_idle: float) -> Mapping[str, float]:
+    """What a policy teaches that turns at dead ends that it sees, and else idles, by measure."""
+    return {
+        "policy_turn_rate_dead": p_notice,
+        "policy_idle_rate_dead": 0.0,
+        "policy_turn_rate_live": 0.0,
+        "policy_idle_rate_live": p_idle,
+    }

@@ -1,12 +1,9 @@
-"""What is run in which model, once layer and window are chosen: jobs that depend on no other.
-
-A job returns what one model did in one run, `Measured` or `Rollouts`; its arguments are all that
-the result depends on.
-"""
+"""What is run in which model, once layer and window are chosen: jobs that depend on no other."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from backtracking.directions.forms import Contrast
 from backtracking.interventions.arms import (
@@ -36,7 +33,6 @@ from backtracking.records.directions import Directions
 from backtracking.records.drawn import Drawn
 from backtracking.records.measured import ISOTROPIC, MATCHED, SHUFFLED, Measured
 from backtracking.records.places import Window
-from backtracking.records.rollouts import Rollouts
 from backtracking.records.tokens import Pattern, Question
 
 TEST, DEV, FURTHER, WITHOUT = "test", "dev", "further", "without-markers"
@@ -50,7 +46,19 @@ AFFINE, NULLS, PATCHED, PATCHED_BACK = "affine", "nulls", "patched", "patched-ba
 DECIDING = (0, 0)
 """The window of what edits are made of: the deciding token, where they are made."""
 
-Job = Callable[[], Measured | tuple[Rollouts, ...]]
+
+@dataclass(frozen=True)
+class Job:
+    """One run of one model, which gives `Measured` or a tuple of `Rollouts`.
+
+    Attributes:
+        make: does it; the arguments are all that the result depends on.
+        is_drawn: whether it is judged by what is written after its decisions: affine edits with
+            their nulls, the donor's state, and of the test run the plan's doses.
+    """
+
+    make: partial[Any]
+    is_drawn: bool = False
 
 
 @dataclass(frozen=True)
@@ -179,16 +187,17 @@ def studied_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target)
     jobs: dict[str, Job] = {
         "free": free_job(setting, choice, reads, target),
         **affine_jobs(setting, choice, reads, target),
-        TEST: force_(TEST, reads.test, doses(randoms), (1.0, -1.0)),
-        DEV: force_(DEV, reads.dev, doses(few), plan.doses),
+        TEST: Job(force_(TEST, reads.test, doses(randoms), (1.0, -1.0)), is_drawn=True),
+        DEV: Job(force_(DEV, reads.dev, doses(few), plan.doses)),
     }
     pushes = arms_at(layer, ground.distance, further, (1.0, -1.0))
-    jobs[FURTHER] = force_(FURTHER, reads.test, pushes, (1.0, -1.0))
+    jobs[FURTHER] = Job(force_(FURTHER, reads.test, pushes, (1.0, -1.0)))
     kept = [one for one in further if one.group not in ("state", SHUFFLED)]
     removed = removals(layer, ground, [*main, *kept, *randoms])
-    jobs[NECESSITY] = force_(NECESSITY, reads.test, removed)
+    jobs[NECESSITY] = Job(force_(NECESSITY, reads.test, removed))
     if setting.question is not None and reads.dead.prefixes:
-        jobs[NECESSITY_ASKED] = _ask(setting, choice, target, NECESSITY_ASKED, reads.dead, removed)
+        asked = _ask(setting, choice, target, NECESSITY_ASKED, reads.dead, removed)
+        jobs[NECESSITY_ASKED] = Job(asked)
     return jobs | pair_jobs(setting, choice, reads, target)
 
 
@@ -198,12 +207,19 @@ def control_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target)
     distance = setting.ground(target.role, choice).distance
     arms = arms_at(choice.layer, distance, [*main, *randoms], (1.0, -1.0))
     jobs = affine_jobs(setting, choice, reads, target)
-    jobs[TEST] = _force(setting, choice, target, TEST, reads.test, arms, (1.0, -1.0))
+    forced = _force(setting, choice, target, TEST, reads.test, arms, (1.0, -1.0))
+    jobs[TEST] = Job(forced, is_drawn=True)
     return jobs | pair_jobs(setting, choice, reads, target)
 
 
 def affine_jobs(
-    setting: Setting, choice: Choice, reads: Reads, target: Target, before: str = ""
+    setting: Setting,
+    choice: Choice,
+    reads: Reads,
+    target: Target,
+    before: str = "",
+    *,
+    has_null: bool = True,
 ) -> dict[str, Job]:
     """The primary intervention: all sources; the pair's own two beside nulls; beside the patch.
 
@@ -216,15 +232,17 @@ def affine_jobs(
         reads: what is read.
         target: the model.
         before: what the runs' names begin with.
+        has_null: whether nulls are run too.
     """
     main, ground = _main(setting, choice, target), setting.ground(target.role, choice)
     own = [one for one in main if one.group == MATCHED and one.name in (target.role, target.base)]
     jobs: dict[str, Job] = {}
 
     def add(run: str, read: Read, pushes: Sequence[Push]) -> None:
-        jobs[before + run] = _force(setting, choice, target, before + run, read, pushes)
+        forced = _force(setting, choice, target, before + run, read, pushes)
+        jobs[before + run] = Job(forced, is_drawn=True)
 
-    for one in own if target.role != target.base else ():
+    for one in own if has_null and target.role != target.base else ():
         estimated = setting.contrast_at(one.name, choice.layer, choice.window)
         where = setting.plan, choice.layer, ground, one
         pushes = with_nulls(*where) + retrained_arms(*where, estimated)
@@ -247,13 +265,13 @@ def pair_jobs(setting: Setting, choice: Choice, reads: Reads, target: Target) ->
         for run, read, dose in asked:
             if read.prefixes:
                 arms = arms_at(choice.layer, distance, [*main, *randoms], (dose,))
-                jobs[run] = _ask(setting, choice, target, run, read, arms)
+                jobs[run] = Job(_ask(setting, choice, target, run, read, arms))
     opener_ids = setting.words.counted.opener_ids
     if not is_base and opener_ids:
         own = [one for one in main if one.place and one.place.role in (target.role, target.base)]
         without = without_markers(target.loaded, own, opener_ids)
         arms = arms_at(choice.layer, distance, without, (1.0,))
-        jobs[WITHOUT] = _force(setting, choice, target, WITHOUT, reads.test, arms)
+        jobs[WITHOUT] = Job(_force(setting, choice, target, WITHOUT, reads.test, arms))
     return jobs
 
 
@@ -275,8 +293,9 @@ def repeat_jobs(
     ground = setting.ground(target.role, choice)
     arms = arms_at(layer, ground.distance, [*matched, *randoms], (1.0, -1.0))
     added = _force(setting, choice, target, choice.model, reads.test, arms)
-    affine = affine_jobs(setting, choice, reads, target, f"{choice.model}-")
-    return [added, *(job for run, job in affine.items() if has_null or NULLS not in run)]
+    before = f"{choice.model}-"
+    affine = affine_jobs(setting, choice, reads, target, before, has_null=has_null)
+    return [Job(added), *affine.values()]
 
 
 def second_jobs(
@@ -284,17 +303,12 @@ def second_jobs(
 ) -> list[partial[Drawn]]:
     """What is drawn once a run has told which nulls open most; none where nothing is drawn.
 
-    Affine edits with their nulls, the donor's state, and of the test run the plan's doses; at
-    decisions behind which all models have room.
+    At decisions behind which all models have room.
     """
-    if not setting.is_drawn or not isinstance(found, Measured) or not isinstance(job, partial):
-        return []
-    name = found.run
-    is_judged = name == TEST or NULLS in name or name.endswith((AFFINE, PATCHED, PATCHED_BACK))
-    if not is_judged:
+    if not setting.is_drawn or not job.is_drawn or not isinstance(found, Measured):
         return []
     paths = setting.words.counted.paths
-    return drawing_jobs(setting.plan, job, found, setting.telling, paths, models)
+    return drawing_jobs(setting.plan, job.make, found, setting.telling, paths, models)
 
 
 def free_job(setting: Setting, choice: Choice, reads: Reads, target: Target) -> Job:
@@ -304,7 +318,7 @@ def free_job(setting: Setting, choice: Choice, reads: Reads, target: Target) -> 
     main = main_directions(setting.directions, choice, target.role, own)
     distance = setting.ground(target.role, choice).distance
     few = random_directions(plan, target.loaded.d_model, plan.n_free_random)
-    return partial(
+    make = partial(
         run_free,
         target.loaded,
         target.role,
@@ -317,6 +331,7 @@ def free_job(setting: Setting, choice: Choice, reads: Reads, target: Target) -> 
         sampling_of(plan),
         is_scored=True,
     )
+    return Job(make)
 
 
 def _main(setting: Setting, choice: Choice, target: Target) -> list[Along]:

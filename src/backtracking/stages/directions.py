@@ -5,7 +5,7 @@ Directions are estimated on train problems; layer and window are scored on dev p
 Reads: data/interim/traces, data/processed/labels, data/interim/activations, models,
     results/stability
 Writes: results/directions/{places.json,directions.safetensors,selection.json,cosines.json,
-    layers.json,forms.json,directions.json}
+    forms.json,directions.json}
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ from backtracking.directions.contrasts import (
     other_states,
     sentence_contrasts,
 )
-from backtracking.directions.cosines import compare_all_forms, compare_layers, compare_pairs
+from backtracking.directions.cosines import compare_all_forms, compare_pairs
 from backtracking.directions.estimates import Estimated, Resamples, estimate, select
 from backtracking.directions.events import Weighted, event_decisions, weigh
 from backtracking.directions.vectors import action
@@ -41,7 +41,6 @@ from backtracking.records.places import Place, Window
 from backtracking.records.rows.directions import (
     Best,
     FormCosine,
-    LayerCosine,
     PairCosine,
     Strength,
 )
@@ -109,7 +108,6 @@ class Result:
         rows: one for each estimated direction.
         selection: layer and window by role.
         cosines: of each pair's two directions.
-        layers: of a model's directions at two layers.
         forms: of two forms in one model.
     """
 
@@ -117,7 +115,6 @@ class Result:
     rows: list[Strength]
     selection: dict[str, Best]
     cosines: list[PairCosine]
-    layers: list[LayerCosine]
     forms: list[FormCosine]
 
 
@@ -177,7 +174,6 @@ def run(
         rows=rows,
         selection=select(rows),
         cosines=compare_pairs(estimated, roles.base_by_role),
-        layers=compare_layers(estimated),
         forms=compare_all_forms(estimated),
     )
 
@@ -272,7 +268,6 @@ def _main(workspace: Workspace, _role: str) -> None:
         reader.write_json(folder / "selection.json", result.selection)
         write_rows(Strength, result.rows, folder)
         write_rows(PairCosine, result.cosines, folder)
-        write_rows(LayerCosine, result.layers, folder)
         write_rows(FormCosine, result.forms, folder)
     print(result.selection)
 

@@ -144,7 +144,7 @@ def run(
     jobs = _own_jobs(setting, bare[0], reads, roles, models)
     for choice in bare[1:]:
         jobs += _repeat_jobs(setting, choice, reads, roles, models)
-    saved = [kept(computing.units, OUT, job) for job in jobs]
+    saved = [kept(computing.units, OUT, job.make) for job in jobs]
     found = run_side_by_side(saved, computing.n_at_once, "steering")
     measured = [one for one in found if isinstance(one, Measured)]
     rollouts = [one for several in found if isinstance(several, tuple) for one in several]

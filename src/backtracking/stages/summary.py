@@ -40,7 +40,7 @@ from backtracking.records.rows.belief import Beta, Patched
 from backtracking.records.rows.choice import Magnitude
 from backtracking.records.rows.claims import Count, Evidence
 from backtracking.records.rows.components import AblatedForced, TopOutcome
-from backtracking.records.rows.directions import FormCosine, LayerCosine, PairCosine, Strength
+from backtracking.records.rows.directions import FormCosine, PairCosine, Strength
 from backtracking.records.rows.drawn import Calibration, Frozen
 from backtracking.records.rows.measures import Measure
 from backtracking.records.rows.probe import Probed, Within
@@ -79,7 +79,6 @@ TABLES: Mapping[str, type[Row]] = {
     "grade": Measure,
     "directions": Strength,
     "cosines": PairCosine,
-    "layers": LayerCosine,
     "forms": FormCosine,
     "steer": Forced,
     "elsewhere": Elsewhere,

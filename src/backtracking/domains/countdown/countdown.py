@@ -18,7 +18,7 @@ from backtracking.domains.countdown.recipes import FALSE_CLAIMS, WrittenRecipe
 from backtracking.domains.countdown.world import World, make_problem, read_question
 from backtracking.domains.countdown.writer import Policy
 from backtracking.domains.countdown.written import RULE, read_written
-from backtracking.domains.domain import ProblemPlan, Reading, Recipe
+from backtracking.domains.domain import ProblemPlan, Reading, Recipe, taught_rates
 from backtracking.domains.grading.answers import THINK, grade_text
 from backtracking.domains.lexicon import FREE_OPENERS, Asked, Lexicon
 from backtracking.domains.prose import sentence_ends
@@ -113,13 +113,7 @@ class Countdown:
         """How often the writer turns and idles, at a miss and elsewhere."""
         if not self._is_written:
             return {}
-        policy = self.section.writer
-        return {
-            "policy_turn_rate_dead": policy.p_notice,
-            "policy_idle_rate_dead": 0.0,
-            "policy_turn_rate_live": 0.0,
-            "policy_idle_rate_live": policy.p_idle,
-        }
+        return taught_rates(self.section.writer.p_notice, self.section.writer.p_idle)
 
     def problems(self, plan: ProblemPlan) -> list[Problem]:
         """Distinct problems of the study; none is of a held-out kind.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tokenizers import Tokenizer
 
-from backtracking.domains.domain import ProblemPlan, Reading, Recipe
+from backtracking.domains.domain import ProblemPlan, Reading, Recipe, taught_rates
 from backtracking.domains.lexicon import Lexicon
 from backtracking.domains.organism import reading, words
 from backtracking.domains.organism.donors import find_pairs
@@ -70,13 +70,7 @@ class Organism:
     @property
     def taught_rates(self) -> Mapping[str, float]:
         """How often the policy turns and idles, at dead ends that it sees and elsewhere."""
-        policy = self.policy
-        return {
-            "policy_turn_rate_dead": policy.p_notice,
-            "policy_idle_rate_dead": 0.0,
-            "policy_turn_rate_live": 0.0,
-            "policy_idle_rate_live": policy.p_idle,
-        }
+        return taught_rates(self.policy.p_notice, self.policy.p_idle)
 
     def problems(self, plan: ProblemPlan) -> list[Problem]:
         """Distinct problems of the study pool, then those of the held-out size.

@@ -125,25 +125,6 @@ class PairCosine(Row):
 
 
 @dataclass(frozen=True)
-class LayerCosine(Row):
-    """The matched directions of a model at two layers.
-
-    Attributes:
-        role, window: of both.
-        layer, other_layer: of each.
-        likeness: of the two.
-    """
-
-    FILE = "directions/layers"
-
-    role: str
-    window: str | None
-    layer: int | None
-    other_layer: int | None
-    likeness: Likeness = field(metadata=INLINED)
-
-
-@dataclass(frozen=True)
 class FormCosine(Row):
     """Two forms of direction in a model at a layer.
 
