@@ -87,9 +87,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(500)
         elif self.path in ANSWERS:
             header, value, attribute = ANSWERS[self.path]
-            is_asked_right = self.headers.get(header) == value
-            answer = getattr(self.service, attribute)
-            self._answer(*((200, answer) if is_asked_right else (403,)))
+            if self.headers.get(header) == value:
+                self._answer(200, getattr(self.service, attribute))
+            else:
+                self._answer(403)
         elif self.service.end_by_token.get(token, 0.0) < time.monotonic():
             self._answer(401)
         elif self.path != ACTION or self.service.body is None:

@@ -120,7 +120,7 @@ def test_every_variable_of_the_environment_file_is_explained_and_none_is_filled_
     lines = text_of(PROJECT_ROOT / ".env.example").splitlines()
     names = [line.partition("=")[0] for line in lines if "=" in line and not line.startswith("#")]
     expected = {"HF_TOKEN", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_DEFAULT_REGION"}
-    expected |= {"JUDGE_API_KEY"}
+    expected |= {"JUDGE_API_KEY", "TRACES_API_KEY"}
     expected |= {"AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION"}
     expected |= {f"WANDB_{part}" for part in ("API_KEY", "PROJECT", "ENTITY", "MODE", "DIR")}
     assert expected == set(names)

@@ -44,5 +44,6 @@ def test_dose_1_is_the_own_class_distance_of_each_model_at_the_chosen_place(role
 
 @pytest.mark.parametrize("run", ["test", "nulls-base", "affine"])
 def test_what_a_run_is_called_does_not_tell_whether_it_is_drawn(run: str) -> None:
-    measured, drawing = Measured("reasoning", run, (), {}), SimpleNamespace(is_drawn=True)
-    assert second_jobs(drawing, Job(partial(list)), measured, []) == []  # type: ignore[arg-type]
+    drawing = object.__new__(Setting)
+    object.__setattr__(drawing, "plan", SimpleNamespace(drawn=SimpleNamespace(n=1)))
+    assert second_jobs(drawing, Job(partial(list)), Measured("reasoning", run, (), {}), []) == []

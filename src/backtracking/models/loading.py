@@ -73,11 +73,10 @@ class LoadedModel:
     @property
     def end_ids(self) -> list[int]:
         """Ids that end a text: the tokenizer's own first, then the model's."""
-        configured = getattr(self.model.generation_config, "eos_token_id", None)
+        configured: Any = getattr(self.model.generation_config, "eos_token_id", None)
+        own: Any = self.tokenizer.eos_token_id
         its = configured if isinstance(configured, list) else [configured]
-        return list(
-            dict.fromkeys(one for one in (self.tokenizer.eos_token_id, *its) if one is not None)
-        )
+        return list(dict.fromkeys(int(one) for one in (own, *its) if one is not None))
 
     @property
     def n_layers(self) -> int:
