@@ -2,11 +2,11 @@
 
 39 random directions at 6 doses are read at every decision of 8 traces of 2,000 tokens. `endpoints`
 edits each decision by itself and reads what comes next there; `teacher_force` edits all decisions
-of a trace at once and reads all other positions. Both stand beside a plain pass an arm over each
-trace, with a hook that adds the vector at all decisions: as many arms of it are run as `--plain`
-says, and its time is scaled to all. At a trace's first decision, where nothing earlier is edited,
-both must say the same, and are compared. All are interleaved; what is printed is the median of the
-ratios of the rounds.
+of a trace at once and reads all other positions. Each stands beside a plain pass an arm over each
+trace, with a hook that adds the vector at all decisions, that reads the same positions: as many
+arms of it are run as `--plain` says, and its time is scaled to all. At a trace's first decision,
+where nothing earlier is edited, `endpoints` and the plain pass must say the same, and are compared.
+All are interleaved; what is printed is the median of the ratios of the rounds.
 
     .venv/bin/python benchmarks/forced.py               # hours on two cores
     .venv/bin/python benchmarks/forced.py --size quick  # a minute
@@ -120,21 +120,44 @@ class Variants:
         """A pass an arm and trace; logits at the decisions alone."""
         rows = []
         for arm, prefix in product(self.arms[: self.n_plain], self.prefixes):
-            ids = torch.tensor([prefix.ids], device=self.loaded.device)
             at = torch.tensor(prefix.decisions, device=self.loaded.device)
-            where = torch.zeros(1, len(prefix.ids), dtype=torch.bool)
-            where[0, prefix.decisions] = True
-            with hooks.add_vector(self.loaded.blocks, self.layer, arm.vector[None], where):
-                logits = self.loaded.model(ids, use_cache=False, logits_to_keep=at).logits[0]
-            p = logits.double().softmax(dim=1)[:, list(MARKERS)].sum(dim=1)
-            rows.append(p[0].cpu())
+            p = self._pass(prefix, arm.vector, at).double().softmax(dim=1)
+            rows.append(p[0, list(MARKERS)].sum().cpu())
         return torch.stack(rows).unflatten(0, (self.n_plain, -1))
+
+    @torch.inference_mode()
+    def plain_everywhere(self) -> None:
+        """A pass an arm and trace, with one without an edit; KL of all other positions."""
+        for prefix in self.prefixes:
+            zeros = torch.zeros(self.loaded.d_model)
+            clean = self._pass(prefix, zeros, 0).float().log_softmax(dim=1)
+            elsewhere = torch.ones(len(prefix.ids), dtype=torch.bool)
+            elsewhere[prefix.decisions], elsewhere[: prefix.n_prompt] = False, False
+            for arm in self.arms[: self.n_plain]:
+                found = self._pass(prefix, arm.vector, 0).float().log_softmax(dim=1)
+                kl = (clean.exp() * (clean - found)).sum(dim=1)[elsewhere]
+                same = (clean.argmax(dim=1) == found.argmax(dim=1))[elsewhere]
+                marked = found[:, list(MARKERS)].exp().sum(dim=1)[elsewhere]
+                assert torch.stack([kl, same, marked]).isfinite().all()
+
+    def _pass(self, prefix: Prefix, vector: Tensor, at: Tensor | int) -> Tensor:
+        ids = torch.tensor([prefix.ids], device=self.loaded.device)
+        where = torch.zeros(1, len(prefix.ids), dtype=torch.bool)
+        where[0, prefix.decisions] = True
+        with hooks.add_vector(self.loaded.blocks, self.layer, vector[None], where):
+            return self.loaded.model(ids, use_cache=False, logits_to_keep=at).logits[0]
+
+
+PLAIN, PLAIN_EVERYWHERE = "a plain pass an arm", "a plain pass an arm, all positions"
+BESIDE = {"endpoints": PLAIN, "teacher_force": PLAIN_EVERYWHERE}
+"""What is compared with which plain pass."""
 
 
 def measure(variants: Variants, rounds: int, clock: str) -> dict[str, list[float]]:
     """Seconds of each variant for all arms in each round, the order rotated."""
     by_name: dict[str, Callable[[], Tensor | None]] = {
-        "a plain pass an arm": variants.plain,
+        PLAIN: variants.plain,
+        PLAIN_EVERYWHERE: variants.plain_everywhere,
         "endpoints": variants.endpoints,
         "teacher_force": variants.teacher_force,
     }
@@ -147,9 +170,9 @@ def measure(variants: Variants, rounds: int, clock: str) -> dict[str, list[float
             if variants.loaded.device.type == "cuda":
                 torch.cuda.synchronize()
             seconds[name].append(CLOCKS[clock]() - start)
-        scale = len(variants.arms) / variants.n_plain
-        seconds[names[0]][-1] *= scale
-        _require_same(found[names[0]], found[names[1]])
+        for name in (PLAIN, PLAIN_EVERYWHERE):
+            seconds[name][-1] *= len(variants.arms) / variants.n_plain
+        _require_same(found[PLAIN], found["endpoints"])
         said = {name: round(its[-1], 1) for name, its in seconds.items()}
         print(f"round {turn + 1} of {rounds}: {said}", file=sys.stderr, flush=True)
     return seconds
@@ -166,8 +189,9 @@ def table(
     seconds: dict[str, list[float]], variants: Variants, options: argparse.Namespace
 ) -> list[dict[str, object]]:
     """Rows with the medians: seconds, and how often a plain pass an arm takes as long."""
-    plain, rows = next(iter(seconds.values())), []
+    rows = []
     for name, its in seconds.items():
+        plain = seconds[BESIDE.get(name, name)]
         ratios = [a / b for a, b in zip(plain, its, strict=True)]
         rows.append(
             {
@@ -208,13 +232,13 @@ def main() -> None:
         rows = table(measure(variants, options.rounds, options.clock), variants, options)
     for row in rows:
         cells = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in list(row.values())[1:])
-        print(f"{row['variant']!s:24}" + "".join(f"{cell:>11}" for cell in cells))
+        print(f"{row['variant']!s:36}" + "".join(f"{cell:>11}" for cell in cells))
     device = torch.cuda.get_device_name() if options.device != "cpu" else "cpu"
     if options.file:
         named = f"forced-{options.size}.{device.replace(' ', '-').lower()}.csv"
         artifacts.write_csv(Path(__file__).parent / named, rows, list(rows[0]))
     if options.json:
-        _, endpoints, forced = rows
+        *_, endpoints, forced = rows
         said = {
             "endpoints_over_plain": endpoints["plain_over_it"],
             "teacher_force_over_plain": forced["plain_over_it"],

@@ -84,7 +84,7 @@ SIZES = {
     "135m": Size(SMOL, "float32", 64, 16, (16, 128), (32, 512)),
     "135m-short": Size(SMOL, "float32", 24, 8, (8, 32), (6, 96)),
     "quick": Size(SMOL | {"num_hidden_layers": 6}, "float32", 24, 8, (8, 32), (4, 64)),
-    "1.5b": Size(QWEN, "bfloat16", 512, 256, (16, 128), (32, 512)),
+    "1.5b": Size(QWEN, "bfloat16", 256, 256, (16, 128), (512, 512)),
 }  # fmt: skip
 
 
@@ -329,6 +329,7 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="tokens of the longest text")
     parser.add_argument("--only", nargs="*", help="variants, beside ours")
     parser.add_argument("--file", action="store_true", help="write the table beside this script")
+    parser.add_argument("--bandwidth", type=float, help="of the memory, in terabytes a second")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     size = SIZES[options.size]
@@ -354,7 +355,26 @@ def main() -> None:
         named = f"generation-{options.size}.{device.replace(' ', '-').lower()}.csv"
         artifacts.write_csv(Path(__file__).parent / named, rows, list(rows[0]))
     if options.json:
-        print(json.dumps(medians(rows) | {"device": device}))
+        said = medians(rows) | {"device": device}
+        if options.bandwidth:
+            rate = float(str(said["tokens_per_second"]))
+            said["share_of_bound"] = rate * bytes_a_token(variants) / (options.bandwidth * 1e12)
+        print(json.dumps(said))
+
+
+def bytes_a_token(variants: Variants) -> float:
+    """Memory that must be read for a token: its share of the weights, and its row's cache."""
+    size, model = variants.size, variants.model
+    config = model.config
+    d_head = config.hidden_size // config.num_attention_heads
+    values = 2 * config.num_hidden_layers * config.num_key_value_heads * d_head
+    read = [
+        len(prompt) + n_new / 2
+        for prompt, n_new in zip(variants.prompts, variants.n_new, strict=True)
+    ]
+    embedded = 0 if config.tie_word_embeddings else model.get_input_embeddings().weight.numel()
+    weights = sum(one.numel() for one in model.parameters()) - embedded
+    return (weights / size.at_once + values * statistics.mean(read)) * model.dtype.itemsize
 
 
 def medians(rows: list[dict[str, object]]) -> dict[str, object]:

@@ -89,10 +89,8 @@ class Steering:
     def __post_init__(self) -> None:
         if (self.where == "decision") != (self.is_decision is not None):
             raise ValueError("`is_decision` belongs to `where='decision'`, and to it only.")
-        for name in ("kinds", "values"):
-            given = getattr(self, name)
-            if given is not None and len(given) != len(self.vectors):
-                raise ValueError(f"{len(self.vectors)} vectors and {len(given)} `{name}`")
+        if self.kinds is not None and len(self.kinds) != len(self.vectors):
+            raise ValueError(f"{len(self.vectors)} vectors and {len(self.kinds)} `kinds`")
 
     def decides(self, ids: list[int], at: int, n_prompt: int) -> bool:
         """Whether a position of a row's ids is edited."""
