@@ -5,8 +5,8 @@ length of its own, 32 to 512 tokens, one in ten at the limit. What is printed an
 median, over the rounds, of the tokens a second of ours over those of each in the same round.
 `--clock process` counts the process's own time, for a machine that others use too.
 
-    .venv/bin/python benchmarks/generation.py               # an hour on two cores
-    .venv/bin/python benchmarks/generation.py --size quick  # a minute
+    .venv/bin/python benchmarks/generation.py               # hours on two cores
+    .venv/bin/python benchmarks/generation.py --size quick  # some minutes
     .venv/bin/python benchmarks/generation.py --device cuda --size 1.5b --json
 """
 
@@ -81,9 +81,9 @@ QWEN = {
     "tie_word_embeddings": False,
 }  # fmt: skip
 SIZES = {
-    "135m": Size(SMOL, "float32", 64, 16, (16, 128), (32, 512)),
-    "135m-short": Size(SMOL, "float32", 24, 8, (8, 32), (6, 96)),
-    "quick": Size(SMOL | {"num_hidden_layers": 6}, "float32", 24, 8, (8, 32), (4, 64)),
+    "135m": Size(SMOL, "float32", 96, 16, (16, 128), (32, 512)),
+    "135m-short": Size(SMOL, "float32", 48, 8, (8, 32), (6, 96)),
+    "quick": Size(SMOL | {"num_hidden_layers": 6}, "float32", 48, 8, (8, 32), (4, 64)),
     "1.5b": Size(QWEN, "bfloat16", 256, 256, (16, 128), (512, 512)),
 }  # fmt: skip
 
