@@ -19,9 +19,9 @@ from tiny_models import (
 )
 from torch import Tensor
 
-from backtracking.models import batching, generation, hooks, loading
+from backtracking.models import batching, edits, generation, hooks, loading
 from backtracking.models.batching import compare_greedy
-from backtracking.models.generation import Generation, Steering, Where, generate
+from backtracking.models.generation import Generation, Kind, Steering, Where, generate
 from backtracking.models.loading import LoadedModel
 from backtracking.models.sampling import Sampling
 from lifeboat.stage.errors import UserError
@@ -44,6 +44,14 @@ def loaded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="module")
 def llama(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return loading.load(save_model(tmp_path_factory.mktemp("llama")))
+
+
+@pytest.fixture(params=["in slots", "in step"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Rows in slots, and as they are written where a model's cache has none."""
+    if request.param == "in step":
+        monkeypatch.setattr(generation.slots, "why_not", lambda loaded: "a test asks for it")
+    return request.param
 
 
 @pytest.fixture
@@ -89,7 +97,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
     return logits_by_step
 
 
-def test_greedy_is_what_transformers_generates(loaded: LoadedModel) -> None:
+def test_greedy_is_what_transformers_generates(loaded: LoadedModel, way: str) -> None:
     prompts = make_prompts(8)
     written = generate(loaded, prompts, make_keys(8), GREEDY)
     for prompt, one in zip(prompts, written, strict=True):
@@ -105,19 +113,10 @@ def test_greedy_is_what_transformers_generates(loaded: LoadedModel) -> None:
         assert one.token_ids == theirs[0, len(prompt) :].tolist()
 
 
-@pytest.mark.parametrize(
-    ("sampling", "padded"),
-    [
-        (GREEDY, 0),
-        (SAMPLED, 99),
-        pytest.param(GREEDY, 99, marks=pytest.mark.slow),
-        pytest.param(SAMPLED, 0, marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("sampling", [GREEDY, SAMPLED])
 def test_a_row_does_not_depend_on_its_batch(
-    loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch, sampling: Sampling, padded: int
+    loaded: LoadedModel, way: str, sampling: Sampling
 ) -> None:
-    monkeypatch.setattr(generation, "PADDED", padded)
     prompts, keys = make_prompts(12), make_keys(12)
     together = generate(loaded, prompts, keys, sampling, batch_size=12)
     assert len({len(prompt) for prompt in prompts}) > 4
@@ -129,13 +128,50 @@ def test_a_row_does_not_depend_on_its_batch(
 
 
 @pytest.mark.parametrize("share", [1e-9, 2.0])
-def test_dropping_finished_rows_changes_nothing(
-    llama: LoadedModel, monkeypatch: pytest.MonkeyPatch, share: float
+def test_when_rows_are_dropped_and_begun_changes_nothing(
+    llama: LoadedModel, way: str, monkeypatch: pytest.MonkeyPatch, share: float
 ) -> None:
-    arguments = llama, make_prompts(40), make_keys(40), SAMPLED
-    expected = generate(*arguments)
+    write = partial(generate, llama, make_prompts(40), make_keys(40), SAMPLED, batch_size=9)
+    expected = write()
     monkeypatch.setattr(generation, "DROPPED_SHARE", share)
-    assert generate(*arguments) == expected
+    assert write() == expected
+
+
+def test_a_slot_is_filled_again_as_its_row_ends(
+    llama: LoadedModel, seen: list[Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No row waits for a longer one: as many are drawn for as there are slots, up to the end."""
+    monkeypatch.setattr(generation, "DROPPED_SHARE", 1e-9)
+    written = generate(llama, make_prompts(40), make_keys(40), SAMPLED, batch_size=5)
+    n_drawn = [len(logits) for logits in seen]
+    assert n_drawn == sorted(n_drawn, reverse=True) and n_drawn[0] == 5
+    lengths = [len(one.token_ids) for one in written]
+    assert sum(n_drawn) == sum(lengths)
+    assert len(n_drawn) <= sum(lengths) / 5 + max(lengths)
+
+
+def test_prompts_are_read_in_chunks_and_nothing_is_read_twice(
+    llama: LoadedModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = partial(generate, llama, make_prompts(12), make_keys(12), SAMPLED, batch_size=5)
+    expected, sizes = write(), list[int]()
+    monkeypatch.setattr(generation, "READ_AT_ONCE", 7)
+    handle = llama.model.register_forward_pre_hook(lambda _, ids: sizes.append(ids[0].numel()))
+    try:
+        assert write() == expected
+    finally:
+        handle.remove()
+    assert max(sizes) <= 7
+
+
+def test_what_is_slow_is_said_once(
+    llama: LoadedModel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(generation.slots, "why_not", lambda loaded: "its cache holds a state")
+    for _ in range(2):
+        generate(llama, [[1, 6], [1]], ["a", "b"], GREEDY)
+    said = "LlamaForCausalLM writes its rows in step, which is slower: its cache holds a state."
+    assert caplog.messages == [said]
 
 
 def test_every_finish_reason_is_what_it_says(llama: LoadedModel) -> None:
@@ -196,7 +232,7 @@ def test_progress_counts_every_row_once(llama: LoadedModel) -> None:
 
 @pytest.mark.parametrize("where", ["decision", "generated", "all"])
 def test_steering_with_the_cache_is_steering_without(
-    loaded: LoadedModel, seen: list[Tensor], where: Where
+    loaded: LoadedModel, way: str, seen: list[Tensor], where: Where
 ) -> None:
     """Teacher-forced, so that exactly the expected positions are changed, in prompt and after."""
     prompt, vectors = [1, 7, 8, 6, FULL_STOP, 9], make_vectors(1)
@@ -213,7 +249,9 @@ def test_steering_with_the_cache_is_steering_without(
 
 
 @pytest.mark.parametrize("where", ["decision", "generated", "all"])
-def test_every_row_of_a_ragged_batch_gets_its_own_vector(llama: LoadedModel, where: Where) -> None:
+def test_every_row_of_a_ragged_batch_gets_its_own_vector(
+    llama: LoadedModel, way: str, where: Where
+) -> None:
     prompts, keys, vectors = make_prompts(8, seed=1), make_keys(8), make_vectors(8)
     together = generate(llama, prompts, keys, SAMPLED, steering=make_steering(vectors, where))
     for row in range(8):
@@ -253,7 +291,7 @@ def test_decisions_are_asked_with_the_ids_so_far(llama: LoadedModel) -> None:
 
 @pytest.mark.parametrize("where", ["decision", "generated", "all"])
 def test_coefficient_zero_is_the_baseline_bit_for_bit(
-    loaded: LoadedModel, seen: list[Tensor], where: Where
+    loaded: LoadedModel, way: str, seen: list[Tensor], where: Where
 ) -> None:
     prompts, keys = make_prompts(12), make_keys(12)
     steering = make_steering(torch.zeros(12, D_MODEL), where)
@@ -276,6 +314,43 @@ def test_a_baseline_row_beside_steered_rows_keeps_its_bits(
     assert mixed[2] == clean[2]
     assert mixed[0] != clean[0]
     assert all(torch.equal(a, b[2]) for a, b in zip(logits, seen, strict=True))
+
+
+KINDS: tuple[Kind, ...] = ("add", "set_projection", "patch", "add")
+
+
+@pytest.mark.parametrize("where", ["decision", "generated", "all"])
+def test_edits_of_every_kind_share_a_batch(
+    llama: LoadedModel, endless: LoadedModel, seen: list[Tensor], way: str, where: Where
+) -> None:
+    """Teacher-forced, each row beside a plain pass with its own edit; the last row has none."""
+    prompt, n = [1, 7, 8, 6, FULL_STOP, 9], len(KINDS)
+    vectors, values = make_vectors(n), torch.tensor([0.0, 2.0, 0.0, 0.0])
+    vectors[3] = 0
+    rule = is_decision if where == "decision" else None
+    steering = Steering(LAYER, vectors, where, rule, KINDS, values)
+    keys = make_keys(n)
+    written = generate(endless, [prompt] * n, keys, SAMPLED, steering=steering)
+    for row, (kind, one) in enumerate(zip(KINDS, written, strict=True)):
+        ids, block = prompt + one.token_ids[:-1], llama.blocks[LAYER]
+        positions = torch.tensor([expected_positions(ids, len(prompt), where)])
+        own = vectors[row : row + 1]
+        edit = {
+            "add": hooks.add_vector(llama.blocks, LAYER, own, positions),
+            "set_projection": edits.set_projection(block, own, values[row : row + 1], positions),
+            "patch": edits.patch(block, own[:, None].expand(1, len(ids), -1), positions),
+        }[kind]
+        with torch.inference_mode(), edit:
+            plain = llama.model(torch.tensor([ids])).logits[0, len(prompt) - 1 :]
+        found = torch.stack([step[row] for step in seen])
+        torch.testing.assert_close(found, plain, atol=1e-4, rtol=1e-4)
+        assert one.n_steered == (int(positions.sum()) if row < 3 else 0)
+    assert written[3] == generate(endless, [prompt], keys[3:], SAMPLED)[0]
+
+
+def test_kinds_are_one_a_vector() -> None:
+    with pytest.raises(ValueError, match="2 vectors and 1 `kinds`"):
+        Steering(LAYER, make_vectors(2), "all", None, ("add",))
 
 
 def test_no_hook_stays_after_an_error(llama: LoadedModel) -> None:

@@ -1,18 +1,20 @@
 """Batched, seeded, steered generation: the one way in which a model writes on.
 
-Prompts of about the same length are read up to the end of the shortest in one call; from there on
-every row takes one token a call, its own prompt's next token as long as there is one, and a sampled
-token after that. So all rows stand at the same position, and no mask is needed. Prompts of very
-different lengths are padded on the left instead, with a mask and with positions that count from
-each prompt's own first token. What a row writes does not depend on the others in its batch, up to
-the rounding of its logits (`batching.compare_greedy` counts that).
+Rows stand in slots of one cache, each at its own position: a row that ends leaves its slot to the
+next prompt, which is read in chunks, and no row waits for another or is padded on the left
+(`slots`). Where a model's cache has no slots, and where a text crosses a length at which the model
+changes its formula, rows of like prompts go in step instead: each is read up to the end of the
+shortest prompt in one call, and from there on takes one token a call, its own prompt's next as long
+as there is one. What a row writes does not depend on the others in its batch, up to the rounding of
+its logits (`batching.compare_greedy` counts that).
 """
 
-import inspect
+import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -21,19 +23,25 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from transformers import DynamicCache
 
-from backtracking.models import hooks
+from backtracking.models import edits, hooks, slots
 from backtracking.models.kv_cache import empty_cache, require_none_remembered
 from backtracking.models.loading import LoadedModel, require_ids
 from backtracking.models.sampling import Sampling, draw, draw_uniforms
+from backtracking.models.slots import Slots
 from lifeboat.stage.errors import UserError
 
 FinishReason = Literal["stop", "length", "empty"]
 Where = Literal["decision", "generated", "all"]
+Kind = Literal["add", "set_projection", "patch"]
 
 DROPPED_SHARE = 1 / 8
-PADDED = 8
-"""Tokens by which the prompts of a batch may differ without padding: that costs as many calls, and
-padding costs a mask in every call."""
+"""Of the rows that go in step, or of the slots: so many must be free before rows are moved."""
+LIKE = 8
+"""Tokens by which prompts may differ whose rows go in step: that costs as many calls."""
+READ_AT_ONCE = 2048
+"""Tokens of prompts in one call."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,7 +51,7 @@ class Generation:
     Attributes:
         token_ids: the new token ids, the end token included where there is one.
         finish_reason: `stop` (end token), `length` (truncated) or `empty` (end token at once).
-        n_steered: tokens at which a vector was added, as the hook counts them.
+        n_steered: tokens at which the stream was edited, as the hook counts them.
     """
 
     token_ids: list[int]
@@ -53,29 +61,42 @@ class Generation:
 
 @dataclass(frozen=True)
 class Steering:
-    """One steering vector per prompt, added to `resid_post[layer]` at chosen positions.
+    """One edit of `resid_post[layer]` per prompt, at chosen positions.
 
     Arms, doses and problems share batches: a row of the baseline has a zero vector, and its bits
     are those of a run without steering.
 
     Attributes:
         layer: layer to change.
-        vectors: the added vectors, coefficient included, in the order of the prompts.
+        vectors: in the order of the prompts: what is added, coefficient included; the direction
+            along which the projection is set; or what is written over the stream.
         where: `all` positions, prompt included; positions of `generated` tokens; or positions, in
             prompt or generated text, of tokens that end at a `decision`.
         is_decision: for `decision`, whether the last of a row's token ids so far, prompt first, is
             one. It is asked once per row and position, and again where a row crosses a length at
             which the model changes its formula; it must not change the list, nor keep it.
+        kinds: of each prompt's edit; None adds in all.
+        values: of the projections, 0 to project out; None is 0 in all.
     """
 
     layer: int
     vectors: Float[Tensor, "rows d_model"]
     where: Where
     is_decision: Callable[[list[int]], bool] | None = None
+    kinds: Sequence[Kind] | None = None
+    values: Float[Tensor, " rows"] | None = None
 
     def __post_init__(self) -> None:
         if (self.where == "decision") != (self.is_decision is not None):
             raise ValueError("`is_decision` belongs to `where='decision'`, and to it only.")
+        if self.kinds is not None and len(self.kinds) != len(self.vectors):
+            raise ValueError(f"{len(self.vectors)} vectors and {len(self.kinds)} `kinds`")
+
+    def decides(self, ids: list[int], at: int, n_prompt: int) -> bool:
+        """Whether a position of a row's ids is edited."""
+        if self.is_decision is None:
+            return self.where == "all" or at >= n_prompt
+        return self.is_decision(ids[: at + 1])
 
 
 @torch.inference_mode()
@@ -104,8 +125,8 @@ def generate(
         n: rows of each prompt, which is read once for all of them.
         is_done: whether what a row has written is enough; it is asked after every token. By default
             a row ends with an end token.
-        steering: vectors to add, one per prompt.
-        batch_size: rows that share a call of the model.
+        steering: edits, one per prompt.
+        batch_size: rows that share a call of the model, at most.
         progress: told the number of newly finished rows.
 
     Raises:
@@ -115,70 +136,43 @@ def generate(
             the logits are not finite.
     """
     _require_rows(loaded, prompts, keys, n, sampling, steering)
-    is_done = is_done or _ends(loaded)
+    edits = None if steering is None else _Edits.of(loaded, steering)
+    writer = _Writer(loaded, prompts, keys, n, sampling, is_done or _ends(loaded), edits)
     generations: dict[int, Generation] = {}
-    for batch in _of_one_formula(loaded, prompts, max(1, batch_size // n), sampling):
-        rows = [
-            _Row(index, prompt, [*prompts[prompt]], draw_uniforms(sampling, keys[index]))
-            for prompt in batch
-            for index in range(prompt * n, prompt * n + n)
-        ]
-        for index, generation in _run_batch(loaded, rows, n, sampling, is_done, steering):
-            generations[index] = generation
-            if progress is not None:
-                progress(1)
+    for index, generation in writer.write(max(1, batch_size // n)):
+        generations[index] = generation
+        if progress is not None:
+            progress(1)
     return [generations[row] for row in range(len(keys))]
 
 
 def batches_of(prompts: Sequence[Sequence[int]], batch_size: int) -> list[list[int]]:
     """Numbers of the prompts that share calls of the model: those of like length."""
-    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    order = _by_length(prompts)
     return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
 
-def _of_one_formula(
-    loaded: LoadedModel, prompts: Sequence[Sequence[int]], batch_size: int, sampling: Sampling
-) -> Iterator[list[int]]:
-    """As `batches_of`, parted where prompts are read by different formulas.
-
-    Rows that cross a limit while they are written do so together: they are not padded.
-    """
-    formula = loaded.lengths.formula
-    for batch in batches_of(prompts, batch_size):
-        part: list[int] = []
-        for row in batch:
-            n = len(prompts[row])
-            crosses = formula(n) != formula(n + sampling.max_new_tokens - 1)
-            first = len(prompts[part[0]]) if part else n
-            if formula(n) != formula(first) or (crosses and n - first > PADDED):
-                yield part
-                part = []
-            part.append(row)
-        yield part
+def _by_length(prompts: Sequence[Sequence[int]]) -> list[int]:
+    return sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
 
 
 @dataclass
 class _Row:
-    """One row on its way: `ids` grows behind its padding, `uniforms` has a number per new token."""
+    """One row on its way: `uniforms` has a number per new token."""
 
     index: int
     prompt: int
     ids: list[int]
     uniforms: np.ndarray
-    padding: int = 0
     generation: Generation | None = None
 
     def __post_init__(self) -> None:
         self.n_prompt, self.n_steered = len(self.ids), 0
 
-    def token(self, position: int) -> int:
-        """What it reads at a position of the batch: its last token again where it has finished."""
-        at = position - self.padding
-        return self.ids[min(at, len(self.ids) - 1)] if at >= 0 else 0
-
-    def is_read(self, end: int) -> bool:
-        """Whether the prompt ends before a position of the batch."""
-        return end >= self.padding + self.n_prompt
+    def tokens(self, start: int, end: int) -> list[int]:
+        """What it reads at some positions: its last token again where it has no other."""
+        found = self.ids[start:end]
+        return found + [self.ids[-1]] * (end - start - len(found))
 
     @property
     def uniform(self) -> float:
@@ -198,106 +192,251 @@ class _Row:
         self.generation = Generation(written, reason, self.n_steered)
 
 
-def _run_batch(
-    loaded: LoadedModel,
-    rows: list[_Row],
-    n: int,
-    sampling: Sampling,
-    is_done: Callable[[list[int]], bool],
-    steering: Steering | None,
-) -> Iterator[tuple[int, Generation]]:
-    """Index and generation of each row, as it finishes; n rows after one another share a prompt."""
-    shortest, longest = rows[0].n_prompt, rows[-1].n_prompt
-    if longest - shortest > PADDED:
-        for row in rows:
-            row.padding = longest - row.n_prompt
-    cache, start, end = empty_cache(loaded.model.config), 0, rows[0].padding + shortest
-    logits = _next_logits(loaded, rows[::n], start, end, cache, steering)
-    if n > 1:
-        repeated = torch.arange(len(rows), device=loaded.device) // n
-        cache.batch_select_indices(repeated)
-        logits = logits[repeated]
-        for at, row in enumerate(rows):
-            row.n_steered = rows[at - at % n].n_steered
-    while True:
-        tokens = draw(logits, [row.uniform for row in rows], sampling.temperature)
+@dataclass(frozen=True)
+class _Edits:
+    """A steering as tensors on the model's device.
+
+    Attributes:
+        steering: what it says.
+        kinds, vectors, values: by prompt.
+    """
+
+    steering: Steering
+    kinds: np.ndarray
+    vectors: Float[Tensor, "prompts d_model"]
+    values: Float[Tensor, " prompts"]
+
+    @classmethod
+    def of(cls, loaded: LoadedModel, steering: Steering) -> "_Edits":
+        vectors, n = steering.vectors.to(loaded.device), len(steering.vectors)
+        values = torch.zeros(n) if steering.values is None else steering.values
+        kinds = np.array(steering.kinds or ["add"] * n)
+        return cls(steering, kinds, vectors, values.to(loaded.device))
+
+    def enter(
+        self,
+        stack: ExitStack,
+        loaded: LoadedModel,
+        rows: Sequence[_Row],
+        where: Bool[Tensor, "rows pos"],
+    ) -> None:
+        """Edits the rows of the calls to come, each kind by a hook; hooks count what they do."""
+        prompts, layer = [row.prompt for row in rows], self.steering.layer
+        block, vectors, values = loaded.blocks[layer], self.vectors[prompts], self.values[prompts]
+        kinds = self.kinds[prompts]
+        for kind in np.unique(kinds).tolist():
+            here = where & torch.from_numpy(kinds == kind)[:, None]
+            counted = partial(_counted, rows, here)
+            if kind == "add":
+                told = partial(_count, rows)
+                edit = hooks.add_vector(loaded.blocks, layer, vectors, here, told)
+            elif kind == "patch":
+                edit = edits.patch(block, vectors[:, None], counted)
+            else:
+                edit = edits.set_projection(block, vectors, values, counted)
+            stack.enter_context(edit)
+
+
+def _counted(rows: Sequence[_Row], where: Bool[Tensor, "rows pos"]) -> Bool[Tensor, "rows pos"]:
+    """The positions, which are counted as a hook asks for them."""
+    _count(rows, where)
+    return where
+
+
+def _count(rows: Sequence[_Row], edited: Bool[Tensor, "rows pos"]) -> None:
+    for row, n in zip(rows, edited.sum(dim=1).tolist(), strict=True):
+        row.n_steered += n
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """What is to be written, and how; rows as in `generate`."""
+
+    loaded: LoadedModel
+    prompts: Sequence[Sequence[int]]
+    keys: Sequence[str]
+    n: int
+    sampling: Sampling
+    is_done: Callable[[list[int]], bool]
+    edits: _Edits | None
+
+    def write(self, at_once: int) -> Iterator[tuple[int, Generation]]:
+        """Index and generation of each row, as it ends; so many prompts at once."""
+        in_slots, in_step = list[int](), list[int]()
+        for prompt in _by_length(self.prompts):
+            reason = self._why_in_step(len(self.prompts[prompt]))
+            (in_slots if reason is None else in_step).append(prompt)
+            if reason is not None:
+                _tell(type(self.loaded.model).__name__, reason)
+        if in_slots:
+            yield from self._write_in_slots(in_slots, at_once)
+        for batch in self._alike(in_step, at_once):
+            yield from self._write_in_step(batch)
+
+    def _why_in_step(self, n_prompt: int) -> str | None:
+        """Why the rows of a prompt cannot stand in slots."""
+        formula = self.loaded.lengths.formula
+        if formula(1) != formula(n_prompt + self.sampling.max_new_tokens - 1):
+            return "it changes its formula at a length that texts may come to"
+        return slots.why_not(self.loaded)
+
+    def _write_in_slots(self, order: list[int], at_once: int) -> Iterator[tuple[int, Generation]]:
+        longest = len(self.prompts[order[-1]]) + self.sampling.max_new_tokens - 1
+        cache = Slots(self.loaded, min(at_once, len(order)) * self.n, longest)
+        waiting, rows = deque(order), list[_Row]()
+        while waiting or rows:
+            free = cache.n - len(rows)
+            if waiting and (not rows or free >= max(self.n, DROPPED_SHARE * cache.n)):
+                chosen = [waiting.popleft() for _ in range(min(free // self.n, len(waiting)))]
+                rows += self._begin(cache, chosen, len(rows))
+            starts = [len(row.ids) - 1 for row in rows]
+            told = cache.place(self.loaded, 0, starts, 1)
+            yield from self._take(rows, self._read(rows, starts, 1, told))
+            rows = _close_gaps(cache, rows)
+
+    def _begin(self, cache: Slots, prompts: list[int], first: int) -> list[_Row]:
+        """The rows of prompts, shortest first, that are read into slots but for their last token.
+
+        Rows that share a prompt share its reading.
+        """
+        rows = [self._rows(prompt) for prompt in prompts]
+        ends, start = [len(some[0].ids) - 1 for some in rows], 0
+        while start < ends[-1]:
+            done = sum(end <= start for end in ends)
+            some = [own[0] for own in rows[done:]]
+            width = min(ends[-1] - start, max(1, READ_AT_ONCE // len(some)))
+            starts = [start] * len(some)
+            told = cache.place(self.loaded, first + done, starts, width)
+            self._read(some, starts, width, told, ends[done:])
+            start += width
+        if self.n > 1:
+            own = range(first, first + len(rows) * self.n)
+            cache.copy([first + at // self.n for at in range(len(own))], own, ends[-1])
+        for some in rows:
+            for row in some[1:]:
+                row.n_steered = some[0].n_steered
+        return [row for some in rows for row in some]
+
+    def _alike(self, order: list[int], at_once: int) -> Iterator[list[int]]:
+        """Prompts that go in step: of like length, and read by one formula."""
+        formula, part, first = self.loaded.lengths.formula, list[int](), 0
+        for prompt in order:
+            n = len(self.prompts[prompt])
+            apart = part and (n - first > LIKE or formula(n) != formula(first))
+            if apart or len(part) == at_once:
+                yield part
+                part = []
+            first = first if part else n
+            part.append(prompt)
+        if part:
+            yield part
+
+    def _write_in_step(self, batch: list[int]) -> Iterator[tuple[int, Generation]]:
+        loaded, formula = self.loaded, self.loaded.lengths.formula
+        rows, n = [row for prompt in batch for row in self._rows(prompt)], self.n
+        cache, start, end = empty_cache(loaded.model.config), 0, rows[0].n_prompt
+        logits = self._read_in_step(rows[::n], start, end, cache)
+        if n > 1:
+            repeated = torch.arange(len(rows), device=loaded.device) // n
+            cache.reorder_cache(repeated)  # type: ignore[arg-type]
+            logits = logits[repeated]
+            for at, row in enumerate(rows):
+                row.n_steered = rows[at - at % n].n_steered
+        while True:
+            yield from self._take(rows, logits, end)
+            rows = _drop_finished(loaded, rows, cache)
+            if not rows:
+                return
+            start, end = end, end + 1
+            if formula(end) != formula(start):
+                cache, start = empty_cache(loaded.model.config), 0
+            logits = self._read_in_step(rows, start, end, cache)
+
+    def _rows(self, prompt: int) -> list[_Row]:
+        return [
+            _Row(
+                index,
+                prompt,
+                [*self.prompts[prompt]],
+                draw_uniforms(self.sampling, self.keys[index]),
+            )
+            for index in range(prompt * self.n, prompt * self.n + self.n)
+        ]
+
+    def _read_in_step(
+        self, rows: list[_Row], start: int, end: int, cache: DynamicCache
+    ) -> Float[Tensor, "rows d_vocab"]:
+        starts, told = [start] * len(rows), {"past_key_values": cache}
+        return self._read(rows, starts, end - start, told)
+
+    def _read(
+        self,
+        rows: Sequence[_Row],
+        starts: Sequence[int],
+        width: int,
+        told: dict[str, Any],
+        ends: Sequence[int] = (),
+    ) -> Float[Tensor, "rows d_vocab"]:
+        """Logits after some tokens of each row, which are read into the cache.
+
+        Args:
+            rows: what is read.
+            starts: position of each row's first token.
+            width: tokens of each row.
+            told: what the model is told of the cache.
+            ends: position behind the last token that is a row's own, where some have fewer.
+        """
+        ids = [row.tokens(at, at + width) for row, at in zip(rows, starts, strict=True)]
+        for row, start in zip(rows, starts, strict=True):
+            row.n_steered = row.n_steered if start else 0
+        with ExitStack() as stack:
+            if self.edits is not None:
+                spans = [
+                    range(at, min(at + width, end))
+                    for at, end in zip(starts, ends or [at + width for at in starts], strict=True)
+                ]
+                where = torch.zeros(len(rows), width, dtype=torch.bool)
+                for number, (row, span) in enumerate(zip(rows, spans, strict=True)):
+                    if row.generation is None:
+                        for at in span:
+                            decides = self.edits.steering.decides(row.ids, at, row.n_prompt)
+                            where[number, at - span.start] = decides
+                self.edits.enter(stack, self.loaded, rows, where)
+            return self.loaded.model(
+                torch.tensor(ids, device=self.loaded.device),
+                use_cache=True,
+                logits_to_keep=1,
+                **told,
+            ).logits[:, -1]
+
+    def _take(
+        self, rows: Sequence[_Row], logits: Float[Tensor, "rows d_vocab"], end: int | None = None
+    ) -> Iterator[tuple[int, Generation]]:
+        """Draws a token for each row whose prompt ends before a position; tells rows that end."""
+        tokens = draw(logits, [row.uniform for row in rows], self.sampling.temperature)
         for row, token in zip(rows, tokens.tolist(), strict=True):
-            if row.generation is None and row.is_read(end):
-                row.take(token, is_done)
+            if row.generation is None and (end is None or row.n_prompt <= end):
+                row.take(token, self.is_done)
                 if row.generation is not None:
                     yield row.index, row.generation
-        rows = _drop_finished(loaded, rows, cache)
-        if not rows:
-            return
-        start, end = end, end + 1
-        if _formula(loaded, rows, end) != _formula(loaded, rows, start):
-            cache, start = empty_cache(loaded.model.config), 0
-        logits = _next_logits(loaded, rows, start, end, cache, steering)
 
 
-def _formula(loaded: LoadedModel, rows: list[_Row], end: int) -> str:
-    """By which formula the rows are read up to a position of the batch."""
-    return loaded.lengths.formula(end - min(row.padding for row in rows))
+def _close_gaps(cache: Slots, rows: list[_Row]) -> list[_Row]:
+    """The rows to go on with, the last of them in the slots of those that have finished."""
+    n = sum(row.generation is None for row in rows)
+    gaps = [at for at, row in enumerate(rows[:n]) if row.generation is not None]
+    moved = [at for at, row in enumerate(rows) if row.generation is None and at >= n]
+    if gaps:
+        cache.copy(moved, gaps, max(len(rows[at].ids) for at in moved))
+        for gap, at in zip(gaps, moved, strict=True):
+            rows[gap] = rows[at]
+    return rows[:n]
 
 
-def _next_logits(
-    loaded: LoadedModel,
-    rows: list[_Row],
-    start: int,
-    end: int,
-    cache: DynamicCache,
-    steering: Steering | None,
-) -> Float[Tensor, "rows d_vocab"]:
-    """Logits after positions `start` to `end - 1`, which are read into the cache."""
-    ids = [[row.token(at) for at in range(start, end)] for row in rows]
-    padding = torch.tensor([row.padding for row in rows])[:, None]
-    named: dict[str, Any] = {}
-    if padding.any():
-        named["attention_mask"] = (torch.arange(end) >= padding).long().to(loaded.device)
-        if "position_ids" in inspect.signature(loaded.model.forward).parameters:
-            position = (torch.arange(start, end) - padding).clamp(min=0)
-            named["position_ids"] = position.to(loaded.device)
-    steered = nullcontext()
-    if steering is not None:
-        if start == 0:
-            for row in rows:
-                row.n_steered = 0
-        steered = hooks.add_vector(
-            loaded.blocks,
-            steering.layer,
-            steering.vectors[[row.prompt for row in rows]],
-            _steered_positions(steering, rows, start, end),
-            partial(_count, rows),
-        )
-    with steered:
-        return loaded.model(
-            torch.tensor(ids, device=loaded.device),
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-            **named,
-        ).logits[:, -1]
-
-
-def _steered_positions(
-    steering: Steering, rows: list[_Row], start: int, end: int
-) -> Bool[Tensor, "rows pos"]:
-    def is_steered(row: _Row, at: int) -> bool:
-        if at < 0 or row.generation is not None:
-            return False
-        if steering.is_decision is None:
-            return steering.where == "all" or at >= row.n_prompt
-        return steering.is_decision(row.ids[: at + 1])
-
-    return torch.tensor(
-        [[is_steered(row, at - row.padding) for at in range(start, end)] for row in rows]
-    )
-
-
-def _count(rows: list[_Row], added: Bool[Tensor, "rows pos"]) -> None:
-    """Counts where something was added; what is read again is counted anew."""
-    for row, n in zip(rows, added.sum(dim=1).tolist(), strict=True):
-        row.n_steered += n
+@cache
+def _tell(architecture: str, reason: str) -> None:
+    """Says once what is slow."""
+    _log.warning("%s writes its rows in step, which is slower: %s.", architecture, reason)
 
 
 def _drop_finished(loaded: LoadedModel, rows: list[_Row], cache: DynamicCache) -> list[_Row]:
@@ -306,7 +445,7 @@ def _drop_finished(loaded: LoadedModel, rows: list[_Row], cache: DynamicCache) -
     if alive and len(rows) - len(alive) < max(1, DROPPED_SHARE * len(rows)):
         return rows
     if alive:
-        cache.batch_select_indices(torch.tensor(alive, device=loaded.device))
+        cache.reorder_cache(torch.tensor(alive, device=loaded.device))  # type: ignore[arg-type]
     return [rows[position] for position in alive]
 
 

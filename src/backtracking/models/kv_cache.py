@@ -142,6 +142,10 @@ class GrowingLayer(DynamicLayer):
         self.key_buffer, self.value_buffer = self.key_buffer[indices], self.value_buffer[indices]
         self._view(end)
 
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """As `batch_select_indices`, by the name that layers of every kind have."""
+        self.batch_select_indices(beam_idx)
+
     def _view(self, end: int) -> None:
         self.keys, self.values = self.key_buffer[:, :, :end], self.value_buffer[:, :, :end]
 

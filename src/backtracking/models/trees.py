@@ -100,11 +100,9 @@ class Tree:
     ) -> Float[Tensor, "one some d_vocab"]:
         """Logits of the next token at all positions, or at some; a cache takes what is read."""
         kept = {} if at is None else {"logits_to_keep": at.to(loaded.device)}
-        masks = dict(self.mask_by_kind)
-        mask: Any = masks if len(masks) > 1 else next(iter(masks.values()))
         return loaded.model(
             input_ids=ids.to(loaded.device),
-            attention_mask=mask,
+            attention_mask=attention_of(self.mask_by_kind),
             position_ids=self.place,
             past_key_values=past,
             use_cache=past is not None,
@@ -124,6 +122,19 @@ def windows(loaded: LoadedModel) -> dict[str, int | None]:
     usual = SLIDING if window else "full_attention"
     kinds = set(getattr(config, "layer_types", None) or [usual])
     return {kind: window if kind == SLIDING else None for kind in sorted(kinds)}
+
+
+def attention_of(mask_by_kind: Mapping[str, Tensor]) -> Any:
+    """The masks as a model takes them: by kind of layer where it has several."""
+    masks = dict(mask_by_kind)
+    return masks if len(masks) > 1 else next(iter(masks.values()))
+
+
+def off_by(found: Float[Tensor, " d_vocab"], expected: Float[Tensor, " d_vocab"]) -> float | None:
+    """By which share of their spread logits are off; None where rounding may do that."""
+    off = (found.float() - expected.float()).norm()
+    spread = (expected.float() - expected.float().mean()).norm()
+    return None if off <= _NOISE * spread else float(off / spread)
 
 
 def _mask(
@@ -147,14 +158,13 @@ def _try(loaded: LoadedModel) -> None:
     branches = [branch[:1], branch]
     try:
         tree = Tree.of(loaded, N_TRIED, np.array([leaf]), branches)
-        found = tree.logits(loaded, torch.tensor([[*ids, *branch]]))[0, -1].float()
+        found = tree.logits(loaded, torch.tensor([[*ids, *branch]]))[0, -1]
     except (TypeError, ValueError, RuntimeError) as error:
         raise _unreadable(loaded, f"it takes no mask of this kind ({error})") from error
     alone = torch.tensor([[*ids[: leaf + 1], *branch]], device=loaded.device)
-    expected = loaded.model(input_ids=alone, use_cache=False).logits[0, -1].float()
-    off, spread = (found - expected).norm(), (expected - expected.mean()).norm()
-    if not off <= _NOISE * spread:
-        raise _unreadable(loaded, f"its logits are off by {float(off / spread):.2g} of their norm")
+    expected = loaded.model(input_ids=alone, use_cache=False).logits[0, -1]
+    if (off := off_by(found, expected)) is not None:
+        raise _unreadable(loaded, f"its logits are off by {off:.2g} of their norm")
 
 
 def _unreadable(loaded: LoadedModel, why: str) -> UserError:
