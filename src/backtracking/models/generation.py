@@ -451,9 +451,7 @@ def _drop_finished(loaded: LoadedModel, rows: list[_Row], cache: DynamicCache) -
 
 def _ends(loaded: LoadedModel) -> Callable[[list[int]], bool]:
     """Whether an end token was written last."""
-    configured: Any = getattr(loaded.model.generation_config, "eos_token_id", None)
-    stop_ids = {*(configured if isinstance(configured, list) else [configured])}
-    stop_ids.add(loaded.tokenizer.eos_token_id)
+    stop_ids = {*loaded.end_ids}
     return lambda written: written[-1] in stop_ids
 
 
