@@ -236,3 +236,10 @@ def test_an_overlay_in_use_differs_in_nothing(root: Path) -> None:
 def test_an_overlay_is_about_what_its_first_comment_says(root: Path) -> None:
     overlay(root, "# Half as large,\n# and faster.\n#\n# More.\n\n# of chance\nseed: 8\n")
     assert profile.about(root, "small") == "Half as large, and faster."
+
+
+@pytest.mark.parametrize("offset", [0, 2, 4])
+def test_lists_stand_where_they_stood(offset: int) -> None:
+    text = f"a:\n  # why\n  b:\n{' ' * (2 + offset)}- x\n{' ' * (2 + offset)}- y\nc: 1\n"
+    found, _ = profile.merged(text, {"c": 2}, "a test")
+    assert found == text.replace("c: 1", "c: 2")

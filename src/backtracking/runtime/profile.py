@@ -15,7 +15,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
-from ruamel.yaml.util import load_yaml_guess_indent
 
 from backtracking.runtime import params
 from lifeboat.items import Item
@@ -162,13 +161,24 @@ def merged(text: str, overlay: dict[str, Any], source: str) -> tuple[str, list[s
 
 
 def _round_trip(text: str) -> YAML:
-    _, indent, offset = load_yaml_guess_indent(text)
-    yaml = YAML()
+    yaml, offset = YAML(), _offset(text)
     yaml.Representer = _Representer
     yaml.preserve_quotes = True
     yaml.width = 4096
-    yaml.indent(mapping=2, sequence=indent or 2, offset=offset or 0)
+    yaml.indent(mapping=2, sequence=offset + 2, offset=offset)
     return yaml
+
+
+def _offset(text: str) -> int:
+    """How far the first list of lines stands to the right of its key; 0 where there is none yet."""
+    key = 0
+    for line in text.splitlines():
+        plain = line.lstrip()
+        if plain.startswith("- "):
+            return max(0, len(line) - len(plain) - key)
+        if plain and plain[0] != "#":
+            key = len(line) - len(plain)
+    return 0
 
 
 class _Representer(RoundTripRepresenter):
