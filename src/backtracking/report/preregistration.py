@@ -4,7 +4,6 @@ It is made from params.yaml and the code alone. What ran is never refused for di
 study may have good reasons to. The check says what differs, so that a reader can judge them.
 """
 
-import hashlib
 import io
 import json
 import re
@@ -15,6 +14,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from backtracking.claims import terms
+from backtracking.report import hashes
 from lifeboat import processes, project
 from lifeboat.git import blobs, commit
 from lifeboat.items import Item
@@ -268,18 +268,19 @@ def _ran_code(root: Path, frozen: str) -> Iterator[Item]:
 def _hashes(root: Path, commit: str, paths: Sequence[str]) -> dict[str, str]:
     """What DVC would say of files and folders as a commit has them; of those that it has."""
     files = blobs.of_tree(root, commit, paths) if paths else ()
-    md5_by_path = {one.path: _md5(one.content) for one in files if one.content is not None}
+    md5_by_path = {
+        one.path: hashes.of_bytes(one.content) for one in files if one.content is not None
+    }
     found = {path: md5 for path, md5 in md5_by_path.items() if path in paths}
     for folder in paths:
-        inside = [path for path in sorted(md5_by_path) if path.startswith(f"{folder}/")]
-        rows = [{"md5": md5_by_path[one], "relpath": one[len(folder) + 1 :]} for one in inside]
-        if rows:
-            found[folder] = f"{_md5(json.dumps(rows).encode())}.dir"
+        inside = {
+            path.removeprefix(f"{folder}/"): md5
+            for path, md5 in md5_by_path.items()
+            if path.startswith(f"{folder}/")
+        }
+        if inside:
+            found[folder] = hashes.of_folder(inside)
     return found
-
-
-def _md5(data: bytes) -> str:
-    return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
 def _differences(then: Any, now: Any, name: str = "") -> Iterator[str]:

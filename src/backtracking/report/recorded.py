@@ -5,7 +5,6 @@ and no stage that runs a model has to know of tracking. Texts of traces, weights
 never sent.
 """
 
-import hashlib
 import subprocess
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backtracking.report import tracking
+from backtracking.report import hashes, tracking
 from backtracking.report.committed import read_table
 from backtracking.report.tables import flatten
 from lifeboat.stage import artifacts
@@ -99,16 +98,16 @@ def log_stage(root: Path, ran: Ran) -> bool:
 
 
 def log_running(root: Path, name: str, params: Mapping[str, Any]) -> bool:
-    """As `log_stage`, of a stage that has written its outs, which are files, and still runs.
+    """As `log_stage`, of a stage that has written its outs and still runs.
 
-    It gets the run that dvc.lock will name: DVC's hash of a file is the file's MD5.
+    It gets the run that dvc.lock will name.
     """
     from ruamel.yaml import YAML
 
     stage = YAML(typ="safe").load(root / "dvc.yaml")["stages"][name]
     entries = [*stage.get("outs", ()), *stage.get("metrics", ())]
     paths = [one if isinstance(one, str) else next(iter(one)) for one in entries]
-    outs = {path: hashlib.md5((root / path).read_bytes()).hexdigest() for path in paths}
+    outs = {path: hashes.of_path(root / path) for path in paths}
     return log_stage(root, Ran(name, params, {}, outs))
 
 
