@@ -81,7 +81,7 @@ def test_a_role_that_is_taken_away_leaves_no_stage_and_no_folder(copy: Path) -> 
     assert gone == {f"{stage}@{role}" for stage in ("weights", "extract") for role in roles}
     ran = run_in(copy, "dvc", "--wait-for-lock", "repro", "directions")
     # The overlay asks the base for permuted traces, too.
-    assert not set(ran) & {"problems", "weights@base", "traces", "label", "extract@reasoning"}
+    assert not set(ran) & {"problems", "weights@base", "traces", "label"}
     assert {"extract@base", "directions"} <= set(ran)
     call(copy, "git", "checkout", "params.yaml")
     call(copy, "dvc", "checkout")
