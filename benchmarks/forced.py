@@ -24,8 +24,10 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
+import timing
 import torch
-from generation import CLOCKS, NORM, SIZES, save_model
+from generation import NORM, SIZES, save_model
+from timing import CLOCKS, Row
 from torch import Tensor
 
 from backtracking.models import hooks, loading
@@ -33,7 +35,6 @@ from backtracking.models.endpoints import Counted, read_endpoints
 from backtracking.models.forced import Arm, Prefix, teacher_force
 from backtracking.records.tokens import Opener, TokenSet
 from backtracking.runtime.compute import prepare_torch
-from lifeboat.stage import artifacts
 
 MARKERS = (11, 12, 13)
 """Ids whose probabilities are summed."""
@@ -187,42 +188,23 @@ def _require_same(plain: Tensor | None, ours: Tensor | None) -> None:
 
 def table(
     seconds: dict[str, list[float]], variants: Variants, options: argparse.Namespace
-) -> list[dict[str, object]]:
+) -> list[Row]:
     """Rows with the medians: seconds, and how often a plain pass an arm takes as long."""
     rows = []
     for name, its in seconds.items():
         plain = seconds[BESIDE.get(name, name)]
         ratios = [a / b for a, b in zip(plain, its, strict=True)]
-        rows.append(
-            {
-                "variant": name,
-                "seconds": statistics.median(its),
-                "edits_per_second": variants.n_edits / statistics.median(its),
-                "plain_over_it": statistics.median(ratios),
-                "low": min(ratios),
-                "high": max(ratios),
-                "rounds": len(its),
-                "clock": options.clock,
-                "threads": options.threads,
-                "load": options.load,
-            }
-        )
+        took = statistics.median(its)
+        medians = {"seconds": took, "edits_per_second": variants.n_edits / took}
+        rows.append(timing.row(name, medians, "plain_over_it", ratios, options))
     return rows
 
 
 def main() -> None:
     """Times what the command line asks for, prints it, and files it beside this script."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--size", choices=SIZES_READ, default="135m")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--load", default="quiet", help="what else the machine does, in a word")
+    parser = timing.parser(__doc__, SIZES_READ)
     parser.add_argument("--plain", type=int, default=2, help="arms that have a plain pass")
     parser.add_argument("--tokens", type=int, help="of a trace")
-    parser.add_argument("--file", action="store_true", help="write the table beside this script")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     size = SIZES_READ[options.size]
     size = replace(size, n_tokens=options.tokens or size.n_tokens)
@@ -230,13 +212,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         variants = Variants(size, options.device, Path(name), options.plain)
         rows = table(measure(variants, options.rounds, options.clock), variants, options)
-    for row in rows:
-        cells = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in list(row.values())[1:])
-        print(f"{row['variant']!s:36}" + "".join(f"{cell:>11}" for cell in cells))
-    device = torch.cuda.get_device_name() if options.device != "cpu" else "cpu"
-    if options.file:
-        named = f"forced-{options.size}.{device.replace(' ', '-').lower()}.csv"
-        artifacts.write_csv(Path(__file__).parent / named, rows, list(rows[0]))
+    device = timing.tell(rows, "forced", options)
     if options.json:
         *_, endpoints, forced = rows
         said = {

@@ -17,13 +17,14 @@ import random
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import timing
 import torch
+from timing import CLOCKS, Row
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from torch import Tensor
@@ -42,9 +43,7 @@ from backtracking.models import loading
 from backtracking.models.generation import Steering, generate
 from backtracking.models.sampling import Sampling
 from backtracking.runtime.compute import prepare_torch
-from lifeboat.stage import artifacts
 
-CLOCKS = {"wall": time.perf_counter, "process": time.process_time}
 NORM = 4.0
 """Of a steering vector."""
 
@@ -294,43 +293,24 @@ def measure(
     return rates
 
 
-def table(rates: dict[str, list[float]], options: argparse.Namespace) -> list[dict[str, object]]:
+def table(rates: dict[str, list[float]], options: argparse.Namespace) -> list[Row]:
     """Rows with the medians: tokens a second, and how much faster ours is."""
     ours, rows = rates["ours"], []
     for name, its in rates.items():
         ratios = [a / b for a, b in zip(ours, its, strict=True)]
-        rows.append(
-            {
-                "variant": name,
-                "tokens_per_second": statistics.median(its),
-                "ours_over_it": statistics.median(ratios),
-                "low": min(ratios),
-                "high": max(ratios),
-                "rounds": len(its),
-                "clock": options.clock,
-                "threads": options.threads,
-                "load": options.load,
-            }
-        )
+        medians = {"tokens_per_second": statistics.median(its)}
+        rows.append(timing.row(name, medians, "ours_over_it", ratios, options))
     return rows
 
 
 def main() -> None:
     """Times what the command line asks for, prints it, and files it beside this script."""
-    parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--size", choices=SIZES, default="135m")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--clock", choices=CLOCKS, default="wall")
-    parser.add_argument("--load", default="quiet", help="what else the machine does, in a word")
+    parser = timing.parser(__doc__, SIZES)
     parser.add_argument("--rows", type=int)
     parser.add_argument("--at-once", type=int)
     parser.add_argument("--limit", type=int, help="tokens of the longest text")
     parser.add_argument("--only", nargs="*", help="variants, beside ours")
-    parser.add_argument("--file", action="store_true", help="write the table beside this script")
     parser.add_argument("--bandwidth", type=float, help="of the memory, in terabytes a second")
-    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     size = SIZES[options.size]
     size = replace(
@@ -347,13 +327,7 @@ def main() -> None:
             parser.error(f"no variant is named {sorted(unknown)}; have {list(variants.by_name)}")
         names = [one for one in variants.by_name if one in only]
         rows = table(measure(variants, names, options.rounds, options.clock), options)
-    for row in rows:
-        cells = (f"{v:.4g}" if isinstance(v, float) else str(v) for v in list(row.values())[1:])
-        print(f"{row['variant']!s:36}" + "".join(f"{cell:>11}" for cell in cells))
-    device = torch.cuda.get_device_name() if options.device != "cpu" else "cpu"
-    if options.file:
-        named = f"generation-{options.size}.{device.replace(' ', '-').lower()}.csv"
-        artifacts.write_csv(Path(__file__).parent / named, rows, list(rows[0]))
+    device = timing.tell(rows, "generation", options)
     if options.json:
         said = medians(rows) | {"device": device}
         if options.bandwidth:
@@ -377,7 +351,7 @@ def bytes_a_token(variants: Variants) -> float:
     return (weights / size.at_once + values * statistics.mean(read)) * model.dtype.itemsize
 
 
-def medians(rows: list[dict[str, object]]) -> dict[str, object]:
+def medians(rows: list[Row]) -> dict[str, object]:
     """What a machine reads of the table; None for what was not run."""
     by_name = {str(row["variant"]): row for row in rows}
 

@@ -46,7 +46,30 @@ class Span:
     end: int
 
 
-class TraceFile(Sequence[Item]):
+class Rows(Sequence[Item]):
+    """Traces that are read when they are asked for, several at a time."""
+
+    def read(self, rows: Sequence[int]) -> list[Item]:
+        """The traces of some rows."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, int):
+            return self.read([range(len(self))[index]])[0]
+        return self.read(range(len(self))[index])
+
+    def __iter__(self) -> Iterator[Item]:
+        for start in range(0, len(self), 256):
+            yield from self[start : start + 256]
+
+
+class TraceFile(Rows):
     """The traces of a JSON Lines file, each read from disk when it is asked for.
 
     A line needs `token_ids`; it may have `prompt_ids` and `trace_id` (else its row number is its
@@ -83,22 +106,8 @@ class TraceFile(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._offsets)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        if isinstance(index, int):
-            return self._read([range(len(self))[index]])[0]
-        return self._read(range(len(self))[index])
-
-    def __iter__(self) -> Iterator[Item]:
-        for start in range(0, len(self), 256):
-            yield from self[start : start + 256]
-
-    def _read(self, rows: Sequence[int]) -> list[Item]:
+    def read(self, rows: Sequence[int]) -> list[Item]:
+        """The traces of some rows."""
         items = []
         with self.traces.open("rb") as file:
             for row in rows:
@@ -117,31 +126,21 @@ class TraceFile(Sequence[Item]):
 
 
 @dataclass(frozen=True)
-class Permuted(Sequence[Item]):
+class Permuted(Rows):
     """The same traces with the sentences of each in another order (`activations.permuted`).
 
     Attributes:
         items: the traces.
     """
 
-    items: Sequence[Item]
+    items: Rows
 
     def __len__(self) -> int:
         return len(self.items)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
-        if isinstance(index, int):
-            return _permuted(self.items[index])
-        return [_permuted(one) for one in self.items[index]]
-
-    def __iter__(self) -> Iterator[Item]:
-        return map(_permuted, self.items)
+    def read(self, rows: Sequence[int]) -> list[Item]:
+        """The traces of some rows."""
+        return [_permuted(one) for one in self.items.read(rows)]
 
 
 def _permuted(item: Item) -> Item:

@@ -176,7 +176,7 @@ def works(values: Mapping[str, Any], guess: Guess = GUESS) -> list[Work]:
     roles: dict[str, Any] = values["models"]["roles"]
     studied = values["models"]["studied"]
     controls = [one for one, row in roles.items() if row["base"] and one != studied]
-    run = {*(row["base"] for row in roles.values()), studied, *controls}
+    run = _run(roles)
     traces, steer = values["traces"], values["steer"]
     n_problems = values["problems"]["n_study"]
     n_traces = n_problems * traces["n_samples"]
@@ -210,6 +210,11 @@ def works(values: Mapping[str, Any], guess: Guess = GUESS) -> list[Work]:
             found.append(_drawn(steer, role, n_test, n_sources, n_beside, half, guess))
     found.append(Work("steer", studied, 0, n_free, steer["rows_per_batch"], half / 2))
     return found + _later(values, guess, n_test, n_new, (studied, *controls))
+
+
+def _run(roles: Mapping[str, Any]) -> set[str]:
+    """Roles whose models are steered: further bases are not."""
+    return {one for role, row in roles.items() if row["base"] for one in (role, row["base"])}
 
 
 def _drawn(
@@ -284,8 +289,7 @@ def _gpu_bytes(values: Mapping[str, Any], shapes: Mapping[str, Shape], guess: Gu
     weights = values["weights"]
     own = {role: one for role, one in shapes.items() if not _is_shared(weights[role])}
     roles = values["models"]["roles"]
-    bases = {row["base"] for row in roles.values()}
-    run = {role for role, row in roles.items() if row["base"] or role in bases}
+    run = _run(roles)
     together, steered = (
         width * sum(one.n_parameters for role, one in own.items() if role in some)
         for some in (roles, run)

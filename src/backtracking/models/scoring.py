@@ -1,7 +1,6 @@
 """How probable a model holds each token of a text."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import takewhile
 
 import numpy as np
@@ -14,62 +13,32 @@ from backtracking.models.heads import Run, read
 from backtracking.models.loading import LoadedModel
 
 
-@torch.inference_mode()
 def token_nll(
     loaded: LoadedModel,
     prompts: Sequence[Sequence[int]],
     written: Sequence[Sequence[int]],
     tokens_per_batch: int = 16384,
 ) -> list[Float[np.ndarray, " _"]]:
-    """-log p of every written token under the model as it is, in nats.
-
-    Rows of like length share a batch, padded on the right, where no position sees the padding.
-    """
-    return _of_tokens(loaded, prompts, written, _nll, tokens_per_batch)
-
-
-@torch.inference_mode()
-def token_gaps(
-    loaded: LoadedModel,
-    prompts: Sequence[Sequence[int]],
-    written: Sequence[Sequence[int]],
-    tokens_per_batch: int = 16384,
-) -> list[Float[np.ndarray, " _"]]:
-    """How much less probable every written token is than the most probable one, in nats: 0 or more.
-
-    Batches as of `token_nll`.
-    """
-    return _of_tokens(loaded, prompts, written, _gap, tokens_per_batch)
-
-
-@torch.inference_mode()
-def token_surprises(
-    loaded: LoadedModel,
-    prompts: Sequence[Sequence[int]],
-    written: Sequence[Sequence[int]],
-    temperature: float,
-    tokens_per_batch: int = 16384,
-) -> list[Float[np.ndarray, " _"]]:
-    """-log p of every written token minus its expectation, at a temperature, in nats.
-
-    Its mean is 0 of tokens that were drawn from the model, below it of such as were drawn from its
-    more probable ones (top-k, top-p), and above it of another model's. Batches as of `token_nll`.
-    """
-    measure = partial(_surprise, temperature=temperature)
-    return _of_tokens(loaded, prompts, written, measure, tokens_per_batch)
+    """-log p of every written token under the model as it is, in nats."""
+    return of_tokens(loaded, prompts, written, nll, tokens_per_batch)
 
 
 Measure = Callable[[Float[Tensor, "some d_vocab"], Int[Tensor, " some"]], Float[Tensor, " some"]]
 """Of log-probabilities of the next token, and of the ids that are there."""
 
 
-def _of_tokens(
+@torch.inference_mode()
+def of_tokens(
     loaded: LoadedModel,
     prompts: Sequence[Sequence[int]],
     written: Sequence[Sequence[int]],
     measure: Measure,
-    tokens_per_batch: int,
+    tokens_per_batch: int = 16384,
 ) -> list[Float[np.ndarray, " _"]]:
+    """A measure of every written token under the model as it is.
+
+    Rows of like length share a batch, padded on the right, where no position sees the padding.
+    """
     found: list[np.ndarray] = [np.zeros(0)] * len(written)
     lengths = [len(p) + len(w) for p, w in zip(prompts, written, strict=True)]
     order = sorted(range(len(written)), key=lambda row: lengths[row])
@@ -99,16 +68,23 @@ def _measured(
     return torch.cat(parts)
 
 
-def _nll(log_p: Float[Tensor, "some d_vocab"], ids: Int[Tensor, " some"]) -> Float[Tensor, " some"]:
+def nll(log_p: Float[Tensor, "some d_vocab"], ids: Int[Tensor, " some"]) -> Float[Tensor, " some"]:
+    """-log p of the tokens, in nats."""
     return -log_p.gather(1, ids[:, None])[:, 0]
 
 
-def _gap(log_p: Float[Tensor, "some d_vocab"], ids: Int[Tensor, " some"]) -> Float[Tensor, " some"]:
-    return log_p.amax(dim=1) + _nll(log_p, ids)
+def gap(log_p: Float[Tensor, "some d_vocab"], ids: Int[Tensor, " some"]) -> Float[Tensor, " some"]:
+    """How much less probable they are than the most probable one, in nats: 0 or more."""
+    return log_p.amax(dim=1) + nll(log_p, ids)
 
 
-def _surprise(
+def surprise(
     log_p: Float[Tensor, "some d_vocab"], ids: Int[Tensor, " some"], temperature: float
 ) -> Float[Tensor, " some"]:
+    """-log p minus its expectation, at a temperature, in nats.
+
+    Its mean is 0 of tokens that were drawn from the model, below it of such as were drawn from its
+    more probable ones (top-k, top-p), and above it of another model's.
+    """
     drawn_from = (log_p / temperature).log_softmax(dim=1)
-    return _nll(drawn_from, ids) + (drawn_from.exp() * drawn_from).sum(dim=1)
+    return nll(drawn_from, ids) + (drawn_from.exp() * drawn_from).sum(dim=1)

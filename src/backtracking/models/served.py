@@ -9,7 +9,7 @@ says is most probable has to be so in our own forward pass.
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -94,23 +94,18 @@ class Writer:
         """
         found: dict[int, Generation] = {}
         with ThreadPoolExecutor(self.server.at_once) as pool:
-            asked: dict[Future[Generation], int] = {}
-            left = iter(range(len(prompts)))
+            asked = {
+                pool.submit(self._row, prompt, key, sampling): row
+                for row, (prompt, key) in enumerate(zip(prompts, keys, strict=True))
+            }
             try:
-                while True:
-                    for row in left:
-                        make = pool.submit(self._row, prompts[row], keys[row], sampling)
-                        asked[make] = row
-                        if len(asked) >= 2 * self.server.at_once:
-                            break
-                    if not asked:
-                        return [found[row] for row in range(len(prompts))]
-                    for done in wait(asked, return_when=FIRST_COMPLETED).done:
-                        found[asked.pop(done)] = done.result()
-                        advance(1)
+                for done in as_completed(asked):
+                    found[asked[done]] = done.result()
+                    advance(1)
                     interruption.checkpoint()
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+        return [found[row] for row in range(len(prompts))]
 
     def _row(self, prompt: Sequence[int], key: str, sampling: Sampling) -> Generation:
         body = self._body(prompt, key, sampling)
@@ -187,14 +182,7 @@ def read_answer(
             "It adds a token, cuts long prompts or has another tokenizer: set `takes_ids: true`, "
             "raise its context, or serve the model of `models.studied`.",
         )
-    ids = (
-        _ids(own, tokenizer) if own else list(tokenizer.encode(text, add_special_tokens=False).ids)
-    )
-    if not own and tokenizer.decode(ids, skip_special_tokens=False) != text:
-        raise UserError(
-            f"The text {text[:60]!r} does not come back from the tokenizer.",
-            "Use a server that returns token ids (`return_token_ids`, as vLLM does).",
-        )
+    ids = _ids(own, tokenizer) if own else _ids_of(text, tokenizer)
     ends = ids[-1:] and ids[-1] in end_ids
     if reason == "stop" and not ends and end_ids:
         ids = [*ids, end_ids[0]]
@@ -211,6 +199,16 @@ def _ids(own: Any, tokenizer: Tokenizer) -> list[int]:
             "Serve the model of `models.studied`, with its own tokenizer.",
         )
     return list(own)
+
+
+def _ids_of(text: str, tokenizer: Tokenizer) -> list[int]:
+    ids = list(tokenizer.encode(text, add_special_tokens=False).ids)
+    if tokenizer.decode(ids, skip_special_tokens=False) != text:
+        raise UserError(
+            f"The text {text[:60]!r} does not come back from the tokenizer.",
+            "Use a server that returns token ids (`return_token_ids`, as vLLM does).",
+        )
+    return ids
 
 
 def _require_whole(

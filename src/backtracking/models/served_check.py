@@ -6,11 +6,12 @@ fluent text, and none of it is text of the model under study.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from backtracking.models.loading import LoadedModel
-from backtracking.models.scoring import token_gaps, token_surprises
+from backtracking.models.scoring import gap, of_tokens, surprise
 from lifeboat.stage.errors import UserError
 
 SHARE = 0.99
@@ -63,8 +64,8 @@ def check_served(
     Raises:
         UserError: where the server wrote what this model would not have.
     """
-    gaps = np.concatenate([np.zeros(0), *token_gaps(loaded, *_apart(greedy))])
-    drawn = token_surprises(loaded, *_apart(sampled), temperature)
+    gaps = np.concatenate([np.zeros(0), *of_tokens(loaded, *_apart(greedy), gap)])
+    drawn = of_tokens(loaded, *_apart(sampled), partial(surprise, temperature=temperature))
     surprises = np.concatenate([np.zeros(0), *drawn])
     found = ServedCheck(
         n_greedy=len(gaps),

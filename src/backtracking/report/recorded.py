@@ -15,6 +15,7 @@ from typing import Any
 from backtracking.report import hashes, tracking
 from backtracking.report.committed import read_table
 from backtracking.report.tables import flatten
+from lifeboat import project
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
@@ -102,9 +103,7 @@ def log_running(root: Path, name: str, params: Mapping[str, Any]) -> bool:
 
     It gets the run that dvc.lock will name.
     """
-    from ruamel.yaml import YAML
-
-    stage = YAML(typ="safe").load(root / "dvc.yaml")["stages"][name]
+    stage = project.read_yaml(root / "dvc.yaml")["stages"][name]
     entries = [*stage.get("outs", ()), *stage.get("metrics", ())]
     paths = [one if isinstance(one, str) else next(iter(one)) for one in entries]
     outs = {path: hashes.of_path(root / path) for path in paths}

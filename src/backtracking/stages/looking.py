@@ -1,19 +1,26 @@
-"""One trace of a study as people look at it; no stage, but what `backtracking show` opens."""
+"""Traces of a study as people look at them: what `report` shows and `backtracking show` opens."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float
 from tokenizers import Tokenizer
+from torch import Tensor
 
 from backtracking.records.choices import read_choice
-from backtracking.records.grades import read_grades
+from backtracking.records.grades import Grade, read_grades
 from backtracking.records.places import Place
-from backtracking.records.sentences import read_sentences
+from backtracking.records.sentences import Sentence, read_sentences
 from backtracking.records.traces import Trace
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages.study import Study
 from backtracking.view.shown import ShownTrace, pick
 from backtracking.view.study import Numbered, of_study
+
+ByTrace = dict[str, dict[int, float]]
+"""A number by trace and position."""
 
 
 def open_trace(root: Path, trace_id: str, layer: int | None = None) -> ShownTrace:
@@ -29,31 +36,65 @@ def open_trace(root: Path, trace_id: str, layer: int | None = None) -> ShownTrac
     """
     study = Study(Workspace(root))
     trace = pick(study.traces, trace_id, "the study")
-    problem = next(one for one in study.problems if one.problem_id == trace.problem_id)
-    read = read_sentences(study.workspace.labels / "sentences.jsonl")
-    sentences = [one for one in read if one.trace_id == trace.trace_id]
-    graded = study.workspace.results("grade") / "sampled.jsonl"
-    grades = read_grades(graded) if graded.is_file() else []
-    grade = next((one for one in grades if one.trace_id == trace.trace_id), None)
-    roles = () if layer is None else (study.roles.base, study.roles.studied)
-    numbers = [project(study, trace, role, layer or 0) for role in roles]
+    told: dict[str, ByTrace] = {}
+    if layer is not None:
+        window = read_choice(study.workspace.results("steer")).window
+        vectors = {
+            f"{role}'s direction": study.directions.get(Place(role, "matched", window, layer))
+            for role in (study.roles.base, study.roles.studied)
+        }
+        told = projections(study, [trace], layer, vectors)
+    return sampled(study, [trace], told)[0]
+
+
+def sampled(study: Study, traces: Sequence[Trace], told: Mapping[str, ByTrace]) -> list[ShownTrace]:
+    """Traces of the study with all that is known of their sentences and tokens.
+
+    Args:
+        study: its records.
+        traces: those that are shown.
+        told: numbers of their tokens, by what they are.
+    """
+    grades = _grades(study)
+    sentences: dict[str, list[Sentence]] = defaultdict(list)
+    for one in read_sentences(study.workspace.labels / "sentences.jsonl"):
+        sentences[one.trace_id].append(one)
+    problems = {one.problem_id: one for one in study.problems}
     folder = study.workspace.model(study.roles.studied)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    return of_study(trace, problem, sentences, grade, numbers, tokenizer)
+    return [
+        of_study(
+            one,
+            problems[one.problem_id],
+            sentences[one.trace_id],
+            grades.get(one.trace_id),
+            [Numbered(name, by_trace.get(one.trace_id, {})) for name, by_trace in told.items()],
+            tokenizer,
+        )
+        for one in traces
+    ]
 
 
-def project(study: Study, trace: Trace, role: str, layer: int) -> Numbered:
-    """What the studied model's stored tokens of a trace hold along a role's direction.
+def projections(
+    study: Study,
+    traces: Sequence[Trace],
+    layer: int,
+    vectors: Mapping[str, Float[Tensor, " d_model"]],
+) -> dict[str, ByTrace]:
+    """What the studied model's stored tokens hold along each direction, in norms of that one."""
+    store, found = study.store(study.roles.studied), {name: ByTrace() for name in vectors}
+    number = {one.trace_id: at for at, one in enumerate(study.traces)}
+    for one in traces:
+        positions = np.arange(len(one.prompt_ids), len(one.ids))
+        trace = np.full(len(positions), number[one.trace_id])
+        is_there = store.has(trace, positions)
+        held = store.gather(layer, trace[is_there], positions[is_there]).float()
+        for name, vector in vectors.items():
+            values = (held @ vector / (float(vector.norm()) ** 2 or 1)).tolist()
+            found[name][one.trace_id] = dict(zip(positions[is_there].tolist(), values, strict=True))
+    return found
 
-    In norms of that direction, at the window that `steer` chose.
-    """
-    window = read_choice(study.workspace.results("steer")).window
-    vector = study.directions.get(Place(role, "matched", window, layer))
-    store = study.store(study.roles.studied)
-    number = [one.trace_id for one in study.traces].index(trace.trace_id)
-    positions = np.arange(len(trace.prompt_ids), len(trace.ids))
-    positions = positions[store.has(np.full(len(positions), number), positions)]
-    held = store.gather(layer, np.full(len(positions), number), positions).float() @ vector
-    values = (held / float(vector.norm()) ** 2).tolist()
-    name = f"{role}'s direction"
-    return Numbered(name, dict(zip(positions.tolist(), values, strict=True)))
+
+def _grades(study: Study) -> dict[str, Grade]:
+    path = study.workspace.results("grade") / "sampled.jsonl"
+    return {one.trace_id: one for one in read_grades(path)} if path.is_file() else {}

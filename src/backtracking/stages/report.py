@@ -13,31 +13,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from backtracking.claims.literature.study import Study as Tabulated
 from backtracking.figures.every import Found, draw
 from backtracking.figures.picture import NOT_DRAWN, Absent, Picture, placeholder
 from backtracking.figures.style import png, svg
 from backtracking.figures.training import losses
-from backtracking.records.choices import Choice, read_choice
-from backtracking.records.grades import Grade, read_grades
+from backtracking.records.choices import read_choice
 from backtracking.records.measured import P_BACK, P_OPEN, read_all_measured
 from backtracking.records.places import Place
 from backtracking.records.rollouts import read_rollouts
 from backtracking.records.rows.table import Tables
-from backtracking.records.sentences import Sentence, read_sentences
-from backtracking.records.traces import Trace
+from backtracking.records.sentences import read_sentences
 from backtracking.report.committed import open_results, read_table
 from backtracking.report.sections import Shown, sections
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.workspace import Workspace
+from backtracking.stages.looking import ByTrace, projections, sampled
 from backtracking.stages.study import Study
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.view.page import page
 from backtracking.view.shown import ShownTrace
-from backtracking.view.study import Numbered, of_rollouts, of_study
+from backtracking.view.study import of_rollouts
 from lifeboat.stage import artifacts
 
 
@@ -59,9 +57,6 @@ class Params:
 
 
 ORDER = ("test", "dev", "train")
-
-ByTrace = dict[str, dict[int, float]]
-"""A number by trace and position."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -111,53 +106,19 @@ def _write(name: str, picture: Picture, root: Path, folder: Path) -> Shown:
 
 
 def _sampled(study: Study, n: int) -> list[ShownTrace]:
-    """Traces of the study with all that is known of their sentences and tokens."""
+    """Traces of the study, with what their tokens hold along both directions."""
     traces = sorted(study.traces, key=lambda one: ORDER.index(one.split))[:n]
-    choice, grades = read_choice(study.workspace.results("steer")), _grades(study)
-    told = _projections(study, traces, choice) | {"P(backtrack)": _probability(study)}
-    sentences: dict[str, list[Sentence]] = defaultdict(list)
-    for one in read_sentences(study.workspace.labels / "sentences.jsonl"):
-        sentences[one.trace_id].append(one)
-    problems = {one.problem_id: one for one in study.problems}
-    folder = study.workspace.model(study.roles.studied)
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    return [
-        of_study(
-            one,
-            problems[one.problem_id],
-            sentences[one.trace_id],
-            grades.get(one.trace_id),
-            [Numbered(name, by_trace.get(one.trace_id, {})) for name, by_trace in told.items()],
-            tokenizer,
-        )
-        for one in traces
-    ]
-
-
-def _projections(study: Study, traces: Sequence[Trace], choice: Choice) -> dict[str, ByTrace]:
-    """What the studied model's stored tokens hold along each direction, in norms of that one.
-
-    There is none of a class that never occurs.
-    """
-    places = {
-        f"along {role}'s direction, layer {choice.layer}": Place(
-            role, "matched", choice.window, choice.layer
+    choice = read_choice(study.workspace.results("steer"))
+    known = {
+        f"along {role}'s direction, layer {choice.layer}": study.directions.find(
+            Place(role, "matched", choice.window, choice.layer)
         )
         for role in (study.roles.base, study.roles.studied)
     }
-    known = {name: study.directions.find(place) for name, place in places.items()}
+    # There is none of a class that never occurs.
     vectors = {name: vector for name, vector in known.items() if vector is not None}
-    store, found = study.store(study.roles.studied), {name: ByTrace() for name in vectors}
-    number = {one.trace_id: at for at, one in enumerate(study.traces)}
-    for one in traces:
-        positions = np.arange(len(one.prompt_ids), len(one.ids))
-        trace = np.full(len(positions), number[one.trace_id])
-        is_there = store.has(trace, positions)
-        held = store.gather(choice.layer, trace[is_there], positions[is_there]).float()
-        for name, vector in vectors.items():
-            values = (held @ vector / (float(vector.norm()) ** 2 or 1)).tolist()
-            found[name][one.trace_id] = dict(zip(positions[is_there].tolist(), values, strict=True))
-    return found
+    told = projections(study, traces, choice.layer, vectors)
+    return sampled(study, traces, told | {"P(backtrack)": _probability(study)})
 
 
 def _probability(study: Study) -> ByTrace:
@@ -171,11 +132,6 @@ def _probability(study: Study) -> ByTrace:
                 if not np.isnan(value):
                     found[trace][int(position)] = float(value)
     return found
-
-
-def _grades(study: Study) -> dict[str, Grade]:
-    path = study.workspace.results("grade") / "sampled.jsonl"
-    return {one.trace_id: one for one in read_grades(path)} if path.is_file() else {}
 
 
 def _steered(study: Study, n: int) -> list[ShownTrace]:

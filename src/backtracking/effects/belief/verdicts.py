@@ -9,7 +9,7 @@ run minus the clean one. The rules are those of the docstrings here, and no othe
 from dataclasses import dataclass
 
 from backtracking.records.intervals import Interval
-from backtracking.records.rows.belief import Ceiling, Judged, Patched, Standing
+from backtracking.records.rows.belief import Ceiling, Judged, Patched, Shares, Standing
 
 BELIEF, ACTION = 0.5, 0.2
 """Above the first lies the whole interval of a belief's beta, below the second an action's."""
@@ -32,21 +32,13 @@ with less breaks the model, and shows nothing of its states."""
 
 
 @dataclass(frozen=True)
-class Doing:
+class Doing(Shares):
     """What a direction does to a readout at its dose.
 
     Attributes:
-        share, beta, minus_action, null, p, flipped, flipped_null: as in `Score`.
         reached, fluent: as in `Beta`.
     """
 
-    share: Interval
-    beta: Interval
-    minus_action: Interval
-    null: float | None
-    p: float | None
-    flipped: Interval
-    flipped_null: float | None
     reached: bool
     fluent: float | None
 

@@ -64,8 +64,8 @@ class Patched(Row):
 
 
 @dataclass(frozen=True)
-class Score:
-    """What a direction does to a readout, beside the patch, and what that says.
+class Shares:
+    """What a direction does to a readout, beside the patch.
 
     Attributes:
         share: change of the readout, as a share of its natural difference.
@@ -74,7 +74,6 @@ class Score:
         null, p: what 95 % of random directions' shares stay below, and p among them.
         flipped: share of pairs whose answer becomes the donor's.
         flipped_null: what 95 % of random directions' stay below.
-        verdict, reason: by fixed rules, and why.
     """
 
     share: Interval
@@ -84,6 +83,16 @@ class Score:
     p: float | None
     flipped: Interval
     flipped_null: float | None
+
+
+@dataclass(frozen=True)
+class Score(Shares):
+    """The same, and what that says.
+
+    Attributes:
+        verdict, reason: by fixed rules, and why.
+    """
+
     verdict: Judged
     reason: str
 
