@@ -16,7 +16,8 @@ from backtracking.directions import lens
 from backtracking.effects.markerless import compare, judge, whole_and_projected
 from backtracking.effects.rates import effect_of
 from backtracking.effects.seen import Case, Seen
-from backtracking.interventions.arms import Along, arms_at, without_markers
+from backtracking.interventions.along import Along, without_markers
+from backtracking.interventions.arms import arms_at
 from backtracking.interventions.measure import Sizes, force
 from backtracking.interventions.plan import Read, Words
 from backtracking.models import loading

@@ -6,18 +6,14 @@ import torch
 
 from backtracking.directions.estimator import estimate
 from backtracking.directions.forms import Contrast
-from backtracking.interventions.arms import (
+from backtracking.interventions.along import (
     Along,
-    Ground,
     control_directions,
     further_directions,
-    main_arms,
     main_directions,
     random_directions,
-    removals,
-    retrained_arms,
-    with_nulls,
 )
+from backtracking.interventions.arms import Ground, main_arms, removals, retrained_arms, with_nulls
 from backtracking.interventions.measure import is_asked, with_back
 from backtracking.interventions.plan import Drawing, Plan, Read
 from backtracking.models.forced import Stack

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from backtracking.directions.forms import Contrast
-from backtracking.interventions.runs import Job, Setting, second_jobs
+from backtracking.interventions.runs import second_jobs
+from backtracking.interventions.setting import Job, Setting
 from backtracking.records.choices import Choice
 from backtracking.records.directions import Direction, Directions
 from backtracking.records.measured import Measured

@@ -18,7 +18,7 @@ from functools import cache, partial
 
 from backtracking.directions.contrasts import Sources, matched_contrasts
 from backtracking.directions.forms import Contrast
-from backtracking.interventions.arms import matched_place
+from backtracking.interventions.along import matched_place
 from backtracking.interventions.choosing import choose
 from backtracking.interventions.drawing import (
     PER_JOB,
@@ -29,16 +29,13 @@ from backtracking.interventions.drawing import (
 )
 from backtracking.interventions.plan import Plan, Words, behind, read_pairs, read_split, read_up_to
 from backtracking.interventions.runs import (
-    Job,
-    Reads,
-    Setting,
-    Target,
     control_jobs,
     repeat_jobs,
     scoring_jobs,
     second_jobs,
     studied_jobs,
 )
+from backtracking.interventions.setting import Job, Reads, Setting, Target
 from backtracking.models.loading import LoadedModel
 from backtracking.records.choices import Choice, Scale, write_choices
 from backtracking.records.columns import Sentences
