@@ -3,11 +3,10 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Float
 from tokenizers import Tokenizer
-from torch import Tensor
 
 from backtracking.records.choices import read_choice
 from backtracking.records.grades import Grade, read_grades
@@ -18,6 +17,10 @@ from backtracking.runtime.workspace import Workspace
 from backtracking.stages.study import Study
 from backtracking.view.shown import ShownTrace, pick
 from backtracking.view.study import Numbered, of_study
+
+if TYPE_CHECKING:  # torch: a stage without models does without it
+    from jaxtyping import Float
+    from torch import Tensor
 
 ByTrace = dict[str, dict[int, float]]
 """A number by trace and position."""
@@ -79,7 +82,7 @@ def projections(
     study: Study,
     traces: Sequence[Trace],
     layer: int,
-    vectors: Mapping[str, Float[Tensor, " d_model"]],
+    vectors: "Mapping[str, Float[Tensor, ' d_model']]",
 ) -> dict[str, ByTrace]:
     """What the studied model's stored tokens hold along each direction, in norms of that one."""
     store, found = study.store(study.roles.studied), {name: ByTrace() for name in vectors}
