@@ -129,6 +129,7 @@ def _spoil(path: Path, names: set[str]) -> None:
     path.write_bytes(data)
 
 
+@pytest.mark.slow
 def test_iterating_needs_memory_for_one_shard(tmp_path: Path) -> None:
     n_rows, n_shards = 20_000, 12
     command = [sys.executable, "-c", _CHILD, str(tmp_path), str(n_rows), str(n_shards)]

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks.graded_traces import PAGE, compare, equations, page
 
 
+@pytest.mark.slow
 def test_no_verdict_of_a_source_is_contradicted_and_the_page_says_so(shared_traces: Path) -> None:
     found = list(compare(shared_traces))
     assert len(found) == 191

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from planted_figures import PAIRS, found, tables
+from planted_figures import PAIRS, found, near, tables
 from synthetic_results import study_with
 
 from backtracking.figures.components import components
@@ -26,6 +26,7 @@ from backtracking.figures.style import COLUMN, PAGE, png, styled, svg
 from backtracking.figures.transfer import transfer
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.components import TopOutcome
+from backtracking.records.rows.steering import Cell
 
 FINDINGS = {
     "dose": "base takes P(backtrack) at alive from 0.100 to 0.412 (0.392 to 0.432); 3 random "
@@ -186,6 +187,15 @@ def undefined(value: Any) -> Any:
 def test_without_control_pairs_a_transfer_tells_of_its_own_alone() -> None:
     one = transfer(tables({"reasoning": "base"}))
     assert isinstance(one, Drawn) and "control" not in one.title
+
+
+def test_the_studied_models_own_direction_is_no_controls() -> None:
+    pairs = {**PAIRS, "alien": "other"}
+    given = tables(pairs).tables.rows(Cell)
+    own = replace(given[0], source="reasoning", effect=near(0.7))
+    same = [replace(one, effect=own.effect) if one.source == "alien" else one for one in given]
+    one = transfer(study_with(*same, own, pairs=pairs))
+    assert isinstance(one, Drawn) and "shuffled moves it most, by -0.050" in one.title
 
 
 def test_without_whole_generations_components_tell_of_decisions() -> None:

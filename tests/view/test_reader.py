@@ -49,6 +49,12 @@ def write(folder: Path, *traces: ShownTrace) -> Path:
     return path
 
 
+def test_a_page_without_a_trace_says_so(tmp_path: Path, look: Look) -> None:
+    seen = look(write(tmp_path))
+    expect(seen.locator("main")).to_have_text("There is no trace to read.")
+    seen.keyboard.press("j")
+
+
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_text_is_shown_as_text(name: str, tmp_path: Path, look: Look) -> None:
     text = HOSTILE[name]

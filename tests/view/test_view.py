@@ -60,6 +60,7 @@ def test_labels_of_a_person_come_first(tmp_path: Path) -> None:
     assert [one[2][0] for one in trace["sentences"][1:]] == [-1, -1, -1]
 
 
+@pytest.mark.slow
 def test_every_shared_file_of_traces_becomes_a_small_page(
     shared_traces: Path, tmp_path: Path
 ) -> None:

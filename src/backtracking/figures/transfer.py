@@ -62,11 +62,19 @@ def _text(cell: Cell | None) -> str:
 
 def _title(study: Study, cells: Cells) -> str:
     pair = cells.get((study.base, study.studied)) or next(iter(cells.values()))
-    others = [one for one in cells.values() if one.source in (study.controls)]
-    other = [
-        one for one in others if one.target == study.studied and one.effect.value is not None
-    ]  # fmt: skip
-    most = max(other, key=lambda one: value_of(one.effect), default=None)
+    own = cells.get((study.studied, study.studied))
+    controls = [
+        one
+        for one in cells.values()
+        if one.source in study.controls and one.target == study.studied
+    ]
+    # A control that is the studied model itself beside another base has that one's own direction.
+    others = [
+        one
+        for one in controls
+        if one.effect.value is not None and (own is None or one.effect != own.effect)
+    ]
+    most = max(others, key=lambda one: value_of(one.effect), default=None)
     text = (
         f"The direction of {pair.source} moves {pair.target} by {told(pair.effect, signed)}: "
         f"{pair.verdict}"

@@ -112,6 +112,7 @@ def test_no_text_is_an_exception(text: str) -> None:
         assert 0 <= one.start < one.end <= len(text)
 
 
+@pytest.mark.slow
 def test_what_real_models_calculate_is_nearly_always_right(shared_traces: Path) -> None:
     """Of 3,066 equations 32 do not hold; read one by one, each is the model's own."""
     holds = Counter(

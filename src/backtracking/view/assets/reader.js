@@ -30,6 +30,12 @@
     if (options.some(([value]) => value === chosen)) select.value = chosen;
   };
 
+  if (!traces.length) {
+    $("reader").replaceChildren(make("p", "There is no trace to read.", "none"));
+    document.documentElement.dataset.ready = "yes";
+    return;
+  }
+
   // --- own labels -------------------------------------------------------------------------------
   const KEPT = `labels/${packed.length}/${packed.slice(-24)}`;
   const mine = new Map(), undone = [];
