@@ -19,7 +19,8 @@ from lifeboat.stage.errors import UserError
 
 PAGES = ["README.md", "CONTRIBUTING.md"]
 PAGES += [
-    f"docs/{name}.md" for name in ("method", "findings", "artifacts", "log", "guide", "house")
+    f"docs/{name}.md"
+    for name in ("method", "findings", "artifacts", "log", "guide", "house", "scale")
 ]
 MADE = {"dvc.lock", "results/tables"}
 """What `make reproduce` writes for git, absent before it has run once."""
@@ -37,6 +38,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "docs" / "method.md").write_text(PAGE.format(name="magnitudes"))
     (tmp_path / "docs" / "findings.md").write_text(PAGE.format(name="believe"))
     (tmp_path / "docs" / "house.md").write_text(PAGE.format(name="pipeline"))
+    (tmp_path / "docs" / "scale.md").write_text(PAGE.format(name="scale-hours"))
     (tmp_path / "dvc.yaml").write_text(STAGES)
     git(tmp_path, "init", "--quiet", "--initial-branch=main")
     commit(tmp_path)

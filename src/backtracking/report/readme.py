@@ -14,7 +14,7 @@ from html import unescape
 from pathlib import Path
 
 from backtracking import PROJECT_ROOT
-from backtracking.report import findings, real_traces, verdicts
+from backtracking.report import findings, real_traces, scale, verdicts
 from backtracking.report.committed import STAGED, read_results, show
 from backtracking.report.findings import NOTHING
 from backtracking.report.partings import partings_table
@@ -22,7 +22,7 @@ from backtracking.report.pipeline import draw_pipeline
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
-FILES = ("README.md", "docs/method.md", "docs/findings.md", "docs/house.md")
+FILES = ("README.md", "docs/method.md", "docs/findings.md", "docs/house.md", "docs/scale.md")
 """Files with generated blocks; those in `reports/` have some as well."""
 
 SNAPSHOTS = "runs"
@@ -68,7 +68,8 @@ def generate(root: Path, revision: str = "HEAD") -> dict[str, str]:
     pipeline = show(root, revision, "dvc.yaml")
     if pipeline is None:
         raise UserError("dvc.yaml is not committed.", "Commit it, or name another revision.")
-    return blocks | real_traces.blocks(root, revision) | {"pipeline": draw_pipeline(pipeline)}
+    blocks |= real_traces.blocks(root, revision) | scale.blocks(root, revision)
+    return blocks | {"pipeline": draw_pipeline(pipeline)}
 
 
 def _title_of(svg: str) -> str:

@@ -196,3 +196,32 @@ def test_jobs_run_side_by_side_through_their_units(study) -> None:
     )
     assert study.run(1, 2, 3)[0] == "[3, 12, 27]"
     assert sorted(study.log()) == ["1", "2", "3"]
+
+
+def test_finding_many_units_does_not_list_the_folder_for_each(
+    units: Units, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [f"{number:064x}" for number in range(30)]
+    for key in keys:
+        units.get(OUT, key, lambda: 1)
+    listed, real = list[object](), os.listdir
+    monkeypatch.setattr(os, "listdir", lambda path: listed.append(path) or real(path))
+    later = Units(units.store.parent.parent, ["backtracking", "lifeboat"])
+    assert [later.get(OUT, key, lambda: 2) for key in keys] == [1] * 30
+    assert len(listed) < 5
+
+
+@pytest.mark.parametrize("is_altered", [True, False])
+def test_a_unit_that_changed_after_the_folder_was_listed_is_seen_as_it_is(
+    units: Units, is_altered: bool
+) -> None:
+    units.get(OUT, KEY, lambda: 1)
+    later = Units(units.store.parent.parent, ["backtracking", "lifeboat"])
+    assert later.has(OUT, KEY) and not later.has(OUT, "1" * 64)
+    (path,) = (units.store / OUT).glob(f"{KEY}.*")
+    path.write_bytes(b"") if is_altered else path.unlink()
+    assert not later.has(OUT, KEY)
+    units.get(OUT, KEY, lambda: 3)
+    units.get(OUT, "1" * 64, lambda: 4)
+    assert later.get(OUT, KEY, lambda: 5) == 3
+    assert later.get(OUT, "1" * 64, lambda: 5) == 4
