@@ -5,12 +5,11 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
-import typer
+from command_lines import parse
 
-from backtracking import PROJECT_ROOT, cli
+from backtracking import PROJECT_ROOT
 
 PAGE = (PROJECT_ROOT / "docs" / "operations.md").read_text()
 BLOCKS = re.findall(r"(?ms)^```bash\n(.*?)^```$", PAGE)
@@ -34,16 +33,6 @@ def commands(text: str) -> list[list[str]]:
 
 COMMANDS = [words for text in (*BLOCKS, *SPANS) for words in commands(text) if words]
 WATCH_OPTIONS = [shlex.split(span) for span in SPANS if span.startswith("--")]
-
-
-def parse(words: list[str]) -> None:
-    """Parses a command line as the real one does, and runs nothing."""
-    command: Any = typer.main.get_command(cli.app)
-    context: Any = command.make_context("backtracking", list(words))
-    while hasattr(command, "resolve_command"):
-        rest = [*getattr(context, "_protected_args", []), *context.args]
-        name, command, rest = command.resolve_command(context, rest)
-        context = command.make_context(name, rest, parent=context)
 
 
 def test_the_page_speaks_of_every_verb_that_saves_work() -> None:
