@@ -6,6 +6,7 @@ recipes where they are installed. Where not, fields and options are compared wit
 their documentation names and that are listed here, which is less. RunPod and Vast have no parser.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -39,6 +40,7 @@ install:
 IGNORED = "/.venv/\n/stop\n"
 BACKTRACKING = """\
 #!/bin/bash
+[ "$1" != watch ] || trap 'echo "watch saves" >> "$CALLS"; touch stop; exit "${SAVED:-0}"' TERM
 echo "$*" >> "$CALLS"
 case "$1 $2" in
     "restore ") exit "${RESTORE:-0}" ;;
@@ -49,7 +51,6 @@ case "$1 $2" in
         echo "$3: 1" >> params.yaml
         ;;
     "watch"*)
-        trap 'echo "watch saves" >> "$CALLS"; touch stop; exit "${SAVED:-0}"' TERM
         [ "$(grep -c ^watch "$CALLS")" -gt "${DYING:-0}" ] || exit 137
         while :; do sleep 0.02; done
         ;;
@@ -117,6 +118,9 @@ class Machine:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            start_new_session=True,
+            # What runs in a shell's background is deaf to it, and bash cannot listen again.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.started.append(process)
         return process
@@ -138,7 +142,6 @@ class Machine:
         """The exit status of what was started last, after a signal in the midst of the study."""
         self.wait_for("watch")
         self.wait_for("reproduce")
-        time.sleep(0.1)  # the trap of that watch
         self.started[-1].send_signal(number)
         return self.started[-1].wait(timeout=30)
 
@@ -169,7 +172,8 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     git(root, "commit", "--quiet", "--all", "--message", "Later")
     yield machine
     for process in machine.started:
-        process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
