@@ -77,21 +77,23 @@ def test_controls_do_what_they_say(tmp_path: Path, look: Look) -> None:
     current = seen.locator("#text .current")
     for press, index in (("b", 1), ("b", 3), ("B", 1), ("j", 2), ("k", 1)):
         seen.keyboard.press(press)
-        assert current.get_attribute("data-index") == str(index)
-    assert "one: backtracking; two: deduction; true kind: miss" in seen.inner_text("#hover")
+        expect(current).to_have_attribute("data-index", str(index))
+    expect(seen.locator("#hover")).to_contain_text(
+        "one: backtracking; two: deduction; true kind: miss"
+    )
     seen.click("#on")
-    assert current.get_attribute("data-index") == "3"
-    assert seen.locator("#text .state.s5").count() == 2
+    expect(current).to_have_attribute("data-index", "3")
+    expect(seen.locator("#text .state.s5")).to_have_count(2)
     seen.select_option("#labeller", "1")
-    assert seen.locator("#text .state.s5").count() == 0
+    expect(seen.locator("#text .state.s5")).to_have_count(0)
     seen.select_option("#labeller", "the truth")
-    assert seen.locator("#legend li").all_inner_texts() == ["miss 5"]
+    expect(seen.locator("#legend li")).to_have_text(["miss 5"])
     seen.select_option("#beside", "second")
-    assert "Gg. Hh." in seen.inner_text("#other")
+    expect(seen.locator("#other")).to_contain_text("Gg. Hh.")
     seen.keyboard.press("n")
-    assert seen.inner_text("#name") == "second"
+    expect(seen.locator("#name")).to_have_text("second")
     seen.keyboard.press("p")
-    assert seen.inner_text("#name") == "first"
+    expect(seen.locator("#name")).to_have_text("first")
 
 
 @pytest.mark.parametrize(
@@ -109,13 +111,13 @@ def test_filters(control: str, value: str, left: list[str], tmp_path: Path, look
     second = trace("second", "Gg. Hh.", "deduction", "deduction", outcome="wrong")
     seen = look(write(tmp_path, first, second))
     seen.select_option(control, value)
-    assert seen.inner_text("#count") == f"{len(left)} of 2 traces"
+    expect(seen.locator("#count")).to_have_text(f"{len(left)} of 2 traces")
     names = seen.locator("#traces button").all_inner_texts()
     assert [name.split("\n")[0] for name in names] == left
     seen.select_option(control, "")
     seen.fill("#find", "HH.")
     expect(seen.locator("#traces li")).to_have_count(1)
-    assert seen.inner_text("#name") == "second"
+    expect(seen.locator("#name")).to_have_text("second")
 
 
 def test_labels_are_made_by_keys_saved_and_read_again(tmp_path: Path, look: Look) -> None:
@@ -136,7 +138,7 @@ def test_labels_are_made_by_keys_saved_and_read_again(tmp_path: Path, look: Look
     again.click("#mode")
     again.set_input_files("#load", saved)
     expect(again.locator("#done")).to_contain_text("2 were read")
-    assert again.locator("#text .state").count() == 2
+    expect(again.locator("#text .state")).to_have_count(2)
 
 
 def test_a_reload_keeps_labels(tmp_path: Path, look: Look) -> None:
@@ -146,7 +148,7 @@ def test_a_reload_keeps_labels(tmp_path: Path, look: Look) -> None:
     seen.reload()
     seen.wait_for_selector("html[data-ready=yes]")
     seen.keyboard.press("l")
-    assert seen.locator("#text .state.s5").count() == 1
+    expect(seen.locator("#text .state.s5")).to_have_count(1)
 
 
 def test_tokens_are_shaded_by_a_number_that_hovering_tells(tmp_path: Path, look: Look) -> None:
@@ -156,14 +158,14 @@ def test_tokens_are_shaded_by_a_number_that_hovering_tells(tmp_path: Path, look:
         "t", "p", {}, text, ("one",), (ShownSentence(0, len(text), (None,)),), (2, 6, 12), shades
     )
     seen = look(write(tmp_path, one))
-    assert seen.locator("#text .up, #text .down").count() == 0
+    expect(seen.locator("#text .up, #text .down")).to_have_count(0)
     seen.select_option("#shade", "0")
-    assert seen.locator("#text .up").all_text_contents() == ["Aa"]
-    assert seen.locator("#text .down").all_text_contents() == [" Wait."]
+    expect(seen.locator("#text .up")).to_have_text(["Aa"])
+    expect(seen.locator("#text .down")).to_have_text([" Wait."])
     much = "getComputedStyle(document.querySelector('#text .down')).getPropertyValue('--much')"
     assert seen.evaluate(much) == "80%"
     seen.hover("#text .down")
-    assert "projection, layer 2: -1" in seen.inner_text("#hover")
+    expect(seen.locator("#hover")).to_contain_text("projection, layer 2: -1")
 
 
 def test_hundreds_of_traces_and_a_hundred_thousand_characters_without_lag(
@@ -184,7 +186,7 @@ def test_hundreds_of_traces_and_a_hundred_thousand_characters_without_lag(
     assert seen.locator("#text .block").count() > 8
     for _ in range(20):
         seen.keyboard.press("b")
-    assert seen.locator("#text .current").get_attribute("data-index") == "19"
+    expect(seen.locator("#text .current")).to_have_attribute("data-index", "19")
     assert seen.locator("#text .current").bounding_box() is not None
 
 
