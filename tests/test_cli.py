@@ -9,6 +9,7 @@ import pytest
 
 from backtracking import PROJECT_ROOT, cli
 from backtracking.runtime import profile
+from lifeboat.cli import verbs
 from lifeboat.doctor import doctor
 from lifeboat.items import Item
 from lifeboat.running import reproduce
@@ -152,6 +153,11 @@ def test_reproduce_hands_arguments_on_and_its_code_back(
     assert run("reproduce", "steer", "--force", "-s", root=tmp_path) == 75
     assert seen == [["steer", "--force", "-s"]]
     assert capsys.readouterr().out == "     12.3 s  steer\nWRONG    Interrupted.\n"
+
+
+def test_what_only_lists_is_not_marked_as_checked(capsys: pytest.CaptureFixture[str]) -> None:
+    verbs.show([Item("one"), Item("two", "warning", "`lifeboat x`")], plain=True)
+    assert capsys.readouterr().out == f"one\nwarning  two\n         -> `{verbs.state.command} x`\n"
 
 
 def test_no_secret_is_printed(

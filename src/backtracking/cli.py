@@ -190,7 +190,7 @@ def profile_list(price: Price = 2.5, as_json: AsJson = False) -> None:
 
         return rented.listed(state.root, price)
 
-    report("profile list", as_json, listed)
+    report("profile list", as_json, listed, plain=True)
 
 
 @profile_app.command("show")
@@ -208,7 +208,7 @@ def profile_show(
 
         return rented.shown(state.root, name, gpu, price)
 
-    report("profile show", as_json, shown)
+    report("profile show", as_json, shown, plain=True)
 
 
 @profile_app.command("diff")
@@ -221,7 +221,7 @@ def profile_diff(name: Overlay, as_json: AsJson = False) -> None:
 
         return profile.difference(state.root, name)
 
-    report("profile diff", as_json, difference)
+    report("profile diff", as_json, difference, plain=True)
 
 
 @profile_app.command("pin")

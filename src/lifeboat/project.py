@@ -10,6 +10,7 @@
 - `checks`: functions `package.module:function` of a project and a `lifeboat.doctor.doctor.Machine`,
   whose items `doctor` tells as well.
 - `log_setup`, `log_results`: functions of a project, whose lines go into a new entry of the log.
+- `opens`: the page to open once everything has run.
 - `lock`, `install`: a file of pinned requirements, and the command that installs them.
 """
 
@@ -48,6 +49,7 @@ class Contract:
     checks: tuple[str, ...] = ()
     log_setup: str = ""
     log_results: str = ""
+    opens: str = ""
     lock: str = ""
     install: str = ""
 

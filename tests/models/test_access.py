@@ -103,8 +103,9 @@ def test_revisions_are_filled_in_once(service: Hub, tmp_path: Path) -> None:
 def test_nothing_is_filled_in_where_one_may_not_be_read(service: Hub, tmp_path: Path) -> None:
     write_study(tmp_path, GATED, OPEN)
     before = (tmp_path / "params.yaml").read_bytes()
-    with pytest.raises(UserError, match=r"gated.*HF_TOKEN"):
-        access.pin(tmp_path)
+    refused, nothing = access.pin(tmp_path)
+    assert refused.verdict == nothing.verdict == "wrong" and nothing.fact == "Nothing was written."
+    assert "gated" in refused.fact and "HF_TOKEN" in refused.cure
     assert (tmp_path / "params.yaml").read_bytes() == before
 
 

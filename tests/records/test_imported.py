@@ -92,6 +92,9 @@ def test_a_broken_trace_is_named(tmp_path: Path, row: dict[str, Any], message: s
 def test_a_file_that_is_none_and_a_trace_that_comes_twice_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="does not exist"):
         read_traces(tmp_path / "none.jsonl")
+    resampled = {"trace_id": "a", "index": 0, "n": 1, "next_sentences": [["Wait.", 1]]}
+    with pytest.raises(UserError, match=r"line 2: `a` comes twice, and nothing that was written"):
+        read_traces(file_of(tmp_path, resampled, resampled))
     with pytest.raises(UserError, match=r"line 2: `b` comes twice"):
         read_traces(file_of(tmp_path, ONE, ONE))
     path = tmp_path / "broken.gz"

@@ -61,6 +61,13 @@ class Metrics:
     online_recall: float | None = may_be_absent()
     n_unmatched_events: int | None = may_be_absent()
 
+    @property
+    def told(self) -> str:
+        """The least of it, in a line."""
+        kappa = self.agreement.kappa
+        agreed = "" if kappa is None else f", rules against exact labels: kappa {kappa:.3f}"
+        return f"{self.n_sentences} sentences, {self.n_compared} labelled twice{agreed}"
+
 
 def agreement(
     first: Sequence[str], second: Sequence[str], positive: str = "backtracking"

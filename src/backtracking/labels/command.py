@@ -11,11 +11,13 @@ from lifeboat.items import Item
 from lifeboat.stage.errors import UserError
 
 Traces = Annotated[
-    Path, typer.Argument(help="JSON Lines, plain or gzip: our traces or the shared formats.")
+    Path,
+    typer.Argument(help="JSON Lines of traces, plain or gzip: docs/artifacts.md has the keys."),
 ]
 LEGEND = """
 Of backtracking against all else, the labels of {against} ({annotators}) taken as true: {n_positive}
-of {n} sentences backtrack, {labeller} calls {n_called}. Intervals over {n_traces} traces, 95 %."""
+of {n} sentences backtrack, {labeller} calls {n_called}. Intervals over {n_traces} traces, 95 %.
+Sentences are the annotator's; without --against they are our splitter's."""
 
 
 def label(

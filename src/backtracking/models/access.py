@@ -16,7 +16,6 @@ from backtracking.runtime.workspace import Workspace
 from lifeboat.deadlines import Later
 from lifeboat.doctor.doctor import Machine
 from lifeboat.items import Item
-from lifeboat.stage.errors import UserError
 
 TIMEOUT_S = 4.0
 """Seconds in which the hub has to answer."""
@@ -91,15 +90,17 @@ def item(answer: Answer) -> Item:
 def pin(root: Path) -> list[Item]:
     """Fills in the commits that `main` has now, of models of the hub that have none.
 
+    Where one of them may not be read, nothing is written.
+
     Raises:
-        UserError: where params.yaml cannot be read, or a model may not be read; nothing is written.
+        UserError: where params.yaml cannot be read.
     """
     path = Workspace(root).params
     loose = [one for one in pins.hosted(path) if not one.is_pinned]
     answers = [ask(one) for one in loose]
     failed = [item(one) for one in answers if one.commit is None]
     if failed:
-        raise UserError(" ".join(one.fact for one in failed), failed[0].cure)
+        return [*failed, Item("Nothing was written.", "wrong")]
     commits = {one.model.role: one.commit for one in answers if one.commit}
     if not commits:
         return [Item("Every model of the hub is pinned to a commit.")]

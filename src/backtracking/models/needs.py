@@ -52,7 +52,7 @@ def bound(root: Path, links: Links) -> Estimate:
     weights = sum(_weight_bytes(root, model, links) for model in found)
     others = sum(out.bytes for out in outs if not out.path.startswith("data/interim/activations/"))
     n_bytes = activations * links.n_shard_copies + weights + others * links.n_copies
-    return Estimate(n_bytes, "a bound from params.yaml")
+    return Estimate(n_bytes, "were each trace as long as params.yaml allows", is_most=True)
 
 
 def _activation_bytes(root: Path, model: Model) -> int:

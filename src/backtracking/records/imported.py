@@ -151,7 +151,8 @@ def traces_of(rows: Iterable[tuple[str, Mapping[str, Any]]]) -> list[ImportedTra
     for where, row in rows:
         trace = _trace(row, where)
         if trace.trace_id in found:
-            raise UserError(f"{where}: `{trace.trace_id}` comes twice.", _CURE)
+            nothing = "" if trace.written else ", and nothing that was written stands beside it"
+            raise UserError(f"{where}: `{trace.trace_id}` comes twice{nothing}.", _CURE)
         found[trace.trace_id] = trace
     return list(found.values())
 

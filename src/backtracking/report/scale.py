@@ -127,8 +127,8 @@ def _assumed(asked: Asked) -> str:
         f"tokens, {asked.n_prompt} of them prompt, sentences of {asked.sentence_tokens}; a replica "
         f"is {asked.n_gpus} {asked.gpu} at ${asked.hour_dollars:.2f} an hour each and writes "
         f"{asked.rows} traces at once; storage ${asked.month_dollars} a GB and month; puts and "
-        f"listings ${asked.put_dollars} a thousand. How much of a data sheet is had is `GUESS` of "
-        "`models/cost.py`."
+        f"listings ${asked.put_dollars} a thousand. The share of a data sheet that is had in "
+        "practice is guessed (`models/cost.py`)."
     )
 
 

@@ -38,7 +38,7 @@ def run_stage(
         atexit.register(gc.unfreeze)
         gc.enable()
         interruption.install()
-        logging.getLogger("transformers").setLevel(logging.ERROR)
+        _quieten()
     root = Path(options.root).resolve()
     failures.setting.root, failures.setting.debug = root, options.debug
     try:
@@ -48,3 +48,10 @@ def run_stage(
     except Exception as error:
         print(f"error: {failures.told(error)}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _quieten() -> None:
+    """No warnings of transformers, and its bars on terminals alone: a log has no use for them."""
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    if "transformers" in sys.modules and not sys.stderr.isatty():
+        sys.modules["transformers"].utils.logging.disable_progress_bar()

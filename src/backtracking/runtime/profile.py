@@ -25,6 +25,12 @@ _WEIGHTS = "weights."
 _BY_ROLE = ("models.roles.", _WEIGHTS)
 """Sections with an entry for each role, which are not the same in every study."""
 
+BACK = (
+    "`git diff params.yaml` shows them, and `git checkout params.yaml` undoes it. Once stages have "
+    "run, dvc.lock, results/ and figures/ are of the overlay too, and are so until `make "
+    "reproduce` (docs/guide.md, There and back)."
+)
+
 
 def names(root: Path) -> list[str]:
     """The overlays that there are."""
@@ -107,10 +113,8 @@ def use(root: Path, name: str) -> list[Item]:
         told = [Item(f"params.yaml has every value of configs/{name}.yaml already.")]
     else:
         artifacts.write_text(path, after)
-        cure = "See it with `git diff params.yaml`; undo it with `git checkout params.yaml`"
-        cure += ", and `backtracking profile tidy` where it had added models."
-        fact = f"{len(changed)} values of configs/{name}.yaml went into params.yaml: "
-        told = [Item(f"{fact}{_list(changed)}.", "ok", cure)]
+        fact = f"{len(changed)} values of configs/{name}.yaml went into params.yaml."
+        told = [Item(fact, "ok", BACK)]
     return told + put_away(root)
 
 

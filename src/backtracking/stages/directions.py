@@ -323,7 +323,10 @@ def _main(workspace: Workspace, _role: str) -> None:
         write_rows(Strength, result.rows, folder)
         write_rows(PairCosine, result.cosines, folder)
         write_rows(FormCosine, result.forms, folder)
-    print(result.selection)
+    for role, best in result.selection.items():
+        print(
+            f"{role}: layer {best.layer}, window {best.window}, AUROC {best.dev_auroc:.4f} on dev"
+        )
 
 
 if __name__ == "__main__":

@@ -272,7 +272,7 @@ def _main(workspace: Workspace, _role: str) -> None:
     )
     with artifacts.new_folder(workspace.labels) as folder:
         result.write(folder)
-    print(result.metrics)
+    print(result.metrics.told)
 
 
 if __name__ == "__main__":

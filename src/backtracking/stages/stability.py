@@ -183,7 +183,8 @@ def _main(workspace: Workspace, _role: str) -> None:
     with artifacts.new_folder(workspace.results("stability")) as folder:
         write_events(folder / "events.jsonl", result.events)
         artifacts.write_json(folder / "metrics.json", vars(result.metrics))
-    print(result.metrics)
+    counted = result.metrics
+    print(f"{counted.n_events} events, each regenerated {counted.n_regenerations} times")
 
 
 if __name__ == "__main__":

@@ -255,7 +255,7 @@ def _main(workspace: Workspace, _role: str) -> None:
         result = run(params_, loaded, asked, prompts, units)
     sampled = given + result.sampled
     metrics: dict[str, Any] = result.metrics | _count(sampled)
-    print(metrics)
+    print(", ".join(f"{name}: {value}" for name, value in metrics.items()))
     if result.served is not None:
         print(result.served)
         metrics["server_check"] = reader.encode(result.served)

@@ -5,7 +5,7 @@ Writes: models/<role>/ in transformers format, with training.csv where it was tr
 """
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,14 @@ from backtracking.models import loading
 from backtracking.models.finetuning import FineTuning, Tuning, fine_tune
 from backtracking.models.formats import TOKENIZER_FILES
 from backtracking.models.taking import copy, take
-from backtracking.models.training import Architecture, Schedule, Task, build_model, fit
+from backtracking.models.training import Architecture, Schedule, Task, Trained, build_model, fit
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.forks import Cores, run_side_by_side
 from backtracking.runtime.workspace import Roles, Workspace
 from lifeboat.stage import artifacts, progress
 from lifeboat.stage.errors import UserError
+from lifeboat.stage.steps import Steps
 from lifeboat.stage.units import Units
 
 TRAIN = "train"
@@ -120,8 +121,8 @@ def _train(workspace: Workspace, role: str, n_steps: int) -> None:
     if n_at_once > 1 and (ahead := _ahead(workspace, role)):
         jobs = [partial(_train_ahead, workspace, one) for one in (role, *ahead)]
         run_side_by_side(jobs, n_at_once, f"training {len(jobs)} models")
-    with progress.bar(f"training {role}", n_steps, "steps") as advance:
-        model, _tokenizer, losses = _trained(workspace, role, advance)
+    model, _tokenizer, losses = _trained(workspace, role, n_steps)
+    print(f"{role}: {len(losses)} steps, the last with a loss of {losses[-1]:.4f}")
     with artifacts.new_folder(workspace.model(role)) as folder:
         model.save_pretrained(folder)
         if start is None:
@@ -163,9 +164,12 @@ def _train_ahead(workspace: Workspace, role: str) -> None:
 
 
 def _trained(
-    workspace: Workspace, role: str, advance: Callable[[int], None] = lambda _n: None
+    workspace: Workspace, role: str, n_steps: int = 0
 ) -> tuple[PreTrainedModel, Tokenizer, list[float]]:
-    """A role's model, its words, and the loss of every step; from the store where it is there."""
+    """A role's model, its words, and the loss of every step; from the store where it is there.
+
+    Where it is not, the progress over so many steps is shown; of none, nothing.
+    """
     units = Units(workspace.root, ("backtracking",))
     section = read(role, workspace.params)
     recipe, start = _recipe(workspace, role)
@@ -182,7 +186,11 @@ def _trained(
         make = partial(fit, Task(recipe, _schedule(Schedule, section), context, n_threads))
     words = tokenizer.to_str()
     key = units.key(make.func, *make.args, dict(model.named_parameters()), words)
-    whole = partial(make, model, tokenizer, advance=advance)
+
+    def whole(steps: Steps) -> Trained:
+        with progress.bar(f"training {role}", n_steps, "steps", shown=n_steps > 0) as advance:
+            return make(model, tokenizer, steps, advance=advance)
+
     trained = units.resume(f"models/{role}", key, whole)
     _fill(model.to("cpu"), trained.weights)  # type: ignore[arg-type]
     return model, tokenizer, trained.losses

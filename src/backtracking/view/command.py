@@ -11,7 +11,8 @@ from lifeboat.items import Item
 
 def view(
     traces: Annotated[
-        Path, typer.Argument(help="JSON Lines, plain or gzip: our traces or the shared formats.")
+        Path,
+        typer.Argument(help="JSON Lines of traces, plain or gzip: docs/artifacts.md has the keys."),
     ],
     out: Annotated[Path, typer.Option(help="The page to write, which opens from disk.")],
     labels: Annotated[

@@ -66,13 +66,22 @@ def readable(verb: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def report(command: str, as_json: bool, act: Callable[[], list[Item]]) -> None:
-    """Prints what a verb found, without its secrets; exit code 1 unless all of it is proven."""
-    if code := tell(command, as_json, act):
+def report(
+    command: str, as_json: bool, act: Callable[[], list[Item]], *, plain: bool = False
+) -> None:
+    """Prints what a verb found, without its secrets; exit code 1 unless all of it is proven.
+
+    Args:
+        command: the verb's name.
+        as_json: whether one JSON object is printed.
+        act: finds it.
+        plain: whether the verb lists and checks nothing, so that no fact is marked `ok`.
+    """
+    if code := tell(command, as_json, act, plain=plain):
         raise typer.Exit(code)
 
 
-def tell(command: str, as_json: bool, act: Callable[[], list[Item]]) -> int:
+def tell(command: str, as_json: bool, act: Callable[[], list[Item]], *, plain: bool = False) -> int:
     """As `report`; the exit code."""
     try:
         found = act()
@@ -83,11 +92,11 @@ def tell(command: str, as_json: bool, act: Callable[[], list[Item]]) -> int:
         if not as_json:
             return _failed(failed)
         found = [failed]
-    found = [_redacted(item) for item in found]
     if as_json:
-        print(json.dumps(reports.as_object(command, found), indent=2))
+        shown = [_redacted(item) for item in found]
+        print(json.dumps(reports.as_object(command, shown), indent=2))
     else:
-        show(found)
+        show(found, plain=plain)
     return 0 if reports.proven(found) else 1
 
 
@@ -129,15 +138,16 @@ def _called(text: str) -> str:
     return text.replace("`lifeboat ", f"`{state.command} ")
 
 
-def show(found: list[Item]) -> None:
-    """Prints facts with their verdicts and cures."""
+def show(found: list[Item], *, plain: bool = False) -> None:
+    """Prints facts with their verdicts and cures, without their secrets; `plain` as of `report`."""
     marks = {
         "ok": ("ok     ", "green"),
         "warning": ("warning", "yellow"),
         "wrong": ("WRONG  ", "red"),
     }
-    for item in found:
+    for item in map(_redacted, found):
         word, colour = marks[item.verdict]
-        typer.echo(f"{typer.style(word, fg=colour)}  {item.fact}")
+        mark = "" if plain and item.verdict == "ok" else f"{typer.style(word, fg=colour)}  "
+        typer.echo(f"{mark}{item.fact}")
         if item.cure:
             typer.echo(f"         -> {item.cure}")

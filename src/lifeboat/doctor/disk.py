@@ -38,10 +38,12 @@ class Estimate:
     Attributes:
         bytes: on the disk, every copy counted.
         basis: where the number comes from.
+        is_most: whether it is a bound, and no expectation.
     """
 
     bytes: int
     basis: str
+    is_most: bool = False
 
 
 def items(root: Path, links: Links) -> list[Item]:
@@ -62,8 +64,9 @@ def fits(root: Path, links: Links, wanted: Estimate) -> Item:
     """Whether so much fits on the disks of the project and of DVC's cache."""
     free = free_bytes(root, links)
     copies = "two copies" if links.n_copies == 2 else "one copy"
+    how = "at most" if wanted.is_most else "about"
     fact = (
-        f"{_said(free)} on the disk of the project; the next run writes about "
+        f"{_said(free)} on the disk of the project; the next run writes {how} "
         f"{wanted.bytes / 1e9:.1f} GB ({copies} of each result; {wanted.basis})."
     )
     if free < wanted.bytes * 1.05 + FLOOR:

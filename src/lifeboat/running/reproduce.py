@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from lifeboat import processes
+from lifeboat import processes, project
 from lifeboat.git import lock_file
 from lifeboat.items import Item, counted, proven
 from lifeboat.running import stage_seconds
@@ -99,19 +99,25 @@ def reproduce(root: Path, arguments: list[str]) -> Outcome:
     path = root / "logs" / "reproduce.json"
     steps.attempt("Keeping the times", lambda: artifacts.write_json(path, times))
     steps.attempt("Keeping the times", lambda: stage_seconds.add(root, rounded, last))
-    endings = [*steps.items, _ending(code, len(seconds), total)]
+    endings = [*steps.items, _ending(code, len(seconds), total), *_to_open(root, code)]
     return Outcome(rounded, endings, 75 if code == 75 else int(not proven(endings)))
 
 
 def _ending(code: int, n_ran: int, total: float) -> Item:
     if code == 75:
-        return Item("Interrupted.", "wrong", "`lifeboat reproduce` goes on from there.")
+        return Item("Interrupted.", "wrong", "Run it again: it goes on from there.")
     if code != 0:
-        cure = "Mend what is said above, then `lifeboat reproduce` goes on from there."
+        cure = "Mend what is said above, then run it again: it goes on from there."
         return Item(f"`dvc repro` failed (exit {code}) after {total:.1f} s.", "wrong", cure)
     if n_ran == 0:
         return Item(f"Nothing ran: every stage is up to date ({total:.1f} s).")
     return Item(f"{counted(n_ran, 'stage')} ran, {total:.1f} s in all, DVC's own work included.")
+
+
+def _to_open(root: Path, code: int) -> list[Item]:
+    """Where what was found is to be seen, as the project says it."""
+    page = project.contract(root).opens if code == 0 else ""
+    return [Item(f"To look at: {root / page}")] if page and (root / page).is_file() else []
 
 
 def _stream(command: list[str], root: Path, feed: Callable[[bytes], None]) -> int:

@@ -68,6 +68,19 @@ def test_stages_that_ran_are_listed_with_their_times_and_then_none_runs(
     assert "Nothing ran" in outcome.endings[-1].fact
 
 
+def test_a_run_that_ended_well_names_the_page_to_open(project: Path) -> None:
+    contract = (
+        (project / "pyproject.toml").read_text() if (project / "pyproject.toml").is_file() else ""
+    )
+    page = next(path for path in project.rglob("results/**/*") if path.is_file())
+    named = f'[tool.lifeboat]\nopens = "{page.relative_to(project)}"\n'
+    (project / "pyproject.toml").write_text(contract.replace("[tool.lifeboat]\n", "") + named)
+    assert reproduce.reproduce(project, []).endings[-1].fact == f"To look at: {page}"
+    page.unlink()
+    (project / "dvc.yaml").write_text("stages: [\n")
+    assert not any("To look at" in one.fact for one in reproduce.reproduce(project, []).endings)
+
+
 def test_a_failing_stage_fails_with_its_own_words(
     project: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -94,7 +107,7 @@ def test_a_terminated_run_ends_its_stage_and_exits_75(project: Path) -> None:
         child.send_signal(signal.SIGTERM)
         rest = child.stdout.read()
         assert child.wait() == 75
-    assert "Interrupted." in rest
+    assert "Interrupted." in rest and "Run it again" in rest
     assert "sum" in rest
 
 
