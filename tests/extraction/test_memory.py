@@ -69,9 +69,9 @@ def test_one_trace_that_does_not_fit_alone_is_named(
 
 
 def test_another_error_of_the_model_is_no_lack_of_memory() -> None:
-    assert running.is_out_of_memory(torch.OutOfMemoryError())
-    assert running.is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
-    assert not running.is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert room.is_out_of_memory(torch.OutOfMemoryError())
+    assert room.is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    assert not room.is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
 def test_room_for_rows_is_used_again_once_it_was_given_back() -> None:

@@ -24,12 +24,12 @@ from backtracking.extraction.planning import Unit
 from backtracking.extraction.reuse import Shelf
 from backtracking.extraction.running import (
     Reader,
-    is_out_of_memory,
     run_unit,
     shard_tensors,
     unit_rows,
 )
 from backtracking.extraction.store import Origin
+from backtracking.models.room import is_out_of_memory
 from lifeboat.stage import interruption, progress
 
 _POLL_S = 0.1

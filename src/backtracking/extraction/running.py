@@ -19,6 +19,7 @@ from backtracking.extraction.planning import Formula, Request, batches_of, rows_
 from backtracking.models import components, hooks
 from backtracking.models.hooks import Site
 from backtracking.models.loading import LoadedModel
+from backtracking.models.room import is_out_of_memory
 from lifeboat.stage.errors import UserError
 
 
@@ -208,14 +209,6 @@ def forward(
 
 class _TopReachedError(Exception):
     """Leaves the forward pass once the last tensor that is needed is there."""
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether a device or the host had no memory for a tensor."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError)
-        and any(words in str(error) for words in ("not enough memory", "can't allocate memory"))
-    )
 
 
 @contextmanager

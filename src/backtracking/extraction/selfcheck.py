@@ -17,9 +17,10 @@ from torch import Tensor
 from backtracking.activations.format import tensor_name
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import plan_batches, rows_of
-from backtracking.extraction.running import Reader, empty, is_out_of_memory, run_batches
+from backtracking.extraction.running import Reader, empty, run_batches
 from backtracking.models import hooks
 from backtracking.models.hooks import Site
+from backtracking.models.room import is_out_of_memory
 from lifeboat.stage.errors import UserError
 
 EXTRA_PADDING = 7

@@ -25,6 +25,7 @@ from backtracking.models.heads import Run, compare
 from backtracking.models.hooks import Site
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import Clean, read_again, read_clean
+from backtracking.models.room import Room
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.measured import P_OPEN, Arm, Array, Measured, Where
 from lifeboat.stage import progress
@@ -132,15 +133,23 @@ def mean_outputs(
     modules = modules_of(loaded)
     sums = torch.zeros(len(modules), loaded.d_model, dtype=torch.float64)
     sites = {number: Site(module) for number, module in enumerate(modules.values())}
-    for group in groups(loaded, [len(ids) for ids in sequences], rows_per_batch):
+
+    def sums_of(group: Sequence[int]) -> Float[Tensor, "sites d_model"]:
         chosen = [torch.tensor(list(sequences[number])) for number in group]
         is_token = pad([torch.ones_like(ids) for ids in chosen]).bool()
+        found = torch.zeros_like(sums)
 
-        def add(number: int, output: Tensor, is_token: Tensor = is_token) -> None:
-            sums[number] += output.cpu()[is_token].double().sum(dim=0)
+        def add(number: int, output: Tensor) -> None:
+            found[number] = output.cpu()[is_token].double().sum(dim=0)
 
         with hooks.reading(sites, add):
             loaded.model(input_ids=pad(chosen).to(loaded.device), use_cache=False)
+        return found
+
+    room = Room(rows_per_batch, "texts")
+    for group in groups(loaded, [len(ids) for ids in sequences], rows_per_batch):
+        for some in room.parts(group, sums_of):
+            sums += some
     means = sums / sum(map(len, sequences))
     return {one: mean.to(loaded.model.dtype) for one, mean in zip(modules, means, strict=True)}
 
@@ -199,8 +208,9 @@ def force(
     lengths = [len(prefix.ids) for prefix in prefixes]
     loaded = ablator.loaded
     marked = torch.tensor(list(marked_ids), dtype=torch.long, device=loaded.device)
-    batches = list(groups(loaded, lengths, rows_per_batch))
-    for group in progress.track(batches, "ablating", unit="batches"):
+    room, batches = Room(rows_per_batch, "prefixes"), list(groups(loaded, lengths, rows_per_batch))
+
+    def force_some(group: Sequence[int]) -> None:
         places = [_Places.of(prefixes[number], others[number]) for number in group]
         every = [place.all.to(loaded.device) for place in places]
         ids = [prefixes[number].ids for number in group]
@@ -219,6 +229,9 @@ def force(
                 kl_other[arm, columns[at.has_other]] = to_numpy(divergence[n:n_both])
                 if len(divergence) > n_both:
                     elsewhere[arm, number] = float(divergence[n_both:].double().mean())
+
+    for group in progress.track(batches, "ablating", unit="batches"):
+        room.each(group, force_some)
     return {
         P_OPEN: Array("decisions", p),
         "kl_decision": Array("decisions", kl),

@@ -25,6 +25,7 @@ from backtracking.models.forced import Arm, Prefix, Stack
 from backtracking.models.heads import stream_of, with_stream
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import beginnings
+from backtracking.models.room import Room
 from backtracking.models.trees import Tree
 from backtracking.models.turning import opening_paths, p_opening, p_turning, paths_of
 from backtracking.records.tokens import Opener, TokenPath
@@ -243,6 +244,7 @@ def _read(
 ) -> Iterator[_Some]:
     """All edits that are asked for, a few at a time, each with what follows it."""
     stack, branches, first = Stack.of(arms, loaded.device), beginnings(paths), 0
+    room = Room(edits_per_batch // max(1, len(branches) // FEW_BRANCHES), "edits")
     for prefix in prefixes:
         n = len(prefix.decisions)
         decision, arm = asked[:, first : first + n].T.nonzero()
@@ -253,14 +255,27 @@ def _read(
         donor = None
         if prefix.donor_ids:
             donor = _read_trunk(loaded, layer, prefix.donor_ids, prefix.decisions, []).nodes[:, 0]
-        n_rows = max(1, edits_per_batch // max(1, len(branches) // FEW_BRANCHES))
-        for start in range(0, len(arm), n_rows):
-            rows = slice(start, start + n_rows)
-            log_p = _read_edits(loaded, layer, trunk, stack, arm[rows], decision[rows], donor)
-            after = {path: log_p[:, at] for at, path in enumerate([(), *branches])}
-            column = first - n + decision[rows]
-            usual = None if trunk.usual is None else trunk.usual[decision[rows]]
-            yield _Some(arm[rows], column, after, usual)
+
+        read = partial(_read_some, loaded, layer, trunk, stack, branches, donor, first - n)
+        yield from room.parts(list(zip(arm.tolist(), decision.tolist(), strict=True)), read)
+
+
+def _read_some(
+    loaded: LoadedModel,
+    layer: int,
+    trunk: _Trunk,
+    stack: Stack,
+    branches: Sequence[TokenPath],
+    donor: Float[Tensor, "decisions d_model"] | None,
+    first: int,
+    pairs: Sequence[tuple[int, int]],
+) -> _Some:
+    """Pairs of an arm and a decision of one prefix, whose first decision has the number `first`."""
+    arm, decision = np.array(pairs, dtype=np.int64).T
+    log_p = _read_edits(loaded, layer, trunk, stack, arm, decision, donor)
+    after = {path: log_p[:, at] for at, path in enumerate([(), *branches])}
+    usual = None if trunk.usual is None else trunk.usual[decision]
+    return _Some(arm, first + decision, after, usual)
 
 
 def _read_trunk(

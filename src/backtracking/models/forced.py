@@ -5,8 +5,9 @@ the states that steering itself has led to. What happens at the decisions themse
 one, by `endpoints`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from backtracking.models.batches import groups, to_numpy
 from backtracking.models.heads import Beside, Run, compare, read, stream_of, with_stream
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import Clean, read_clean
+from backtracking.models.room import Room
 
 
 @dataclass(frozen=True)
@@ -149,24 +151,56 @@ def teacher_force(
     found = Forced(*np.full((4, len(arms), len(prefixes)), np.nan))
     markers = torch.tensor(list(marker_ids), dtype=torch.long, device=loaded.device)
     lengths = [len(prefix.ids) for prefix in prefixes]
-    for group in groups(loaded, lengths, max(1, rows_per_batch // max(1, len(arms)))):
-        clean = read_clean(loaded, [prefixes[number].ids for number in group], [layer])
-        for chosen in _chunks(len(arms), rows_per_batch):
-            n = chosen.stop - chosen.start
-            run = _run(loaded, layer, [prefixes[one] for one in group], clean, arms[chosen])
-            for row, number in enumerate(group):
-                elsewhere = _elsewhere(prefixes[number]).nonzero().flatten().to(loaded.device)
-                if len(elsewhere):
-                    its = range(row * n, (row + 1) * n)
-                    beside = compare(clean.run, row, run, its, elsewhere, markers)
-                    ends = torch.tensor(prefixes[number].sentence_ends).to(elsewhere)
-                    _fill(found, (chosen, number), beside, torch.isin(elsewhere, ends))
-            progress(len(group) * n)
+    forcing = _Forcing(loaded, layer, prefixes, arms, markers, Room(rows_per_batch, "arms"), found)
+    shared = Room(rows_per_batch // max(1, len(arms)), "prefixes")
+    for group in groups(loaded, lengths, shared.at_once):
+        shared.each(group, partial(forcing.force, progress))
     return found
 
 
+@dataclass(frozen=True)
+class _Forcing:
+    """Arguments of `teacher_force`, and what it fills."""
+
+    loaded: LoadedModel
+    layer: int
+    prefixes: Sequence[Prefix]
+    arms: Sequence[Arm]
+    markers: Int[Tensor, " markers"]
+    room: Room
+    found: Forced
+
+    def force(self, progress: Callable[[int], None], group: Sequence[int]) -> None:
+        """Some prefixes under every arm: those of one prefix alone in as many calls as it takes."""
+        ids = [self.prefixes[number].ids for number in group]
+        run = partial(self._some, progress, group, read_clean(self.loaded, ids, [self.layer]))
+        every = range(len(self.arms))
+        if len(group) == 1 or not every:
+            self.room.each(every, run)
+        else:  # of several, the prefixes are fewer where memory ends
+            run(every)
+
+    def _some(
+        self,
+        progress: Callable[[int], None],
+        group: Sequence[int],
+        clean: Clean,
+        some: Sequence[int],
+    ) -> None:
+        n, prefixes = len(some), [self.prefixes[number] for number in group]
+        run = _run(self.loaded, self.layer, prefixes, clean, [self.arms[one] for one in some])
+        for row, (number, prefix) in enumerate(zip(group, prefixes, strict=True)):
+            elsewhere = _elsewhere(prefix).nonzero().flatten().to(self.loaded.device)
+            if len(elsewhere):
+                its = range(row * n, (row + 1) * n)
+                beside = compare(clean.run, row, run, its, elsewhere, self.markers)
+                ends = torch.tensor(prefix.sentence_ends).to(elsewhere)
+                _fill(self.found, (list(some), number), beside, torch.isin(elsewhere, ends))
+        progress(len(group) * n)
+
+
 def _fill(
-    into: Forced, at: tuple[slice, int], beside: Beside, is_end: Bool[Tensor, " pos"]
+    into: Forced, at: tuple[list[int], int], beside: Beside, is_end: Bool[Tensor, " pos"]
 ) -> None:
     into.agreement[at] = to_numpy(beside.is_same.float().mean(dim=1))
     into.kl[at] = to_numpy(beside.kl.mean(dim=1))
@@ -200,8 +234,3 @@ def _elsewhere(prefix: Prefix) -> Bool[Tensor, " pos"]:
     mask[prefix.n_prompt :] = True
     mask[prefix.decisions] = False
     return mask
-
-
-def _chunks(n: int, size: int) -> Iterator[slice]:
-    for start in range(0, n, size):
-        yield slice(start, min(n, start + size))

@@ -26,6 +26,7 @@ from transformers import DynamicCache
 from backtracking.models import edits, hooks, slots
 from backtracking.models.kv_cache import empty_cache, require_none_remembered
 from backtracking.models.loading import LoadedModel, require_ids
+from backtracking.models.room import Room
 from backtracking.models.sampling import Sampling, draw, draw_uniforms
 from backtracking.models.slots import Slots
 from lifeboat.stage.errors import UserError
@@ -268,10 +269,31 @@ class _Writer:
             (in_slots if reason is None else in_step).append(prompt)
             if reason is not None:
                 _tell(type(self.loaded.model).__name__, reason)
-        if in_slots:
-            yield from self._write_in_slots(in_slots, at_once)
+        room = Room(at_once, "prompts")
+        yield from self._with_room(room, self._write_in_slots, in_slots)
         for batch in self._alike(in_step, at_once):
-            yield from self._write_in_step(batch)
+            yield from self._with_room(room, self._write_in_step, batch)
+
+    def _with_room(
+        self,
+        room: Room,
+        write: Callable[[list[int], int], Iterator[tuple[int, Generation]]],
+        prompts: list[int],
+    ) -> Iterator[tuple[int, Generation]]:
+        """What is written for some prompts; where memory ends, rows on their way begin again."""
+        done = set[int]()
+        while prompts:
+            try:
+                for index, generation in write(prompts, room.at_once):
+                    if index not in done:
+                        done.add(index)
+                        yield index, generation
+                return
+            except RuntimeError as error:
+                room.require(error, min(len(prompts), room.at_once))
+            room.halve(min(len(prompts), room.at_once))
+            own = {prompt: range(prompt * self.n, (prompt + 1) * self.n) for prompt in prompts}
+            prompts = [one for one in prompts if not done.issuperset(own[one])]
 
     def _why_in_step(self, n_prompt: int) -> str | None:
         """Why the rows of a prompt cannot stand in slots."""
@@ -331,7 +353,11 @@ class _Writer:
         if part:
             yield part
 
-    def _write_in_step(self, batch: list[int]) -> Iterator[tuple[int, Generation]]:
+    def _write_in_step(self, order: list[int], at_once: int) -> Iterator[tuple[int, Generation]]:
+        for start in range(0, len(order), at_once):
+            yield from self._write_batch(order[start : start + at_once])
+
+    def _write_batch(self, batch: list[int]) -> Iterator[tuple[int, Generation]]:
         loaded, formula = self.loaded, self.loaded.lengths.formula
         rows, n = [row for prompt in batch for row in self._rows(prompt)], self.n
         cache, start, end = empty_cache(loaded.model.config), 0, rows[0].n_prompt

@@ -19,6 +19,7 @@ from backtracking.models import edits, hooks, kv_cache
 from backtracking.models.batches import pad
 from backtracking.models.heads import Run, read
 from backtracking.models.loading import LoadedModel
+from backtracking.models.room import Room
 from backtracking.models.trees import Tree
 from backtracking.records.tokens import TokenPath
 
@@ -180,17 +181,20 @@ def run_tails(
         by_layer.setdefault(row.layer, []).append(number)
     clean = read_clean(loaded, [tail_ids], by_layer, past)
     found = clean.run.everywhere().repeat(len(rows), 1, 1)
+    room = Room(rows_per_batch, "edits")
     for layer, numbers in by_layer.items():
-        for first in range(0, len(numbers), rows_per_batch):
-            some = numbers[first : first + rows_per_batch]
+
+        def run(some: Sequence[int], layer: int = layer) -> Float[Tensor, "some pos d_vocab"]:
             chunk = [rows[number] for number in some]
             where = torch.zeros(len(chunk), len(tail_ids), dtype=torch.bool)
             for span in SPANS:
                 of_span = torch.tensor([row.span == span for row in chunk])
                 where[of_span, : len(edited_positions(span, len(tail_ids)))] = True
             with editing(loaded, chunk, where, patched):
-                run = read_again(loaded, clean, layer, len(chunk))
-            found[some] = run.everywhere()
+                found = read_again(loaded, clean, layer, len(chunk))
+            return found.everywhere()
+
+        found[numbers] = torch.cat(list(room.parts(numbers, run)))
     return found
 
 

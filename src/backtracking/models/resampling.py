@@ -17,6 +17,7 @@ from backtracking.models import edits, hooks, kv_cache
 from backtracking.models.forced import Arm, Prefix, Stack
 from backtracking.models.generation import DROPPED_SHARE
 from backtracking.models.loading import LoadedModel
+from backtracking.models.room import Room
 from backtracking.models.sampling import Sampling, draw, draw_uniforms
 from lifeboat.stage.errors import UserError
 
@@ -82,23 +83,29 @@ def write_on(
     uniforms = [draw_uniforms(draws.sampling, key) for key in draws.keys(decision_id)]
     rows = [(arm, number) for arm in range(len(arms)) for number in range(draws.n)]
     found: list[list[list[int]]] = [[] for _ in arms]
-    at_once, n_edited = max(1, min(draws.rows_per_batch, TOKENS_HELD // len(prefix.ids))), 0
+    room, n_edited = Room(min(draws.rows_per_batch, TOKENS_HELD // len(prefix.ids))), 0
 
-    def edited_once() -> Bool[Tensor, "rows one"]:
-        nonlocal n_edited
-        n_edited += len(some)
-        return torch.ones(len(some), 1, dtype=torch.bool)
+    def write(some: Sequence[tuple[int, int]]) -> tuple[int, list[list[int]]]:
+        n = 0
 
-    for first in range(0, len(rows), at_once):
-        some = rows[first : first + at_once]
+        def edited_once() -> Bool[Tensor, "rows one"]:
+            nonlocal n
+            n += len(some)
+            return torch.ones(len(some), 1, dtype=torch.bool)
+
         arm = torch.tensor([row for row, _ in some], device=loaded.device)
         with edits.patch(loaded.blocks[layer], edited[arm][:, None], edited_once):
             cache = kv_cache.grown(past, len(some))
             logits = _next_logits(loaded, [prefix.ids[-1]] * len(some), cache)
         its = [uniforms[number] for _, number in some]
-        written = _write(loaded, logits, cache, its, draws.sampling, is_done)
-        for (row, _), ids in zip(some, written, strict=True):
-            found[row].append(ids)
+        return n, _write(loaded, logits, cache, its, draws.sampling, is_done)
+
+    drawn = list[list[int]]()
+    for n, written in room.parts(rows, write):
+        n_edited += n
+        drawn += written
+    for (row, _), ids in zip(rows, drawn, strict=True):
+        found[row].append(ids)
     if n_edited != len(rows):
         raise UserError(
             f"Expected {len(rows)} edits of deciding tokens at layer {layer}, found {n_edited}.",
