@@ -12,6 +12,7 @@ from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import gathering, running, selfcheck
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Positions
+from backtracking.models.room import is_out_of_memory
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
@@ -69,9 +70,9 @@ def test_one_trace_that_does_not_fit_alone_is_named(
 
 
 def test_another_error_of_the_model_is_no_lack_of_memory() -> None:
-    assert room.is_out_of_memory(torch.OutOfMemoryError())
-    assert room.is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
-    assert not room.is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert is_out_of_memory(torch.OutOfMemoryError())
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory"))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
 def test_room_for_rows_is_used_again_once_it_was_given_back() -> None:
