@@ -40,6 +40,7 @@ VERBS = (
     ["profile", "pin"],
     ["profile", "use"],
     ["store", "prune"],
+    ["store", "import"],
 )
 
 
