@@ -22,7 +22,7 @@ def true_states(model: LoadedModel, ids: Sequence[int]) -> Tensor:
     last: list[Tensor] = []
     handle = model.blocks[-1].register_forward_hook(
         lambda _module, _inputs, output: last.append(
-            output[0] if isinstance(output, tuple) else output
+            output if isinstance(output, Tensor) else output[0]
         )
     )
     with torch.inference_mode():

@@ -144,6 +144,7 @@ def test_what_is_compared_at_every_layer_shares_prefixes_and_has_the_ends(
     assert VICTIM not in chosen and any(first[VICTIM] == one for one in first[:VICTIM])
 
 
+@pytest.mark.kind(6)
 @pytest.mark.parametrize("name", PLANTED)
 def test_what_servers_got_wrong_is_told_and_never_stored(
     served: Served, model_folder: Path, tmp_path: Path, name: str
@@ -174,6 +175,18 @@ def test_an_id_is_the_layer_that_the_documents_say(
         assert torch.allclose(store.layer(layer)[0][: len(own)], own, rtol=1e-4, atol=1e-5)
     with pytest.raises(UserError, match="states of 4 layers, and 3 ids"):
         importing.run(options(tmp_path, model_folder, layer_ids="1-3"))
+
+
+def test_what_block_0_reads_does_not_stand_for_what_comes_before(
+    model: LoadedModel, texts: list[Item], model_folder: Path, tmp_path: Path
+) -> None:
+    write_traces(texts, tmp_path)
+    served = serve(model, texts, first_id=0)
+    served.victim = VICTIM
+    PLANTED["chunks: one sees nothing before"][0](served)
+    write(served, tmp_path / "served")
+    with pytest.raises(UserError, match=r"\(trace 7\): token 8 of \d+ at resid_pre of layer 1"):
+        importing.run(options(tmp_path, model_folder, layer_ids="0-3", hook="resid_pre"))
 
 
 FAMILIES = ["llama", "gemma2", "opt", "qwen3", "gpt_neox", "mixtral", "gpt2", "olmo2", "phi3"]
@@ -222,7 +235,7 @@ def test_extraction_never_takes_what_a_server_made_for_its_own(
 ) -> None:
     write(served, tmp_path / "served")
     importing.run(options(tmp_path, model_folder, unit_traces=4))
-    request = Request((0, 1, 2), Positions(None), "float32", 4, 1, torch.get_num_threads())
+    request = Request((0, 1, 2), Positions(None), "float32", 4, 2048, torch.get_num_threads())
     done = engine.extract(
         served.model,
         texts,
@@ -270,7 +283,7 @@ def test_the_verb_imports_and_its_store_passes_the_check(
         "1-3",
     )
     assert code == 0, output
-    assert "Layer 0 was compared at every token of every trace" in output
+    assert "Up to layer 0 every token of every trace" in output
     code, output = run(tmp_path, "check", str(out), *given)
     assert code == 0, output
     served.states[7][3] = served.states[7][9]
@@ -502,3 +515,30 @@ def test_another_model_is_told(served: Served, tmp_path: Path) -> None:
     save_file(weights, tmp_path / "other" / "model.safetensors", {"format": "pt"})
     with pytest.raises(UserError, match=r"token 0 of \d+ at resid_post of layer 0"):
         importing.run(options(tmp_path, tmp_path / "other"))
+
+
+def test_a_higher_floor_does_not_let_another_layer_in(
+    served: Served, model_folder: Path, tmp_path: Path
+) -> None:
+    PLANTED["layers: one id too low"][0](served)
+    write(served, tmp_path / "served")
+    told = r"\(trace \d+\): resid_post of layer 1 \(id 2\) is nearer to our own layer 0"
+    with pytest.raises(UserError, match=told):
+        importing.run(options(tmp_path, model_folder, floor=100.0))
+
+
+def test_tokens_that_are_alike_may_have_one_row(model: LoadedModel, tmp_path: Path) -> None:
+    """A text of one token again and again, and two tokens that are embedded alike."""
+    model.model.save_pretrained(tmp_path / "m")
+    weights = load_file(tmp_path / "m" / "model.safetensors")
+    name = next(name for name in weights if "embed_tokens" in name)
+    weights[name][8] = weights[name][9]
+    save_file(weights, tmp_path / "m" / "model.safetensors", {"format": "pt"})
+    texts = [Item(n, ids, {}) for n, ids in enumerate([[7] * 30, [8, 9] * 8, [8] * 5])]
+    (tmp_path / "traces.jsonl").write_text(
+        "".join(json.dumps({"token_ids": item.ids}) + "\n" for item in texts)
+    )
+    served = serve(loading.load(tmp_path / "m"), texts)
+    served.states[1][1] = served.states[1][0]
+    write(served, tmp_path / "served")
+    importing.run(options(tmp_path, tmp_path / "m", sentences=None))

@@ -16,7 +16,7 @@ from backtracking.activations.format import Shard, concatenate
 from backtracking.extraction import planning, published, selfcheck
 from backtracking.extraction.engine import first_with_rows, manifest
 from backtracking.extraction.items import Item, TraceFile
-from backtracking.extraction.planning import Request, Unit, rows_of
+from backtracking.extraction.planning import Positions, Request, Unit, rows_of
 from backtracking.extraction.reuse import Shelf
 from backtracking.extraction.running import Reader, empty, open_reader, shard_tensors
 from backtracking.extraction.sampling import Survey, known
@@ -36,7 +36,12 @@ from backtracking.extraction.server_files import (
     require_sound,
 )
 from backtracking.extraction.server_matching import Matching
-from backtracking.extraction.standalone import FLOOR_BY_DTYPE, parse_layers, parse_positions
+from backtracking.extraction.standalone import (
+    FLOOR_BY_DTYPE,
+    TOKENS_BY_DEVICE,
+    parse_layers,
+    parse_positions,
+)
 from backtracking.extraction.store import Origin, ShardStore, publish
 from backtracking.models import folders, loading
 from backtracking.models.loading import LoadedModel
@@ -93,13 +98,13 @@ class Imported:
     Attributes:
         layer_ids: the server's ids of the layers in its files.
         n_files: files that were read.
-        lowest_layer: the layer that was compared at every token of every trace.
+        compared_to: the layer up to which every token of every trace was compared.
         traces: those that were compared at every layer.
     """
 
     layer_ids: tuple[int, ...]
     n_files: int
-    lowest_layer: int
+    compared_to: int
     traces: tuple[int, ...]
 
 
@@ -111,7 +116,7 @@ class Done:
         imported: where the rows come from.
         shards: the units of the store.
         n_written: units that were not there from before.
-        lowest: the largest difference at the lowest layer, of the units that were written.
+        lowest: the largest difference up to that layer, of the units that were written.
         check: the measured self-check of what is stored.
     """
 
@@ -130,8 +135,9 @@ def run(options: Options) -> Done:
             of what is not the model's. Nothing is published then.
         SystemExit: with code 75, between two units, when the process was asked to stop.
     """
-    has_sentences = options.sentences is not None
-    positions = parse_positions(options.window, means=options.means, has_sentences=has_sentences)
+    positions = parse_positions(
+        options.window, means=options.means, has_sentences=options.sentences is not None
+    )
     store = options.store or options.out.parent / f".{options.out.name}.store"
     _require_apart(options.folder, options.out, store)
     files = find_files(options.folder)
@@ -140,13 +146,7 @@ def run(options: Options) -> Done:
     ids = parse_layers(options.layer_ids, model.n_layers + 1)
     places = places_of(ids, options.hook, model.n_layers)
     items = TraceFile(options.traces, options.sentences)
-    n_threads = torch.get_num_threads()
-    layers = tuple(places.column_by_layer)
-    request = Request(
-        layers, positions, dtype, options.unit_traces or 1, 1, n_threads, options.hook
-    )
-    if options.unit_traces is None:
-        request = planning.with_planned_units(items, request, model.d_model)
+    request = _request(options, positions, items, model, places, dtype)
     floor = options.floor or max(FLOOR_BY_DTYPE[d] for d in (dtype, options.dtype or dtype))
     shards = ShardStore(store)
     published.require_replaceable(options.out, shards, repair=options.repair)
@@ -161,7 +161,7 @@ def told(out: Path, done: Done) -> list[str]:
     return [
         f"{out}: {sum(shard.rows for shard in done.shards):,} rows of {made.n_files} requests, "
         f"{n_bytes / 1e6:,.1f} MB in {len(done.shards)} shards; {done.n_written} written now.",
-        f"Layer {made.lowest_layer} was compared at every token of every trace of these: "
+        f"Up to layer {made.compared_to} every token of every trace of these was compared: "
         f"{done.lowest:.3g} from our own forward pass at most; {check.floor:g} is accepted.",
         f"Every layer was compared at every token of {len(made.traces)} traces: {check.parity:g} "
         f"from a plain forward pass, {check.batch_invariance:g} between batches.",
@@ -197,7 +197,7 @@ def _import(
     measured = selfcheck.check(
         reader, [items[number] for number in shard_of], lambda item: shard_of[item.trace], floor
     )
-    imported = Imported(places.ids, len(files), request.layers[0], tuple(chosen))
+    imported = Imported(places.ids, len(files), importer.compared_to, tuple(chosen))
     described = manifest(reader, measured, []) | {"imported": asdict(imported)}
     publish(shards, made, described, out)
     return Done(imported, tuple(made), importer.n_written, importer.lowest, measured)
@@ -216,7 +216,8 @@ class Importer:
 
     Attributes:
         n_written: units that were written.
-        lowest: the largest difference of theirs at the lowest layer.
+        compared_to: the layer up to which each token of theirs was compared.
+        lowest: the largest difference of theirs up to that layer.
     """
 
     def __init__(
@@ -232,7 +233,8 @@ class Importer:
         self._reader, self._places, self._floor = reader, places, floor
         self._file_by_trace, self._items = file_by_trace, items
         self._shards, self._shelf = shards, Shelf(shards)
-        self._own, self._around = Lowest(reader), with_neighbours(reader)
+        self._lowest, self._around = Lowest(reader), with_neighbours(reader)
+        self.compared_to = self._lowest.layers[-1]
         self._differ = _told_apart(reader.model)
 
     def require_same(self, item: Item) -> None:
@@ -274,9 +276,9 @@ class Importer:
         partial = empty(self._reader, sum(map(len, rows)))
         first = 0
         for item, its in zip(items, rows, strict=True):
-            expected = {self._own.layer: self._own.tokens(item)}
+            expected = self._lowest.tokens(item)
             for layer, values in self._layers(item):
-                if layer == self._own.layer:
+                if layer in expected:
                     largest = self._compare(item, layer, values, expected)
                     self.lowest = max(self.lowest, largest)
                 kept = selfcheck.rows_among(values, item, its)
@@ -325,6 +327,23 @@ def _load(options: Options, dtype: str) -> LoadedModel:
     prepare_torch(torch.get_num_threads())
     place = folders.locate(options.model, options.revision)
     return loading.load(place, device=options.device, dtype=dtype)
+
+
+def _request(
+    options: Options,
+    positions: Positions,
+    items: TraceFile,
+    model: LoadedModel,
+    places: Places,
+    dtype: str,
+) -> Request:
+    """What is kept, in units of few requests: a whole one is in memory until it is written."""
+    layers = tuple(places.column_by_layer)
+    n_traces, n_threads = options.unit_traces, torch.get_num_threads()
+    request = Request(layers, positions, dtype, n_traces or 1, 1, n_threads, options.hook)
+    if n_traces is None:
+        request = planning.with_planned_units(items, request, model.d_model)
+    return replace(request, tokens_per_batch=TOKENS_BY_DEVICE[model.device.type])
 
 
 def _one_dtype(files: Sequence[StateFile]) -> str:

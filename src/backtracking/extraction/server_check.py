@@ -53,24 +53,29 @@ class Prefixes:
 
 
 class Lowest:
-    """The lowest layer of any trace, by a forward pass that ends there.
+    """The lowest layers of any trace, by a forward pass that ends there.
+
+    The lowest alone, unless a token does not see in it what comes before: what block 0 reads.
 
     Args:
         reader: the model, and all layers.
+
+    Attributes:
+        layers: the layers.
     """
 
     def __init__(self, reader: Reader) -> None:
-        self.layer = reader.request.layers[0]
-        request = replace(
-            reader.request, layers=(self.layer,), positions=Positions(None), dtype="float32"
-        )
+        request = reader.request
+        sees_none = request.hook == "resid_pre" and request.layers[0] == 0
+        self.layers = request.layers[: 2 if sees_none else 1]
+        request = replace(request, layers=self.layers, positions=Positions(None), dtype="float32")
         self._reader = open_reader(reader.model, request)
 
-    def tokens(self, item: Item) -> Float[Tensor, "pos d_model"]:
-        """Every token of a trace, alone and unpadded."""
+    def tokens(self, item: Item) -> dict[int, Float[Tensor, "pos d_model"]]:
+        """Every token of a trace by layer, alone and unpadded."""
         partial = empty(self._reader, len(item.ids))
         run_batches(self._reader, [item], [range(1)], partial)
-        return partial.tensor_by_layer[self.layer]
+        return partial.tensor_by_layer
 
 
 def with_neighbours(reader: Reader) -> Reader:
