@@ -161,8 +161,9 @@ def told(out: Path, done: Done) -> list[str]:
     return [
         f"{out}: {sum(shard.rows for shard in done.shards):,} rows of {made.n_files} requests, "
         f"{n_bytes / 1e6:,.1f} MB in {len(done.shards)} shards; {done.n_written} written now.",
-        f"Up to layer {made.compared_to} every token of every trace of these was compared: "
-        f"{done.lowest:.3g} from our own forward pass at most; {check.floor:g} is accepted.",
+        f"Up to layer {made.compared_to} every token of every trace was compared before it was "
+        f"written: {done.lowest:.3g} from our own forward pass at most of what was written now; "
+        f"{check.floor:g} is accepted.",
         f"Every layer was compared at every token of {len(made.traces)} traces: {check.parity:g} "
         f"from a plain forward pass, {check.batch_invariance:g} between batches.",
     ]
