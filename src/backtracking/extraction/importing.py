@@ -301,7 +301,7 @@ class Importer:
             if (first := first_by_content.setdefault(content, layer)) != layer:
                 raise UserError(
                     f"{who}: {self._places.named(first)} and {where} are the same, byte for byte.",
-                    f"Nothing was stored: a layer was written twice. {AGAIN}",
+                    f"Nothing was published: a layer was written twice. {AGAIN}",
                 )
             yield layer, values
 

@@ -23,7 +23,7 @@ from lifeboat.stage.errors import UserError
 BLOCK = 16
 """Tokens of the smallest prefix that a server's cache keeps by default."""
 _CURE = (
-    "Nothing was stored. docs/overlays.md, Hidden states from a server, says what makes states so. "
+    "Nothing was published. docs/overlays.md, Hidden states from a server, says what does this. "
     "Give the model that was served, `--layer-ids` in full, and a higher `--floor` only where the "
     "server's dtype is coarser."
 )

@@ -322,7 +322,7 @@ def require_sound(
         raise UserError(
             f"{who}: token {first} of {len(ids)} at {where} is not finite, and "
             f"{int((~finite).sum()) - 1} others.",
-            "Nothing was stored. " + AGAIN,
+            "Nothing was published. " + AGAIN,
         )
     first_by_row: dict[int, int] = {}
     rows = values.contiguous().view(torch.uint8).numpy()
@@ -332,5 +332,5 @@ def require_sound(
             raise UserError(
                 f"{who}: tokens {first} and {position} of {len(ids)} at {where} have one and the "
                 f"same row, and are different tokens ({ids[first]} and {ids[position]}).",
-                "Nothing was stored: a row was written twice, or never. " + AGAIN,
+                "Nothing was published: a row was written twice, or never. " + AGAIN,
             )
