@@ -41,6 +41,7 @@ VERBS = (
     ["profile", "pin"],
     ["profile", "use"],
     ["store", "prune"],
+    ["store", "import"],
 )
 
 

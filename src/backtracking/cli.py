@@ -47,6 +47,7 @@ app.command()(readable(view.view))
 app.command()(readable(report_command.track))
 groups = add_verbs(app)
 groups["store"].command("check")(readable(extraction.check))
+groups["store"].command("import")(readable(extraction.import_states))
 
 
 @app.callback()

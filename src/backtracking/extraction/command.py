@@ -116,3 +116,76 @@ def check(
         return rechecking.recheck(made, floor)
 
     report("store check", as_json, look)
+
+
+def import_states(
+    folder: Annotated[Path, typer.Argument(help="What the server wrote: a file a request.")],
+    model: Annotated[str, typer.Option(help="The model that was served: a folder, or a hub id.")],
+    traces: Annotated[Path, typer.Option(help="The traces it read, JSON Lines with token_ids.")],
+    out: Annotated[Path, typer.Option(help="Folder to publish.")],
+    layer_ids: Annotated[
+        str,
+        typer.Option(help="As the server had them (eagle_aux_hidden_state_layer_ids): 1-36."),
+    ],
+    sentences: Annotated[
+        Path | None, typer.Option(help="JSON Lines with trace_id, index, start, end.")
+    ] = None,
+    hook: Annotated[
+        str, typer.Option(help="resid_post (id l + 1 is layer l), or resid_pre (id l is).")
+    ] = "resid_post",
+    window: Annotated[
+        str | None,
+        typer.Option(help="Offsets kept around sentence starts, --window=-13:10; else all tokens."),
+    ] = None,
+    means: Annotated[bool, typer.Option("--means", help="Keep sentence means as well.")] = False,
+    dtype: Annotated[
+        str | None, typer.Option(help="In which our own model runs; else that of the files.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="As torch names it, or auto.")] = "auto",
+    store: Annotated[
+        Path | None, typer.Option(help="Folder of the shards by key; else beside OUT.")
+    ] = None,
+    unit_traces: Annotated[int | None, typer.Option(min=1, help="Traces in a shard.")] = None,
+    floor: Annotated[
+        float | None, typer.Option(help="Largest relative difference that is accepted.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Of a hub id.")] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Make damaged shards of OUT again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Take a server's hidden states (vLLM, speculators) into a store, if they are the model's.
+
+    The lowest layer is compared with our own forward pass at every token, and every layer of some
+    traces. The server's files are only read. Exit 75 when interrupted: the same command goes on.
+    """
+
+    def take() -> list[Item]:
+        from backtracking.extraction import importing
+        from lifeboat.stage import interruption
+
+        interruption.install()
+        done = importing.run(
+            importing.Options(
+                folder=folder,
+                model=model,
+                revision=revision,
+                traces=traces,
+                sentences=sentences,
+                out=out,
+                store=store,
+                layer_ids=layer_ids,
+                hook=hook,
+                window=window,
+                means=means,
+                dtype=dtype,
+                device=device,
+                unit_traces=unit_traces,
+                floor=floor,
+                repair=repair,
+            )
+        )
+        return [Item(line) for line in importing.told(out, done)]
+
+    report("store import", as_json, take)

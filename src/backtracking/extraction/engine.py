@@ -85,7 +85,7 @@ def extract(
     survey = Survey(request.positions, reader.formula)
     seen = survey.seen(known(model, items))
     units = list(planning.plan_units(seen, request, reader.identity, reader.formula))
-    first = _first_with_rows(units)
+    first = first_with_rows(units)
     shelf = Shelf(shards)
     shard_by_key = shelf.find_all(unit.key for unit in units)
     missing = [unit for unit in units if unit.key not in shard_by_key]
@@ -116,7 +116,7 @@ def extract(
     measured = check(survey.chosen())
     ordered = [shard_by_key[unit.key] for unit in units]
     halved = _halved(shards, [unit.key for unit in units if shard_by_key[unit.key].key != unit.key])
-    publish(shards, ordered, _manifest(reader, measured, halved), out)
+    publish(shards, ordered, manifest(reader, measured, halved), out)
     return Extraction(
         n_units=len(units),
         n_computed=len(missing) - filler.n_assembled,
@@ -127,9 +127,10 @@ def extract(
     )
 
 
-def _manifest(
+def manifest(
     reader: Reader, check: selfcheck.Check, halved: list[dict[str, Any]]
 ) -> dict[str, Any]:
+    """What a manifest says beside its units."""
     model, request = reader.model, reader.request
     return {
         "format": FORMAT,
@@ -162,7 +163,12 @@ def _halved(shards: ShardStore, asked: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _first_with_rows(units: Sequence[Unit]) -> Unit:
+def first_with_rows(units: Sequence[Unit]) -> Unit:
+    """The first unit of which a row is stored.
+
+    Raises:
+        UserError: where there is none.
+    """
     for unit in units:
         if unit.n_rows:
             return unit

@@ -9,12 +9,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from safetensors import safe_open
 from torch import Tensor
 
-from backtracking.activations.format import tensor_name
+from backtracking.activations.format import Rows, tensor_name
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import plan_batches, rows_of
 from backtracking.extraction.running import Reader, empty, run_batches
@@ -131,19 +132,25 @@ def _otherwise(reader: Reader, items: Sequence[Item]) -> Iterator[tuple[Item, Ro
 
 def plain_rows(reader: Reader, item: Item) -> dict[int, Float[Tensor, "rows d_model"]]:
     """The rows of one trace by layer, by the plainest means: alone, unpadded, the whole model."""
-    tokens_by_layer = _plain_tokens(reader, item)
     rows = rows_of(item, reader.request.positions)
-    rows_by_layer = {}
-    for layer, tokens in tokens_by_layer.items():
-        vectors = [
-            tokens[position] if position >= 0 else _mean(tokens, item, int(index))
-            for position, index in zip(rows.position, rows.sentence, strict=True)
-        ]
-        rows_by_layer[layer] = torch.stack(vectors)
-    return rows_by_layer
+    return {
+        layer: rows_among(tokens, item, rows)
+        for layer, tokens in plain_tokens(reader, item).items()
+    }
 
 
-def _plain_tokens(reader: Reader, item: Item) -> dict[int, Float[Tensor, "pos d_model"]]:
+def rows_among(
+    tokens: Float[Tensor, "pos d_model"], item: Item, rows: Rows
+) -> Float[Tensor, "rows d_model"]:
+    """Rows of one trace of all its tokens, in their dtype; means are summed in float32."""
+    vectors = tokens[torch.from_numpy(rows.position)]
+    for number in np.flatnonzero(rows.position < 0):
+        span = item.spans[int(rows.sentence[number])]
+        vectors[number] = tokens[span.start : span.end].float().mean(0).to(tokens.dtype)
+    return vectors
+
+
+def plain_tokens(reader: Reader, item: Item) -> dict[int, Float[Tensor, "pos d_model"]]:
     """Every token by layer, of the residual stream as transformers reports it.
 
     The input of block l is `hidden_states[l]`, its output `hidden_states[l + 1]`; only the last
@@ -176,16 +183,17 @@ def _plain_tokens(reader: Reader, item: Item) -> dict[int, Float[Tensor, "pos d_
 def relative(
     found: Float[Tensor, "rows d_model"], expected: Float[Tensor, "rows d_model"]
 ) -> float:
-    """The largest row-wise norm of the difference over the norm of the expected row."""
+    """The largest of `relative_rows`."""
+    return float(relative_rows(found, expected).max())
+
+
+def relative_rows(
+    found: Float[Tensor, "rows d_model"], expected: Float[Tensor, "rows d_model"]
+) -> Float[Tensor, " rows"]:
+    """The norm of each row's difference over the norm of the expected row."""
     expected = expected.double()
     norm = expected.norm(dim=-1).clamp_min(torch.finfo(torch.float32).tiny)
-    return float(((found.double() - expected).norm(dim=-1) / norm).max())
-
-
-def _mean(
-    tokens: Float[Tensor, "pos d_model"], item: Item, index: int
-) -> Float[Tensor, " d_model"]:
-    return tokens[item.spans[index].start : item.spans[index].end].mean(0)
+    return (found.double() - expected).norm(dim=-1) / norm
 
 
 def largest(found: RowsByLayer, expected: RowsByLayer) -> float:

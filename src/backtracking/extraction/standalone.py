@@ -74,7 +74,9 @@ def run(options: Options) -> Extraction:
     Raises:
         UserError: for what cannot be read, or asks for what is not there; before any work.
     """
-    positions = _positions(options)
+    positions = parse_positions(
+        options.window, means=options.means, has_sentences=options.sentences is not None
+    )
     devices = _devices(options)
     stored_dtype = options.stored_dtype or options.dtype
     for dtype in (options.dtype, stored_dtype):
@@ -147,26 +149,31 @@ def parse_layers(text: str, n_layers: int) -> tuple[int, ...]:
     return tuple(sorted(layers))
 
 
-def _positions(options: Options) -> Positions:
-    if options.window is None:
-        window = None
+def parse_positions(window: str | None, *, means: bool, has_sentences: bool) -> Positions:
+    """The rows to keep, of a window such as `-13:10`; None is every token.
+
+    Raises:
+        UserError: where it is no window, or what is asked for needs sentences that are not given.
+    """
+    if window is None:
+        bounds = None
     else:
         try:
-            first, last = (int(part) for part in options.window.split(":"))
+            first, last = (int(part) for part in window.split(":"))
         except ValueError:
             raise UserError(
-                f"{options.window!r} is not a window.",
+                f"{window!r} is not a window.",
                 "Use first and last offset, such as `--window=-13:10`.",
             ) from None
         if first > last:
-            raise UserError(f"The window {options.window} ends before it begins.")
-        window = (first, last)
-    if options.sentences is None and (window is not None or options.means):
+            raise UserError(f"The window {window} ends before it begins.")
+        bounds = (first, last)
+    if not has_sentences and (bounds is not None or means):
         raise UserError(
             "A window or means around sentences were asked for, and no sentences were given.",
             "Give them with `--sentences FILE`, or leave both out: every token is kept then.",
         )
-    return Positions(window, options.means)
+    return Positions(bounds, means)
 
 
 def _devices(options: Options) -> Sequence[str]:

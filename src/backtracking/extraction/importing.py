@@ -1,0 +1,369 @@
+"""`backtracking store import`: a server's hidden states as an activation store, if they are right.
+
+Nothing is written before the traces that are compared at every layer have passed, and no unit
+before each token of it has. The server's files are only read.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from backtracking.activations.format import Shard, concatenate
+from backtracking.extraction import planning, published, selfcheck
+from backtracking.extraction.engine import first_with_rows, manifest
+from backtracking.extraction.items import Item, TraceFile
+from backtracking.extraction.planning import Positions, Request, Unit, rows_of
+from backtracking.extraction.reuse import Shelf
+from backtracking.extraction.running import Reader, empty, open_reader, shard_tensors
+from backtracking.extraction.sampling import Survey, known
+from backtracking.extraction.server_check import (
+    Lowest,
+    Prefixes,
+    require_same,
+    with_neighbours,
+)
+from backtracking.extraction.server_files import (
+    AGAIN,
+    DTYPES,
+    Places,
+    StateFile,
+    find_files,
+    places_of,
+    require_sound,
+)
+from backtracking.extraction.server_matching import Matching
+from backtracking.extraction.standalone import (
+    FLOOR_BY_DTYPE,
+    TOKENS_BY_DEVICE,
+    parse_layers,
+    parse_positions,
+)
+from backtracking.extraction.store import Origin, ShardStore, publish
+from backtracking.models import folders, loading
+from backtracking.models.loading import LoadedModel
+from backtracking.runtime.compute import prepare_torch
+from lifeboat.stage import artifacts, interruption, progress
+from lifeboat.stage.errors import UserError
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says; None is what the text in brackets does.
+
+    Attributes:
+        folder: what the server wrote.
+        model: a folder, or a hub id.
+        revision: of a hub id [main].
+        traces: JSON Lines with `token_ids` and, if there are any, `prompt_ids` and `trace_id`.
+        sentences: JSON Lines with `trace_id`, `index`, `start`, `end` [none].
+        out: the folder to publish.
+        store: folder of the shards by key [beside `out`, with a dot in front].
+        layer_ids: the ids that the server was asked for, such as `1-36`.
+        hook: `resid_post` or `resid_pre`.
+        window: first and last offset from each sentence start, `-13:10` [every token].
+        means: whether sentence means are kept as well.
+        dtype: in which our own model runs [that of the files].
+        device: as torch names it, or `auto`.
+        unit_traces: traces of a shard [for 64 to 128 MB].
+        floor: largest relative difference that is accepted [by the dtypes].
+        repair: whether damaged shards of `out` are made again.
+    """
+
+    folder: Path
+    model: str
+    revision: str | None
+    traces: Path
+    sentences: Path | None
+    out: Path
+    store: Path | None
+    layer_ids: str
+    hook: str
+    window: str | None
+    means: bool
+    dtype: str | None
+    device: str
+    unit_traces: int | None
+    floor: float | None
+    repair: bool
+
+
+@dataclass(frozen=True)
+class Imported:
+    """Where the rows of a store come from, as its manifest says it.
+
+    Attributes:
+        layer_ids: the server's ids of the layers in its files.
+        n_files: files that were read.
+        compared_to: the layer up to which every token of every trace was compared.
+        traces: those that were compared at every layer.
+    """
+
+    layer_ids: tuple[int, ...]
+    n_files: int
+    compared_to: int
+    traces: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Done:
+    """What an import did.
+
+    Attributes:
+        imported: where the rows come from.
+        shards: the units of the store.
+        n_written: units that were not there from before.
+        lowest: the largest difference up to that layer, of the units that were written.
+        check: the measured self-check of what is stored.
+    """
+
+    imported: Imported
+    shards: tuple[Shard, ...]
+    n_written: int
+    lowest: float
+    check: selfcheck.Check
+
+
+def run(options: Options) -> Done:
+    """Makes the activation store of a server's files.
+
+    Raises:
+        UserError: for what cannot be read or is not the traces'; naming request, token and layer
+            of what is not the model's. Nothing is published then.
+        SystemExit: with code 75, between two units, when the process was asked to stop.
+    """
+    positions = parse_positions(
+        options.window, means=options.means, has_sentences=options.sentences is not None
+    )
+    store = options.store or options.out.parent / f".{options.out.name}.store"
+    _require_apart(options.folder, options.out, store)
+    files = find_files(options.folder)
+    dtype = _one_dtype(files)
+    model = _load(options, options.dtype or dtype)
+    ids = parse_layers(options.layer_ids, model.n_layers + 1)
+    places = places_of(ids, options.hook, model.n_layers)
+    items = TraceFile(options.traces, options.sentences)
+    request = _request(options, positions, items, model, places, dtype)
+    floor = options.floor or max(FLOOR_BY_DTYPE[d] for d in (dtype, options.dtype or dtype))
+    shards = ShardStore(store)
+    published.require_replaceable(options.out, shards, repair=options.repair)
+    shards.sweep()
+    return _import(open_reader(model, request), places, files, items, shards, options.out, floor)
+
+
+def told(out: Path, done: Done) -> list[str]:
+    """What an import did, in three lines."""
+    made, check = done.imported, done.check
+    n_bytes = sum(shard.bytes for shard in done.shards)
+    return [
+        f"{out}: {sum(shard.rows for shard in done.shards):,} rows of {made.n_files} requests, "
+        f"{n_bytes / 1e6:,.1f} MB in {len(done.shards)} shards; {done.n_written} written now.",
+        f"Up to layer {made.compared_to} every token of every trace was compared before it was "
+        f"written: {done.lowest:.3g} from our own forward pass at most of what was written now; "
+        f"{check.floor:g} is accepted.",
+        f"Every layer was compared at every token of {len(made.traces)} traces: {check.parity:g} "
+        f"from a plain forward pass, {check.batch_invariance:g} between batches.",
+    ]
+
+
+def _import(
+    reader: Reader,
+    places: Places,
+    files: Sequence[StateFile],
+    items: TraceFile,
+    shards: ShardStore,
+    out: Path,
+    floor: float,
+) -> Done:
+    model, request = reader.model, reader.request
+    survey, prefixes = Survey(request.positions, reader.formula), Prefixes()
+    matching = Matching(files, places, model.d_model)
+    seen = prefixes.seen(matching.seen(survey.seen(known(model, items))))
+    units = list(planning.plan_units(seen, request, reader.identity, reader.formula))
+    matching.require_complete(items)
+    first_with_rows(units)
+    importer = Importer(reader, places, matching.file_by_trace, items, shards, floor)
+    chosen = sorted({*survey.chosen(), *prefixes.chosen()})
+    for number in progress.track(chosen, "comparing traces", unit="traces"):
+        importer.require_same(items[number])
+    n_bytes = planning.estimated_bytes(units, request, model.d_model)
+    artifacts.require_free_space(shards.folder, n_bytes, f"Import of {len(units)} units")
+    made = [importer.unit(unit) for unit in progress.track(units, "importing", unit="units")]
+    shard_of = {
+        number: shards.path(made[number // request.unit_traces].key) for number in survey.chosen()
+    }
+    measured = selfcheck.check(
+        reader, [items[number] for number in shard_of], lambda item: shard_of[item.trace], floor
+    )
+    imported = Imported(places.ids, len(files), importer.compared_to, tuple(chosen))
+    described = manifest(reader, measured, []) | {"imported": asdict(imported)}
+    publish(shards, made, described, out)
+    return Done(imported, tuple(made), importer.n_written, importer.lowest, measured)
+
+
+class Importer:
+    """Puts the requests of traces into a store, once they are found to be right.
+
+    Args:
+        reader: the model.
+        places: the layers of each file.
+        file_by_trace: the files.
+        items: the traces.
+        shards: the store.
+        floor: largest relative difference that is accepted.
+
+    Attributes:
+        n_written: units that were written.
+        compared_to: the layer up to which each token of theirs was compared.
+        lowest: the largest difference of theirs up to that layer.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        places: Places,
+        file_by_trace: dict[int, StateFile],
+        items: Sequence[Item],
+        shards: ShardStore,
+        floor: float,
+    ) -> None:
+        self.n_written, self.lowest = 0, 0.0
+        self._reader, self._places, self._floor = reader, places, floor
+        self._file_by_trace, self._items = file_by_trace, items
+        self._shards, self._shelf = shards, Shelf(shards)
+        self._lowest, self._around = Lowest(reader), with_neighbours(reader)
+        self.compared_to = self._lowest.layers[-1]
+        self._differ = _told_apart(reader.model)
+
+    def require_same(self, item: Item) -> None:
+        """Compares a trace at every token and layer.
+
+        Raises:
+            UserError: naming request, token and layer, and how far off it is.
+        """
+        expected = selfcheck.plain_tokens(self._around, item)
+        for layer, values in self._layers(item):
+            self._compare(item, layer, values, expected)
+
+    def unit(self, unit: Unit) -> Shard:
+        """The shard of a unit: from before, or written now.
+
+        Raises:
+            UserError: naming request, token and layer of a row that is not to be stored.
+        """
+        interruption.checkpoint()
+        items = unit.items(self._items)
+        unit = self._keyed(unit, items)
+        if found := self._shelf.find_all([unit.key]):
+            return found[unit.key]
+        tensors = self._tensors(items)
+        self.n_written += 1
+        request = self._reader.request
+        origin = Origin(unit.base, unit.spans, request.layers, unit.key, request.tokens_per_batch)
+        return self._shards.write(unit.key, tensors, origin)
+
+    def _keyed(self, unit: Unit, items: Sequence[Item]) -> Unit:
+        """The unit by what its files hold, and never by what the model would give."""
+        held = [self._file_by_trace[item.trace].sha256() for item in items]
+        told = [self._places.ids, self._floor, held]
+        base, key = (artifacts.sha256_json([one, *told]) for one in (unit.base, unit.key))
+        return replace(unit, base=base, key=key)
+
+    def _tensors(self, items: Sequence[Item]) -> dict[str, Tensor]:
+        rows = [rows_of(item, self._reader.request.positions) for item in items]
+        partial = empty(self._reader, sum(map(len, rows)))
+        first = 0
+        for item, its in zip(items, rows, strict=True):
+            expected = self._lowest.tokens(item)
+            for layer, values in self._layers(item):
+                if layer in expected:
+                    largest = self._compare(item, layer, values, expected)
+                    self.lowest = max(self.lowest, largest)
+                kept = selfcheck.rows_among(values, item, its)
+                partial.tensor_by_layer[layer][first : first + len(its)] = kept
+            first += len(its)
+        return shard_tensors(self._places.hook, partial, concatenate(rows))
+
+    def _layers(self, item: Item) -> Iterator[tuple[int, Float[Tensor, "pos d_model"]]]:
+        """Each layer of a request, one in memory at a time, once its rules are kept."""
+        layers = list(self._places.column_by_layer)
+        first_by_content: dict[int, int] = {}
+        columns = self._file_by_trace[item.trace].columns(
+            [self._places.column_by_layer[layer] for layer in layers]
+        )
+        for layer, (_, values) in zip(layers, columns, strict=True):
+            who, where = self._who(item), self._places.named(layer)
+            require_sound(values, item.ids, who, where, self._differ)
+            content = hash(values.contiguous().view(torch.uint8).numpy().tobytes())
+            if (first := first_by_content.setdefault(content, layer)) != layer:
+                raise UserError(
+                    f"{who}: {self._places.named(first)} and {where} are the same, byte for byte.",
+                    f"Nothing was published: a layer was written twice. {AGAIN}",
+                )
+            yield layer, values
+
+    def _compare(
+        self, item: Item, layer: int, values: Tensor, expected: dict[int, Tensor]
+    ) -> float:
+        return require_same(
+            values, expected, layer, self._floor, self._who(item), self._places, self._reader.model
+        )
+
+    def _who(self, item: Item) -> str:
+        return f"{self._file_by_trace[item.trace].path.name} (trace {item.trace})"
+
+
+def _told_apart(model: LoadedModel) -> Callable[[int, int], bool]:
+    """Whether the model embeds two tokens differently."""
+    weight: Tensor = model.model.get_input_embeddings().weight  # type: ignore[assignment]
+    return lambda one, other: not torch.equal(weight[one], weight[other])
+
+
+def _load(options: Options, dtype: str) -> LoadedModel:
+    if dtype not in FLOOR_BY_DTYPE:
+        raise UserError(f"{dtype!r} is not a dtype.", f"Use one of {', '.join(FLOOR_BY_DTYPE)}.")
+    prepare_torch(torch.get_num_threads())
+    place = folders.locate(options.model, options.revision)
+    return loading.load(place, device=options.device, dtype=dtype)
+
+
+def _request(
+    options: Options,
+    positions: Positions,
+    items: TraceFile,
+    model: LoadedModel,
+    places: Places,
+    dtype: str,
+) -> Request:
+    """What is kept, in units of few requests: a whole one is in memory until it is written."""
+    layers = tuple(places.column_by_layer)
+    n_traces, n_threads = options.unit_traces, torch.get_num_threads()
+    request = Request(layers, positions, dtype, n_traces or 1, 1, n_threads, options.hook)
+    if n_traces is None:
+        request = planning.with_planned_units(items, request, model.d_model)
+    return replace(request, tokens_per_batch=TOKENS_BY_DEVICE[model.device.type])
+
+
+def _one_dtype(files: Sequence[StateFile]) -> str:
+    for file in files:
+        if file.dtype != files[0].dtype:
+            raise UserError(
+                f"{files[0].path} is of {DTYPES[files[0].dtype]}, and {file.path.name} of "
+                f"{DTYPES[file.dtype]}: they are of two servers.",
+                "Import what each has written by itself.",
+            )
+    return DTYPES[files[0].dtype]
+
+
+def _require_apart(folder: Path, out: Path, store: Path) -> None:
+    """Checks that nothing is written where the server's files are: they stay as they are."""
+    source = folder.resolve()
+    for path in (out.resolve(), store.resolve()):
+        if path == source or path in source.parents or source in path.parents:
+            raise UserError(
+                f"{path} is to be written, and the server's files are in {source}.",
+                "Give `--out` and `--store` elsewhere: the server's files are only read.",
+            )
