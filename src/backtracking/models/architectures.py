@@ -4,10 +4,39 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoModelForMultimodalLM, PreTrainedConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForMultimodalLM,
+    PreTrainedConfig,
+)
 
 from backtracking.models.formats import first_line
 from lifeboat.stage.errors import UserError
+
+
+def config_of(folder: Path, named: str) -> PreTrainedConfig:
+    """What the config.json of a folder says.
+
+    Raises:
+        UserError: where it cannot be read.
+    """
+    try:
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # transformers checks values here, each with its own error
+        raise UserError(
+            f"The configuration of {named} could not be read: {first_line(error)}",
+            "Take another revision, or fetch it again.",
+        ) from error
+
+
+def quantization(config: PreTrainedConfig) -> str | None:
+    """How the weights are quantised, None where they are not."""
+    for one in (config, config.get_text_config()):
+        if (found := getattr(one, "quantization_config", None)) is not None:
+            named = found if isinstance(found, dict) else vars(found)
+            return str(named.get("quant_method", "unknown method"))
+    return None
 
 
 def opener(config: PreTrainedConfig, named: Path | str) -> Any:

@@ -5,12 +5,15 @@ Blocks are spread in their order over as few cards as hold them, all equally ful
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from backtracking.models.cost import GUESS
 from lifeboat.stage.errors import UserError
 
 TOKENS = 1 << 14
 """Tokens of a call, and of those whose keys and values are held, for which there is to be room."""
+HELD_LOGITS = 1 << 29
+"""Bytes of `heads.N_VALUES` logits, in float32 and twice."""
 _SHARES = tuple(n / 20 for n in range(1, 21))
 """Of what is free on each card: the least at which all finds a place is taken."""
 
@@ -44,10 +47,30 @@ class Size:
     cache: int = 0
     working: int = 0
 
+    @classmethod
+    def of(
+        cls, n_by_block: Sequence[int], n_rest: int, n_kv: int, d_model: int, d_mlp: int, width: int
+    ) -> "Size":
+        """Of a decoder.
+
+        Args:
+            n_by_block: parameters of each block.
+            n_rest: all others.
+            n_kv: numbers that a block's cache holds for a token.
+            d_model: width of the residual stream.
+            d_mlp: width within an MLP.
+            width: bytes of a number.
+        """
+        roomy = GUESS.roomy * TOKENS * width
+        working = round(roomy * (4 * d_model + 3 * d_mlp)) + HELD_LOGITS
+        return cls(
+            tuple(n * width for n in n_by_block), n_rest * width, round(roomy * n_kv), working
+        )
+
     @property
-    def all(self) -> int:
-        """On a single card."""
-        return sum(self.blocks) + self.rest + self.cache * len(self.blocks) + self.working
+    def weights(self) -> int:
+        """All of them."""
+        return sum(self.blocks) + self.rest
 
 
 @dataclass(frozen=True)
@@ -58,14 +81,22 @@ class Placement:
         cards: those that it stands on; all but its blocks is on the first, its home.
         needs: bytes on each of them.
         card_by_layer: number of the card of each block.
+        is_roomy: whether there is room for `TOKENS` tokens at a time, and not for weights alone.
     """
 
     cards: tuple[Card, ...]
     needs: tuple[int, ...]
     card_by_layer: tuple[int, ...]
+    is_roomy: bool = True
 
     @property
     def told(self) -> str:
+        """Layers and memory of each card, in words, and whether there is room to work."""
+        room = "" if self.is_roomy else f", without room for {TOKENS:,} tokens at a time"
+        return self.by_card + room
+
+    @property
+    def by_card(self) -> str:
         """Layers and memory of each card, in words."""
         parts = []
         for number, (card, need) in enumerate(zip(self.cards, self.needs, strict=True)):
@@ -78,29 +109,32 @@ class Placement:
 def place(size: Size, cards: Sequence[Card], named: str) -> Placement:
     """Where a model stands: on the first card, or the fewest neighbouring ones, that hold it.
 
+    Where there is no room to work, on all of them by its weights alone.
+
     Args:
         size: of the model.
         cards: where there is room, in the order in which they are filled.
         named: what to call the model.
 
     Raises:
-        UserError: where all of them together do not hold it, with what each holds.
+        UserError: where all of them together do not hold its weights, with what each holds.
     """
-    for n in range(1, len(cards) + 1):
-        for first in range(len(cards) - n + 1):
-            for share in _SHARES:
-                found = _filled(size, cards[first : first + n], share)
-                if len(found.card_by_layer) == len(size.blocks):
-                    return found
-    most = _filled(size, cards, 1.0)
+    n_all = len(cards)
+    some = [cards[at : at + n] for n in range(1, n_all + 1) for at in range(n_all - n + 1)]
+    bare = replace(size, cache=0, working=0)
+    for its, asked in (*((one, size) for one in some), (cards, bare)):
+        for share in _SHARES:
+            found = _filled(asked, its, share)
+            if len(found.card_by_layer) == len(size.blocks):
+                return replace(found, is_roomy=asked is size)
+    most = _filled(bare, cards, 1.0)
     n_placed = len(most.card_by_layer)
-    left = sum(size.blocks[n_placed:]) + size.cache * (len(size.blocks) - n_placed)
     raise UserError(
-        f"{named} needs {in_words(size.all)}, {in_words(sum(size.blocks) + size.rest)} of it for "
-        f"weights and the rest to work on {TOKENS:,} tokens, and does not fit: {most.told}; "
-        f"layers {n_placed} to {len(size.blocks) - 1} ({in_words(left)}) have no place.",
-        "Free memory (`nvidia-smi` lists who holds it), take more or larger cards, or a smaller "
-        "dtype; `device: cuda:0` tries one card without asking.",
+        f"{named}: its weights need {in_words(size.weights)}, and do not fit: {most.by_card}; layers "
+        f"{n_placed} to {len(size.blocks) - 1} ({in_words(sum(size.blocks[n_placed:]))}) have no "
+        "place.",
+        "Free memory (`nvidia-smi` lists who holds it), take more or larger cards, a smaller dtype "
+        "or a smaller model.",
     )
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import transformers
-from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+from transformers import CONFIG_MAPPING, PreTrainedConfig
 
 from backtracking.models import architectures, structure
-from backtracking.models.formats import CONFIG, first_line
+from backtracking.models.formats import CONFIG
 from lifeboat.stage.errors import UserError
 
 _ATTENTION = ("full_attention", "sliding_attention")
@@ -36,13 +36,7 @@ def require(folder: Path, named: str) -> PreTrainedConfig:
         UserError: naming the architecture, and what would be needed.
     """
     _require_known(folder, named)
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # transformers checks values here, each with its own error
-        raise UserError(
-            f"The configuration of {named} could not be read: {first_line(error)}",
-            "Take another revision, or fetch it again.",
-        ) from error
+    config = architectures.config_of(folder, named)
     require_held(config, named)
     return config
 

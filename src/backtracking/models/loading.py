@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from transformers import (
     AutoConfig,
     AutoTokenizer,
-    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -117,8 +116,8 @@ def load(
             architecture that TransformerLens has no adapter for, or whose blocks are not what it
             says; for a model that the cards do not hold.
     """
-    folder = folders.locate(source, revision)
-    devices = devices_of(device)
+    _require_dtype(dtype)
+    folder, devices = folders.locate(source, revision), devices_of(device)
     is_chosen = len(devices) > 1 or (device == "auto" and devices[0].type == "cuda")
     spread = spreading.plan(folder, devices, dtype) if is_chosen else None
     if spread is None:
@@ -229,12 +228,11 @@ def read(
         UserError: for another dtype than `DTYPES`, and for weights that cannot be read or do not
             fill the model.
     """
-    if dtype not in DTYPES:
-        raise UserError(f"{dtype!r} is not a dtype.", f"Use one of {', '.join(DTYPES)}.")
+    _require_dtype(dtype)
     cure = "Fetch or make it again; code of a model's repository is never run."
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        if (method := _quantization(config)) is not None:
+        if (method := architectures.quantization(config)) is not None:
             cure = (
                 f"Its weights are quantised ({method}): install the package that reads them, "
                 "or take the checkpoint that is not quantised."
@@ -267,13 +265,9 @@ def read(
     return model
 
 
-def _quantization(config: PreTrainedConfig) -> str | None:
-    """How the weights are quantised, None where they are not."""
-    for one in (config, config.get_text_config()):
-        if (found := getattr(one, "quantization_config", None)) is not None:
-            named = found if isinstance(found, dict) else vars(found)
-            return str(named.get("quant_method", "unknown method"))
-    return None
+def _require_dtype(name: str) -> None:
+    if name not in DTYPES:
+        raise UserError(f"{name!r} is not a dtype.", f"Use one of {', '.join(DTYPES)}.")
 
 
 def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -15,14 +15,10 @@ from typing import Any
 import torch
 from accelerate.hooks import AlignDevicesHook, add_hook_to_module, remove_hook_from_module
 from torch import nn
-from transformers import AutoConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from backtracking.models import architectures, structure
-from backtracking.models.cards import TOKENS, Card, Placement, Size, place
-from backtracking.models.cost import GUESS
-
-_HELD_LOGITS = 1 << 29
-"""Bytes: of `heads.N_VALUES` of them, in float32 and twice."""
+from backtracking.models.cards import Card, Placement, Size, place
 
 _log = logging.getLogger(__name__)
 
@@ -54,14 +50,16 @@ class Spread:
                 add_hook_to_module(block, hook)
 
 
-def plan(folder: Path, devices: Sequence[torch.device], dtype: str) -> Spread:
-    """Where the model of a folder stands.
+def plan(folder: Path, devices: Sequence[torch.device], dtype: str) -> Spread | None:
+    """Where the model of a folder stands; None where that is not known: weights are quantised.
 
     Raises:
-        UserError: where the devices do not hold it, with numbers; for an architecture whose blocks
-            are not known.
+        UserError: where the devices do not hold it, with numbers; for a configuration that cannot
+            be read, and an architecture whose blocks are not known.
     """
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    config = architectures.config_of(folder, str(folder))
+    if architectures.quantization(config) is not None:
+        return None
     model = architectures.empty(architectures.class_of(config, folder), config, folder)
     blocks, *_ = structure.find_parts(model, folder)
     size = size_of(model, blocks, getattr(torch, dtype))
@@ -77,20 +75,16 @@ def plan(folder: Path, devices: Sequence[torch.device], dtype: str) -> Spread:
 
 
 def size_of(model: nn.Module, blocks: Sequence[nn.Module], dtype: torch.dtype) -> Size:
-    """What a model needs in a dtype; of what a call computes, the widest of a block's tensors."""
-    each, width = [_n_values(block) for block in blocks], dtype.itemsize
+    """What a model needs in a dtype."""
     text: Any = model.config.get_text_config()  # type: ignore[operator]
-    n_heads = text.num_attention_heads
+    n_heads, d_model = text.num_attention_heads, text.hidden_size
     n_kv_heads = getattr(text, "num_key_value_heads", None) or n_heads
-    d_head = getattr(text, "head_dim", None) or text.hidden_size // n_heads
-    d_mlp = getattr(text, "intermediate_size", None) or 4 * text.hidden_size
-    room = GUESS.roomy * TOKENS * width
-    return Size(
-        tuple(n * width for n in each),
-        (_n_values(model) - sum(each)) * width,
-        round(room * 2 * n_kv_heads * d_head),
-        round(room * (4 * text.hidden_size + 3 * d_mlp)) + _HELD_LOGITS,
-    )
+    d_head = getattr(text, "head_dim", None) or d_model // n_heads
+    d_mlp = getattr(text, "intermediate_size", None) or 4 * d_model
+    widest = max(d_mlp) if isinstance(d_mlp, (list, tuple)) else d_mlp
+    each = [_n_values(block) for block in blocks]
+    n_rest = _n_values(model) - sum(each)
+    return Size.of(each, n_rest, 2 * n_kv_heads * d_head, d_model, widest, dtype.itemsize)
 
 
 def free_bytes(device: torch.device) -> int:
