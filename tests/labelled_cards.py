@@ -113,8 +113,8 @@ class LabelledCards(TorchFunctionMode):
                 self._label_by_storage.setdefault(_key(one), (ref, card))
 
 
-def load(folder: Path, n_cards: int, mode: LabelledCards) -> LoadedModel:
-    """A model whose blocks are spread over so many cards, one on each while there are cards."""
+def load(folder: Path, n_cards: int, mode: LabelledCards, free: int = 19) -> LoadedModel:
+    """A model over so many cards, of which each has room for one block, or for what is said."""
 
     def read(folder: Path, dtype: str, device_by_module: Any = None) -> PreTrainedModel:
         model = own(folder, dtype, device_by_module)
@@ -124,7 +124,7 @@ def load(folder: Path, n_cards: int, mode: LabelledCards) -> LoadedModel:
             mode._label([tensor], device_by_module[card])
         return model
 
-    def size_of(_model: Any, blocks: Any, _dtype: Any) -> Size:
+    def size_of(_model: Any, blocks: Any, _width: int) -> Size:
         return Size((10,) * len(blocks), 9)
 
     own, devices = loading.read, [torch.device("cpu", number) for number in range(n_cards)]
@@ -132,7 +132,7 @@ def load(folder: Path, n_cards: int, mode: LabelledCards) -> LoadedModel:
         patch.setattr(loading, "read", read)
         patch.setattr(loading, "devices_of", lambda _name: devices)
         patch.setattr(spreading, "size_of", size_of)
-        patch.setattr(spreading, "free_bytes", lambda _device: 19)
+        patch.setattr(spreading, "free_bytes", lambda _device: free)
         return loading.load(folder)
 
 

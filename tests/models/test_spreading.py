@@ -1,6 +1,7 @@
 """Models over several cards: the same bytes as on one, and no operation mixes two cards."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,14 @@ from tiny_models import (
 )
 from torch.utils._pytree import tree_leaves
 
+from backtracking.directions.other_estimators import gradient
 from backtracking.extraction import engine
 from backtracking.extraction.planning import Positions, Request
 from backtracking.interventions import components
 from backtracking.interventions.components import Ablator, arms_of, match_positions, mean_outputs
-from backtracking.models import loading, slots
+from backtracking.models import loading, slots, spreading
+from backtracking.models.cards import TOKENS
+from backtracking.models.cost import GUESS
 from backtracking.models.endpoints import Counted, read_endpoints, read_out
 from backtracking.models.forced import Arm, Prefix, teacher_force
 from backtracking.models.generation import Kind, Steering, generate
@@ -151,6 +155,10 @@ def scored(loaded: LoadedModel, _folder: Path) -> Any:
     return token_nll(loaded, make_prompts(4), make_prompts(4, 1), 30), gain, w_u
 
 
+def slopes(loaded: LoadedModel, _folder: Path) -> Any:
+    return gradient(loaded, make_prompts(3), [5, 6])
+
+
 WORKS: dict[str, Callable[[LoadedModel, Path], Any]] = {
     **{
         f"extract-{hook}": lambda loaded, folder, hook=hook: extract(loaded, folder, hook)
@@ -163,6 +171,7 @@ WORKS: dict[str, Callable[[LoadedModel, Path], Any]] = {
     "written-on": written_on,
     "ablated": ablated,
     "scored": scored,
+    "slopes": slopes,
 }
 
 
@@ -211,3 +220,45 @@ def test_what_is_read_and_written_over_cards_has_the_bytes_of_one(
         found = outcome(work, spread, tmp_path / "spread")
     assert found == expected
     assert isinstance(found, list) or family in REFUSED
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma3"])
+def test_blocks_stand_on_their_cards_and_all_else_at_home(family: str, tmp_path: Path) -> None:
+    mode = LabelledCards()
+    loaded = load(save_model(tmp_path, family), N_LAYERS, mode)
+    with mode:
+        assert str(loaded.device) == "cpu:0"
+        for layer, block in enumerate(loaded.blocks):
+            assert {str(one.device) for one in block.parameters()} == {f"cpu:{layer}"}
+        inside = {id(one) for block in loaded.blocks for one in block.parameters()}
+        others = [one for one in loaded.model.parameters() if id(one) not in inside]
+        assert {str(one.device) for one in others} == {"cpu:0"}
+
+
+def test_a_model_that_the_cards_do_not_hold_is_refused_with_numbers(tmp_path: Path) -> None:
+    folder = save_model(tmp_path)
+    with pytest.raises(UserError) as refused:
+        load(folder, 2, LabelledCards(), free=10)
+    said = str(refused.value)
+    assert said.startswith(f"{folder} (LlamaForCausalLM): its weights need 0 MiB, and do not fit: ")
+    assert "no layers on cpu:0 (0 MiB of 0 MiB free), layers 0 to 0 on cpu:1" in said
+    assert "layers 1 to 2 (0 MiB) have no place." in said
+
+
+def test_quantised_weights_are_of_unknown_size_and_stand_on_one_card(tmp_path: Path) -> None:
+    path = save_model(tmp_path) / "config.json"
+    told = json.loads(path.read_text()) | {"quantization_config": {"quant_method": "awq"}}
+    path.write_text(json.dumps(told))
+    assert spreading.plan(tmp_path, [torch.device("cpu", 0)], "float32") is None
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3-moe", "gpt2"])
+def test_bytes_are_those_of_the_weights_and_of_the_cache(family: str, tmp_path: Path) -> None:
+    loaded = loading.load(save_model(tmp_path, family))
+    size = spreading.size_of(loaded.model, loaded.blocks, 4)
+    tensors = [*loaded.model.parameters(), *loaded.model.buffers()]
+    assert size.weights == sum(one.nbytes // one.itemsize * 4 for one in tensors)
+    past: Any = read_prefix(loaded, [5] * 9)
+    keys, values = past.layers[-1].keys, past.layers[-1].values
+    held = (keys.nbytes + values.nbytes) / 8
+    assert size.cache == round(GUESS.roomy * TOKENS * held)

@@ -119,8 +119,9 @@ def place(size: Size, cards: Sequence[Card], named: str) -> Placement:
     Raises:
         UserError: where all of them together do not hold its weights, with what each holds.
     """
-    n_all = len(cards)
-    some = [cards[at : at + n] for n in range(1, n_all + 1) for at in range(n_all - n + 1)]
+    some = [
+        cards[at : at + n] for n in range(1, len(cards) + 1) for at in range(len(cards) - n + 1)
+    ]
     bare = replace(size, cache=0, working=0)
     for its, asked in (*((one, size) for one in some), (cards, bare)):
         for share in _SHARES:
@@ -128,11 +129,11 @@ def place(size: Size, cards: Sequence[Card], named: str) -> Placement:
             if len(found.card_by_layer) == len(size.blocks):
                 return replace(found, is_roomy=asked is size)
     most = _filled(bare, cards, 1.0)
-    n_placed = len(most.card_by_layer)
+    n_placed, n_all = len(most.card_by_layer), len(size.blocks)
+    left = in_words(sum(size.blocks[n_placed:]))
     raise UserError(
-        f"{named}: its weights need {in_words(size.weights)}, and do not fit: {most.by_card}; layers "
-        f"{n_placed} to {len(size.blocks) - 1} ({in_words(sum(size.blocks[n_placed:]))}) have no "
-        "place.",
+        f"{named}: its weights need {in_words(size.weights)}, and do not fit: {most.by_card}; "
+        f"layers {n_placed} to {n_all - 1} ({left}) have no place.",
         "Free memory (`nvidia-smi` lists who holds it), take more or larger cards, a smaller dtype "
         "or a smaller model.",
     )

@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from backtracking.models import architectures, structure
 from backtracking.models.cards import Card, Placement, Size, place
+from backtracking.models.sizes import BYTES_BY_DTYPE
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ def plan(folder: Path, devices: Sequence[torch.device], dtype: str) -> Spread | 
         return None
     model = architectures.empty(architectures.class_of(config, folder), config, folder)
     blocks, *_ = structure.find_parts(model, folder)
-    size = size_of(model, blocks, getattr(torch, dtype))
+    size = size_of(model, blocks, BYTES_BY_DTYPE[dtype])
     free = [Card(str(one), free_bytes(one)) for one in devices]
     found = place(size, free, f"{folder} ({type(model).__name__})")
     if len(found.cards) > 1:
@@ -74,8 +75,8 @@ def plan(folder: Path, devices: Sequence[torch.device], dtype: str) -> Spread | 
     return Spread(found, tuple(its), dict(_places(model, "", device_by_block, its[0])))
 
 
-def size_of(model: nn.Module, blocks: Sequence[nn.Module], dtype: torch.dtype) -> Size:
-    """What a model needs in a dtype."""
+def size_of(model: nn.Module, blocks: Sequence[nn.Module], width: int) -> Size:
+    """What a model needs whose numbers have so many bytes."""
     text: Any = model.config.get_text_config()  # type: ignore[operator]
     n_heads, d_model = text.num_attention_heads, text.hidden_size
     n_kv_heads = getattr(text, "num_key_value_heads", None) or n_heads
@@ -84,7 +85,7 @@ def size_of(model: nn.Module, blocks: Sequence[nn.Module], dtype: torch.dtype) -
     widest = max(d_mlp) if isinstance(d_mlp, (list, tuple)) else d_mlp
     each = [_n_values(block) for block in blocks]
     n_rest = _n_values(model) - sum(each)
-    return Size.of(each, n_rest, 2 * n_kv_heads * d_head, d_model, widest, dtype.itemsize)
+    return Size.of(each, n_rest, 2 * n_kv_heads * d_head, d_model, widest, width)
 
 
 def free_bytes(device: torch.device) -> int:
