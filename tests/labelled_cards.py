@@ -122,6 +122,9 @@ def load(folder: Path, n_cards: int, mode: LabelledCards, free: int = 19) -> Loa
             tensor.data = tensor.data.clone()  # weights are read in threads, where there is no mode
             card = max((one for one in device_by_module if name.startswith(one)), key=len)
             mode._label([tensor], device_by_module[card])
+        for _, buffer in model.named_non_persistent_buffers():
+            if buffer.is_floating_point():
+                buffer.mul_(1 + 1e-6)  # as computed on a GPU, which rounds in its own way
         return model
 
     def size_of(_model: Any, blocks: Any, _width: int) -> Size:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import torch
+from accelerate import init_empty_weights
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -67,14 +67,16 @@ def class_of(config: PreTrainedConfig, named: Path | str) -> Any:
     return found[0] if isinstance(found, (list, tuple)) else found
 
 
-def empty(kind: Any, config: PreTrainedConfig, named: Path | str) -> Any:
-    """A model without numbers.
+def empty(
+    kind: Any, config: PreTrainedConfig, named: Path | str, *, has_buffers: bool = False
+) -> Any:
+    """A model without numbers, or with those of its buffers alone, on the processor.
 
     Raises:
         UserError: where transformers cannot make one of this configuration.
     """
     try:
-        with torch.device("meta"):
+        with init_empty_weights(include_buffers=not has_buffers):
             return kind(config)
     except Exception as error:  # a class that its own configuration does not fill: any error
         raise UserError(

@@ -120,12 +120,13 @@ def load(
     folder, devices = folders.locate(source, revision), devices_of(device)
     is_chosen = len(devices) > 1 or (device == "auto" and devices[0].type == "cuda")
     spread = spreading.plan(folder, devices, dtype) if is_chosen else None
-    if spread is None:
-        model = read(folder, dtype).to(devices[0])  # type: ignore[arg-type]
+    home, *others = devices[:1] if spread is None else spread.devices
+    if spread is None or not others:
+        model = read(folder, dtype).to(home)  # type: ignore[arg-type]
     else:
         model = read(folder, dtype, spread.device_by_module)
     blocks, final_norm, d_model = structure.find_parts(model, folder)
-    if spread is not None:
+    if spread is not None and others:
         spread.join(model, blocks)
     model.eval().requires_grad_(False)
     lengths = Lengths(model)

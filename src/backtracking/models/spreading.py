@@ -32,11 +32,14 @@ class Spread:
         placement: which block stands on which card, with the bytes of each.
         devices: of the cards.
         device_by_module: as transformers takes it.
+        empty: the model without weights. Its buffers were computed on the processor, as those of a
+            model that is moved to one card are.
     """
 
     placement: Placement
     devices: tuple[torch.device, ...]
     device_by_module: dict[str, torch.device]
+    empty: PreTrainedModel
 
     def join(self, model: PreTrainedModel, blocks: Sequence[nn.Module]) -> None:
         """Has each block that is not at home take what it is given there, and return it home.
@@ -44,6 +47,8 @@ class Spread:
         In place of the hooks that transformers has put on every module.
         """
         remove_hook_from_module(model, recurse=True)
+        for name, buffer in self.empty.named_non_persistent_buffers():
+            model.get_buffer(name).copy_(buffer)
         skip: Any = model._skip_keys_device_placement
         for block, card in zip(blocks, self.placement.card_by_layer, strict=True):
             if card:
@@ -61,7 +66,8 @@ def plan(folder: Path, devices: Sequence[torch.device], dtype: str) -> Spread | 
     config = architectures.config_of(folder, str(folder))
     if architectures.quantization(config) is not None:
         return None
-    model = architectures.empty(architectures.class_of(config, folder), config, folder)
+    kind = architectures.class_of(config, folder)
+    model = architectures.empty(kind, config, folder, has_buffers=True)
     blocks, *_ = structure.find_parts(model, folder)
     size = size_of(model, blocks, BYTES_BY_DTYPE[dtype])
     free = [Card(str(one), free_bytes(one)) for one in devices]
@@ -72,7 +78,7 @@ def plan(folder: Path, devices: Sequence[torch.device], dtype: str) -> Spread | 
     device_by_block = {
         id(block): its[card] for block, card in zip(blocks, found.card_by_layer, strict=True)
     }
-    return Spread(found, tuple(its), dict(_places(model, "", device_by_block, its[0])))
+    return Spread(found, tuple(its), dict(_places(model, "", device_by_block, its[0])), model)
 
 
 def size_of(model: nn.Module, blocks: Sequence[nn.Module], width: int) -> Size:
