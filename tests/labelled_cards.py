@@ -113,13 +113,22 @@ class LabelledCards(TorchFunctionMode):
                 self._label_by_storage.setdefault(_key(one), (ref, card))
 
 
+def aligned(model: PreTrainedModel) -> PreTrainedModel:
+    """A model with its weights in memory of their own, since last bits depend on where they begin.
+
+    As they are read they lie one behind the other in a file.
+    """
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
+    return model
+
+
 def load(folder: Path, n_cards: int, mode: LabelledCards, free: int = 19) -> LoadedModel:
     """A model over so many cards, of which each has room for one block, or for what is said."""
 
     def read(folder: Path, dtype: str, device_by_module: Any = None) -> PreTrainedModel:
-        model = own(folder, dtype, device_by_module)
+        model = aligned(own(folder, dtype, device_by_module))
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-            tensor.data = tensor.data.clone()  # weights are read in threads, where there is no mode
             card = max((one for one in device_by_module if name.startswith(one)), key=len)
             mode._label([tensor], device_by_module[card])
         for _, buffer in model.named_non_persistent_buffers():

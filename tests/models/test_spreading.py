@@ -11,7 +11,7 @@ import pytest
 import torch
 from extraction.conftest import make_items
 from extraction_helpers import shards_in
-from labelled_cards import LabelledCards, load
+from labelled_cards import LabelledCards, aligned, load
 from members import few
 from tiny_models import (
     CONFIGS,
@@ -184,7 +184,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[Lo
     def models_(family: str) -> tuple[LoadedModel, Any]:
         if family not in found:
             folder, mode = save_model(tmp_path_factory.mktemp(family), family), LabelledCards()
-            found[family] = loading.load(folder), (load(folder, 3, mode), mode)
+            alone = loading.load(folder)
+            aligned(alone.model)
+            found[family] = alone, (load(folder, 3, mode), mode)
         return found[family]
 
     return models_
