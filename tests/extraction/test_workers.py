@@ -19,6 +19,8 @@ from backtracking.extraction import engine, workers
 from backtracking.extraction.items import Item, TraceFile
 from backtracking.extraction.planning import Unit
 from backtracking.extraction.store import ShardStore
+from backtracking.models import spreading
+from backtracking.models.cards import Size
 from backtracking.models.loading import LoadedModel
 
 
@@ -123,9 +125,26 @@ def test_a_unit_is_claimed_by_one_process_and_given_back_when_it_dies(tmp_path: 
     store.close()
 
 
-def test_one_device_is_one_process_and_auto_is_every_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert workers.visible_devices("cpu") == ["cpu"]
+@pytest.mark.parametrize(
+    ("device", "free", "expected"),
+    [
+        ("cpu", 3, ["cpu"]),
+        ("cuda:1", 3, ["cuda:1"]),
+        ("auto", 9, ["cuda:0", "cuda:1", "cuda:2", "cuda:3", "cuda:4"]),
+        ("auto", 6, ["cuda:0,cuda:1", "cuda:2,cuda:3"]),
+        ("auto", 3, ["cuda:0,cuda:1,cuda:2"]),
+        ("cuda:4,cuda:2", 6, ["cuda:4,cuda:2"]),
+    ],
+)
+def test_auto_is_a_process_on_every_gpu_or_on_so_many_as_hold_the_model(
+    device: str,
+    free: int,
+    expected: list[str],
+    model_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert workers.visible_devices("auto") == ["cuda:0", "cuda:1"]
-    assert workers.visible_devices("cuda:1") == ["cuda:1"]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 5)
+    monkeypatch.setattr(spreading, "free_bytes", lambda _device: free)
+    monkeypatch.setattr(spreading, "size_of", lambda *_: Size((3, 3, 3), 0))
+    assert workers.visible_devices(device, model_folder, "float32") == expected

@@ -57,6 +57,27 @@ def test_the_largest_model_is_compared_with_the_gpu(
     assert cure in item.cure
 
 
+@pytest.mark.parametrize(
+    ("free", "verdict", "said"),
+    [
+        ((79, 79), "ok", "the GPU has 80.0 GiB, 79.0 GiB of it free"),
+        ((10, 79), "ok", "the GPU has 80.0 GiB, 79.0 GiB of it free"),
+        ((17, 17), "ok", "layers 0 to 13 on cuda:0 (12.5 GiB of 17.0 GiB free), layers 14 to 27"),
+        ((10, 6), "warning", "without room for 16,384 tokens at a time"),
+        ((6, 6), "wrong", "need 14.9 GiB, and do not fit: layers 0 to 10 on cuda:0 (5.9 GiB of 6"),
+    ],
+)
+def test_over_several_gpus_it_is_said_where_the_largest_model_would_stand(
+    free: tuple[int, int], verdict: str, said: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = dataclasses.replace(
+        gpu(0, 0), memory=(80 * GIB,) * 2, free=tuple(one * GIB for one in free)
+    )
+    (item,) = look(root, device, monkeypatch, SMALL, LARGE)
+    assert said in item.fact
+    assert item.verdict == verdict
+
+
 def test_the_widest_type_of_the_parameters_counts(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

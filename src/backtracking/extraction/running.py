@@ -164,15 +164,16 @@ def run_batches(
             reader.model.device,
         )
         with _told_of_one_too_long([items[n] for n in batch]):
-            forward(reader, ids, partial.layers, _keeper(reader.mover, gather, partial))
+            forward(reader, ids, partial.layers, _keeper(reader, gather, partial))
         reader.mover.batch_done()
         done(n_tokens)
     reader.mover.wait()
 
 
-def _keeper(mover: Mover, gather: Gather, partial: Partial) -> Callable[[int, Tensor], None]:
+def _keeper(reader: Reader, gather: Gather, partial: Partial) -> Callable[[int, Tensor], None]:
     def keep(layer: int, values: Tensor) -> None:
-        mover.move(values, gather, partial.tensor_by_layer[layer])
+        at_home = values.to(reader.model.device)
+        reader.mover.move(at_home, gather, partial.tensor_by_layer[layer])
 
     return keep
 

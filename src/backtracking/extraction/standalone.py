@@ -77,7 +77,6 @@ def run(options: Options) -> Extraction:
     positions = parse_positions(
         options.window, means=options.means, has_sentences=options.sentences is not None
     )
-    devices = _devices(options)
     stored_dtype = options.stored_dtype or options.dtype
     for dtype in (options.dtype, stored_dtype):
         if dtype not in FLOOR_BY_DTYPE:
@@ -85,11 +84,12 @@ def run(options: Options) -> Extraction:
                 f"{dtype!r} is not a dtype.", f"Use one of {', '.join(FLOOR_BY_DTYPE)}."
             )
     before = _earlier(options.out)
+    items = TraceFile(options.traces, options.sentences)
+    folder = folders.locate(options.model, options.revision)
+    devices = _devices(options, folder)
     n_threads = options.n_threads or before.get("n_threads")
     n_threads = n_threads or max(1, torch.get_num_threads() // len(devices))
     prepare_torch(n_threads)
-    items = TraceFile(options.traces, options.sentences)
-    folder = folders.locate(options.model, options.revision)
     model = loading.load(folder, device=devices[0], dtype=options.dtype)
     request = Request(
         layers=parse_layers(options.layers, model.n_layers),
@@ -176,8 +176,8 @@ def parse_positions(window: str | None, *, means: bool, has_sentences: bool) -> 
     return Positions(bounds, means)
 
 
-def _devices(options: Options) -> Sequence[str]:
-    devices = list(options.devices) or workers.visible_devices("auto")
+def _devices(options: Options, folder: Path) -> Sequence[str]:
+    devices = list(options.devices) or workers.visible_devices("auto", folder, options.dtype)
     if options.n_workers > 1 and len(devices) > 1:
         raise UserError("Several devices and several workers were asked for.", "Give one of both.")
     return devices * max(1, options.n_workers)

@@ -18,7 +18,7 @@ from backtracking.extraction.planning import Request, Unit
 from backtracking.extraction.reuse import Shelf
 from backtracking.extraction.running import open_reader
 from backtracking.extraction.store import ShardStore
-from backtracking.models import loading
+from backtracking.models import loading, spreading
 from backtracking.runtime.compute import prepare_torch
 from lifeboat.stage import interruption
 from lifeboat.stage.errors import UserError
@@ -66,13 +66,22 @@ def helpers(
     return at_work
 
 
-def visible_devices(device: str) -> list[str]:
-    """Every GPU for `auto`, where there is one; else the device itself."""
-    import torch
+def visible_devices(device: str, folder: Path, dtype: str) -> list[str]:
+    """Those of each process: every GPU of `auto` or of a list, or so many as hold the model.
 
-    if device != "auto" or not torch.cuda.is_available():
+    Args:
+        device: as torch names it, `auto`, or a list with commas.
+        folder: of the model.
+        dtype: in which it runs.
+
+    Raises:
+        UserError: where all of them together do not hold it.
+    """
+    if len(devices := loading.devices_of(device)) == 1:
         return [device]
-    return [f"cuda:{number}" for number in range(torch.cuda.device_count())]
+    found = spreading.plan(folder, devices, dtype)
+    names, n = [*map(str, devices)], 1 if found is None else len(found.devices)
+    return [",".join(names[at : at + n]) for at in range(0, len(names) - n + 1, n)]
 
 
 def _start(job: Job, devices: Sequence[str], units: Sequence[Unit]) -> list[SpawnProcess]:

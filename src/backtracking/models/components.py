@@ -95,7 +95,8 @@ def _record(model: LoadedModel, block: nn.Module) -> list[tuple[nn.Module, Tenso
     def keep(number: int, tensor: Any) -> None:
         seen.pop(number, None)
         if isinstance(tensor, Tensor) and tensor.numel() == _N_PROBE * model.d_model:
-            seen[number] = tensor.detach().reshape(_N_PROBE, model.d_model).clone()
+            its = tensor.detach().reshape(_N_PROBE, model.d_model).clone()
+            seen[number] = its.to(model.device)
 
     d_vocab = model.model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
     ids = torch.arange(_N_PROBE, device=model.device)[None] * 7 % d_vocab

@@ -10,12 +10,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
-from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+from transformers import CONFIG_MAPPING, PreTrainedConfig
 
-from backtracking.models import loading, structure
-from backtracking.models.formats import CONFIG, first_line
+from backtracking.models import architectures, structure
+from backtracking.models.formats import CONFIG
 from lifeboat.stage.errors import UserError
 
 _ATTENTION = ("full_attention", "sliding_attention")
@@ -37,13 +36,7 @@ def require(folder: Path, named: str) -> PreTrainedConfig:
         UserError: naming the architecture, and what would be needed.
     """
     _require_known(folder, named)
-    try:
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    except Exception as error:  # transformers checks values here, each with its own error
-        raise UserError(
-            f"The configuration of {named} could not be read: {first_line(error)}",
-            "Take another revision, or fetch it again.",
-        ) from error
+    config = architectures.config_of(folder, named)
     require_held(config, named)
     return config
 
@@ -54,7 +47,7 @@ def require_held(config: PreTrainedConfig, named: str) -> None:
     Raises:
         UserError: as `require`.
     """
-    kind = _class_of(config, named)
+    kind = architectures.class_of(config, named)
     if getattr(kind, "_is_stateful", False):
         raise UserError(
             f"{named} holds a {kind.__name__} ({config.model_type}), which keeps a running "
@@ -68,20 +61,7 @@ def require_held(config: PreTrainedConfig, named: str) -> None:
             f"than full and sliding attention: {_listed(others)}.",
             _NEEDED,
         )
-    structure.find_parts(_empty(kind, config, named), Path(named))
-
-
-def _empty(kind: Any, config: PreTrainedConfig, named: str) -> Any:
-    """The model without numbers."""
-    try:
-        with torch.device("meta"):
-            return kind(config)
-    except Exception as error:  # a class that its own configuration does not fill: any error
-        raise UserError(
-            f"{named} holds a {kind.__name__} ({config.model_type}), which transformers cannot "
-            f"make of its configuration: {first_line(error)}",
-            "Take another revision, or fetch it again.",
-        ) from error
+    structure.find_parts(architectures.empty(kind, config, named), Path(named))
 
 
 def _require_known(folder: Path, named: str) -> None:
@@ -103,11 +83,6 @@ def _require_known(folder: Path, named: str) -> None:
         "know.",
         "A newer transformers may; so may another revision of the model.",
     )
-
-
-def _class_of(config: PreTrainedConfig, named: str) -> Any:
-    found = loading.opener(config, named)._model_mapping[type(config)]
-    return found[0] if isinstance(found, (list, tuple)) else found
 
 
 def _recurrent(config: PreTrainedConfig) -> str:

@@ -138,8 +138,8 @@ class GrowingLayer(DynamicLayer):
 
     def batch_select_indices(self, indices: Tensor) -> None:
         """Keeps these rows of the batch."""
-        end = self.get_seq_length()
-        self.key_buffer, self.value_buffer = self.key_buffer[indices], self.value_buffer[indices]
+        end, rows = self.get_seq_length(), indices.to(self.key_buffer.device)
+        self.key_buffer, self.value_buffer = self.key_buffer[rows], self.value_buffer[rows]
         self._view(end)
 
     def reorder_cache(self, beam_idx: Tensor) -> None:

@@ -6,7 +6,7 @@ it.
 """
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -17,17 +17,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import (
     AutoConfig,
-    AutoModelForCausalLM,
-    AutoModelForMultimodalLM,
     AutoTokenizer,
-    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
-from backtracking.models import folders, structure
+from backtracking.models import architectures, folders, spreading, structure
 from backtracking.models.formats import first_line
 from backtracking.models.fresh import Fresh
 from backtracking.models.lengths import Lengths
@@ -85,7 +82,7 @@ class LoadedModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the model stands."""
+        """Where the model stands; of one over several cards, its home, to which all comes back."""
         return self.model.device
 
     @property
@@ -108,7 +105,8 @@ def load(
     Args:
         source: a folder in transformers format (a `Path` is always one), or a hub id.
         revision: branch, tag or commit of a hub id.
-        device: as torch names it, or `auto`: the GPU where there is one.
+        device: as torch names it, or `auto`: the GPU where there is one, and so many as hold the
+            model where there are several. `cuda:0,cuda:1` are those that it may be spread over.
         dtype: one of `DTYPES`.
         hashes: what `folders.hashes` returned, where that was asked before.
 
@@ -116,15 +114,23 @@ def load(
         UserError: for a folder that is missing, that lacks config or weights, or holds something
             else in their place; for weights that cannot be read or do not fill the model; for an
             architecture that TransformerLens has no adapter for, or whose blocks are not what it
-            says.
+            says; for a model that the cards do not hold.
     """
-    folder = folders.locate(source, revision)
-    place = device_of(device)
-    model = read(folder, dtype).to(place)  # type: ignore[arg-type]
+    _require_dtype(dtype)
+    folder, devices = folders.locate(source, revision), devices_of(device)
+    is_chosen = len(devices) > 1 or (device == "auto" and devices[0].type == "cuda")
+    spread = spreading.plan(folder, devices, dtype) if is_chosen else None
+    home, *others = devices[:1] if spread is None else spread.devices
+    if spread is None or not others:
+        model = read(folder, dtype).to(home)  # type: ignore[arg-type]
+    else:
+        model = read(folder, dtype, spread.device_by_module)
+    blocks, final_norm, d_model = structure.find_parts(model, folder)
+    if spread is not None and others:
+        spread.join(model, blocks)
     model.eval().requires_grad_(False)
     lengths = Lengths(model)
     model.register_forward_pre_hook(partial(_begin, lengths.fresh), with_kwargs=True)
-    blocks, final_norm, d_model = structure.find_parts(model, folder)
     structure.require_layers(model, blocks, d_model, folder)
     hashes = hashes or folders.hashes(folder)
     return LoadedModel(folder, model, blocks, final_norm, d_model, *hashes, lengths)
@@ -183,6 +189,17 @@ def unembedding(loaded: LoadedModel) -> Float[Tensor, "d_vocab d_model"]:
     return head.weight
 
 
+def devices_of(name: str) -> list[torch.device]:
+    """The devices of a name: `auto` is every GPU where there is one, a list is as it stands.
+
+    Raises:
+        UserError: as `device_of`.
+    """
+    if name == "auto" and torch.cuda.is_available():
+        return [torch.device("cuda", number) for number in range(torch.cuda.device_count())]
+    return [device_of(one) for one in dict.fromkeys(name.split(","))]
+
+
 def device_of(name: str) -> torch.device:
     """The device of a name, `auto` the GPU where there is one.
 
@@ -203,32 +220,34 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def read(folder: Path, dtype: str) -> PreTrainedModel:
+def read(
+    folder: Path, dtype: str, device_by_module: Mapping[str, torch.device] | None = None
+) -> PreTrainedModel:
     """The model of a folder as transformers makes it, with gradients and without other checks.
 
     Raises:
         UserError: for another dtype than `DTYPES`, and for weights that cannot be read or do not
             fill the model.
     """
-    if dtype not in DTYPES:
-        raise UserError(f"{dtype!r} is not a dtype.", f"Use one of {', '.join(DTYPES)}.")
+    _require_dtype(dtype)
     cure = "Fetch or make it again; code of a model's repository is never run."
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        if (method := _quantization(config)) is not None:
+        if (method := architectures.quantization(config)) is not None:
             cure = (
                 f"Its weights are quantised ({method}): install the package that reads them, "
                 "or take the checkpoint that is not quantised."
             )
             if method not in AUTO_QUANTIZATION_CONFIG_MAPPING:
                 raise ValueError("transformers does not know this method, and would ignore it")
-        loaded: Any = opener(config, folder).from_pretrained(
+        loaded: Any = architectures.opener(config, folder).from_pretrained(
             folder,
             dtype=getattr(torch, dtype),
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
+            device_map=device_by_module,
         )
     except UserError:
         raise
@@ -247,31 +266,9 @@ def read(folder: Path, dtype: str) -> PreTrainedModel:
     return model
 
 
-def _quantization(config: PreTrainedConfig) -> str | None:
-    """How the weights are quantised, None where they are not."""
-    for one in (config, config.get_text_config()):
-        if (found := getattr(one, "quantization_config", None)) is not None:
-            named = found if isinstance(found, dict) else vars(found)
-            return str(named.get("quant_method", "unknown method"))
-    return None
-
-
-def opener(config: PreTrainedConfig, named: Path | str) -> Any:
-    """What opens a model of this kind: a language model, or one that a wrapper class holds.
-
-    Raises:
-        UserError: naming an architecture without a decoder-only language model.
-    """
-    if not getattr(config, "is_encoder_decoder", False):
-        for opener in (AutoModelForCausalLM, AutoModelForMultimodalLM):
-            if type(config) in opener._model_mapping:
-                return opener
-    kind = ", ".join(getattr(config, "architectures", None) or [type(config).__name__])
-    raise UserError(
-        f"{named} holds a {kind} ({config.model_type}), in which transformers has no decoder-only"
-        " language model.",
-        "Take a causal language model, or the text model of this one as a folder of its own.",
-    )
+def _require_dtype(name: str) -> None:
+    if name not in DTYPES:
+        raise UserError(f"{name!r} is not a dtype.", f"Use one of {', '.join(DTYPES)}.")
 
 
 def _read_tokenizer(folder: Path) -> PreTrainedTokenizerBase:

@@ -3,15 +3,21 @@
 import os
 from pathlib import Path
 
+from backtracking.models.cards import Card, Size, in_words, place
+from backtracking.models.published import SHAPES
 from backtracking.models.sizes import BYTES_BY_DTYPE, Model, models
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Workspace
 from lifeboat.doctor.device import Device
 from lifeboat.doctor.doctor import Machine
 from lifeboat.items import Item
+from lifeboat.stage.errors import UserError
 
 ROOMY_SHARE = 0.7
 """Weights that take more of a GPU than this leave too little for activations and caches."""
+_SMALLER_BATCHES = (
+    "Lower batch sizes (tokens_per_batch, rows_per_batch, batch_size) in params.yaml."
+)
 LARGE = 500_000_000
 """Parameters above which a study on a CPU takes days."""
 
@@ -47,27 +53,56 @@ def _fits(model: Model, dtype: str, device: Device) -> Item:
     n_parameters = model.n_parameters or 0
     needed = n_parameters * BYTES_BY_DTYPE.get(dtype, 4)
     name = "trained here" if model.is_trained_here else model.source
-    what = f"The largest model ({name}, {_count(n_parameters)} parameters) takes {_size(needed)}"
+    what = f"The largest model ({name}, {_count(n_parameters)} parameters) takes {in_words(needed)}"
     what += f" in {dtype}"
     if not device.memory:
         return _on_cpu(what, needed, n_parameters, bool(device.seen))
+    if len(device.memory) > 1:
+        return _on_gpus(what, needed, _size_of(model, dtype), device)
     total = min(device.memory)
-    free = min(device.free, default=total)
-    fact = f"{what}; the GPU has {_size(total)}, {_size(free)} of it free."
+    return _on_gpu(what, needed, total, min(device.free, default=total))
+
+
+def _on_gpu(what: str, needed: int, total: int, free: int) -> Item:
+    fact = f"{what}; the GPU has {in_words(total)}, {in_words(free)} of it free."
     if needed > total:
         cure = "Rent a larger GPU, or set a smaller dtype or model in params.yaml."
         return Item(fact, "wrong", cure)
     if needed > free:
         return Item(fact, "wrong", "End what holds it: `nvidia-smi` lists the processes.")
     if needed > ROOMY_SHARE * free:
-        cure = "Lower batch sizes (tokens_per_batch, rows_per_batch, batch_size) in params.yaml."
-        return Item(fact, "warning", cure)
+        return Item(fact, "warning", _SMALLER_BATCHES)
     return Item(fact)
+
+
+def _on_gpus(what: str, needed: int, size: Size, device: Device) -> Item:
+    """As the model would be loaded: on one of several GPUs, or spread over them."""
+    free = device.free or device.memory
+    cards = [Card(f"cuda:{number}", n_bytes) for number, n_bytes in enumerate(free)]
+    try:
+        found = place(size, cards, "it")
+    except UserError as error:
+        return Item(f"{what}; {error}", "wrong")
+    if len(found.cards) == 1:
+        at = cards.index(found.cards[0])
+        return _on_gpu(what, needed, device.memory[at], free[at])
+    fact = f"{what}; it would stand on several GPUs, which work in turn: {found.told}."
+    return Item(fact) if found.is_roomy else Item(fact, "warning", _SMALLER_BATCHES)
+
+
+def _size_of(model: Model, dtype: str) -> Size:
+    """What a model needs, its blocks taken to be equal; of one that is not published, guessed."""
+    n_layers, d_model, n_all = model.n_layers or 1, model.d_model or 0, model.n_parameters or 0
+    shape, width = SHAPES.get(model.source), BYTES_BY_DTYPE.get(dtype, 4)
+    if shape is None:
+        return Size.of([n_all // n_layers] * n_layers, 0, 2 * d_model, d_model, 4 * d_model, width)
+    n_each, n_kv = (n_all - shape.n_outside) // n_layers, shape.kv_values // shape.n_layers
+    return Size.of([n_each] * n_layers, shape.n_outside, n_kv, d_model, shape.d_mlp, width)
 
 
 def _on_cpu(what: str, needed: int, n_parameters: int, has_gpu: bool) -> Item:
     free = _free_memory()
-    fact = f"{what}; {_size(free)} of the machine's memory are free." if free else f"{what}."
+    fact = f"{what}; {in_words(free)} of the machine's memory are free." if free else f"{what}."
     if free and needed > free:
         return Item(fact, "wrong", "Take a machine with more memory, or a smaller model.")
     if n_parameters > LARGE:
@@ -104,7 +139,3 @@ def _count(n: int) -> str:
         if n >= unit:
             return f"{n / unit:.1f} {name}"
     return str(n)
-
-
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / 2**30:.1f} GiB" if n_bytes >= 2**29 else f"{n_bytes / 2**20:.0f} MiB"

@@ -38,8 +38,12 @@ class Shape:
     def n_parameters(self) -> int:
         """Parameters, those of norms and biases left out."""
         attention = 2 * self.d_model * self.d_head * (self.n_heads + self.n_kv_heads)
-        embeddings = self.d_vocab * self.d_model * (1 if self.is_tied else 2)
-        return self.n_layers * (attention + 3 * self.d_model * self.d_mlp) + embeddings
+        return self.n_layers * (attention + 3 * self.d_model * self.d_mlp) + self.n_outside
+
+    @property
+    def n_outside(self) -> int:
+        """Of them, those of embedding and unembedding."""
+        return self.d_vocab * self.d_model * (1 if self.is_tied else 2)
 
     @property
     def kv_values(self) -> int:

@@ -161,7 +161,7 @@ def _write(
             break
         if done[rows].sum() >= max(1, DROPPED_SHARE * len(rows)):
             kept = np.flatnonzero(~done[rows])
-            cache.batch_select_indices(torch.from_numpy(kept).to(loaded.device))
+            cache.batch_select_indices(torch.from_numpy(kept))
             rows, tokens = rows[kept], [tokens[at] for at in kept]
         logits = _next_logits(loaded, tokens, cache)
     return written

@@ -104,8 +104,8 @@ class _SlotLayer(DynamicLayer):
         )
         found = []
         for buffer, new in ((self.keys, key_states), (self.values, value_states)):
-            rows = buffer[slots.rows]
-            rows[slots.index, :, slots.positions] = new.transpose(1, 2)
+            rows, at = buffer[slots.rows], slots.positions.to(new.device)
+            rows[slots.index.to(new.device), :, at] = new.transpose(1, 2)
             found.append(rows[:, :, : slots.end])
         return found[0], found[1]
 

@@ -39,7 +39,8 @@ class Params:
         permuted: roles that read every trace with its sentences in another order as well.
         parity_floor: largest relative difference to a plain forward pass that is accepted: about
             1e-5 in float32, 3e-2 in bfloat16.
-        device: as torch names it, or `auto`: every GPU that is visible, a process each.
+        device: as torch names it, or `auto`: every GPU that is visible, a process on each,
+            or on so many as hold the model.
     """
 
     layers: tuple[int, ...] | None
@@ -83,8 +84,8 @@ def _main(workspace: Workspace, role: str) -> None:
     params_ = params.load(Params, "extract", workspace.params)
     prepare_torch(params_.n_threads)
     items = TraceFile(workspace.traces / "traces.jsonl", workspace.labels / "sentences.jsonl")
-    device, *others = workers.visible_devices(params_.device)
     folder, out = workspace.model(role), workspace.activations(role)
+    device, *others = workers.visible_devices(params_.device, folder, params_.dtype)
     store = workspace.store / out.relative_to(workspace.root)
     model = loading.load(folder, device=device, dtype=params_.dtype)
     request = params_.request(model.n_layers)
