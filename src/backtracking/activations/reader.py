@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,6 +58,10 @@ class ActivationStore:
         self.manifest = read_manifest(self.folder)
         for unit in self.manifest["units"]:
             _require_size(self.folder / unit["file"], unit["bytes"])
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is what its folder holds there."""
+        return type(self), (self.folder.absolute(),)
 
     @property
     def content_key(self) -> str:

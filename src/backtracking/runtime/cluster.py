@@ -1,0 +1,257 @@
+"""Units as tasks of a Ray cluster: made on any of its machines, kept by the process that asked.
+
+A worker gets code, functions and inputs from here; models and activations it reads from their
+folders. It writes nothing: what it made comes back as bytes. So a machine that is lost costs the
+tasks in its hands, which run elsewhere, and a store is written by one process, whatever lies below.
+"""
+
+import functools
+import io
+import os
+import pickle
+import platform
+import re
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lifeboat.stage import interruption, names, progress
+from lifeboat.stage.errors import UserError
+from lifeboat.stage.units import Kept, Units, origin
+
+VARIABLE = "BACKTRACKING_RAY"
+"""Where stages find the address of the cluster, as `ray.init` takes it; unset or empty without."""
+
+LOCAL = "local"
+"""The address of a cluster of this machine alone, which each stage starts for itself."""
+
+RETRIES = 20
+"""Machines and workers that a task may lose before it is taken to be what kills them."""
+
+_OURS = ("backtracking", "lifeboat")
+_IN_FLIGHT = 256
+_POLL_S = 0.5
+_ANSWER_S = 10.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """Work for any machine.
+
+    Attributes:
+        make: of functions that our modules define and inputs that can be pickled.
+        keep: called here with what it returned.
+    """
+
+    make: Callable[[], Any]
+    keep: Callable[[Any], object]
+
+
+def ask_for(address: str) -> None:
+    """Has the stages that this process starts make their units on a cluster.
+
+    Raises:
+        UserError: as `connected`.
+    """
+    os.environ[VARIABLE] = address
+    with connected() as ray:
+        ray.shutdown()
+
+
+def is_asked() -> bool:
+    """Whether units are to be made on a cluster."""
+    return bool(os.environ.get(VARIABLE))
+
+
+def make_units(jobs: Sequence[Callable[[], Any]], n_threads: int, description: str) -> bool:
+    """Makes those units of jobs on the cluster that are not there; returns whether all are then.
+
+    Without a cluster nothing is done, nor where a job is no unit (`lifeboat.stage.units.Kept`).
+
+    Args:
+        jobs: those that take longest first.
+        n_threads: CPU threads of each.
+        description: what is done, in a few words, for the progress.
+
+    Raises:
+        UserError: as `run_tasks`. What a job raises is raised here.
+    """
+    units = [job for job in jobs if isinstance(job, Kept)]
+    if not is_asked() or len(units) < len(jobs):
+        return False
+    missing = {(one.out, one.key): one for one in units if not one.units.has(one.out, one.key)}
+    run_tasks([_task(one) for one in missing.values()], n_threads, description)
+    return True
+
+
+def _task(kept: Kept[Any]) -> Task:
+    packages = kept.units.types.packages
+    make = functools.partial(_bytes_of, packages, kept.key, kept.job, kept.inputs)
+    return Task(make, functools.partial(kept.units.add, kept.out, kept.key))
+
+
+def _bytes_of(
+    packages: tuple[str, ...], key: str, job: Callable[[], Any], inputs: tuple[Any, ...]
+) -> bytes:
+    return Units(Path(), packages).bytes_of(key, job, *inputs)
+
+
+def run_tasks(tasks: Sequence[Task], n_threads: int, description: str) -> None:
+    """Runs tasks on the cluster, and keeps what each returns as it arrives.
+
+    A task has `n_threads` CPUs, a GPU where this process uses one, and the memory of the weights
+    that it names. One whose worker or machine dies runs again.
+
+    Args:
+        tasks: begun in this order.
+        n_threads: CPU threads of each.
+        description: what is done, in a few words, for the progress.
+
+    Raises:
+        UserError: where the cluster cannot be reached; where a worker has other code or other
+            versions than this process; where a task was killed too often. What a task raises is
+            raised here, and ends the others.
+        SystemExit: with code 75, when the process was asked to stop.
+    """
+    if not tasks:
+        return
+    waiting, running = list(tasks)[::-1], dict[Any, Task]()
+    with (
+        interruption.at_checkpoints(),
+        connected() as ray,
+        progress.bar(description, len(tasks), "parts") as advance,
+    ):
+        try:
+            while waiting or running:
+                while waiting and len(running) < _IN_FLIGHT:
+                    task = waiting.pop()
+                    running[_send(ray, task, n_threads)] = task
+                done, _ = ray.wait(list(running), timeout=_POLL_S)
+                interruption.checkpoint()
+                for one in done:
+                    running[one].keep(_received(ray, one))
+                    del running[one]
+                    advance(1)
+        finally:
+            for one in running:
+                ray.cancel(one, force=True)
+
+
+@contextmanager
+def connected() -> Iterator[Any]:
+    """A context with the module `ray`, connected to the cluster; the connection stays.
+
+    Raises:
+        UserError: where ray is not installed, or the cluster cannot be reached.
+    """
+    address = os.environ.get(VARIABLE, "")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray
+    except ImportError:
+        raise UserError(
+            f"Units were asked to run on the cluster {address!r}, and ray is not installed.",
+            "Run `pip install 'mats-backtracking[cluster]'`, or leave --ray out.",
+        ) from None
+    if not ray.is_initialized():
+        ours = signal.getsignal(signal.SIGTERM)
+        try:
+            if found := re.fullmatch(r"(?:ray://)?(.+):(\d+)", address):
+                # ray itself asks for minutes
+                socket.create_connection((found[1], int(found[2])), _ANSWER_S).close()
+            _connect(ray, address)
+        except Exception as error:  # whatever a strange address brings about
+            said = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(
+                f"The cluster {address!r} could not be reached: {said}",
+                "Start it (`ray start --head`) and give --ray its address, HOST:PORT of the head.",
+            ) from None
+        finally:
+            signal.signal(signal.SIGTERM, ours)  # ray takes it
+    yield ray
+
+
+def _connect(ray: Any, address: str) -> None:
+    """Connects this process; its workers get the packages that run here."""
+    package = Path(__file__).parents[1]
+    folders = [str(package.with_name(name)) for name in _OURS]
+    environment = {name: os.environ[name] for name in ("OMP_NUM_THREADS",) if name in os.environ}
+    ray.init(
+        address,
+        runtime_env={
+            "py_modules": folders,
+            "excludes": ["**/__pycache__"],
+            "env_vars": environment,
+        },
+        log_to_driver=False,
+        logging_level="ERROR",
+        **({"include_dashboard": False} if address == LOCAL else {}),
+    )
+
+
+def _send(ray: Any, task: Task, n_threads: int) -> Any:
+    """Gives a task to the cluster; a reference to what it will return."""
+    data = io.BytesIO()
+    pickler = _Pickler(data)
+    pickler.dump(task.make)
+    torch = sys.modules.get("torch")
+    has_gpu = torch is not None and torch.cuda.is_initialized()
+    remote = ray.remote(
+        num_cpus=n_threads,
+        num_gpus=int(has_gpu),
+        memory=pickler.n_bytes or None,
+        max_retries=RETRIES,
+    )(_work)
+    return remote.remote(data.getvalue(), n_threads, origin(_OURS))
+
+
+def _received(ray: Any, one: Any) -> Any:
+    try:
+        return ray.get(one)
+    except ray.exceptions.RayTaskError as error:
+        raise (error.cause if isinstance(error.cause, Exception) else error) from None
+    except ray.exceptions.RayError as error:
+        raise UserError(
+            f"A part of the work was ended from outside {RETRIES + 1} times, perhaps for lack of "
+            f"memory: {str(error).splitlines()[0]}",
+            "Run it again, on machines with more memory or with fewer CPUs given to Ray.",
+        ) from None
+
+
+def _work(data: bytes, n_threads: int, expected: Sequence[str]) -> Any:
+    """A task, in a worker."""
+    from backtracking.runtime.compute import prepare_torch
+
+    for ours, theirs in zip(origin(_OURS), expected, strict=True):
+        if ours != theirs:
+            raise UserError(
+                f"The worker on {platform.node()} has {ours}, and the study runs with {theirs}.",
+                "Install requirements.lock on every machine of the cluster, and run it again.",
+            )
+    prepare_torch(n_threads)
+    with progress.silence():
+        return pickle.loads(data)()
+
+
+class _Pickler(pickle.Pickler):
+    """Pickles work so that classes and functions of `__main__` are those of their module.
+
+    Attributes:
+        n_bytes: of the weights that were named and not sent.
+    """
+
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file)
+        self.n_bytes = 0
+
+    def reducer_override(self, value: Any) -> Any:
+        if getattr(value, "__module__", None) == "__main__" and hasattr(value, "__qualname__"):
+            return names.find, (names.name_of(value),)
+        if isinstance(getattr(type(value), "n_bytes_elsewhere", None), property):
+            self.n_bytes += value.n_bytes_elsewhere
+        return NotImplemented

@@ -1,0 +1,64 @@
+"""A Ray cluster of several machines on this one, small and without a trace when it is over."""
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backtracking.runtime import cluster
+
+NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": False}
+
+
+@contextmanager
+def machines(n: int = 3) -> Iterator[Any]:
+    """Ray's own test cluster of machines with one CPU each, whose workers see these tests."""
+    from ray.cluster_utils import Cluster
+
+    seen = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", seen)
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        made = Cluster(initialize_head=True, head_node_args=NODE)
+        try:
+            for _ in range(n - 1):
+                made.add_node(**NODE)
+            yield made
+        finally:
+            leave()
+            made.shutdown()
+
+
+@contextmanager
+def asked(address: str) -> Iterator[None]:
+    """A context in which units are made on a cluster, and at whose end we leave it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(cluster.VARIABLE, address)
+        try:
+            yield
+        finally:
+            leave()
+
+
+def leave() -> None:
+    """Disconnects this process."""
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()
+
+
+def raylet(node: Any) -> int:
+    """The process of a machine by which it is in the cluster."""
+    return node.all_processes["raylet"][0].process.pid
+
+
+def kill(made: Any, node: Any) -> None:
+    """Takes a machine away as a host that goes does, and puts a new one in its place."""
+    os.kill(raylet(node), signal.SIGKILL)
+    made.remove_node(node, allow_graceful=False)
+    made.add_node(**NODE)
