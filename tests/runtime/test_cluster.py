@@ -35,12 +35,19 @@ def made() -> Iterator[Any]:
         yield found
 
 
-@pytest.fixture
-def address(made: Any) -> Iterator[str]:
-    """Their address, which units are made at."""
-    torch.set_num_threads(1)
+@pytest.fixture(scope="module")
+def joined(made: Any) -> Iterator[str]:
+    """Their address, where all tests have the same workers: to begin one takes many seconds."""
     with ray_cluster.asked(made.address):
         yield made.address
+
+
+@pytest.fixture
+def address(joined: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The address, which units are made at."""
+    torch.set_num_threads(1)
+    monkeypatch.setenv(cluster.VARIABLE, joined)
+    return joined
 
 
 def units_of(root: Path, jobs: Sequence[Callable[[], Any]]) -> list[Kept[Any]]:
@@ -57,11 +64,14 @@ def files(root: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_units_of_three_machines_are_those_of_one(address: str, tmp_path: Path) -> None:
+def test_units_of_three_machines_are_those_of_one(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs = [partial(cluster_jobs.multiply, number) for number in range(5)]
     found = run(tmp_path / "cluster", jobs)
-    with ray_cluster.asked(""):
-        assert run(tmp_path / "here", jobs) == found
+    monkeypatch.delenv(cluster.VARIABLE)
+    assert run(tmp_path / "here", jobs) == found
+    monkeypatch.setenv(cluster.VARIABLE, address)
     assert files(tmp_path / "cluster") == files(tmp_path / "here") != []
     placed = run(tmp_path, [partial(cluster_jobs.where, number, 2.0) for number in range(6)])
     assert [number for number, _node, _threads in placed] == list(range(6))
@@ -133,9 +143,9 @@ def test_a_machine_that_is_killed_costs_its_units_and_they_run_elsewhere(
 
     def lose() -> None:
         deadline = time.monotonic() + 120
-        while len(list(seen.iterdir())) < 3 and time.monotonic() < deadline:
+        while (node := ray_cluster.busy(made)) is None and time.monotonic() < deadline:
             time.sleep(0.1)
-        ray_cluster.kill(made, made.worker_nodes[next(iter(made.worker_nodes))])
+        ray_cluster.kill(made, node)
 
     loser = threading.Thread(target=lose)
     loser.start()
@@ -143,6 +153,7 @@ def test_a_machine_that_is_killed_costs_its_units_and_they_run_elsewhere(
         assert run(tmp_path, jobs) == list(range(6))
     finally:
         loser.join()
+        made.add_node(**ray_cluster.NODE)
     assert len(files(tmp_path)) == 6
     assert len(list(seen.iterdir())) > 6  # who had it in hand, and who had it then
 
