@@ -49,7 +49,7 @@ N_EMPTY, N_WRITTEN, N_TOKENS = 100, 8, 200
 def workers(n: int) -> Iterator[None]:
     """A context in which units are made by so many workers of a cluster."""
     made = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": n})
-    os.environ[cluster.VARIABLE] = made.address
+    os.environ[cluster.VARIABLE] = str(made.address)
     try:
         yield
     finally:

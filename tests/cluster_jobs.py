@@ -1,13 +1,17 @@
 """Jobs for the tests of the cluster: workers import them as they import the study's."""
 
+import hashlib
 import os
 import time
 from collections.abc import Sequence
+from os.path import isdir
 from pathlib import Path
+from unittest import mock
 
 import torch
 
 from backtracking.models.loading import LoadedModel
+from backtracking.runtime import fetching
 from lifeboat.stage.errors import UserError
 
 
@@ -22,6 +26,15 @@ def logits(loaded: LoadedModel, ids: Sequence[int]) -> torch.Tensor:
     """What a model says behind each token."""
     with torch.inference_mode():
         return loaded.model(input_ids=torch.tensor([list(ids)])).logits[0]
+
+
+def copied(folder: str) -> list[tuple[str, int, str]]:
+    """Files of a folder as a machine has them that does not see it: name, bytes, SHA-256."""
+    with mock.patch.object(Path, "is_dir", lambda path: str(path) != folder and isdir(path)):
+        found = fetching.local(Path(folder))
+    assert str(found) != folder
+    files = [(path.name, path.read_bytes()) for path in sorted(found.iterdir())]
+    return [(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in files]
 
 
 def where(number: int, seconds: float = 0.0) -> tuple[int, str, int]:

@@ -1,5 +1,6 @@
 """Units as tasks of a cluster: the bytes of one machine, whatever dies, and ends that are told."""
 
+import hashlib
 import os
 import signal
 import socket
@@ -85,6 +86,20 @@ def test_what_a_model_makes_in_a_worker_is_what_it_makes_here(address: str, tmp_
     job = partial(cluster_jobs.logits, loaded, [3, 1, 2])
     (found,) = run(tmp_path / "cluster", [job])
     assert torch.equal(found, cluster_jobs.logits(loaded, [3, 1, 2]))
+
+
+@pytest.mark.slow
+def test_a_machine_that_does_not_see_a_folder_gets_it_from_one_that_does(
+    address: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for data in (b"", b"abc" * 30_000_000, b"changed"):
+        (folder / "one").write_bytes(data)
+        (folder / "two").write_bytes(b"2")
+        (found,) = run(tmp_path / str(len(data)), [partial(cluster_jobs.copied, str(folder))])
+        assert [name for name, _size, _sum in found] == ["one", "two"]
+        assert found[0][1:] == (len(data), hashlib.sha256(data).hexdigest())
 
 
 @pytest.mark.slow

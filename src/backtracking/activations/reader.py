@@ -59,6 +59,11 @@ class ActivationStore:
         for unit in self.manifest["units"]:
             _require_size(self.folder / unit["file"], unit["bytes"])
 
+    @property
+    def n_bytes_read(self) -> int:
+        """Memory that it takes by itself: none, since shards are mapped."""
+        return 0
+
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process it is what its folder holds there."""
         return type(self), (self.folder.absolute(),)

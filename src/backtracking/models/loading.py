@@ -95,7 +95,7 @@ class LoadedModel:
         return " ".join(map(str, parts))
 
     @property
-    def n_bytes_elsewhere(self) -> int:
+    def n_bytes_read(self) -> int:
         """Bytes of its weights, which another process reads from its folder."""
         return sum(one.nbytes for one in self.model.parameters())
 

@@ -1,7 +1,7 @@
 """Units as tasks of a Ray cluster: made on any of its machines, kept by the process that asked.
 
 A worker gets code, functions and inputs from here; models and activations it reads from their
-folders. It writes nothing: what it made comes back as bytes. So a machine that is lost costs the
+folders (`runtime.fetching`). What it made comes back as bytes. So a machine that is lost costs the
 tasks in its hands, which run elsewhere, and a store is written by one process, whatever lies below.
 """
 
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backtracking.runtime import fetching
 from lifeboat.stage import interruption, names, progress
 from lifeboat.stage.errors import UserError
 from lifeboat.stage.units import Kept, Units, origin
@@ -207,7 +208,8 @@ def _send(ray: Any, task: Task, n_threads: int) -> Any:
         memory=pickler.n_bytes or None,
         max_retries=RETRIES,
     )(_work)
-    return remote.remote(data.getvalue(), n_threads, origin(_OURS))
+    home = ray.get_runtime_context().get_node_id()
+    return remote.remote(data.getvalue(), n_threads, origin(_OURS), home)
 
 
 def _received(ray: Any, one: Any) -> Any:
@@ -223,8 +225,8 @@ def _received(ray: Any, one: Any) -> Any:
         ) from None
 
 
-def _work(data: bytes, n_threads: int, expected: Sequence[str]) -> Any:
-    """A task, in a worker."""
+def _work(data: bytes, n_threads: int, expected: Sequence[str], home: str) -> Any:
+    """A task, in a worker; `home` is the node of the process that asked."""
     from backtracking.runtime.compute import prepare_torch
 
     for ours, theirs in zip(origin(_OURS), expected, strict=True):
@@ -234,6 +236,7 @@ def _work(data: bytes, n_threads: int, expected: Sequence[str]) -> Any:
                 "Install requirements.lock on every machine of the cluster, and run it again.",
             )
     prepare_torch(n_threads)
+    fetching.set_home(home)
     with progress.silence():
         return pickle.loads(data)()
 
@@ -241,8 +244,10 @@ def _work(data: bytes, n_threads: int, expected: Sequence[str]) -> Any:
 class _Pickler(pickle.Pickler):
     """Pickles work so that classes and functions of `__main__` are those of their module.
 
+    What says `n_bytes_read`, the memory that it takes, is read from its folder where it is needed.
+
     Attributes:
-        n_bytes: of the weights that were named and not sent.
+        n_bytes: of all of these.
     """
 
     def __init__(self, file: io.BytesIO) -> None:
@@ -252,6 +257,7 @@ class _Pickler(pickle.Pickler):
     def reducer_override(self, value: Any) -> Any:
         if getattr(value, "__module__", None) == "__main__" and hasattr(value, "__qualname__"):
             return names.find, (names.name_of(value),)
-        if isinstance(getattr(type(value), "n_bytes_elsewhere", None), property):
-            self.n_bytes += value.n_bytes_elsewhere
+        if isinstance(getattr(type(value), "n_bytes_read", None), property):
+            self.n_bytes += value.n_bytes_read
+            return fetching.opened, value.__reduce__()
         return NotImplemented
