@@ -20,7 +20,6 @@ from backtracking.extraction import command as extraction
 from backtracking.labels import command as labels
 from backtracking.real_traces import command as real_traces
 from backtracking.report import command as report_command
-from backtracking.runtime import cluster
 from backtracking.view import command as view
 from lifeboat.cli import commands
 from lifeboat.cli.app import add_verbs, run, start
@@ -69,6 +68,8 @@ def reproduce(
 ) -> None:
     """Run the pipeline (`dvc --wait-for-lock repro`) and print the time of each stage."""
     if ray:
+        from backtracking.runtime import cluster
+
         cluster.ask_for(ray)
     commands.reproduce(arguments)
 

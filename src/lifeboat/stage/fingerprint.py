@@ -51,7 +51,7 @@ class Code:
     def __contains__(self, module: str) -> bool:
         return module in self._source_by_module
 
-    @property
+    @functools.cached_property
     def sha256(self) -> str:
         """SHA-256 of all files, as they are."""
         digest = hashlib.sha256()
