@@ -195,21 +195,27 @@ def _connect(ray: Any, address: str) -> None:
     )
 
 
-def _send(ray: Any, task: Task, n_threads: int) -> Any:
-    """Gives a task to the cluster; a reference to what it will return."""
+def packed(work: Callable[[], Any]) -> tuple[bytes, int]:
+    """Work as bytes, and the memory that what it reads from its folders takes, in bytes."""
     data = io.BytesIO()
     pickler = _Pickler(data)
-    pickler.dump(task.make)
+    pickler.dump(work)
+    return data.getvalue(), pickler.n_bytes
+
+
+def _send(ray: Any, task: Task, n_threads: int) -> Any:
+    """Gives a task to the cluster; a reference to what it will return."""
+    data, n_bytes = packed(task.make)
     torch = sys.modules.get("torch")
     has_gpu = torch is not None and torch.cuda.is_initialized()
     remote = ray.remote(
         num_cpus=n_threads,
         num_gpus=int(has_gpu),
-        memory=pickler.n_bytes or None,
+        memory=n_bytes or None,
         max_retries=RETRIES,
     )(_work)
     home = ray.get_runtime_context().get_node_id()
-    return remote.remote(data.getvalue(), n_threads, origin(_OURS), home)
+    return remote.remote(data, n_threads, origin(_OURS), home)
 
 
 def _received(ray: Any, one: Any) -> Any:
