@@ -239,6 +239,31 @@ def test_a_cluster_that_does_not_answer_is_named(
             run(tmp_path, [partial(cluster_jobs.multiply, 1)])
 
 
+@pytest.mark.parametrize(
+    ("n_cpus", "n_gpus", "n_bytes", "is_told"),
+    [(2, 0, 0, False), (2, 0, 10**9, False), (3, 0, 0, True), (1, 1, 0, True), (1, 0, 9**10, True)],
+)
+def test_a_task_that_no_machine_can_have_is_told_of(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    n_cpus: int,
+    n_gpus: int,
+    n_bytes: int,
+    is_told: bool,
+) -> None:
+    import ray
+
+    nodes = [
+        {"Alive": True, "Resources": {"CPU": 2.0, "memory": 2e9}},
+        {"Alive": False, "Resources": {"CPU": 64.0, "GPU": 8.0, "memory": 2e12}},
+    ]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    cluster.tell_if_too_small.cache_clear()
+    cluster.tell_if_too_small(n_cpus, n_gpus, n_bytes)
+    said = f"No machine of the cluster has {n_cpus} CPUs, {n_gpus} GPUs"
+    assert (said in capsys.readouterr().err) is is_told
+
+
 def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(cluster.VARIABLE, "somewhere:1")
     monkeypatch.setitem(sys.modules, "ray", None)

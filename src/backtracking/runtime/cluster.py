@@ -208,14 +208,30 @@ def _send(ray: Any, task: Task, n_threads: int) -> Any:
     data, n_bytes = packed(task.make)
     torch = sys.modules.get("torch")
     has_gpu = torch is not None and torch.cuda.is_initialized()
-    remote = ray.remote(
-        num_cpus=n_threads,
-        num_gpus=int(has_gpu),
-        memory=n_bytes or None,
-        max_retries=RETRIES,
-    )(_work)
+    wanted = {"num_cpus": n_threads, "num_gpus": int(has_gpu), "memory": n_bytes}
+    tell_if_too_small(*wanted.values())
+    remote: Any = ray.remote(_work)
     home = ray.get_runtime_context().get_node_id()
-    return remote.remote(data, n_threads, origin(_OURS), home)
+    options = {**wanted, "memory": n_bytes or None, "max_retries": RETRIES}
+    return remote.options(**options).remote(data, n_threads, origin(_OURS), home)
+
+
+@functools.cache
+def tell_if_too_small(n_cpus: int, n_gpus: int, n_bytes: int) -> None:
+    """Says on standard error, once, that no machine of the cluster can have such a task now."""
+    import ray
+
+    wanted = {"CPU": n_cpus, "GPU": n_gpus, "memory": n_bytes}
+    for node in ray.nodes():
+        has = node["Resources"]
+        if node["Alive"] and all(has.get(name, 0) >= n for name, n in wanted.items()):
+            return
+    print(
+        f"No machine of the cluster has {n_cpus} CPUs, {n_gpus} GPUs and {n_bytes / 1e9:.1f} GB of"
+        " memory, which a part of the work takes: it waits for one that joins.",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def _received(ray: Any, one: Any) -> Any:
