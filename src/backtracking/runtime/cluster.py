@@ -5,6 +5,7 @@ folders (`runtime.fetching`). What it made comes back as bytes. So a machine tha
 tasks in its hands, which run elsewhere, and a store is written by one process, whatever lies below.
 """
 
+import contextlib
 import functools
 import io
 import os
@@ -15,7 +16,6 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,11 +139,12 @@ def run_tasks(tasks: Sequence[Task], n_threads: int, description: str) -> None:
                     del running[one]
                     advance(1)
         finally:
-            for one in running:
-                ray.cancel(one, force=True)
+            with contextlib.suppress(Exception):  # what ended the rest counts
+                for one in running:
+                    ray.cancel(one, force=True)
 
 
-@contextmanager
+@contextlib.contextmanager
 def connected() -> Iterator[Any]:
     """A context with the module `ray`, connected to the cluster; the connection stays.
 
