@@ -14,14 +14,11 @@ from project import call, environment
 
 pytestmark = pytest.mark.slow
 
-FIRST = "traces"
-"""The stage from which all is made again; before it stages train, which no cluster does."""
-
 WITH_UNITS = (
     *("traces", "grade", "extract@base", "stability", "probe", "steer", "ablate", "belief"),
     "transitions",
 )
-"""Stages that make units; of `extract` one role's."""
+"""Stages that make units on a cluster; of `extract` one role's."""
 
 _RUNNING = re.compile(r"Running stage '([^']+)'")
 
@@ -57,7 +54,7 @@ def test_outs_are_those_of_one_machine_whatever_dies(project: Path, tmp_path: Pa
         shutil.rmtree(path)
     with ray_cluster.machines() as made, said.open("wb") as file:
         command = ("backtracking", "--root", ".", "reproduce", "--ray", made.address, "--")
-        again = ("--force", "--downstream", FIRST, "--no-run-cache")
+        again = ("--force", "--single-item", "--no-run-cache", *WITH_UNITS)
         with subprocess.Popen(
             [*command, *again], cwd=folder, env=environment(), stdout=file, stderr=file
         ) as child:
