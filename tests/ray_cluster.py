@@ -24,6 +24,7 @@ def machines(n: int = 3) -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", seen)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_worker_niceness", "0")  # other tests run beside it
         made = Cluster(initialize_head=True, head_node_args=NODE)
         try:
             for _ in range(n - 1):

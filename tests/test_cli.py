@@ -3,12 +3,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
 from backtracking import PROJECT_ROOT, cli
-from backtracking.runtime import profile
+from backtracking.runtime import cluster, profile
 from lifeboat.doctor import doctor
 from lifeboat.items import Item
 from lifeboat.running import reproduce
@@ -152,6 +154,24 @@ def test_reproduce_hands_arguments_on_and_its_code_back(
     assert run("reproduce", "steer", "--force", "-s", root=tmp_path) == 75
     assert seen == [["steer", "--force", "-s"]]
     assert capsys.readouterr().out == "     12.3 s  steer\nWRONG    Interrupted.\n"
+
+
+def test_reproduce_gives_stages_a_cluster_that_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[object] = []
+
+    def fake(_root: Path, arguments: list[str]) -> reproduce.Outcome:
+        seen.extend([arguments, os.environ[cluster.VARIABLE]])
+        return reproduce.Outcome({}, [], 0)
+
+    monkeypatch.setattr(reproduce, "reproduce", fake)
+    monkeypatch.setenv(cluster.VARIABLE, "")
+    assert run("reproduce", "--ray", "127.0.0.1:1", "steer", root=tmp_path) == 1
+    assert "'127.0.0.1:1' could not be reached" in capsys.readouterr().err
+    monkeypatch.setattr(cluster, "connected", lambda: nullcontext(MagicMock()))
+    assert run("reproduce", "--ray", "HOST:6379", "-s", "steer", root=tmp_path) == 0
+    assert seen == [["-s", "steer"], "HOST:6379"]
 
 
 def test_no_secret_is_printed(
