@@ -16,8 +16,11 @@ NODE = {"num_cpus": 1, "object_store_memory": 100 * 2**20, "include_dashboard": 
 
 
 @contextmanager
-def machines(n: int = 3) -> Iterator[Any]:
-    """Ray's own test cluster of machines with one CPU each, whose workers see these tests."""
+def machines(n: int = 3, head: int = 1) -> Iterator[Any]:
+    """Ray's own test cluster of `n` machines, whose workers see these tests.
+
+    Each has one CPU for tasks; the first, from which one asks and which is not killed, `head`.
+    """
     from ray.cluster_utils import Cluster
 
     seen = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
@@ -25,7 +28,7 @@ def machines(n: int = 3) -> Iterator[Any]:
         patch.setenv("PYTHONPATH", seen)
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         patch.setenv("RAY_worker_niceness", "0")  # other tests run beside it
-        made = Cluster(initialize_head=True, head_node_args=NODE)
+        made = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": head})
         try:
             for _ in range(n - 1):
                 made.add_node(**NODE)

@@ -52,7 +52,7 @@ def test_outs_are_those_of_one_machine_whatever_dies(project: Path, tmp_path: Pa
     expected = outs(folder)
     for path in (folder / ".cache/store/data", folder / ".cache/store/results"):
         shutil.rmtree(path)
-    with ray_cluster.machines() as made, said.open("wb") as file:
+    with ray_cluster.machines(head=0) as made, said.open("wb") as file:
         command = ("backtracking", "--root", ".", "reproduce", "--ray", made.address, "--")
         again = ("--force", "--single-item", "--no-run-cache", *WITH_UNITS)
         with subprocess.Popen(
