@@ -211,10 +211,17 @@ def _send(ray: Any, task: Task, n_threads: int) -> Any:
     has_gpu = torch is not None and torch.cuda.is_initialized()
     wanted = {"num_cpus": n_threads, "num_gpus": int(has_gpu), "memory": n_bytes}
     tell_if_too_small(*wanted.values())
-    remote: Any = ray.remote(_work)
     home = ray.get_runtime_context().get_node_id()
     options = {**wanted, "memory": n_bytes or None, "max_retries": RETRIES}
-    return remote.options(**options).remote(data, n_threads, origin(_OURS), home)
+    return _remote().options(**options).remote(data, n_threads, origin(_OURS), home)
+
+
+@functools.cache
+def _remote() -> Any:
+    """`_work` as Ray has it: one function, which it sends to a worker once."""
+    import ray
+
+    return ray.remote(_work)
 
 
 @functools.cache
@@ -252,12 +259,16 @@ def _work(data: bytes, n_threads: int, expected: Sequence[str], home: str) -> An
     """A task, in a worker; `home` is the node of the process that asked."""
     from backtracking.runtime.compute import prepare_torch
 
-    for ours, theirs in zip(origin(_OURS), expected, strict=True):
-        if ours != theirs:
-            raise UserError(
-                f"The worker on {platform.node()} has {ours}, and the study runs with {theirs}.",
-                "Install requirements.lock on every machine of the cluster, and run it again.",
-            )
+    ours = origin(_OURS)
+    if ours != list(expected):
+        here, there = (
+            ", ".join(one for one in some if one not in others) or "nothing else"
+            for some, others in ((ours, expected), (expected, ours))
+        )
+        raise UserError(
+            f"The worker on {platform.node()} has {here}, and the study runs with {there}.",
+            "Install requirements.lock on every machine of the cluster, and run it again.",
+        )
     prepare_torch(n_threads)
     fetching.set_home(home)
     with progress.silence():
