@@ -3,12 +3,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import pytest
 
 from backtracking import PROJECT_ROOT, cli
-from backtracking.runtime import profile
+from backtracking.runtime import cluster, profile
 from lifeboat.cli import verbs
 from lifeboat.doctor import doctor
 from lifeboat.items import Item
@@ -159,6 +161,24 @@ def test_reproduce_hands_arguments_on_and_its_code_back(
 def test_what_only_lists_is_not_marked_as_checked(capsys: pytest.CaptureFixture[str]) -> None:
     verbs.show([Item("one"), Item("two", "warning", "`lifeboat x`")], plain=True)
     assert capsys.readouterr().out == f"one\nwarning  two\n         -> `{verbs.state.command} x`\n"
+
+
+def test_reproduce_gives_stages_a_cluster_that_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen: list[object] = []
+
+    def fake(_root: Path, arguments: list[str]) -> reproduce.Outcome:
+        seen.extend([arguments, os.environ[cluster.VARIABLE]])
+        return reproduce.Outcome({}, [], 0)
+
+    monkeypatch.setattr(reproduce, "reproduce", fake)
+    monkeypatch.setenv(cluster.VARIABLE, "")
+    assert run("reproduce", "--ray", "127.0.0.1:1", "steer", root=tmp_path) == 1
+    assert "'127.0.0.1:1' could not be reached" in capsys.readouterr().err
+    monkeypatch.setattr(cluster, "connected", lambda: nullcontext(MagicMock()))
+    assert run("reproduce", "--ray", "HOST:6379", "-s", "steer", root=tmp_path) == 0
+    assert seen == [["-s", "steer"], "HOST:6379"]
 
 
 def test_no_secret_is_printed(

@@ -21,6 +21,7 @@ from backtracking.labels import command as labels
 from backtracking.real_traces import command as real_traces
 from backtracking.report import command as report_command
 from backtracking.view import command as view
+from lifeboat.cli import commands
 from lifeboat.cli.app import add_verbs, run, start
 from lifeboat.cli.verbs import AsJson, readable, report, state
 from lifeboat.items import Item
@@ -56,6 +57,22 @@ def _everywhere(
     root: Annotated[Path, typer.Option(help="The project's folder.")] = PROJECT_ROOT,
 ) -> None:
     start(root, "backtracking")
+
+
+@app.command(context_settings={"ignore_unknown_options": True})
+@readable
+def reproduce(
+    arguments: Annotated[list[str] | None, typer.Argument(help="Passed to `dvc repro`.")] = None,
+    ray: Annotated[
+        str, typer.Option(help="Make units on a Ray cluster: HOST:PORT of its head, or `local`.")
+    ] = "",
+) -> None:
+    """Run the pipeline (`dvc --wait-for-lock repro`) and print the time of each stage."""
+    if ray:
+        from backtracking.runtime import cluster
+
+        cluster.ask_for(ray)
+    commands.reproduce(arguments)
 
 
 @app.command()

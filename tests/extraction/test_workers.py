@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pickle
 import signal
 import threading
 import time
@@ -17,11 +18,14 @@ from extraction_helpers import contents, in_child, write_traces
 from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import engine, workers
 from backtracking.extraction.items import Item, TraceFile
-from backtracking.extraction.planning import Unit
+from backtracking.extraction.planning import Unit, plan_unit
+from backtracking.extraction.running import open_reader
 from backtracking.extraction.store import ShardStore
 from backtracking.models import spreading
 from backtracking.models.cards import Size
 from backtracking.models.loading import LoadedModel
+from backtracking.runtime import cluster
+from lifeboat.stage.errors import UserError
 
 
 @pytest.fixture
@@ -103,6 +107,38 @@ def test_a_worker_that_cannot_start_is_told_of_and_missed_by_nobody(
     )  # fmt: skip
     assert "Worker 1 ended with code 1" in capsys.readouterr().err
     ActivationStore(tmp_path / "out").verify()
+
+
+def elsewhere(tasks: Sequence[cluster.Task], *_: object) -> None:
+    """Runs tasks as workers of a cluster get them, the last one first."""
+    for task in reversed(tasks):
+        task.keep(pickle.loads(cluster.packed(task.make)[0])())
+
+
+def test_units_of_a_cluster_have_the_bytes_of_one_process_alone(
+    model: LoadedModel,
+    job: workers.Job,
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run(at="alone")
+    monkeypatch.setattr(cluster, "run_tasks", elsewhere)
+    helpers = workers.on_cluster(model, job.items, REQUEST, job.store)
+    out = tmp_path / "out"
+    engine.extract(
+        model, job.items, REQUEST, store=job.store, out=out, floor=FLOOR, helpers=helpers
+    )
+    assert contents(out) == contents(tmp_path / "outalone")
+
+
+def test_a_worker_of_a_cluster_that_finds_another_model_refuses(
+    model: LoadedModel, job: workers.Job, items: list[Item]
+) -> None:
+    identity = open_reader(model, REQUEST).identity | {"model_sha256": "another"}
+    unit = plan_unit(items, REQUEST, identity, 0)
+    with pytest.raises(UserError, match="is not the model that the unit was planned for"):
+        workers.files_of(model, items, REQUEST, unit)
 
 
 def test_a_unit_is_claimed_by_one_process_and_given_back_when_it_dies(tmp_path: Path) -> None:

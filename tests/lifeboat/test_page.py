@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_lines import parse
+from ray.scripts.scripts import cli as ray_commands
 
 from backtracking import PROJECT_ROOT
 
@@ -43,6 +44,17 @@ def test_the_page_speaks_of_every_verb_that_saves_work() -> None:
 @pytest.mark.parametrize("words", COMMANDS, ids=shlex.join)
 def test_a_command_of_the_page_parses(words: list[str]) -> None:
     parse(words)
+
+
+RAY = [line.split("#")[0].split() for block in BLOCKS for line in block.splitlines()] + [
+    span.split() for span in SPANS
+]
+
+
+@pytest.mark.parametrize("words", [one[1:] for one in RAY if one[:1] == ["ray"]], ids=shlex.join)
+def test_a_command_of_ray_parses(words: list[str]) -> None:
+    command = ray_commands.commands[words[0]]
+    command.make_context(words[0], words[1:])
 
 
 def test_what_does_not_exist_does_not_parse() -> None:

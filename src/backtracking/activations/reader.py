@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,6 +58,15 @@ class ActivationStore:
         self.manifest = read_manifest(self.folder)
         for unit in self.manifest["units"]:
             _require_size(self.folder / unit["file"], unit["bytes"])
+
+    @property
+    def n_bytes_read(self) -> int:
+        """Memory that it takes by itself: none, since shards are mapped."""
+        return 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is what its folder holds there."""
+        return type(self), (self.folder.absolute(),)
 
     @property
     def content_key(self) -> str:

@@ -8,7 +8,7 @@ it.
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,22 @@ class LoadedModel:
         """What results depend on: weights, tokenizer, dtype, and the kind of device."""
         parts = (self.model_sha256, self.tokenizer_sha256, self.model.dtype, self.device.type)
         return " ".join(map(str, parts))
+
+    @property
+    def n_bytes_read(self) -> int:
+        """Bytes of its weights, which another process reads from its folder."""
+        return sum(one.nbytes for one in self.model.parameters())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process it is the model that its folder holds there."""
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        return again, (self.folder.absolute(), self.device.type, dtype)
+
+
+@lru_cache(maxsize=2)
+def again(folder: Path, device: str, dtype: str) -> LoadedModel:
+    """A model of a folder, kept for who asks for it again."""
+    return load(folder, device=device, dtype=dtype)
 
 
 def load(

@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkProcess
 from typing import Any, TypeVar
 
+from backtracking.runtime.cluster import make_units
 from lifeboat.stage import interruption, progress
 from lifeboat.stage.errors import UserError
 
@@ -60,7 +61,8 @@ class Cores:
 def run_side_by_side(jobs: Sequence[Callable[[], R]], n_at_once: int, description: str) -> list[R]:
     """What each job returns, in their order; with one at a time, all run in this very process.
 
-    Jobs begin in their order, so the longest ones belong first.
+    Jobs begin in their order, so the longest ones belong first. Where a cluster is asked for, those
+    that are units are made there first.
 
     Args:
         jobs: functions without arguments, whose results can be pickled.
@@ -71,6 +73,8 @@ def run_side_by_side(jobs: Sequence[Callable[[], R]], n_at_once: int, descriptio
         UserError: where a job's process was killed. What a job raises is raised here, and ends the
             other jobs.
     """
+    if make_units(jobs, _n_threads(n_at_once), description):
+        return [job() for job in jobs]
     if n_at_once == 1:
         return [job() for job in progress.track(jobs, description, unit="parts")]
     waiting = list(range(len(jobs)))[::-1]
@@ -100,6 +104,13 @@ def run_side_by_side(jobs: Sequence[Callable[[], R]], n_at_once: int, descriptio
             process.join()
             pipe.close()
     return [results[number] for number in range(len(jobs))]
+
+
+def _n_threads(n_at_once: int) -> int:
+    """CPU threads of a job: one where there are several processes, else those of this one."""
+    import torch
+
+    return 1 if n_at_once > 1 else torch.get_num_threads()
 
 
 def _start(jobs: Sequence[Callable[[], R]]) -> tuple[Connection, ForkProcess]:

@@ -17,7 +17,7 @@ from backtracking.extraction.engine import extract
 from backtracking.extraction.items import Permuted, TraceFile
 from backtracking.extraction.planning import Positions, Request
 from backtracking.models import loading
-from backtracking.runtime import params
+from backtracking.runtime import cluster, params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.compute import prepare_torch
 from backtracking.runtime.workspace import Workspace
@@ -92,6 +92,8 @@ def _main(workspace: Workspace, role: str) -> None:
     asked = {out: items} | ({out / FOLDER: Permuted(items)} if role in params_.permuted else {})
     for to, read in asked.items():
         job = workers.Job(folder, params_.dtype, read, request, store)
+        beside = workers.on_cluster(model, read, request, store)
+        here = workers.helpers(job, others)
         done = extract(
             model,
             read,
@@ -99,7 +101,7 @@ def _main(workspace: Workspace, role: str) -> None:
             store=store,
             out=to,
             floor=params_.parity_floor,
-            helpers=workers.helpers(job, others),
+            helpers=beside if cluster.is_asked() else here,
         )
         print(
             f"{to.relative_to(out.parent)}: {done.n_rows:,} rows in {done.n_units} units, "

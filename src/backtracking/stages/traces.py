@@ -33,12 +33,13 @@ from backtracking.models.served_check import ServedCheck, check_served
 from backtracking.records import reader
 from backtracking.records.traces import Problem, Trace
 from backtracking.runtime import params
+from backtracking.runtime.cluster import make_units
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.compute import prepare_torch
 from backtracking.runtime.posting import Endpoint
 from backtracking.runtime.workspace import Workspace
 from lifeboat.stage import artifacts, interruption, progress
-from lifeboat.stage.units import Units
+from lifeboat.stage.units import Units, kept
 
 OUT = "data/interim/traces"
 
@@ -127,7 +128,9 @@ def run(
         return Result(sampled, greedy, _count(sampled), served)
     checked = [trace.prompt_ids for trace in greedy[: params.n_batch_checks]]
     check = partial(compare_greedy, loaded, checked, params.max_new_tokens)
-    counts = units.get(OUT, units.key(check, params.n_threads), check)
+    job = kept(units, OUT, check, params.n_threads)
+    make_units([job], params.n_threads, "comparing batches")
+    counts = job()
     batch_checks = {f"batch_check_{key}": n for key, n in counts.items()}
     return Result(sampled, greedy, _count(sampled) | batch_checks)
 
@@ -201,12 +204,16 @@ def _write(
 ) -> list[Generation]:
     """By our own engine, batch by batch."""
     written: dict[int, Generation] = {}
-    for batch in batches_of(prompts, params.batch_size):
-        interruption.checkpoint()
+    batches = batches_of(prompts, params.batch_size)
+    jobs = []
+    for batch in batches:
         own = [prompts[row] for row in batch], [keys[row] for row in batch]
         make = partial(generate, loaded, *own, sampling, batch_size=params.batch_size)
-        found = units.get(OUT, units.key(make, params.n_threads), make)
-        written |= dict(zip(batch, found, strict=True))
+        jobs.append(kept(units, OUT, make, params.n_threads))
+    make_units(jobs, params.n_threads, "writing traces")
+    for batch, job in zip(batches, jobs, strict=True):
+        interruption.checkpoint()
+        written |= dict(zip(batch, job(), strict=True))
         advance(len(batch))
     return [written[row] for row in range(len(prompts))]
 

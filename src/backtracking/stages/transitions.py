@@ -11,7 +11,6 @@ Writes: results/transitions/{models,forecasts,variance,ladder,representation,sel
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 from threadpoolctl import threadpool_limits
@@ -45,7 +44,7 @@ from backtracking.transitions.registry import Fit
 from backtracking.transitions.representation import representation_rows
 from backtracking.transitions.rungs import climb
 from lifeboat.stage import artifacts
-from lifeboat.stage.units import Units
+from lifeboat.stage.units import Units, kept
 
 OUT = "results/transitions"
 TABLES = (StateModel, Forecast, VarianceShare, Rung, Representation)
@@ -82,13 +81,11 @@ class SideBySide:
 
         A control that shares its weights with the model under study gives such jobs.
         """
-        key_by_name = {name: self.units.key(job) for name, job in jobs.items()}
-        made = {
-            key: partial(self.units.get, OUT, key, jobs[name]) for name, key in key_by_name.items()
-        }
+        kept_by_name = {name: kept(self.units, OUT, job) for name, job in jobs.items()}
+        made = {one.key: one for one in kept_by_name.values()}
         found = run_side_by_side(list(made.values()), self.n_processes, what)
         result_by_key = dict(zip(made, found, strict=True))
-        return {name: result_by_key[key] for name, key in key_by_name.items()}
+        return {name: result_by_key[one.key] for name, one in kept_by_name.items()}
 
 
 def run(

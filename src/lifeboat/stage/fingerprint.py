@@ -51,6 +51,14 @@ class Code:
     def __contains__(self, module: str) -> bool:
         return module in self._source_by_module
 
+    @functools.cached_property
+    def sha256(self) -> str:
+        """SHA-256 of all files, as they are."""
+        digest = hashlib.sha256()
+        for name, source in sorted(self._source_by_module.items()):
+            digest.update(f"{name} {hashlib.sha256(source).hexdigest()}\n".encode())
+        return digest.hexdigest()
+
     def closure(self, module: str) -> frozenset[str]:
         """The modules of ours that importing a module can reach, itself and packages included."""
         found, pending = set[str](), {module}

@@ -8,6 +8,8 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -45,6 +47,25 @@ def checkpoint() -> None:
     global _has_checkpoints
     _has_checkpoints = True
     if _requested:
+        _end()
+
+
+@contextmanager
+def at_checkpoints() -> Iterator[None]:
+    """A context in which a request to stop waits for a checkpoint or the end of the context.
+
+    For calls of libraries that make an ordinary error of the one that ends a process.
+
+    Raises:
+        SystemExit: with code 75, at its end, where the process was asked to stop within.
+    """
+    global _has_checkpoints
+    before, _has_checkpoints = _has_checkpoints, True
+    try:
+        yield
+    finally:
+        _has_checkpoints = before
+    if _requested and not before:
         _end()
 
 

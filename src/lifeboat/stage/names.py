@@ -24,6 +24,19 @@ def name_of(thing: Any) -> str:
     return f"{module_of(thing)}:{thing.__qualname__}"
 
 
+def find(name: str) -> Any:
+    """The class or function of a name as `name_of` gives it.
+
+    Raises:
+        ValueError: where it is not there.
+    """
+    module, _, qualified = name.partition(":")
+    found = _inside(_import(module), qualified)
+    if found is None:
+        raise ValueError(f"{name!r:.80} is not there")
+    return found
+
+
 def is_record(kind: type) -> bool:
     """Whether a class is a dataclass or a named tuple: values under names."""
     return is_dataclass(kind) or (issubclass(kind, tuple) and hasattr(kind, "_fields"))

@@ -11,21 +11,23 @@ import contextlib
 import functools
 import hashlib
 import inspect
+import platform
 import re
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from types import FunctionType, MethodType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from lifeboat.stage.claims import claimed
 from lifeboat.stage.content import Contents
 from lifeboat.stage.errors import UserError
 from lifeboat.stage.fingerprint import code_of
 from lifeboat.stage.names import Types, module_of, name_of
-from lifeboat.stage.pack import FORMAT, read, write
+from lifeboat.stage.pack import FORMAT, pack, read, write
 from lifeboat.stage.shelf import Shelf, store
 from lifeboat.stage.steps import Steps
 
@@ -106,6 +108,34 @@ class Units:
                 path = shelf.find(key) or self._made(shelf, key, make)
         return read(path, self.types)
 
+    def bytes_of(self, key: str, make: Callable[[], Any], *inputs: Any) -> bytes:
+        """The bytes of a unit, made on a machine that keeps none; `add` takes them.
+
+        Args:
+            key: as the machine that keeps the unit has it.
+            make, inputs: as of `key`.
+
+        Raises:
+            UserError: where the key is another one here.
+        """
+        if self.key(make, *inputs) != key:
+            raise UserError(
+                f"{name_of(_taken_apart(make)[0])} has other inputs on {platform.node()} than where"
+                " it was sent from: files that it reads differ.",
+                "Let all machines see one folder of the project, or leave this one out.",
+            )
+        return b"".join(pack(make(), self.types))
+
+    def add(self, out: str, key: str, data: bytes) -> None:
+        """Keeps a unit whose bytes were made elsewhere.
+
+        Raises:
+            UserError: where the disk is full or the folder may not be written.
+        """
+        shelf = self._shelf(out)
+        shelf.discard(key)
+        shelf.add(key, lambda fresh: fresh.write_bytes(data))
+
     def has(self, out: str, key: str) -> bool:
         """Whether a whole unit is there; arguments as of `get`."""
         return self._shelf(out).find(key) is not None
@@ -136,21 +166,45 @@ class Units:
         return self._shelves[out]
 
 
-def kept(units: Units, out: str, job: Callable[[], R]) -> Callable[[], R]:
-    """A job that is loaded where a unit of an out has what it returns, and is done otherwise.
+@dataclass(frozen=True)
+class Kept(Generic[R]):
+    """A job that is loaded where a unit has what it returns, and is done otherwise.
 
-    Its key is computed at once, so that an input that no key can be made of is refused before any
+    Attributes:
+        units: the store.
+        out: path of the out that the job works for, relative to the project.
+        key: of the unit.
+        job, inputs: as `make` and `inputs` of `Units.key`.
+    """
+
+    units: Units
+    out: str
+    key: str
+    job: Callable[[], R]
+    inputs: tuple[Any, ...] = ()
+
+    def __call__(self) -> R:
+        return self.units.get(self.out, self.key, self.job)
+
+
+def kept(units: Units, out: str, job: Callable[[], R], *inputs: Any) -> Kept[R]:
+    """A job with its unit.
+
+    The key is computed at once, so that an input that no key can be made of is refused before any
     job begins. Give such jobs to `run_side_by_side`.
 
     Args:
-        units: the store.
-        out: path of the out that the job works for, relative to the project.
-        job: as `make` of `Units.key`.
+        units, out, job, inputs: see `Kept`.
 
     Raises:
         TypeError: as `Units.key`.
     """
-    return partial(units.get, out, units.key(job), job)
+    return Kept(units, out, units.key(job, *inputs), job, inputs)
+
+
+def origin(packages: Sequence[str]) -> list[str]:
+    """What results depend on besides inputs: versions of libraries, and the source of packages."""
+    return [*_versions(), f"code {code_of(tuple(packages)).sha256}"]
 
 
 def _taken_apart(make: Callable[..., Any]) -> tuple[FunctionType, dict[str, Any]]:

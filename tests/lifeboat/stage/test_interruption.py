@@ -64,6 +64,25 @@ def test_a_process_without_checkpoints_ends_at_once_with_code_75() -> None:
     assert (process.returncode, out) == (75, "")
 
 
+WITHIN = """
+import os, signal
+from lifeboat.stage import interruption
+interruption.install()
+with interruption.at_checkpoints():
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("waited", flush=True)
+print("never", flush=True)
+"""
+
+
+def test_where_only_checkpoints_end_a_process_it_ends_at_the_last_one_behind_it() -> None:
+    out, _err = (process := start(WITHIN)).communicate(timeout=20)
+    assert (process.returncode, out) == (75, "waited\n")
+    process = start(WITHIN.replace("    os.kill", "    pass  #") + "os.kill(os.getpid(), 15)\n")
+    assert process.communicate(timeout=20)[0] == "waited\nnever\n"
+    assert process.returncode == 75  # as before the context, at once
+
+
 def test_only_a_second_interrupt_does_not_wait_for_the_checkpoint() -> None:
     endless = "interruption.checkpoint()\nprint('ready', flush=True)\nwhile True: time.sleep(0.01)"
     process = start(LOOP.format(before=endless))

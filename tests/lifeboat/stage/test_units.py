@@ -3,13 +3,15 @@
 import os
 import re
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
-from lifeboat.stage.units import Units
+from lifeboat.stage.units import Units, kept
 
 OUT = "results/squares"
 KEY = "0" * 64
@@ -196,6 +198,22 @@ def test_jobs_run_side_by_side_through_their_units(study) -> None:
     )
     assert study.run(1, 2, 3)[0] == "[3, 12, 27]"
     assert sorted(study.log()) == ["1", "2", "3"]
+
+
+def test_a_unit_that_is_made_elsewhere_has_the_bytes_of_one_made_here(
+    units: Units, tmp_path: Path
+) -> None:
+    make = partial(artifacts.sha256_json, [1, 2])
+    elsewhere = Units(tmp_path / "elsewhere", units.types.packages)
+    for inputs in ((), (2,)):
+        key = units.key(make, *inputs)
+        units.add(OUT, key, elsewhere.bytes_of(key, make, *inputs))
+        assert kept(units, OUT, make, *inputs)() == make()
+        elsewhere.get(OUT, key, make)
+    both = [sorted(p.name for p in one.store.rglob("*.safetensors")) for one in (units, elsewhere)]
+    assert both[0] == both[1] and len(both[0]) == 2
+    with pytest.raises(UserError, match="sha256_json has other inputs on .*Let all machines see"):
+        elsewhere.bytes_of(KEY, make)
 
 
 def test_finding_many_units_does_not_list_the_folder_for_each(
