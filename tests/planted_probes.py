@@ -112,6 +112,8 @@ class PlantedStore(ActivationStore):
         by_position: size of a component that tells the position of the decision.
     """
 
+    __reduce__ = object.__reduce__  # type: ignore[assignment]  (it has no folder to be opened from)
+
     def __init__(
         self,
         planted: Planted,

@@ -3,7 +3,7 @@
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backtracking.models.cards import Card, Size, in_words, place
@@ -56,6 +56,7 @@ def test_what_does_not_fit_is_refused_with_what_each_card_would_hold() -> None:
     assert "nvidia-smi" in said
 
 
+@example([1, 1, 1, 19, 1], 80, 0, 1, [103, 0, 2])  # a card in the middle that holds nothing
 @given(
     st.lists(st.integers(1, 50), min_size=1, max_size=12),
     st.integers(0, 80),

@@ -155,4 +155,5 @@ def _filled(size: Size, cards: Sequence[Card], share: float) -> Placement:
             break
         needs[at] += n_bytes + size.cache
         by_layer.append(at)
-    return Placement(tuple(cards), tuple(needs), tuple(by_layer))
+    used = [need if number in (0, *by_layer) else 0 for number, need in enumerate(needs)]
+    return Placement(tuple(cards), tuple(used), tuple(by_layer))
