@@ -18,7 +18,10 @@ from marked import COLLECTED, row  # noqa: E402
 TRIED = Path(__file__).parents[1] / "logs" / "kinds.json"
 """What tests of kinds saw; `python -m backtracking.report.reliability` takes it into docs/."""
 
-FIRST = ("test_migration.py", "test_domains.py", "test_tiny.py", "test_dvc.py", "test_faults.py")
+FIRST = (
+    *("test_migration.py", "test_domains.py", "test_tiny.py", "test_dvc.py", "test_faults.py"),
+    *("test_cluster.py", "test_overlays.py"),
+)
 """Files that take minutes, the longest first: whoever got one last would end alone. The scheduler
 gives the third to who has the first, so that it is a short one."""
 
