@@ -1,6 +1,6 @@
 """Where memory ends in the middle: less at once, the same results, and it is said."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -199,7 +199,7 @@ def test_other_errors_are_not_tried_again() -> None:
 def test_room_never_grows_again() -> None:
     seen = list[int]()
 
-    def run(some: range) -> int:
+    def run(some: Sequence[int]) -> int:
         seen.append(len(some))
         if len(some) > 2:
             raise torch.OutOfMemoryError
