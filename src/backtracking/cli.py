@@ -216,6 +216,7 @@ def profile_list(price: Price = 2.5, as_json: AsJson = False) -> None:
 def profile_show(
     name: Overlay,
     gpu: Annotated[str | None, typer.Option(help="H100, A100, ... [the smallest]")] = None,
+    gpus: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
     price: Price = 2.5,
     as_json: AsJson = False,
 ) -> None:
@@ -224,7 +225,7 @@ def profile_show(
     def shown() -> list[Item]:
         from backtracking.models import rented
 
-        return rented.shown(state.root, name, gpu, price)
+        return rented.shown(state.root, name, gpu, price, gpus)
 
     report("profile show", as_json, shown, plain=True)
 

@@ -7,10 +7,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backtracking.models.cards import Card, Size, in_words, place
+from backtracking.models.footprint import Footprint
 from lifeboat.stage.errors import UserError
 
 GIB = 2**30
-LLAMA_70B = Size.of([855_654_400] * 80, 2_101_354_496, 2 * 8 * 128, 8192, 28672, 2)
+LLAMA_70B = Size.of(
+    [855_654_400] * 80, 2_101_354_496, 2, Footprint.of(80, 2 * 8 * 128, 8192, 28672, 2)
+)
 
 
 def cards(*free: float) -> list[Card]:

@@ -1,10 +1,13 @@
 """What a study needs of a machine, beside an estimate that was made by hand."""
 
+import re
+
 import pytest
 from project import ROOT
 
 from backtracking.models import cost, rented
 from backtracking.models.cost import GPUS, Work
+from backtracking.models.fitting import Rows
 from backtracking.models.published import SHAPES
 from backtracking.runtime import profile
 from lifeboat.stage.errors import UserError
@@ -98,6 +101,32 @@ def test_a_gpu_that_is_too_small_is_wrong_and_one_that_is_none_is_refused() -> N
         rented.shown(ROOT, "r1-distill-llama-8b", "H1000", 1.0)
 
 
+def test_several_cards_hold_more_and_work_no_faster_and_fewer_rows_go_where_few_fit() -> None:
+    def said(gpu: str, n_gpus: int) -> str:
+        items = rented.shown(ROOT, "r1-distill-llama-8b", gpu, 1.0, n_gpus)
+        return " ".join(f"{one.verdict} {one.fact}" for one in items)
+
+    one, two, three = (said("RTX 4090", n) for n in (1, 2, 3))
+    assert "wrong Not enough memory for what has to be loaded at once" in one
+    assert "wrong" in two and "wrong" not in three
+    assert "ok Fewer rows go at once than are asked for: belief 31 of 32 tails." in three
+    assert "ok All rows that are asked for go at once." in said("L40S", 2)
+    hours = [float(re.search(r"([\d.]+) hours,", told)[1]) for told in (one, three)]  # type: ignore[index]
+    assert hours[0] == hours[1]
+    assert f"{3 * hours[0]:.0f}"[:2] in three
+
+
+@pytest.mark.parametrize(
+    "rows",
+    cost.rows_of(profile.values_of(ROOT, "qwen3-8b")),
+    ids=lambda one: f"{one.stage} {one.kind}",
+)
+def test_rows_fit_the_bytes_that_they_are_said_to_take_and_no_fewer(rows: Rows) -> None:
+    assert rows.at_once(rows.n_bytes + 1) == rows.asked
+    assert rows.at_once(rows.n_bytes - 1e6) == rows.asked - 1
+    assert rows.at_once(rows.weights) == 0
+
+
 def test_every_overlay_is_listed_and_only_those_of_published_models_have_a_price() -> None:
     items = rented.listed(ROOT, 2.5)
     assert len(items) == len(profile.names(ROOT))
@@ -109,7 +138,8 @@ def test_every_overlay_is_listed_and_only_those_of_published_models_have_a_price
 
 def test_the_page_about_overlays_has_these_sums() -> None:
     page = (ROOT / "docs" / "overlays.md").read_text()
-    for table in (rented.table(ROOT, 2.5), rented.stages_table(ROOT, "r1-distill-llama-8b")):
+    stages = rented.stages_table(ROOT, "r1-distill-llama-8b")
+    for table in (rented.table(ROOT, 2.5), stages, rented.one_card()):
         assert table in page, f"docs/overlays.md has to have:\n{table}"
 
 

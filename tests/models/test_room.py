@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,14 +13,15 @@ from tiny_models import D_MODEL, EOS, FULL_STOP, WORDS, make_keys, save_model
 from torch import nn
 
 from backtracking.interventions.components import Ablator, arms_of, force, mean_outputs
-from backtracking.models import generation, loading
+from backtracking.models import generation, loading, spreading
 from backtracking.models.endpoints import Counted, read_endpoints
+from backtracking.models.footprint import HELD_LOGITS, READ_AT_ONCE, ROOMY, Footprint
 from backtracking.models.forced import Arm, Prefix, teacher_force
 from backtracking.models.generation import Steering, generate
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import Edit, read_prefix, run_tails
 from backtracking.models.resampling import Draws, write_on
-from backtracking.models.room import Room
+from backtracking.models.room import Held, Room
 from backtracking.models.sampling import Sampling
 from backtracking.records.tokens import Opener, TokenSet
 from lifeboat.stage.errors import UserError
@@ -167,7 +169,7 @@ def test_less_at_once_gives_the_same(
 ) -> None:
     if way == "in step":
         monkeypatch.setattr(generation.slots, "why_not", lambda _loaded: "it may not")
-    expected = WORK[name](loaded)
+    expected, loaded = WORK[name](loaded), replace(loaded, held=Held())
     n_rows = 3 if "several of a prompt" in name else 2
     with cramped(loaded, n_rows, after) as refused:
         found = WORK[name](loaded)
@@ -177,8 +179,42 @@ def test_less_at_once_gives_the_same(
 
 
 @pytest.mark.parametrize("name", WORK)
+def test_the_next_work_of_a_kind_begins_with_what_memory_held(
+    name: str, loaded: LoadedModel
+) -> None:
+    expected, loaded = WORK[name](loaded), replace(loaded, held=Held())
+    n_rows = 3 if "several of a prompt" in name else 2
+    with cramped(loaded, n_rows) as refused:
+        WORK[name](loaded)
+        n_before = len(refused)
+        again = WORK[name](loaded)
+    assert 0 < n_before == len(refused)
+    require_equal(again, expected)
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_what_free_memory_holds_is_planned_before(
+    name: str,
+    loaded: LoadedModel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    expected, loaded = WORK[name](loaded), replace(loaded, held=Held())
+    token = Footprint.of_config(loaded.model.config, loaded.n_layers, 4)
+    holds_caches = name.startswith(("texts", "draws", "tails"))
+    free = ROOMY * (HELD_LOGITS + READ_AT_ONCE * token.call * holds_caches)
+    monkeypatch.setattr(spreading, "free_beside", lambda _device: free)
+    with cramped(loaded, 3 if "several of a prompt" in name else 2) as refused:
+        found = WORK[name](loaded)
+    require_equal(found, expected)
+    assert "Memory holds 1 " in capsys.readouterr().err
+    assert not refused
+
+
+@pytest.mark.parametrize("name", WORK)
 def test_where_not_even_one_fits_it_is_said(name: str, loaded: LoadedModel) -> None:
     WORK[name](loaded)  # at which lengths the model changes its formula is asked once
+    loaded = replace(loaded, held=Held())
     with cramped(loaded, 0), pytest.raises((UserError, torch.OutOfMemoryError)) as told:
         WORK[name](loaded)
     assert "Memory ends" in str(told.value) or name in BEFORE
@@ -192,11 +228,11 @@ def test_other_errors_are_not_tried_again() -> None:
         raise RuntimeError("shapes cannot be multiplied")
 
     with pytest.raises(RuntimeError, match="shapes"):
-        Room(4).each(range(6), run)
+        Room(Held(), 4, "texts").each(range(6), run, 1)
     assert seen == [4]
 
 
-def test_room_never_grows_again() -> None:
+def test_room_never_grows_again_and_is_told_in_tokens() -> None:
     seen = list[int]()
 
     def run(some: Sequence[int]) -> int:
@@ -205,9 +241,11 @@ def test_room_never_grows_again() -> None:
             raise torch.OutOfMemoryError
         return sum(some)
 
-    room = Room(5)
-    assert list(room.parts(range(5), run)) == [1, 5, 4] and list(room.parts(range(3), run)) == [
-        1,
-        2,
-    ]
+    held = Held()
+    room = Room(held, 5, "texts")
+    assert list(room.parts(range(5), run, 10)) == [1, 5, 4]
+    assert list(room.parts(range(3), run, 10)) == [1, 2]
     assert seen == [5, 2, 2, 1, 2, 1]
+    later = Room(held, 5, "texts")
+    assert [later.at_once(n) for n in (3, 4, 10, 11, 100)] == [5, 5, 2, 1, 1]
+    assert Room(held, 5, "prompts").at_once(100) == 5

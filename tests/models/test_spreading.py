@@ -33,8 +33,8 @@ from backtracking.interventions import components
 from backtracking.interventions.components import Ablator, arms_of, match_positions, mean_outputs
 from backtracking.models import loading, slots, spreading
 from backtracking.models.cards import TOKENS
-from backtracking.models.cost import GUESS
 from backtracking.models.endpoints import Counted, read_endpoints, read_out
+from backtracking.models.footprint import ROOMY
 from backtracking.models.forced import Arm, Prefix, teacher_force
 from backtracking.models.generation import Kind, Steering, generate
 from backtracking.models.loading import LoadedModel
@@ -263,4 +263,4 @@ def test_bytes_are_those_of_the_weights_and_of_the_cache(family: str, tmp_path: 
     past: Any = read_prefix(loaded, [5] * 9)
     keys, values = past.layers[-1].keys, past.layers[-1].values
     held = (keys.nbytes + values.nbytes) / 8
-    assert size.cache == round(GUESS.roomy * TOKENS * held)
+    assert size.cache == round(ROOMY * TOKENS * held)

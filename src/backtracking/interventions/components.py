@@ -21,11 +21,10 @@ from backtracking.models import edits, hooks
 from backtracking.models.batches import groups, pad, to_numpy
 from backtracking.models.components import find_writers
 from backtracking.models.forced import Prefix
-from backtracking.models.heads import Run, compare
+from backtracking.models.heads import Beside, Run, compare
 from backtracking.models.hooks import Site
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import Clean, read_again, read_clean
-from backtracking.models.room import Room
 from backtracking.records.decisions import Classes, Decisions
 from backtracking.records.measured import P_OPEN, Arm, Array, Measured, Where
 from lifeboat.stage import progress
@@ -146,11 +145,11 @@ def mean_outputs(
             loaded.model(input_ids=pad(chosen).to(loaded.device), use_cache=False)
         return found
 
-    room = Room(rows_per_batch, "texts")
-    for group in groups(loaded, [len(ids) for ids in sequences], rows_per_batch):
-        for some in room.parts(group, sums_of):
+    room, lengths = loaded.room("texts", rows_per_batch), [len(ids) for ids in sequences]
+    for group in groups(loaded, lengths, rows_per_batch):
+        for some in room.parts(group, sums_of, max(lengths[number] for number in group)):
             sums += some
-    means = sums / sum(map(len, sequences))
+    means = sums / sum(lengths)
     return {one: mean.to(loaded.model.dtype) for one, mean in zip(modules, means, strict=True)}
 
 
@@ -202,42 +201,69 @@ def force(
         `kl_other` at its matched position, NaN where it has none, and `kl_elsewhere`, the mean
         over the generated positions of a prefix that are neither.
     """
-    first = np.cumsum([0, *(len(prefix.decisions) for prefix in prefixes)])
-    p, kl, kl_other = np.full((3, 1 + len(arms), first[-1]), np.nan)
-    elsewhere = np.full((1 + len(arms), len(prefixes)), np.nan)
-    lengths = [len(prefix.ids) for prefix in prefixes]
-    loaded = ablator.loaded
-    marked = torch.tensor(list(marked_ids), dtype=torch.long, device=loaded.device)
-    room, batches = Room(rows_per_batch, "prefixes"), list(groups(loaded, lengths, rows_per_batch))
-
-    def force_some(group: Sequence[int]) -> None:
-        places = [_Places.of(prefixes[number], others[number]) for number in group]
-        every = [place.all.to(loaded.device) for place in places]
-        ids = [prefixes[number].ids for number in group]
-        clean = read_clean(loaded, ids, range(loaded.n_layers))
-        ablated = (_ablate(ablator, clean, places, arm) for arm in arms)
-        for arm, run in enumerate(chain([clean.run], ablated)):
-            for row, number in enumerate(group):
-                at, columns = places[row], np.arange(first[number], first[number + 1])
-                if not len(every[row]):
-                    continue
-                beside = compare(clean.run, row, run, range(row, row + 1), every[row], marked)
-                n, n_both = len(at.decisions), len(at.decisions) + len(at.others)
-                divergence = beside.kl[0]
-                p[arm, columns] = to_numpy(beside.p_marked[0, :n])
-                kl[arm, columns] = to_numpy(divergence[:n])
-                kl_other[arm, columns[at.has_other]] = to_numpy(divergence[n:n_both])
-                if len(divergence) > n_both:
-                    elsewhere[arm, number] = float(divergence[n_both:].double().mean())
-
+    n_decisions = [len(prefix.decisions) for prefix in prefixes]
+    lengths, loaded = [len(prefix.ids) for prefix in prefixes], ablator.loaded
+    forcing = _Forcing(
+        ablator,
+        prefixes,
+        others,
+        arms,
+        torch.tensor(list(marked_ids), dtype=torch.long, device=loaded.device),
+        np.cumsum([0, *n_decisions]),
+        *np.full((3, 1 + len(arms), sum(n_decisions)), np.nan),
+        np.full((1 + len(arms), len(prefixes)), np.nan),
+    )
+    batches = list(groups(loaded, lengths, rows_per_batch))
     for group in progress.track(batches, "ablating", unit="batches"):
-        room.each(group, force_some)
+        longest = max(lengths[number] for number in group)
+        loaded.room("ablated prefixes", rows_per_batch).each(group, forcing.force, longest)
     return {
-        P_OPEN: Array("decisions", p),
-        "kl_decision": Array("decisions", kl),
-        "kl_other": Array("decisions", kl_other),
-        "kl_elsewhere": Array("prefixes", elsewhere),
+        P_OPEN: Array("decisions", forcing.p_open),
+        "kl_decision": Array("decisions", forcing.kl_decision),
+        "kl_other": Array("decisions", forcing.kl_other),
+        "kl_elsewhere": Array("prefixes", forcing.kl_elsewhere),
     }
+
+
+@dataclass(frozen=True)
+class _Forcing:
+    """Arguments of `force`, with the first decision of each prefix, and what it fills."""
+
+    ablator: Ablator
+    prefixes: Sequence[Prefix]
+    others: Sequence[Sequence[int | None]]
+    arms: Sequence[Arm]
+    marked: Int[Tensor, " marked"]
+    first: Int[np.ndarray, " prefixes_and_end"]
+    p_open: Float[np.ndarray, "runs decisions"]
+    kl_decision: Float[np.ndarray, "runs decisions"]
+    kl_other: Float[np.ndarray, "runs decisions"]
+    kl_elsewhere: Float[np.ndarray, "runs prefixes"]
+
+    def force(self, group: Sequence[int]) -> None:
+        """Some prefixes, as they are and then under every arm."""
+        loaded = self.ablator.loaded
+        places = [_Places.of(self.prefixes[number], self.others[number]) for number in group]
+        every = [place.all.to(loaded.device) for place in places]
+        ids = [self.prefixes[number].ids for number in group]
+        clean = read_clean(loaded, ids, range(loaded.n_layers))
+        ablated = (_ablate(self.ablator, clean, places, arm) for arm in self.arms)
+        for number_of_run, run in enumerate(chain([clean.run], ablated)):
+            for row, number in enumerate(group):
+                if len(every[row]):
+                    its = range(row, row + 1)
+                    beside = compare(clean.run, row, run, its, every[row], self.marked)
+                    self._fill(number_of_run, number, places[row], beside)
+
+    def _fill(self, run: int, number: int, at: "_Places", beside: Beside) -> None:
+        columns = np.arange(self.first[number], self.first[number + 1])
+        n, n_both = len(at.decisions), len(at.decisions) + len(at.others)
+        divergence = beside.kl[0]
+        self.p_open[run, columns] = to_numpy(beside.p_marked[0, :n])
+        self.kl_decision[run, columns] = to_numpy(divergence[:n])
+        self.kl_other[run, columns[at.has_other]] = to_numpy(divergence[n:n_both])
+        if len(divergence) > n_both:
+            self.kl_elsewhere[run, number] = float(divergence[n_both:].double().mean())
 
 
 def is_dead_end(decisions: Decisions, classes: Classes) -> Bool[np.ndarray, " decisions"]:

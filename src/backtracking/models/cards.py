@@ -7,13 +7,11 @@ Blocks are spread in their order over as few cards as hold them, all equally ful
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from backtracking.models.cost import GUESS
+from backtracking.models.footprint import HELD_LOGITS, ROOMY, Footprint
 from lifeboat.stage.errors import UserError
 
 TOKENS = 1 << 14
 """Tokens of a call, and of those whose keys and values are held, for which there is to be room."""
-HELD_LOGITS = 1 << 29
-"""Bytes of `heads.N_VALUES` logits, in float32 and twice."""
 _SHARES = tuple(n / 20 for n in range(1, 21))
 """Of what is free on each card: the least at which all finds a place is taken."""
 
@@ -48,24 +46,19 @@ class Size:
     working: int = 0
 
     @classmethod
-    def of(
-        cls, n_by_block: Sequence[int], n_rest: int, n_kv: int, d_model: int, d_mlp: int, width: int
-    ) -> "Size":
+    def of(cls, n_by_block: Sequence[int], n_rest: int, width: int, token: Footprint) -> "Size":
         """Of a decoder.
 
         Args:
             n_by_block: parameters of each block.
             n_rest: all others.
-            n_kv: numbers that a block's cache holds for a token.
-            d_model: width of the residual stream.
-            d_mlp: width within an MLP.
             width: bytes of a number.
+            token: what one takes.
         """
-        roomy = GUESS.roomy * TOKENS * width
-        working = round(roomy * (4 * d_model + 3 * d_mlp)) + HELD_LOGITS
-        return cls(
-            tuple(n * width for n in n_by_block), n_rest * width, round(roomy * n_kv), working
-        )
+        roomy, n_layers = ROOMY * TOKENS, len(n_by_block)
+        cache, working = round(roomy * token.cache / n_layers), round(roomy * token.call)
+        weights = tuple(n * width for n in n_by_block)
+        return cls(weights, n_rest * width, cache, working + HELD_LOGITS)
 
     @property
     def weights(self) -> int:

@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from backtracking.models import fitting
+from backtracking.models.fitting import Rows
+from backtracking.models.footprint import ROOMY
 from backtracking.models.published import SHAPES, Shape
 from backtracking.models.sizes import BYTES_BY_DTYPE
 from lifeboat.stage.errors import UserError
@@ -27,6 +30,11 @@ class Gpu:
     gigabytes: float
     bandwidth: float
     flops: float
+
+    def times(self, n: int, *, in_turn: bool) -> "Gpu":
+        """Several as one: with all their memory, and their speed unless they work in turn."""
+        speed = 1 if in_turn else n
+        return Gpu(self.gigabytes * n, self.bandwidth * speed, self.flops * speed)
 
 
 GPUS: Mapping[str, Gpu] = {
@@ -64,7 +72,7 @@ class Guess:
     bandwidth_share: float = 0.5
     flops_share: float = 0.35
     block_seconds: float = 1.0e-3
-    roomy: float = 1.1
+    roomy: float = ROOMY
 
 
 GUESS = Guess()
@@ -124,11 +132,10 @@ def gpu_of(name: str) -> Gpu:
     return GPUS[name]
 
 
-def smallest(needs: Needs) -> str | None:
-    """The first GPU with memory enough; None where there is none."""
-    return next(
-        (name for name, one in GPUS.items() if one.gigabytes * 1e9 >= needs.gpu_bytes), None
-    )
+def smallest(needs: Needs, n_gpus: int = 1) -> str | None:
+    """The first GPU so many of which have memory enough; None where there is none."""
+    each = needs.gpu_bytes / n_gpus
+    return next((name for name, one in GPUS.items() if one.gigabytes * 1e9 >= each), None)
 
 
 def seconds(work: Work, shape: Shape, gpu: Gpu, dtype: str, guess: Guess = GUESS) -> float:
@@ -275,30 +282,32 @@ def _shapes(values: Mapping[str, Any]) -> tuple[dict[str, Shape], tuple[str, ...
     return known, tuple(sorted({sources[role] for role in sources if role not in known}))
 
 
+def rows_of(values: Mapping[str, Any], guess: Guess = GUESS) -> list[Rows]:
+    """What each stage asks for in one call of a model, beside the weights that it has loaded."""
+    roles, studied = values["models"]["roles"], values["models"]["studied"]
+    weights, width = values["weights"], BYTES_BY_DTYPE[str(values["loading"]["dtype"])]
+    own = {role: one for role, one in _shapes(values)[0].items() if not _is_shared(weights[role])}
+    if studied not in own:
+        return []
+    controls = [one for one, row in roles.items() if row["base"] and one != studied]
+    run, pairs = [one for one in roles if one in _run(roles)], [studied, *controls]
+    loaded = {"traces": [studied], "steer": run, "stability": pairs, "ablate": pairs, "belief": run}
+    loaded["extract"] = [max(own, key=lambda role: own[role].n_parameters)]
+    longest = values["traces"]["max_new_tokens"] + guess.prompt_tokens
+    return list(fitting.rows_of(values, longest, own, loaded, width))
+
+
 def _gpu_bytes(values: Mapping[str, Any], shapes: Mapping[str, Shape], guess: Guess) -> float:
-    """While traces are written, all models are loaded side by side, or those that are run work.
+    """Of the stage that takes most; `directions` and `lens` have all models side by side.
 
     Equal models are loaded once.
     """
-    width = BYTES_BY_DTYPE[str(values["loading"]["dtype"])]
-    studied = shapes.get(values["models"]["studied"])
-    if studied is None:
+    if values["models"]["studied"] not in shapes:
         return 0.0
-    longest = values["traces"]["max_new_tokens"] + guess.prompt_tokens
-    cache = longest * studied.kv_values * width
-    weights = values["weights"]
-    own = {role: one for role, one in shapes.items() if not _is_shared(weights[role])}
-    roles = values["models"]["roles"]
-    run = _run(roles)
-    together, steered = (
-        width * sum(one.n_parameters for role, one in own.items() if role in some)
-        for some in (roles, run)
-    )
-    writing = width * studied.n_parameters + values["traces"]["batch_size"] * cache
-    drawn, stability = values["steer"]["drawn"], values["stability"]
-    rows = max(values["steer"]["rows_per_batch"], drawn["rows_per_batch"] if drawn["n"] else 0)
-    again = stability["batch_size"] if stability["enabled"] else 0
-    return guess.roomy * max(writing, together, steered + max(rows, again) * cache)
+    width, weights = BYTES_BY_DTYPE[str(values["loading"]["dtype"])], values["weights"]
+    own = [one for role, one in shapes.items() if not _is_shared(weights[role])]
+    together = guess.roomy * width * sum(one.n_parameters for one in own)
+    return max(together, *(rows.n_bytes for rows in rows_of(values, guess)))
 
 
 def _disk_bytes(values: Mapping[str, Any], shapes: Mapping[str, Shape], guess: Guess) -> float:

@@ -25,7 +25,6 @@ from backtracking.models.forced import Arm, Prefix, Stack
 from backtracking.models.heads import stream_of, with_stream
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import beginnings
-from backtracking.models.room import Room
 from backtracking.models.trees import Tree
 from backtracking.models.turning import opening_paths, p_opening, p_turning, paths_of
 from backtracking.records.tokens import Opener, TokenPath
@@ -244,7 +243,7 @@ def _read(
 ) -> Iterator[_Some]:
     """All edits that are asked for, a few at a time, each with what follows it."""
     stack, branches, first = Stack.of(arms, loaded.device), beginnings(paths), 0
-    room = Room(edits_per_batch // max(1, len(branches) // FEW_BRANCHES), "edits")
+    room = loaded.room("edits", edits_per_batch // max(1, len(branches) // FEW_BRANCHES))
     for prefix in prefixes:
         n = len(prefix.decisions)
         decision, arm = asked[:, first : first + n].T.nonzero()
@@ -257,7 +256,8 @@ def _read(
             donor = _read_trunk(loaded, layer, prefix.donor_ids, prefix.decisions, []).nodes[:, 0]
 
         read = partial(_read_some, loaded, layer, trunk, stack, branches, donor, first - n)
-        yield from room.parts(list(zip(arm.tolist(), decision.tolist(), strict=True)), read)
+        pairs = list(zip(arm.tolist(), decision.tolist(), strict=True))
+        yield from room.parts(pairs, read, 1 + len(branches))
 
 
 def _read_some(

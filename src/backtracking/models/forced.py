@@ -151,10 +151,13 @@ def teacher_force(
     found = Forced(*np.full((4, len(arms), len(prefixes)), np.nan))
     markers = torch.tensor(list(marker_ids), dtype=torch.long, device=loaded.device)
     lengths = [len(prefix.ids) for prefix in prefixes]
-    forcing = _Forcing(loaded, layer, prefixes, arms, markers, Room(rows_per_batch, "arms"), found)
-    shared = Room(rows_per_batch // max(1, len(arms)), "prefixes")
-    for group in groups(loaded, lengths, shared.at_once):
-        shared.each(group, partial(forcing.force, progress))
+    n_arms = max(1, len(arms))
+    room, shared = loaded.room("arms", rows_per_batch), rows_per_batch // n_arms
+    forcing = _Forcing(loaded, layer, prefixes, arms, markers, room, found)
+    for group in groups(loaded, lengths, max(1, shared)):
+        longest = max(lengths[number] for number in group)
+        force = partial(forcing.force, progress)
+        loaded.room("prefixes", shared).each(group, force, n_arms * longest)
     return found
 
 
@@ -176,7 +179,7 @@ class _Forcing:
         run = partial(self._some, progress, group, read_clean(self.loaded, ids, [self.layer]))
         every = range(len(self.arms))
         if len(group) == 1 or not every:
-            self.room.each(every, run)
+            self.room.each(every, run, len(ids[0]))
         else:  # of several, the prefixes are fewer where memory ends
             run(every)
 

@@ -24,9 +24,9 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from backtracking.models import edits, hooks, slots
+from backtracking.models.footprint import READ_AT_ONCE
 from backtracking.models.kv_cache import empty_cache, require_none_remembered
 from backtracking.models.loading import LoadedModel, require_ids
-from backtracking.models.room import Room
 from backtracking.models.sampling import Sampling, draw, draw_uniforms
 from backtracking.models.slots import Slots
 from lifeboat.stage.errors import UserError
@@ -39,8 +39,6 @@ DROPPED_SHARE = 1 / 8
 """Of the rows that go in step, or of the slots: so many must be free before rows are moved."""
 LIKE = 8
 """Tokens by which prompts may differ whose rows go in step: that costs as many calls."""
-READ_AT_ONCE = 2048
-"""Tokens of prompts in one call."""
 
 _log = logging.getLogger(__name__)
 
@@ -269,31 +267,36 @@ class _Writer:
             (in_slots if reason is None else in_step).append(prompt)
             if reason is not None:
                 _tell(type(self.loaded.model).__name__, reason)
-        room = Room(at_once, "prompts")
-        yield from self._with_room(room, self._write_in_slots, in_slots)
+        yield from self._with_room(at_once, self._write_in_slots, in_slots)
         for batch in self._alike(in_step, at_once):
-            yield from self._with_room(room, self._write_in_step, batch)
+            yield from self._with_room(at_once, self._write_in_step, batch)
 
     def _with_room(
         self,
-        room: Room,
+        at_once: int,
         write: Callable[[list[int], int], Iterator[tuple[int, Generation]]],
         prompts: list[int],
     ) -> Iterator[tuple[int, Generation]]:
         """What is written for some prompts; where memory ends, rows on their way begin again."""
-        done = set[int]()
+        room, done = self.loaded.room("prompts", at_once), set[int]()
         while prompts:
+            n_tokens = self.n * self._n_slots(prompts)
+            fitting = min(len(prompts), room.at_once(n_tokens))
             try:
-                for index, generation in write(prompts, room.at_once):
+                for index, generation in write(prompts, fitting):
                     if index not in done:
                         done.add(index)
                         yield index, generation
                 return
             except RuntimeError as error:
-                room.require(error, min(len(prompts), room.at_once))
-            room.halve(min(len(prompts), room.at_once))
+                room.require(error, fitting)
+            room.halve(fitting, n_tokens)
             own = {prompt: range(prompt * self.n, (prompt + 1) * self.n) for prompt in prompts}
             prompts = [one for one in prompts if not done.issuperset(own[one])]
+
+    def _n_slots(self, order: Sequence[int]) -> int:
+        """Tokens that a row may come to hold, of prompts that begin with the shortest."""
+        return len(self.prompts[order[-1]]) + self.sampling.max_new_tokens - 1
 
     def _why_in_step(self, n_prompt: int) -> str | None:
         """Why the rows of a prompt cannot stand in slots."""
@@ -303,8 +306,7 @@ class _Writer:
         return slots.why_not(self.loaded)
 
     def _write_in_slots(self, order: list[int], at_once: int) -> Iterator[tuple[int, Generation]]:
-        longest = len(self.prompts[order[-1]]) + self.sampling.max_new_tokens - 1
-        cache = Slots(self.loaded, min(at_once, len(order)) * self.n, longest)
+        cache = Slots(self.loaded, at_once * self.n, self._n_slots(order))
         waiting, rows = deque(order), list[_Row]()
         while waiting or rows:
             free = cache.n - len(rows)

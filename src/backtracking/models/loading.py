@@ -7,7 +7,7 @@ it.
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,11 @@ from transformers import (
 from transformers.quantizers.auto import AUTO_QUANTIZATION_CONFIG_MAPPING
 
 from backtracking.models import architectures, folders, spreading, structure
+from backtracking.models.footprint import Kind
 from backtracking.models.formats import first_line
 from backtracking.models.fresh import Fresh
 from backtracking.models.lengths import Lengths
+from backtracking.models.room import Held, Room
 from lifeboat.stage.errors import UserError
 
 DTYPES = ("float32", "float16", "bfloat16", "float64")
@@ -47,6 +49,7 @@ class LoadedModel:
         model_sha256: hash of the weights and of config.json.
         tokenizer_sha256: hash of the tokenizer's files.
         lengths: how many tokens it can read, and at which lengths it changes its formula.
+        held: what it has room for, by kind of work.
     """
 
     folder: Path
@@ -57,6 +60,15 @@ class LoadedModel:
     model_sha256: str
     tokenizer_sha256: str
     lengths: Lengths
+    held: Held = field(default_factory=Held, compare=False)
+
+    def room(self, kind: Kind, asked: int) -> Room:
+        """How many items of a kind of work go through it at once: as asked, or as memory holds."""
+        if kind not in self.held.n_tokens:
+            planned = spreading.n_tokens(self.model, self.blocks, kind)
+            if planned is not None:
+                self.held.n_tokens[kind] = planned
+        return Room(self.held, asked, kind)
 
     @cached_property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from backtracking.models.cards import Card, Size, in_words, place
+from backtracking.models.footprint import Footprint
 from backtracking.models.published import SHAPES
 from backtracking.models.sizes import BYTES_BY_DTYPE, Model, models
 from backtracking.runtime import params
@@ -95,9 +96,10 @@ def _size_of(model: Model, dtype: str) -> Size:
     n_layers, d_model, n_all = model.n_layers or 1, model.d_model or 0, model.n_parameters or 0
     shape, width = SHAPES.get(model.source), BYTES_BY_DTYPE.get(dtype, 4)
     if shape is None:
-        return Size.of([n_all // n_layers] * n_layers, 0, 2 * d_model, d_model, 4 * d_model, width)
-    n_each, n_kv = (n_all - shape.n_outside) // n_layers, shape.kv_values // shape.n_layers
-    return Size.of([n_each] * n_layers, shape.n_outside, n_kv, d_model, shape.d_mlp, width)
+        token = Footprint.of(n_layers, 2 * d_model, d_model, 4 * d_model, width)
+        return Size.of([n_all // n_layers] * n_layers, 0, width, token)
+    n_each = (n_all - shape.n_outside) // n_layers
+    return Size.of([n_each] * n_layers, shape.n_outside, width, shape.token(width))
 
 
 def _on_cpu(what: str, needed: int, n_parameters: int, has_gpu: bool) -> Item:

@@ -19,7 +19,6 @@ from backtracking.models import edits, hooks, kv_cache
 from backtracking.models.batches import pad
 from backtracking.models.heads import Run, read
 from backtracking.models.loading import LoadedModel
-from backtracking.models.room import Room
 from backtracking.models.trees import Tree
 from backtracking.records.tokens import TokenPath
 
@@ -181,7 +180,7 @@ def run_tails(
         by_layer.setdefault(row.layer, []).append(number)
     clean = read_clean(loaded, [tail_ids], by_layer, past)
     found = clean.run.everywhere().repeat(len(rows), 1, 1)
-    room = Room(rows_per_batch, "edits")
+    room, n_tokens = loaded.room("tails", rows_per_batch), past.get_seq_length() + len(tail_ids)
     for layer, numbers in by_layer.items():
 
         def run(some: Sequence[int], layer: int = layer) -> Float[Tensor, "some pos d_vocab"]:
@@ -194,7 +193,7 @@ def run_tails(
                 found = read_again(loaded, clean, layer, len(chunk))
             return found.everywhere()
 
-        found[numbers] = torch.cat(list(room.parts(numbers, run)))
+        found[numbers] = torch.cat(list(room.parts(numbers, run, n_tokens)))
     return found
 
 

@@ -7,6 +7,8 @@ measured instead.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from backtracking.models.footprint import Footprint
+
 
 @dataclass(frozen=True)
 class Shape:
@@ -49,6 +51,11 @@ class Shape:
     def kv_values(self) -> int:
         """Numbers that the cache holds for one token."""
         return 2 * self.n_layers * self.n_kv_heads * self.d_head
+
+    def token(self, width: int) -> Footprint:
+        """What one takes of memory, where a number has so many bytes."""
+        n_kv = self.kv_values // self.n_layers
+        return Footprint.of(self.n_layers, n_kv, self.d_model, self.d_mlp, width)
 
 
 _LLAMA_8B = Shape(32, 4096, 14336, 32, 8, 128256)

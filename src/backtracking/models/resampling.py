@@ -17,7 +17,6 @@ from backtracking.models import edits, hooks, kv_cache
 from backtracking.models.forced import Arm, Prefix, Stack
 from backtracking.models.generation import DROPPED_SHARE
 from backtracking.models.loading import LoadedModel
-from backtracking.models.room import Room
 from backtracking.models.sampling import Sampling, draw, draw_uniforms
 from lifeboat.stage.errors import UserError
 
@@ -83,7 +82,9 @@ def write_on(
     uniforms = [draw_uniforms(draws.sampling, key) for key in draws.keys(decision_id)]
     rows = [(arm, number) for arm in range(len(arms)) for number in range(draws.n)]
     found: list[list[list[int]]] = [[] for _ in arms]
-    room, n_edited = Room(min(draws.rows_per_batch, TOKENS_HELD // len(prefix.ids))), 0
+    n_tokens = len(prefix.ids) + draws.sampling.max_new_tokens
+    room = loaded.room("draws", min(draws.rows_per_batch, TOKENS_HELD // len(prefix.ids)))
+    n_edited = 0
 
     def write(some: Sequence[tuple[int, int]]) -> tuple[int, list[list[int]]]:
         n = 0
@@ -101,7 +102,7 @@ def write_on(
         return n, _write(loaded, logits, cache, its, draws.sampling, is_done)
 
     drawn = list[list[int]]()
-    for n, written in room.parts(rows, write):
+    for n, written in room.parts(rows, write, n_tokens):
         n_edited += n
         drawn += written
     for (row, _), ids in zip(rows, drawn, strict=True):

@@ -7,8 +7,9 @@ keys and values in a cache.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from transformers import PreTrainedModel
 
 from backtracking.models import architectures, structure
 from backtracking.models.cards import Card, Placement, Size, place
+from backtracking.models.footprint import Footprint, Kind
 from backtracking.models.sizes import BYTES_BY_DTYPE
 
 _log = logging.getLogger(__name__)
@@ -83,21 +85,38 @@ def plan(folder: Path, devices: Sequence[torch.device], dtype: str) -> Spread | 
 
 def size_of(model: nn.Module, blocks: Sequence[nn.Module], width: int) -> Size:
     """What a model needs whose numbers have so many bytes."""
-    text: Any = model.config.get_text_config()  # type: ignore[operator]
-    n_heads, d_model = text.num_attention_heads, text.hidden_size
-    n_kv_heads = getattr(text, "num_key_value_heads", None) or n_heads
-    d_head = getattr(text, "head_dim", None) or d_model // n_heads
-    d_mlp = getattr(text, "intermediate_size", None) or 4 * d_model
-    widest = max(d_mlp) if isinstance(d_mlp, (list, tuple)) else d_mlp
     each = [_n_values(block) for block in blocks]
     n_rest = _n_values(model) - sum(each)
-    return Size.of(each, n_rest, 2 * n_kv_heads * d_head, d_model, widest, width)
+    token = Footprint.of_config(model.config, len(blocks), width)
+    return Size.of(each, n_rest, width, token)
 
 
 def free_bytes(device: torch.device) -> int:
     """Bytes of a GPU that nobody uses, with what this process holds of it and does not use."""
     held = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
     return torch.cuda.mem_get_info(device)[0] + held
+
+
+def n_tokens(model: PreTrainedModel, blocks: Sequence[nn.Module], kind: Kind) -> int | None:
+    """Tokens of a kind of work that its cards hold beside a model; None where it is on none.
+
+    What a token takes is spread over the cards as the blocks are, but for what a call computes.
+    """
+    n_by_card = Counter(next(block.parameters()).device for block in blocks)
+    token = Footprint.of_config(model.config, len(blocks), model.dtype.itemsize)
+    found = list[int]()
+    for card, n in n_by_card.items():
+        if (free := free_beside(card)) is None:
+            return None
+        share = n / len(blocks)
+        its = replace(token, cache=round(share * token.cache))
+        found.append(its.n_tokens(kind, free))
+    return min(found)
+
+
+def free_beside(device: torch.device) -> int | None:
+    """`free_bytes` of a GPU; None of what has no memory of its own."""
+    return free_bytes(device) if device.type == "cuda" else None
 
 
 def _n_values(module: nn.Module) -> int:

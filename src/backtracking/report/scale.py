@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from backtracking.models.cost import GPUS, Gpu, Work, seconds
+from backtracking.models.cost import GPUS, Work, seconds
 from backtracking.models.published import Shape
 from backtracking.models.sizes import BYTES_BY_DTYPE
 from backtracking.report.committed import show
@@ -104,9 +104,7 @@ def gpu_hours(asked: Asked, work: Work, *, in_turn: bool) -> float:
         work: what is done.
         in_turn: whether the cards of a replica work one after the other, as `device_map` has them.
     """
-    one = GPUS[asked.gpu]
-    speed = 1 if in_turn else asked.n_gpus
-    replica = Gpu(one.gigabytes * asked.n_gpus, one.bandwidth * speed, one.flops * speed)
+    replica = GPUS[asked.gpu].times(asked.n_gpus, in_turn=in_turn)
     return asked.n_gpus * seconds(work, asked.shape, replica, asked.dtype) / 3600
 
 

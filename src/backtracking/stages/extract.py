@@ -91,9 +91,11 @@ def _main(workspace: Workspace, role: str) -> None:
     request = params_.request(model.n_layers)
     asked = {out: items} | ({out / FOLDER: Permuted(items)} if role in params_.permuted else {})
     for to, read in asked.items():
-        job = workers.Job(folder, params_.dtype, read, request, store)
-        beside = workers.on_cluster(model, read, request, store)
-        here = workers.helpers(job, others)
+        if cluster.is_asked():
+            helpers = workers.on_cluster(model, read, request, store)
+        else:
+            job = workers.Job(folder, params_.dtype, read, request, store)
+            helpers = workers.helpers(job, others)
         done = extract(
             model,
             read,
@@ -101,7 +103,7 @@ def _main(workspace: Workspace, role: str) -> None:
             store=store,
             out=to,
             floor=params_.parity_floor,
-            helpers=beside if cluster.is_asked() else here,
+            helpers=helpers,
         )
         print(
             f"{to.relative_to(out.parent)}: {done.n_rows:,} rows in {done.n_units} units, "
