@@ -1,6 +1,7 @@
 """Filter, smoother and EM, against enumeration, against hmmlearn, and on planted states."""
 
 from collections.abc import Callable
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -9,9 +10,10 @@ from planted import drawn
 from scipy.stats import multivariate_normal
 from sklearn.metrics import adjusted_rand_score
 
-from backtracking.transitions import em, hmm
+from backtracking.transitions import em, hmm, variational
 from backtracking.transitions.hmm import Hmm, filter_states, forward_backward
 from backtracking.transitions.sequences import Sequences, make_sequences
+from backtracking.transitions.slds import Slds
 from benchmarks.planted_models import Size, draw_hidden
 from lifeboat.stage.errors import UserError
 
@@ -112,16 +114,42 @@ def test_nothing_underflows_where_a_sentence_is_impossible_to_all_but_one_state(
     assert state[0, -1].tolist() == [1.0, 0.0]
 
 
-def test_em_raises_the_likelihood_in_every_round_until_nothing_changes() -> None:
-    traces, values = drawn("hmm", 30)[1], []
+class Watched(em.Learning):
+    """So many rounds, whatever changes, and the value before each."""
 
-    class Watched(em.Learning):
-        def until_converged(self, improve: Callable[[], float], what: str) -> None:
-            super().until_converged(lambda: values.append(improve()) or values[-1], what)
+    def until_converged(self, improve: Callable[[], float], what: str) -> None:
+        self.values.extend(improve() for _ in range(self.max_rounds))
 
-    found = em.fit(traces, 3, Watched(1, 1e-8))
-    assert all(np.diff(values) > -1e-5) and abs(values[-1] - values[-2]) < 1e-8
-    assert found.log_likelihood(traces).sum() / traces.present.sum() == pytest.approx(values[-1])
+    @cached_property
+    def values(self) -> list[float]:
+        return []
+
+
+@pytest.mark.parametrize(("law", "n_problems"), [("hmm", 3), ("slds", 3), ("slds", 6)])
+@pytest.mark.parametrize("n_states", [2, 5])
+@pytest.mark.parametrize("fit", [em.fit, variational.fit])
+def test_every_round_raises_likelihood_times_prior(
+    fit: Callable[[Sequences, int, em.Learning], Hmm | Slds],
+    n_states: int,
+    law: str,
+    n_problems: int,
+) -> None:
+    """Of few traces, where the prior weighs; the likelihood alone falls in two of these."""
+    learning = Watched(1, max_rounds=60)
+    fit(drawn(law, n_problems)[1], n_states, learning)
+    assert len(learning.values) == 60 and all(np.diff(learning.values) > -1e-9)
+
+
+def test_em_ends_where_nothing_changes() -> None:
+    traces = drawn("hmm", 30)[1]
+    found = em.fit(traces, 3, em.Learning(1, 1e-8))
+    again = Watched(1, max_rounds=2)
+    em.climb(traces, forward_backward(
+        found.initial, found.transition, found.log_emission(traces), traces
+    ), again)  # fmt: skip
+    assert again.values[1] - again.values[0] < 1e-8
+    reached = found.log_likelihood(traces).sum() + em.log_prior(found, traces)
+    assert reached / traces.present.sum() == pytest.approx(again.values[0])
 
 
 def test_em_that_has_not_converged_is_an_error_that_names_the_model() -> None:

@@ -1,7 +1,8 @@
 """Learning a hidden Markov model by EM (Baum et al. 1970), from several starts.
 
-Weak conjugate priors keep every probability off 0 and every covariance regular, so what rises at
-every iteration is likelihood times prior. Our own: hmmlearn has no joint emission and no END.
+Weak conjugate priors keep every probability off 0 and every covariance regular, so what rises in
+every round, and by which it is judged, is likelihood times prior. Our own: hmmlearn has no joint
+emission and no END.
 """
 
 from collections.abc import Callable
@@ -22,6 +23,9 @@ PRIOR_COUNT = 0.1
 PRIOR_ROWS = 5.0
 """Pseudo-rows with the covariance of all rows, in each state's covariance."""
 
+MEAN_ROWS = 1.0
+"""Pseudo-rows at the mean of all rows, in each state's mean."""
+
 
 @dataclass(frozen=True)
 class Learning:
@@ -29,8 +33,8 @@ class Learning:
 
     Attributes:
         n_starts: starts, of which the most likely is kept.
-        tolerance: change of the likelihood, or of its lower bound, between two rounds at which a
-            fit has converged, in nats a sentence.
+        tolerance: change of the likelihood, or of its lower bound, times the prior between two
+            rounds at which a fit has converged, in nats a sentence.
         max_rounds: rounds after which it counts as one that does not converge.
         seed: of the starts.
     """
@@ -75,17 +79,21 @@ def fit(train: Sequences, n_states: int, learning: Learning) -> Hmm:
         start(train, n_states, learning.seed + number, 3.0 if number % 2 == 0 else 0.5)
         for number in range(learning.n_starts)
     ]
-    return max((_climb(train, one, learning) for one in starts), key=lambda one: one[1])[0]
+    return max((climb(train, one, learning) for one in starts), key=lambda one: one[1])[0]
 
 
-def _climb(train: Sequences, posterior: Posterior, learning: Learning) -> tuple[Hmm, float]:
-    """EM from a first posterior: the model, and its log-likelihood in nats a sentence."""
+def climb(train: Sequences, posterior: Posterior, learning: Learning) -> tuple[Hmm, float]:
+    """EM from a first posterior: the model, and log (likelihood x prior) in nats a sentence.
+
+    Raises:
+        UserError: where EM has not converged.
+    """
     model, reached, n_rows = maximise(train, posterior), -np.inf, train.present.sum()
 
     def improve() -> float:
         nonlocal model, reached
         found = forward_backward(model.initial, model.transition, model.log_emission(train), train)
-        reached = float(found.log_likelihood.sum() / n_rows)
+        reached = float((found.log_likelihood.sum() + log_prior(model, train)) / n_rows)
         model = maximise(train, found)
         return reached
 
@@ -99,17 +107,40 @@ def maximise(train: Sequences, posterior: Posterior) -> Hmm:
     weight, x = posterior.state[present], train.x[present]
     initial, transition, emission = maximise_chain(train, posterior)
     mass = weight.sum(axis=0)
-    mean = (weight.T @ x + x.mean(axis=0)) / (mass + 1)[:, None]
+    centre, overall = _all_rows(train)
+    mean = (weight.T @ x + MEAN_ROWS * centre) / (mass + MEAN_ROWS)[:, None]
     d = x.shape[1]
-    centre = x.mean(axis=0)
     apart, moved = x - centre, mean - centre
     squares = (apart[:, :, None] * apart[:, None]).reshape(-1, d * d)
     cross = (weight.T @ apart)[:, :, None] * moved[:, None]
     scatter = (weight.T @ squares).reshape(-1, d, d) - cross - cross.transpose(0, 2, 1)
-    scatter += mass[:, None, None] * moved[:, :, None] * moved[:, None]
-    overall = np.cov(x.T, bias=True).reshape(d, d)
-    shrunk = scatter + PRIOR_ROWS * overall + 1e-6 * np.eye(d)
-    return Hmm(initial, transition, emission, mean, shrunk / (mass + PRIOR_ROWS)[:, None, None])
+    scatter += (mass + MEAN_ROWS)[:, None, None] * moved[:, :, None] * moved[:, None]
+    n_rows = (mass + MEAN_ROWS + PRIOR_ROWS)[:, None, None]
+    return Hmm(initial, transition, emission, mean, (scatter + PRIOR_ROWS * overall) / n_rows)
+
+
+def log_prior(model: Hmm, train: Sequences) -> float:
+    """Of the parameters, up to a constant: Dirichlet, and normal times inverse Wishart."""
+    centre, overall = _all_rows(train)
+    moved, precision = model.mean - centre, np.linalg.inv(model.covariance)
+    spread = MEAN_ROWS * np.einsum("kd,kde,ke->", moved, precision, moved)
+    spread += PRIOR_ROWS * np.einsum("kde,ed->", precision, overall)
+    spread += (MEAN_ROWS + PRIOR_ROWS) * np.linalg.slogdet(model.covariance)[1].sum()
+    return log_prior_of_chain(model.initial, model.transition, model.emission) - float(spread) / 2
+
+
+def log_prior_of_chain(*laws: Float[np.ndarray, "..."]) -> float:
+    """Of initial, transition and label laws, up to a constant."""
+    return float(sum(PRIOR_COUNT * np.log(law).sum() for law in laws))
+
+
+def _all_rows(
+    train: Sequences,
+) -> tuple[Float[np.ndarray, " d"], Float[np.ndarray, "d d"]]:
+    """Mean and covariance of x, whatever the state; the latter is regular."""
+    x = train.x[train.present]
+    d = x.shape[1]
+    return x.mean(axis=0), np.cov(x.T, bias=True).reshape(d, d) + 1e-6 / PRIOR_ROWS * np.eye(d)
 
 
 def maximise_chain(

@@ -3,7 +3,8 @@
 Approximate: the posterior of regimes and states is taken to factor, q(z) q(y) (Ghahramani and
 Hinton 2000). q(y) is Gaussian with a block tridiagonal precision, solved exactly; q(z) is a hidden
 Markov chain, solved exactly by forward-backward; each sees the other by its expectations. Weak
-priors keep dynamics and covariances regular.
+priors keep dynamics and covariances regular; what rises in every round, and by which it is judged,
+is the lower bound of the likelihood times the prior.
 """
 
 from dataclasses import dataclass
@@ -11,7 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.transitions.em import PRIOR_ROWS, Learning, maximise_chain, start
+from backtracking.transitions.em import (
+    PRIOR_ROWS,
+    Learning,
+    log_prior_of_chain,
+    maximise_chain,
+    start,
+)
 from backtracking.transitions.hmm import Posterior, forward_backward
 from backtracking.transitions.packing import Packing, pack
 from backtracking.transitions.sequences import Sequences
@@ -63,7 +70,7 @@ def fit(train: Sequences, n_states: int, learning: Learning) -> Slds:
         posterior = forward_backward(
             model.initial, model.transition, expected_log_emission(model, train, moments), train
         )
-        reached = bound(model, train, posterior, moments)
+        reached = bound(model, train, posterior, moments) + log_prior(model, train)
         seen = moments.error.mean(axis=0)
         model = maximise(train, posterior, moments, np.maximum(seen, FLOOR * variance))
         return reached
@@ -90,6 +97,23 @@ def bound(model: Slds, train: Sequences, posterior: Posterior, moments: Moments)
     return float(total / train.present.sum())
 
 
+def log_prior(model: Slds, train: Sequences) -> float:
+    """Of the parameters, in nats a sentence, up to a constant: that whose mode `maximise` takes.
+
+    Dirichlet; normal dynamics times inverse Wishart; and of y_1 the share `FLOOR` of all variance.
+    That observation has at least as much is no prior but a limit.
+    """
+    pooled, ridge = _all_rows(train)
+    both = np.concatenate([model.dynamics, model.offset[..., None]], axis=2)
+    drawn = both @ ridge @ both.transpose(0, 2, 1) + PRIOR_ROWS * pooled / 10
+    spread = np.einsum("kde,ked->", np.linalg.inv(model.noise), drawn)
+    spread += PRIOR_ROWS * np.linalg.slogdet(model.noise)[1].sum()
+    start_share = np.trace(np.linalg.solve(model.start_covariance, FLOOR * pooled))
+    spread += pack(train).n_first * start_share
+    chain = log_prior_of_chain(model.initial, model.transition, model.emission)
+    return float((chain - spread / 2) / train.present.sum())
+
+
 def maximise(
     train: Sequences,
     posterior: Posterior,
@@ -97,18 +121,16 @@ def maximise(
     observation: Float[np.ndarray, " d"],
 ) -> Slds:
     """The parameters that fit expected regimes and states best."""
-    packing, d = pack(train), train.x.shape[2]
+    packing, (pooled, ridge) = pack(train), _all_rows(train)
     first = packing.n_first
     weight = packing.rows_of(posterior.state)[first:]
     yy, yu, uu = (
         (weight.T @ each.reshape(len(weight), -1)).reshape(-1, *each.shape[1:])
         for each in (moments.yy[first:], moments.yu, moments.uu)
     )
-    pooled = np.cov(train.x[train.present].T, bias=True).reshape(d, d) + 1e-9 * np.eye(d)
-    ridge = np.diag([*np.full(d, np.trace(pooled) / d), 0.01])
     both = yu @ np.linalg.inv(uu + ridge)
     left = yy - both @ yu.transpose(0, 2, 1) - yu @ both.transpose(0, 2, 1)
-    left = left + both @ uu @ both.transpose(0, 2, 1) + PRIOR_ROWS * pooled / 10
+    left = left + both @ (uu + ridge) @ both.transpose(0, 2, 1) + PRIOR_ROWS * pooled / 10
     noise = left / (weight.sum(axis=0) + PRIOR_ROWS)[:, None, None]
     mean = moments.mean[:first].mean(axis=0)
     spread = moments.yy[:first].mean(axis=0) - np.outer(mean, mean) + FLOOR * pooled
@@ -124,6 +146,15 @@ def maximise(
         noise=(noise + noise.transpose(0, 2, 1)) / 2,
         observation=np.diag(observation),
     )
+
+
+def _all_rows(
+    train: Sequences,
+) -> tuple[Float[np.ndarray, "d d"], Float[np.ndarray, "d_and_1 d_and_1"]]:
+    """The covariance of x, and the precision of dynamics and offset in units of the noise."""
+    d = train.x.shape[2]
+    pooled = np.cov(train.x[train.present].T, bias=True).reshape(d, d) + 1e-9 * np.eye(d)
+    return pooled, np.diag([*np.full(d, np.trace(pooled) / d), 0.01])
 
 
 def expected_log_emission(
