@@ -2,11 +2,15 @@
 
 import argparse
 import atexit
+import contextlib
 import gc
 import logging
+import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from backtracking import PROJECT_ROOT
 from backtracking.runtime import pins
@@ -34,20 +38,45 @@ def run_stage(
         parser.add_argument("role", help="role of the model: base, reasoning, a control")
     options = parser.parse_args(argv)
     if argv is None:
-        gc.freeze()  # what was imported is not garbage either, until the end
-        atexit.register(gc.unfreeze)
+        gc.freeze()  # what was imported is not garbage either
         gc.enable()
         interruption.install()
         _quieten()
     root = Path(options.root).resolve()
     failures.setting.root, failures.setting.debug = root, options.debug
     try:
+        _run(stage, root, options.role if role else "")
+    except SystemExit as end:
+        if argv is not None:
+            raise
+        _leave(end.code)
+    if argv is None:
+        _leave(0)
+
+
+def _run(stage: Callable[[Workspace, str], None], root: Path, role: str) -> None:
+    try:
         workspace = Workspace(root)
         pins.require(workspace.params)
-        stage(workspace, options.role if role else "")
+        stage(workspace, role)
     except Exception as error:
         print(f"error: {failures.told(error)}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _leave(code: str | int | None) -> NoReturn:
+    """Ends this process as `multiprocessing` ends a fork, with all that is registered for the end.
+
+    To take apart what was imported would take a second more, and give nothing back.
+    """
+    if isinstance(code, str):
+        print(code, file=sys.stderr)
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def _quieten() -> None:
