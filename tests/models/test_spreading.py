@@ -34,7 +34,7 @@ from backtracking.interventions.components import Ablator, arms_of, match_positi
 from backtracking.models import loading, slots, spreading
 from backtracking.models.cards import TOKENS
 from backtracking.models.endpoints import Counted, read_endpoints, read_out
-from backtracking.models.footprint import ROOMY
+from backtracking.models.footprint import HELD_LOGITS, PARTS, ROOMY
 from backtracking.models.forced import Arm, Prefix, teacher_force
 from backtracking.models.generation import Kind, Steering, generate
 from backtracking.models.loading import LoadedModel
@@ -264,3 +264,18 @@ def test_bytes_are_those_of_the_weights_and_of_the_cache(family: str, tmp_path: 
     keys, values = past.layers[-1].keys, past.layers[-1].values
     held = (keys.nbytes + values.nbytes) / 8
     assert size.cache == round(ROOMY * TOKENS * held)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3-moe", "gpt2"])
+def test_what_fits_is_planned_from_free_memory(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = loading.load(save_model(tmp_path, family))
+    free = 2 * HELD_LOGITS
+    monkeypatch.setattr(spreading, "free_beside", lambda _device: free)
+    held = {kind: spreading.n_tokens(loaded.model, loaded.blocks, kind) for kind in PARTS}
+    assert all(n is not None and n > 0 for n in held.values())
+    past: Any = read_prefix(loaded, [5] * 9)
+    layers = [one for one in past.layers if one.keys is not None]
+    n_bytes = sum(one.keys.nbytes + one.values.nbytes for one in layers) / 8
+    assert (held["prompts"] or 0) * n_bytes <= free

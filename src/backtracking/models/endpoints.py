@@ -35,6 +35,9 @@ N_FLUENT = 200
 where nobody knows which tokens may stand there."""
 
 
+LANE = 128
+"""Tokens of edits that see one another's columns, at least: a lane copies the trace's keys and
+values, so that it is as long as the trace where that is longer."""
 FEW_BRANCHES = 8
 """Tokens behind an edit, up to which a batch has all its edits; of more, fewer edits make one."""
 
@@ -315,21 +318,30 @@ def _read_edits(
 
     The trace is read again, above the layer, where its keys and values are not there.
     """
+    n, width = int(trunk.leaves[decision].max()) + 1, len(trunk.branches)
+    rows, n_lanes = np.arange(len(arm)), 1
+    if trunk.past is not None:  # the last row stands in for those that the last lane lacks
+        n_lanes = -(-len(arm) // max(1, max(LANE, n) // width))
+        rows = np.arange(n_lanes * -(-len(arm) // n_lanes)).clip(max=len(arm) - 1)
+    arm, decision = arm[rows], decision[rows]
     nodes = trunk.nodes[decision].clone()
     given = None if donor is None else donor[decision]
     nodes[:, 0] = stack.edited(nodes[:, 0], torch.from_numpy(arm).to(loaded.device), given)
-    n, width = int(trunk.leaves[decision].max()) + 1, len(trunk.branches)
-    tree = Tree.of(loaded, n, trunk.leaves[decision], trunk.branches)
+    leaves = trunk.leaves[decision]
     # Some architectures give the ids to blocks above the layer, too.
-    stream, ids, past = nodes.flatten(0, 1), trunk.node_ids[decision].flatten(), None
+    stream, ids = nodes.flatten(0, 1), trunk.node_ids[decision].flatten()
     if trunk.past is None:
+        tree, past = Tree.of(loaded, n, leaves, trunk.branches), None
         stream, ids = torch.cat([trunk.stream[:n], stream]), torch.cat([trunk.ids[:n], ids])
     else:
-        tree, past = tree.behind(n), kv_cache.cut(trunk.past, n)
-    at = torch.arange(len(stream) - len(arm) * width, len(stream))
-    with edits.resume_after(loaded.blocks, layer, with_stream(trunk.output, stream[None])):
-        logits = tree.logits(loaded, ids[None], at, past)[0]
-    return log_softmax(logits).unflatten(0, (len(arm), width))
+        tree = Tree.behind(loaded, n, leaves.reshape(n_lanes, -1), trunk.branches)
+        past = kv_cache.cut(trunk.past, n, n_lanes)
+    stream, ids = stream.unflatten(0, (n_lanes, -1)), ids.unflatten(0, (n_lanes, -1))
+    at = torch.arange(stream.shape[1] - len(rows) // n_lanes * width, stream.shape[1])
+    with edits.resume_after(loaded.blocks, layer, with_stream(trunk.output, stream)):
+        logits = tree.logits(loaded, ids, at, past).flatten(0, 1)
+    n_asked = int(rows[-1]) + 1
+    return log_softmax(logits).unflatten(0, (len(rows), width))[:n_asked]
 
 
 def _p_of(

@@ -63,14 +63,13 @@ class Footprint:
 
     @classmethod
     def of_config(cls, config: Any, n_layers: int, width: int) -> "Footprint":
-        """In a model that transformers has loaded."""
+        """In a model that transformers has loaded, all layers taken to be as the largest."""
         text = config.get_text_config()
-        n_heads, d_model = text.num_attention_heads, text.hidden_size
-        n_kv_heads = getattr(text, "num_key_value_heads", None) or n_heads
-        d_head = getattr(text, "head_dim", None) or d_model // n_heads
-        d_mlp = getattr(text, "intermediate_size", None) or 4 * d_model
-        widest = max(d_mlp) if isinstance(d_mlp, (list, tuple)) else d_mlp
-        return cls.of(n_layers, 2 * n_kv_heads * d_head, d_model, widest, width)
+        n_heads, d_model = _most(text, "num_attention_heads") or 1, text.hidden_size
+        n_kv_heads = _most(text, "num_key_value_heads") or n_heads
+        d_head = _most(text, "head_dim") or d_model // n_heads
+        d_mlp = _most(text, "intermediate_size") or 4 * d_model
+        return cls.of(n_layers, 2 * n_kv_heads * d_head, d_model, d_mlp, width)
 
     def n_bytes(self, kind: Kind, n_tokens: int) -> float:
         """Bytes that so many tokens of a kind of work take."""
@@ -87,3 +86,10 @@ class Footprint:
         parts = PARTS[kind]
         beside = HELD_LOGITS + (0 if "call" in parts else READ_AT_ONCE * self.call)
         return sum(getattr(self, part) for part in parts), beside
+
+
+def _most(text: Any, name: str) -> int | None:
+    """The largest value that a layer has; None where the configuration has none."""
+    values = [getattr(layer, name, None) for layer in getattr(text, "per_layer_config", [text])]
+    some = [one for value in values for one in (value if isinstance(value, list) else [value])]
+    return max((one for one in some if one is not None), default=None)

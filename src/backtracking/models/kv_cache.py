@@ -106,13 +106,18 @@ def cuttable(loaded: LoadedModel) -> DynamicCache | None:
     return cache if all(type(layer) is DynamicLayer for layer in cache.layers) else None
 
 
-def cut(cache: DynamicCache, n: int) -> DynamicCache:
-    """The first n positions of a cache, which share its memory; it stays as it is as they grow."""
+def cut(cache: DynamicCache, n: int, n_rows: int = 1) -> DynamicCache:
+    """The first n positions of a cache's one row, as so many rows, which all share its memory.
+
+    It stays as it is as they grow.
+    """
     found = copy.copy(cache)
     found.layers = [copy.copy(layer) for layer in cache.layers]
     layers: list[Any] = found.layers
     for layer in layers:
-        layer.keys, layer.values = layer.keys[:, :, :n], layer.values[:, :, :n]
+        layer.keys, layer.values = (
+            one[:, :, :n].expand(n_rows, -1, -1, -1) for one in (layer.keys, layer.values)
+        )
     return found
 
 

@@ -103,15 +103,15 @@ def n_tokens(model: PreTrainedModel, blocks: Sequence[nn.Module], kind: Kind) ->
     What a token takes is spread over the cards as the blocks are, but for what a call computes.
     """
     n_by_card = Counter(next(block.parameters()).device for block in blocks)
+    free_by_card = {card: free_beside(card) for card in n_by_card}
+    if None in free_by_card.values():
+        return None
     token = Footprint.of_config(model.config, len(blocks), model.dtype.itemsize)
-    found = list[int]()
-    for card, n in n_by_card.items():
-        if (free := free_beside(card)) is None:
-            return None
-        share = n / len(blocks)
-        its = replace(token, cache=round(share * token.cache))
-        found.append(its.n_tokens(kind, free))
-    return min(found)
+    shares = {card: round(token.cache * n / len(blocks)) for card, n in n_by_card.items()}
+    return min(
+        replace(token, cache=shares[card]).n_tokens(kind, free or 0)
+        for card, free in free_by_card.items()
+    )
 
 
 def free_beside(device: torch.device) -> int | None:

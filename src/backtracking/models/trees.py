@@ -7,6 +7,7 @@ text before the first tree is read.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from weakref import WeakSet
 
@@ -37,13 +38,13 @@ class Tree:
     """A trace with branches behind it, each of which sees the trace up to where it leaves it.
 
     Attributes:
-        place: position of each token, those of the trace first.
-        mask_by_kind: what each token does not see, as the model adds it to attention, by kind of
+        place: position of each token that is read, those of the trace first.
+        mask_by_kind: what each of them does not see, as the model adds it to attention, by kind of
             attention layer; of all tokens, those in a cache among them.
     """
 
-    place: Int[Tensor, "one pos"]
-    mask_by_kind: Mapping[str, Float[Tensor, "one one pos seen"]]
+    place: Int[Tensor, "lanes pos"]
+    mask_by_kind: Mapping[str, Float[Tensor, "lanes one pos seen"]]
 
     @classmethod
     def of(
@@ -65,39 +66,50 @@ class Tree:
             UserError: for a model in which no tree can be read, and where the branches cross a
                 length at which it changes its formula.
         """
-        if loaded.model not in _tried:
-            _tried.add(loaded.model)
-            try:
-                _try(loaded)
-            except BaseException:
-                _tried.discard(loaded.model)
-                raise
-        width = len(branches)
-        depth = np.array([len(branch) for branch in branches], dtype=np.int64)
-        within = np.array(
-            [[branch[: len(other)] == other for other in branches] for branch in branches],
-            dtype=bool,
-        ).reshape(width, width)
-        place = np.concatenate([np.arange(n), (leaves[:, None] + depth).ravel()])
-        loaded.lengths.require_one(n, int(place.max(initial=0)) + 1)
-        seen = np.zeros((len(place), len(place)), dtype=bool)
-        seen[:n, :n] = np.tri(n, dtype=bool)
-        seen[n:, :n] = np.arange(n) <= np.repeat(leaves, width)[:, None]
-        seen[n:, n:] = np.kron(np.eye(len(leaves), dtype=bool), within)
-        back = place[:, None] - place
-        masks = {
-            kind: _mask(loaded, seen if window is None else seen & (back < window))
-            for kind, window in windows(loaded).items()
-        }
-        return cls(torch.from_numpy(place)[None].to(loaded.device), masks)
+        seen, place = _behind(loaded, n, leaves[None], branches)
+        trace = np.pad(np.tri(n, dtype=bool), ((0, 0), (0, place.shape[1])))
+        whole = np.concatenate([np.arange(n), place[0]])
+        return cls._masked(loaded, whole[None], np.concatenate([trace, seen[0]])[None], whole[None])
+
+    @classmethod
+    def behind(
+        cls,
+        loaded: LoadedModel,
+        n: int,
+        leaves: Int[np.ndarray, "lanes rows"],
+        branches: Sequence[TokenPath],
+    ) -> "Tree":
+        """As `of`, without the trace, which stands in a cache, and the rows shared out over lanes.
+
+        Rows do not see one another, and in one lane each costs for all others.
+        """
+        seen, place = _behind(loaded, n, leaves, branches)
+        trace = np.broadcast_to(np.arange(n), (len(leaves), n))
+        return cls._masked(loaded, place, seen, np.concatenate([trace, place], axis=1))
+
+    @classmethod
+    def _masked(
+        cls,
+        loaded: LoadedModel,
+        place: Int[np.ndarray, "lanes pos"],
+        seen: Bool[np.ndarray, "lanes pos all"],
+        all_places: Int[np.ndarray, "lanes all"],
+    ) -> "Tree":
+        masks = {}
+        for kind, window in windows(loaded).items():
+            near = seen
+            if window is not None:
+                near = seen & (place[:, :, None] - all_places[:, None] < window)
+            masks[kind] = _mask(loaded, near)
+        return cls(torch.from_numpy(place).to(loaded.device), masks)
 
     def logits(
         self,
         loaded: LoadedModel,
-        ids: Int[Tensor, "one pos"],
+        ids: Int[Tensor, "lanes pos"],
         at: Int[Tensor, " some"] | None = None,
         past: DynamicCache | None = None,
-    ) -> Float[Tensor, "one some d_vocab"]:
+    ) -> Float[Tensor, "lanes some d_vocab"]:
         """Logits of the next token at all positions, or at some; a cache takes what is read."""
         kept = {} if at is None else {"logits_to_keep": at.to(loaded.device)}
         return loaded.model(
@@ -109,10 +121,32 @@ class Tree:
             **kept,
         ).logits
 
-    def behind(self, n: int) -> "Tree":
-        """Without its first n tokens, which stand in a cache."""
-        masks = {kind: mask[:, :, n:] for kind, mask in self.mask_by_kind.items()}
-        return Tree(self.place[:, n:], masks)
+
+def _behind(
+    loaded: LoadedModel,
+    n: int,
+    leaves: Int[np.ndarray, "lanes rows"],
+    branches: Sequence[TokenPath],
+) -> tuple[Bool[np.ndarray, "lanes pos seen"], Int[np.ndarray, "lanes pos"]]:
+    """What the tokens of branches see, of the trace and of each other, and their positions."""
+    _require_readable(loaded)
+    width, depth = len(branches), np.array([len(branch) for branch in branches], dtype=np.int64)
+    place = (leaves[..., None] + depth).reshape(len(leaves), -1)
+    loaded.lengths.require_one(n, int(place.max(initial=n - 1)) + 1)
+    seen = np.empty((*place.shape, n + place.shape[1]), dtype=bool)
+    seen[:, :, :n] = np.arange(n) <= np.repeat(leaves, width, axis=1)[..., None]
+    seen[:, :, n:] = _own(tuple(branches), leaves.shape[1])
+    return seen, place
+
+
+@lru_cache(maxsize=64)
+def _own(branches: tuple[TokenPath, ...], n_rows: int) -> Bool[np.ndarray, "pos pos"]:
+    """Which tokens of branches see which, row after row: the beginnings of their own."""
+    width = len(branches)
+    within = np.array(
+        [[branch[: len(other)] == other for other in branches] for branch in branches], dtype=bool
+    ).reshape(width, width)
+    return np.kron(np.eye(n_rows, dtype=bool), within)
 
 
 def windows(loaded: LoadedModel) -> dict[str, int | None]:
@@ -138,11 +172,21 @@ def off_by(found: Float[Tensor, " d_vocab"], expected: Float[Tensor, " d_vocab"]
 
 
 def _mask(
-    loaded: LoadedModel, seen: Bool[np.ndarray, "pos pos"]
-) -> Float[Tensor, "one one pos pos"]:
-    mask = torch.zeros(1, 1, *seen.shape, dtype=loaded.model.dtype)
+    loaded: LoadedModel, seen: Bool[np.ndarray, "lanes pos seen"]
+) -> Float[Tensor, "lanes one pos seen"]:
+    mask = torch.zeros(seen.shape, dtype=loaded.model.dtype)
     mask.masked_fill_(~torch.from_numpy(seen), torch.finfo(loaded.model.dtype).min)
-    return mask.to(loaded.device)
+    return mask[:, None].to(loaded.device)
+
+
+def _require_readable(loaded: LoadedModel) -> None:
+    if loaded.model not in _tried:
+        _tried.add(loaded.model)
+        try:
+            _try(loaded)
+        except BaseException:
+            _tried.discard(loaded.model)
+            raise
 
 
 @torch.inference_mode()
