@@ -18,8 +18,12 @@ from collections.abc import Generator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import beartype  # noqa: E402, F401
+import checked  # noqa: E402
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 from marked import COLLECTED, row  # noqa: E402
+
+jaxtyping.jaxtyped = checked.jaxtyped  # for all that is imported from here on
 
 TRIED = Path(__file__).parents[1] / "logs" / "kinds.json"
 """What tests of kinds saw; `python -m backtracking.report.reliability` takes it into docs/."""
