@@ -5,13 +5,18 @@ that, and nothing else does.
 """
 
 import dataclasses
+import functools
 import inspect
 from collections.abc import Callable
+from types import CellType, FunctionType
 from typing import Any, get_args
 
 import jaxtyping
 
 _by_jaxtyping = jaxtyping.jaxtyped
+
+_MADE: dict[Any, tuple[Any, list[str]]] = {}
+"""The checks of inner functions by their code, and the name under which they hold the function."""
 
 
 def jaxtyped(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -24,11 +29,33 @@ def jaxtyped(*, typechecker: Callable[[Any], Any]) -> Callable[[Any], Any]:
         if any(map(has_shapes, getattr(function, "__annotations__", {}).values())):
             return _by_jaxtyping(one, typechecker=typechecker)
         if function is one:
-            return typechecker(one)
+            return _inner(one, typechecker) if "<locals>" in one.__qualname__ else typechecker(one)
         one.__init__ = typechecker(function)
         return one
 
     return check
+
+
+def _inner(function: Any, typechecker: Callable[[Any], Any]) -> Any:
+    """A function that is made in every call of another: its checks are written once."""
+    code, hints = function.__code__, function.__annotations__
+    if (code, typechecker) not in _MADE:
+        # Of a twin that holds nothing, so that nothing is held for good.
+        empty = tuple(CellType() for _ in code.co_freevars)
+        twin = FunctionType(code, function.__globals__, code.co_name, None, empty)
+        twin.__annotations__, twin.__qualname__ = dict(hints), function.__qualname__
+        texts = any(isinstance(hint, str) for hint in hints.values()) or "ForwardRef" in str(hints)
+        checked = None if texts else typechecker(twin)
+        named = getattr(checked, "__kwdefaults__", None) or {}
+        places = [name for name, value in named.items() if value is twin]
+        _MADE[code, typechecker] = checked, places
+    made, places = _MADE[code, typechecker]
+    if len(places) != 1 or made.__annotations__ != hints:
+        return typechecker(function)
+    again = FunctionType(made.__code__, made.__globals__, made.__name__)
+    again.__kwdefaults__ = {**made.__kwdefaults__, places[0]: function}
+    again.__dict__.update(made.__dict__)
+    return functools.update_wrapper(again, function)
 
 
 def has_shapes(annotation: Any) -> bool:

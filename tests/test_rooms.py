@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import beartype
 import checked
@@ -121,13 +122,27 @@ def test_types_are_checked_with_shapes_and_without() -> None:
         one: Float[np.ndarray, " n"]
         other: Float[np.ndarray, " n"]
 
+    def made(hint: type) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        @check
+        def same(number: int, more: int = 1) -> int:
+            return number + more if hint is int else hint(number)
+
+        @check
+        def other(value: hint) -> hint:  # type: ignore[valid-type]
+            return value
+
+        return same, other
+
     two, three = np.zeros(2), np.zeros(3)
     assert plain(1) == "" and Plain(1).number == len(Shaped(two, two).one) - 1
     alike(two, [two])
+    (same, whole), (text, letters) = made(int), made(str)
+    assert (same(1), same(1, more=3), whole(1), letters("1")) == (2, 4, 1, "1")
     wrong: list[Callable[[], object]] = [
         *(lambda: plain(0), lambda: plain("1")),  # type: ignore[arg-type]
         *(lambda: alike(two, [three]), lambda: Shaped(two, three)),
         lambda: Plain("1"),  # type: ignore[arg-type]
+        *(lambda: same("1"), lambda: text(1), lambda: whole("1"), lambda: letters(1)),
     ]
     for call in wrong:
         with pytest.raises((BeartypeException, jaxtyping.TypeCheckError)):
