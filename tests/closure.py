@@ -1,6 +1,7 @@
 """The package files that a stage imports, found in the source and not by running it."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,6 +33,7 @@ def code_of(module: str) -> list[str]:
     return sorted(rooms, key=lambda room: (room.startswith("src/back"), room)) + sorted(modules)
 
 
+@cache
 def _file(module: str) -> Path | None:
     base = SOURCE / Path(*module.split("."))
     for path in (base.with_suffix(".py"), base / "__init__.py"):
@@ -45,7 +47,8 @@ def _parents(path: Path) -> list[str]:
     return [".".join(parts[:n]) for n in range(1, len(parts))]
 
 
-def imports_of(path: Path) -> list[str]:
+@cache
+def imports_of(path: Path) -> tuple[str, ...]:
     """Modules of ours that a file imports, also inside of its functions."""
     names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text())):
@@ -54,4 +57,4 @@ def imports_of(path: Path) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             names.append(node.module)
             names += [f"{node.module}.{alias.name}" for alias in node.names]
-    return [name for name in names if name.split(".")[0] in ("backtracking", "lifeboat")]
+    return tuple(name for name in names if name.split(".")[0] in ("backtracking", "lifeboat"))

@@ -1,10 +1,16 @@
 """One thread for every test: two threads on a busy machine wait for one another.
 
 beartype comes before nnsight, which gives every object methods that beartype can't hash.
+
+What is imported and collected is not garbage until the end: the collector is off until all is
+collected, and then leaves it out.
 """
 
+import atexit
+import gc
 import os
 
+gc.disable()
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import json  # noqa: E402
@@ -12,8 +18,12 @@ from collections.abc import Generator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import beartype  # noqa: E402, F401
+import checked  # noqa: E402
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 from marked import COLLECTED, row  # noqa: E402
+
+jaxtyping.jaxtyped = checked.jaxtyped  # for all that is imported from here on
 
 TRIED = Path(__file__).parents[1] / "logs" / "kinds.json"
 """What tests of kinds saw; `python -m backtracking.report.reliability` takes it into docs/."""
@@ -31,6 +41,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.stash[COLLECTED] = list(items)
     order = {name: number for number, name in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))
+
+
+def pytest_collection_finish() -> None:
+    """From here on the garbage collector looks at what tests make, and at nothing before it."""
+    gc.freeze()
+    gc.enable()
+    atexit.register(gc.unfreeze)
 
 
 @pytest.fixture(scope="session")

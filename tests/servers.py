@@ -127,8 +127,7 @@ class Place:
             path.unlink(missing_ok=True)
             path.write_bytes(data)
             return
-        with client(self.endpoint) as s3:
-            s3.put_object(Bucket=BUCKET, Key=f"{self._prefix}/{key}", Body=data)
+        self._put_all({key: data})
 
     def get(self, key: str) -> bytes:
         """The bytes of an object."""
@@ -149,9 +148,18 @@ class Place:
 
     def fill(self, cache: Path) -> None:
         """Puts every object of a DVC cache, as a push that went well."""
-        for path in (cache / "files").rglob("*"):
-            if path.is_file():
-                self.put(path.relative_to(cache).as_posix(), path.read_bytes())
+        found = [path for path in (cache / "files").rglob("*") if path.is_file()]
+        objects = {path.relative_to(cache).as_posix(): path.read_bytes() for path in found}
+        if self.kind != "folder":
+            return self._put_all(objects)
+        for key, data in objects.items():
+            self.put(key, data)
+
+    def _put_all(self, objects: dict[str, bytes]) -> None:
+        """Puts objects by key, all by one client."""
+        with client(self.endpoint) as s3:
+            for key, data in objects.items():
+                s3.put_object(Bucket=BUCKET, Key=f"{self._prefix}/{key}", Body=data)
 
     @property
     def _prefix(self) -> str:

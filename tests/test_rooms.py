@@ -2,12 +2,22 @@
 
 import ast
 import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import beartype
+import checked
+import jaxtyping
+import numpy as np
 import pytest
+from beartype.roar import BeartypeException
 from closure import SOURCE, imports_of
+from jaxtyping import Float
 
 from backtracking.domains.organism import grammar, solver
+from backtracking.models.sampling import Sampling
 
 STUDY = SOURCE / "backtracking"
 MAY_IMPORT = {
@@ -88,6 +98,57 @@ def test_every_shape_in_a_signature_is_checked_when_the_tests_run(
         if "from jaxtyping import" in path.read_text():
             module = ".".join(path.relative_to(SOURCE).with_suffix("").parts)
             assert any(f"{module}.".startswith(f"{name}.") for name in checked), module
+
+
+def test_types_are_checked_with_shapes_and_without() -> None:
+    check = checked.jaxtyped(typechecker=beartype.beartype)
+
+    @check
+    def plain(number: int) -> str:
+        return "" if number else number  # type: ignore[return-value]
+
+    @check
+    def alike(one: Float[np.ndarray, " n"], many: Sequence[Float[np.ndarray, " n"]]) -> None:
+        assert len(one) and len(many)
+
+    @check
+    @dataclass
+    class Plain:
+        number: int
+
+    @check
+    @dataclass
+    class Shaped:
+        one: Float[np.ndarray, " n"]
+        other: Float[np.ndarray, " n"]
+
+    def made(hint: type) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        @check
+        def same(number: int, more: int = 1) -> int:
+            return number + more if hint is int else hint(number)
+
+        @check
+        def other(value: hint) -> hint:  # type: ignore[valid-type]
+            return value
+
+        return same, other
+
+    two, three = np.zeros(2), np.zeros(3)
+    assert plain(1) == "" and Plain(1).number == len(Shaped(two, two).one) - 1
+    alike(two, [two])
+    (same, whole), (text, letters) = made(int), made(str)
+    assert (same(1), same(1, more=3), whole(1), letters("1")) == (2, 4, 1, "1")
+    wrong: list[Callable[[], object]] = [
+        *(lambda: plain(0), lambda: plain("1")),  # type: ignore[arg-type]
+        *(lambda: alike(two, [three]), lambda: Shaped(two, three)),
+        lambda: Plain("1"),  # type: ignore[arg-type]
+        *(lambda: same("1"), lambda: text(1), lambda: whole("1"), lambda: letters(1)),
+    ]
+    for call in wrong:
+        with pytest.raises((BeartypeException, jaxtyping.TypeCheckError)):
+            call()
+    with pytest.raises(BeartypeException):  # and so it is in what is under test
+        Sampling("0", 0.0, 1)  # type: ignore[arg-type]
 
 
 def test_nothing_imports_a_stage_but_a_stage() -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
+from types import FrameType, ModuleType
 from typing import Any
 
 import pytest
@@ -99,8 +99,14 @@ def replay(
         the steps that are taken, as it goes on.
     """
     taken: list[Step] = []
+    places: dict[int, list[tuple[ModuleType, str]]]
+    places = {id(step.function): [] for step in walk.returned}
+    for module in [sys.modules[name] for name in list(sys.modules) if name[:8] == "lifeboat"]:
+        for attribute, value in list(vars(module).items()):
+            if (found := places.get(id(value))) is not None:
+                found.append((module, attribute))
     for step, values in walk.returned.items():
-        original, left = step.function, iter(values)
+        left = iter(values)
 
         def again(
             *_arguments: Any,
@@ -114,8 +120,6 @@ def replay(
                 raise failing[_step]
             return next(_left, _last)
 
-        for module in [sys.modules[name] for name in list(sys.modules) if name[:8] == "lifeboat"]:
-            for attribute in list(vars(module)):
-                if getattr(module, attribute) is original:
-                    monkeypatch.setattr(module, attribute, again)
+        for module, attribute in places[id(step.function)]:
+            monkeypatch.setattr(module, attribute, again)
     return taken

@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 
 from backtracking.activations.reader import ActivationStore
 from backtracking.cli import app
-from backtracking.extraction import engine, importing
+from backtracking.extraction import engine, importer, importing
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import Positions, Request
 from backtracking.models import loading
@@ -217,7 +217,7 @@ def test_an_interrupted_import_goes_on_and_a_changed_file_is_read_again(
     n_units, asked = 6, iter(range(100))
     with monkeypatch.context() as patch:
         patch.setattr(
-            importing.interruption, "checkpoint", lambda: next(asked) < 4 or pytest.exit("stop")
+            importer.interruption, "checkpoint", lambda: next(asked) < 4 or pytest.exit("stop")
         )
         with pytest.raises(pytest.exit.Exception):
             importing.run(options(tmp_path, model_folder))

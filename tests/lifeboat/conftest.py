@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,18 +67,27 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+@contextmanager
+def _of_a_session(folder: Path) -> Iterator[None]:
+    """What is made for all tests of a session is made with settings of its own."""
+    before = dict(os.environ)
+    os.environ.update(_settings(folder / "home"))
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{before['PATH']}"
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A committed project of two stages that have run; copy it, don't change it."""
     folder = tmp_path_factory.mktemp("finished")
     root = folder / "project"
     root.mkdir()
-    bin_folder = Path(sys.executable).parent
-    before = dict(os.environ)
-    os.environ.update(_settings(folder / "home"))
-    os.environ["PATH"] = f"{bin_folder}{os.pathsep}{before['PATH']}"
     dvc = [sys.executable, "-m", "dvc"]
-    try:
+    with _of_a_session(folder):
         _run(root, "git", "init", "--quiet")
         _run(root, *dvc, "init", "--quiet")
         (root / ".dvc" / "config").write_text(CONFIG)
@@ -88,9 +98,6 @@ def finished_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         _run(root, *dvc, "repro", "--quiet")
         _run(root, "git", "add", "--all")
         _run(root, "git", "commit", "--quiet", "--message", "Start")
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
     return root
 
 
@@ -108,24 +115,45 @@ def project(finished_project: Path, tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def pushed_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository, as it is before and after it has a remote; copy them, don't change them."""
+    folder = tmp_path_factory.mktemp("repository")
+    root, pushed = folder / "repository", folder / "pushed"
+    root.mkdir()
+    pushed.mkdir()
+    with _of_a_session(folder):
+        _run(root, "git", "init", "--quiet")
+        (root / "code.py").write_text("x = 1\n")
+        (root / ".gitignore").write_text(IGNORED)
+        _run(root, "git", "add", "--all")
+        _run(root, "git", "commit", "--quiet", "--message", "Start")
+        shutil.copytree(root, pushed / "repository")
+        remote_of(pushed / "repository")
+        push = ("push", "--quiet", "--set-upstream", "origin", "main")
+        _run(pushed / "repository", "git", *push)
+    return folder
+
+
 @pytest.fixture
-def repository(tmp_path: Path) -> Path:
+def repository(pushed_repository: Path, tmp_path: Path) -> Path:
     """A git repository with one commit and nothing of DVC."""
     root = tmp_path / "repository"
-    root.mkdir()
-    _run(root, "git", "init", "--quiet")
-    (root / "code.py").write_text("x = 1\n")
-    (root / ".gitignore").write_text(IGNORED)
-    _run(root, "git", "add", "--all")
-    _run(root, "git", "commit", "--quiet", "--message", "Start")
+    shutil.copytree(pushed_repository / "repository", root, symlinks=True)
+    _run(root, "git", "update-index", "--refresh")
     return root
 
 
 @pytest.fixture
-def there(repository: Path) -> Path:
+def there(pushed_repository: Path, repository: Path) -> Path:
     """The remote of `repository`, which has its branch."""
-    there = remote_of(repository)
-    _run(repository, "git", "push", "--quiet", "--set-upstream", "origin", "main")
+    pushed, there = pushed_repository / "pushed", repository.parent / "there.git"
+    shutil.copytree(pushed / there.name, there, symlinks=True)
+    shutil.rmtree(repository / ".git")
+    shutil.copytree(pushed / "repository" / ".git", repository / ".git", symlinks=True)
+    config = repository / ".git" / "config"
+    config.write_text(config.read_text().replace(str(pushed / there.name), str(there)))
+    _run(repository, "git", "update-index", "--refresh")
     return there
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from command_lines import parse
-from ray.scripts.scripts import cli as ray_commands
 
 from backtracking import PROJECT_ROOT
 
@@ -53,6 +52,8 @@ RAY = [line.split("#")[0].split() for block in BLOCKS for line in block.splitlin
 
 @pytest.mark.parametrize("words", [one[1:] for one in RAY if one[:1] == ["ray"]], ids=shlex.join)
 def test_a_command_of_ray_parses(words: list[str]) -> None:
+    from ray.scripts.scripts import cli as ray_commands
+
     command = ray_commands.commands[words[0]]
     command.make_context(words[0], words[1:])
 
