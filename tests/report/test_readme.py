@@ -13,6 +13,7 @@ from backtracking.report import readme, real_traces, trained, verdicts
 from backtracking.report.because import verdict_of
 from backtracking.report.committed import STAGED, open_results, read_results
 from backtracking.report.findings import GRADES
+from backtracking.report.needed import necessity, sizes
 from backtracking.report.sentences import headline
 from lifeboat.saving import snapshot
 from lifeboat.stage.errors import UserError
@@ -300,3 +301,29 @@ def _leads(target: Path) -> bool:
 
 def readme_text() -> str:
     return (PROJECT_ROOT / "README.md").read_text()
+
+
+def test_what_is_taken_away_and_how_large_a_study_is_are_told(root: Path) -> None:
+    told = generated(root, has_control=True)["believe"]
+    assert "is 0.100 with 20 test problems (traces of each: 1; random directions: 39)" in told
+    found = open_results(root)
+    summary, tables = found.summary, dict(found.table_by_name)
+    row = {"target": summary["study_model"], "over_baseline": "0.6", "over_random_bound": "-0.02"}
+    row |= {"over_low": "-0.5", "over_high": "-0.3", "over_n": "52"}
+    rows = [
+        row | {"direction": summary[who], "over_value": value, "parts_report_stays": stays}
+        for who, value, stays in (
+            ("study_base", "-0.1", "untestable"),
+            ("study_model", "-0.4", "holds"),
+        )
+    ]
+    said = necessity(replace(found, table_by_name=tables | {"necessity": rows}))
+    own, base = said.split("; ")
+    assert "own direction it goes from 0.600 to 0.200 (-0.400, -0.500 to -0.300, 52" in own
+    assert own.endswith("the report that is asked for later stays right")
+    assert "from 0.600 to 0.500" in base and "cannot be tested. Of random directions" in base
+    assert said.endswith("95 % lower it by less than 0.020.")
+    none = replace(found, table_by_name=tables | {"necessity": [], "power": []})
+    assert (necessity(none), sizes(none)) == ("", "")
+    not_seen = [one | {"over_value": ""} for one in rows]
+    assert necessity(replace(found, table_by_name=tables | {"necessity": not_seen})) == ""

@@ -30,6 +30,9 @@ TABLES = (
 )
 """Tables that prose quotes."""
 
+LATER = ("necessity", "power")
+"""Those that snapshots of before lack; without rows there."""
+
 STAGED = ""
 """The revision that stands for what is staged for the next commit."""
 
@@ -121,7 +124,8 @@ def _results(files: _Files, folder: str, tables: str, kept: str | None) -> Resul
     return Results(
         summary=json.loads(files[f"{folder}/summary.json"]) | told,
         claims=reader.decode_list(Claim, json.loads(files[claims]), claims),
-        table_by_name={name: read_table(files[f"{tables}/{name}.csv"]) for name in TABLES},
+        table_by_name={name: read_table(files[f"{tables}/{name}.csv"]) for name in TABLES}
+        | {name: read_table(files.read(f"{tables}/{name}.csv") or "") for name in LATER},
         trained=read_table(kept or ""),
     )
 

@@ -10,6 +10,7 @@ from backtracking.records.rows.claims import Claim, Count, Finding
 from backtracking.report.because import because, is_premise
 from backtracking.report.committed import Results
 from backtracking.report.draws import tell_draws
+from backtracking.report.needed import necessity, sizes
 from backtracking.report.tables import p_backtrack_key
 from backtracking.report.trained import counts
 from backtracking.report.words import interval, joined, number, p_value, signed
@@ -88,6 +89,8 @@ def believe(results: Results) -> str:
         _premise(results),
         _family(results),
         _belief(results),
+        necessity(results),
+        sizes(results),
         _exploratory(results),
         _pairs(results),
     ]
