@@ -22,7 +22,7 @@ AFTER = (
 )
 BY_ROLE = ("weights", "extract")
 
-N_PROBLEMS = 14
+N_PROBLEMS = 9
 SMALL: dict[str, Any] = {
     "problems": {"n_study": N_PROBLEMS, "split_shares": [0.4, 0.3, 0.3]},
     "traces": {"n_samples": 1, "max_new_tokens": 24, "batch_size": 8, "n_batch_checks": 2},
