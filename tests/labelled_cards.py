@@ -116,7 +116,7 @@ class LabelledCards(TorchFunctionMode):
 
 
 def _tensors(value: Any, found: list[Tensor]) -> list[Tensor]:
-    """What was found, and the tensors in a value: of every operation, so plain things come first."""
+    """What was found, and the tensors in a value; of every operation, so without detours."""
     if isinstance(value, Tensor):
         found.append(value)
     elif isinstance(value, (tuple, list)):
