@@ -29,15 +29,16 @@ TRIED = Path(__file__).parents[1] / "logs" / "kinds.json"
 """What tests of kinds saw; `python -m backtracking.report.reliability` takes it into docs/."""
 
 FIRST = (
-    *("test_migration.py", "test_domains.py", "test_tiny.py", "test_dvc.py", "test_faults.py"),
-    *("test_cluster.py", "test_overlays.py"),
+    *("test_migration.py", "test_faults.py", "test_tiny.py", "test_overlays.py", "test_dvc.py"),
+    *("test_cluster.py", "test_domains.py"),
 )
-"""Files that take minutes, the longest first: whoever got one last would end alone. The scheduler
-gives the third to who has the first, so that it is a short one."""
+"""Files that take minutes, the longest first: whoever got one last would end alone. The second and
+the fourth need no study, which the first is making. The scheduler gives the third to who has the
+first, so that it is a short one."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The longest files first; the second needs no study that the first is making."""
+    """The longest files first."""
     config.stash[COLLECTED] = list(items)
     order = {name: number for number, name in enumerate(FIRST)}
     items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))

@@ -6,7 +6,7 @@ one operation, or of a card and of the host. As there, a host's number may stand
 tensor, a host's index may choose from it, and copies go anywhere.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ _FREE = {
 }
 """That of the first tensor is the card of what they give."""
 _HOST = torch.device("cpu")
+_PLAIN = {int, float, bool, str, type(None), torch.dtype, torch.device}
 
 
 class LabelledCards(TorchFunctionMode):
@@ -64,7 +65,7 @@ class LabelledCards(TorchFunctionMode):
             device = None
         card = self._common(func, args, named)
         found = func(*args, **named)
-        self._label(tree_leaves(found), card if device is None else torch.device(device))
+        self._label(found, card if device is None else torch.device(device))
         return found
 
     def _common(self, func: Callable[..., Any], args: Any, named: Any) -> torch.device:
@@ -73,7 +74,7 @@ class LabelledCards(TorchFunctionMode):
         Raises:
             RuntimeError: where there are two.
         """
-        tensors = [one for one in tree_leaves((args, named)) if isinstance(one, Tensor)]
+        tensors = _tensors((args, named), [])
         if not tensors:
             return _HOST
         if func in _INDEXING or func in _FREE:
@@ -94,7 +95,7 @@ class LabelledCards(TorchFunctionMode):
             return self._moved(tensor.to(args[0].dtype), self.card_of(args[0]))
         device, dtype, *_ = _TORCH._C._nn._parse_to(*args, **named)
         found = tensor if dtype is None else tensor.to(dtype)
-        self._label([found], self.card_of(tensor))
+        self._label(found, self.card_of(tensor))
         if device is None:
             return found
         return found.to(device) if device.type != "cpu" else self._moved(found, device)
@@ -103,14 +104,30 @@ class LabelledCards(TorchFunctionMode):
         if self.card_of(tensor) == card:
             return tensor
         found = tensor.detach().clone() if not tensor.requires_grad else tensor.clone()
-        self._label([found], card)
+        self._label(found, card)
         return found
 
-    def _label(self, found: Iterable[Any], card: torch.device) -> None:
-        for one in found:
-            if isinstance(one, Tensor) and card != _HOST:
-                ref = StorageWeakRef(one.untyped_storage())
-                self._label_by_storage.setdefault(_key(one), (ref, card))
+    def _label(self, found: Any, card: torch.device) -> None:
+        if card == _HOST:
+            return
+        for one in _tensors(found, []):
+            if (key := _key(one)) not in self._label_by_storage:
+                self._label_by_storage[key] = StorageWeakRef(one.untyped_storage()), card
+
+
+def _tensors(value: Any, found: list[Tensor]) -> list[Tensor]:
+    """What was found, and the tensors in a value; of every operation, so without detours."""
+    if isinstance(value, Tensor):
+        found.append(value)
+    elif isinstance(value, (tuple, list)):
+        for one in value:
+            _tensors(one, found)
+    elif isinstance(value, dict):
+        for one in value.values():
+            _tensors(one, found)
+    elif type(value) not in _PLAIN:
+        found += [one for one in tree_leaves(value) if isinstance(one, Tensor)]
+    return found
 
 
 def aligned(model: PreTrainedModel) -> PreTrainedModel:
@@ -130,7 +147,7 @@ def load(folder: Path, n_cards: int, mode: LabelledCards, free: int = 19) -> Loa
         model = aligned(own(folder, dtype, device_by_module))
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             card = max((one for one in device_by_module if name.startswith(one)), key=len)
-            mode._label([tensor], device_by_module[card])
+            mode._label(tensor, device_by_module[card])
         for _, buffer in model.named_non_persistent_buffers():
             if buffer.is_floating_point():
                 buffer.mul_(1 + 1e-6)  # as computed on a GPU, which rounds in its own way

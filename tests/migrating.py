@@ -8,11 +8,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import psutil
-from project import REPRO, call, environment, make_project, stages_run
+from project import REPRO, call, environment, stages_run
+from ruamel.yaml import YAML
 
 GRACE_S = 2.0
 """Seconds between SIGTERM and SIGKILL."""
@@ -21,22 +22,32 @@ TARGET = "report"
 """Everything but smoke, which belongs to a machine, is upstream of it."""
 
 
-def make_origin(folder: Path, project: Path | None = None) -> Path:
+def make_origin(folder: Path, project: Path, to_come: Collection[str]) -> Path:
     """A bare git remote with a project, whose DVC remote is the folder `remote` beside it.
 
     Args:
         folder: for both.
-        project: a repository to clone, with what its DVC cache has; the tiny project, before its
-            first run, where None.
+        project: a repository to clone, in which every stage ran.
+        to_come: stages that never ran here: dvc.lock has no entry of them, git none of their
+            results, and the remote nothing that they made.
     """
     start = folder / "start"
-    if project is None:
-        make_project(start)
-    else:
-        call(folder, "git", "clone", "-q", str(project), str(start))
-        shutil.copytree(project / ".dvc/cache/files", folder / "remote/files")
-    call(start, "dvc", "remote", "modify", "local", "url", str(folder / "remote"))
-    call(start, "git", "commit", "-qam", "A remote that machines share")
+    call(folder, "git", "clone", "-q", str(project), str(start))
+    yaml = YAML()
+    lock = yaml.load((start / "dvc.lock").read_text())
+    for stage in to_come:
+        for out in lock["stages"].pop(stage)["outs"]:
+            call(start, "git", "rm", "-rq", "--ignore-unmatch", "--cached", out["path"])
+            if (start / out["path"]).is_dir():
+                shutil.rmtree(start / out["path"])
+            (start / out["path"]).unlink(missing_ok=True)
+    with (start / "dvc.lock").open("w") as file:
+        yaml.dump(lock, file)
+    remote = str(folder / "remote")
+    call(start, "dvc", "remote", "modify", "local", "url", remote)
+    call(start, "git", "commit", "-qam", f"To come: {', '.join(to_come)}")
+    call(start, "dvc", "cache", "dir", "--local", str(project / ".dvc" / "cache"))
+    call(start, "dvc", "push", "-q")
     call(folder, "git", "clone", "-q", "--bare", str(start), str(folder / "origin.git"))
     return folder / "origin.git"
 

@@ -17,7 +17,7 @@ STAGES = (
     "grade", "extract", "stability", "directions", "probe", "lens", "steer", "ablate", "belief",
     "transitions", "effects", "power", "summary",
 )  # fmt: skip
-N_PROBLEMS = 30
+N_PROBLEMS = 16
 
 
 def relabelled(

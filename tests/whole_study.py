@@ -22,9 +22,9 @@ AFTER = (
 )
 BY_ROLE = ("weights", "extract")
 
-N_PROBLEMS = 14
+N_PROBLEMS = 12
 SMALL: dict[str, Any] = {
-    "problems": {"n_study": N_PROBLEMS, "split_shares": [0.4, 0.3, 0.3]},
+    "problems": {"n_study": N_PROBLEMS, "split_shares": [0.5, 0.25, 0.25]},
     "traces": {"n_samples": 1, "max_new_tokens": 24, "batch_size": 8, "n_batch_checks": 2},
     "extract": {"layers": [0, 1], "tokens_per_batch": 4096},
     "stability": {"n_regenerations": 2, "max_new_tokens": 8, "batch_size": 32},

@@ -16,7 +16,7 @@ from lifeboat.stage import artifacts
 
 pytestmark = pytest.mark.slow
 
-N_PROBLEMS = 30
+N_PROBLEMS = 15
 SENTENCES = (
     "Let me try {a} plus {b}.",
     "That gives {c}.",
@@ -39,7 +39,7 @@ def write_lines(path: Path) -> list[str]:
             random.choice(SENTENCES).format(
                 a=random.randrange(30), b=random.randrange(30), c=random.randrange(60)
             )
-            for _ in range(14)
+            for _ in range(8)
         ]
         text = " ".join([*said, f"The final answer is {number}."])
         rows.append({"problem_id": f"p{number}", "prompt": prompt, "text": text})

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -23,15 +24,36 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def copy(project: Path, tmp_path: Path) -> Path:
     """A clone that shares the project's data, to change at will."""
-    clone = tmp_path / "copy"
-    call(tmp_path, "git", "clone", "-q", str(project), str(clone))
-    call(clone, "dvc", "cache", "dir", "--local", str(project / ".dvc" / "cache"))
+    return clone_of(project, tmp_path / "copy")
+
+
+SMOKE = "results/smoke/metrics.json"
+"""What smoke finds on this machine, which neither git nor a remote has."""
+
+
+def clone_of(project: Path, clone: Path) -> Path:
+    """A clone with the data of a project, whose cache it shares; it stands on the same machine."""
+    call(clone.parent, "git", "clone", "-q", str(project), str(clone))
+    cache = f"[cache]\n    dir = {project / '.dvc' / 'cache'}\n"
+    (clone / ".dvc" / "config.local").write_text(cache)
     call(clone, "dvc", "checkout")
+    (clone / SMOKE).parent.mkdir(parents=True)
+    shutil.copyfile(project / SMOKE, clone / SMOKE)
     return clone
 
 
+@pytest.fixture(scope="module")
+def other(project: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A clone on whose branch `other` a parameter of directions differs, and the stages it ran."""
+    clone = clone_of(project, tmp_path_factory.mktemp("other") / "copy")
+    call(clone, "git", "checkout", "-qb", "other")
+    ran = run_in(clone, "dvc", "exp", "run", "-S", "directions.n_strata=2")
+    call(clone, "git", "commit", "-qam", "other")
+    return clone, ran
+
+
 def run_in(copy: Path, *command: str) -> list[str]:
-    """The stages that a command ran, but for smoke, which every clone runs once."""
+    """The stages that a command ran, but for smoke, which every new folder runs once."""
     return [stage for stage in stages_run(call(copy, *command)) if stage != "smoke"]
 
 
@@ -57,8 +79,10 @@ def test_an_out_its_cache_object_and_its_shard_are_one_inode(project: Path) -> N
         assert len(cached) == 1
 
 
-def test_a_directions_parameter_reruns_only_what_is_downstream_of_it(copy: Path) -> None:
-    ran = run_in(copy, "dvc", "exp", "run", "-S", "directions.n_strata=2")
+def test_a_directions_parameter_reruns_only_what_is_downstream_of_it(
+    other: tuple[Path, list[str]],
+) -> None:
+    _copy, ran = other
     assert (ran[0], ran[-2:]) == ("directions", ["summary", "report"])
     # power reads the spread within problems, which may come out the same
     assert set(ran[1:-2]) | {"power"} == {"lens", "steer", "belief", "effects", "power"}
@@ -88,10 +112,10 @@ def test_a_role_that_is_taken_away_leaves_no_stage_and_no_folder(copy: Path) -> 
     assert (copy / "models" / "alien" / "model.safetensors").is_file()
 
 
-def test_metrics_and_plots_diff_between_branches_show_the_change(copy: Path) -> None:
-    call(copy, "git", "checkout", "-qb", "other")
-    assert run_in(copy, "dvc", "exp", "run", "-S", "directions.n_strata=2") != []
-    call(copy, "git", "commit", "-qam", "other")
+def test_metrics_and_plots_diff_between_branches_show_the_change(
+    other: tuple[Path, list[str]],
+) -> None:
+    copy, _ran = other
     changes = json.loads(call(copy, "dvc", "metrics", "diff", "main", "other", "--json"))
     (change,) = changes.values()
     assert {"effect", "split_half"} & set(change)
@@ -149,17 +173,24 @@ NARROW = 120
 """Columns of a terminal; DVC writes the whole width where nobody looks."""
 
 
-def test_the_sweep_of_the_docs_runs_and_is_shown_in_a_terminal(copy: Path) -> None:
+def test_the_sweep_of_the_docs_runs_the_code_that_was_queued_and_is_shown_in_a_terminal(
+    copy: Path,
+) -> None:
     page = (ROOT / "docs" / "looking.md").read_text()
     (block,) = re.findall(r"```bash\n(dvc exp run .*?)```", page, re.DOTALL)
     queue, start, show = [shlex.split(line, comments=True) for line in block.splitlines()]
     assert SWEEP in queue
     call(copy, *[one.replace(SWEEP, "summary.digits=2,3") for one in queue])
+    live = copy / "src/backtracking/stages/summary.py"
+    live.write_text("raise SystemExit('the live workspace was imported')\n")
     call(copy, *start)
     wait_for(lambda: not re.search("Queued|Running", call(copy, "dvc", "queue", "status")), 900)
+    status = call(copy, "dvc", "queue", "status")
+    assert status.count("Success") == 2, status
     shown = call(copy, *show)
     assert max(len(line.rstrip()) for line in shown.splitlines()) <= NARROW
     assert "digits" in shown and "sha256" not in shown
+    assert "the live workspace" not in call(copy, "dvc", "exp", "show", "--json")
     changes = call(copy, "dvc", "exp", "list", "--name-only").split()
     told = call(copy, "dvc", "metrics", "diff", "main", changes[0])
     assert "results/metrics.json" in told and max(map(len, told.splitlines())) <= NARROW
@@ -168,6 +199,7 @@ def test_the_sweep_of_the_docs_runs_and_is_shown_in_a_terminal(copy: Path) -> No
     for title in ("Training loss", "Dose response", "Decoding before a decision"):
         assert title in page
     assert "DVC_METRIC" not in page and all(name in page for name in changes)
+    call(copy, "dvc", "queue", "stop", "--kill", check=False)
 
 
 def test_stages_are_told_to_a_tracker_that_is_offline(copy: Path) -> None:
@@ -184,19 +216,6 @@ def test_stages_are_told_to_a_tracker_that_is_offline(copy: Path) -> None:
         copy, "backtracking", "--root", ".", "track", "--direction", extra={"WANDB_MODE": "offline"}
     )
     assert "1 stages: report." in said and "is an artifact" in said
-
-
-def test_a_queued_sweep_runs_the_code_that_was_queued(copy: Path) -> None:
-    call(copy, "dvc", "exp", "run", "--queue", "-S", "summary.digits=2,3,5,6")
-    live = copy / "src/backtracking/stages/summary.py"
-    live.write_text("raise SystemExit('the live workspace was imported')\n")
-    call(copy, "dvc", "queue", "start", "-j", "1")
-    wait_for(lambda: not re.search("Queued|Running", call(copy, "dvc", "queue", "status")), 300)
-    status = call(copy, "dvc", "queue", "status")
-    assert status.count("Success") == 4, status
-    shown = json.loads(call(copy, "dvc", "exp", "show", "--json"))
-    assert "the live workspace" not in json.dumps(shown)
-    call(copy, "dvc", "queue", "stop", "--kill", check=False)
 
 
 def test_a_killed_repro_ends_its_stage_and_resumes_to_the_same_lock(

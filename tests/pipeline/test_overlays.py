@@ -1,6 +1,7 @@
 """An overlay for rented GPUs, whole at tiny size: real tokenizers and blocks, random weights."""
 
 from pathlib import Path
+from typing import Any
 
 import overlay_models
 import pytest
@@ -10,6 +11,7 @@ from tokenizers import Tokenizer
 from whole_study import AFTER, BEFORE, N_PROBLEMS, SMALL, run
 
 from backtracking.domains.registry import open_domain
+from backtracking.models import loading
 from backtracking.records import reader
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.places import CONTROLS
@@ -60,6 +62,22 @@ def think(root: Path) -> list[Trace]:
     return traces
 
 
+@pytest.fixture
+def _once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of roles and stages that have the same tokenizer the first reads it: it takes two seconds."""
+    found: dict[str, Any] = {}
+    read = loading._read_tokenizer
+
+    def read_once(folder: Path) -> Any:
+        digest = artifacts.sha256_file(folder / "tokenizer.json")
+        if digest not in found:
+            found[digest] = read(folder)
+        return found[digest]
+
+    monkeypatch.setattr(loading, "_read_tokenizer", read_once)
+
+
+@pytest.mark.usefixtures("_once")
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [

@@ -101,7 +101,11 @@ def _check_out(root: Path, paths: list[str]) -> list[Item]:
     """One `dvc checkout` for all, and where that is refused one for each."""
     if not paths:
         return []
-    done = processes.dvc(root, "--wait-for-lock", "checkout", *paths)
+    # Beside dvc.yaml, DVC would read it and dvc.lock anew for every target: is one a stage's name?
+    inside = root / ".dvc"
+    folder, up = (root, "") if inside.is_symlink() else (inside, "../")
+    targets = [f"{up}{path}" for path in paths]
+    done = processes.dvc(folder, "--wait-for-lock", "checkout", *targets)
     if done.returncode == 0:
         return []
     if len(paths) > 1:
