@@ -43,7 +43,9 @@ MAY_IMPORT = {
     },
     "effects": {"lifeboat.stage", "labels", "records", "statistics"},
     "claims": {"effects", "records", "statistics"},
-    "real_traces": {"lifeboat.stage", "lifeboat", "labels", "records", "statistics", "transitions"},
+    "real_traces": {
+        "lifeboat.stage", "lifeboat", "figures", "labels", "records", "statistics", "transitions",
+    },
     "report": {"lifeboat.stage", "lifeboat", "claims", "models", "records"},
     "figures": {"lifeboat.stage", "labels", "statistics", "claims", "records", "report"},
     "view": {"lifeboat.stage", "lifeboat", "labels", "records"},

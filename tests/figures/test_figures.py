@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, get_args
 from xml.etree import ElementTree
 
 import matplotlib
@@ -19,6 +19,7 @@ from synthetic_results import study_with
 from backtracking.figures.components import components
 from backtracking.figures.dose import dose
 from backtracking.figures.every import NAMES, draw
+from backtracking.figures.labellers import labellers
 from backtracking.figures.leakage import leakage
 from backtracking.figures.picture import Absent, Drawn, Picture, placeholder
 from backtracking.figures.stability import stability
@@ -27,6 +28,7 @@ from backtracking.figures.style import COLUMN, PAGE, png, styled, svg
 from backtracking.figures.transfer import transfer
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.components import TopOutcome
+from backtracking.records.rows.labellers import LabellerAgreement, Subset
 from backtracking.records.rows.steering import Cell
 
 FINDINGS = {
@@ -127,19 +129,44 @@ def any_study(
 
 def test_no_label_is_clipped_and_none_overlaps_another(any_study: Mapping[str, Picture]) -> None:
     for name in NAMES:
-        figure = of(any_study, name).figure
-        assert figure.get_figwidth() in (COLUMN, PAGE)
-        width, height = figure.bbox.width, figure.bbox.height
-        read = texts(figure)
-        boxes = [(one.get_text(), one.get_window_extent()) for one in read]
-        for text, box in boxes:
-            inside = box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1 and box.y1 < height + 1
-            assert inside, (name, text, box)
-        for (a, one), (b, other) in itertools.combinations(boxes, 2):
-            x = min(one.x1, other.x1) - max(one.x0, other.x0)
-            y = min(one.y1, other.y1) - max(one.y0, other.y0)
-            assert x < 1.5 or y < 1.5, (name, a, b)
-        assert all(float(one.get_fontsize()) >= 6 for one in read), name
+        require_legible(name, of(any_study, name).figure)
+
+
+def require_legible(name: str, figure: Figure) -> None:
+    assert figure.get_figwidth() in (COLUMN, PAGE)
+    width, height = figure.bbox.width, figure.bbox.height
+    read = texts(figure)
+    boxes = [(one.get_text(), one.get_window_extent()) for one in read]
+    for text, box in boxes:
+        inside = box.x0 > -1 and box.y0 > -1 and box.x1 < width + 1 and box.y1 < height + 1
+        assert inside, (name, text, box)
+    for (a, one), (b, other) in itertools.combinations(boxes, 2):
+        x = min(one.x1, other.x1) - max(one.x0, other.x0)
+        y = min(one.y1, other.y1) - max(one.y0, other.y0)
+        assert x < 1.5 or y < 1.5, (name, a, b)
+    assert all(float(one.get_fontsize()) >= 6 for one in read), name
+
+
+def test_labellers_of_real_traces_stand_beside_one_another() -> None:
+    """By source and set of traces; who is best of its kind, on most sentences, is the title."""
+    values = {"rules": 0.4, "learned": 0.6, "a-judge": 0.5, "human A": 0.9}
+    kinds: dict[str, Any] = {"rules": "ours", "learned": "ours", "a-judge": "judge"}
+    rows = [
+        LabellerAgreement(
+            source, subset, name, kinds.get(name, "human"), n, 3, 5, 5, *[near(value)] * 4
+        )
+        for source, n in (("reasoningflow_aime", 5), ("reasoningflow_human", 9), ("other", 1))
+        for subset in get_args(Subset)
+        for name, value in values.items()
+    ]
+    drawn = labellers(rows)
+    assert isinstance(drawn, Drawn)
+    require_legible("labellers", drawn.figure)
+    best = "our best labeller 0.600 (0.580 to 0.620), the best judge 0.500 (0.480 to 0.520)"
+    assert f"{best}, another human 0.900" in drawn.title
+    said = " ".join(one.get_text() for one in texts(drawn.figure))
+    assert all(part in said for part in ("a human's own labels", "other", "a-judge", "held back"))
+    assert isinstance(labellers([]), Absent)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The tables that git holds are what the traces give, and say where they come from."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,9 @@ from project import ROOT
 
 from backtracking.real_traces import study
 from backtracking.records.intervals import Interval
+from backtracking.records.rows.labellers import LabellerAgreement
 from backtracking.records.rows.real_traces import Order, Source
+from backtracking.records.rows.table import read_rows
 from backtracking.records.rows.transitions import Compared
 from lifeboat.stage.errors import UserError
 
@@ -32,6 +35,17 @@ def test_a_table_that_differs_is_named_and_the_last_digits_do_not_count(tmp_path
         assert item.verdict == "wrong" and "real_traces/order.json is not" in item.fact
     (item,) = study.check({Order: []}, tmp_path)
     assert item.verdict == "wrong"
+
+
+def test_the_committed_figure_is_of_the_committed_table_and_says_who_is_best() -> None:
+    rows = read_rows(LabellerAgreement, ROOT / "results")
+    written = study.drawn(rows)
+    assert written == (ROOT / "results" / study.FIGURE).read_bytes()
+    alike = [one for one in rows if (one.source, one.subset) == ("reasoningflow_human", "all")]
+    for kind in ("ours", "judge", "human"):
+        best = max(one.f1.value or 0 for one in alike if one.kind == kind)
+        assert f" {best:.3f} (" in re.sub(r"\s+", " ", written.decode())
+    assert b"No traces that humans labelled" in study.drawn([])
 
 
 def test_a_folder_without_the_traces_is_named(tmp_path: Path) -> None:

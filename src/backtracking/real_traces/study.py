@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
+from backtracking.figures.labellers import labellers
+from backtracking.figures.picture import NOT_DRAWN, Absent, placeholder
+from backtracking.figures.style import svg
 from backtracking.labels.benchmark import benchmark
 from backtracking.labels.labelling import BOOTSTRAP
 from backtracking.real_traces import definitions, excitation, order, stability
@@ -18,6 +21,7 @@ from backtracking.records.rows.real_traces import TABLES, Events, Source
 from backtracking.records.rows.table import Row, read_rows, write_rows
 from backtracking.statistics.bootstrap import Bootstrap
 from lifeboat.items import Item
+from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
 MATH, RESAMPLES = "thought_anchors_math.jsonl.gz", "thought_anchors_resamples.jsonl.gz"
@@ -40,6 +44,9 @@ TOLERANCE = 1e-4
 Tables = Mapping[type[Row], Sequence[Row]]
 
 ALL: tuple[type[Row], ...] = (*TABLES, LabellerAgreement)
+
+FIGURE = f"{LabellerAgreement.FILE}.svg"
+"""Beside its table."""
 
 
 def measure(folder: Path, bootstrap: Bootstrap = BOOTSTRAP, n_drawn: int = N_DRAWN) -> Tables:
@@ -75,9 +82,11 @@ def measure(folder: Path, bootstrap: Bootstrap = BOOTSTRAP, n_drawn: int = N_DRA
 
 
 def write(tables: Tables, results: Path) -> list[Item]:
-    """Writes every table below a folder of results."""
+    """Writes every table below a folder of results, and the figure of labellers."""
     for cls, rows in tables.items():
         write_rows(cls, rows, results / cls.FILE.partition("/")[0])
+    if LabellerAgreement in tables:
+        artifacts.write_bytes(results / FIGURE, drawn(read_rows(LabellerAgreement, results)))
     return [Item(f"{cls.FILE}.json: {len(rows)} rows.", "ok") for cls, rows in tables.items()]
 
 
@@ -90,6 +99,14 @@ def check(tables: Tables, results: Path) -> list[Item]:
         else Item(f"{cls.FILE}.json is not what the traces give.", "wrong", cure)
         for cls, rows in tables.items()
     ]
+
+
+def drawn(rows: Sequence[LabellerAgreement]) -> bytes:
+    """The figure of labellers, or a file that says why there is none."""
+    picture = labellers(rows)
+    if isinstance(picture, Absent):
+        return svg(placeholder(picture), NOT_DRAWN)
+    return svg(picture.figure, picture.title)
 
 
 def is_near(one: Any, other: Any) -> bool:
