@@ -49,6 +49,21 @@ def test_every_arm_has_its_effect_beside_both_nulls() -> None:
     assert row.verdict in ("holds", "fails")
 
 
+def test_a_direction_of_a_null_is_held_against_the_others_of_it() -> None:
+    """Against itself its rank would hang on last bits."""
+    main = run([baseline(), *randoms(5), *SHUFFLES], 1)
+    case = next(one for one in cases(main).listed if one.name == "alive")
+    for chosen in (*SHUFFLES, *randoms(5)):
+        others = [one for one in main.arms if one.group == chosen.group and one != chosen]
+        assert main.like(chosen, chosen.group) == [one for one in others if one.dose == chosen.dose]
+    ranks = set()
+    for row in compare_arms(main, cases(main), BOOTSTRAP):
+        if row.forced.kind == case.name and row.forced.arm.dose == 1:
+            assert row.by_null[SHUFFLED].k == 3
+            ranks.add(row.by_null[SHUFFLED].p)
+    assert ranks == {1 / 4, 2 / 4, 3 / 4, 1.0}
+
+
 def test_an_arm_without_a_cosine_has_none() -> None:
     main = run([baseline(), *MEANS, *randoms(2)], 0, cosine=np.nan)
     rows = compare_arms(main, cases(main), BOOTSTRAP)

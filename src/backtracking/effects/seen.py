@@ -229,10 +229,11 @@ class Seen:
         return float(known.mean()) if len(known) else None
 
     def like(self, arm: Arm, group: str) -> list[Arm]:
-        """The arms of a group that displace as far as an arm does, at the same dose."""
+        """The other arms of a group that displace as far as an arm does, at the same dose."""
         found = self._like.get((group, arm.dose, arm.edit), [])
         other = DISPLACED.get(arm.edit)
-        return found or (self._like.get((group, arm.dose, other), []) if other else [])
+        found = found or (self._like.get((group, arm.dose, other), []) if other else [])
+        return [one for one in found if one != arm]
 
     def null_names(self, arm: Arm) -> tuple[str, ...]:
         """Groups of the nulls that an arm has to beat."""
