@@ -9,11 +9,12 @@ from belief_helpers import D_MODEL, N_LAYERS, make_pairs, make_words, save_world
 from tiny_models import WORDS, save_model
 from torch import Tensor
 
-from backtracking.models import edits, hooks, loading
+from backtracking.models import edits, hooks, loading, prefixes
 from backtracking.models.loading import LoadedModel
 from backtracking.models.prefixes import (
     SPANS,
     Edit,
+    Pasts,
     read_branches,
     read_donor,
     read_prefix,
@@ -102,6 +103,35 @@ def test_patching_a_run_with_itself_changes_nothing(
     rows = [Edit("patch", layer, None, span) for layer in range(N_LAYERS) for span in SPANS]
     found = run_tails(loaded, past, tail, rows, 100, own)
     torch.testing.assert_close(found, log_p.expand_as(found), atol=1e-5, rtol=1e-5)
+
+
+def test_what_is_read_at_some_positions_is_what_stands_there(
+    loaded: LoadedModel, pairs: list[MinimalPair]
+) -> None:
+    past, tail = read_prefix(loaded, pairs[0].clean_ids), [pairs[0].clean_ids[-1], *REPORT]
+    whole, own = read_donor(loaded, past, tail)
+    every = run_tails(loaded, past, tail, ROWS, 3, own)
+    for positions in ((0,), (-1,), (0, -1), (2, 1)):
+        some = run_tails(loaded, past, tail, ROWS, 3, own, positions)
+        torch.testing.assert_close(some, every[:, list(positions)], atol=1e-5, rtol=1e-5)
+        donor = read_donor(loaded, past, tail, positions)[0]
+        torch.testing.assert_close(donor, whole[list(positions)], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("held", [0, 10**6])
+def test_pasts_are_held_where_they_are_few_and_read_again_where_not(
+    held: int,
+    loaded: LoadedModel,
+    pairs: list[MinimalPair],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prefixes, "TOKENS_HELD", held)
+    pasts = Pasts(loaded, [pair.clean_ids for pair in pairs[:3]])
+    for number, pair in enumerate(pairs[:3]):
+        found, own = pasts[number], read_prefix(loaded, pair.clean_ids)
+        assert (found is pasts[number]) == bool(held)
+        log_p = [run_tails(loaded, one, pair.clean_ids[-1:], ROWS[:2], 8) for one in (found, own)]
+        assert torch.equal(*log_p)
 
 
 def test_a_patch_without_a_donor_is_refused(loaded: LoadedModel, pairs: list[MinimalPair]) -> None:

@@ -11,11 +11,17 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers import DynamicCache
 
 from backtracking.belief.readouts import Words, log_odds
 from backtracking.models.loading import LoadedModel
-from backtracking.models.prefixes import Edit, no_edit, read_donor, read_prefix, run_tails
+from backtracking.models.prefixes import (
+    Edit,
+    Pasts,
+    no_edit,
+    read_donor,
+    read_prefix,
+    run_tails,
+)
 from backtracking.records.pairs import MinimalPair
 from backtracking.records.places import Place
 from backtracking.records.rows.belief import Dose
@@ -164,26 +170,26 @@ class Marker:
     ) -> None:
         self.loaded, self.words, self.sign = loaded, words, sign
         self.rows_per_batch = rows_per_batch
-        self.points: list[tuple[DynamicCache, int]] = []
+        self.pasts = Pasts(loaded, [pair.clean_ids for pair in pairs])
+        self.stops = [pair.clean_ids[-1] for pair in pairs]
         self.donors: list[dict[int, Tensor]] = []
         norms = []
-        for pair in pairs:
-            stop = pair.clean_ids[-1]
-            self.points.append((read_prefix(loaded, pair.clean_ids), stop))
+        for number, pair in enumerate(pairs):
             donor = read_prefix(loaded, pair.donor_ids)
             self.donors.append(read_donor(loaded, donor, pair.donor_ids[-1:])[1])
-            _, resid_post_by_layer = read_donor(loaded, self.points[-1][0], [stop])
-            norms.append([float(one.norm()) for one in resid_post_by_layer.values()])
+            own = read_donor(loaded, self.pasts[number], pair.clean_ids[-1:])[1]
+            norms.append([float(one.norm()) for one in own.values()])
         self.baseline = self.read([no_edit(loaded)])[0]
         self.mean_residual_norm = np.mean(norms, axis=0)
 
     def read(self, rows: Sequence[Edit]) -> Float[np.ndarray, " rows"]:
         """Mean log-odds over the pairs under every edit, times the sign."""
         total = np.zeros(len(rows))
-        for (past, stop), donor in zip(self.points, self.donors, strict=True):
+        for number, (stop, donor) in enumerate(zip(self.stops, self.donors, strict=True)):
+            past = self.pasts[number]
             log_p = run_tails(self.loaded, past, [stop], rows, self.rows_per_batch, donor)
             total += log_odds(log_p[:, 0], self.words.marker)
-        return self.sign * total / len(self.points)
+        return self.sign * total / len(self.stops)
 
     def patch_changes(self) -> Float[np.ndarray, " layers"]:
         """What the patch changes at each layer: the target of every dose."""

@@ -87,7 +87,7 @@ def ask(
     suffix, report = list(words.report.suffix_ids), words.report
     for column, pair in enumerate(pairs):
         point = _Point(loaded, pair, rows, rows_per_batch)
-        log_p = point.read(suffix, suffix)
+        log_p = point.read(suffix, suffix, (0, -1))
         asked.a[:, column] = log_odds(log_p[:, 0], words.marker)
         usual = (log_p[[0, -1], 0].exp() >= USUAL).any(dim=0)
         asked.fluent[:, column] = _numpy(log_p[:, 0, usual].exp().sum(dim=1))
@@ -95,7 +95,7 @@ def ask(
         claim = pair.follow_up(CLAIM)
         if claim is not None:
             end = claim.at + 1
-            log_p = point.read(claim.clean_ids[:end], claim.donor_ids[:end])
+            log_p = point.read(claim.clean_ids[:end], claim.donor_ids[:end], (-1,))
             asked.c[:, column] = _gap(log_p[:, -1], claim.right_ids, claim.wrong_ids)
     return asked
 
@@ -124,12 +124,14 @@ class _Point:
         self.past = read_prefix(loaded, pair.clean_ids)
         self.donor_past = read_prefix(loaded, pair.donor_ids)
 
-    def read(self, appended: Sequence[int], donor_appended: Sequence[int]) -> Tensor:
-        """Log-probabilities along a tail under every edit, and last in the donor's run."""
+    def read(
+        self, appended: Sequence[int], donor_appended: Sequence[int], positions: Sequence[int]
+    ) -> Float[Tensor, "edits_and_donor positions d_vocab"]:
+        """Log-probabilities at positions of a tail under every edit, and last in the donor's."""
         ids = [self.pair.donor_ids[-1], *donor_appended]
-        donor, resid_post = read_donor(self.loaded, self.donor_past, ids)
-        ids = [self.pair.clean_ids[-1], *appended]
-        found = run_tails(self.loaded, self.past, ids, self.rows, self.rows_per_batch, resid_post)
+        donor, resid_post = read_donor(self.loaded, self.donor_past, ids, positions)
+        ids, of = [self.pair.clean_ids[-1], *appended], (self.rows, self.rows_per_batch)
+        found = run_tails(self.loaded, self.past, ids, *of, resid_post, positions)
         return torch.cat([found, donor[None]])
 
 

@@ -5,7 +5,7 @@ A head has a number for every token of the vocabulary: at all positions of 32 ro
 returned, and the head reads single positions of that, outside of all edits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -67,11 +67,15 @@ class Run:
         d_vocab = self.loaded.model.get_input_embeddings().weight.shape[0]  # type: ignore[union-attr]
         yield from positions.split(max(1, n_values // n_rows // d_vocab))
 
-    def everywhere(self) -> Float[Tensor, "rows pos d_vocab"]:
-        """Of the next token at every position: of short rows."""
+    def everywhere(
+        self, positions: Sequence[int] | None = None
+    ) -> Float[Tensor, "rows pos d_vocab"]:
+        """Of the next token at every position of every row, or at some: of short rows."""
         n, length = stream_of(self.output).shape[:2]
-        every = torch.arange(n * length, device=self.loaded.device)
-        return self.log_probabilities(every // length, every % length).unflatten(0, (n, length))
+        chosen = torch.arange(length) if positions is None else torch.tensor(list(positions))
+        columns = (chosen.to(self.loaded.device) % length).repeat(n)
+        rows = torch.arange(n, device=self.loaded.device).repeat_interleave(len(chosen))
+        return self.log_probabilities(rows, columns).unflatten(0, (n, len(chosen)))
 
 
 def read(

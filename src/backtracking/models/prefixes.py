@@ -27,6 +27,9 @@ Span = Literal["decision", "onwards"]
 
 SPANS: tuple[Span, ...] = ("decision", "onwards")
 
+TOKENS_HELD = 2**16
+"""Tokens whose keys and values are held at once, of prefixes or of copies of one."""
+
 
 @dataclass(frozen=True)
 class Edit:
@@ -143,6 +146,25 @@ def read_prefix(loaded: LoadedModel, ids: Sequence[int]) -> DynamicCache:
     return kv_cache.read(loaded, ids[:-1])
 
 
+class Pasts:
+    """Keys and values of several prefixes: held where all are few tokens, else read when asked for.
+
+    Args:
+        loaded: the model that reads.
+        prefixes: their ids, as `read_prefix` takes them.
+    """
+
+    def __init__(self, loaded: LoadedModel, prefixes: Sequence[Sequence[int]]) -> None:
+        self._loaded, self._prefixes = loaded, prefixes
+        is_held = sum(map(len, prefixes)) <= TOKENS_HELD
+        self._held = [read_prefix(loaded, ids) for ids in prefixes] if is_held else []
+
+    def __getitem__(self, number: int) -> DynamicCache:
+        if self._held:
+            return self._held[number]
+        return read_prefix(self._loaded, self._prefixes[number])
+
+
 def edited_positions(span: Span, n: int) -> range:
     """Positions of a tail of n tokens that an edit changes; never the last, where it is read.
 
@@ -160,8 +182,9 @@ def run_tails(
     rows: Sequence[Edit],
     rows_per_batch: int,
     donor: Mapping[int, Float[Tensor, "pos d_model"]] | None = None,
-) -> Float[Tensor, "rows pos d_vocab"]:
-    """Log-probabilities of the next token at every position of one tail, under every edit.
+    positions: Sequence[int] | None = None,
+) -> Float[Tensor, "rows read d_vocab"]:
+    """Log-probabilities of the next token at positions of one tail, under every edit.
 
     Up to the layer of an edit all rows are the same and are read once.
 
@@ -173,17 +196,18 @@ def run_tails(
         rows: the edits.
         rows_per_batch: edits in one call of the model.
         donor: `resid_post` of the donor's tail by layer, where an edit patches it in.
+        positions: of the tail, at which it is read; every one by default.
     """
     patched = {layer: values[None, : len(tail_ids)] for layer, values in (donor or {}).items()}
     by_layer: dict[int, list[int]] = {}
     for number, row in enumerate(rows):
         by_layer.setdefault(row.layer, []).append(number)
     clean = read_clean(loaded, [tail_ids], by_layer, past)
-    found = clean.run.everywhere().repeat(len(rows), 1, 1)
+    found = clean.run.everywhere(positions).repeat(len(rows), 1, 1)
     room, n_tokens = loaded.room("tails", rows_per_batch), past.get_seq_length() + len(tail_ids)
     for layer, numbers in by_layer.items():
 
-        def run(some: Sequence[int], layer: int = layer) -> Float[Tensor, "some pos d_vocab"]:
+        def run(some: Sequence[int], layer: int = layer) -> Float[Tensor, "some read d_vocab"]:
             chunk = [rows[number] for number in some]
             where = torch.zeros(len(chunk), len(tail_ids), dtype=torch.bool)
             for span in SPANS:
@@ -191,7 +215,7 @@ def run_tails(
                 where[of_span, : len(edited_positions(span, len(tail_ids)))] = True
             with editing(loaded, chunk, where, patched):
                 found = read_again(loaded, clean, layer, len(chunk))
-            return found.everywhere()
+            return found.everywhere(positions)
 
         found[numbers] = torch.cat(list(room.parts(numbers, run, n_tokens)))
     return found
@@ -199,12 +223,16 @@ def run_tails(
 
 @torch.inference_mode()
 def read_donor(
-    loaded: LoadedModel, past: DynamicCache, tail_ids: Sequence[int]
-) -> tuple[Float[Tensor, "pos d_vocab"], dict[int, Float[Tensor, "pos d_model"]]]:
-    """Log-probabilities of a donor's own tail, and its `resid_post` by layer."""
+    loaded: LoadedModel,
+    past: DynamicCache,
+    tail_ids: Sequence[int],
+    positions: Sequence[int] | None = None,
+) -> tuple[Float[Tensor, "read d_vocab"], dict[int, Float[Tensor, "pos d_model"]]]:
+    """Log-probabilities at positions of a donor's own tail, and its `resid_post` by layer."""
     with hooks.capture(loaded.blocks, range(loaded.n_layers)) as resid_post_by_layer:
         run = read(loaded, torch.tensor([list(tail_ids)]), past)
-    return run.everywhere()[0], {layer: values[0] for layer, values in resid_post_by_layer.items()}
+    resid_post = {layer: values[0] for layer, values in resid_post_by_layer.items()}
+    return run.everywhere(positions)[0], resid_post
 
 
 @torch.inference_mode()

@@ -17,11 +17,9 @@ from backtracking.models import edits, hooks, kv_cache
 from backtracking.models.forced import Arm, Prefix, Stack
 from backtracking.models.generation import DROPPED_SHARE
 from backtracking.models.loading import LoadedModel
+from backtracking.models.prefixes import TOKENS_HELD
 from backtracking.models.sampling import Sampling, draw, draw_uniforms
 from lifeboat.stage.errors import UserError
-
-TOKENS_HELD = 2**16
-"""Tokens of the prefix that are held at once, each row of a call having a copy of its own."""
 
 IsDone = Callable[[list[int]], bool]
 """Whether what was written is enough; asked after every token."""
