@@ -31,11 +31,22 @@ def machines(n: int = 3, head: int = 1) -> Iterator[Any]:
         made = Cluster(initialize_head=True, head_node_args=NODE | {"num_cpus": head})
         try:
             for _ in range(n - 1):
-                made.add_node(**NODE)
+                add(made)
             yield made
         finally:
             leave()
             made.shutdown()
+
+
+def add(made: Any) -> None:
+    """Adds a machine; Ray gives it 30 s to begin, which a computer that others use may not keep."""
+    for n_left in (2, 1, 0):
+        try:
+            made.add_node(**NODE)
+            return
+        except Exception as error:
+            if not n_left or "timed out during startup" not in str(error):
+                raise
 
 
 @contextmanager

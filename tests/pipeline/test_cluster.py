@@ -41,7 +41,7 @@ def lose_machines(made: Any, child: subprocess.Popen[bytes], said: Path) -> list
             if node is not None:
                 killed.append(stage)
                 ray_cluster.kill(made, node)
-                made.add_node(**ray_cluster.NODE)
+                ray_cluster.add(made)
         time.sleep(0.2)
     return killed
 
