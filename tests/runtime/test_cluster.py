@@ -168,7 +168,7 @@ def test_a_machine_that_is_killed_costs_its_units_and_they_run_elsewhere(
         assert run(tmp_path, jobs) == list(range(6))
     finally:
         loser.join()
-        made.add_node(**ray_cluster.NODE)
+        ray_cluster.add(made)
     assert len(files(tmp_path)) == 6
     assert len(list(seen.iterdir())) > 6  # who had it in hand, and who had it then
 
