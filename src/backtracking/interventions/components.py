@@ -211,7 +211,7 @@ def force(
         torch.tensor(list(marked_ids), dtype=torch.long, device=loaded.device),
         np.cumsum([0, *n_decisions]),
         *np.full((3, 1 + len(arms), sum(n_decisions)), np.nan),
-        np.full((1 + len(arms), len(prefixes)), np.nan),
+        np.full((1 + len(arms), len(prefixes)), np.nan),  # pyright: ignore[reportCallIssue]
     )
     batches = list(groups(loaded, lengths, rows_per_batch))
     for group in progress.track(batches, "ablating", unit="batches"):
