@@ -303,15 +303,19 @@ def readme_text() -> str:
     return (PROJECT_ROOT / "README.md").read_text()
 
 
-def test_what_is_taken_away_and_how_large_a_study_is_are_told(root: Path) -> None:
+@pytest.mark.parametrize("dead", ["over", "action: turns"])
+def test_what_is_taken_away_and_how_large_a_study_is_are_told(root: Path, dead: str) -> None:
+    """Columns have the name of the dead ends, whatever it is in a domain."""
     told = generated(root, has_control=True)["believe"]
     assert "is 0.100 with 20 test problems (traces of each: 1; random directions: 39)" in told
     found = open_results(root)
-    summary, tables = found.summary, dict(found.table_by_name)
-    row = {"target": summary["study_model"], "over_baseline": "0.6", "over_random_bound": "-0.02"}
-    row |= {"over_low": "-0.5", "over_high": "-0.3", "over_n": "52"}
+    summary, tables = {**found.summary, "study_dead": dead}, dict(found.table_by_name)
+    found = replace(found, summary=summary)
+    told_of = {"baseline": "0.6", "random_bound": "-0.02", "low": "-0.5", "high": "-0.3", "n": "52"}
+    row = {f"{dead}_{key}": value for key, value in told_of.items()}
+    row |= {"target": summary["study_model"]}
     rows = [
-        row | {"direction": summary[who], "over_value": value, "parts_report_stays": stays}
+        row | {"direction": summary[who], f"{dead}_value": value, "parts_report_stays": stays}
         for who, value, stays in (
             ("study_base", "-0.1", "untestable"),
             ("study_model", "-0.4", "holds"),
@@ -325,5 +329,5 @@ def test_what_is_taken_away_and_how_large_a_study_is_are_told(root: Path) -> Non
     assert said.endswith("95 % lower it by less than 0.020.")
     none = replace(found, table_by_name=tables | {"necessity": [], "power": []})
     assert (necessity(none), sizes(none)) == ("", "")
-    not_seen = [one | {"over_value": ""} for one in rows]
+    not_seen = [one | {f"{dead}_value": ""} for one in rows]
     assert necessity(replace(found, table_by_name=tables | {"necessity": not_seen})) == ""

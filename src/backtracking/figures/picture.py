@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from backtracking.figures.style import INK, canvas, styled
+from backtracking.figures.style import INK, canvas, styled, svg
 
 
 @dataclass(frozen=True)
@@ -47,3 +47,10 @@ def placeholder(absent: Absent) -> Figure:
     axis.axis("off")
     axis.text(0, 0.5, absent.reason, color=INK, wrap=True, va="center")
     return figure
+
+
+def file_of(picture: Picture) -> bytes:
+    """The SVG of a picture, which says why where there is no figure."""
+    if isinstance(picture, Absent):
+        return svg(placeholder(picture), NOT_DRAWN)
+    return svg(picture.figure, picture.title)

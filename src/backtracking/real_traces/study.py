@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from backtracking.figures.labellers import labellers
-from backtracking.figures.picture import NOT_DRAWN, Absent, placeholder
-from backtracking.figures.style import svg
+from backtracking.figures.picture import file_of
 from backtracking.labels.benchmark import benchmark
 from backtracking.labels.labelling import BOOTSTRAP
 from backtracking.real_traces import definitions, excitation, order, stability
@@ -103,10 +102,7 @@ def check(tables: Tables, results: Path) -> list[Item]:
 
 def drawn(rows: Sequence[LabellerAgreement]) -> bytes:
     """The figure of labellers, or a file that says why there is none."""
-    picture = labellers(rows)
-    if isinstance(picture, Absent):
-        return svg(placeholder(picture), NOT_DRAWN)
-    return svg(picture.figure, picture.title)
+    return file_of(labellers(rows))
 
 
 def is_near(one: Any, other: Any) -> bool:

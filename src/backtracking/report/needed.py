@@ -9,32 +9,33 @@ from backtracking.report.words import interval, joined, number, signed
 def necessity(results: Results) -> str:
     """What becomes of backtracking where a direction is taken away; empty where none was."""
     summary, rows = results.summary, results.table_by_name["necessity"]
+    dead = summary["study_dead"]
     studied = [row for row in rows if row["target"] == summary["study_model"]]
     by_direction = {row["direction"]: row for row in studied}
     told = [
-        _falls(by_direction[name], whose)
+        _falls(by_direction[name], whose, dead)
         for name, whose in (
             (summary["study_model"], "the model's own direction"),
             (summary["study_base"], "its base's"),
         )
-        if name in by_direction and by_direction[name].get("over_value")
+        if name in by_direction and by_direction[name].get(f"{dead}_value")
     ]
     if not told:
         return ""
-    random = number(abs(float(studied[0]["over_random_bound"])))
+    random = number(abs(float(studied[0][f"{dead}_random_bound"])))
     return (
         "**Is it needed?** What lies along a direction is set to the mean of live decisions, and "
-        f"P(backtrack) read where a step back is due (`{summary['study_dead']}`): "
+        f"P(backtrack) read where a step back is due (`{dead}`): "
         f"{'; '.join(told)}. Of random directions, 95 % lower it by less than {random}."
     )
 
 
-def _falls(row: Mapping[str, str], whose: str) -> str:
-    before, change = float(row["over_baseline"]), float(row["over_value"])
-    ends = interval(row["over_low"], row["over_high"])
+def _falls(row: Mapping[str, str], whose: str, dead: str) -> str:
+    before, change = float(row[f"{dead}_baseline"]), float(row[f"{dead}_value"])
+    ends = interval(row[f"{dead}_low"], row[f"{dead}_high"])
     return (
         f"along {whose} it goes from {number(before)} to {number(before + change)} "
-        f"({signed(change)}, {ends}, {row['over_n']} problems), and {STAYS[row[REPORT]]}"
+        f"({signed(change)}, {ends}, {row[f'{dead}_n']} problems), and {STAYS[row[REPORT]]}"
     )
 
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from backtracking.claims.literature.study import Study as Tabulated
 from backtracking.figures.every import Found, draw
-from backtracking.figures.picture import NOT_DRAWN, Absent, Picture, placeholder
-from backtracking.figures.style import png, svg
+from backtracking.figures.picture import Absent, Picture, file_of
+from backtracking.figures.style import png
 from backtracking.figures.training import losses
 from backtracking.records.choices import read_choice
 from backtracking.records.measured import P_BACK, P_OPEN, read_all_measured
@@ -95,12 +95,10 @@ def _found(study: Study) -> Found:
 
 def _write(name: str, picture: Picture, root: Path, folder: Path) -> Shown:
     """Writes a figure's files; what is not drawn has one that says so, and none of pixels."""
-    path = root / "figures" / f"{name}.svg"
+    written = file_of(picture)
+    artifacts.write_bytes(root / "figures" / f"{name}.svg", written)
     if isinstance(picture, Absent):
-        artifacts.write_bytes(path, svg(placeholder(picture), NOT_DRAWN))
         return Shown(name, picture.reason, None)
-    written = svg(picture.figure, picture.title)
-    artifacts.write_bytes(path, written)
     artifacts.write_bytes(folder / "figures" / f"{name}.png", png(picture.figure))
     return Shown(name, picture.title, written)
 
