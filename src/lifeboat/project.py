@@ -11,6 +11,8 @@
   whose items `doctor` tells as well.
 - `log_setup`, `log_results`: functions of a project, whose lines go into a new entry of the log.
 - `opens`: the page to open once everything has run.
+- `preload`: modules that stages are slow to import, and that are none of the project's; stages that
+  call `lifeboat.stage.preloaded.hand_over` first find them imported while `reproduce` runs.
 - `lock`, `install`: a file of pinned requirements, and the command that installs them.
 """
 
@@ -50,6 +52,7 @@ class Contract:
     log_setup: str = ""
     log_results: str = ""
     opens: str = ""
+    preload: tuple[str, ...] = ()
     lock: str = ""
     install: str = ""
 

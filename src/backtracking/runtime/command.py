@@ -1,21 +1,16 @@
 """What the mains of all stages share: the project's root from the command line, and the ending."""
 
 import argparse
-import atexit
-import contextlib
 import gc
 import logging
-import os
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from backtracking import PROJECT_ROOT
 from backtracking.runtime import pins
 from backtracking.runtime.workspace import Workspace
-from lifeboat.stage import failures, interruption
+from lifeboat.stage import failures, interruption, preloaded
 
 
 def run_stage(
@@ -49,9 +44,9 @@ def run_stage(
     except SystemExit as end:
         if argv is not None:
             raise
-        _leave(end.code)
+        preloaded.leave(end.code)
     if argv is None:
-        _leave(0)
+        preloaded.leave(0)
 
 
 def _run(stage: Callable[[Workspace, str], None], root: Path, role: str) -> None:
@@ -62,21 +57,6 @@ def _run(stage: Callable[[Workspace, str], None], root: Path, role: str) -> None
     except Exception as error:
         print(f"error: {failures.told(error)}", file=sys.stderr)
         raise SystemExit(1) from None
-
-
-def _leave(code: str | int | None) -> NoReturn:
-    """Ends this process as `multiprocessing` ends a fork, with all that is registered for the end.
-
-    To take apart what was imported would take a second more, and give nothing back.
-    """
-    if isinstance(code, str):
-        print(code, file=sys.stderr)
-    threading._shutdown()  # type: ignore[attr-defined]
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # nobody reads it any more
-            stream.flush()
-    os._exit(code if isinstance(code, int) else int(code is not None))
 
 
 def _quieten() -> None:

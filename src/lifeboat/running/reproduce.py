@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -21,7 +21,7 @@ from types import FrameType
 from lifeboat import processes, project
 from lifeboat.git import lock_file
 from lifeboat.items import Item, counted, proven
-from lifeboat.running import stage_seconds
+from lifeboat.running import preloading, stage_seconds
 from lifeboat.stage import artifacts
 from lifeboat.steps import Steps
 
@@ -88,7 +88,10 @@ def reproduce(root: Path, arguments: list[str]) -> Outcome:
     lock_file.require_whole(root)
     clock = StageClock()
     begin = time.monotonic()
-    code = _stream([*processes.DVC, "--wait-for-lock", "repro", *arguments], root, clock.feed)
+    command = [*processes.DVC, "--wait-for-lock", "repro", *arguments]
+    with preloading.variables(root) as further:
+        environment = {**processes.environment(root), **further}
+        code = _stream(command, root, environment, clock.feed)
     clock.feed(b"\n")
     code = 75 if code != 0 and clock.stopped else code
     seconds = clock.seconds()
@@ -120,14 +123,16 @@ def _to_open(root: Path, code: int) -> list[Item]:
     return [Item(f"To look at: {root / page}")] if page and (root / page).is_file() else []
 
 
-def _stream(command: list[str], root: Path, feed: Callable[[bytes], None]) -> int:
+def _stream(
+    command: list[str], root: Path, environment: Mapping[str, str], feed: Callable[[bytes], None]
+) -> int:
     if sys.stdout.isatty() and sys.stdin.isatty():
-        return _on_terminal(command, root, feed)
+        return _on_terminal(command, root, environment, feed)
     asked: list[int] = []
     with subprocess.Popen(
         command,
         cwd=root,
-        env=processes.environment(root),
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     ) as child:
@@ -154,7 +159,9 @@ def _pass_on(child: subprocess.Popen[bytes], feed: Callable[[bytes], None]) -> i
     return child.wait()
 
 
-def _on_terminal(command: list[str], root: Path, feed: Callable[[bytes], None]) -> int:
+def _on_terminal(
+    command: list[str], root: Path, environment: Mapping[str, str], feed: Callable[[bytes], None]
+) -> int:
     import pty
     import termios
 
@@ -166,6 +173,6 @@ def _on_terminal(command: list[str], root: Path, feed: Callable[[bytes], None]) 
         feed(chunk)
         return chunk
 
-    os.environ.update(processes.environment(root))
+    os.environ.update(environment)
     os.chdir(root)
     return os.waitstatus_to_exitcode(pty.spawn(command, read))

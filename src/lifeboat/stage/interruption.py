@@ -4,17 +4,16 @@
 that DVC no longer watches. So a stage asks the kernel to be told when its parent is gone.
 """
 
-import ctypes
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+from lifeboat.stage.preloaded import end_with_parent
+
 EXIT_CODE = 75
-_PR_SET_PDEATHSIG = 1
 _requested = False
 _has_checkpoints = False
 
@@ -29,8 +28,7 @@ def install() -> None:
     _requested = _has_checkpoints = False
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _request)
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    end_with_parent(signal.SIGTERM)
 
 
 def requested() -> bool:
