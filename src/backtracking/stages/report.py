@@ -45,15 +45,17 @@ class Params:
 
     Attributes:
         n_traces: sampled traces, those of test problems first.
+        n_layers: layers of whose projections one is chosen, the steered one and those next to it.
         n_steered: problems whose steered generations stand beside the unsteered one.
     """
 
     n_traces: int
+    n_layers: int
     n_steered: int
 
     def __post_init__(self) -> None:
-        if min(self.n_traces, self.n_steered) < 0:
-            raise ValueError("n_traces and n_steered must be 0 or more.")
+        if min(self.n_traces, self.n_layers, self.n_steered) < 0:
+            raise ValueError("n_traces, n_layers and n_steered must be 0 or more.")
 
 
 ORDER = ("test", "dev", "train")
@@ -68,7 +70,10 @@ def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "report", workspace.params)
     study, results = Study(workspace), open_results(workspace.root)
     title = f"{params.load_value(str, 'domain.name', workspace.params)}: what was found"
-    shown = [*_sampled(study, params_.n_traces), *_steered(study, params_.n_steered)]
+    shown = [
+        *_sampled(study, params_.n_traces, params_.n_layers),
+        *_steered(study, params_.n_steered),
+    ]
     pictures = draw(_found(study))
     with artifacts.new_folder(workspace.results("report")) as folder:
         figures = [_write(name, one, workspace.root, folder) for name, one in pictures.items()]
@@ -103,20 +108,23 @@ def _write(name: str, picture: Picture, root: Path, folder: Path) -> Shown:
     return Shown(name, picture.title, written)
 
 
-def _sampled(study: Study, n: int) -> list[ShownTrace]:
-    """Traces of the study, with what their tokens hold along both directions."""
+def _sampled(study: Study, n: int, n_layers: int) -> list[ShownTrace]:
+    """Traces of the study, with what their tokens hold along both directions of some layers."""
     traces = sorted(study.traces, key=lambda one: ORDER.index(one.split))[:n]
     choice = read_choice(study.workspace.results("steer"))
-    known = {
-        f"along {role}'s direction, layer {choice.layer}": study.directions.find(
-            Place(role, "matched", choice.window, choice.layer)
-        )
-        for role in (study.roles.base, study.roles.studied)
-    }
-    # There is none of a class that never occurs.
-    vectors = {name: vector for name, vector in known.items() if vector is not None}
-    told = projections(study, traces, choice.layer, vectors)
-    return sampled(study, traces, told | {"P(backtrack)": _probability(study)})
+    layers = study.store(study.roles.studied).layers
+    told = {"P(backtrack)": _probability(study)}
+    for layer in sorted(layers, key=lambda one: abs(one - choice.layer))[:n_layers]:
+        known = {
+            f"along {role}'s direction, layer {layer}": study.directions.find(
+                Place(role, "matched", choice.window, layer)
+            )
+            for role in (study.roles.base, study.roles.studied)
+        }
+        # There is none of a class that never occurs.
+        vectors = {name: vector for name, vector in known.items() if vector is not None}
+        told |= projections(study, traces, layer, vectors)
+    return sampled(study, traces, told)
 
 
 def _probability(study: Study) -> ByTrace:
