@@ -10,7 +10,7 @@ from markdown_it import MarkdownIt
 from backtracking.report.committed import Results
 from backtracking.report.findings import BLOCKS
 from backtracking.report.verdicts import BLOCKS as VERDICTS
-from backtracking.report.words import markdown
+from backtracking.report.words import UNDEFINED, markdown
 
 SHOWN = {
     "believe": "What was found",
@@ -43,7 +43,7 @@ class Shown:
 def sections(results: Results, figures: Sequence[Shown]) -> str:
     """Markup of all sections, every text of it escaped; figures stand below the finding."""
     writers = BLOCKS | dict(VERDICTS)
-    first, *others = [(name, _made(writers[name](results))) for name in SHOWN]
+    first, *others = [(name, _made(_known(writers[name](results)))) for name in SHOWN]
     pictures = [("figures", _figures(figures))] if figures else []
     parts = [first, *pictures, *others, ("provenance", _made(_provenance(results)))]
     return "\n".join([_contents([*dict(parts), "reader"]), *(_section(*one) for one in parts)])
@@ -56,6 +56,11 @@ def _contents(names: Sequence[str]) -> str:
 
 def _section(name: str, markup: str) -> str:
     return f'<section class="told" id="{name}"><h2>{HEADINGS[name]}</h2>{markup}</section>'
+
+
+def _known(text: str) -> str:
+    """Without the rows of tables whose number this study does not have."""
+    return "\n".join(line for line in text.split("\n") if f"| {UNDEFINED} |" not in line)
 
 
 def _made(text: str) -> str:
