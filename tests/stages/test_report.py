@@ -99,6 +99,9 @@ def test_a_steered_problem_stands_beside_itself(reported: Workspace) -> None:
     assert len({one["problem"] for one in steered}) == 1
     arms = [one["facts"]["arm"] for one in steered]
     assert arms[0] == "unsteered" and len(arms) == len(set(arms)) > 2
+    for one in steered:  # read as the traces of the study are
+        assert one["labellers"] == ["exact", "rules"] and one["facts"]["outcome"]
+        assert "".join(one["text"][a:b] for a, b, *_ in one["sentences"]).strip()
 
 
 def test_what_was_found_stands_before_and_no_markup_comes_out_of_it(reported: Workspace) -> None:

@@ -116,6 +116,7 @@ def test_controls_do_what_they_say(tmp_path: Path, look: Look) -> None:
     expect(seen.locator("#name")).to_have_text("second")
     seen.keyboard.press("p")
     expect(seen.locator("#name")).to_have_text("first")
+    expect(seen.locator("#problem")).to_have_text("p")
 
 
 @pytest.mark.parametrize(

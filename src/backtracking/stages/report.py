@@ -13,18 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from backtracking.claims.literature.study import Study as Tabulated
+from backtracking.domains.registry import open_domain
 from backtracking.figures.every import Found, draw
 from backtracking.figures.picture import Absent, Picture, file_of
 from backtracking.figures.style import png
 from backtracking.figures.training import losses
+from backtracking.labels.learned import LEARNED, with_learned
+from backtracking.labels.rules import with_rules
 from backtracking.records.choices import read_choice
 from backtracking.records.measured import P_BACK, P_OPEN, read_all_measured
 from backtracking.records.places import Place
 from backtracking.records.rollouts import read_rollouts
 from backtracking.records.rows.table import Tables
 from backtracking.records.sentences import read_sentences
+from backtracking.records.traces import Trace
 from backtracking.report.committed import open_results, read_table
 from backtracking.report.sections import Shown, sections
 from backtracking.runtime import params
@@ -35,7 +40,7 @@ from backtracking.stages.study import Study
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.view.page import page
 from backtracking.view.shown import ShownTrace
-from backtracking.view.study import of_rollouts
+from backtracking.view.study import of_rollouts, of_study
 from lifeboat.stage import artifacts
 
 
@@ -141,9 +146,21 @@ def _probability(study: Study) -> ByTrace:
 
 
 def _steered(study: Study, n: int) -> list[ShownTrace]:
-    folder = study.workspace.results("steer") / "rollouts"
+    """Steered generations, read as the domain reads the traces of the study."""
+    workspace, domain = study.workspace, open_domain(study.workspace.params)
     problems = {one.problem_id: one for one in study.problems}
-    return of_rollouts(read_rollouts(folder), problems, n) if folder.is_dir() else []
+
+    def show(role: str, trace: Trace) -> ShownTrace:
+        tokenizer = Tokenizer.from_file(str(workspace.model(role) / "tokenizer.json"))
+        problem = problems[trace.problem_id]
+        sentences = list(map(with_rules, domain.read(trace, problem, tokenizer).sentences))
+        if study.primary == LEARNED:
+            sentences = with_learned(sentences)
+        grade = domain.grade(trace, problem, tokenizer) if problem.answer else None
+        return of_study(trace, problem, sentences, grade, [], tokenizer)
+
+    folder = workspace.results("steer") / "rollouts"
+    return of_rollouts(read_rollouts(folder), n, show) if folder.is_dir() else []
 
 
 if __name__ == "__main__":

@@ -161,6 +161,7 @@
     view.at = -1;
     const { labellers, shades } = trace;
     $("name").textContent = plain(trace.id);
+    $("problem").replaceChildren();
     put($("problem"), trace.problem);
     $("facts").replaceChildren(...Object.entries(trace.facts).map(([name, value]) => {
       const row = make("div");
