@@ -1,15 +1,19 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
+from command_lines import blocks_of, commands, parse, spans_of
+from typer import BadParameter
 
 from backtracking import PROJECT_ROOT, cli
+from backtracking.report import readme
 from backtracking.runtime import cluster, profile
 from lifeboat.cli import verbs
 from lifeboat.doctor import doctor
@@ -205,3 +209,28 @@ def test_accounts_of_the_env_file_are_there_for_every_verb(
     monkeypatch.setattr(doctor, "examine", look)
     run("doctor", root=tmp_path)
     assert seen == ["from a file"]
+
+
+PAGES = [PROJECT_ROOT / name for name in ("README.md", "CONTRIBUTING.md")]
+PAGES += sorted([*(PROJECT_ROOT / "docs").glob("*.md"), *(PROJECT_ROOT / "reports").glob("*.md")])
+TEXT_BY_PAGE = {path.name: readme.prose(path.read_text()) for path in PAGES}
+
+
+@pytest.mark.parametrize("name", TEXT_BY_PAGE)
+def test_every_command_of_a_page_parses(name: str) -> None:
+    """In a line a verb may stand without what it is given, or with a word for a number."""
+    for words in (words for block in blocks_of(TEXT_BY_PAGE[name]) for words in commands(block)):
+        parse(words)
+    for span in spans_of(TEXT_BY_PAGE[name]):
+        for words in commands(span) if span.startswith("backtracking ") and "[" not in span else []:
+            with suppress(BadParameter):
+                parse(words)
+
+
+def test_the_targets_of_all_pages_are_in_the_makefile() -> None:
+    said = "\n".join(
+        text for page in TEXT_BY_PAGE.values() for text in (*blocks_of(page), *spans_of(page))
+    )
+    wanted = set(re.findall(r"(?m)(?:^|&& )make ([a-z-]+)", said))
+    made = set(re.findall(r"(?m)^([a-z-]+):", (PROJECT_ROOT / "Makefile").read_text()))
+    assert {"reproduce", "test", "backup"} <= wanted <= made

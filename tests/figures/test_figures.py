@@ -9,23 +9,30 @@ from typing import Any, get_args
 from xml.etree import ElementTree
 
 import matplotlib
+import numpy as np
 import pytest
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch
 from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+from numpy.typing import NDArray
 from planted_figures import PAIRS, found, near, tables
 from synthetic_results import study_with
 
 from backtracking.figures.components import components
 from backtracking.figures.dose import dose
 from backtracking.figures.every import NAMES, draw
+from backtracking.figures.graph import transition_graph
 from backtracking.figures.labellers import labellers
+from backtracking.figures.labels import Shares
 from backtracking.figures.leakage import leakage
 from backtracking.figures.picture import Absent, Drawn, Picture, placeholder
 from backtracking.figures.stability import stability
 from backtracking.figures.states import state_models
 from backtracking.figures.style import COLUMN, PAGE, png, styled, svg
 from backtracking.figures.transfer import transfer
+from backtracking.labels.states import STATES
 from backtracking.records.intervals import Interval
 from backtracking.records.rows.components import TopOutcome
 from backtracking.records.rows.labellers import LabellerAgreement, Subset
@@ -110,6 +117,29 @@ def test_a_dose_has_both_units_and_the_action_and_random_directions(
     said = " ".join(one.get_text() for one in texts(of(drawn, "dose").figure))
     for part in ("norms of the model's own", "mean norms of its residual", "action", "random"):
         assert part in said
+
+
+def test_every_arrow_goes_from_one_box_to_another_and_what_is_left_out_is_told() -> None:
+    names = (*STATES, "END")
+    even = tuple(Interval(1 / len(names), 0.1, 0.2, 9) for _ in names)
+    shares = Shares(STATES, names, (even,) * len(STATES), (200,) * len(STATES))
+    drawn = transition_graph(shares)
+    assert isinstance(drawn, Drawn)
+    (axis,) = drawn.figure.axes
+    boxes = [patch.get_window_extent() for one in axis.texts if (patch := one.get_bbox_patch())]
+    arrows = [one for one in axis.patches if isinstance(one, FancyArrowPatch)]
+    assert len(arrows) == len(STATES) * (len(names) - 1)
+    for arrow in arrows:
+        points = axis.transData.transform(arrow.get_path().vertices)
+        far = [np.hypot(*_beyond(box, points)).min() for box in boxes]
+        assert sum(one < 6 * drawn.figure.dpi / 72 for one in far) >= 2
+    assert any("0.05 of a state" in one.get_text() for one in axis.texts)
+
+
+def _beyond(box: Bbox, points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far each point lies outside of a box, in x and in y."""
+    low, high = np.array(box.min), np.array(box.max)
+    return np.maximum(0, np.maximum(low - points, points - high)).T
 
 
 LONG = {"a-reasoning-model-of-long-name": "its-base-of-long-name"} | {

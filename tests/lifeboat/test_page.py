@@ -4,34 +4,16 @@ import json
 import re
 import shlex
 import subprocess
-from pathlib import Path
 
 import pytest
-from command_lines import parse
+from command_lines import blocks_of, commands, parse, spans_of
 
 from backtracking import PROJECT_ROOT
 
 PAGE = (PROJECT_ROOT / "docs" / "operations.md").read_text()
-BLOCKS = re.findall(r"(?ms)^```bash\n(.*?)^```$", PAGE)
-SPANS = re.findall(r"`([^`\n]+)`", re.sub(r"(?ms)^```.*?^```$", "", PAGE))
-ENDS = {"&", "&&", "|", "||", ";", ")", ";;"}
+BLOCKS, SPANS = blocks_of(PAGE), spans_of(PAGE)
 
-
-def commands(text: str) -> list[list[str]]:
-    """The words behind `backtracking` of every command in some shell, up to the command's end."""
-    found: list[list[str]] = []
-    for line in (line for line in text.splitlines() if "backtracking" in line):
-        lexer = shlex.shlex(line, posix=True, punctuation_chars=True)
-        lexer.whitespace_split, lexer.commenters = True, "#"
-        words = list(lexer)
-        for at, word in enumerate(words):
-            if Path(word).name == "backtracking":
-                end = next((n for n in range(at, len(words)) if words[n] in ENDS), len(words))
-                found.append(words[at + 1 : end])
-    return found
-
-
-COMMANDS = [words for text in (*BLOCKS, *SPANS) for words in commands(text) if words]
+COMMANDS = [words for text in (*BLOCKS, *SPANS) for words in commands(text)]
 WATCH_OPTIONS = [shlex.split(span) for span in SPANS if span.startswith("--")]
 
 

@@ -178,6 +178,7 @@ def test_the_sweep_of_the_docs_runs_the_code_that_was_queued_and_is_shown_in_a_t
 ) -> None:
     page = (ROOT / "docs" / "looking.md").read_text()
     (block,) = re.findall(r"```bash\n(dvc exp run .*?)```", page, re.DOTALL)
+    assert block in (ROOT / "README.md").read_text()
     queue, start, show = [shlex.split(line, comments=True) for line in block.splitlines()]
     assert SWEEP in queue
     call(copy, *[one.replace(SWEEP, "summary.digits=2,3") for one in queue])

@@ -162,7 +162,7 @@ def test_every_because_is_a_sentence_and_there_are_five_tables(root: Path) -> No
 
 
 def test_other_pairs_are_not_measured_until_their_table_is_committed(root: Path) -> None:
-    blocks = generated(root)
+    blocks = generated(root, has_control=True)
     assert (
         blocks["pairs"].startswith("Not measured")
         and "not been run on other pairs" in blocks["believe"]
@@ -178,6 +178,8 @@ def test_other_pairs_are_not_measured_until_their_table_is_committed(root: Path)
     assert blocks["pairs"].count("\n| base-") == 3
     assert "no test | `primary`, `causal` and `transfer`: The model is broken" in blocks["pairs"]
     assert blocks["pairs"].endswith("Measured on: 2 cores.")
+    natural = generated(root)["believe"]  # nothing was made to hold: no pair of ours is its like
+    assert "of one trained pair" in natural and "3 pairs, trained" not in natural
 
 
 def test_in_a_control_pair_failing_is_right_and_holding_is_an_alarm() -> None:

@@ -14,6 +14,7 @@ from synthetic_results import write_results
 from tiny_study import PAIR, TinyStudy, write_study
 
 from backtracking.figures.every import NAMES
+from backtracking.records.choices import read_choice
 from backtracking.records.decisions import Decisions
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages import report, steer
@@ -30,7 +31,7 @@ def study() -> TinyStudy:
 def reported(study: TinyStudy, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A steered study whose page was made."""
     root = tmp_path_factory.mktemp("reported")
-    sizes = {"report": {"n_traces": 5, "n_steered": 1}}
+    sizes = {"report": {"n_traces": 5, "n_layers": 2, "n_steered": 1}}
     workspace = write_steered(root, study, PAIR, sizes)
     steer.main(["--root", str(root)])
     write_results(root, is_affine=True)
@@ -57,13 +58,15 @@ def test_sampled_traces_come_with_labels_kinds_and_numbers(
         assert len(shown["ends"]) == len(trace.token_ids)
         assert shown["ends"][-1] == len(shown["text"])
         names = [name for name, _ in shown["shades"]]
-        assert len(names) == 3 and names[2] == "P(backtrack)" and "base" in names[0]
-        _, projected = shown["shades"][1]
+        layer = read_choice(reported.results("steer")).layer
+        assert len(names) == 5 and names[0] == "P(backtrack)" and "base" in names[1]
+        assert names[2].endswith(f"layer {layer}") and not names[3].endswith(f"layer {layer}")
+        _, projected = shown["shades"][4]
         assert sum(one is not None for one in projected) > len(projected) / 2
         its = decisions.trace_id == shown["id"]
         kinds = [kind for *_, kind in shown["sentences"] if kind]
         assert kinds == decisions.kind[its].tolist()
-        at = [n for n, one in enumerate(shown["shades"][2][1]) if one is not None]
+        at = [n for n, one in enumerate(shown["shades"][0][1]) if one is not None]
         deciding = set((decisions.position[its] - len(trace.prompt_ids)).tolist())
         assert set(at) <= deciding and (at or shown["facts"]["split"] == "train")
 
@@ -96,6 +99,9 @@ def test_a_steered_problem_stands_beside_itself(reported: Workspace) -> None:
     assert len({one["problem"] for one in steered}) == 1
     arms = [one["facts"]["arm"] for one in steered]
     assert arms[0] == "unsteered" and len(arms) == len(set(arms)) > 2
+    for one in steered:  # read as the traces of the study are
+        assert one["labellers"] == ["exact", "rules"] and one["facts"]["outcome"]
+        assert "".join(one["text"][a:b] for a, b, *_ in one["sentences"]).strip()
 
 
 def test_what_was_found_stands_before_and_no_markup_comes_out_of_it(reported: Workspace) -> None:
@@ -120,7 +126,7 @@ class Tags(HTMLParser):
 
 def test_sizes_below_0_are_refused() -> None:
     with pytest.raises(ValueError, match="0 or more"):
-        report.Params(-1, 0)
+        report.Params(0, -1, 0)
 
 
 def test_without_results_it_says_which_stage_is_missing(

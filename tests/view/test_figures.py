@@ -53,3 +53,30 @@ def test_a_figure_is_seen_whole_or_scrolled_to_and_has_its_finding_as_text(
     assert figure.evaluate("one => getComputedStyle(one).filter").startswith("invert") != inverted
     assert HOSTILE in seen.inner_text("section.told:has(.figures) li")
     assert seen.locator("script").count() == 2 and seen.locator("img").count() == 1
+
+
+def test_a_page_is_printed_whole_and_dark_on_white_whatever_it_was_on_the_screen(
+    written: Path, look: Callable[..., Page]
+) -> None:
+    seen = look(written, (700, 1000), "dark")  # a sheet of A4 between its margins
+    seen.emulate_media(media="print")
+    for theme in ("dark", "light"):
+        seen.evaluate(f"document.documentElement.dataset.theme = '{theme}'")
+        assert seen.evaluate("getComputedStyle(document.body).color") == "rgb(27, 27, 27)"
+        assert seen.evaluate("getComputedStyle(document.querySelector('img')).filter") == "none"
+    assert seen.locator(".wide").count() > 4
+    assert seen.evaluate(
+        "[...document.querySelectorAll('table, img')].every((one) => "
+        "one.getBoundingClientRect().right <= document.body.clientWidth)"
+    )
+    assert seen.locator("nav").first.is_hidden() and seen.locator("#text").is_visible()
+
+
+def test_every_section_is_led_to_from_above(written: Path, look: Callable[..., Page]) -> None:
+    seen = look(written, (390, 844))
+    links = seen.locator("nav[aria-label=Contents] a")
+    assert links.count() == seen.locator("section.told").count() + 1
+    for link in links.all():
+        link.click()
+        target = seen.locator(link.get_attribute("href") or "")
+        assert abs((target.bounding_box() or {})["y"]) < 844

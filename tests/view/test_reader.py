@@ -1,6 +1,7 @@
 """The reader of traces in a real browser: what each control does, and that no text gets out."""
 
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -28,7 +29,23 @@ HOSTILE = {
     "half a character": "\ud83d alone",
     "an attribute": "\" onmouseover=\"alert(4)' style='color:red",
     "an entity": "&lt;b&gt; &amp; &#x41;",
+    "a null": "a\u0000b",
+    "tags": "a\U000e0041\U000e0042b",
+    "fillers": "a\u115f\u3164b\u034fc",
+    "a private letter": "a\ue000b",
+    "lines": "a\u2028b\u2029c\u0085d",
+    "a choice of look": "\u2714\ufe0f",
 }
+HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+FILLERS = "\u115f\u3164\u034f"
+
+
+def plain(text: str) -> str:
+    """A text in which what one does not see is written out."""
+    return "".join(
+        f"U+{ord(one):04X}" if one in FILLERS or unicodedata.category(one) in HIDDEN else one
+        for one in text
+    )
 
 
 def trace(name: str, text: str, *states: str, kind: str | None = None, **facts: str) -> ShownTrace:
@@ -58,11 +75,16 @@ def test_a_page_without_a_trace_says_so(tmp_path: Path, look: Look) -> None:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_text_is_shown_as_text(name: str, tmp_path: Path, look: Look) -> None:
     text = HOSTILE[name]
-    seen = look(write(tmp_path, ShownTrace(text, text, {text: text}, text, (), ())))
-    shown = seen.locator("#text").text_content() or ""
-    assert all(mark not in shown for mark in "\u202e\u2066\u200b\ufeff\u0007\u001b")
-    marks = {one: f"U+{ord(one):04X}" for one in "\u202e\u202c\u2066\u2069\u200b\u200d\ufeff\a\x1b"}
-    assert shown == text.translate(str.maketrans(marks))
+    sentences = (ShownSentence(0, len(text), (STATES[5],)),)
+    traces = [ShownTrace(one, text, {text: text}, text, (text,), sentences) for one in (text, "b")]
+    seen = look(write(tmp_path, *traces))
+    seen.select_option("#beside", "b")
+    seen.keyboard.press("j")
+    said = plain(text)
+    for place in ("#text", "#other .block", "#name", "#problem", "#facts dt", "#facts dd"):
+        assert seen.locator(place).text_content() == said
+    for place in ("#traces button", "#labeller option", "#hover"):
+        assert said in (seen.locator(place).first.text_content() or "")
     assert seen.locator("script").count() == 2 and seen.locator("img").count() == 0
     assert seen.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -87,13 +109,14 @@ def test_controls_do_what_they_say(tmp_path: Path, look: Look) -> None:
     seen.select_option("#labeller", "1")
     expect(seen.locator("#text .state.s5")).to_have_count(0)
     seen.select_option("#labeller", "the truth")
-    expect(seen.locator("#legend li")).to_have_text(["miss 5"])
+    expect(seen.locator("#legend li")).to_have_text(["miss 5", "labellers disagree"])
     seen.select_option("#beside", "second")
     expect(seen.locator("#other")).to_contain_text("Gg. Hh.")
     seen.keyboard.press("n")
     expect(seen.locator("#name")).to_have_text("second")
     seen.keyboard.press("p")
     expect(seen.locator("#name")).to_have_text("first")
+    expect(seen.locator("#problem")).to_have_text("p")
 
 
 @pytest.mark.parametrize(
@@ -102,6 +125,8 @@ def test_controls_do_what_they_say(tmp_path: Path, look: Look) -> None:
         ("#only", "outcome=wrong", ["second"]),
         ("#with", "backtracking", ["first"]),
         ("#with", "none", ["second"]),
+        ("#with", "deduction", ["first", "second"]),
+        ("#with", "final-answer", []),
         ("#with", "disputed", ["first"]),
         ("#with", "labelled", []),
     ],
@@ -166,6 +191,10 @@ def test_tokens_are_shaded_by_a_number_that_hovering_tells(tmp_path: Path, look:
     assert seen.evaluate(much) == "80%"
     seen.hover("#text .down")
     expect(seen.locator("#hover")).to_contain_text("projection, layer 2: -1")
+    seen.click("#text .up")  # a finger does not hover
+    expect(seen.locator("#hover")).to_contain_text("projection, layer 2: 0.5")
+    seen.keyboard.press("j")
+    expect(seen.locator("#hover")).to_contain_text("projection, layer 2, at its end: -1")
 
 
 def test_hundreds_of_traces_and_a_hundred_thousand_characters_without_lag(
@@ -196,6 +225,8 @@ def test_it_is_readable_on_a_phone_in_the_dark_and_by_keyboard(tmp_path: Path, l
         seen = look(path, (390, 844), scheme)
         colour = seen.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (json.loads(f"[{colour[4:-1]}]")[0] < 128) == is_dark
+        assert (seen.locator("#text").bounding_box() or {})["height"] > 200
+        seen.keyboard.press("l")
         assert seen.evaluate("document.documentElement.scrollWidth <= innerWidth")
     seen.keyboard.press("t")
     assert seen.evaluate("document.documentElement.dataset.theme") == "light"
@@ -203,3 +234,30 @@ def test_it_is_readable_on_a_phone_in_the_dark_and_by_keyboard(tmp_path: Path, l
     assert seen.evaluate("document.activeElement.className") == "skip"
     names = "[...document.querySelectorAll('select,input')].every((one) => one.labels.length)"
     assert seen.evaluate(names)
+
+
+def test_a_page_opens_at_its_top_whatever_stands_before_the_reader(
+    tmp_path: Path, look: Look
+) -> None:
+    path = tmp_path / "page.html"
+    traces = [trace(f"t{n}", "Aa. Wait.") for n in range(40)]
+    path.write_text(page("A study", traces, '<section class="told"><p>.</p></section>' * 60))
+    seen = look(path)
+    for _ in range(30):
+        seen.keyboard.press("n")
+    assert seen.evaluate("scrollY") == 0
+    seen.click("#traces [aria-current=true]")  # the list itself has followed
+    expect(seen.locator("#name")).to_have_text("t30")
+
+
+def test_the_list_is_one_stop_of_tab_in_which_arrows_move(tmp_path: Path, look: Look) -> None:
+    seen = look(write(tmp_path, *(trace(f"t{n}", "Aa. Wait.") for n in range(9))))
+    seen.focus("#with")
+    for key in ("Tab", "ArrowDown", "ArrowDown", "ArrowUp"):
+        seen.keyboard.press(key)
+    expect(seen.locator("#name")).to_have_text("t1")
+    expect(seen.locator("#traces button:focus")).to_contain_text("t1")
+    for _ in range(2):
+        seen.keyboard.press("Tab")
+    assert seen.evaluate("document.activeElement.id") != "traces"
+    assert not seen.evaluate("document.querySelector('#traces').contains(document.activeElement)")

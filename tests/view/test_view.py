@@ -1,13 +1,17 @@
 """`backtracking view`: pages of our traces and of others', and what is said of broken ones."""
 
 import base64
+import itertools
 import json
 import re
 import zlib
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from backtracking import cli
 from backtracking.labels.states import STATES
@@ -98,6 +102,51 @@ def test_a_page_names_its_script_and_lets_in_no_other() -> None:
     assert "<b>" not in text and text.count("</script>") == 2
     assert "default-src 'none'" in text and "http" not in text.replace("http-equiv", "")
     assert re.search(r"script-src 'sha256-[A-Za-z0-9+/=]{44}'", text)
+
+
+CSS = files("backtracking.view").joinpath("assets", "page.css").read_text("utf-8")
+DEUTERANOPIA = [
+    [0.367322, 0.860646, -0.227968],
+    [0.280085, 0.672501, 0.047413],
+    [-0.011820, 0.042940, 0.968881],
+]
+"""Of linear RGB: Machado, Oliveira and Fernandes 2009, severity 1."""
+TO_XYZ = [[0.4339, 0.3762, 0.1899], [0.2127, 0.7152, 0.0722], [0.0178, 0.1095, 0.8727]]
+"""Of linear RGB, white being 1 1 1."""
+
+
+def linear(colour: str) -> NDArray[np.float64]:
+    value = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255
+    return np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+
+
+def lab(rgb: NDArray[np.float64]) -> NDArray[np.float64]:
+    x, y, z = np.cbrt(np.array(TO_XYZ) @ np.clip(rgb, 0, 1))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def test_states_are_told_apart_by_the_colour_blind_in_light_and_in_dark() -> None:
+    """By colour, or where colours are near by how the line is drawn; backtracking by its mark."""
+    palettes = re.findall(r"--s0: #[^}]+", CSS)
+    papers = re.findall(r"--paper: (#\w+)", CSS.replace("#fff;", "#ffffff;"))
+    assert len(papers) == len(palettes) == 3
+    drawn = {int(one) for one in re.findall(r"\.s(\d) { border-bottom[^}]+(?:dotted|double)", CSS)}
+    assert drawn == {0, 4} and ".state.s5::before" in CSS
+    for palette, paper in zip(palettes, papers, strict=True):
+        colours = re.findall(r"#\w{6}", palette)
+        assert len(colours) == len(STATES)
+        shades = [
+            linear(paper)[None] @ TO_XYZ[1],
+            *(linear(one)[None] @ TO_XYZ[1] for one in colours),
+        ]
+        white, *others = [float(one[0]) + 0.05 for one in shades]
+        assert all(max(white / one, one / white) > 3 for one in others)
+        for sight in (np.eye(3), np.array(DEUTERANOPIA)):
+            seen = [
+                lab(sight @ linear(one)) for at, one in enumerate(colours) if at not in {0, 4, 5}
+            ]
+            far = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
+            assert min(far) > 15
 
 
 @pytest.mark.parametrize(

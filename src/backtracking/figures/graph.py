@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import FancyArrowPatch
+from matplotlib.patches import FancyArrowPatch, Patch
 
 from backtracking.figures.labels import BACKTRACKING, Shares, following_title
 from backtracking.figures.parts import folded, short, value_of
@@ -13,6 +13,7 @@ from backtracking.figures.style import INK, OKABE_ITO, SOFT, canvas, styled
 from backtracking.records.intervals import Interval
 
 Places = Mapping[str, tuple[float, float]]
+Boxes = Mapping[str, Patch | None]
 
 LEAST, FEWEST = 0.05, 10
 """Share, and number of sentences, below which an arrow is left out."""
@@ -33,11 +34,13 @@ def transition_graph(found: Shares | None) -> Picture:
     arrows = _arrows(found)
     names = {name for ends in arrows for name in ends} | {BACKTRACKING}
     places = _places([one for one in dict.fromkeys([*found.rows, *found.columns]) if one in names])
+    boxes = {name: _state(axis, name, place, found) for name, place in places.items()}
+    figure.draw_without_rendering()  # only then does a box know its size, at which arrows end
     for (source, target), share in arrows.items():
         if source != target:
-            _arrow(axis, places, source, target, share)
-    for name, place in places.items():
-        _state(axis, name, place, found)
+            _arrow(axis, places, boxes, source, target, share)
+    told = f"left out: less than {LEAST} of a state's sentences, or than {FEWEST} of them"
+    axis.text(1.9, -1.18, told, ha="right", va="bottom", fontsize=6.5, color=INK)
     return Drawn(title, figure)
 
 
@@ -55,7 +58,8 @@ def _places(names: list[str]) -> Places:
     return {name: (1.55 * np.cos(a), np.sin(a)) for name, a in zip(names, angles, strict=True)}
 
 
-def _state(axis: Axes, name: str, place: tuple[float, float], found: Shares) -> None:
+def _state(axis: Axes, name: str, place: tuple[float, float], found: Shares) -> Patch | None:
+    """The box of a state."""
     words = [folded(name)]
     if name in found.rows:
         words.append(f"n = {found.n[found.rows.index(name)]}")
@@ -64,10 +68,15 @@ def _state(axis: Axes, name: str, place: tuple[float, float], found: Shares) -> 
         words.append(f"again: {_told(again)}")
     edge = OKABE_ITO[1] if name == BACKTRACKING else INK
     box = {"boxstyle": "round", "facecolor": "white", "edgecolor": edge}
-    axis.text(*place, "\n".join(words), ha="center", va="center", fontsize=6.5, bbox=box, zorder=4)
+    text = "\n".join(words)
+    return axis.text(
+        *place, text, ha="center", va="center", fontsize=6.5, bbox=box, zorder=4
+    ).get_bbox_patch()
 
 
-def _arrow(axis: Axes, places: Places, source: str, target: str, share: Interval) -> None:
+def _arrow(
+    axis: Axes, places: Places, boxes: Boxes, source: str, target: str, share: Interval
+) -> None:
     """An arrow; it says its share where it goes to backtracking or comes from there."""
     is_told = BACKTRACKING in (source, target)
     colour = OKABE_ITO[1] if is_told else SOFT
@@ -76,7 +85,8 @@ def _arrow(axis: Axes, places: Places, source: str, target: str, share: Interval
     axis.add_patch(
         FancyArrowPatch(
             (x, y), (to_x, to_y), connectionstyle=bent, arrowstyle="-|>", mutation_scale=9,
-            linewidth=0.4 + 3.5 * value_of(share), color=colour, shrinkA=22, shrinkB=24,
+            linewidth=0.4 + 3.5 * value_of(share), color=colour, shrinkA=2, shrinkB=2,
+            patchA=boxes[source], patchB=boxes[target],
             alpha=1 if is_told else 0.5, zorder=2 if is_told else 1,
         )
     )  # fmt: skip

@@ -10,16 +10,19 @@ from markdown_it import MarkdownIt
 from backtracking.report.committed import Results
 from backtracking.report.findings import BLOCKS
 from backtracking.report.verdicts import BLOCKS as VERDICTS
-from backtracking.report.words import markdown
+from backtracking.report.words import UNDEFINED, markdown
 
-SHOWN = (
-    ("What was found", "believe"),
-    ("Claims", "claims"),
-    ("Beside their nulls", "primary"),
-    ("Measures", "results"),
-    ("Everything else", "exploratory"),
-)
-"""Headings, and the generated blocks below them."""
+SHOWN = {
+    "believe": "What was found",
+    "claims": "Claims",
+    "primary": "Beside their nulls",
+    "results": "Measures",
+    "exploratory": "Everything else",
+}
+"""Headings of the generated blocks."""
+
+HEADINGS = SHOWN | {"figures": "Figures", "provenance": "Provenance", "reader": "Traces"}
+"""Headings of all that a page has."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,24 @@ class Shown:
 def sections(results: Results, figures: Sequence[Shown]) -> str:
     """Markup of all sections, every text of it escaped; figures stand below the finding."""
     writers = BLOCKS | dict(VERDICTS)
-    parts = [_section(heading, _made(writers[name](results))) for heading, name in SHOWN]
-    if figures:
-        parts.insert(1, _section("Figures", _figures(figures)))
-    return "\n".join([*parts, _section("Provenance", _made(_provenance(results)))])
+    first, *others = [(name, _made(_known(writers[name](results)))) for name in SHOWN]
+    pictures = [("figures", _figures(figures))] if figures else []
+    parts = [first, *pictures, *others, ("provenance", _made(_provenance(results)))]
+    return "\n".join([_contents([*dict(parts), "reader"]), *(_section(*one) for one in parts)])
 
 
-def _section(heading: str, markup: str) -> str:
-    return f'<section class="told"><h2>{heading}</h2>{markup}</section>'
+def _contents(names: Sequence[str]) -> str:
+    links = [f'<a href="#{name}">{HEADINGS[name]}</a>' for name in names]
+    return f'<nav class="told" aria-label="Contents">{" ".join(links)}</nav>'
+
+
+def _section(name: str, markup: str) -> str:
+    return f'<section class="told" id="{name}"><h2>{HEADINGS[name]}</h2>{markup}</section>'
+
+
+def _known(text: str) -> str:
+    """Without the rows of tables whose number this study does not have."""
+    return "\n".join(line for line in text.split("\n") if f"| {UNDEFINED} |" not in line)
 
 
 def _made(text: str) -> str:

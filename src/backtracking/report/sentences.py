@@ -348,11 +348,12 @@ def _exploratory(results: Results) -> str:
 
 
 def _pairs(results: Results) -> str:
+    """Of how many pairs all this is; others of the kind are only of a pair that was made alike."""
     one_pair = (
         "**The numbers above are of one trained pair**, so n = 1 for anything said about training: "
         "intervals tell what other problems would give, not what other pairs would."
     )
-    return f"{one_pair} {_trained(results.trained)}"
+    return f"{one_pair} {_trained(results.trained)}" if _must_hold(results) else one_pair
 
 
 def _trained(rows: Sequence[Mapping[str, str]]) -> str:

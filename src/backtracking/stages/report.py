@@ -13,18 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from backtracking.claims.literature.study import Study as Tabulated
+from backtracking.domains.registry import open_domain
 from backtracking.figures.every import Found, draw
 from backtracking.figures.picture import Absent, Picture, file_of
 from backtracking.figures.style import png
 from backtracking.figures.training import losses
+from backtracking.labels.learned import LEARNED, with_learned
+from backtracking.labels.rules import with_rules
 from backtracking.records.choices import read_choice
 from backtracking.records.measured import P_BACK, P_OPEN, read_all_measured
 from backtracking.records.places import Place
 from backtracking.records.rollouts import read_rollouts
 from backtracking.records.rows.table import Tables
 from backtracking.records.sentences import read_sentences
+from backtracking.records.traces import Trace
 from backtracking.report.committed import open_results, read_table
 from backtracking.report.sections import Shown, sections
 from backtracking.runtime import params
@@ -35,7 +40,7 @@ from backtracking.stages.study import Study
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.view.page import page
 from backtracking.view.shown import ShownTrace
-from backtracking.view.study import of_rollouts
+from backtracking.view.study import of_rollouts, of_study
 from lifeboat.stage import artifacts
 
 
@@ -45,15 +50,17 @@ class Params:
 
     Attributes:
         n_traces: sampled traces, those of test problems first.
+        n_layers: layers of whose projections one is chosen, the steered one and those next to it.
         n_steered: problems whose steered generations stand beside the unsteered one.
     """
 
     n_traces: int
+    n_layers: int
     n_steered: int
 
     def __post_init__(self) -> None:
-        if min(self.n_traces, self.n_steered) < 0:
-            raise ValueError("n_traces and n_steered must be 0 or more.")
+        if min(self.n_traces, self.n_layers, self.n_steered) < 0:
+            raise ValueError("n_traces, n_layers and n_steered must be 0 or more.")
 
 
 ORDER = ("test", "dev", "train")
@@ -68,7 +75,10 @@ def _main(workspace: Workspace, _role: str) -> None:
     params_ = params.load(Params, "report", workspace.params)
     study, results = Study(workspace), open_results(workspace.root)
     title = f"{params.load_value(str, 'domain.name', workspace.params)}: what was found"
-    shown = [*_sampled(study, params_.n_traces), *_steered(study, params_.n_steered)]
+    shown = [
+        *_sampled(study, params_.n_traces, params_.n_layers),
+        *_steered(study, params_.n_steered),
+    ]
     pictures = draw(_found(study))
     with artifacts.new_folder(workspace.results("report")) as folder:
         figures = [_write(name, one, workspace.root, folder) for name, one in pictures.items()]
@@ -103,20 +113,23 @@ def _write(name: str, picture: Picture, root: Path, folder: Path) -> Shown:
     return Shown(name, picture.title, written)
 
 
-def _sampled(study: Study, n: int) -> list[ShownTrace]:
-    """Traces of the study, with what their tokens hold along both directions."""
+def _sampled(study: Study, n: int, n_layers: int) -> list[ShownTrace]:
+    """Traces of the study, with what their tokens hold along both directions of some layers."""
     traces = sorted(study.traces, key=lambda one: ORDER.index(one.split))[:n]
     choice = read_choice(study.workspace.results("steer"))
-    known = {
-        f"along {role}'s direction, layer {choice.layer}": study.directions.find(
-            Place(role, "matched", choice.window, choice.layer)
-        )
-        for role in (study.roles.base, study.roles.studied)
-    }
-    # There is none of a class that never occurs.
-    vectors = {name: vector for name, vector in known.items() if vector is not None}
-    told = projections(study, traces, choice.layer, vectors)
-    return sampled(study, traces, told | {"P(backtrack)": _probability(study)})
+    layers = study.store(study.roles.studied).layers
+    told = {"P(backtrack)": _probability(study)}
+    for layer in sorted(layers, key=lambda one: abs(one - choice.layer))[:n_layers]:
+        known = {
+            f"along {role}'s direction, layer {layer}": study.directions.find(
+                Place(role, "matched", choice.window, layer)
+            )
+            for role in (study.roles.base, study.roles.studied)
+        }
+        # There is none of a class that never occurs.
+        vectors = {name: vector for name, vector in known.items() if vector is not None}
+        told |= projections(study, traces, layer, vectors)
+    return sampled(study, traces, told)
 
 
 def _probability(study: Study) -> ByTrace:
@@ -133,9 +146,21 @@ def _probability(study: Study) -> ByTrace:
 
 
 def _steered(study: Study, n: int) -> list[ShownTrace]:
-    folder = study.workspace.results("steer") / "rollouts"
+    """Steered generations, read as the domain reads the traces of the study."""
+    workspace, domain = study.workspace, open_domain(study.workspace.params)
     problems = {one.problem_id: one for one in study.problems}
-    return of_rollouts(read_rollouts(folder), problems, n) if folder.is_dir() else []
+
+    def show(role: str, trace: Trace) -> ShownTrace:
+        tokenizer = Tokenizer.from_file(str(workspace.model(role) / "tokenizer.json"))
+        problem = problems[trace.problem_id]
+        sentences = list(map(with_rules, domain.read(trace, problem, tokenizer).sentences))
+        if study.primary == LEARNED:
+            sentences = with_learned(sentences)
+        grade = domain.grade(trace, problem, tokenizer) if problem.answer else None
+        return of_study(trace, problem, sentences, grade, [], tokenizer)
+
+    folder = workspace.results("steer") / "rollouts"
+    return of_rollouts(read_rollouts(folder), n, show) if folder.is_dir() else []
 
 
 if __name__ == "__main__":

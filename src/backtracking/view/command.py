@@ -36,7 +36,7 @@ def view(
         text = page(title or traces.name, found)
         artifacts.write_text(out, text)
         n_sentences = sum(len(one.sentences) for one in found)
-        fact = f"{out}: {len(found)} traces, {n_sentences} sentences, {len(text) / 1e6:.1f} MB."
+        fact = f"{out}: {len(found)} traces, {n_sentences} sentences, {len(text) / 1e6:.2f} MB."
         if len(text) > LARGEST:
             cure = "Browsers open it, slowly: show fewer traces to send it to somebody."
             return [Item(fact, "warning", cure)]

@@ -1,6 +1,6 @@
 """Traces of a study as a page shows them: every label, true kinds, and numbers of single tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -8,12 +8,10 @@ from tokenizers import Tokenizer
 
 from backtracking.labels.segmentation import token_texts
 from backtracking.records.grades import Grade
-from backtracking.records.imported import ImportedTrace
 from backtracking.records.measured import BASELINE
 from backtracking.records.rollouts import Rollouts
 from backtracking.records.sentences import Sentence
 from backtracking.records.traces import Problem, Trace
-from backtracking.view.imported import shown
 from backtracking.view.shown import Shade, ShownSentence, ShownTrace
 
 
@@ -80,9 +78,15 @@ def of_study(
 
 
 def of_rollouts(
-    rollouts: Sequence[Rollouts], problems: Mapping[str, Problem], n_problems: int
+    rollouts: Sequence[Rollouts], n_problems: int, show: Callable[[str, Trace], ShownTrace]
 ) -> list[ShownTrace]:
-    """Whole generations under every arm, of the first problems, those of one problem together."""
+    """Whole generations under every arm, of the first problems, those of one problem together.
+
+    Args:
+        rollouts: of all arms.
+        n_problems: how many problems.
+        show: a trace of a role, as those that the study sampled are shown.
+    """
     names = sorted({trace.problem_id for one in rollouts for trace in one.traces})[:n_problems]
     found = []
     for name in names:
@@ -90,13 +94,8 @@ def of_rollouts(
             trace = next((trace for trace in one.traces if trace.problem_id == name), None)
             if trace is not None and trace.text.strip():
                 arm = "unsteered" if one.group == BASELINE else one.name
-                text = ImportedTrace(
-                    f"{name}, {one.target}, {arm}",
-                    problem=problems[name].prompt,
-                    text=trace.text,
-                    finish_reason=trace.finish_reason,
-                )
-                made = shown(text)
+                made = show(one.target, trace)
                 facts = {"arm": arm, "model": one.target} | dict(made.facts)
-                found.append(replace(made, facts=facts))
+                trace_id = f"{name}, {one.target}, {arm}"
+                found.append(replace(made, trace_id=trace_id, facts=facts))
     return found

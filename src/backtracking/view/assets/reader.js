@@ -3,7 +3,8 @@
 (async () => {
   const $ = (id) => document.getElementById(id);
   const BACKTRACKING = "backtracking", YOU = "your labels", TRUTH = "the truth", TALL = 4000;
-  const ODD = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/u;
+  // What one does not see, or what turns round what follows; but for a choice between two looks.
+  const ODD = /(?![\t\n\ufe0e\ufe0f])[\p{C}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]/u, EVERY = new RegExp(ODD, "gu");
 
   const packed = $("data").textContent;
   const bytes = Uint8Array.from(atob(packed), (one) => one.charCodeAt(0));
@@ -15,9 +16,11 @@
   const kinds = [...new Set(traces.flatMap((trace) => trace.sentences.map((one) => one[3])))].filter(Boolean);
   const view = { trace: null, listed: [], at: -1, labels: false };
 
+  const number = (one) => `U+${one.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+  const plain = (text) => text.replace(EVERY, number);
   const make = (tag, text = "", name = "") => {
     const found = document.createElement(tag);
-    if (text) found.textContent = text;
+    if (text) found.textContent = plain(text);
     if (name) found.className = name;
     return found;
   };
@@ -111,7 +114,8 @@
   };
   const WITH = {
     "": ["anything", () => true],
-    backtracking: ["backtracking", (trace) => trace.sentences.some((one) => one[2].includes(turning))],
+    ...Object.fromEntries(states.map((name, state) =>
+      [name, [name, (trace) => trace.sentences.some((one) => one[2].includes(state))]])),
     none: ["no backtracking", (trace) => !trace.sentences.some((one) => one[2].includes(turning))],
     disputed: ["labellers who disagree on it", (trace) => trace.sentences.some((one) => disputes(one[2]))],
     labelled: ["labels of yours", (trace) => ofMine(trace).size > 0],
@@ -135,10 +139,15 @@
     else mark();
   };
   const mark = () => {
-    [...$("traces").children].forEach((item, index) => {
-      const isIt = view.listed[index] === view.trace;
-      item.firstChild.setAttribute("aria-current", isIt);
-      if (isIt) item.scrollIntoView({ block: "nearest" });
+    const all = $("traces"), isIn = all.contains(document.activeElement);
+    [...all.children].forEach((item, index) => {
+      const isIt = view.listed[index] === view.trace, button = item.firstChild;
+      button.setAttribute("aria-current", isIt);
+      button.tabIndex = isIt ? 0 : -1; // one stop of Tab, whatever their number
+      if (!isIt) return;
+      const own = item.getBoundingClientRect(), its = all.getBoundingClientRect(); // the page itself stays where it is
+      all.scrollTop += Math.min(0, own.top - its.top) + Math.max(0, own.bottom - its.bottom);
+      if (isIn) button.focus({ preventScroll: true });
     });
   };
   const step = (by) => {
@@ -151,7 +160,8 @@
     view.trace = trace;
     view.at = -1;
     const { labellers, shades } = trace;
-    $("name").textContent = trace.id;
+    $("name").textContent = plain(trace.id);
+    $("problem").replaceChildren();
     put($("problem"), trace.problem);
     $("facts").replaceChildren(...Object.entries(trace.facts).map(([name, value]) => {
       const row = make("div");
@@ -172,7 +182,7 @@
     draw($("text"), view.trace, Number($("labeller").value));
     const other = traces.find((one) => one.id === $("beside").value);
     $("other").hidden = !other;
-    if (other) draw($("other"), other, other.labellers.indexOf($("labeller").selectedOptions[0]?.textContent));
+    if (other) draw($("other"), other, other.labellers.indexOf(view.trace.labellers[$("labeller").value]));
     legend();
     if (at >= 0) go(at);
   };
@@ -192,20 +202,20 @@
       if (isKey) one.addEventListener("click", () => give(index));
       item.append(one, ` ${counts[index]}`);
       return item;
-    }));
+    }), ...(view.trace.sentences.some((one) => disputes(one[2])) ? [make("li", "labellers disagree", "disputed")] : []));
   };
 
   /** Text with every mark that one does not see, or that turns what follows round, as its number. */
   const put = (element, text) => {
     if (!ODD.test(text)) { element.append(text); return element; }
-    let plain = "";
+    let seen = "";
     for (const one of text) {
-      if (!ODD.test(one)) { plain += one; continue; }
-      if (plain) element.append(plain);
-      plain = "";
-      element.append(make("span", `U+${one.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`, "odd"));
+      if (!ODD.test(one)) { seen += one; continue; }
+      if (seen) element.append(seen);
+      seen = "";
+      element.append(make("span", number(one), "odd"));
     }
-    if (plain) element.append(plain);
+    if (seen) element.append(seen);
     return element;
   };
   const draw = (article, trace, labeller) => {
@@ -262,13 +272,14 @@
   const tell = (article, index, token) => {
     const { trace } = article, [, , said, kind] = trace.sentences[index] ?? [0, 0, []];
     const parts = said.map((one, i) => `${trace.labellers[i]}: ${states[one] ?? "silent"}`);
+    const last = token ?? trace.ends.findIndex((end) => end >= trace.sentences[index]?.[1]);
     const own = ofMine(trace).get(index);
     if (own !== undefined) parts.push(`you: ${states[own]}`);
     if (kind) parts.push(`true kind: ${kind}`);
-    for (const [name, values] of token === undefined ? [] : trace.shades) {
-      if (values[token] !== null) parts.push(`${name}: ${values[token]}`);
+    for (const [name, values] of trace.shades) {
+      if (typeof values[last] === "number") parts.push(`${name}${token ? "" : ", at its end"}: ${values[last]}`);
     }
-    $("hover").textContent = `Sentence ${index + 1} of ${trace.sentences.length}. ${parts.join("; ")}`;
+    $("hover").textContent = `Sentence ${index + 1} of ${trace.sentences.length}. ${plain(parts.join("; "))}`;
   };
   const centre = (element) => {
     const text = $("text"), own = element.getBoundingClientRect(), its = text.getBoundingClientRect();
@@ -321,19 +332,23 @@
     if (event.key === "Escape") { $("text").focus(); return; }
     if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.tagName)) return;
     if (view.labels && /^[0-9]$/.test(event.key) && Number(event.key) <= states.length) give(Number(event.key) - 1);
+    else if (/^Arrow(Up|Down)$/.test(event.key) && $("traces").contains(event.target)) step(event.key === "ArrowUp" ? -1 : 1);
     else if (Object.hasOwn(KEYS, event.key)) KEYS[event.key]();
     else return;
     event.preventDefault();
   });
+  const tokenAt = (event) => event.target.closest("[data-token]")?.dataset.token;
   for (const article of [$("text"), $("other")]) {
     article.addEventListener("mouseover", (event) => {
       const sentence = event.target.closest(".sentence");
-      if (sentence) tell(article, Number(sentence.dataset.index), event.target.closest("[data-token]")?.dataset.token);
+      if (sentence) tell(article, Number(sentence.dataset.index), tokenAt(event));
     });
   }
   $("text").addEventListener("click", (event) => {
     const sentence = event.target.closest(".sentence");
-    if (sentence) go(Number(sentence.dataset.index));
+    if (!sentence) return;
+    go(Number(sentence.dataset.index));
+    tell($("text"), view.at, tokenAt(event));
   });
   for (const id of ["labeller", "shade", "beside"]) $(id).addEventListener("change", repaint);
   for (const id of ["only", "with"]) $(id).addEventListener("change", list);
