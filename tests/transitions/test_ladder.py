@@ -4,9 +4,9 @@ from scipy import sparse
 from sklearn.linear_model import LogisticRegression
 
 from backtracking.transitions.ladder import (
+    Regression,
     bag_features,
     choose_softmax,
-    fit_softmax,
     label_features,
     token_features,
 )
@@ -18,7 +18,7 @@ def test_the_regression_is_scikit_learns() -> None:
     x = rng.normal(size=(400, 5))
     target = (x @ rng.normal(size=(5, 3)) + rng.gumbel(size=(400, 3))).argmax(axis=1)
     ridge = 0.05
-    ours = fit_softmax(sparse.csr_matrix(x), target, 3, ridge)
+    ours = Regression.of(sparse.csr_matrix(x), target, 3).fit(ridge)
     # Half a count more of each symbol, where no feature is.
     more, weight = np.concatenate([x, np.zeros((3, 5))]), np.append(np.ones(400), [0.5] * 3)
     theirs = LogisticRegression(C=1 / (ridge * 401.5), tol=1e-10, max_iter=10000).fit(
@@ -32,7 +32,7 @@ def test_the_regression_is_scikit_learns() -> None:
 def test_a_symbol_that_train_never_has_gets_half_a_count() -> None:
     rng = np.random.default_rng(3)
     x, target = sparse.csr_matrix(rng.normal(size=(200, 4))), rng.integers(0, 2, 200)
-    p = np.exp(fit_softmax(x, target, 3, 0.01).log_p(x))[:, 2]
+    p = np.exp(Regression.of(x, target, 3).fit(0.01).log_p(x))[:, 2]
     assert p.sum() == pytest.approx(0.5, rel=0.05)
 
 
@@ -61,7 +61,7 @@ def test_a_regression_that_has_not_converged_is_an_error(monkeypatch: pytest.Mon
     x, target = sparse.csr_matrix(rng.normal(size=(90, 6))), rng.integers(0, 3, 90)
     monkeypatch.setattr("backtracking.transitions.ladder.MAX_ROUNDS", 2)
     with pytest.raises(UserError, match="gradient of at most 1e-06, found .* at ridge 0.01"):
-        fit_softmax(x, target, 3, 0.01)
+        Regression.of(x, target, 3).fit(0.01)
 
 
 def test_labels_are_read_newest_first_with_the_pair_of_the_two_newest() -> None:

@@ -16,8 +16,9 @@ from scipy import optimize, sparse
 from backtracking.transitions.smoothing import FEW
 from lifeboat.stage.errors import UserError
 
-TOLERANCE = 1e-6
-"""Largest entry of the gradient, on scaled weights, at which a regression has converged."""
+EXACT, ROUGH = 1e-6, 1e-4
+"""Largest entry of the gradient, on scaled weights, at which a regression has converged: one that
+is reported, and one that is tried on dev."""
 
 MAX_ROUNDS = 5000
 """Rounds of the search after which a regression counts as one that does not converge."""
@@ -47,60 +48,80 @@ class Softmax:
         return -self.log_p(features)[np.arange(len(target)), target]
 
 
-def fit_softmax(
-    features: sparse.csr_matrix,
-    target: Int[np.ndarray, " rows"],
-    n_symbols: int,
-    ridge: float,
-    start: Softmax | None = None,
-) -> Softmax:
-    """The minimum of mean -log p + ridge / 2 |weight|^2, the intercept free, by L-BFGS.
+@dataclass(frozen=True)
+class Regression:
+    """What a multinomial logistic regression is fitted to, whatever its ridge.
 
-    Every symbol has `FEW` counts more, in rows without features: a symbol that train never has
-    would have no minimum otherwise. The search runs along the principal directions of the features,
-    each in units of the root of its curvature.
+    The loss is mean -log p + ridge / 2 |weight|^2, the intercept free. Every symbol has `FEW` counts
+    more, in rows without features: a symbol that train never has would have no minimum otherwise.
 
-    Args:
-        features: one row per observation.
-        target: what followed.
-        n_symbols: number of symbols.
-        ridge: strength of the penalty, against the mean loss.
-        start: weights of the first of the features, from which the search begins.
-
-    Raises:
-        UserError: where the gradient stays above `TOLERANCE`.
+    Attributes:
+        rows: features with a 1 for the intercept; the last row has no feature.
+        counts: share of each outcome in each row.
+        basis, squares: the principal directions of the rows, and their squared sizes.
     """
-    rows, counts = _with_few(features, target, n_symbols)
-    d, weight_of = features.get_shape()[1], counts.sum(axis=1, keepdims=True)
-    shares, penalty = counts.sum(axis=0), np.append(np.full(d, ridge), 0.0)[:, None]
-    first = np.zeros((d + 1, n_symbols))
-    first[-1] = np.log(shares)
-    if start is not None:
-        first[: len(start.weight) - 1], first[-1] = start.weight[:-1], start.weight[-1]
-    turned = rows.T.tocsr()
-    squares, basis = np.linalg.eigh((turned @ rows.multiply(weight_of).tocsr()).toarray())
-    scale = 1 / np.sqrt(squares.clip(min=0.0)[:, None] * shares * (1 - shares) + ridge)
 
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weight = basis @ (flat.reshape(d + 1, n_symbols) * scale)
-        log_p = _log_shares(rows @ weight)
-        slope = turned @ (np.exp(log_p) * weight_of - counts) + penalty * weight
-        value = (penalty * weight**2).sum() / 2 - (counts * log_p).sum()
-        return float(value), ((basis.T @ slope) * scale).ravel()
+    rows: sparse.csr_matrix
+    counts: Float[np.ndarray, "rows symbols"]
+    basis: Float[np.ndarray, "features_and_1 directions"]
+    squares: Float[np.ndarray, " directions"]
 
-    options = {"maxiter": MAX_ROUNDS, "maxfun": 2 * MAX_ROUNDS, "ftol": 0.0, "gtol": TOLERANCE,
-               "maxcor": 30}  # fmt: skip
-    found = optimize.minimize(
-        loss, ((basis.T @ first) / scale).ravel(), jac=True, method="L-BFGS-B", options=options
-    )
-    largest = float(np.abs(found.jac).max())
-    if not largest <= TOLERANCE:
-        raise UserError(
-            f"Expected a regression with a gradient of at most {TOLERANCE:g}, found {largest:.1e} "
-            f"after {found.nit} rounds at ridge {ridge:g}: {found.message}",
-            "Leave the least of `transitions.ridges` out.",
-        )
-    return Softmax(basis @ (found.x.reshape(d + 1, n_symbols) * scale))
+    @classmethod
+    def of(
+        cls, features: sparse.csr_matrix, target: Int[np.ndarray, " rows"], n_symbols: int
+    ) -> "Regression":
+        """Of one row per observation, and of what followed there."""
+        rows, counts = _with_few(features, target, n_symbols)
+        weighted = rows.multiply(counts.sum(axis=1, keepdims=True)).tocsr()
+        squares, basis = np.linalg.eigh((rows.T.tocsr() @ weighted).toarray())
+        return cls(rows, counts, basis, squares.clip(min=0.0))
+
+    def fit(self, ridge: float, start: Softmax | None = None, tolerance: float = EXACT) -> Softmax:
+        """The minimum, by L-BFGS.
+
+        The search runs along the principal directions of the features, each in units of the root of
+        its curvature.
+
+        Args:
+            ridge: strength of the penalty, against the mean loss.
+            start: weights of the first of the features, from which the search begins.
+            tolerance: largest entry of the gradient, on scaled weights, at which it ends.
+
+        Raises:
+            UserError: where the gradient stays above the tolerance.
+        """
+        shares, shape = self.counts.sum(axis=0), (len(self.basis), self.counts.shape[1])
+        penalty = np.append(np.full(shape[0] - 1, ridge), 0.0)[:, None]
+        scale = 1 / np.sqrt(self.squares[:, None] * shares * (1 - shares) + ridge)
+        turned, weight_of = self.rows.T.tocsr(), self.counts.sum(axis=1, keepdims=True)
+
+        def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
+            weight = self.basis @ (flat.reshape(shape) * scale)
+            log_p = _log_shares(self.rows @ weight)
+            slope = turned @ (np.exp(log_p) * weight_of - self.counts) + penalty * weight
+            value = (penalty * weight**2).sum() / 2 - (self.counts * log_p).sum()
+            return float(value), ((self.basis.T @ slope) * scale).ravel()
+
+        first = (self.basis.T @ self._start(start)) / scale
+        options = {"maxiter": MAX_ROUNDS, "maxfun": 2 * MAX_ROUNDS, "ftol": 0.0, "gtol": tolerance,
+                   "maxcor": 30}  # fmt: skip
+        found = optimize.minimize(loss, first.ravel(), jac=True, method="L-BFGS-B", options=options)
+        largest = float(np.abs(found.jac).max())
+        if not largest <= tolerance:
+            raise UserError(
+                f"Expected a regression with a gradient of at most {tolerance:g}, found "
+                f"{largest:.1e} after {found.nit} rounds at ridge {ridge:g}: {found.message}",
+                "Leave the least of `transitions.ridges` out.",
+            )
+        return Softmax(self.basis @ (found.x.reshape(shape) * scale))
+
+    def _start(self, given: Softmax | None) -> Float[np.ndarray, "features_and_1 symbols"]:
+        """The intercepts alone, and the weights that are given."""
+        first = np.zeros((len(self.basis), self.counts.shape[1]))
+        first[-1] = np.log(self.counts.sum(axis=0))
+        if given is not None:
+            first[: len(given.weight) - 1], first[-1] = given.weight[:-1], given.weight[-1]
+        return first
 
 
 def _with_few(
@@ -131,25 +152,28 @@ def choose_softmax(
 ) -> tuple[Softmax, float]:
     """The regression whose ridge predicts dev best, and that ridge.
 
-    From the strongest ridge on, as long as each predicts dev better than the one before it.
+    From the strongest ridge on, as long as each predicts dev better than the one before it. What is
+    tried converges to `ROUGH`, which tells dev to about 1e-4 nats, and the one that is chosen, to
+    `EXACT`.
 
     Args:
         features, target: of train, then of dev.
         n_symbols: number of symbols.
         ridges: what is tried, strongest first; each starts where the one before it ended.
-        start: as in `fit_softmax`.
+        start: as in `Regression.fit`.
     """
+    regression = Regression.of(features[0], target[0], n_symbols)
     best: tuple[Softmax, float] | None = None
     least = np.inf
     for ridge in ridges:
-        start = fit_softmax(features[0], target[0], n_symbols, ridge, start)
+        start = regression.fit(ridge, start, ROUGH)
         now = float(start.losses(features[1], target[1]).mean())
         if now >= least:
             break
         best, least = (start, ridge), now
     if best is None:
         raise ValueError("Expected at least one ridge, found none.")
-    return best
+    return regression.fit(best[1], best[0]), best[1]
 
 
 def label_features(labels: Int[np.ndarray, "rows back"], n_labels: int) -> sparse.csr_matrix:
