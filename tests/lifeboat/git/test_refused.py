@@ -17,6 +17,7 @@ from lifeboat.git import commit, index, lock_file, refs, taking, wip
 from lifeboat.proof import held
 from lifeboat.remotes import remote
 from lifeboat.saving import backup
+from lifeboat.stage.errors import UserError
 
 pytestmark = [pytest.mark.kind(2), pytest.mark.usefixtures("elsewhere")]
 
@@ -458,6 +459,32 @@ def test_what_the_remote_says_is_told(repository: Path, there: Path, verb: str) 
     else:
         found = refs.push(repository, wip.save(repository), Deadline()).items
     assert "(the remote says: No work at night)" in "".join(item.fact for item in found)
+
+
+EMPTIED = {"the tree": "HEAD^{tree}", "the commit": "HEAD"}
+"""Objects of git's of which a crash has left the names alone."""
+
+
+@pytest.mark.kind(8)
+@pytest.mark.parametrize("member", EMPTIED)
+def test_the_cure_for_what_a_crash_has_emptied_works(
+    repository: Path, there: Path, member: str
+) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    git(repository, "commit", "--quiet", "--all", "--message", "Two")
+    git(repository, "push", "--quiet", "origin", "main")
+    id_ = git(repository, "rev-parse", EMPTIED[member])
+    emptied = repository / ".git" / "objects" / id_[:2] / id_[2:]
+    emptied.unlink()
+    emptied.touch()
+    (repository / "code.py").write_text("x = 3\n")
+    with pytest.raises(UserError) as caught:
+        wip.save(repository)
+    for command in str(caught.value).split("`")[1:4:2]:
+        subprocess.run(command, cwd=repository, shell=True, check=True)
+    pushed = refs.push(repository, wip.save(repository), Deadline())
+    assert pushed.proven, pushed.items
+    assert git(there, "show", "wip/main:code.py") == "x = 3"
 
 
 SET_ASIDE = {
