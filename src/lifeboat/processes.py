@@ -28,7 +28,8 @@ GIT = (
     *("-c", "core.quotePath=false", "-c", "color.ui=false", "-c", "column.ui=never"),
     *("-c", "log.showSignature=false", "-c", "core.fsmonitor=false"),
     *("-c", "core.untrackedCache=false", "-c", "push.recurseSubmodules=no"),
-    *("-c", "diff.ignoreSubmodules=none"),
+    *("-c", "diff.ignoreSubmodules=none", "-c", "i18n.logOutputEncoding=utf-8"),
+    *("-c", "i18n.commitEncoding=utf-8"),
 )
 """git without the user's settings that change what it answers, or let it not look itself."""
 

@@ -166,7 +166,7 @@ def _chain(root: Path, here: Head, tree_: str, branch: str) -> tuple[str, str]:
         new = following(root, here, tree_, local or _upstream(root, branch))
         if new == local:
             return new, ""
-        update = ["update-ref", "-m", "backup", f"refs/heads/{branch}", new, local or "0" * 40]
+        update = ["update-ref", "-m", "backup", f"refs/heads/{branch}", new, local]
         moved = processes.git(root, *update, extra=_identity(root))
         if moved.returncode == 0:
             return new, ""

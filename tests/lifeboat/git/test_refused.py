@@ -223,6 +223,7 @@ SHOWN = {
     "color.ui": "always",
     "column.ui": "always",
     "log.decorate": "full",
+    "i18n.logOutputEncoding": "utf-16",
     "format.pretty": "fuller",
     "status.short": "true",
 }
@@ -243,6 +244,19 @@ def test_settings_of_what_git_prints_keep_no_work_from_coming_back(
     (repository / "code.py").write_text("x = 2\n")
     saved = refs.push(repository, wip.save(repository), Deadline())
     assert saved.proven, saved.items
+
+
+def test_a_repository_with_longer_ids_is_saved(tmp_path: Path) -> None:
+    root, there = tmp_path / "root", tmp_path / "there.git"
+    for place, *words in ((root,), (there, "--bare")):
+        git(tmp_path, "init", "--quiet", "--object-format=sha256", *words, str(place))
+    git(root, "remote", "add", "origin", str(there))
+    for number in (1, 2):
+        (root / "code.py").write_text(f"x = {number}\n")
+        pushed = refs.push(root, wip.save(root), Deadline())
+        found = [*pushed.items, *held.items(root, pushed)]
+        assert items.proven(found), found
+        assert git(there, "show", "wip/main:code.py") == f"x = {number}"
 
 
 def waits(root: Path, seconds: int = 600) -> None:
