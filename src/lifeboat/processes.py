@@ -28,6 +28,8 @@ GIT = (
     *("-c", "core.quotePath=false", "-c", "color.ui=false", "-c", "column.ui=never"),
     *("-c", "log.showSignature=false", "-c", "core.fsmonitor=false"),
     *("-c", "core.untrackedCache=false", "-c", "push.recurseSubmodules=no"),
+    *("-c", "diff.ignoreSubmodules=none", "-c", "i18n.logOutputEncoding=utf-8"),
+    *("-c", "i18n.commitEncoding=utf-8"),
 )
 """git without the user's settings that change what it answers, or let it not look itself."""
 
@@ -53,8 +55,9 @@ def environment(root: Path) -> dict[str, str]:
     """The environment of a child: `python` is this one, caches lie in `.cache/`.
 
     Values that are set already win over the defaults for the cache folders. A git that only asks
-    does not write the user's index, works in the repository of its folder alone, and speaks the
-    language in which its reasons are known here.
+    does not write the user's index, works in the repository of its folder alone, sees what a push
+    would send (and not what `git replace` has put before it), and speaks the language in which its
+    reasons are known here.
     """
     cache = root / ".cache"
     caches = {
@@ -63,7 +66,8 @@ def environment(root: Path) -> dict[str, str]:
         "MPLCONFIGDIR": str(cache / "matplotlib"),
     }
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    own = {"DVC_NO_ANALYTICS": "1", "GIT_OPTIONAL_LOCKS": "0", "LANGUAGE": "en", "PATH": path}
+    own = {"DVC_NO_ANALYTICS": "1", "LANGUAGE": "en", "PATH": path}
+    own |= {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_REPLACE_OBJECTS": "1"}
     kept = dict(os.environ)
     forget_other_repositories(kept)
     return {**caches, **kept, **own}

@@ -1,7 +1,8 @@
 """What a process of ours needs around it, set once at its beginning, where a machine lacks it.
 
 UTF-8, a PYTHONPATH that hides no package of the environment, a name and a home for the user, a
-folder for temporary files that has room, and the accounts of `.env`. Children have it from us.
+folder for temporary files that has room, one for DVC's notes of its own that can be written, and
+the accounts of `.env`. Children have it from us.
 """
 
 import contextlib
@@ -25,6 +26,8 @@ ROOM = 32_000_000
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _USER = ("LOGNAME", "USER", "LNAME", "USERNAME")
 """Variables that `getpass` asks before it asks the system."""
+_NOTES = "DVC_SITE_CACHE_DIR"
+"""Where DVC keeps what it knows of all projects of a machine; its own choice is that of Linux."""
 
 
 def begin_again() -> None:
@@ -54,6 +57,8 @@ def settle(root: Path) -> None:
         with contextlib.suppress(OSError):
             own.mkdir(parents=True, exist_ok=True)
             tempfile.tempdir = os.environ["TMPDIR"] = str(own)
+    if not _may_make(Path(os.environ.get(_NOTES) or "/var/tmp/dvc") / "repo"):  # noqa: S108
+        os.environ[_NOTES] = str(root / ".cache" / "dvc")
     load_accounts(root)
 
 
@@ -108,6 +113,12 @@ def _has_entry() -> bool:
         return bool(pwd.getpwuid(os.getuid()))
     except KeyError:
         return False
+
+
+def _may_make(folder: Path) -> bool:
+    """Whether a folder is there and may be written, or can be made."""
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    return os.path.isdir(there) and os.access(there, os.W_OK | os.X_OK)
 
 
 def _has_room(root: Path) -> bool:

@@ -1,8 +1,9 @@
 """What a store lists is not yet there, readable and right: stores of many kinds, one verdict."""
 
+import gzip
 import hashlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -87,6 +88,28 @@ ETAGS: dict[str, Oddity] = {
     "in capitals": odd_stores.etags(lambda etag: f'"{etag.upper()}"'),
     "none": odd_stores.etags(lambda _etag: ""),
 }
+
+
+def reads(status: int, change: Callable[[bytes], bytes]) -> Oddity:
+    """A store that lists all as it is and gives something else to who reads."""
+
+    def oddity(request: faulty_proxy.Request, answer: faulty_proxy.Answer) -> None:
+        if faulty_proxy.downloads(request):
+            answer.status, answer.data = status, change(answer.data)
+            answer.headers["content-type"] = "application/xml"
+
+    return oddity
+
+
+_DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+LISTED: dict[str, tuple[Oddity, str]] = {
+    "credentials that may list and write": (reads(403, lambda _: _DENIED), "does not allow it"),
+    "a page for people": (reads(200, lambda _: b"<html>Sign in</html>"), "hash to"),
+    "cut short": (reads(200, lambda data: data[:-1]), "hash to"),
+    "nothing": (reads(204, lambda _: b""), "hash to"),
+    "packed on the way": (reads(200, gzip.compress), "hash to"),
+}
+"""What is listed with the right hash and cannot be read: how, and what is said of each object."""
 OUT = "data/interim/activations/base"
 
 
@@ -253,6 +276,19 @@ def test_where_hashes_tell_nothing_a_byte_tells_whether_a_key_may_be_used(
     assert set(lost(found)) == {ONE, TWO}
     assert all(says in reason for reason in lost(found).values())
     assert {one.cure for one in found.wrong if cure in one.cure}
+
+
+@pytest.mark.parametrize("name", members.few(LISTED))
+def test_a_hash_counts_only_where_an_object_could_be_read(
+    study: Path, wanted: Expected, proxy: Proxy, place: Place, name: str
+) -> None:
+    assert look(study, wanted).by_evidence == {"hash": 5}
+    proxy.oddity, says = LISTED[name]
+    found = look(study, wanted)
+    assert len(lost(found)) == 5
+    assert all(says in reason for reason in lost(found).values())
+    told = [item.cure for item in verify.told(found) if item.verdict == "wrong"]
+    assert all(("list, read and write" in cure) == (says == "does not allow it") for cure in told)
 
 
 @pytest.mark.parametrize("name", members.few(READABLE))

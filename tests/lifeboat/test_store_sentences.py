@@ -62,12 +62,18 @@ def nothing_a_page(_request: Request, answer: Answer) -> None:
     answer.data = re.sub(rb"<Contents>.*</Contents>", b"", answer.data, flags=re.DOTALL)
 
 
+def for_people(_request: Request, answer: Answer) -> None:
+    """A page of a proxy between, which wants to be signed in to."""
+    answer.data = b"<html><body>Sign in</body></html>"
+
+
 LISTINGS: dict[str, tuple[Oddity | None, Callable[[str], str], bool]] = {
     "cut off without a token": (without_token, two_a_page, True),
     "pages of two": (None, two_a_page, True),
     "without a token, and StartAfter is not known": (without_token, from_the_start, False),
     "the same page for ever": (None, from_the_start, False),
     "empty pages without end": (nothing_a_page, two_a_page, False),
+    "a page for people": (for_people, str, False),
 }
 
 

@@ -21,6 +21,7 @@ from lifeboat.stage.failures import LOG
 pytestmark = pytest.mark.kind(3)
 
 SOURCE = str(PROJECT_ROOT / "src")
+MAIN = "from lifeboat.cli.app import main; main()"
 DOTENVS = {
     "UTF-16, as PowerShell writes it": "A=b\n".encode("utf-16"),
     "UTF-16, the other way round": b"\xfe\xff" + "A=b\n".encode("utf-16-be"),
@@ -35,10 +36,9 @@ DOTENVS = {
 
 def verb(root: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """A verb in a process of its own, as the shell would start it."""
-    code = "from lifeboat.cli.app import main; main()"
     path = os.pathsep.join(filter(None, [variables.pop("PYTHONPATH", ""), SOURCE]))
     return subprocess.run(
-        [sys.executable, "-c", code, "--root", str(root), *arguments],
+        [sys.executable, "-c", MAIN, "--root", str(root), *arguments],
         env={**os.environ, **variables, "PYTHONPATH": path},
         capture_output=True,
         encoding="utf-8",
@@ -147,6 +147,49 @@ def test_where_no_folder_takes_temporary_files_the_projects_own_does(
     monkeypatch.setattr(tempfile, "gettempdir", none)
     surroundings.settle(tmp_path)
     assert tempfile.tempdir == str(tmp_path / ".cache" / "tmp")
+
+
+NOTES: dict[str, Callable[[Path], object]] = {
+    "of another user": lambda place: place.mkdir(mode=0o555),
+    "a file": Path.touch,
+    "below a file": lambda place: place.parent.rmdir() or place.parent.touch(),
+    "none that can be made": lambda place: place.parent.chmod(0o555),
+}
+"""Why DVC cannot keep its own notes of a machine where it wants to."""
+
+
+@pytest.mark.parametrize("member", NOTES)
+def test_dvc_keeps_its_notes_in_the_project_where_it_cannot_elsewhere(
+    member: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "tmp" / "dvc"
+    place.parent.mkdir()
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(place))
+    surroundings.settle(tmp_path)
+    assert os.environ["DVC_SITE_CACHE_DIR"] == str(place)
+    NOTES[member](place)
+    may = lambda path, _mode: bool(os.stat(path).st_mode & 0o200)  # noqa: E731  root may all
+    monkeypatch.setattr(os, "access", may)
+    surroundings.settle(tmp_path)
+    assert os.environ["DVC_SITE_CACHE_DIR"] == str(tmp_path / ".cache" / "dvc")
+
+
+@pytest.mark.parametrize("arguments", [["verify"], ["--root", "{}", "backup"]])
+def test_where_the_folder_one_is_in_has_been_removed_that_is_said(
+    arguments: list[str], tmp_path: Path
+) -> None:
+    main = f"import os; os.rmdir(os.getcwd()); {MAIN}"
+    (tmp_path / "gone").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", main, *(word.format(tmp_path) for word in arguments)],
+        cwd=tmp_path / "gone",
+        env={**os.environ, "PYTHONPATH": SOURCE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "The folder that you are in is no more. Run `cd`" in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize(

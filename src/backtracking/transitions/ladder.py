@@ -52,8 +52,9 @@ class Softmax:
 class Regression:
     """What a multinomial logistic regression is fitted to, whatever its ridge.
 
-    The loss is mean -log p + ridge / 2 |weight|^2, the intercept free. Every symbol has `FEW` counts
-    more, in rows without features: a symbol that train never has would have no minimum otherwise.
+    The loss is mean -log p + ridge / 2 |weight|^2, the intercept free. Every symbol has `FEW`
+    counts more, in rows without features: a symbol that train never has would have no minimum
+    otherwise.
 
     Attributes:
         rows: features with a 1 for the intercept; the last row has no feature.

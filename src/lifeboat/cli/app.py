@@ -14,6 +14,7 @@ from lifeboat import processes, project, surroundings
 from lifeboat.cli import commands
 from lifeboat.cli.verbs import readable, state
 from lifeboat.stage import failures
+from lifeboat.stage.errors import UserError
 
 _VERBS: tuple[Callable[..., None], ...] = (
     commands.doctor,
@@ -42,12 +43,19 @@ def add_verbs(app: typer.Typer) -> dict[str, typer.Typer]:
     return groups
 
 
-def start(root: Path, command: str) -> None:
+def start(root: Path | None, command: str) -> None:
     """Sets where the verbs work and how they are called, and what this process needs around it.
 
     What sends git to another repository is taken away: DVC asks git within this process, too.
+
+    Raises:
+        UserError: where the folder that the process is in has been removed.
     """
-    state.root, state.command = root.resolve(), command
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:
+        raise UserError("The folder that you are in is no more.", "Run `cd` to one.") from None
+    state.root, state.command = (root or project.nearest(here)).resolve(), command
     failures.setting.root = state.root
     surroundings.settle(state.root)
     processes.forget_other_repositories(os.environ)
@@ -69,7 +77,7 @@ def _everywhere(
         Path | None, typer.Option(help="The project's folder; else the one that you are in.")
     ] = None,
 ) -> None:
-    start(root or project.nearest(Path.cwd()), "lifeboat")
+    start(root, "lifeboat")
 
 
 def run(app: typer.Typer, name: str, arguments: list[str] | None) -> None:

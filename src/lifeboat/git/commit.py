@@ -27,6 +27,11 @@ NO_REMOTE = Item(
     "Run `git remote add origin URL`, then push again.",
 )
 
+_LOST = (
+    "A crash has emptied files of git: `find .git/objects -type f -empty -delete`, then `git fetch "
+    "--refetch`; where HEAD was never pushed, `git reset --soft @{u}` as well. No file changes."
+)
+
 _ONE = "lifeboat-one-address"
 
 IN_THE_WAY = re.compile(r"'refs/heads/([^']+)' exists; cannot create")
@@ -45,7 +50,8 @@ def status(root: Path, *options: str) -> list[tuple[str, str]]:
     asked = processes.git(root, "status", *wanted, "--ignore-submodules=none", *options)
     if asked.returncode != 0:
         fact = f"git does not tell what has changed: {processes.last_lines(asked)}."
-        raise UserError(fact, "`lifeboat doctor` looks at git's index, too.")
+        is_lost = any(word in asked.stderr for word in ("corrupt", "bad object", "unable to read"))
+        raise UserError(fact, _LOST if is_lost else "`lifeboat doctor` looks at git's index, too.")
     start = start_of(root)
     return [(row[:2], below(row[3:], start)) for row in asked.stdout.split("\0") if row]
 
@@ -152,8 +158,13 @@ def _nothing(root: Path) -> Item:
 
 
 def _is_as_committed(root: Path) -> bool:
-    is_same = processes.git(root, "diff", "--cached", "--quiet", "HEAD").returncode == 0
-    return is_same and not processes.git_id(root, "MERGE_HEAD")
+    return not is_staged(root, "HEAD") and not processes.git_id(root, "MERGE_HEAD")
+
+
+def is_staged(root: Path, *start: str) -> bool:
+    """Whether the index differs from HEAD, by another commit in a submodule too."""
+    words = ("diff", "--cached", "--quiet", "--ignore-submodules=none", *start)
+    return processes.git(root, *words).returncode != 0
 
 
 def _stage(root: Path, paths: list[str]) -> dict[str, str]:

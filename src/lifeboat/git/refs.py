@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,6 @@ from lifeboat.deadlines import Deadline
 from lifeboat.git import commit, index, wip
 from lifeboat.git.commit import Destination
 from lifeboat.items import Item, Verdict, counted, proven, some
-from lifeboat.stage.errors import UserError
 
 _LIST = ("ls-tree", "-r", "-z", "--full-tree")
 _PATIENCE_S = 30.0
@@ -245,7 +243,7 @@ def _failed(name: str, said: str) -> Item:
 
 
 def only_here(root: Path, deadline: Deadline | None = None) -> list[Item]:
-    """What of git is in this clone alone: stashes, branches, experiments, tags, notes, worktrees.
+    """What of git is in this clone alone: stashes, branches, experiments, tags, notes, commits.
 
     Of branches counts what this clone has seen of its remotes; where there are tags and notes,
     remotes are asked for theirs. What is held by nothing but one of these is NOT SAVED, except for
@@ -265,7 +263,8 @@ def only_here(root: Path, deadline: Deadline | None = None) -> list[Item]:
     if experiments := _refs(root, "refs/exps/*/*/*"):
         cure = f"If you need them: `dvc exp push {name}`."
         found.append(_only_here(len(experiments), "DVC experiment", "DVC experiments", cure))
-    return [*found, *_labels(root, name, deadline or Deadline()), *_worktrees(root)]
+    found += _labels(root, name, deadline or Deadline())
+    return [*found, *_of_modules(root), *_of_worktrees(root)]
 
 
 def _labels(root: Path, name: str, deadline: Deadline) -> list[Item]:
@@ -305,32 +304,50 @@ def _is_content(root: Path, ref: str, id_: str) -> bool:
     return bool(processes.git_line(root, "rev-list", "-1", id_, "--not", "--remotes"))
 
 
-def _worktrees(root: Path) -> list[Item]:
-    """Other working trees of the repository that hold what no branch of a remote has as it is."""
+def worktrees(root: Path) -> list[Path]:
+    """Other working trees of the repository that are there."""
     listed = processes.git_line(root, "worktree", "list", "--porcelain").splitlines()
     places = [Path(line[9:]) for line in listed if line.startswith("worktree ")]
     here = Path(processes.git_line(root, "rev-parse", "--show-toplevel"))
-    others = [each for each in places if (each / ".git").exists() and each != here]
-    return [item for each in others for item in _worktree(each)]
+    return [each for each in places if (each / ".git").exists() and each != here]
 
 
-def _worktree(place: Path) -> list[Item]:
-    cure = f"Run `lifeboat backup` in it, or `git worktree remove {shlex.quote(str(place))}`."
-    try:
-        paths = commit.changed(place)
-        made = index.tree(place, [path for path in paths if path[-1] != "/"]).id if paths else ""
-    except UserError as error:
-        return [Item(f"NOT SAVED: the working tree {place}: {error}", "wrong", cure)]
-    shown = processes.git_line(place, "for-each-ref", "--format=%(tree)", "refs/remotes").split()
-    found = list[Item]()
-    if paths and made not in shown:
-        fact = f"NOT SAVED: changes in the working tree {place} of this repository: {some(paths)}."
-        found.append(Item(fact, "wrong", cure))
-    detached = ("rev-list", "-1", "HEAD", "--not", "--branches", "--remotes")
-    if tip := processes.git_line(place, *detached):
-        fact = f"NOT SAVED: commit {tip[:7]}, on no branch, of the working tree {place}."
-        found.append(Item(fact, "wrong", cure))
-    return found
+def _of_worktrees(root: Path) -> Iterator[Item]:
+    """The commits of other working trees that are on no branch."""
+    for place in worktrees(root):
+        detached = ("rev-list", "-1", "HEAD", "--not", "--branches", "--remotes")
+        if tip := processes.git_line(place, *detached):
+            fact = f"NOT SAVED: commit {tip[:7]}, on no branch, of the working tree {place}."
+            yield Item(fact, "wrong", f"`git branch NAME {tip[:7]}`, and push that.")
+
+
+def _of_modules(root: Path) -> list[Item]:
+    """Submodules without files here, of which this clone has what none of their remotes has."""
+    folder = root / processes.git_line(root, "rev-parse", "--git-common-dir") / "modules"
+    alone = ("rev-list", "-1", "HEAD", "--branches", "--not", "--remotes", "--")
+    names = [
+        str(place.relative_to(folder))
+        for place in _repositories(folder)
+        if not (place / _inside(place, "config", "--local", "core.worktree") / ".git").exists()
+        and _inside(place, *alone)
+    ]
+    fact = f"Only here: commits of submodules without files here: {', '.join(names)}."
+    cure = "`git submodule update --init` brings their files; push them there."
+    return [Item(fact, "warning", cure)] if names else []
+
+
+def _repositories(folder: Path) -> Iterator[Path]:
+    """Repositories without files of their own, and those in their `modules`."""
+    if (folder / "HEAD").is_file():
+        yield folder
+        folder = folder / "modules"
+    for each in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if each.is_dir():
+            yield from _repositories(each)
+
+
+def _inside(place: Path, *words: str) -> str:
+    return processes.git_line(place, "--git-dir=.", "--work-tree=.", *words)
 
 
 def _branches(root: Path) -> list[str]:

@@ -17,6 +17,7 @@ from lifeboat.items import Item, Verdict, counted, some
 from lifeboat.secrets import refusing
 from lifeboat.stage.errors import UserError
 
+_ALL = "--ignore-submodules=none"
 _MACHINE = re.compile(r"\.[0-9a-f]{16}-[0-9a-f]{8}$")
 
 
@@ -72,7 +73,7 @@ def take(root: Path) -> list[Item]:
     here = wip.head(root)
     if not here.commit:
         return [Item("There is no commit here yet, so no work in progress was taken.", "warning")]
-    refs = _refs(root, here)
+    refs = wips(root, here)
     if not refs:
         return [Item(f"There is no unfinished work ({here.wip}) of this branch on git's remote.")]
     offer = _offer(root, next((r for r in refs if wip.has(root, r, here.commit)), refs[0]))
@@ -96,7 +97,7 @@ def _take(root: Path, here: wip.Head, offer: _Offer) -> Item:
     return _proven(root, offer)
 
 
-def _refs(root: Path, here: wip.Head) -> list[str]:
+def wips(root: Path, here: wip.Head) -> list[str]:
     """The wip branches of a branch, the newest first: common ones, and machines' own."""
     common = [f"refs/remotes/{name}/{wip_}" for name in _remotes(root) for wip_ in here.wips]
     asked = ["--sort=-committerdate", "--format=%(refname)", *common, *(f"{c}.*" for c in common)]
@@ -138,7 +139,7 @@ def _seconds(root: Path, name: str) -> int:
 
 def _own_changes(root: Path, offer: _Offer) -> list[str]:
     """Paths that are neither as in HEAD nor as in the wip commit, staged ones among them."""
-    staged = processes.git(root, "diff", "--cached", "--name-only", "-z").stdout
+    staged = processes.git(root, "diff", "--cached", "--name-only", "-z", _ALL).stdout
     if found := _split(staged):
         return found
     changed = commit.changed(root)

@@ -166,7 +166,7 @@ def _chain(root: Path, here: Head, tree_: str, branch: str) -> tuple[str, str]:
         new = following(root, here, tree_, local or _upstream(root, branch))
         if new == local:
             return new, ""
-        update = ["update-ref", "-m", "backup", f"refs/heads/{branch}", new, local or "0" * 40]
+        update = ["update-ref", "-m", "backup", f"refs/heads/{branch}", new, local]
         moved = processes.git(root, *update, extra=_identity(root))
         if moved.returncode == 0:
             return new, ""
@@ -213,8 +213,7 @@ def _may_commit(root: Path, here: Head, paths: list[str], message: str) -> bool:
     if not here.branch or any((folder / name).exists() for name in _UNDERWAY):
         return False
     is_product = project.contract(root).is_product
-    is_clean = processes.git(root, "diff", "--cached", "--quiet").returncode == 0
-    return bool(message) or (all(map(is_product, paths)) and is_clean)
+    return bool(message) or (all(map(is_product, paths)) and not commit.is_staged(root))
 
 
 def _commit_here(

@@ -1,6 +1,7 @@
 """Whether an object is there, readable and the one that was meant: decided here, for all callers.
 
-The cheap evidence (a listing, a size, a store's own hash) only acquits. Where it speaks against an
+The cheap evidence (a listing, a size, a store's own hash) only acquits, and a hash only where one
+object of the store was read. Where it speaks against an
 object the object is read: all of it before it is called wrong, a byte of it before it is called
 unreadable. What a store lists is not yet readable: it may be archived, or encrypted with a key that
 is not to be had.
@@ -18,6 +19,9 @@ from lifeboat.remotes.store_errors import StoreError
 
 PART = 50 * 2**20
 """Bytes of a part, as DVC's S3 client cuts files of twice that and more."""
+
+_SAMPLE = 2**20
+"""Bytes up to which all of an object is read to see whether any can be, and else one."""
 
 Evidence = Literal["read", "hash", "size", "presence"]
 
@@ -78,11 +82,13 @@ class Judge:
         hurried: whether no byte is read of what the listing does not call archived.
 
     Attributes:
+        lets_read: true once an object whose hash was right could be read, and held it.
         hashes_are_content: false once a store's hash spoke against an object that was right, as
             encryption with a key service makes it; hashes of that store only acquit from then on.
     """
 
     def __init__(self, bucket: Bucket, deep: bool = False, *, hurried: bool = False) -> None:
+        self.lets_read = hurried
         self.hashes_are_content = True
         self._bucket = bucket
         self._deep = deep
@@ -137,7 +143,7 @@ class Judge:
             return self.read(meant, stored)
         verdict = _by_hash(meant, stored)
         if verdict:
-            return Judgement("hash")
+            return self._readable(meant, stored)
         if meant.is_list or (verdict is False and self.hashes_are_content):
             return self._appeal(meant, stored, verdict)
         if not self._hurried and (verdict is False or not self._bucket.is_sure(stored)):
@@ -146,6 +152,16 @@ class Judge:
         if size is None:
             return Judgement("presence")
         return Judgement("size") if size == stored.bytes else self.read(meant, stored)
+
+    def _readable(self, meant: Meant, stored: Stored) -> Judgement:
+        """By its hash, where what these credentials may list they may read, as a sample tells."""
+        if not self.lets_read and stored.bytes <= _SAMPLE:
+            if (judgement := self.read(meant, stored)).wrong:
+                return judgement
+        elif not self.lets_read:
+            self._bucket.require_open(stored)
+        self.lets_read = True
+        return Judgement("hash")
 
     def _appeal(self, meant: Meant, stored: Stored, verdict: bool | None) -> Judgement:
         judgement = self.read(meant, stored)

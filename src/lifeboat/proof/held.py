@@ -6,18 +6,20 @@ hide that from it. The files are walked, hashed as git does, and looked up in th
 
 import hashlib
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lifeboat import processes
 from lifeboat.deadlines import Deadline
-from lifeboat.git import commit, index, refs, wip
+from lifeboat.git import commit, index, refs, taking, wip
 from lifeboat.items import Item, Verdict, counted
 from lifeboat.proof import ignored, outside, pipeline, projects
 from lifeboat.proof.pipeline import Kept
 from lifeboat.remotes import remote
 from lifeboat.stage.errors import UserError
+from lifeboat.steps import Steps
 
 _SUBMODULE = "160000"
 
@@ -81,7 +83,9 @@ def items(root: Path, saved: wip.Saved, deadline: Deadline | None = None) -> lis
     fact = f"{n_files - n_lacking} of {counted(n_files, 'file')} here are in commit "
     fact += f"{saved.commit[:7]} as"
     first = Item(f"{fact} they are (compared by their content).")
-    return [first, *_told(found), *_beside(top, root, found, deadline)]
+    told = [first, *_told(found), *_beside(top, root, found, deadline)]
+    places = [place for start, _each in found.all() for place in refs.worktrees(top / start)]
+    return [*told, *(item for place in places for item in _of_worktree(place, root, deadline))]
 
 
 def compare(top: Path, saved: wip.Saved, deadline: Deadline) -> Comparison:
@@ -156,6 +160,28 @@ def _beside(top: Path, root: Path, found: Comparison, deadline: Deadline) -> lis
         alone = refs.only_here(top / start, deadline) if start else []
         told += [replace(item, fact=f"In the submodule {start}: {item.fact}") for item in alone]
     return [*told, *projects.items(top, others, deadline)]
+
+
+def _of_worktree(place: Path, root: Path, deadline: Deadline) -> list[Item]:
+    """What another working tree has and neither its HEAD nor its newest backup: files and data."""
+    steps = Steps()
+    steps.add("Looking through it", lambda: _alone(place, root, deadline))
+    cure = f"Run `lifeboat backup` in it, or `git worktree remove {shlex.quote(str(place))}`."
+    where = f"In the working tree {place} of this repository: "
+    return [
+        Item(f"{where}{item.fact}", item.verdict, cure)
+        for item in steps.items
+        if item.verdict != "ok"
+    ]
+
+
+def _alone(place: Path, root: Path, deadline: Deadline) -> list[Item]:
+    here, found = wip.head(place), Comparison((), (), (), {})
+    for commit_ in filter(None, (here.commit, *taking.wips(place, here)[:1])):
+        found = compare(place, wip.Saved(commit_, here.branch, []), deadline)
+        if all(lack.verdict != "wrong" for lack in found.lacks):
+            break
+    return [*_told(found), *_beside(place, root, found, deadline)]
 
 
 def _below(start: str, paths: Iterable[str]) -> tuple[str, ...]:
@@ -259,6 +285,8 @@ def _why(top: Path, path: str, began: float, bits: dict[str, str]) -> Lack:
         cure = "The next backup takes it."
         return Lack(path, "it was written after the commit was begun", cure, "warning")
     cure = "`git add FILE`, then run it again: git does not take it by itself, or has not yet."
+    if processes.git_line(top, "config", "--type=bool", "core.ignoreCase") == "true":
+        cure = "Is there another name but for its case? `git config core.ignoreCase false`."
     return Lack(path, "it is not in the commit as it is here", cure)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lifeboat import processes, steps
 from lifeboat.git import lock_file
+from lifeboat.items import printable
 from lifeboat.stage import failures
 from lifeboat.stage.errors import UserError
 
@@ -66,6 +67,18 @@ def _left_out(repo: "Repo", out: str) -> Iterator[str]:
         for name in sorted({*folders, *names}.difference(seen, taken)):
             yield os.path.join(folder, name)
         folders[:] = seen
+
+
+def unfit(repo: "Repo", out: str) -> Iterator[str]:
+    """What is in an out and DVC cannot take, or would wait for: what is no file that can be read
+    (a pipe, a socket, a link to nothing), and names that are not UTF-8.
+    """
+    walked = os.walk(out) if os.path.isdir(out) else [(os.path.dirname(out), [], [out])]
+    for folder, folders, names in walked:
+        folders[:], taken = repo.dvcignore(folder, folders, names)
+        for path in (os.path.join(folder, name) for name in taken):
+            if not (os.path.isfile(path) and os.access(path, os.R_OK)) or printable(path) != path:
+                yield path
 
 
 def paths(root: Path) -> list[str]:

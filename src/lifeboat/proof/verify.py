@@ -114,7 +114,7 @@ def _sentence(word: str, finding: Finding, url: str) -> str:
 
 def _cure(finding: Finding) -> str:
     if finding.bytes is not None:
-        return "The local cache has it: `lifeboat backup` sends it."
+        return f"The local cache has it: `lifeboat backup` sends it. {finding.cure}".strip()
     if finding.cure:
         return finding.cure
     if WORKSPACE not in finding.places:

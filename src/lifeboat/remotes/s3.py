@@ -39,6 +39,9 @@ class S3(ObjectStore):
         with store_errors.readable(self._told(prefix)):
             while True:
                 page = self._inner.call_s3("list_objects_v2", **asked)
+                if page.keys() <= {"ResponseMetadata"}:
+                    said = "the answer is none: a page for people, of a proxy between?"
+                    raise StoreError("listing", self._told(prefix), said)
                 keys = [str(entry["Key"]) for entry in page.get("Contents", [])]
                 for key, entry in zip(keys, page.get("Contents", []), strict=True):
                     yield self._stored(self._key(f"{name}/{key}"), entry)

@@ -50,12 +50,13 @@ _WORDS: dict[Kind, str] = {
     "no bucket": "NoSuchBucket",
     "clock": "RequestTimeTooSkewed",
     "region": "AuthorizationHeaderMalformed IllegalLocationConstraintException PermanentRedirect "
-    "301",
+    "TemporaryRedirect Redirect 301 302 307 308 RecursionError",
     "throttled": "SlowDown ServiceUnavailable RequestLimitExceeded Throttling TooManyRequests 429 "
     "503 InternalError 500 502 504",
     "unreachable": "RequestTimeout EndpointConnectionError ConnectTimeoutError ReadTimeoutError "
     "ConnectionClosedError HTTPClientError SSLError ProxyConnectionError ClientPayloadError "
-    "FSTimeoutError IncompleteRead ResponseStreamingError TimeoutError ConnectionError",
+    "FSTimeoutError IncompleteRead ResponseStreamingError TimeoutError ConnectionError 407",
+    "disk full": "QuotaExceeded InsufficientStorage XMinioStorageFull 507",
     "missing object": "NoSuchKey 404 FileNotFoundError",
     "archived": "InvalidObjectState BlobArchived",
     "sealed": "KMS.DisabledException KMS.NotFoundException KMS.InvalidStateException "
@@ -104,13 +105,14 @@ _MEANING: dict[Kind, tuple[str, str]] = {
         "Set the clock (`timedatectl set-ntp true`).",
     ),
     "region": (
-        "lies in another region",
-        "Set AWS_DEFAULT_REGION in .env to the region of the bucket.",
+        "lies in another region, or sends elsewhere",
+        "Set AWS_DEFAULT_REGION in .env to the region of the bucket; with an endpoint of your own: "
+        "give the address that it leads to (`curl -sI ENDPOINT`, often https).",
     ),
     "throttled": ("is overloaded or failing", "Run it again in a while: what arrived stays."),
     "unreachable": (
         "cannot be reached, or the connection broke",
-        "Check the network and the endpoint, then run it again: what arrived stays.",
+        "Check the network, its proxy and the endpoint, then run it again: what arrived stays.",
     ),
     "disk full": ("has no space left", "Free some space there, then run it again."),
     "missing object": ("does not have what was asked for", ""),
@@ -201,8 +203,10 @@ def _by_code(error: BaseException) -> tuple[Kind, str] | None:
     code, message = str(details.get("Code")), str(details.get("Message"))
     sentence = message.lower() if code in _VAGUE else ""
     kinds: list[Kind] = [kind for phrase, kind in _KIND_BY_PHRASE.items() if phrase in sentence]
-    kinds.append(_KIND_BY_WORD.get(code, "other"))
-    return kinds[0], f"{code}: {message}"
+    status = str(response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+    status = "" if status == "404" else status  # of what, only a code tells
+    kinds.append(_KIND_BY_WORD.get(code, _KIND_BY_WORD.get(status, "other")))
+    return kinds[0], f"{code.strip() or status}: {message}".removesuffix(": ")
 
 
 def _restore_command(url: str) -> str:

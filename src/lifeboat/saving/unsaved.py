@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from lifeboat.items import Item
-from lifeboat.proof import targets
+from lifeboat.proof import pipeline, targets
 from lifeboat.proof.expected import Out
 from lifeboat.proof.pipeline import index, opened, readable, stage_name
 
@@ -32,6 +32,7 @@ class Unsaved:
             are still that run's.
         altered: .dvc files whose data is not what they record.
         empty: .dvc files that record where data is to be had, and none yet.
+        unfit: what lies in outs and DVC cannot take; of these outs nothing else is known.
     """
 
     unfinished: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class Unsaved:
     outdated: tuple[str, ...] = ()
     altered: tuple[str, ...] = ()
     empty: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
 
 
 def items(root: Path, wanted: list[str]) -> list[Item]:
@@ -62,6 +64,10 @@ def items(root: Path, wanted: list[str]) -> list[Item]:
 def differing(found: Unsaved) -> list[Item]:
     """What is said of outs and stages that differ from their last finished run."""
     told = []
+    if found.unfit:
+        fact = f"NOT SAVED, because DVC cannot take it: {', '.join(found.unfit)}; nor is it known"
+        cure = "Move it out (a pipe, a socket, a link to nothing, a name that is not UTF-8)."
+        told.append(Item(f"{fact} whether the rest is what was saved.", "wrong", cure))
     if found.changed:
         fact = f"NOT SAVED, because it is not what dvc.lock records: {', '.join(found.changed)}."
         told.append(Item(fact, "wrong", CURE))
@@ -84,7 +90,7 @@ def read(root: Path, wanted: list[str]) -> Unsaved:
         UserError: where the pipeline cannot be read.
     """
     unfinished, killed, changed, outdated = set[str](), set[str](), set[str](), set[str]()
-    altered, empty = set[str](), set[str]()
+    altered, empty, unfit = set[str](), set[str](), set[str]()
     with opened(root) as repo, readable(root, "The pipeline of the workspace"):
         here = Path(repo.root_dir)
         known = index(repo)
@@ -100,7 +106,9 @@ def read(root: Path, wanted: list[str]) -> Unsaved:
                 continue
             cached = [out for out in outs if out.use_cache]
             there = [out for out in cached if os.path.exists(out.fs_path)]
-            differing = [out for out in there if out.workspace_status()]
+            odd = {out: list(pipeline.unfit(repo, out.fs_path)) for out in there}
+            unfit |= {os.path.relpath(path, here) for paths_ in odd.values() for path in paths_}
+            differing = [out for out in there if not odd[out] and out.workspace_status()]
             if name.endswith(".dvc"):
                 altered |= {name for _out in differing}
                 continue
@@ -109,7 +117,7 @@ def read(root: Path, wanted: list[str]) -> Unsaved:
                 gone = [out.hash_info.value for out in cached if out not in there]
                 was_begun = any(map(repo.cache.local.exists, gone))
                 (killed if was_begun else outdated).add(name)
-    found = (unfinished, killed, changed, outdated, altered, empty)
+    found = (unfinished, killed, changed, outdated, altered, empty, unfit)
     return Unsaved(*(tuple(sorted(names)) for names in found))
 
 

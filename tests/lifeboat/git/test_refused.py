@@ -17,6 +17,7 @@ from lifeboat.git import commit, index, lock_file, refs, taking, wip
 from lifeboat.proof import held
 from lifeboat.remotes import remote
 from lifeboat.saving import backup
+from lifeboat.stage.errors import UserError
 
 pytestmark = [pytest.mark.kind(2), pytest.mark.usefixtures("elsewhere")]
 
@@ -222,6 +223,7 @@ SHOWN = {
     "color.ui": "always",
     "column.ui": "always",
     "log.decorate": "full",
+    "i18n.logOutputEncoding": "utf-16",
     "format.pretty": "fuller",
     "status.short": "true",
 }
@@ -242,6 +244,19 @@ def test_settings_of_what_git_prints_keep_no_work_from_coming_back(
     (repository / "code.py").write_text("x = 2\n")
     saved = refs.push(repository, wip.save(repository), Deadline())
     assert saved.proven, saved.items
+
+
+def test_a_repository_with_longer_ids_is_saved(tmp_path: Path) -> None:
+    root, there = tmp_path / "root", tmp_path / "there.git"
+    for place, *words in ((root,), (there, "--bare")):
+        git(tmp_path, "init", "--quiet", "--object-format=sha256", *words, str(place))
+    git(root, "remote", "add", "origin", str(there))
+    for number in (1, 2):
+        (root / "code.py").write_text(f"x = {number}\n")
+        pushed = refs.push(root, wip.save(root), Deadline())
+        found = [*pushed.items, *held.items(root, pushed)]
+        assert items.proven(found), found
+        assert git(there, "show", "wip/main:code.py") == f"x = {number}"
 
 
 def waits(root: Path, seconds: int = 600) -> None:
@@ -458,6 +473,32 @@ def test_what_the_remote_says_is_told(repository: Path, there: Path, verb: str) 
     else:
         found = refs.push(repository, wip.save(repository), Deadline()).items
     assert "(the remote says: No work at night)" in "".join(item.fact for item in found)
+
+
+EMPTIED = {"the tree": "HEAD^{tree}", "the commit": "HEAD"}
+"""Objects of git's of which a crash has left the names alone."""
+
+
+@pytest.mark.kind(8)
+@pytest.mark.parametrize("member", EMPTIED)
+def test_the_cure_for_what_a_crash_has_emptied_works(
+    repository: Path, there: Path, member: str
+) -> None:
+    (repository / "code.py").write_text("x = 2\n")
+    git(repository, "commit", "--quiet", "--all", "--message", "Two")
+    git(repository, "push", "--quiet", "origin", "main")
+    id_ = git(repository, "rev-parse", EMPTIED[member])
+    emptied = repository / ".git" / "objects" / id_[:2] / id_[2:]
+    emptied.unlink()
+    emptied.touch()
+    (repository / "code.py").write_text("x = 3\n")
+    with pytest.raises(UserError) as caught:
+        wip.save(repository)
+    for command in str(caught.value).split("`")[1:4:2]:
+        subprocess.run(command, cwd=repository, shell=True, check=True)
+    pushed = refs.push(repository, wip.save(repository), Deadline())
+    assert pushed.proven, pushed.items
+    assert git(there, "show", "wip/main:code.py") == "x = 3"
 
 
 SET_ASIDE = {

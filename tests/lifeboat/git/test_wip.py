@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from repositories import facts, git, remote_of
+from repositories import facts, git, remote_of, submodule
 
 from lifeboat import items
 from lifeboat.deadlines import Deadline
@@ -410,48 +410,30 @@ def notes_there(root: Path) -> None:
     git(root, "update-ref", "refs/notes/commits", "refs/notes/commits~1")
 
 
-def worktree(root: Path) -> Path:
-    git(root, "worktree", "add", "--quiet", "-b", "side", "../side")
-    return root.parent / "side"
-
-
-def changed_worktree(root: Path) -> None:
-    (worktree(root) / "code.py").write_text("x = 5\n")
-
-
-def new_in_worktree(root: Path) -> None:
-    (worktree(root) / "new.py").write_text("x = 5\n")
-
-
-def changed_without_index(root: Path) -> None:
-    changed_worktree(root)
-    (root / ".git" / "worktrees" / "side" / "index").write_bytes(b"")
-
-
-def main_worktree(root: Path) -> None:
-    place = worktree(root)
-    root.rename(root.parent / "first")
-    git(root.parent / "first", "worktree", "repair", str(place))
-    (root.parent / "first" / "code.py").write_text("x = 5\n")
-    place.rename(root)
-    git(root.parent / "first", "worktree", "repair", str(root))
-
-
 def detached_worktree(root: Path) -> None:
-    place = worktree(root)
-    git(place, "switch", "--quiet", "--detach")
-    git(place, "commit", "--quiet", "--allow-empty", "--message", "Nowhere")
+    git(root, "worktree", "add", "--quiet", "--detach", "../side")
+    git(root.parent / "side", "commit", "--quiet", "--allow-empty", "--message", "Nowhere")
 
 
-def saved_worktree(root: Path) -> None:
-    changed_worktree(root)
-    place = root.parent / "side"
-    refs.push(place, wip.save(place), Deadline())
+def submodule_that_is_put_away(root: Path) -> None:
+    git(submodule(root), "commit", "--quiet", "--allow-empty", "--message", "Only here")
+    git(root, "push", "--quiet", "origin", "main")
+    git(root, "submodule", "--quiet", "deinit", "--force", "third_party/p")
 
 
-def removed_worktree(root: Path) -> None:
-    changed_worktree(root)
-    shutil.rmtree(root.parent / "side")
+def submodule_of_another_branch(root: Path) -> None:
+    sub = submodule(root)
+    git(root, "push", "--quiet", "origin", "main:refs/heads/with")
+    git(sub, "switch", "--quiet", "--create", "idea")
+    git(sub, "commit", "--quiet", "--allow-empty", "--message", "Only here")
+    git(root, "reset", "--quiet", "--hard", "HEAD~1")
+    shutil.rmtree(root / "third_party")
+
+
+def submodule_that_was_pushed(root: Path) -> None:
+    submodule(root)
+    git(root, "push", "--quiet", "origin", "main")
+    git(root, "submodule", "--quiet", "deinit", "--force", "third_party/p")
 
 
 def in_another_remote(root: Path) -> None:
@@ -491,14 +473,10 @@ ONLY_HERE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "notes": (notes, "NOT SAVED: refs/notes/commits: no remote", "wrong"),
     "more notes": (more_notes, "NOT SAVED: refs/notes/commits: no remote", "wrong"),
     "older notes": (notes_there, "", ""),
-    "a change in a worktree": (changed_worktree, "side of this repository: code.py", "wrong"),
-    "a file in a worktree": (new_in_worktree, "side of this repository: new.py", "wrong"),
-    "a worktree without index": (changed_without_index, "this repository: code.py", "wrong"),
-    "the first worktree": (main_worktree, "first of this repository: code.py", "wrong"),
     "a commit of a worktree": (detached_worktree, "on no branch, of the working tree", "wrong"),
-    "a worktree that is saved": (saved_worktree, "", ""),
-    "a worktree that is gone": (removed_worktree, "", ""),
-    "a clean worktree": (worktree, "", ""),
+    "a submodule put away": (submodule_that_is_put_away, "files here: third_party/p", "warning"),
+    "one of another branch": (submodule_of_another_branch, "here: third_party/p", "warning"),
+    "a submodule that was pushed": (submodule_that_was_pushed, "", ""),
 }
 """What only a clone has of git, besides branches and the like: what is said of it, and how."""
 

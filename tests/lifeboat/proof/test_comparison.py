@@ -46,12 +46,25 @@ def cached(tmp_path: Path) -> Path:
 
 def test_the_strongest_cheap_evidence_acquits_without_reading(cached: Path) -> None:
     content = Content(GOOD)
-    assert judged(content, Stored("k", 4, OID), NOWHERE) == Judgement("hash")
     assert judged(content, Stored("k", 4), cached) == Judgement("size")
     assert judged(content, Stored("k", 4), NOWHERE, size=4) == Judgement("size")
     assert judged(content, Stored("k", 4), NOWHERE) == Judgement("presence")
     assert content.n_reads == 0
     assert judged(content, Stored("k", 4, OID), cached, deep=True) == Judgement("read")
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "hurried", "n_looks"),
+    [(4, False, (1, 0)), (2**30, False, (0, 1)), (4, True, (0, 0))],
+)
+def test_a_hash_acquits_where_one_object_could_be_read(
+    n_bytes: int, hurried: bool, n_looks: tuple[int, int]
+) -> None:
+    content = Content(GOOD)
+    judge = Judge(content, hurried=hurried)
+    for _ in range(3):
+        assert judge.judge(Meant("k", OID), Stored("k", n_bytes, OID)) == Judgement("hash")
+    assert (content.n_reads, content.n_tasted) == n_looks
 
 
 def test_nothing_is_called_wrong_unread(cached: Path) -> None:

@@ -1,6 +1,7 @@
 """Kind 1: what is called saved is in the commit that was pushed, file by file, or it is named."""
 
 import os
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,16 @@ def repository_over_tracked_files(root: Path) -> None:
     (root / "lib" / "new.py").write_text("new\n")
 
 
+def replaced(root: Path, what: str) -> None:
+    """What `git replace` puts before HEAD here has a file that a push does not send."""
+    (root / "new.py").write_text("new\n")
+    git(root, "add", "new.py")
+    git(root, "commit", "--quiet", "--message", "New")
+    other = git(root, "rev-parse", f"HEAD{what}")
+    git(root, "reset", "--quiet", "--soft", "HEAD~1")
+    git(root, "replace", git(root, "rev-parse", f"HEAD{what}"), other)
+
+
 HELD: dict[str, tuple[Callable[[Path], None], bytes]] = {
     "a name in Latin-1": (latin_name, b"caf\xe9.py"),
     "a folder that is no text": (latin_folder, b"notes-\xff/a.md"),
@@ -167,6 +178,8 @@ HELD: dict[str, tuple[Callable[[Path], None], bytes]] = {
     "a name with ends of lines": (name_of_lines, "one\rtwo\nthree\u2028four.py".encode()),
     "a monitor that says nothing": (unseen_by_a_monitor, b"code.py"),
     "untracked files not shown": (unshown_by_a_setting, b"new.py"),
+    "a commit that is replaced": (lambda root: replaced(root, ""), b"new.py"),
+    "a tree that is replaced": (lambda root: replaced(root, "^{tree}"), b"new.py"),
     "a repository around files": (repository_over_tracked_files, b"lib/new.py"),
 }
 """What tools that ask `git status` lose, and the file that has to be in the commit."""
@@ -190,6 +203,24 @@ def test_a_change_inside_a_submodule_keeps_no_push_back(repository: Path, there:
     found = [*commit.commit(repository, "Work"), *commit.push(repository)]
     assert items.proven(found), found
     assert found[0].fact.startswith("Nothing to commit")
+
+
+@pytest.mark.parametrize("verb", ["backup", "push"])
+@pytest.mark.parametrize("setting", ["diff.ignoreSubmodules", "submodule.third_party/p.ignore"])
+def test_another_commit_of_a_submodule_that_settings_ignore_is_committed(
+    repository: Path, there: Path, setting: str, verb: str
+) -> None:
+    sub = submodule(repository)
+    git(sub, "commit", "--quiet", "--allow-empty", "--message", "Newer")
+    git(sub, "push", "--quiet", "origin", "HEAD:refs/heads/newer")
+    git(repository, "config", setting, "all")
+    if verb == "push":
+        found = [*commit.commit(repository, "Newer"), *commit.push(repository)]
+    else:
+        found = saved(repository)[1]
+    assert items.proven(found), found
+    branch = "main" if verb == "push" else "wip/main"
+    assert git(sub, "rev-parse", "HEAD") == git(there, "rev-parse", f"{branch}:third_party/p")
 
 
 @pytest.mark.parametrize("member", HELD)
@@ -364,6 +395,107 @@ def test_a_project_in_a_folder_of_its_repository_is_saved_with_all_that_is_aroun
     found = [*commit.commit(root, "Work"), *commit.push(root)]
     assert "study" not in facts(found, "ok")
     assert "NOTHING WAS COMMITTED" in facts(found, "wrong")
+
+
+def worktree(root: Path) -> Path:
+    git(root, "worktree", "add", "--quiet", "-b", "side", "../side")
+    return root.parent / "side"
+
+
+def changed_worktree(root: Path) -> None:
+    (worktree(root) / "code.py").write_text("x = 5\n")
+
+
+def new_in_worktree(root: Path) -> None:
+    (worktree(root) / "new.py").write_text("x = 5\n")
+
+
+def changed_without_index(root: Path) -> None:
+    changed_worktree(root)
+    (root / ".git" / "worktrees" / "side" / "index").write_bytes(b"")
+
+
+def main_worktree(root: Path) -> None:
+    place = worktree(root)
+    root.rename(root.parent / "first")
+    git(root.parent / "first", "worktree", "repair", str(place))
+    (root.parent / "first" / "code.py").write_text("x = 5\n")
+    place.rename(root)
+    git(root.parent / "first", "worktree", "repair", str(root))
+
+
+def in_worktree(make: Callable[[Path], None]) -> Callable[[Path], None]:
+    return lambda root: make(worktree(root))
+
+
+def submodule_of_worktree(root: Path) -> Path:
+    submodule(root)
+    git(root, "push", "--quiet", "origin", "main")
+    update = ("submodule", "--quiet", "update", "--init")
+    git(worktree(root), "-c", "protocol.file.allow=always", *update)
+    return root.parent / "side" / "third_party" / "p"
+
+
+def changed_in_its_submodule(root: Path) -> None:
+    (submodule_of_worktree(root) / "a.py").write_text("changed\n")
+
+
+def committed_in_its_submodule(root: Path) -> None:
+    sub = submodule_of_worktree(root)
+    git(sub, "commit", "--quiet", "--allow-empty", "--message", "Not pushed")
+    git(root.parent / "side", "commit", "--quiet", "--all", "--message", "Newer")
+
+
+def saved_worktree(root: Path) -> None:
+    changed_worktree(root)
+    place = root.parent / "side"
+    refs.push(place, wip.save(place), Deadline())
+
+
+def removed_worktree(root: Path) -> None:
+    changed_worktree(root)
+    shutil.rmtree(root.parent / "side")
+
+
+WORKTREES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a change": (changed_worktree, "side of this repository: NOT SAVED: code.py: it is not in"),
+    "a file": (new_in_worktree, "side of this repository: NOT SAVED: new.py: it is not in"),
+    "without index": (changed_without_index, "this repository: NOT SAVED: code.py"),
+    "the first": (main_worktree, "first of this repository: NOT SAVED: code.py"),
+    "assume-unchanged": (in_worktree(hidden("assume-unchanged")), "code.py: the bit assume-"),
+    "skip-worktree": (in_worktree(hidden("skip-worktree")), "code.py: the bit skip-worktree"),
+    "a change in its submodule": (changed_in_its_submodule, "third_party/p/a.py: it is not in"),
+    "a commit in its submodule": (committed_in_its_submodule, "p: submodule, whose commit"),
+    "one that is saved": (saved_worktree, ""),
+    "one that is gone": (removed_worktree, ""),
+    "a clean one": (worktree, ""),
+}
+"""What another working tree of the repository has alone: how it is made, and what is said."""
+
+
+@pytest.mark.parametrize("member", WORKTREES)
+def test_other_working_trees_are_looked_through_as_this_one_is(
+    repository: Path, there: Path, member: str
+) -> None:
+    make, said = WORKTREES[member]
+    make(repository)
+    found = saved(repository)[1]
+    assert items.proven(found) == (not said), found
+    assert said in facts(found, "wrong")
+
+
+def test_a_name_that_differs_in_its_case_alone_is_told_with_a_cure_that_helps(
+    repository: Path, there: Path
+) -> None:
+    git(repository, "config", "core.ignoreCase", "true")
+    (repository / "CODE.py").write_text("other\n")
+    (lack,) = [item for item in saved(repository)[1] if item.verdict == "wrong"]
+    assert "CODE.py: it is not in the commit" in lack.fact
+    assert "core.ignoreCase" in lack.cure
+    git(repository, "config", "core.ignoreCase", "false")
+    pushed, found = saved(repository)
+    assert items.proven(found), found
+    assert b"CODE.py" in names(there, pushed.branch)
 
 
 def test_a_file_that_is_written_while_it_is_saved_is_named(repository: Path, there: Path) -> None:

@@ -304,12 +304,12 @@ def test_a_submodule_is_looked_through_as_the_repository_is(
     assert said in facts(told(project), verdict)
 
 
-@pytest.mark.parametrize("folder", ["data", "results", ".dvc/cache"])
+@pytest.mark.parametrize("folder", ["data", "results", "models", ".dvc/cache", ".cache/store"])
 def test_a_folder_of_dvc_that_is_a_link_is_saved_as_git_does_it(
     project: Path, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(remote, "same_disk", lambda *_folders: True)
-    (project / folder).parent.mkdir(exist_ok=True)
+    (project / folder).mkdir(parents=True, exist_ok=True)
     (project / folder / "kept.txt").write_text("x\n")
     git(project, "add", "--force", f"{folder}/kept.txt")
     git(project, "commit", "--quiet", "--message", "A file in it")

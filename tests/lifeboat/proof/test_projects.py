@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from repositories import facts, submodule
+from repositories import facts, git, submodule
 
 from lifeboat import items, processes
 from lifeboat.git import wip
@@ -32,7 +32,17 @@ def in_a_submodule(root: Path) -> Path:
     return sub
 
 
-PLACES = {"a folder": in_a_folder, "a submodule": in_a_submodule}
+def in_a_worktree(root: Path) -> Path:
+    other = root.parent / "side"
+    git(root, "worktree", "add", "--quiet", "-b", "side", str(other))
+    config = (other / ".dvc" / "config").read_text().replace("remote = local", "")
+    (other / ".dvc" / "config").write_text(config)
+    git(other, "rm", "--quiet", "dvc.yaml", "dvc.lock")
+    git(other, "commit", "--quiet", "--all", "--message", "Of its own")
+    return other
+
+
+PLACES = {"a folder": in_a_folder, "a submodule": in_a_submodule, "a worktree": in_a_worktree}
 
 
 @pytest.mark.parametrize("member", PLACES)
@@ -40,7 +50,7 @@ def test_data_of_another_project_is_saved_only_in_a_remote_of_its_own(
     project: Path, member: str
 ) -> None:
     other = PLACES[member](project)
-    name = other.relative_to(project)
+    name = other.relative_to(project) if other.is_relative_to(project) else "."
     assert "of its own" not in facts(told(project), "wrong")
     (other / "labels.csv").write_text("x\n")
     assert processes.dvc(other, "add", "--quiet", "labels.csv").returncode == 0

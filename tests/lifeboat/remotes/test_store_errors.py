@@ -1,4 +1,5 @@
 import errno
+from typing import Any
 
 import pytest
 from botocore.exceptions import (
@@ -14,10 +15,12 @@ from lifeboat.remotes.store_errors import StoreError
 from lifeboat.stage.errors import UserError
 
 
-def of_s3(code: str, said: str = "words") -> Exception:
+def of_s3(code: str, said: str = "words", status: int = 0) -> Exception:
     """An answer of S3 as s3fs raises it."""
-    error = ClientError({"Error": {"Code": code, "Message": said}}, "PutObject")
-    return translate_boto_error(error)
+    answer: Any = {"Error": {"Code": code, "Message": said}}
+    if status:
+        answer["ResponseMetadata"] = {"HTTPStatusCode": status}
+    return translate_boto_error(ClientError(answer, "PutObject"))
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,13 @@ def of_s3(code: str, said: str = "words") -> Exception:
         (of_s3("InvalidArgument", "Unsupported header 'x-amz-checksum-crc32'"), "checksum"),
         (of_s3("InvalidRequest", "words"), "other"),
         (of_s3("BadDigest", "The Content-MD5 you specified did not match"), "other"),
+        (of_s3("QuotaExceeded", status=403), "disk full"),
+        (of_s3("XMinioStorageFull", status=507), "disk full"),
+        (of_s3("UserSuspended", status=403), "denied"),
+        (of_s3("", status=407), "unreachable"),
+        (of_s3("TemporaryRedirect", status=307), "region"),
+        (of_s3("NoSuchUpload", status=404), "other"),
+        (RecursionError("maximum recursion depth exceeded"), "region"),  # as botocore redirects
         (NoCredentialsError(), "credentials"),
         (EndpointConnectionError(endpoint_url="http://x"), "unreachable"),
         (ReadTimeoutError(endpoint_url="http://x"), "unreachable"),

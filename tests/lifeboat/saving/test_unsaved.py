@@ -1,5 +1,11 @@
+import os
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from lifeboat.deadlines import Deadline, within
 from lifeboat.items import proven
 from lifeboat.saving import unsaved
 from lifeboat.saving.unsaved import Unsaved
@@ -68,3 +74,49 @@ def test_a_stage_without_an_entry_never_finished(project: Path) -> None:
     (project / "dvc.lock").write_text(lock[: lock.index("  sum:")])
     assert unsaved.read(project, []) == Unsaved(unfinished=("sum",))
     assert not proven(unsaved.items(project, []))
+
+
+def waits(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def linked(path: Path) -> None:
+    waits(path.parents[3] / "pipe")
+    path.symlink_to("../../../pipe")
+
+
+def listens(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(os.path.relpath(path))
+
+
+def unnamed(path: Path) -> None:
+    path.with_name(os.fsdecode(b"caf\xe9")).write_text("x\n")
+
+
+UNFIT: dict[str, tuple[Callable[[Path], None], str]] = {
+    "a pipe": (waits, "numbers/odd"),
+    "a socket": (listens, "numbers/odd"),
+    "a link to nothing": (lambda path: path.symlink_to("/nowhere"), "numbers/odd"),
+    "a link to itself": (lambda path: path.symlink_to("odd"), "numbers/odd"),
+    "a link to what waits": (linked, "numbers/odd"),
+    "a name that is no text": (unnamed, r"numbers/caf\xe9"),
+}
+"""What DVC does not take, or waits for without end: how it is made, and its name as it is told."""
+
+
+@pytest.mark.kind(2)
+@pytest.mark.parametrize("member", UNFIT)
+def test_what_dvc_cannot_take_is_named_and_the_other_outs_are_looked_at(
+    project: Path, member: str
+) -> None:
+    make, name = UNFIT[member]
+    make(project / "data" / "raw" / "numbers" / "odd")
+    (project / "results" / "sum" / "sum.txt").unlink()
+    (project / "results" / "sum" / "sum.txt").write_text("4\n")
+    look = lambda: unsaved.items(project, [])  # noqa: E731
+    found = [item.fact for item in within(Deadline.after(30), "Looking", look)]
+    assert any(f"DVC cannot take it: data/raw/{name};" in fact for fact in found), found
+    assert any("not what dvc.lock records: results/sum." in fact for fact in found), found
+    (project / ".dvcignore").write_text("odd\ncaf*\n")
+    assert unsaved.read(project, []).unfit == ()
