@@ -6,9 +6,10 @@ import pytest
 from project import ROOT
 
 from backtracking.models import cost, rented
-from backtracking.models.cost import GPUS, Work
+from backtracking.models.cost import GPUS
 from backtracking.models.fitting import Rows
 from backtracking.models.published import SHAPES
+from backtracking.models.work import GUESS, Work
 from backtracking.runtime import profile
 from lifeboat.stage.errors import UserError
 
@@ -47,7 +48,7 @@ def test_writing_in_small_batches_is_bound_by_the_calls_and_in_large_ones_by_mem
     one, many = (
         cost.seconds(Work("", "", 0, 1000, n, 1000), LLAMA, gpu, "bfloat16") for n in (1, 512)
     )
-    assert one == pytest.approx(1000 * 32 * cost.GUESS.block_seconds)
+    assert one == pytest.approx(1000 * 32 * GUESS.block_seconds)
     n_bytes = 2 * (LLAMA.n_parameters + 512 * 1000 * LLAMA.kv_values)
     assert many == pytest.approx(1000 / 512 * n_bytes / (gpu.bandwidth * 0.5))
 
@@ -156,7 +157,7 @@ def test_rows_that_write_on_hold_caches_and_drawn_sentences_take_hours() -> None
 @pytest.mark.parametrize("name", ["r1-distill-qwen-1.5b", "r1-distill-llama-8b"])
 def test_traces_stay_within_the_positions_that_every_model_has(name: str) -> None:
     values = profile.values_of(ROOT, name)
-    longest = values["traces"]["max_new_tokens"] + cost.GUESS.prompt_tokens
+    longest = values["traces"]["max_new_tokens"] + GUESS.prompt_tokens
     for role in values["models"]["roles"]:
         shape = SHAPES.get(str(values["weights"][role]["source"]))
         assert shape is None or shape.context is None or longest <= shape.context

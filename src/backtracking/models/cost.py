@@ -1,7 +1,7 @@
 """What a study needs of a rented machine, before it is rented: memory, disk, hours, price.
 
 Everything follows from its parameters, from the shapes of its models, and from a few guesses, which
-stand in `Guess` and `Gpu`: how long a trace is, how much happens in it, how fast a GPU really is.
+stand in `Gpu` and in `work.Guess`: how long a trace is, how much happens in it, how fast a GPU is.
 Hours are within a factor of two of the truth at best. Pilots and repeated runs are not in them.
 """
 
@@ -14,6 +14,7 @@ from backtracking.models.fitting import Rows
 from backtracking.models.footprint import ROOMY
 from backtracking.models.published import SHAPES, Shape
 from backtracking.models.sizes import BYTES_BY_DTYPE
+from backtracking.models.work import GUESS, Guess, Work, steered, under_study, works
 from lifeboat.stage.errors import UserError
 
 
@@ -45,58 +46,6 @@ GPUS: Mapping[str, Gpu] = {
     "H200": Gpu(141.0, 4.8e12, 989e12),
 }
 """By name; the cheapest first."""
-
-
-@dataclass(frozen=True)
-class Guess:
-    """What nobody knows before the study has run.
-
-    Attributes:
-        trace_share: length of a trace, of the longest allowed.
-        prompt_tokens: of a question in its template.
-        sentence_tokens: of a sentence.
-        decisions: in a trace, of the two classes that are contrasted.
-        events: in a trace, sentences that the rules call backtracking.
-        states: of sentences that go on.
-        bandwidth_share, flops_share: of what the data sheet says, that transformers gets.
-        block_seconds: of a call of one block, however little it computes.
-        roomy: memory that the allocator takes, of what is asked of it.
-    """
-
-    trace_share: float = 0.4
-    prompt_tokens: int = 64
-    sentence_tokens: int = 20
-    decisions: int = 20
-    events: int = 8
-    states: int = 5
-    bandwidth_share: float = 0.5
-    flops_share: float = 0.35
-    block_seconds: float = 1.0e-3
-    roomy: float = ROOMY
-
-
-GUESS = Guess()
-
-
-@dataclass(frozen=True)
-class Work:
-    """What one stage has one model do.
-
-    Attributes:
-        stage: its name.
-        role: of the model.
-        read: tokens that are read in long calls.
-        written: tokens that are written, or edited and read again, one by one.
-        at_once: of them, in one call.
-        context: tokens before each of them, on average.
-    """
-
-    stage: str
-    role: str
-    read: float | int = 0
-    written: float | int = 0
-    at_once: int = 1
-    context: float | int = 0
 
 
 @dataclass(frozen=True)
@@ -174,102 +123,8 @@ def needs(values: Mapping[str, Any], gpu: Gpu, guess: Guess = GUESS) -> Needs:
         if work.role in shapes:
             took = seconds(work, shapes[work.role], gpu, dtype, guess) / 3600
             hours[work.stage] = hours.get(work.stage, 0.0) + took
-    memory, disk = _gpu_bytes(values, shapes, guess), _disk_bytes(values, shapes, guess)
-    return Needs(memory, disk, hours, unknown)
-
-
-def works(values: Mapping[str, Any], guess: Guess = GUESS) -> list[Work]:
-    """What each stage has each model do, in the order of the pipeline."""
-    roles: dict[str, Any] = values["models"]["roles"]
-    studied = values["models"]["studied"]
-    controls = [one for one, row in roles.items() if row["base"] and one != studied]
-    run = _run(roles)
-    traces, steer = values["traces"], values["steer"]
-    n_problems = values["problems"]["n_study"]
-    n_traces = n_problems * traces["n_samples"]
-    n_new = guess.trace_share * traces["max_new_tokens"]
-    n_all = n_traces * (n_new + guess.prompt_tokens)
-    n_test = n_problems * values["problems"]["split_shares"][2]
-    n_points = n_test * steer["n_samples"] * guess.decisions
-    half = n_new / 2
-    n_greedy = n_problems * n_new
-    found = [
-        Work("traces", studied, 0, n_traces * n_new + n_greedy, traces["batch_size"], half),
-        *(Work("extract", role, read=n_all) for role in (*roles, *values["extract"]["permuted"])),
-    ]
-    stability = values["stability"]
-    n_again = n_traces * guess.events * stability["n_regenerations"] * stability["max_new_tokens"]
-    for role in (studied, *controls) if stability["enabled"] else ():
-        found.append(Work("stability", role, n_all, n_again, stability["batch_size"], half))
-    n_sources = len(roles)
-    added = len(steer["doses"]) * (n_sources + steer["n_few_random"]) + 2 * steer["n_random"]
-    nulls = 2 * (3 * steer["n_null"] + steer["n_retrained"])
-    n_free = n_test * (2 + steer["n_free_random"]) * guess.trace_share * steer["max_new_tokens"]
-    for role in (one for one in roles if one in run):
-        arms = added + (nulls if role in (studied, *controls) else 0)
-        n_read = n_test * steer["n_samples"] * (n_new + guess.prompt_tokens)
-        batch = steer["edits_per_batch"]
-        found.append(Work("steer", role, n_read, n_points * arms, batch, half))
-        if steer["drawn"]["n"]:
-            n_nulls = 3 * min(steer["n_null"], 2 * steer["drawn"]["n_null"])
-            n_beside = n_nulls if role in (studied, *controls) else 0
-            n_beside += _n_controls(values, guess) if role == studied else 0
-            found.append(_drawn(steer, role, n_test, n_sources, n_beside, half, guess))
-    found.append(Work("steer", studied, 0, n_free, steer["rows_per_batch"], half / 2))
-    return found + _later(values, guess, n_test, n_new, (studied, *controls))
-
-
-def _run(roles: Mapping[str, Any]) -> set[str]:
-    """Roles whose models are steered: further bases are not."""
-    return {one for role, row in roles.items() if row["base"] for one in (role, row["base"])}
-
-
-def _drawn(
-    steer: Mapping[str, Any],
-    role: str,
-    n_test: float,
-    n_sources: int,
-    n_beside: int,
-    context: float,
-    guess: Guess,
-) -> Work:
-    """Sentences that are drawn after decisions, under the arms that `steer.drawn` leaves.
-
-    Nulls and controls, `n_beside` of them, are drawn both ways, each at decisions of one class.
-    """
-    drawn = steer["drawn"]
-    n_few = min(steer["n_few_random"], 2 * drawn["n_null"])
-    arms = len(drawn["doses"]) * (n_sources + n_few) + n_beside
-    per_class = guess.decisions / 2
-    points = 2 * min(per_class, drawn["per_trace"] or per_class) * n_test * steer["n_samples"]
-    n_new = points * arms * drawn["n"] * drawn["max_new_tokens"]
-    return Work("steer", role, 0, n_new, drawn["rows_per_batch"], context)
-
-
-def _n_controls(values: Mapping[str, Any], guess: Guess) -> int:
-    """Directions of the controls without training: one each, and one a state."""
-    forms = values["directions"]["controls"]
-    return len(forms) + (guess.states - 1 if "next" in forms else 0)
-
-
-def _later(
-    values: Mapping[str, Any], guess: Guess, n_test: float, n_new: float, roles: tuple[str, ...]
-) -> list[Work]:
-    """Ablation, by component and of whole generations, and belief by minimal pairs."""
-    ablate, belief = values["ablate"], values["belief"]
-    found = []
-    for role in roles:
-        shape = SHAPES.get(str(values["weights"][role]["source"]))
-        n_parts = 2 * shape.n_layers if shape else 0
-        n_read = n_test * ablate["n_samples"] * (n_new + guess.prompt_tokens) * n_parts
-        n_sets = 1 + len(ablate["top"]) * (1 + ablate["n_random"])
-        n_free = n_test * n_sets * guess.trace_share * ablate["max_new_tokens"]
-        rows = ablate["rows_per_batch"]
-        found.append(Work("ablate", role, n_read, n_free, rows, n_new / 4))
-        n_doses = len(belief["doses"]) + belief["n_rounds"]
-        n_asked = (belief["n_items"] + belief["n_dev_items"]) * n_doses * (belief["n_random"] + 6)
-        found.append(Work("belief", role, 0, 2 * n_asked, belief["rows_per_batch"], n_new / 2))
-    return found
+    disk = _disk_bytes(values, shapes, guess)
+    return Needs(_gpu_bytes(values, guess), disk, hours, unknown)
 
 
 def _shapes(values: Mapping[str, Any]) -> tuple[dict[str, Shape], tuple[str, ...]]:
@@ -284,30 +139,32 @@ def _shapes(values: Mapping[str, Any]) -> tuple[dict[str, Shape], tuple[str, ...
 
 def rows_of(values: Mapping[str, Any], guess: Guess = GUESS) -> list[Rows]:
     """What each stage asks for in one call of a model, beside the weights that it has loaded."""
-    roles, studied = values["models"]["roles"], values["models"]["studied"]
-    weights, width = values["weights"], BYTES_BY_DTYPE[str(values["loading"]["dtype"])]
-    own = {role: one for role, one in _shapes(values)[0].items() if not _is_shared(weights[role])}
-    if studied not in own:
+    own, roles = _own(values), values["models"]["roles"]
+    if values["models"]["studied"] not in own:
         return []
-    controls = [one for one, row in roles.items() if row["base"] and one != studied]
-    run, pairs = [one for one in roles if one in _run(roles)], [studied, *controls]
-    loaded = {"traces": [studied], "steer": run, "stability": pairs, "ablate": pairs, "belief": run}
+    run, pairs = [one for one in roles if one in steered(roles)], under_study(values)
+    loaded = {"steer": run, "belief": run, "stability": pairs, "ablate": pairs}
+    loaded["traces"] = [values["models"]["studied"]]
     loaded["extract"] = [max(own, key=lambda role: own[role].n_parameters)]
     longest = values["traces"]["max_new_tokens"] + guess.prompt_tokens
-    return list(fitting.rows_of(values, longest, own, loaded, width))
+    return list(fitting.rows_of(values, longest, guess.edit_tokens, own, loaded, _width(values)))
 
 
-def _gpu_bytes(values: Mapping[str, Any], shapes: Mapping[str, Shape], guess: Guess) -> float:
-    """Of the stage that takes most; `directions` and `lens` have all models side by side.
+def _gpu_bytes(values: Mapping[str, Any], guess: Guess) -> float:
+    """Of the stage that takes most; `directions` and `lens` have all models side by side."""
+    rows = rows_of(values, guess)
+    together = ROOMY * _width(values) * sum(one.n_parameters for one in _own(values).values())
+    return max(together, *(one.n_bytes for one in rows)) if rows else 0.0
 
-    Equal models are loaded once.
-    """
-    if values["models"]["studied"] not in shapes:
-        return 0.0
-    width, weights = BYTES_BY_DTYPE[str(values["loading"]["dtype"])], values["weights"]
-    own = [one for role, one in shapes.items() if not _is_shared(weights[role])]
-    together = guess.roomy * width * sum(one.n_parameters for one in own)
-    return max(together, *(rows.n_bytes for rows in rows_of(values, guess)))
+
+def _own(values: Mapping[str, Any]) -> dict[str, Shape]:
+    """The shapes of the models that are loaded: of those with the same weights, one."""
+    weights = values["weights"]
+    return {role: one for role, one in _shapes(values)[0].items() if not _is_shared(weights[role])}
+
+
+def _width(values: Mapping[str, Any]) -> int:
+    return BYTES_BY_DTYPE[str(values["loading"]["dtype"])]
 
 
 def _disk_bytes(values: Mapping[str, Any], shapes: Mapping[str, Shape], guess: Guess) -> float:

@@ -10,9 +10,6 @@ from typing import Any
 from backtracking.models.footprint import ROOMY, Kind
 from backtracking.models.published import Shape
 
-NODES = 9
-"""Tokens of an edit: the deciding one, and 8 that openers begin with."""
-
 
 @dataclass(frozen=True)
 class Rows:
@@ -52,6 +49,7 @@ class Rows:
 def rows_of(
     values: Mapping[str, Any],
     longest: int,
+    edit: int,
     shape_by_role: Mapping[str, Shape],
     roles_by_stage: Mapping[str, Sequence[str]],
     width: int,
@@ -61,12 +59,13 @@ def rows_of(
     Args:
         values: the parameters of a study, as params.yaml has them.
         longest: tokens of a trace, its prompt included.
+        edit: tokens of an edit, with all that openers begin with.
         shape_by_role: of the models, those with the very weights of another left out.
         roles_by_stage: the models that each stage has loaded side by side; for stages without any
             of a known shape nothing is told.
         width: bytes of a number.
     """
-    for stage, kind, asked, n_tokens in _asked(values, longest):
+    for stage, kind, asked, n_tokens in _asked(values, longest, edit):
         shapes = [shape_by_role[one] for one in roles_by_stage[stage] if one in shape_by_role]
         if shapes and asked:
             largest = max(shapes, key=lambda one: one.n_parameters)
@@ -74,7 +73,9 @@ def rows_of(
             yield Rows(stage, kind, asked, n_tokens, largest, weights, width)
 
 
-def _asked(values: Mapping[str, Any], longest: int) -> Iterator[tuple[str, Kind, int, int]]:
+def _asked(
+    values: Mapping[str, Any], longest: int, edit: int
+) -> Iterator[tuple[str, Kind, int, int]]:
     """Stage, kind of work, items at once and tokens of each."""
     traces, stability, steer = values["traces"], values["stability"], values["steer"]
     drawn, ablate, belief = steer["drawn"], values["ablate"], values["belief"]
@@ -83,7 +84,7 @@ def _asked(values: Mapping[str, Any], longest: int) -> Iterator[tuple[str, Kind,
     if stability["enabled"]:
         yield "stability", "prompts", stability["batch_size"], longest
     yield "steer", "arms", steer["rows_per_batch"], longest
-    yield "steer", "edits", steer["edits_per_batch"], NODES
+    yield "steer", "edits", steer["edits_per_batch"], edit
     if drawn["n"]:
         yield "steer", "draws", drawn["rows_per_batch"], longest + drawn["max_new_tokens"]
     yield "ablate", "ablated prefixes", ablate["rows_per_batch"], longest

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from backtracking.models.cost import GPUS, Work, seconds
+from backtracking.models.cost import GPUS, seconds
 from backtracking.models.published import Shape
 from backtracking.models.sizes import BYTES_BY_DTYPE
+from backtracking.models.work import Work
 from backtracking.report.committed import show
 from backtracking.report.words import markdown
 
@@ -126,7 +127,7 @@ def _assumed(asked: Asked) -> str:
         f"is {asked.n_gpus} {asked.gpu} at ${asked.hour_dollars:.2f} an hour each and writes "
         f"{asked.rows} traces at once; storage ${asked.month_dollars} a GB and month; puts and "
         f"listings ${asked.put_dollars} a thousand. The share of a data sheet that is had in "
-        "practice is guessed (`models/cost.py`)."
+        "practice is guessed (`models/work.py`)."
     )
 
 
