@@ -28,9 +28,10 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
+from backtracking.activations.format import Positions
 from backtracking.extraction import engine
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions, Request, batches_of, plan_units
+from backtracking.extraction.planning import Request, batches_of, plan_units
 from backtracking.extraction.running import open_reader, right_pad
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel

@@ -10,8 +10,9 @@ from torch import Tensor
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoModelForCausalLM
 
+from backtracking.activations.format import Positions
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions, rows_of
+from backtracking.extraction.planning import rows_of
 
 
 class Peers:

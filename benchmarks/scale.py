@@ -15,13 +15,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from backtracking.activations.format import FORMAT, MANIFEST, Shard
-from backtracking.activations.manifest import read_manifest
+from backtracking.activations.format import Positions, Shard
+from backtracking.activations.manifest import Check, Manifest, read_manifest, write_manifest
 from lifeboat.proof import manifests
 from lifeboat.remotes.bucket import open_bucket
 from lifeboat.stage import artifacts
@@ -30,7 +29,6 @@ from lifeboat.stage.units import Units
 Work = Callable[[], object]
 
 _RECORD = "0" * 64
-_KEYS = ("hook", "layers", "positions", "dtype", "d_model", "model_sha256", "tokenizer_sha256")
 
 
 def _oid(number: int) -> str:
@@ -66,13 +64,9 @@ def units_added(root: Path, n: int) -> Work:
 def manifest_written(root: Path, n: int) -> Work:
     """The manifest of an activation store of `n` shards."""
     rows = [Shard(f"{one:064x}", f"{one:064x}.safetensors", _RECORD, 1, 1) for one in range(n)]
-    head: dict[str, Any] = dict.fromkeys(_KEYS, 0) | {"format": FORMAT, "check": {}}
-
-    def work() -> None:
-        value = head | {"units": [asdict(row) for row in rows], "complete": True}
-        artifacts.write_json(root / MANIFEST, value)
-
-    return work
+    check = Check(1, 1, 0.0, 0.0, 1e-5, "cpu", "sdpa", "float32")
+    head = ("resid_post", (0,), Positions(None), "float32", 1, "", "", check)
+    return partial(write_manifest, root, Manifest(*head, units=tuple(rows), complete=True))
 
 
 def manifest_read(root: Path, n: int) -> Work:

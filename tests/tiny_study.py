@@ -4,7 +4,7 @@ The models have learnt nothing. Everything is in memory, or a whole workspace th
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from random import Random
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from manifests import MANIFEST
 from project import write_tiny_params
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
@@ -212,7 +213,7 @@ class Planted(ActivationStore):
 
     def __init__(self, sentences: Sentences, vectors: Callable[[Sentences], np.ndarray]) -> None:
         self.values = vectors(sentences)
-        self.manifest = {"layers": [0, 1], "d_model": self.values.shape[1]}
+        self.manifest = replace(MANIFEST, d_model=self.values.shape[1])
         ends = zip(sentences.trace, sentences.end - 1, strict=True)
         self.row_by_end = {(int(t), int(p)): row for row, (t, p) in enumerate(ends)}
 

@@ -13,11 +13,10 @@ import torch
 from extraction.conftest import REQUEST, Run
 from extraction_helpers import with_sentences
 
-from backtracking.activations.format import Rows, concatenate
+from backtracking.activations.format import Positions, Rows, concatenate
 from backtracking.activations.reader import ActivationStore
 from backtracking.activations.selection import select
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions
 from backtracking.records.columns import Sentences
 from backtracking.records.sentences import Sentence, State
 from backtracking.records.traces import Trace
@@ -145,6 +144,8 @@ from typing import Any
 import torch
 from backtracking.activations.reader import ActivationStore
 from backtracking.extraction.store import Origin, ShardStore, publish
+from dataclasses import replace
+from manifests import MANIFEST
 
 folder, n_rows, n_shards = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 store, columns = ShardStore(folder / "store"), ("trace", "sentence", "position")
@@ -153,10 +154,7 @@ for n in range(n_shards):
     tensors = {name: torch.arange(n_rows) for name in columns}
     tensors |= {f"resid_post.{layer}": torch.zeros(n_rows, 256) for layer in (0, 1)}
     shards.append(store.write(f"k{n}", tensors, Origin("b", "s", (0, 1), f"k{n}", 1)))
-manifest = {"format": 1, "hook": "resid_post", "layers": [0, 1], "dtype": "float32",
-            "positions": {"window": None, "means": False}, "d_model": 256, "check": {},
-            "model_sha256": "", "tokenizer_sha256": ""}
-publish(store, shards, manifest, folder / "out")
+publish(store, shards, replace(MANIFEST, d_model=256), folder / "out")
 
 def resident():
     status = Path("/proc/self/status").read_text()

@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from backtracking.activations.format import Positions
 from backtracking.activations.reader import ActivationStore
 from backtracking.domains.organism.tokenizer import build_tokenizer
 from backtracking.extraction import engine
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions, Request
+from backtracking.extraction.planning import Request
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
 from backtracking.models.training import Architecture, build_model

@@ -25,10 +25,10 @@ from extraction_helpers import (
 )
 from transformer_lens.model_bridge import TransformerBridge
 
+from backtracking.activations.format import Positions
 from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import engine, filling, running, selfcheck
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions
 from backtracking.models import hooks, loading
 from backtracking.models.loading import LoadedModel
 from backtracking.records.traces import TokenSpan

@@ -11,10 +11,11 @@ from extraction.families import CONTEXT, FAMILIES, LENGTHS, LIMIT, REFUSED, VARI
 from extraction_helpers import tokens_of
 from transformers import PreTrainedModel
 
+from backtracking.activations.format import Positions
 from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import engine, selfcheck
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions, Request, batches_of
+from backtracking.extraction.planning import Request, batches_of
 from backtracking.models import hooks, loading, structure
 from lifeboat.stage.errors import UserError
 

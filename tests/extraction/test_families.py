@@ -9,10 +9,11 @@ from extraction.conftest import make_items
 from extraction_helpers import tokens_of
 from tiny_models import CONFIGS, D_MODEL, N_LAYERS, WORDS, build_model, build_tokenizer, save_model
 
+from backtracking.activations.format import Positions
 from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import engine, selfcheck
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions, Request
+from backtracking.extraction.planning import Request
 from backtracking.models import components, hooks, loading
 from backtracking.models.loading import LoadedModel
 from lifeboat.stage.errors import UserError

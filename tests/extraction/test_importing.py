@@ -20,11 +20,12 @@ from safetensors.torch import load_file, save_file
 from server_states import PLANTED, Served, serve, true_states, write
 from typer.testing import CliRunner
 
+from backtracking.activations.format import Positions
 from backtracking.activations.reader import ActivationStore
 from backtracking.cli import app
 from backtracking.extraction import engine, importer, importing
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions, Request
+from backtracking.extraction.planning import Request
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
 from backtracking.records.traces import TokenSpan
@@ -126,7 +127,7 @@ def test_what_a_server_wrote_is_what_we_would_extract(
         )
         difference = (values - theirs).norm(dim=1) / theirs.norm(dim=1)
         assert difference.max() <= FLOOR
-    assert store.manifest["imported"]["n_files"] == len(texts)
+    assert store.manifest.imported == done.imported and done.imported.n_files == len(texts)
     assert done.lowest <= FLOOR and done.check.parity <= FLOOR
     assert contents(tmp_path / "served") == before
 
@@ -203,7 +204,7 @@ def test_families_and_dtypes(name: str, dtype: str, floor: float, tmp_path: Path
     write(served, tmp_path / "served", "hs_{}")
     chosen = options(tmp_path, tmp_path / "m", floor=floor)
     importing.run(chosen)
-    assert ActivationStore(tmp_path / "out").manifest["dtype"] == dtype
+    assert ActivationStore(tmp_path / "out").manifest.dtype == dtype
     served.states[5][[2, 3]] = served.states[5][[3, 2]]
     write(served, tmp_path / "served", "hs_{}")
     with pytest.raises(UserError, match=r"token 2 of \d+ .*the row of token 3"):

@@ -8,10 +8,10 @@ import pytest
 import torch
 from extraction.conftest import FLOOR, REQUEST, Run
 
+from backtracking.activations.format import Positions
 from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import gathering, running, selfcheck
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions
 from backtracking.models.room import is_out_of_memory
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError

@@ -12,10 +12,11 @@ from extraction.families import LIMIT, build
 from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
+from backtracking.activations.format import Positions
 from backtracking.cli import app
 from backtracking.extraction import engine, rechecking
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions, Request
+from backtracking.extraction.planning import Request
 from backtracking.models import loading
 from backtracking.models.lengths import Lengths
 from backtracking.models.loading import LoadedModel

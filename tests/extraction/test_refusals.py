@@ -12,9 +12,9 @@ import pytest
 import torch
 from extraction.conftest import Run
 from extraction_helpers import contents
+from manifests import MANIFEST
 from refusals import ERRNOS, by_errno, refuse, refuse_past_cache
 
-from backtracking.activations.format import MANIFEST
 from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import serialization
 from backtracking.extraction.store import Origin, ShardStore, publish
@@ -78,9 +78,9 @@ def test_a_store_works_whatever_is_refused(
     store.close()
     store.sweep()
     assert beside.find("a") == store.find("a") is not None
-    publish(store, [shard for shard, _ in store.records()], {}, tmp_path / "out")
+    publish(store, [shard for shard, _ in store.records()], MANIFEST, tmp_path / "out")
     assert len(contents(tmp_path / "out")) == 3
-    assert (tmp_path / "out" / MANIFEST).stat().st_size
+    assert (tmp_path / "out" / "manifest.json").stat().st_size
 
 
 def is_free(folder: Path, name: str) -> bool:

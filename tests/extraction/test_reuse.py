@@ -10,9 +10,10 @@ import torch
 from extraction.conftest import REQUEST, Run
 from extraction_helpers import alter, shards_in
 
+from backtracking.activations.format import Positions
 from backtracking.extraction import filling, running
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions, Request
+from backtracking.extraction.planning import Request
 from backtracking.records.traces import TokenSpan
 
 NARROW = dataclasses.replace(REQUEST, layers=(0, 2), positions=Positions((-1, 1), False))

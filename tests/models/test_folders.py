@@ -12,9 +12,10 @@ from extraction.families import _BASE, LIMIT, build
 from tiny_models import build_tokenizer, save_model
 from transformers import AutoModelForImageTextToText, AutoModelForSeq2SeqLM, T5Config
 
+from backtracking.activations.format import Positions
 from backtracking.extraction import engine
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions, Request
+from backtracking.extraction.planning import Request
 from backtracking.models import loading
 from backtracking.models.loading import LoadedModel
 from lifeboat.stage.errors import UserError

@@ -26,9 +26,10 @@ from tiny_models import (
 )
 from torch.utils._pytree import tree_leaves
 
+from backtracking.activations.format import Positions
 from backtracking.directions.other_estimators import gradient
 from backtracking.extraction import engine
-from backtracking.extraction.planning import Positions, Request
+from backtracking.extraction.planning import Request
 from backtracking.interventions import components
 from backtracking.interventions.components import Ablator, arms_of, match_positions, mean_outputs
 from backtracking.models import loading, slots, spreading

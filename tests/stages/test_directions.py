@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from manifests import MANIFEST
 
 from backtracking.activations.reader import ActivationStore
 from backtracking.directions.events import Followed, event_decisions
@@ -39,7 +40,7 @@ class Planted(ActivationStore):
         size: dict[int, float],
     ) -> None:  # fmt: skip
         self.truth, self.size = truth, size
-        self.manifest = {"layers": [0, 1], "d_model": D_MODEL}
+        self.manifest = replace(MANIFEST, d_model=D_MODEL)
         self.is_positive = is_positive
         self.value = np.nan_to_num(decisions.value)
         places = zip(decisions.trace.tolist(), decisions.position.tolist(), strict=True)

@@ -35,6 +35,20 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Positions:
+    """Which rows are kept of a trace.
+
+    Attributes:
+        window: first and last offset, both included, from the start of each sentence; the windows
+            of a trace are united and clipped to it. None keeps every token.
+        means: whether each sentence's mean over its tokens is kept as well.
+    """
+
+    window: tuple[int, int] | None
+    means: bool = False
+
+
+@dataclass(frozen=True)
 class Shard:
     """A finished shard, as the manifest lists it.
 

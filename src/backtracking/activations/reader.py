@@ -15,6 +15,7 @@ from torch import Tensor
 from backtracking.activations.finite import require_finite_file
 from backtracking.activations.format import COLUMNS, Rows, concatenate, tensor_name
 from backtracking.activations.manifest import CURE, read_manifest
+from backtracking.records import reader
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
 
@@ -56,8 +57,8 @@ class ActivationStore:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
-        for unit in self.manifest["units"]:
-            _require_size(self.folder / unit["file"], unit["bytes"])
+        for unit in self.manifest.units:
+            _require_size(self.folder / unit.file, unit.bytes)
 
     @property
     def n_bytes_read(self) -> int:
@@ -71,7 +72,7 @@ class ActivationStore:
     @property
     def content_key(self) -> str:
         """Hash of the manifest, which names every shard by its content."""
-        return artifacts.sha256_json(self.manifest)
+        return artifacts.sha256_json(reader.encode(self.manifest))
 
     def __iter__(self) -> Iterator[OpenShard]:
         for file in self._files:
@@ -80,17 +81,17 @@ class ActivationStore:
     @property
     def hook(self) -> str:
         """What is stored: `resid_post`, `resid_pre`, `attn_out` or `mlp_out`."""
-        return self.manifest["hook"]
+        return self.manifest.hook
 
     @property
     def layers(self) -> tuple[int, ...]:
         """The layers that are stored."""
-        return tuple(self.manifest["layers"])
+        return self.manifest.layers
 
     @property
     def d_model(self) -> int:
         """Width of the residual stream."""
-        return self.manifest["d_model"]
+        return self.manifest.d_model
 
     @cached_property
     def rows(self) -> Rows:
@@ -127,7 +128,7 @@ class ActivationStore:
             raise UserError(
                 f"{self.folder}: position {position[first]} of trace {trace[first]} is not stored, "
                 f"and {int((~found).sum()) - 1} others of {len(found)}.",
-                f"Its window is {self.manifest['positions']['window']} around sentence starts: "
+                f"Its window is {self.manifest.positions.window} around sentence starts: "
                 "widen `window` in params.yaml, or ask only for what `has` finds.",
             )
         return self._take(layer, numbers)
@@ -139,19 +140,19 @@ class ActivationStore:
             UserError: naming the first shard whose bytes are not those of the manifest, or trace
                 and layer of a value that is infinite or not a number.
         """
-        for unit in self.manifest["units"]:
-            found = artifacts.sha256_file(self.folder / unit["file"])
-            if found != unit["sha256"]:
+        for unit in self.manifest.units:
+            found = artifacts.sha256_file(self.folder / unit.file)
+            if found != unit.sha256:
                 raise UserError(
-                    f"{self.folder / unit['file']} was altered: expected SHA-256 {unit['sha256']}, "
+                    f"{self.folder / unit.file} was altered: expected SHA-256 {unit.sha256}, "
                     f"found {found}.",
                     CURE,
                 )
-            require_finite_file(self.folder / unit["file"], self.hook, self.layers)
+            require_finite_file(self.folder / unit.file, self.hook, self.layers)
 
     @property
     def _files(self) -> list[Path]:
-        return [self.folder / unit["file"] for unit in self.manifest["units"]]
+        return [self.folder / unit.file for unit in self.manifest.units]
 
     @cached_property
     def _token_keys(self) -> tuple[Int[np.ndarray, " tokens"], Int[np.ndarray, " tokens"]]:
@@ -171,15 +172,15 @@ class ActivationStore:
 
     def _take(self, layer: int, numbers: Int[np.ndarray, " n"]) -> Float[Tensor, "n d_model"]:
         name = self._tensor_name(layer)
-        dtype = getattr(torch, self.manifest["dtype"])
+        dtype = getattr(torch, self.manifest.dtype)
         taken = torch.empty(len(numbers), self.d_model, dtype=dtype)
         first = 0
-        for file, unit in zip(self._files, self.manifest["units"], strict=True):
-            here = np.flatnonzero((numbers >= first) & (numbers < first + unit["rows"]))
+        for file, unit in zip(self._files, self.manifest.units, strict=True):
+            here = np.flatnonzero((numbers >= first) & (numbers < first + unit.rows))
             if len(here):
                 local = torch.from_numpy(numbers[here] - first)
                 taken[torch.from_numpy(here)] = _tensor(file, name)[local]
-            first += unit["rows"]
+            first += unit.rows
         return taken
 
     def _tensor_name(self, layer: int) -> str:

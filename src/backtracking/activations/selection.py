@@ -42,7 +42,7 @@ def select(
                 known = ", ".join(sorted(map(str, set(column))))
                 raise UserError(f"There is no sentence with {name} {wanted!r}; there is {known}.")
             chosen &= column == wanted
-    window = store.manifest["positions"]["window"]
+    window = store.manifest.positions.window
     if window is not None and not window[0] <= offset <= window[1]:
         raise UserError(
             f"{store.folder} keeps offsets {window[0]} to {window[1]}, and {offset} was asked for.",

@@ -14,7 +14,7 @@ _MODULE_BY_NAME = {
     "Extraction": "extraction.engine",
     "Item": "extraction.items",
     "Job": "extraction.workers",
-    "Positions": "extraction.planning",
+    "Positions": "activations.format",
     "Request": "extraction.planning",
     "TraceFile": "extraction.items",
     "extract": "extraction.engine",

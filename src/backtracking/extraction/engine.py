@@ -2,12 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-from backtracking.activations.format import FORMAT
+from backtracking.activations.manifest import Check, Halved, Manifest
 from backtracking.extraction import planning, published, selfcheck
 from backtracking.extraction.filling import Filler
 from backtracking.extraction.items import Item
@@ -42,7 +41,7 @@ class Extraction:
     n_assembled: int
     n_rows: int
     n_bytes: int
-    check: selfcheck.Check
+    check: Check
 
 
 def extract(
@@ -92,7 +91,7 @@ def extract(
     n_bytes = planning.estimated_bytes(missing, request, model.d_model)
     artifacts.require_free_space(store, n_bytes, f"Extraction of {len(missing)} units")
 
-    def check(numbers: Sequence[int]) -> selfcheck.Check:
+    def check(numbers: Sequence[int]) -> Check:
         unit_of = {n: units[n // request.unit_traces] for n in numbers}
         shard_of = {
             items[n].trace: shards.path(shard_by_key[unit.key].key) for n, unit in unit_of.items()
@@ -127,40 +126,30 @@ def extract(
     )
 
 
-def manifest(
-    reader: Reader, check: selfcheck.Check, halved: list[dict[str, Any]]
-) -> dict[str, Any]:
+def manifest(reader: Reader, check: Check, halved: Sequence[Halved] = ()) -> Manifest:
     """What a manifest says beside its units."""
     model, request = reader.model, reader.request
-    return {
-        "format": FORMAT,
-        "hook": request.hook,
-        "layers": list(request.layers),
-        "positions": asdict(request.positions),
-        "dtype": request.dtype,
-        "d_model": model.d_model,
-        "model_sha256": model.model_sha256,
-        "tokenizer_sha256": model.tokenizer_sha256,
-        "unit_traces": request.unit_traces,
-        "tokens_per_batch": request.tokens_per_batch,
-        "n_threads": request.n_threads,
-        "halved": halved,
-        "versions": {name: version(name) for name in PACKAGES},
-        "check": asdict(check),
-    }
+    return Manifest(
+        hook=request.hook,
+        layers=tuple(request.layers),
+        positions=request.positions,
+        dtype=request.dtype,
+        d_model=model.d_model,
+        model_sha256=model.model_sha256,
+        tokenizer_sha256=model.tokenizer_sha256,
+        unit_traces=request.unit_traces,
+        tokens_per_batch=request.tokens_per_batch,
+        n_threads=request.n_threads,
+        halved=tuple(halved),
+        versions={name: version(name) for name in PACKAGES},
+        check=check,
+    )
 
 
-def _halved(shards: ShardStore, asked: Sequence[str]) -> list[dict[str, Any]]:
+def _halved(shards: ShardStore, asked: Sequence[str]) -> list[Halved]:
     """The units that a lack of memory made with fewer tokens in a batch than was asked for."""
-    found = (shards.record(key) for key in asked)
-    return [
-        {
-            "key": shard.key,
-            "asked": origin.asked,
-            "tokens_per_batch": origin.tokens_per_batch,
-        }
-        for shard, origin in filter(None, found)
-    ]
+    found = filter(None, (shards.record(key) for key in asked))
+    return [Halved(shard.key, origin.asked, origin.tokens_per_batch) for shard, origin in found]
 
 
 def first_with_rows(units: Sequence[Unit]) -> Unit:

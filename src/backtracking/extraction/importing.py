@@ -5,17 +5,18 @@ before each token of it has. The server's files are only read.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from backtracking.activations.format import Shard
+from backtracking.activations.format import Positions, Shard
+from backtracking.activations.manifest import Check, Imported
 from backtracking.extraction import planning, published, selfcheck
 from backtracking.extraction.engine import first_with_rows, manifest
 from backtracking.extraction.importer import Importer
 from backtracking.extraction.items import TraceFile
-from backtracking.extraction.planning import Positions, Request
+from backtracking.extraction.planning import Request
 from backtracking.extraction.running import Reader, open_reader
 from backtracking.extraction.sampling import Survey, known
 from backtracking.extraction.server_check import Prefixes
@@ -83,23 +84,6 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Imported:
-    """Where the rows of a store come from, as its manifest says it.
-
-    Attributes:
-        layer_ids: the server's ids of the layers in its files.
-        n_files: files that were read.
-        compared_to: the layer up to which every token of every trace was compared.
-        traces: those that were compared at every layer.
-    """
-
-    layer_ids: tuple[int, ...]
-    n_files: int
-    compared_to: int
-    traces: tuple[int, ...]
-
-
-@dataclass(frozen=True)
 class Done:
     """What an import did.
 
@@ -115,7 +99,7 @@ class Done:
     shards: tuple[Shard, ...]
     n_written: int
     lowest: float
-    check: selfcheck.Check
+    check: Check
 
 
 def run(options: Options) -> Done:
@@ -190,7 +174,7 @@ def _import(
         reader, [items[number] for number in shard_of], lambda item: shard_of[item.trace], floor
     )
     imported = Imported(places.ids, len(files), importer.compared_to, tuple(chosen))
-    described = manifest(reader, measured, []) | {"imported": asdict(imported)}
+    described = replace(manifest(reader, measured), imported=imported)
     publish(shards, made, described, out)
     return Done(imported, tuple(made), importer.n_written, importer.lowest, measured)
 

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 
-from backtracking.activations.format import FORMAT, Rows
+from backtracking.activations.format import FORMAT, Positions, Rows
 from backtracking.extraction.items import Item
 from lifeboat.stage import artifacts
 
@@ -28,20 +28,6 @@ Formula = Callable[[int], str]
 def one_formula(_n_tokens: int) -> str:
     """That of a model which reads texts of all lengths alike."""
     return ""
-
-
-@dataclass(frozen=True)
-class Positions:
-    """Which rows are kept of a trace.
-
-    Attributes:
-        window: first and last offset, both included, from the start of each sentence; the windows
-            of a trace are united and clipped to it. None keeps every token.
-        means: whether each sentence's mean over its tokens is kept as well.
-    """
-
-    window: tuple[int, int] | None
-    means: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from backtracking.activations.format import MANIFEST, Shard
-from backtracking.activations.manifest import read_manifest, shards_of
+from backtracking.activations.manifest import read_manifest
 from backtracking.extraction import store
 from backtracking.extraction.store import ShardStore
 from lifeboat.stage.errors import UserError
@@ -51,7 +51,7 @@ def find_damaged(out: Path, shards: ShardStore) -> list[tuple[Shard, str]]:
         shards: the shards by key; a file that is one of them is hashed once for both.
     """
     found = []
-    for shard in shards_of(read_manifest(out), out / MANIFEST):
+    for shard in read_manifest(out).units:
         path, stored = out / shard.file, shards.path(shard.key)
         is_same = path.is_file() and stored.is_file() and path.samefile(stored)
         how = shards.damage(shard) if is_same else store.damage(path, shard)

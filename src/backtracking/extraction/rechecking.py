@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backtracking.activations.finite import require_finite_file
-from backtracking.activations.manifest import CURE, shards_of
+from backtracking.activations.manifest import CURE
 from backtracking.activations.reader import ActivationStore
 from backtracking.extraction import store as shards
 from backtracking.extraction.items import Item, TraceFile
-from backtracking.extraction.planning import Positions, Request, rows_of
+from backtracking.extraction.planning import Request, rows_of
 from backtracking.extraction.running import Reader, open_reader
 from backtracking.extraction.sampling import Survey, known
 from backtracking.extraction.selfcheck import largest, plain_rows, stored_rows
@@ -60,28 +60,27 @@ def open_made(
     """
     store = ActivationStore(folder)
     manifest = store.manifest
-    window, means = manifest["positions"]["window"], manifest["positions"]["means"]
-    positions = Positions(None if window is None else tuple(window), means)
-    if sentences is None and (window is not None or means):
+    positions = manifest.positions
+    if sentences is None and (positions.window is not None or positions.means):
         raise UserError(
             f"{folder} keeps rows around sentences, and none were given.",
             "Give them with `--sentences FILE`.",
         )
     place = folders.locate(model, revision)
-    if folders.model_sha256(place) != manifest["model_sha256"]:
+    if folders.model_sha256(place) != manifest.model_sha256:
         raise UserError(
             f"{folder} was made with another model than {model}: weights or config.json differ.",
             "Give the model that it was made with.",
         )
-    prepare_torch(int(manifest.get("n_threads") or 1))
-    loaded = loading.load(place, device=device, dtype=manifest["check"]["model_dtype"])
+    prepare_torch(manifest.n_threads)
+    loaded = loading.load(place, device=device, dtype=manifest.check.model_dtype)
     request = Request(
         layers=store.layers,
         positions=positions,
-        dtype=manifest["dtype"],
-        unit_traces=int(manifest.get("unit_traces") or 1),
-        tokens_per_batch=int(manifest.get("tokens_per_batch") or 1),
-        n_threads=int(manifest.get("n_threads") or 1),
+        dtype=manifest.dtype,
+        unit_traces=manifest.unit_traces,
+        tokens_per_batch=manifest.tokens_per_batch,
+        n_threads=manifest.n_threads,
         hook=store.hook,
     )
     return Made(store, open_reader(loaded, request), TraceFile(traces, sentences))
@@ -98,7 +97,7 @@ def recheck(made: Made, floor: float | None = None) -> list[reports.Item]:
         floor: largest relative difference that is accepted [that of the store's own check].
     """
     found = list(_of_shards(made.store))
-    accepted = floor or float(made.store.manifest["check"]["floor"])
+    accepted = floor or made.store.manifest.check.floor
     differences: dict[int, float] = {}
     for item, shard in _chosen(made):
         if (difference := _difference(made, item, shard)) is None:
@@ -119,7 +118,7 @@ def recheck(made: Made, floor: float | None = None) -> list[reports.Item]:
 
 
 def _of_shards(store: ActivationStore) -> Iterator[reports.Item]:
-    for shard in shards_of(store.manifest, store.folder):
+    for shard in store.manifest.units:
         path = store.folder / shard.file
         if (how := shards.damage(path, shard)) is not None:
             yield reports.Item(f"{path} is {how}.", "wrong", CURE)

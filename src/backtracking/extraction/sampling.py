@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
+from backtracking.activations.format import Positions
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Formula, Positions, rows_of
+from backtracking.extraction.planning import Formula, rows_of
 from backtracking.models.loading import LoadedModel, require_ids
 
 N_LIMITS = 2

@@ -6,7 +6,6 @@ What depends on length, order or earlier calls is ruled out before (`models.leng
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +15,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from backtracking.activations.format import Rows, tensor_name
+from backtracking.activations.manifest import Check
 from backtracking.extraction.items import Item
 from backtracking.extraction.planning import plan_batches, rows_of
 from backtracking.extraction.running import Reader, empty, run_batches
@@ -28,32 +28,6 @@ EXTRA_PADDING = 7
 TOKENS = 2048
 """Tokens of a batch for the comparison, at least: so many that traces share it."""
 RowsByLayer = Mapping[int, Float[Tensor, "rows d_model"]]
-
-
-@dataclass(frozen=True)
-class Check:
-    """What was measured; a difference is relative: its norm over the reference's, largest row.
-
-    Attributes:
-        n_traces: traces compared.
-        n_rows: rows compared, in every layer.
-        parity: difference to a plain, unpadded forward pass of one trace that reports its hidden
-            states.
-        batch_invariance: difference to the same traces in another batch, padded wider.
-        floor: the bound that both had to keep.
-        device: kind of device that the model ran on.
-        attention: attention implementation.
-        model_dtype: dtype in which the model ran.
-    """
-
-    n_traces: int
-    n_rows: int
-    parity: float
-    batch_invariance: float
-    floor: float
-    device: str
-    attention: str
-    model_dtype: str
 
 
 def check(

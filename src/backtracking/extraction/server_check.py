@@ -12,8 +12,8 @@ from dataclasses import replace
 from jaxtyping import Float
 from torch import Tensor
 
+from backtracking.activations.format import Positions
 from backtracking.extraction.items import Item
-from backtracking.extraction.planning import Positions
 from backtracking.extraction.running import Reader, empty, open_reader, run_batches
 from backtracking.extraction.selfcheck import relative_rows
 from backtracking.extraction.server_files import Places, digest

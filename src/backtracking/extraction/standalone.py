@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from backtracking.activations.format import MANIFEST
+from backtracking.activations.format import MANIFEST, Positions
 from backtracking.extraction import planning, workers
 from backtracking.extraction.engine import Extraction, extract
 from backtracking.extraction.items import TraceFile
-from backtracking.extraction.planning import Positions, Request
+from backtracking.extraction.planning import Request
 from backtracking.models import folders, loading
 from backtracking.runtime.compute import prepare_torch
 from lifeboat.stage.errors import UserError

@@ -8,13 +8,13 @@ the claims of a dead process back.
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
-from backtracking.activations.format import MANIFEST, Shard
+from backtracking.activations.format import Shard
+from backtracking.activations.manifest import Manifest, write_manifest
 from backtracking.extraction import serialization
 from lifeboat.stage import artifacts, claims
 from lifeboat.stage.errors import UserError
@@ -157,22 +157,19 @@ def damage(path: Path, shard: Shard) -> str | None:
     return None if artifacts.sha256_file(path) == shard.sha256 else "altered"
 
 
-def publish(
-    store: ShardStore, shards: Sequence[Shard], manifest: dict[str, Any], out: Path
-) -> None:
+def publish(store: ShardStore, shards: Sequence[Shard], manifest: Manifest, out: Path) -> None:
     """Makes `out` a folder of hard links to the shards, with the manifest written last.
 
     Args:
         store: where the shards are.
         shards: the units, in order.
-        manifest: everything but `units` and `complete`.
+        manifest: what else it says.
         out: the folder, replaced as a whole.
     """
     with artifacts.new_folder(out) as folder:
         for shard in shards:
             artifacts.link_or_copy(store.path(shard.key), folder / shard.file)
-        units = [asdict(shard) for shard in shards]
-        artifacts.write_json(folder / MANIFEST, {**manifest, "units": units, "complete": True})
+        write_manifest(folder, replace(manifest, units=tuple(shards), complete=True))
 
 
 def _state(path: Path) -> tuple[int, ...]:

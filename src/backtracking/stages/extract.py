@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from backtracking.activations.format import Positions
 from backtracking.activations.permuted import FOLDER
 from backtracking.extraction import workers
 from backtracking.extraction.engine import extract
 from backtracking.extraction.items import Permuted, TraceFile
-from backtracking.extraction.planning import Positions, Request
+from backtracking.extraction.planning import Request
 from backtracking.models import loading
 from backtracking.runtime import cluster, params
 from backtracking.runtime.command import run_stage

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from backtracking.activations.manifest import read_manifest
 from backtracking.claims.literature.collect import all_claims
 from backtracking.claims.literature.rows import untestable
 from backtracking.claims.literature.study import Study
@@ -272,10 +273,7 @@ def tables(params: Params, results: Results) -> dict[str, Table]:
 
 def read_results(workspace: Workspace, roles: Roles) -> Results:
     """All that the other stages wrote."""
-    manifests = {
-        role: artifacts.read_json(workspace.activations(role) / "manifest.json")
-        for role in roles.all
-    }
+    manifests = {role: read_manifest(workspace.activations(role)) for role in roles.all}
     written = artifacts.read_json(workspace.traces / "metrics.json")
     marker = read_tokens(workspace.labels / "tokens.json").marker
     pairs = {one: base for one, base in roles.base_by_role.items() if one not in roles.repeats}
@@ -299,8 +297,8 @@ def read_results(workspace: Workspace, roles: Roles) -> Results:
         ),
         power=read_csv(workspace.results("power") / "power.csv"),
         provenance={"params_sha256": artifacts.sha256_json(params.read(workspace.params))}
-        | {f"model_{role}_sha256": one["model_sha256"] for role, one in manifests.items()}
-        | {"device": manifests[roles.studied]["check"]["device"]}
+        | {f"model_{role}_sha256": one.model_sha256 for role, one in manifests.items()}
+        | {"device": manifests[roles.studied].check.device}
         | {f"version_{name}": version(name) for name in PACKAGES},
     )
 
