@@ -7,6 +7,9 @@ from backtracking.records.intervals import Interval
 from backtracking.records.measured import Arm
 from backtracking.statistics.bootstrap import Bootstrap
 
+LEAST = 0.01
+"""Change of a probability below which the donor's state moves nothing of which there is a share."""
+
 
 def share_of_ceiling(
     seen: Seen | None, arm: Arm | None, case: Case, bootstrap: Bootstrap
@@ -14,7 +17,7 @@ def share_of_ceiling(
     """An arm's effect over that of the donor's state, on the decisions that have a donor.
 
     None where none has one, or the arm was not run there; without a value where the donor's state
-    moves nothing, of which there is no share.
+    moves less than `LEAST`, or as well may move nothing.
     """
     if seen is None or arm is None or not seen.has(case):
         return None
@@ -24,7 +27,9 @@ def share_of_ceiling(
     both = np.stack([seen.change(arm, case), ceiling], axis=1)
     both[np.isnan(both).any(axis=1)] = np.nan
     moved = bootstrap.intervals(both[:, 1], seen.problems(case))[0]
-    if moved.low is None or moved.high is None or moved.low <= 0 <= moved.high:
+    if moved.value is None or moved.low is None or moved.high is None:
+        return NO_INTERVAL
+    if abs(moved.value) < LEAST or moved.low <= 0 <= moved.high:
         return NO_INTERVAL
     return bootstrap.intervals(both, seen.problems(case), _share)[0]
 
