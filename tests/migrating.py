@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import psutil
-from project import REPRO, call, environment, stages_run
+from project import call, environment, stages_run
 from ruamel.yaml import YAML
 
 GRACE_S = 2.0
@@ -87,8 +87,8 @@ class Machine:
         return call(self.root, "backtracking", "--root", ".", "restore", check=False, extra=extra)
 
     def run(self, target: str = TARGET) -> None:
-        """Starts `dvc repro`."""
-        self._start("repro", [*REPRO, target])
+        """Starts `backtracking reproduce`, whose stages are forks of a process that it keeps."""
+        self._start("repro", ["backtracking", "--root", ".", "reproduce", target])
 
     def watch(self, *options: str) -> None:
         """Starts `backtracking watch`."""
