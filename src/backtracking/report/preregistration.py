@@ -4,6 +4,7 @@ It is made from params.yaml and the code alone. What ran is never refused for di
 study may have good reasons to. The check says what differs, so that a reader can judge them.
 """
 
+import functools
 import io
 import json
 import re
@@ -98,6 +99,7 @@ def _ran_for(lock: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
         for out in stage.get("outs") or ()
     }
 
+    @functools.cache
     def is_of_these(name: str) -> bool:
         deps = [one["path"] for one in stages[name].get("deps") or ()]
         before = {of for dep in deps for path, of in outs.items() if _overlap(dep, path)}
