@@ -8,6 +8,7 @@ Token ids that are there stay as they are.
 import gzip
 import json
 import os
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,9 +194,11 @@ def _spans(path: Path, found: Sequence[_Ids], tokenizer: Tokenizer) -> Iterator[
         stretches.setdefault(label.trace_id, set()).add((label.start, label.end))
     for trace_id, its in stretches.items():
         places = _places(by_id[trace_id], tokenizer)
+        visible = [at for at, place in enumerate(places) if place >= 0]
         n_prompt = len(by_id[trace_id].prompt)
-        for index, (start, end) in enumerate(sorted(its)):
-            own = [at for at, place in enumerate(places) if start <= place < end]
+        for index, bounds in enumerate(sorted(its)):
+            first, last = (bisect_left(visible, one, key=places.__getitem__) for one in bounds)
+            own = visible[first:last]
             yield Span(trace_id, index, n_prompt + own[0], n_prompt + own[-1] + 1) if own else None
 
 
