@@ -4,7 +4,6 @@ It is made from params.yaml and the code alone. What ran is never refused for di
 study may have good reasons to. The check says what differs, so that a reader can judge them.
 """
 
-import functools
 import io
 import json
 import re
@@ -88,29 +87,14 @@ def began(root: Path, values: Mapping[str, Any]) -> list[str]:
 
 
 def _ran_for(lock: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
-    """Those of `AFTER` that dvc.lock has with these values, as it has all that they read."""
-    stages, recorded = lock.get("stages", {}), _ran_with(lock)
-    other = {name for name, ran in recorded.items() if list(_other(ran, values))}
-    roles = (values.get("models") or {}).get("roles", ())
-    outs = {
-        out["path"]: name
-        for name, stage in stages.items()
-        if "@" not in name or name.partition("@")[2] in roles  # else left from another study
-        for out in stage.get("outs") or ()
-    }
+    """Those of `AFTER` that dvc.lock has of the problems, model and traces of these values.
 
-    @functools.cache
-    def is_of_these(name: str) -> bool:
-        deps = [one["path"] for one in stages[name].get("deps") or ()]
-        before = {of for dep in deps for path, of in outs.items() if _overlap(dep, path)}
-        return name not in other and all(map(is_of_these, before - {name}))
-
-    return [one for one in AFTER if one in recorded and is_of_these(one)]
-
-
-def _overlap(path: str, other: str) -> bool:
-    """Whether one path is the other or lies in it."""
-    return f"{path}/".startswith(f"{other}/") or f"{other}/".startswith(f"{path}/")
+    What was asked of them may have been something else: its answer is known.
+    """
+    recorded, studied = _ran_with(lock), (values.get("models") or {}).get("studied")
+    data = ("problems", f"weights@{studied}", "traces")
+    is_other = any(any(_other(recorded.get(one, {}), values)) for one in data)
+    return [] if is_other else [one for one in AFTER if one in recorded]
 
 
 def _lock(root: Path) -> Mapping[str, Any]:
