@@ -43,8 +43,8 @@ def ending(items: Iterable[Item]) -> Item:
     n = sum(item.verdict == "wrong" for item in items)
     if not n:
         return Item("ALL IS SAVED: what this backup is for is proven to be elsewhere.")
-    lines = "the line" if n == 1 else f"the {n} lines"
-    return Item(f"NOT ALL IS SAVED: see {lines} above that say WRONG.", "wrong")
+    lines = "the line above that says" if n == 1 else f"the {n} lines above that say"
+    return Item(f"NOT ALL IS SAVED: see {lines} WRONG.", "wrong")
 
 
 def as_object(command: str, items: list[Item]) -> dict[str, Any]:
