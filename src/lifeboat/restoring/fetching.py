@@ -26,6 +26,8 @@ from lifeboat.stage import progress
 Loss: TypeAlias = tuple[Object, Refusal]
 """An object that could not be brought back, and why."""
 
+_NOT_SOUND = Refusal("was no sound list of its files just now, so its files are unknown")
+
 
 @dataclass
 class Fetched:
@@ -100,14 +102,21 @@ class _Fetcher:
     found: Fetched
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def bring(self, out: Out) -> list[Loss]:
-        """Brings a folder's files, then its list; or the one file. What did not come."""
+    def bring(self, out: Out, *, again: bool = True) -> list[Loss]:
+        """Brings a folder's files, then its list; or the one file. What did not come.
+
+        A list that could not be read may come as a file, as files are asked for otherwise: then
+        it is read `again`.
+        """
         try:
             files = expectation.objects([out], self.wanted, self.bucket)
             own = next(files)
             losses = [loss for loss in in_threads(self._fetch, files, arriving.N_THREADS) if loss]
             if not own.is_known:
-                return [(own, self._list_refused(out))]
+                refusal = self._list_refused(out)
+                if again and refusal is _NOT_SOUND:
+                    return self.bring(out, again=False)
+                return [(own, refusal)]
             return losses or [loss for loss in [self._fetch(own)] if loss]
         except StoreError as error:
             is_full = error.kind == "disk full"  # the one that is written to
@@ -120,7 +129,9 @@ class _Fetcher:
     def _list_refused(self, out: Out) -> Refusal:
         """Why a folder's list is not to be had."""
         place = self.wanted.cached(out.oid)
-        refusal = self._bring(out.oid, place) or Refusal("was no sound list of its files just now")
+        refusal = self._bring(out.oid, place)
+        if refusal is None:
+            return _NOT_SOUND
         return replace(refusal, reason=f"{refusal.reason}, so its files are unknown")
 
     def _fetch(self, wanted: Object) -> Loss | None:
