@@ -23,8 +23,11 @@ class Item:
     cure: str = ""
 
     def __post_init__(self) -> None:
-        """Whatever is told can be printed, names of files that are no text among it."""
-        object.__setattr__(self, "fact", printable(self.fact))
+        """Whatever is told can be printed, names of files that are no text among it, and a fact
+        that a cure follows ends as a sentence, whatever words of others it ends with.
+        """
+        end = "." if self.cure and self.fact and self.fact[-1] not in ".:;?!" else ""
+        object.__setattr__(self, "fact", printable(f"{self.fact}{end}"))
         object.__setattr__(self, "cure", printable(self.cure))
 
 

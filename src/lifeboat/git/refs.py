@@ -19,12 +19,8 @@ _PATIENCE_S = 30.0
 _WITH_IDS = "--format=%(objectname) %(refname)"
 _LABELS = ("refs/tags/", "refs/notes/")
 _ELSE = (
-    "refs/heads/",
-    "refs/remotes/",
-    "refs/stash",
-    "refs/exps/",
-    "refs/replace/",
-    "refs/bisect/",
+    *("refs/heads/", "refs/remotes/", "refs/stash", "refs/exps/", "refs/replace/"),
+    *("refs/bisect/", "refs/prefetch/"),
 )
 """Refs that are told otherwise, or have no work of their own."""
 
@@ -283,14 +279,7 @@ def _labels(root: Path, name: str, deadline: Deadline) -> list[Item]:
     Wrong are tags and notes that have more than a name of a commit. Of other refs those with
     commits count, and they are only told.
     """
-    rows = (
-        row.partition(" ")
-        for row in processes.git_line(root, "for-each-ref", _WITH_IDS).split("\n")
-    )
-    left = {
-        ref: id_ for id_, _, ref in rows if ref.startswith("refs/") and not ref.startswith(_ELSE)
-    }
-    left = {r: id_ for r, id_ in left.items() if r.startswith(_LABELS) or _is_content(root, r, id_)}
+    left = _labelled(root)
     silent = list[str]()
     remotes = [commit.remote_name(root), *processes.git_line(root, "remote").split()]
     for each in filter(None, dict.fromkeys(remotes)):
@@ -310,6 +299,17 @@ def _labels(root: Path, name: str, deadline: Deadline) -> list[Item]:
         for said, names, verdict in groups
         if names
     ]
+
+
+def _labelled(root: Path) -> dict[str, str]:
+    """The ids of tags and notes, and of other refs with commits that no branch of a remote has."""
+    rows = processes.git_line(root, "for-each-ref", _WITH_IDS).splitlines()
+    ids = {ref: id_ for id_, _, ref in (row.partition(" ") for row in rows)}
+    return {
+        ref: id_
+        for ref, id_ in ids.items()
+        if ref.startswith(_LABELS) or (not ref.startswith(_ELSE) and _is_content(root, ref, id_))
+    }
 
 
 def _has(root: Path, shown: str, id_: str) -> bool:
