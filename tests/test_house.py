@@ -136,7 +136,8 @@ def test_ignored_paths_are_exactly_the_ones_that_dvc_holds() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [".env", "uv.lock", ".venv/x", "logs/x", "scratch/x", ".cache/x", "wandb/x"]
+    "name",
+    [".env", "uv.lock", ".venv/x", "logs/x", "scratch/x", ".cache/x", "wandb/x", "dvc_plots/x"],
 )
 def test_what_stays_on_the_machine_is_ignored(name: str) -> None:
     done = subprocess.run(

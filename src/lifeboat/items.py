@@ -23,8 +23,11 @@ class Item:
     cure: str = ""
 
     def __post_init__(self) -> None:
-        """Whatever is told can be printed, names of files that are no text among it."""
-        object.__setattr__(self, "fact", printable(self.fact))
+        """Whatever is told can be printed, names of files that are no text among it, and a fact
+        that a cure follows ends as a sentence, whatever words of others it ends with.
+        """
+        end = "." if self.cure and self.fact and self.fact[-1] not in ".:;?!" else ""
+        object.__setattr__(self, "fact", printable(f"{self.fact}{end}"))
         object.__setattr__(self, "cure", printable(self.cure))
 
 
@@ -43,8 +46,8 @@ def ending(items: Iterable[Item]) -> Item:
     n = sum(item.verdict == "wrong" for item in items)
     if not n:
         return Item("ALL IS SAVED: what this backup is for is proven to be elsewhere.")
-    lines = "the line" if n == 1 else f"the {n} lines"
-    return Item(f"NOT ALL IS SAVED: see {lines} above that say WRONG.", "wrong")
+    lines = "the line above that says" if n == 1 else f"the {n} lines above that say"
+    return Item(f"NOT ALL IS SAVED: see {lines} WRONG.", "wrong")
 
 
 def as_object(command: str, items: list[Item]) -> dict[str, Any]:

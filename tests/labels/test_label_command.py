@@ -196,8 +196,27 @@ def test_episodes_that_know_no_backtracking_are_not_scored(
 ) -> None:
     file = shared_traces / "thinkarm_human.jsonl.gz"
     found = answer(tmp_path, capsys, file, "--labeller", "rules", "--against", "human")
-    assert "No sentence was labelled by both rules and human" in found["items"][0]["fact"]
+    said = "No label of ThinkARM ground truth says that a sentence backtracks (they are: Analyze,"
+    assert said in found["items"][0]["fact"]
+    itself = answer(tmp_path, capsys, file, "--labeller", "human")
+    assert said in itself["items"][0]["fact"]
     assert answer(tmp_path, capsys, file, "--labeller", "rules")["n"] > 170
+
+
+def test_a_label_that_is_wider_than_backtracking_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tags = ("active_computation", "uncertainty_management")
+    sentences = [{"index": n, "text": TEXT, "labels": [tag]} for n, tag in enumerate(tags)]
+    judge = {"kind": "judge", "name": "a judge", "sentences": sentences}
+    row = {"trace_id": "p/0", "text": TEXT, "annotations": [judge]}
+    (tmp_path / "traces.jsonl").write_text(json.dumps(row))
+    options = (tmp_path / "traces.jsonl", "--labeller", "rules", "--against", "judge")
+    wider = "`uncertainty_management`, backtracking and uncertainty together, a wider thing"
+    assert answer(tmp_path, capsys, *options)["wider"] == wider
+    assert run(tmp_path, *options) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"1 of 2 sentences backtrack (by {wider}), rules calls" in said
 
 
 @pytest.mark.slow
@@ -220,7 +239,10 @@ def test_all_labellers_are_scored_on_all_human_labels(
     out = tmp_path / "agreement.json"
     with pytest.raises(SystemExit) as ended:
         cli.main(["--root", str(tmp_path), "bench-labels", str(shared_traces), "--out", str(out)])
-    assert not ended.value.code and "held-back: learned, 538 sentences" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert not ended.value.code and "held-back: learned, 538 sentences" in said
+    assert "Left out: thinkarm_human.jsonl.gz: No label of ThinkARM ground truth says" in said
+    assert "Left out: thought_anchors_math.jsonl.gz: no human labelled it." in said
     rows = {
         (row.subset, row.labeller): row
         for row in reader.read_list(LabellerAgreement, out)

@@ -291,6 +291,21 @@ def test_a_hash_counts_only_where_an_object_could_be_read(
     assert all(("list, read and write" in cure) == (says == "does not allow it") for cure in told)
 
 
+@pytest.mark.parametrize("status", [400, 403])
+def test_a_store_that_refuses_to_describe_objects_gives_their_cause_or_the_objects(
+    study: Path, wanted: Expected, far: Expected, proxy: Proxy, status: int
+) -> None:
+    def oddity(request: faulty_proxy.Request, answer: faulty_proxy.Answer) -> None:
+        if request.method == "HEAD" and request.is_object:
+            answer.status = status
+
+    proxy.oddity = oddity
+    fetched = fetching.fetch(far, open_bucket(study))
+    said = facts(fetching.told(fetched, "there"), "wrong")
+    assert "no sound list" not in said
+    assert len(fetched.whole) == 2 or str(status) in said, said
+
+
 @pytest.mark.parametrize("name", members.few(READABLE))
 def test_a_class_whose_objects_can_be_read_is_no_fault(
     study: Path, wanted: Expected, far: Expected, proxy: Proxy, place: Place, name: str

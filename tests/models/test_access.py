@@ -82,6 +82,13 @@ def test_a_hub_that_is_ill_or_away_is_a_warning(service: Hub) -> None:
     assert told.verdict == "warning" and OPEN in told.fact
 
 
+def test_a_hub_that_is_away_is_one_line_for_all_models(service: Hub) -> None:
+    service.is_broken = True
+    answers = [access.ask(Hosted(role, OPEN, None)) for role in ("base", "reasoning")]
+    (told,) = access.items(answers)
+    assert told.verdict == "warning" and "`weights.base`, `weights.reasoning`" in told.fact
+
+
 def test_revisions_are_filled_in_once(service: Hub, tmp_path: Path) -> None:
     write_study(tmp_path, OPEN, OPEN)
     path = tmp_path / "params.yaml"

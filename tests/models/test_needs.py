@@ -1,11 +1,12 @@
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from backtracking import PROJECT_ROOT
-from backtracking.models import needs
-from backtracking.runtime import params
+from backtracking.models import needs, rented
+from backtracking.runtime import params, profile
 from lifeboat.doctor import disk
 from lifeboat.doctor.links import Links
 
@@ -68,6 +69,22 @@ def test_other_parameters_are_a_bound_of_their_own(root: Path) -> None:
     path = root / "params.yaml"
     path.write_text(path.read_text().replace("layers: null ", "layers: [3] "))
     assert needs.bound(root, LINKS).bytes < found.bytes
+
+
+@pytest.mark.parametrize(("gigabytes", "verdict"), [(1000, "ok"), (600, "warning"), (100, "wrong")])
+def test_room_between_what_is_expected_and_the_most_is_a_warning(
+    gigabytes: int, verdict: str, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "r1-distill-llama-8b"
+    overlay = params.read(PROJECT_ROOT / "configs" / f"{name}.yaml")
+    text, _ = profile.merged((root / "params.yaml").read_text(), overlay, name)
+    (root / "params.yaml").write_text(text)
+    monkeypatch.setattr(disk, "free_bytes", lambda *_: gigabytes * 1e9)
+    found = needs.room(root, LINKS)[0]
+    shown = " ".join(one.fact for one in rented.shown(PROJECT_ROOT, name, None, 1.0))
+    listed = re.findall(r"about (\d+) GB of disk", shown)
+    assert found.verdict == verdict
+    assert verdict == "ok" or f"bout {listed[0]}" in found.fact
 
 
 def test_a_project_without_a_lock_has_a_bound_too(root: Path) -> None:

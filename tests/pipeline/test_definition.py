@@ -14,6 +14,7 @@ from project import ROOT, environment
 from backtracking.figures.every import NAMES as FIGURES
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Roles, Workspace
+from lifeboat import processes
 
 STAGES = params.read(ROOT / "dvc.yaml")["stages"]
 PARAMS = params.read(ROOT / "params.yaml")
@@ -156,6 +157,11 @@ def test_gpu_stages_write_nothing_for_git_and_only_those_that_tell_do() -> None:
             assert uncached == [f"figures/{figure}.svg" for figure in FIGURES]
         elif name != "summary":
             assert not uncached and len(stage["outs"]) == 1
+
+
+def test_what_smoke_finds_is_ignored_by_a_rule_that_says_so_and_not_by_that_of_results() -> None:
+    words = ("check-ignore", "--no-index", "--verbose", "results/smoke/metrics.json")
+    assert ":/results/smoke/\t" in processes.git(ROOT, *words).stdout
 
 
 def test_the_lock_records_these_stages_and_none_that_are_gone() -> None:

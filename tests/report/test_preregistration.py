@@ -159,13 +159,45 @@ def test_the_code_that_stages_ran_with_is_compared_by_the_hashes_in_dvc_lock(roo
     assert "src/backtracking/effects (steer, effects)" in told
 
 
-def test_runs_that_dvc_lock_has_with_these_parameters_had_run(root: Path) -> None:
+def test_runs_that_dvc_lock_has_of_these_traces_had_run(root: Path) -> None:
     (root / "dvc.lock").write_text(LOCK.format(n_null=4))
     preregistration.write(commit(root), is_exact)
     assert "had run by then: steer." in (root / "PREREG.md").read_text()
     assert not facts(commit(root), "wrong")
-    (root / "dvc.lock").write_text(LOCK.format(n_null=9))
-    assert len(preregistration.write(commit(root), is_exact, again=True)) == 1
+    (root / "dvc.lock").write_text(LOCK.format(n_null=9))  # asked otherwise, of the same traces
+    assert len(preregistration.write(commit(root), is_exact, again=True)) == 2
+
+
+READS = """\
+stages:
+  problems:
+    params: {{params.yaml: {{problems.n_study: {n_study}}}}}
+    outs: [{{path: data/raw/problems}}]
+  weights@gone:
+    params: {{params.yaml: {{weights.gone: 3}}}}
+    outs: [{{path: models/gone}}]
+  weights@base:
+    deps: [{{path: data/raw}}]
+    params: {{params.yaml: {{}}}}
+    outs: [{{path: models/base}}]
+  steer:
+    deps: [{{path: models}}]
+    params: {{params.yaml: {{steer.n_null: {n_null}}}}}
+    outs: [{{path: results/steer}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("n_study", "n_null", "is_of_this"), [(30, 4, True), (30, 9, True), (31, 4, False)]
+)
+def test_results_of_another_study_are_none_of_this_one(
+    root: Path, n_study: int, n_null: int, is_of_this: bool
+) -> None:
+    (root / "results" / "steer").mkdir(parents=True)
+    (root / "dvc.lock").write_text(READS.format(n_study=n_study, n_null=n_null))
+    preregistration.write(commit(root), is_exact)
+    assert ("had run by then" in (root / "PREREG.md").read_text()) == is_of_this
+    assert not [one for one in facts(commit(root), "wrong") if "were recorded" in one]
 
 
 def test_a_page_that_was_edited_or_came_with_the_runs_is_told(root: Path) -> None:

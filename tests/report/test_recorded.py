@@ -1,6 +1,7 @@
 """Stages as runs of W&B, offline, read back from the files that `wandb sync` would send."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -62,7 +63,13 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run(["git", *command], cwd=root, env=environment(), check=True)
     write_choices(root / "results/steer", Choice("own", "base", 2, (0, 0), 1.0), ())
     said = [track(root), track(root, "--direction")]
-    assert "3 stages: weights@base, directions, summary." in said[0] and "wandb sync" in said[0]
+    assert "3 stages: weights@base, directions, summary." in said[0]
+    command = re.findall(r"`wandb sync (.*)` sends them", said[0])
+    sent = subprocess.run(
+        [sys.executable, "-m", "wandb", "sync", "--dry-run", *command],
+        capture_output=True, text=True, check=True, cwd=root, env=environment(),
+    )  # fmt: skip
+    assert command == [str(root / "wandb" / "wandb")] and "Would sync 4 run(s)" in sent.stderr
     assert "0 stages: all were told before." in said[1] and "direction-layer-2 is" in said[1]
     return root
 

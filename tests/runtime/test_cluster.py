@@ -264,10 +264,12 @@ def test_a_task_that_no_machine_can_have_is_told_of(
     assert (said in capsys.readouterr().err) is is_told
 
 
-def test_without_ray_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ray_the_way_to_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv(cluster.VARIABLE, "somewhere:1")
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(UserError, match=r"ray is not installed.*mats-backtracking\[cluster\]"):
+    with pytest.raises(UserError, match=r"ray is not installed.*`make install` brings it"):
         run(tmp_path, [partial(cluster_jobs.multiply, 1)])
 
 

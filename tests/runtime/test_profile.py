@@ -1,6 +1,9 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
+from project import call
+from ruamel.yaml import YAML
 
 from backtracking import PROJECT_ROOT
 from backtracking.runtime import params, profile
@@ -243,3 +246,39 @@ def test_lists_stand_where_they_stood(offset: int) -> None:
     text = f"a:\n  # why\n  b:\n{' ' * (2 + offset)}- x\n{' ' * (2 + offset)}- y\nc: 1\n"
     found, _ = profile.merged(text, {"c": 2}, "a test")
     assert found == text.replace("c: 1", "c: 2")
+
+
+def test_what_another_study_does_not_take_lies_over_the_last_params_that_took_it(
+    root: Path,
+) -> None:
+    overlay(root, "seed: 8\nsteer: {lr: 1.0}\n")
+    call(root, "git", "init", "-q", "-b", "main")
+    call(root, "git", "add", "-A")
+    call(root, "git", "commit", "-qm", "the default")
+    first = call(root, "git", "rev-parse", "HEAD")[:12]
+    (root / "params.yaml").write_text("seed: 3\n")
+    call(root, "git", "commit", "-aqm", "another study")
+    assert profile.values_of(root, "small")["steer"]["lr"] == 1.0
+    for verb in (profile.use, profile.difference):
+        with pytest.raises(UserError, match=rf"key `steer`.*git checkout {first} -- params.yaml"):
+            verb(root, "small")
+    assert (root / "params.yaml").read_text() == "seed: 3\n"
+    overlay(root, "stear: {lr: 1.0}\n")
+    with pytest.raises(UserError, match="no key `stear`"):
+        profile.values_of(root, "small")
+
+
+PAIRS = ("qwen3-8b", "r1-distill-llama-8b", "r1-distill-qwen-1.5b", "r1-distill-qwen-14b")
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_pair_is_the_same_behind_another_pair(name: str) -> None:
+    text = (PROJECT_ROOT / "params.yaml").read_text()
+
+    def laid(*names: str) -> dict[str, Any]:
+        found = text
+        for one in names:
+            found, _ = profile.merged(found, profile.find(PROJECT_ROOT, one), one)
+        return YAML(typ="safe", pure=True).load(found)
+
+    assert [other for other in PAIRS if laid(other, name) != laid(name)] == []

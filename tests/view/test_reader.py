@@ -3,6 +3,7 @@
 import json
 import unicodedata
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -261,3 +262,13 @@ def test_the_list_is_one_stop_of_tab_in_which_arrows_move(tmp_path: Path, look: 
         seen.keyboard.press("Tab")
     assert seen.evaluate("document.activeElement.id") != "traces"
     assert not seen.evaluate("document.querySelector('#traces').contains(document.activeElement)")
+
+
+def test_the_legend_says_where_a_labeller_means_more_by_backtracking(
+    tmp_path: Path, look: Look
+) -> None:
+    wide = replace(trace("a", "One. Two.", "backtracking"), wider=("a wider thing", ""))
+    legend = look(write(tmp_path, wide)).locator("#legend")
+    expect(legend).to_contain_text("backtracking here is a wider thing")
+    legend.page.select_option("#labeller", "1")
+    expect(legend).not_to_contain_text("backtracking here")

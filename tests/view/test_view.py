@@ -64,6 +64,17 @@ def test_labels_of_a_person_come_first(tmp_path: Path) -> None:
     assert [one[2][0] for one in trace["sentences"][1:]] == [-1, -1, -1]
 
 
+def test_a_judge_whose_backtracking_is_wider_is_told_so(tmp_path: Path) -> None:
+    sentences = [{"index": 0, "text": TEXT, "labels": ["uncertainty_management"]}]
+    judge = {"kind": "judge", "name": "a judge", "sentences": sentences}
+    assert view(tmp_path, {"trace_id": "p/1", "text": TEXT, "annotations": [judge]}, OURS) == 0
+    first, second = data_of(tmp_path / "page.html")["traces"]
+    assert first["labellers"][0] == "a judge" and second["wider"] == ["", ""]
+    assert first["wider"][0].startswith("`uncertainty_management`, ") and not any(
+        first["wider"][1:]
+    )
+
+
 @pytest.mark.slow
 def test_every_shared_file_of_traces_becomes_a_small_page(
     shared_traces: Path, tmp_path: Path

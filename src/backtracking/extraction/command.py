@@ -11,10 +11,16 @@ from lifeboat.items import Item
 
 def extract(
     model: Annotated[str, typer.Option(help="Folder in transformers format, or a hub id.")],
-    traces: Annotated[Path, typer.Option(help="JSON Lines with token_ids (and prompt_ids).")],
+    traces: Annotated[
+        Path,
+        typer.Option(help="JSON Lines, plain or gzip, of token_ids (and prompt_ids), or of text."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder to publish.")],
     sentences: Annotated[
-        Path | None, typer.Option(help="JSON Lines with trace_id, index, start, end.")
+        Path | None,
+        typer.Option(
+            help="JSON Lines: trace_id, index, start, end in tokens; or of `label --out`."
+        ),
     ] = None,
     hook: Annotated[
         str, typer.Option(help="resid_post, resid_pre, attn_out or mlp_out.")
@@ -51,20 +57,22 @@ def extract(
 ) -> None:
     """Write a model's activations on given token ids; resumes, adds only what is missing.
 
-    Needs no params.yaml and no DVC. Exit 75 when interrupted: the same command goes on.
+    Texts without ids are tokenised by the model's own tokenizer. Needs no params.yaml and no DVC.
+    Exit 75 when interrupted: the same command goes on.
     """
 
     def take() -> list[Item]:
-        from backtracking.extraction import standalone
+        from backtracking.extraction import given, standalone
         from lifeboat.stage import interruption
 
         interruption.install()
+        came = given.ready(traces, sentences, model, revision, out)
         done = standalone.run(
             standalone.Options(
                 model=model,
                 revision=revision,
-                traces=traces,
-                sentences=sentences,
+                traces=came.traces,
+                sentences=came.sentences,
                 out=out,
                 store=store,
                 hook=hook,
@@ -82,7 +90,7 @@ def extract(
                 repair=repair,
             )
         )
-        return [Item(line) for line in standalone.told(out, done)]
+        return [Item(line) for line in (*came.said, *standalone.told(out, done))]
 
     report("extract", as_json, take)
 
@@ -108,12 +116,13 @@ def check(
     """
 
     def look() -> list[Item]:
-        from backtracking.extraction import rechecking
+        from backtracking.extraction import given, rechecking
 
+        came = given.ready(traces, sentences, model, revision, folder)
         made = rechecking.open_made(
-            folder, model, traces, sentences, revision=revision, device=device
+            folder, model, came.traces, came.sentences, revision=revision, device=device
         )
-        return rechecking.recheck(made, floor)
+        return [*map(Item, came.said), *rechecking.recheck(made, floor)]
 
     report("store check", as_json, look)
 
@@ -128,7 +137,10 @@ def import_states(
         typer.Option(help="As the server had them (eagle_aux_hidden_state_layer_ids): 1-36."),
     ],
     sentences: Annotated[
-        Path | None, typer.Option(help="JSON Lines with trace_id, index, start, end.")
+        Path | None,
+        typer.Option(
+            help="JSON Lines: trace_id, index, start, end in tokens; or of `label --out`."
+        ),
     ] = None,
     hook: Annotated[
         str, typer.Option(help="resid_post (id l + 1 is layer l), or resid_pre (id l is).")
@@ -162,17 +174,18 @@ def import_states(
     """
 
     def take() -> list[Item]:
-        from backtracking.extraction import importing
+        from backtracking.extraction import given, importing
         from lifeboat.stage import interruption
 
         interruption.install()
+        came = given.ready(traces, sentences, model, revision, out)
         done = importing.run(
             importing.Options(
                 folder=folder,
                 model=model,
                 revision=revision,
-                traces=traces,
-                sentences=sentences,
+                traces=came.traces,
+                sentences=came.sentences,
                 out=out,
                 store=store,
                 layer_ids=layer_ids,
@@ -186,6 +199,6 @@ def import_states(
                 repair=repair,
             )
         )
-        return [Item(line) for line in importing.told(out, done)]
+        return [Item(line) for line in (*came.said, *importing.told(out, done))]
 
     report("store import", as_json, take)

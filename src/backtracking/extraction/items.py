@@ -155,7 +155,10 @@ def _permuted(item: Item) -> Item:
 
 
 _CURE_TRACES = "Make the file again, or convert it: docs/artifacts.md has the format."
-_CURE_SENTENCES = "Make the sentences again from these very traces, as the stage `label` does."
+_CURE_SENTENCES = (
+    "Make the sentences again from these very traces: the stage `label` writes ranges of tokens, "
+    "`backtracking label TRACES --labeller NAME --out FILE` labels, which are taken, too."
+)
 _INDEXES = range(2**31)
 
 
@@ -190,7 +193,10 @@ def _ids(record: dict[str, Any], where: str) -> list[int]:
     for key in ("prompt_ids", "token_ids"):
         part = record.get(key, [] if key == "prompt_ids" else None)
         if not isinstance(part, list) or not all(type(token) is int for token in part):
-            raise UserError(f"{where}: expected token ids in `{key}`, found {part!r:.60}.")
+            raise UserError(
+                f"{where}: expected token ids in `{key}`, found {part!r:.60}.",
+                "Give them in every line, or in none: texts alone are tokenised.",
+            )
         ids += part
     return ids
 

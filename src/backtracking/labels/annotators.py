@@ -64,6 +64,24 @@ def annotation_of(trace: ImportedTrace, name: str) -> Annotation | None:
     )
 
 
+def speechless(traces: Sequence[ImportedTrace], name: str) -> str:
+    """A sentence on annotators of a kind or of a name whose labels cannot say backtracking.
+
+    Empty where there are none.
+    """
+    found = [
+        (one.name, {label for sentence in one.sentences for label in sentence.labels})
+        for trace in traces
+        for one in trace.annotations
+        if name in (one.name, one.kind) and not tells_backtracking(one)
+    ]
+    if not found:
+        return ""
+    names = ", ".join(sorted({one for one, _ in found}))
+    labels = ", ".join(sorted(set[str]().union(*(its for _, its in found)))) or "none"
+    return f"No label of {names} says that a sentence backtracks (they are: {labels})."
+
+
 def _by_overlap(passage: Passage, annotation: Annotation) -> list[State | None]:
     theirs = [_Placed(one.span, state_of(one)) for one in annotation.sentences if one.span]
     theirs.sort(key=lambda one: one.span)

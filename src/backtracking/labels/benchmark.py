@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from backtracking.labels.annotators import Annotator, annotation_of
+from backtracking.labels.annotators import Annotator, annotation_of, speechless
 from backtracking.labels.examples import FILES_BY_SOURCE, FLOWS
 from backtracking.labels.learned import Learned
 from backtracking.labels.markers import FIELD, MarkedRules
@@ -15,6 +15,7 @@ from backtracking.labels.scoring import score
 from backtracking.records.imported import ImportedTrace, read_traces
 from backtracking.records.rows.labellers import LabellerAgreement, Subset
 from backtracking.statistics.bootstrap import Bootstrap
+from lifeboat.stage.errors import UserError
 
 SUBSETS: tuple[Subset, ...] = ("held-back", "open", "all")
 Kind = Literal["ours", "judge", "human"]
@@ -36,6 +37,24 @@ def benchmark(folder: Path, bootstrap: Bootstrap) -> list[LabellerAgreement]:
         UserError: where a file of traces is missing.
     """
     return [row for file in FILES_BY_SOURCE[FLOWS] for row in _rows_of(folder / file, bootstrap)]
+
+
+def left_out(folder: Path) -> list[str]:
+    """Files of traces of a folder by which nobody is scored, each with the reason."""
+    scored = FILES_BY_SOURCE[FLOWS]
+    files = (one for one in sorted(folder.glob("*.jsonl*")) if one.name not in scored)
+    return [f"{file.name}: {_why_not(file)}" for file in files]
+
+
+def _why_not(file: Path) -> str:
+    try:
+        traces = read_traces(file)
+    except UserError:
+        return "it has no traces."
+    why = "not one of the files whose humans' labels tell backtracking by itself."
+    if not any(one.kind == "human" for trace in traces for one in trace.annotations):
+        why = "no human labelled it."
+    return speechless(traces, "human") or why
 
 
 def _rows_of(path: Path, bootstrap: Bootstrap) -> Iterator[LabellerAgreement]:

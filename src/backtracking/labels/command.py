@@ -16,8 +16,8 @@ Traces = Annotated[
 ]
 LEGEND = """
 Of backtracking against all else, the labels of {against} ({annotators}) taken as true: {n_positive}
-of {n} sentences backtrack, {labeller} calls {n_called}. Intervals over {n_traces} traces, 95 %.
-Sentences are the annotator's; without --against they are our splitter's."""
+of {n} sentences backtrack{wider}, {labeller} calls {n_called}. Intervals over {n_traces} traces,
+95 %. Sentences are the annotator's; without --against they are our splitter's."""
 
 
 def label(
@@ -93,7 +93,8 @@ def label(
             "\n".join(_line(name, values["intervals"][name]) for name in values["intervals"])
         )
         names = ", ".join(values["annotators"])
-        typer.echo(LEGEND.format(**{**values, "annotators": names}))
+        wider = f" (by {values['wider']})" if values["wider"] else ""
+        typer.echo(LEGEND.format(**{**values, "annotators": names, "wider": wider}))
 
 
 def learn_labels(
@@ -121,13 +122,13 @@ def bench_labels(
     """Score every labeller, judge and second human on the human-labelled traces."""
 
     def found() -> dict[str, Any]:
-        from backtracking.labels.benchmark import benchmark
+        from backtracking.labels.benchmark import benchmark, left_out
         from backtracking.labels.labelling import BOOTSTRAP
 
         rows = benchmark(folder, BOOTSTRAP)
         if out is not None:
             reader.write_json(out, rows)
-        return {"rows": reader.encode(rows)}
+        return {"rows": reader.encode(rows), "left_out": left_out(folder)}
 
     values = answer("bench-labels", as_json, found)
     if as_json:
@@ -137,6 +138,7 @@ def bench_labels(
     for row in values["rows"]:
         typer.echo(f"\n{row['source']}, {row['subset']}: {row['labeller']}, {row['n']} sentences")
         typer.echo("\n".join(_line(name, row[name]) for name in MEASURES))
+    typer.echo("\n".join(("", *(f"Left out: {one}" for one in values["left_out"]))))
 
 
 def _line(name: str, interval: dict[str, float | None]) -> str:

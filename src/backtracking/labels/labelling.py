@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from backtracking.labels.annotators import Annotator, annotation_of
+from backtracking.labels.annotators import Annotator, annotation_of, speechless
 from backtracking.labels.asking import HttpEndpoint, Price
 from backtracking.labels.judge import Judge, questions_of
 from backtracking.labels.learned import Learned
@@ -144,7 +144,8 @@ def _labeller(
     if not annotator.by_trace:
         names = sorted({one.name for trace in traces for one in trace.annotations})
         raise UserError(
-            f"{options.labeller} labelled none of these traces; their annotators: "
+            speechless(traces, options.labeller)
+            or f"{options.labeller} labelled none of these traces; their annotators: "
             f"{', '.join(names) or 'none'}.",
             "Give --labels FILE for a human's labels, and --url and --model for a judge's.",
         )

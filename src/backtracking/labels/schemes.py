@@ -48,6 +48,9 @@ _EPISODES = frozenset(
 )
 """Of thinkarm."""
 
+_WIDER = {"uncertainty_management": "backtracking and uncertainty together"}
+"""Labels that are read as backtracking and are more than that, with what they are."""
+
 
 def state_of(sentence: LabelledSentence) -> State | None:
     """The state that an annotator's labels amount to; None where they cannot tell."""
@@ -63,6 +66,14 @@ def tells_backtracking(annotation: Annotation) -> bool:
     """Whether an annotator's labels can say that a sentence backtracks."""
     labels = {label for sentence in annotation.sentences for label in sentence.labels}
     return bool(labels) and not labels <= _EPISODES
+
+
+def wider(annotation: Annotation) -> str:
+    """What an annotator's backtracking is where it is a wider thing, in words; else empty."""
+    labels = {label for sentence in annotation.sentences for label in sentence.labels}
+    return "; ".join(
+        f"`{one}`, {what}, a wider thing" for one, what in _WIDER.items() if one in labels
+    )
 
 
 def is_held_back(trace_id: str) -> bool:

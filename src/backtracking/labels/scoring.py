@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from backtracking.labels.annotators import Annotator, annotation_of
+from backtracking.labels.annotators import Annotator, annotation_of, speechless
 from backtracking.labels.passages import Labeller, annotated_passage
-from backtracking.labels.schemes import state_of
+from backtracking.labels.schemes import state_of, wider
 from backtracking.records.imported import Annotation, ImportedTrace
 from backtracking.records.intervals import Interval
 from backtracking.statistics.bootstrap import Bootstrap
@@ -41,6 +41,7 @@ class Scores:
         n_traces: traces that they are from.
         n_positive: sentences that backtrack by the annotator.
         n_called: those that do by the labeller.
+        wider: what the annotators' backtracking is, where it is a wider thing; else empty.
         intervals: the same measures, with percentile intervals over traces.
     """
 
@@ -55,6 +56,7 @@ class Scores:
     n_traces: int
     n_positive: int
     n_called: int
+    wider: str
     intervals: Intervals
 
 
@@ -66,12 +68,14 @@ class Compared:
         trace_id: the trace.
         annotator: by whom.
         true, called: whether each backtracks, by the annotator and by the labeller.
+        wider: what the annotator's backtracking is, where it is a wider thing.
     """
 
     trace_id: str
     annotator: str
     true: tuple[bool, ...]
     called: tuple[bool, ...]
+    wider: str
 
 
 def score(
@@ -94,7 +98,8 @@ def score(
     if not compared:
         names = sorted({one.name for trace in traces for one in trace.annotations})
         raise UserError(
-            f"No sentence was labelled by both {labeller.name} and {against}.",
+            speechless(traces, against)
+            or f"No sentence was labelled by both {labeller.name} and {against}.",
             f"Annotators of these traces: {', '.join(names) or 'none'}.",
         )
     cells = np.concatenate([_cells(one) for one in compared])
@@ -109,6 +114,7 @@ def score(
         n_traces=len(set(trace_ids)),
         n_positive=sum(sum(one.true) for one in compared),
         n_called=sum(sum(one.called) for one in compared),
+        wider="; ".join(sorted({one.wider for one in compared if one.wider})),
         intervals=Intervals(*found),
     )
 
@@ -147,7 +153,7 @@ def _compared(trace: ImportedTrace, labeller: Labeller, against: str) -> list[Co
     events = [
         tuple(state == "backtracking" for state in states) for states in zip(*both, strict=True)
     ]
-    return [Compared(trace.trace_id, annotation.name, events[0], events[1])]
+    return [Compared(trace.trace_id, annotation.name, events[0], events[1], wider(annotation))]
 
 
 def _is_by(labeller: Labeller, trace: ImportedTrace, annotation: Annotation) -> bool:

@@ -4,6 +4,7 @@ What is asked is what a download asks first: the headers of a model's config.jso
 with the account's token. A gated model answers that with a refusal, although its page is public.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,7 +53,7 @@ def checks(root: Path, machine: Machine) -> list[Item]:
     said = [Item(f"{pins.told(loose)}.", "wrong", cure)] if loose else []
     asked = [Later(lambda one=one: ask(one)) for one in wanted]
     answers = zip(wanted, (one.before(machine.deadline) for one in asked), strict=True)
-    return said + [item(answer or _late(model)) for model, answer in answers]
+    return said + items([answer or _late(model) for model, answer in answers])
 
 
 def _late(model: Hosted) -> Answer:
@@ -87,6 +88,18 @@ def item(answer: Answer) -> Item:
     return Item(f"`weights.{model.role}`: {refusal.fact}", verdict, refusal.cure)
 
 
+def items(answers: Sequence[Answer]) -> list[Item]:
+    """Answers in words; models of which the hub said nothing in one line, with the first reason."""
+    silent = [one for one in answers if not one.is_sure]
+    said = [item(one) for one in answers if one.is_sure or len(silent) == 1]
+    if len(silent) > 1:
+        roles = ", ".join(f"`weights.{one.model.role}`" for one in silent)
+        first = item(silent[0])
+        fact = f"The hub did not say whether {roles} may be read. The first: {first.fact}"
+        said.append(Item(fact, first.verdict, first.cure))
+    return said
+
+
 def pin(root: Path) -> list[Item]:
     """Fills in the commits that `main` has now, of models of the hub that have none.
 
@@ -98,7 +111,7 @@ def pin(root: Path) -> list[Item]:
     path = Workspace(root).params
     loose = [one for one in pins.hosted(path) if not one.is_pinned]
     answers = [ask(one) for one in loose]
-    failed = [item(one) for one in answers if one.commit is None]
+    failed = items([one for one in answers if one.commit is None])
     if failed:
         return [*failed, Item("Nothing was written.", "wrong")]
     commits = {one.model.role: one.commit for one in answers if one.commit}

@@ -123,8 +123,7 @@ def needs(values: Mapping[str, Any], gpu: Gpu, guess: Guess = GUESS) -> Needs:
         if work.role in shapes:
             took = seconds(work, shapes[work.role], gpu, dtype, guess) / 3600
             hours[work.stage] = hours.get(work.stage, 0.0) + took
-    disk = _disk_bytes(values, shapes, guess)
-    return Needs(_gpu_bytes(values, guess), disk, hours, unknown)
+    return Needs(_gpu_bytes(values, guess), disk_bytes(values, guess), hours, unknown)
 
 
 def _shapes(values: Mapping[str, Any]) -> tuple[dict[str, Shape], tuple[str, ...]]:
@@ -167,7 +166,12 @@ def _width(values: Mapping[str, Any]) -> int:
     return BYTES_BY_DTYPE[str(values["loading"]["dtype"])]
 
 
-def _disk_bytes(values: Mapping[str, Any], shapes: Mapping[str, Shape], guess: Guess) -> float:
+def disk_bytes(values: Mapping[str, Any], guess: Guess = GUESS) -> float:
+    """About what a study writes: weights, and activations of traces as long as they are guessed.
+
+    0 where no model is a published one.
+    """
+    shapes, _ = _shapes(values)
     extract, traces = values["extract"], values["traces"]
     first, last = extract["window"]
     share = min(1.0, (last - first + 1) / guess.sentence_tokens)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from backtracking.models import cost
 from backtracking.models.sizes import BYTES_BY_DTYPE, Model, hub_cache, models
 from backtracking.runtime import params
 from backtracking.runtime.workspace import Workspace
@@ -38,7 +39,21 @@ def room(root: Path, links: Links) -> list[Item]:
     found = models(root)
     unknown = sorted({m.source for m in found if not m.n_layers or not m.n_parameters})
     said = [Item(f"How much `{n}` will write is not known.", "warning", _ALLOW) for n in unknown]
-    return [disk.fits(root, links, bound(root, links)), *said]
+    return [_fits(root, links), *said]
+
+
+def _fits(root: Path, links: Links) -> Item:
+    """Wrong below what is expected, a warning between that and what it may come to at most."""
+    most = bound(root, links)
+    told = disk.fits(root, links, most)
+    n_bytes = min(int(cost.disk_bytes(params.read(Workspace(root).params))), most.bytes)
+    if told.verdict != "wrong" or not n_bytes:
+        return told
+    expected = disk.fits(root, links, Estimate(n_bytes, "as `profile list` reckons"))
+    if expected.verdict == "wrong":
+        return expected
+    fact = f"{told.fact} About {n_bytes / 1e9:.0f} GB are expected, as `profile list` reckons."
+    return Item(fact, "warning", told.cure)
 
 
 def bound(root: Path, links: Links) -> Estimate:

@@ -160,7 +160,7 @@ def _told(needed: Needs, name: str, gpu: Gpu, price: float, n_gpus: int = 1) -> 
     return (
         f"On {which}: {needed.gpu_bytes / 1e9:.0f} GB of memory for all that is asked for, of "
         f"{gpu.gigabytes:.0f}, "
-        f"{needed.disk_bytes / 1e9:.0f} GB of disk, {needed.hours:.1f} hours, "
+        f"about {needed.disk_bytes / 1e9:.0f} GB of disk, {needed.hours:.1f} hours, "
         f"{n_gpus * needed.hours * price:.2f} at {price:.2f} an hour"
         f"{'' if n_gpus == 1 else ' of each'}."
     )

@@ -33,8 +33,8 @@ def track(
             said = "is an artifact" if is_recorded else "was not recorded"
             found.append(Item(f"{name} {said}.", "ok" if is_recorded else "wrong"))
         if tracking.mode() == "offline":
-            folder = tracking.folder(state.root)
-            found.append(Item(f"Runs are on disk: `wandb sync --sync-all` in {folder} sends them."))
+            folder = tracking.folder(state.root) / "wandb"
+            found.append(Item(f"Runs are on disk: `wandb sync {folder}` sends them."))
         return found
 
     report("track", as_json, tell)

@@ -73,23 +73,37 @@ AFTER = ("stability", "directions", "probe", "lens", "steer", "ablate", "belief"
 
 
 def began(root: Path, values: Mapping[str, Any]) -> list[str]:
-    """Those of `AFTER` that have run: results are there, or dvc.lock has them with these values."""
-    recorded = _recorded(root)
+    """Those of `AFTER` that have run for this study, or of whose results nothing is recorded.
+
+    Results of another study may lie there: dvc.lock says with which parameters they were made.
+    """
+    lock = _lock(root)
+    recorded, ran = _ran_with(lock), _ran_for(lock, values)
     return [
         stage
         for stage in AFTER
-        if (root / "results" / stage).is_dir()
-        or (stage in recorded and not list(_other(recorded[stage], values)))
+        if stage in ran or (stage not in recorded and (root / "results" / stage).is_dir())
     ]
 
 
-def _recorded(root: Path) -> Mapping[str, Mapping[str, Any]]:
-    """The parameters that every stage of dvc.lock ran with."""
-    lock = root / "dvc.lock"
-    return _ran_with(project.read_yaml(lock)) if lock.is_file() else {}
+def _ran_for(lock: Mapping[str, Any], values: Mapping[str, Any]) -> list[str]:
+    """Those of `AFTER` that dvc.lock has of the problems, model and traces of these values.
+
+    What was asked of them may have been something else: its answer is known.
+    """
+    recorded, studied = _ran_with(lock), (values.get("models") or {}).get("studied")
+    data = ("problems", f"weights@{studied}", "traces")
+    is_other = any(any(_other(recorded.get(one, {}), values)) for one in data)
+    return [] if is_other else [one for one in AFTER if one in recorded]
+
+
+def _lock(root: Path) -> Mapping[str, Any]:
+    path = root / "dvc.lock"
+    return project.read_yaml(path) if path.is_file() else {}
 
 
 def _ran_with(lock: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """The parameters that every stage of dvc.lock ran with."""
     return {
         name: (stage.get("params") or {}).get("params.yaml") or {}
         for name, stage in lock.get("stages", {}).items()
@@ -189,8 +203,7 @@ def _before(root: Path, then: Mapping[str, Any], text: str) -> Iterator[Item]:
     lock = processes.git(root, "show", f"{written}:./dvc.lock") if written else None
     if lock is None or lock.returncode != 0:
         return
-    recorded = _ran_with(YAML(typ="safe", pure=True).load(lock.stdout))
-    found = [one for one in AFTER if one in recorded and not list(_other(recorded[one], then))]
+    found = _ran_for(YAML(typ="safe", pure=True).load(lock.stdout), then)
     if untold := [one for one in found if one not in _late(text)]:
         fact = f"When {FILE} was committed these stages were recorded: {', '.join(untold)}."
         yield Item(fact, "wrong", _CURE)
@@ -214,7 +227,7 @@ _CURE = "Say why in the report; what was not preregistered is exploratory."
 
 def _of_stages(root: Path, then: Mapping[str, Any]) -> list[Item]:
     """What each stage that dvc.lock records ran with."""
-    stages = _recorded(root)
+    stages = _ran_with(_lock(root))
     if not stages:
         return [Item("No stage has run yet, by dvc.lock.")]
     said = []
@@ -243,8 +256,7 @@ def _code(root: Path, frozen: str) -> Item:
 
 def _ran_code(root: Path, frozen: str) -> Iterator[Item]:
     """Whether each stage that dvc.lock records ran the code of a commit, by the hashes there."""
-    lock = root / "dvc.lock"
-    stages = project.read_yaml(lock).get("stages", {}) if lock.is_file() else {}
+    stages = _lock(root).get("stages", {})
     ran: dict[tuple[str, str], list[str]] = {}
     for name, stage in stages.items():
         for one in stage.get("deps") or ():

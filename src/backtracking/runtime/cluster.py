@@ -158,7 +158,7 @@ def connected() -> Iterator[Any]:
     except ImportError:
         raise UserError(
             f"Units were asked to run on the cluster {address!r}, and ray is not installed.",
-            "Run `pip install 'mats-backtracking[cluster]'`, or leave --ray out.",
+            "`make install` brings it, as `requirements.lock` holds it; or leave --ray out.",
         ) from None
     if not ray.is_initialized():
         ours = signal.getsignal(signal.SIGTERM)

@@ -5,6 +5,7 @@ away by null. Later stages read all of models/ and of the activations, so folder
 gone are moved out of there.
 """
 
+import contextlib
 import difflib
 import io
 import itertools
@@ -17,6 +18,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from backtracking.runtime import params
+from lifeboat import processes
 from lifeboat.items import Item
 from lifeboat.stage import artifacts
 from lifeboat.stage.errors import UserError
@@ -60,11 +62,48 @@ def about(root: Path, name: str) -> str:
 def values_of(root: Path, name: str) -> dict[str, Any]:
     """All parameters as they would be under an overlay; nothing is written.
 
+    One that params.yaml does not take as it is lies over the last committed one that does.
+
     Raises:
-        UserError: as `use`.
+        UserError: where there is none such, or the overlay cannot be read.
     """
-    text, _ = merged((root / "params.yaml").read_text(), find(root, name), f"configs/{name}.yaml")
+    overlay, source = find(root, name), f"configs/{name}.yaml"
+    try:
+        text, _ = merged((root / "params.yaml").read_text(), overlay, source)
+    except UserError:
+        if (fitting := _fitting(root, overlay)) is None:
+            raise
+        text, _ = merged(fitting[1], overlay, source)
     return YAML(typ="safe", pure=True).load(text)
+
+
+def _laid(root: Path, name: str) -> tuple[str, list[str]]:
+    """What params.yaml becomes under an overlay, and the names that change."""
+    overlay, text = find(root, name), (root / "params.yaml").read_text()
+    try:
+        return merged(text, overlay, f"configs/{name}.yaml")
+    except UserError as error:
+        if (fitting := _fitting(root, overlay)) is None:
+            raise
+        cure = f"`git checkout {fitting[0][:12]} -- params.yaml`"
+        raise UserError(
+            str(error), f"params.yaml is of another study: {cure} brings back one that takes it."
+        ) from None
+
+
+N_BEFORE = 20
+"""Committed versions of params.yaml, from the last, that are tried."""
+
+
+def _fitting(root: Path, overlay: dict[str, Any]) -> tuple[str, str] | None:
+    """The last commit whose params.yaml takes an overlay, and that file; None where none does."""
+    commits = processes.git(root, "log", f"-{N_BEFORE}", "--format=%H", "--", "params.yaml").stdout
+    for commit in commits.split():
+        text = processes.git(root, "show", f"{commit}:./params.yaml").stdout
+        with contextlib.suppress(UserError):
+            merged(text, overlay, commit)
+            return commit, text
+    return None
 
 
 def difference(root: Path, name: str) -> list[Item]:
@@ -74,9 +113,7 @@ def difference(root: Path, name: str) -> list[Item]:
         UserError: as `use`.
     """
     now = params.read(root / "params.yaml")
-    _, changed = merged(
-        (root / "params.yaml").read_text(), find(root, name), f"configs/{name}.yaml"
-    )
+    _, changed = _laid(root, name)
     if not changed:
         return [Item(f"params.yaml has every value of configs/{name}.yaml already.")]
     then = values_of(root, name)
@@ -102,13 +139,12 @@ def use(root: Path, name: str) -> list[Item]:
 
     Raises:
         UserError: for an overlay that does not exist, for a key that params.yaml does not have,
-            for a mapping where params.yaml has a value or the other way round; nothing is written.
+            for a mapping where params.yaml has a value or the other way round; nothing is written,
+            and where a committed params.yaml takes the overlay, the error says how to have it back.
     """
-    overlay = find(root, name)
     path = root / "params.yaml"
     params.read(path)
-    before = path.read_text()
-    after, changed = merged(before, overlay, f"configs/{name}.yaml")
+    after, changed = _laid(root, name)
     if not changed:
         told = [Item(f"params.yaml has every value of configs/{name}.yaml already.")]
     else:

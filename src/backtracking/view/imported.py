@@ -9,6 +9,7 @@ from backtracking.labels.annotators import Annotator
 from backtracking.labels.learned import Learned
 from backtracking.labels.markers import MarkedRules
 from backtracking.labels.passages import Labeller, annotated_passage, passage_of
+from backtracking.labels.schemes import wider
 from backtracking.records.imported import ImportedTrace, read_traces
 from backtracking.records.labelled import read_labels, with_labels
 from backtracking.view.shown import ShownSentence, ShownTrace
@@ -54,7 +55,12 @@ def shown(trace: ImportedTrace) -> ShownTrace:
             ShownSentence(span.start, span.end, tuple(its[index] for its in states))
             for index, span in enumerate(passage.spans or ())
         ),
+        wider=tuple(_wider(trace, one) for one in labellers),
     )
+
+
+def _wider(trace: ImportedTrace, labeller: Labeller) -> str:
+    return wider(labeller.by_trace[trace.trace_id]) if isinstance(labeller, Annotator) else ""
 
 
 def has_sentences_only(trace: ImportedTrace) -> bool:

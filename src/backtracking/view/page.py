@@ -77,6 +77,7 @@ def _row(trace: ShownTrace) -> dict[str, object]:
         "facts": trace.facts,
         "text": trace.text,
         "labellers": trace.labellers,
+        "wider": trace.wider,
         "sentences": [
             [one.start, one.end, [number.get(state or "", -1) for state in one.states], one.kind]
             for one in trace.sentences

@@ -47,6 +47,7 @@ class ShownTrace:
         facts: what else is known of it, by name: model, outcome, right answer.
         text: unchanged.
         labellers: who labelled its sentences.
+        wider: of each, what its backtracking is where it is a wider thing; empty where none is.
         sentences: in order.
         token_ends: where its tokens end in the text; empty where they are not known.
         shades: numbers of these tokens.
@@ -60,6 +61,7 @@ class ShownTrace:
     sentences: tuple[ShownSentence, ...]
     token_ends: Sequence[int] = ()
     shades: tuple[Shade, ...] = field(default=())
+    wider: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.token_ends)

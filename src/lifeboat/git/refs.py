@@ -17,6 +17,12 @@ _PATIENCE_S = 30.0
 """So long a remote is asked for its tags, also one that nothing is pushed to."""
 
 _WITH_IDS = "--format=%(objectname) %(refname)"
+_LABELS = ("refs/tags/", "refs/notes/")
+_ELSE = (
+    *("refs/heads/", "refs/remotes/", "refs/stash", "refs/exps/", "refs/replace/"),
+    *("refs/bisect/", "refs/prefetch/"),
+)
+"""Refs that are told otherwise, or have no work of their own."""
 
 
 @dataclass(frozen=True)
@@ -246,8 +252,8 @@ def only_here(root: Path, deadline: Deadline | None = None) -> list[Item]:
     """What of git is in this clone alone: stashes, branches, experiments, tags, notes, commits.
 
     Of branches counts what this clone has seen of its remotes; where there are tags and notes,
-    remotes are asked for theirs. What is held by nothing but one of these is NOT SAVED, except for
-    stashes, branches and experiments, which are told.
+    remotes are asked for theirs, and where other refs have commits. What is held by nothing but one
+    of these is NOT SAVED, except for stashes, branches, experiments and other refs, which are told.
 
     Args:
         root: the project.
@@ -268,16 +274,19 @@ def only_here(root: Path, deadline: Deadline | None = None) -> list[Item]:
 
 
 def _labels(root: Path, name: str, deadline: Deadline) -> list[Item]:
-    """Tags and notes that no remote shows; wrong where they have more than a name of a commit."""
-    listed = processes.git_line(root, "for-each-ref", _WITH_IDS, "refs/tags", "refs/notes")
-    rows = (row.partition(" ") for row in listed.splitlines())
-    left, silent = {ref: id_ for id_, _, ref in rows}, list[str]()
+    """Tags, notes and refs of tools that no remote shows.
+
+    Wrong are tags and notes that have more than a name of a commit. Of other refs those with
+    commits count, and they are only told.
+    """
+    left = _labelled(root)
+    silent = list[str]()
     remotes = [commit.remote_name(root), *processes.git_line(root, "remote").split()]
     for each in filter(None, dict.fromkeys(remotes)):
         shown, failure = _shown(root, each, deadline.at_most(_PATIENCE_S)) if left else ({}, "")
         silent += [each] if failure else []
         left = {ref: id_ for ref, id_ in left.items() if not _has(root, shown.get(ref, ""), id_)}
-    lost = [ref for ref, id_ in left.items() if _is_content(root, ref, id_)]
+    lost = [r for r, id_ in left.items() if r.startswith(_LABELS) and _is_content(root, r, id_)]
     named = [ref for ref in left if ref not in lost]
     why = f"no remote shows it{f' ({some(silent)} did not answer)' if silent else ''}"
     groups: list[tuple[str, list[str], Verdict]] = [
@@ -290,6 +299,17 @@ def _labels(root: Path, name: str, deadline: Deadline) -> list[Item]:
         for said, names, verdict in groups
         if names
     ]
+
+
+def _labelled(root: Path) -> dict[str, str]:
+    """The ids of tags and notes, and of other refs with commits that no branch of a remote has."""
+    rows = processes.git_line(root, "for-each-ref", _WITH_IDS).splitlines()
+    ids = {ref: id_ for id_, _, ref in (row.partition(" ") for row in rows)}
+    return {
+        ref: id_
+        for ref, id_ in ids.items()
+        if ref.startswith(_LABELS) or (not ref.startswith(_ELSE) and _is_content(root, ref, id_))
+    }
 
 
 def _has(root: Path, shown: str, id_: str) -> bool:

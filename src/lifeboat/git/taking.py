@@ -19,6 +19,7 @@ from lifeboat.stage.errors import UserError
 
 _ALL = "--ignore-submodules=none"
 _MACHINE = re.compile(r"\.[0-9a-f]{16}-[0-9a-f]{8}$")
+_WIP = re.compile(r"^wip[/-]")
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,8 @@ def take(root: Path) -> list[Item]:
         return [Item("There is no commit here yet, so no work in progress was taken.", "warning")]
     refs = wips(root, here)
     if not refs:
-        return [Item(f"There is no unfinished work ({here.wip}) of this branch on git's remote.")]
+        fact = f"There is no unfinished work ({here.wip}) of this branch on git's remote."
+        return [Item(fact), *_of_other_branches(root, here)]
     offer = _offer(root, next((r for r in refs if wip.has(root, r, here.commit)), refs[0]))
     others = [_offer(root, ref) for ref in refs if not wip.has(root, offer.ref, ref)]
     fact = "There is other unfinished work of this branch, which was not taken"
@@ -103,6 +105,36 @@ def wips(root: Path, here: wip.Head) -> list[str]:
     asked = ["--sort=-committerdate", "--format=%(refname)", *common, *(f"{c}.*" for c in common)]
     listed = processes.git_line(root, "for-each-ref", *asked).splitlines()
     return [ref for ref in listed if _MACHINE.sub("", ref) in common]
+
+
+def _of_other_branches(root: Path, here: wip.Head) -> list[Item]:
+    """The branches that have unfinished work or runs which HEAD has not, the newest first."""
+    switches = dict[str, str]()
+    for name in _remotes(root):
+        start, asked = f"refs/remotes/{name}/", ("--sort=-committerdate", "--format=%(refname)")
+        listed = processes.git_line(root, "for-each-ref", *asked, start).splitlines()
+        branches = {ref.removeprefix(start): ref for ref in listed if not ref.endswith("/HEAD")}
+        for branch, ref in branches.items():
+            of = _MACHINE.sub("", _WIP.sub("", branch))
+            is_new = of != branch and not wip.has(root, "HEAD", ref)
+            if of != here.branch and (is_new or _runs(root, ref) - _runs(root, "HEAD")):
+                made = of if of in branches else f"--create {of} {name}/{branch}"
+                switches.setdefault(of, f"`git switch {made}`")
+    if not switches:
+        return []
+    fact = (
+        f"Other branches have unfinished work, or runs that this one has not: {some([*switches])}."
+    )
+    cure = (
+        f"Was the study on one of them? {next(iter(switches.values()))}, then `lifeboat restore`."
+    )
+    return [Item(fact, "warning", cure)]
+
+
+def _runs(root: Path, ref: str) -> set[str]:
+    """The snapshots that a commit holds."""
+    listed = processes.git_line(root, "ls-tree", "--name-only", f"{ref}:./runs")
+    return {name for name in listed.splitlines() if name[:1].isdigit()}
 
 
 def _remotes(root: Path) -> list[str]:

@@ -151,11 +151,13 @@ def _beside(top: Path, root: Path, found: Comparison, deadline: Deadline) -> lis
     others = projects.others(top, root, [*there, *hidden])
     kept = [_kept(project, top) for project in (root, *others)]
     outs = tuple(path for each in kept for path in each.outs)
+    uncached = tuple(path for each in kept for path in each.uncached)
     left_out = {path for each in kept for path in each.left_out}.difference(there)
     named = tuple(each for one in kept for each in one.outside)
     told = outside.items(top, root, there, Kept(outs, outside=named))
     for start, each in found.all():
         own = Kept(_below(start, outs), _below(start, sorted(left_out)))
+        own = replace(own, uncached=_below(start, uncached))
         told += ignored.items(top / start, each.ignored, own, start)
         alone = refs.only_here(top / start, deadline) if start else []
         told += [replace(item, fact=f"In the submodule {start}: {item.fact}") for item in alone]

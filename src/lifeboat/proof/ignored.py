@@ -1,12 +1,13 @@
 """What git ignores and DVC does not know: it is on this machine only, and perhaps nobody meant it.
 
 A rule that ignores what DVC holds (`/data/*/*`) was made for that. A file that it ignores as well,
-and that is no out, has fallen between the two; so has one in an out that DVC leaves out of it. What
-DVC itself writes is needed to find the data. What other rules ignore, the user has chosen.
+and that is no out, has fallen between the two; so has an out that DVC is told not to keep, and a
+file in an out that DVC leaves out of it. What DVC itself writes is needed to find the data. What
+other rules ignore, the user has chosen.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
@@ -36,6 +37,13 @@ _TOLD: dict[str, tuple[str, Verdict, str]] = {
         "wrong",
         "`dvc add` it (and commit the .dvc file), or remove it.",
     ),
+    "uncached": (
+        "NOT SAVED: {}: git ignores it by a rule for what DVC holds, and dvc.yaml tells DVC not to "
+        "hold it (cache: false).",
+        "wrong",
+        "`git add --force` it. Where it is of this machine alone, ignore it by a rule of its own, "
+        "after that one.",
+    ),
     "left out": (
         "NOT SAVED: {}: it lies in what DVC holds, and DVC leaves it out (.dvcignore, a link to a "
         "folder, or a project of its own).",
@@ -45,7 +53,8 @@ _TOLD: dict[str, tuple[str, Verdict, str]] = {
     "chosen": (
         "On this machine only, because git ignores it: {}.",
         "warning",
-        "What you need of it: `dvc add` it, or take it out of what git ignores.",
+        "What you need of it: take it out of what git ignores, or, if no stage makes it, `dvc add` "
+        "it.",
     ),
 }
 """Why neither git nor DVC holds a file, and what is told of those."""
@@ -63,13 +72,14 @@ def items(top: Path, ignored: Sequence[str], kept: Kept, start: str = "") -> lis
     Raises:
         UserError: where git cannot be asked.
     """
-    outs = kept.outs
-    unknown = [path for each in ignored for path in _unknown(top, each.rstrip("/"), set(outs))]
+    outs, uncached = kept.outs, set(kept.uncached)
+    unknown = [path for one in ignored for path in _unknown(top, one.rstrip("/"), outs, uncached)]
     rules = _rules(top, [*unknown, *outs, *(f"{out}/" for out in outs)])
     for_dvc = {rules.get(out) or rules.get(f"{out}/") for out in outs} - {None}
     paths: dict[str, list[str]] = {why: [] for why in _TOLD}
     for path in unknown:
-        why = "fallen" if rules.get(path) in for_dvc else "chosen"
+        between = "uncached" if _is_in(path, uncached) else "fallen"
+        why = between if rules.get(path) in for_dvc else "chosen"
         paths["of DVC" if _is_of_dvc(PurePosixPath(path)) else why].append(f"{start}{path}")
     left_out = (path for path in kept.left_out if not _is_made_again(top, PurePosixPath(path)))
     paths["left out"] = [f"{start}{path}" for path in left_out if _has_content(top / path)]
@@ -77,20 +87,30 @@ def items(top: Path, ignored: Sequence[str], kept: Kept, start: str = "") -> lis
     return [Item(fact.format(", ".join(each)), verdict, cure) for each, fact, verdict, cure in told]
 
 
-def _unknown(top: Path, path: str, outs: set[str]) -> Iterator[str]:
-    """An ignored file or folder, or what of a folder neither DVC holds nor a tool makes again."""
+def _unknown(top: Path, path: str, outs: Sequence[str], uncached: Set[str]) -> Iterator[str]:
+    """An ignored file or folder, or what of a folder neither DVC holds nor a tool makes again.
+
+    A folder in which outs are, kept by DVC or not, is told by what is in it.
+    """
     place = PurePosixPath(path)
-    if not outs.isdisjoint(map(str, (place, *place.parents))) or _is_made_again(top, place):
+    if _is_in(path, set(outs)) or _is_made_again(top, place):
         return
-    if _is_being_written(place, outs):
+    if _is_being_written(place, {*outs, *uncached}):
         return
     file = top / path
-    if any(out.startswith(f"{path}/") for out in outs) and not file.is_symlink():
+    within = any(out.startswith(f"{path}/") for out in (*outs, *uncached))
+    if within and not file.is_symlink():
         for _, folders, names in islice(os.walk(file), 1):
             for name in sorted(folders + names):
-                yield from _unknown(top, f"{path}/{name}", outs)
+                yield from _unknown(top, f"{path}/{name}", outs, uncached)
     elif _has_content(file):
         yield path
+
+
+def _is_in(path: str, outs: Set[str]) -> bool:
+    """Whether a path is one of these, or in one of them."""
+    place = PurePosixPath(path)
+    return not outs.isdisjoint(map(str, (place, *place.parents)))
 
 
 def _has_content(file: Path) -> bool:

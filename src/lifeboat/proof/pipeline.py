@@ -29,11 +29,13 @@ class Kept:
             projects of their own, or links to folders.
         outside: files and folders out of the repository that stages need, or make and DVC does not
             keep, each with its stage.
+        uncached: what stages make and DVC is told not to keep (`cache: false`).
     """
 
     outs: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     outside: tuple[tuple[str, str], ...] = ()
+    uncached: tuple[str, ...] = ()
 
 
 def kept(root: Path, start: Path) -> Kept:
@@ -45,10 +47,11 @@ def kept(root: Path, start: Path) -> Kept:
     with opened(root) as repo, readable(root, "The pipeline"):
         known = index(repo)
         outs = sorted(str(out.fs_path) for out in known.outs if out.use_cache)
+        uncached = sorted(str(out.fs_path) for out in known.outs if not out.use_cache)
         left_out = [path for out in outs for path in _left_out(repo, out)]
         outside = sorted({each for stage in known.stages for each in _outside(repo, stage, start)})
     relative = lambda paths: tuple(os.path.relpath(path, start) for path in paths)  # noqa: E731
-    return Kept(relative(outs), relative(left_out), tuple(outside))
+    return Kept(relative(outs), relative(left_out), tuple(outside), relative(uncached))
 
 
 def _outside(repo: "Repo", stage: Any, start: Path) -> Iterator[tuple[str, str]]:

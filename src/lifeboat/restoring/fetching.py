@@ -26,6 +26,8 @@ from lifeboat.stage import progress
 Loss: TypeAlias = tuple[Object, Refusal]
 """An object that could not be brought back, and why."""
 
+_NOT_SOUND = Refusal("was no sound list of its files just now, so its files are unknown")
+
 
 @dataclass
 class Fetched:
@@ -77,7 +79,12 @@ def told(fetched: Fetched, url: str) -> list[Item]:
     outs = f"{len(fetched.whole)} of {len(fetched.whole) + len(fetched.losses)} finished outs"
     fact = f"{outs} are whole in DVC's cache; {n} objects, {size}, came from {url}"
     items = [Item(f"{fact}, each hashed." if n else f"{fact}.")]
-    items += [_lost(out, losses, url) for out, losses in fetched.losses.items() if losses]
+    absent = [out for out, losses in fetched.losses.items() if _is_absent(out, losses)]
+    rest = {out: losses for out, losses in fetched.losses.items() if losses and out not in absent}
+    items += [_lost(out, losses, url) for out, losses in rest.items()]
+    for is_made in (True, False):
+        if those := [out for out in absent if _is_made(out) == is_made]:
+            items.append(_not_there(those, url))
     if fetched.stopped:
         cure = "Mend that and run `lifeboat restore` again: what has come stays."
         items.append(Item(fetched.stopped, "wrong", cure))
@@ -95,14 +102,21 @@ class _Fetcher:
     found: Fetched
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def bring(self, out: Out) -> list[Loss]:
-        """Brings a folder's files, then its list; or the one file. What did not come."""
+    def bring(self, out: Out, *, again: bool = True) -> list[Loss]:
+        """Brings a folder's files, then its list; or the one file. What did not come.
+
+        A list that could not be read may come as a file, as files are asked for otherwise: then
+        it is read `again`.
+        """
         try:
             files = expectation.objects([out], self.wanted, self.bucket)
             own = next(files)
             losses = [loss for loss in in_threads(self._fetch, files, arriving.N_THREADS) if loss]
             if not own.is_known:
-                return [(own, self._list_refused(out))]
+                refusal = self._list_refused(out)
+                if again and refusal is _NOT_SOUND:
+                    return self.bring(out, again=False)
+                return [(own, refusal)]
             return losses or [loss for loss in [self._fetch(own)] if loss]
         except StoreError as error:
             is_full = error.kind == "disk full"  # the one that is written to
@@ -115,7 +129,9 @@ class _Fetcher:
     def _list_refused(self, out: Out) -> Refusal:
         """Why a folder's list is not to be had."""
         place = self.wanted.cached(out.oid)
-        refusal = self._bring(out.oid, place) or Refusal("was no sound list of its files just now")
+        refusal = self._bring(out.oid, place)
+        if refusal is None:
+            return _NOT_SOUND
         return replace(refusal, reason=f"{refusal.reason}, so its files are unknown")
 
     def _fetch(self, wanted: Object) -> Loss | None:
@@ -151,6 +167,29 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
+def _is_made(out: Out) -> bool:
+    return not out.stage.endswith(".dvc")
+
+
+def _is_absent(out: Out, losses: list[Loss]) -> bool:
+    """Whether nothing of an out is known to be there: neither its one file nor its list."""
+    return any(one.oid == out.oid and why.kind == "missing object" for one, why in losses)
+
+
+def _not_there(outs: list[Out], url: str) -> Item:
+    """Outs of which a remote has nothing, in one line."""
+    named = ", ".join(f"`{out.path}`" for out in outs)
+    fact = f"NOT BROUGHT BACK, because {url} does not have them: {named}."
+    look = (
+        "Is it another branch (`git switch`) or another remote (`--remote`, `lifeboat remote set`)?"
+    )
+    return Item(fact, "wrong", f"{look} Else: {_again(_is_made(outs[0]))}")
+
+
+def _again(is_made: bool) -> str:
+    return "their stages run again." if is_made else "no stage makes them."
+
+
 def _lost(out: Out, losses: list[Loss], url: str) -> Item:
     """An out that is not whole: every altered object by name, and some of the others."""
     altered = [loss for loss in losses if loss[1].altered]
@@ -159,13 +198,8 @@ def _lost(out: Out, losses: list[Loss], url: str) -> Item:
     said = [f"{object_.path} ({object_.oid}) {refusal.reason}" for object_, refusal in named]
     more = f"; and {len(others) - 3} more" if len(others) > 3 else ""
     fact = f"`{out.path}` of `{out.stage}` cannot be brought back from {url}: "
-    is_made, cures = not out.stage.endswith(".dvc"), [refusal.cure for _object, refusal in losses]
     again = "Its stage runs again; `lifeboat push` then saves what it makes."
-    again = again if is_made else "No stage makes it."
-    is_lost = is_made and all(refusal.kind == "missing object" for _object, refusal in losses)
-    cure = next(filter(None, cures), "")
-    return Item(
-        f"{fact}{'; '.join(said)}{more}.",
-        "warning" if is_lost else "wrong",
-        f"{cure} Else: {again[0].lower()}{again[1:]}" if cure else again,
-    )
+    again = again if _is_made(out) else "No stage makes it."
+    cure = next((refusal.cure for _object, refusal in losses if refusal.cure), "")
+    cure = f"{cure} Else: {again[0].lower()}{again[1:]}" if cure else again
+    return Item(f"{fact}{'; '.join(said)}{more}.", "wrong", cure)

@@ -29,6 +29,9 @@ _RUNNING = re.compile(rb"Running stage '([^']+)':")
 _STOPPED = re.compile(rb"exited with (?:75|-15|-2|143|130)\b|interrupted by the user")
 """What DVC says of a stage that was interrupted: by itself, or before or after it could hear it."""
 
+_ASKED = (-signal.SIGTERM, -signal.SIGINT)
+"""How DVC itself ends where it was asked to between two stages."""
+
 
 @dataclass
 class StageClock:
@@ -93,7 +96,7 @@ def reproduce(root: Path, arguments: list[str]) -> Outcome:
         environment = {**processes.environment(root), **further}
         code = _stream(command, root, environment, clock.feed)
     clock.feed(b"\n")
-    code = 75 if code != 0 and clock.stopped else code
+    code = 75 if (code != 0 and clock.stopped) or code in _ASKED else code
     seconds = clock.seconds()
     total = time.monotonic() - begin
     rounded = {stage: round(value, 1) for stage, value in seconds.items()}

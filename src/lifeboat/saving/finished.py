@@ -7,15 +7,17 @@ from pathlib import Path
 from lifeboat.deadlines import Deadline, within
 from lifeboat.items import Item
 from lifeboat.proof import inspection, verify
-from lifeboat.proof.expected import Expected
+from lifeboat.proof.expected import HEAD, Expected
 from lifeboat.proof.inspection import Finding, Verified
 from lifeboat.remotes.bucket import Bucket
+from lifeboat.saving import sending
 from lifeboat.saving.jobs import Sent
 
 FEW = 3
 """Things that are told one by one although they have the same reason."""
 
 _NOT_SENT = "not sent: "
+_RECORDED = "were never made or fetched here, or are here no longer"
 
 
 @dataclass(frozen=True)
@@ -95,10 +97,7 @@ def items(proof: Proof) -> list[Item]:
             wrong=tuple(one for one in found.wrong if one in rest),
         )
     )
-    for reason, those in folded.items():
-        outs = ", ".join(f"`{stage}`" for stage in dict.fromkeys(one.stage for one in those))
-        fact = f"NOT SAVED: {len(those)} objects of {outs} are not in {found.url}: {reason}."
-        told.append(Item(fact, "wrong", "`lifeboat verify` names each."))
+    told += [_together(why, those, found.url) for why, those in folded.items()]
     if proof.n_sent:
         told.append(Item(f"Sent now, object by object: {proof.n_sent}."))
     return told
@@ -114,13 +113,32 @@ def unknown(expected: Expected) -> list[Item]:
     return items
 
 
-def _folded(findings: list[Finding]) -> tuple[dict[str, list[Finding]], set[Finding]]:
+def _folded(findings: list[Finding]) -> tuple[dict[str, list[Finding]], list[Finding]]:
     """Findings that share a reason why they were not sent, by that; and all the others."""
     by_reason: dict[str, list[Finding]] = {}
     for one in findings:
-        by_reason.setdefault(one.reason if _NOT_SENT in one.reason else "", []).append(one)
+        by_reason.setdefault(_why_not_sent(one), []).append(one)
     many = {why: those for why, those in by_reason.items() if why and len(those) > FEW}
-    return many, {one for one in findings if one.reason not in many}
+    return many, [one for one in findings if _why_not_sent(one) not in many]
+
+
+def _why_not_sent(found: Finding) -> str:
+    """Why it was not sent, empty where that was not tried."""
+    why = found.reason.partition(_NOT_SENT)[2]
+    return _RECORDED if why == sending.NOWHERE and HEAD in found.places else why
+
+
+def _together(why: str, those: list[Finding], url: str) -> Item:
+    """Findings of one reason in one sentence."""
+    outs = ", ".join(f"`{stage}`" for stage in dict.fromkeys(one.stage for one in those))
+    objects = f"{len(those)} objects of {outs}"
+    if why != _RECORDED:
+        fact = f"NOT SAVED: {objects} are not in {url}. None was sent: {why}."
+        return Item(fact, "wrong", "`lifeboat verify` names each.")
+    fact = f"MISSING in {url}: {objects}, which HEAD's dvc.lock records and that {_RECORDED}. "
+    fact += "There is nothing here to send; a clone of HEAD does not find them."
+    cure = "Commit what your own run makes (`lifeboat reproduce`, `lifeboat push`), or bring them"
+    return Item(fact, "wrong", f"{cure} from where they are. `lifeboat verify` names each.")
 
 
 def _with(before: Verified, done: dict[str, int]) -> Verified:

@@ -26,6 +26,9 @@ from lifeboat.stage.errors import UserError
 
 _PAUSES = (1.0, 4.0)
 
+NOWHERE = "neither DVC's cache nor the workspace has it"
+"""Why an object was not sent that this machine has not made, or has no longer."""
+
 
 def send(
     objects: Iterable[Finding], expected: Expected, root: Path, bucket: Bucket, deadline: Deadline
@@ -96,7 +99,7 @@ def _intact(found: Finding, cached: Path, file: Path, folder: Path) -> Iterator[
             yield here
             return
     if not hashed:
-        raise UserError("neither DVC's cache nor the workspace has it.")
+        raise UserError(f"{NOWHERE}.")
     raise UserError(
         f"{cached} does not hash to its name: it was changed after it was made.",
         f"Remove it, and run `dvc --wait-for-lock repro {found.stage}`.",

@@ -60,7 +60,7 @@ def take(root: Path) -> list[Item]:
     installed = [f"{name}=={version}" for name, version in environment.packages().items()]
     _write(folder / "environment.txt", "\n".join(installed) + "\n")
     if seconds := stage_seconds.known(root):
-        artifacts.write_json(folder / stage_seconds.NAME, seconds)
+        stage_seconds.write(folder / stage_seconds.NAME, seconds, stage_seconds.study(root))
     last = receipts.newest(root)
     if last and last[0].stat().st_size <= MAX_RECEIPT_BYTES:
         artifacts.write_bytes(folder / LAST_RECEIPT, last[0].read_bytes())

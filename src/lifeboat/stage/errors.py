@@ -10,4 +10,5 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, cure: str = "") -> None:
-        super().__init__(f"{message} {cure}".strip())
+        is_closed = not cure or message.rstrip().endswith((".", "!", "?", ":"))
+        super().__init__(f"{message}{'' if is_closed else '.'} {cure}".strip())

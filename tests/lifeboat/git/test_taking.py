@@ -221,3 +221,60 @@ def test_work_of_a_project_in_a_folder_of_its_repository_comes_back_with_what_is
     found = restored(root / "study")
     assert proven(found), found
     assert same_files(repository, root)
+
+
+def commit_run(root: Path) -> None:
+    """A snapshot that a backup has committed on its branch."""
+    (root / "runs" / "20260101_000000").mkdir(parents=True)
+    (root / "runs" / "20260101_000000" / "metadata.txt").write_text("x\n")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "--message", "A run")
+
+
+def push_branch(root: Path) -> None:
+    git(root, "push", "--quiet", "origin", "tiny")
+
+
+def leave_pushed(root: Path) -> None:
+    push_branch(root)
+    leave_work(root)
+
+
+def leave_run(root: Path) -> None:
+    commit_run(root)
+    push_branch(root)
+
+
+def merge_run(root: Path) -> None:
+    leave_run(root)
+    git(root, "push", "--quiet", "origin", "tiny:main")
+
+
+ELSEWHERE = {
+    "unfinished work": (leave_pushed, "git switch tiny"),
+    "of a branch that was never pushed": (leave_work, "git switch --create tiny origin/wip/tiny"),
+    "runs": (leave_run, "git switch tiny"),
+    "runs that are here as well": (merge_run, ""),
+    "nothing": (push_branch, ""),
+}
+"""What another branch has, and how it is checked out, where that is said."""
+
+
+@pytest.mark.kind(8)
+@pytest.mark.parametrize("member", ELSEWHERE)
+def test_work_on_another_branch_is_named_and_found_there(
+    repository: Path, origin: Path, member: str
+) -> None:
+    leave, cure = ELSEWHERE[member]
+    git(repository, "switch", "--quiet", "--create", "tiny")
+    leave(repository)
+    root = clone(origin)
+    first, *others = restored(root)
+    assert first.fact == "There is no unfinished work (wip/main) of this branch on git's remote."
+    assert len(others) == bool(cure)
+    if cure:
+        assert "that this one has not: tiny." in others[0].fact
+        assert f"`{cure}`" in others[0].cure
+        git(root, *cure.split()[1:])
+        restored(root)
+        assert same_files(root, repository)

@@ -453,6 +453,21 @@ def without_remote(root: Path) -> None:
     git(root, "tag", "mark")
 
 
+def of_a_tool(root: Path) -> None:
+    made = git(root, "commit-tree", "-p", "HEAD", "-m", "Kept", "HEAD^{tree}")
+    git(root, "update-ref", "refs/custom/x", made)
+
+
+def of_a_tool_pushed(root: Path) -> None:
+    of_a_tool(root)
+    git(root, "push", "--quiet", "origin", "refs/custom/x")
+
+
+def of_a_tool_there(root: Path) -> None:
+    git(root, "update-ref", "refs/custom/x", "HEAD")
+    git(root, "bisect", "start")
+
+
 ONLY_HERE: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "a tag with a message": (annotated, "NOT SAVED: refs/tags/v1: no remote shows it", "wrong"),
     "a tag of a commit": (of_a_commit_here, "NOT SAVED: refs/tags/idea: no", "wrong"),
@@ -470,6 +485,9 @@ ONLY_HERE: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "warning",
     ),
     "no remote at all": (without_remote, "NOT SAVED: refs/tags/mark, refs/tags/v1: no", "wrong"),
+    "a ref of a tool": (of_a_tool, "Only here: refs/custom/x: no remote shows it", "warning"),
+    "one that was pushed": (of_a_tool_pushed, "", ""),
+    "one of a commit that is there": (of_a_tool_there, "", ""),
     "notes": (notes, "NOT SAVED: refs/notes/commits: no remote", "wrong"),
     "more notes": (more_notes, "NOT SAVED: refs/notes/commits: no remote", "wrong"),
     "older notes": (notes_there, "", ""),

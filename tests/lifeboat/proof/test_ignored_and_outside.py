@@ -5,9 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from repositories import facts, git, submodule
+from repositories import facts, git, remote_of, submodule
 
-from lifeboat import items
+from lifeboat import items, processes
 from lifeboat.git import wip
 from lifeboat.items import Item
 from lifeboat.proof import held, verify
@@ -121,6 +121,54 @@ def test_what_git_ignores_and_dvc_does_not_know_is_named(project: Path, member: 
     odd = [item for item in found if item.verdict != "ok"]
     assert [item.verdict for item in odd] == ([verdict] if verdict else [])
     assert said in facts(found, verdict)
+
+
+UNCACHED: dict[str, tuple[str, str, str, str]] = {
+    "a file": ("results/smoke/m.json", "", "NOT SAVED: results/smoke/m.json: git ignores", "wrong"),
+    "a folder": ("results/tables", "", "NOT SAVED: results/tables: git ignores", "wrong"),
+    "beside a cached one": ("results/two/m.json", "", "results/two/m.json: git", "wrong"),
+    "excepted": ("results/smoke/m.json", "!/results/smoke/", "", ""),
+    "by a rule of its own": (
+        "results/smoke/m.json",
+        "/results/smoke/",
+        "it: results/sm",
+        "warning",
+    ),
+}
+"""Outs that DVC is told not to keep, a rule of git for them, what is said, and how."""
+
+
+def make_uncached(root: Path, path: str, rule: str) -> None:
+    """A stage more that has run, with an out that DVC keeps beside, and its remotes."""
+    made = path if "." in Path(path).name else f"{path}/m.json"
+    folder = Path(made).parent
+    text = (root / "dvc.yaml").read_text()
+    cmd = f"mkdir -p {folder} results/two && echo 1 > {made} && echo 2 > results/two/kept"
+    outs = f"      - results/two/kept\n      - {path}: {{cache: false}}\n"
+    (root / "dvc.yaml").write_text(f"{text}  more:\n    cmd: {cmd}\n    outs:\n{outs}")
+    with (root / ".gitignore").open("a") as file:
+        file.write(f"{rule}\n")
+    assert processes.dvc(root, "repro", "--quiet").returncode == 0
+    remote_of(root)
+
+
+@pytest.mark.usefixtures("elsewhere")
+@pytest.mark.parametrize("member", UNCACHED)
+def test_an_out_that_dvc_is_told_not_to_keep_is_saved_by_git_or_named_with_a_cure_that_works(
+    project: Path, member: str
+) -> None:
+    path, rule, said, verdict = UNCACHED[member]
+    make_uncached(project, path, rule)
+    found = backup.backup(project, "A run")
+    assert items.proven(found) == (verdict != "wrong"), facts(found, "wrong")
+    assert said in facts(found, verdict)
+    if verdict == "wrong":
+        assert "`git add --force` it" in next(i.cure for i in found if said in i.fact)
+        git(project, "add", "--force", path)
+        found = backup.backup(project, "With it")
+        assert items.proven(found), facts(found, "wrong")
+    tracked = git(project, "ls-tree", "-r", "--name-only", "origin/main", path)
+    assert bool(tracked) == (verdict != "warning")
 
 
 def test_a_record_of_dvc_that_git_ignores_is_named_with_the_data_that_nobody_finds(

@@ -79,10 +79,26 @@ def test_a_missing_object_and_a_missing_list_are_named(clone: Path) -> None:
     fetched = fetch(clone)
     assert fetched.whole == []
     _, *items = fetching.told(fetched, "there")
-    assert [item.verdict for item in items] == ["warning", "warning"]
-    assert "is not there, so its files are unknown" in items[1].fact
+    assert [item.verdict for item in items] == ["wrong", "wrong"]
     assert "data/raw/numbers/two" in items[0].fact
     assert "is not there" in items[0].fact
+    assert "NOT BROUGHT BACK, because there does not have them: `results/sum`." in items[1].fact
+
+
+@pytest.mark.kind(8)
+def test_a_remote_that_has_nothing_is_told_in_one_line_for_stages_and_one_for_added_data(
+    clone: Path,
+) -> None:
+    (clone / "x.csv.dvc").write_text(
+        "outs:\n- md5: 401b30e3b8b5d629635a5c613cdb7919\n  hash: md5\n  path: x.csv\n"
+    )
+    for path in objects(clone.parent / "remote"):
+        path.unlink()
+    _, made, added = fetching.told(fetch(clone), "there")
+    assert [made.verdict, added.verdict] == ["wrong", "wrong"]
+    assert "have them: `data/raw/numbers`, `results/sum`." in made.fact
+    assert "git switch" in made.cure and "their stages run again" in made.cure
+    assert "`x.csv`" in added.fact and "no stage makes them" in added.cure
 
 
 def test_a_damaged_list_is_not_believed(clone: Path) -> None:

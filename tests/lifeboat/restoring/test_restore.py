@@ -13,6 +13,7 @@ from lifeboat.git import wip
 from lifeboat.items import Item, proven
 from lifeboat.remotes.bucket import open_bucket
 from lifeboat.restoring import restore
+from lifeboat.running import stage_seconds
 from lifeboat.saving import partial
 from lifeboat.saving.partial import Index, Part
 from lifeboat.stage.errors import UserError
@@ -56,7 +57,7 @@ def test_a_fresh_clone_has_all_that_was_saved_and_says_what_will_run(
     (project / "notes.md").write_text("unfinished\n")
     stamp = project / "runs" / "20260101_000000"
     stamp.mkdir(parents=True)
-    (stamp / "stage_seconds.json").write_text('{"sum": 42.0}')
+    stage_seconds.write(stamp / "stage_seconds.json", {"sum": 42.0}, stage_seconds.study(project))
     part = Part("results/sum/k.safetensors", 1, "2d711642b726b04401627ca9fbac32f5" * 2, "sum")
     leave(project)
     root = clone(origin)

@@ -1,17 +1,21 @@
+import fcntl
 import json
 import os
 import pty
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from backtracking import PROJECT_ROOT
+from lifeboat.deadlines import Deadline
 from lifeboat.running import reproduce, stage_seconds
 from lifeboat.running.reproduce import StageClock
+from lifeboat.saving import stopping
 
 SLEEPER = """\
 import os, signal, sys, time
@@ -47,6 +51,24 @@ def test_a_stage_that_stopped_at_a_safe_point_is_an_interruption() -> None:
     clock = StageClock()
     clock.feed(b"ERROR: failed to reproduce 'a': failed to run: python a.py, exited with 75\n")
     assert clock.stopped
+
+
+@pytest.mark.kind(3)
+def test_a_dvc_that_was_asked_to_end_between_two_stages_was_interrupted(project: Path) -> None:
+    lock = os.open(project / ".dvc" / "tmp" / "lock", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+
+    def end() -> None:
+        while not stopping.runners(project):
+            time.sleep(0.05)
+        stopping.ask(project).wait(Deadline.after(4))
+
+    stop = threading.Thread(target=end)
+    stop.start()
+    outcome = reproduce.reproduce(project, [])
+    stop.join()
+    os.close(lock)
+    assert (outcome.code, outcome.endings[0].fact) == (75, "Interrupted.")
 
 
 def test_stages_that_ran_are_listed_with_their_times_and_then_none_runs(

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 import servers
 from repositories import facts, git, remote_of
+from servers import Place
 
 from lifeboat import items
 from lifeboat.proof import expected, manifests, receipts
@@ -26,6 +28,7 @@ from lifeboat.stage.errors import UserError
 
 TOKEN = "hf_" + "aB3" * 11
 BASE = "data/interim/activations/base"
+DVC = (sys.executable, "-m", "dvc")
 CLI = [str(Path(sys.executable).with_name("backtracking"))]
 
 
@@ -404,3 +407,35 @@ def test_in_buckets_of_every_kind_all_is_proven_once_and_mended_after(placed: Pa
     assert {stored.key for stored in bucket.list("")} >= held
     (index,) = partial.read_indexes(bucket)
     assert partial.absent(index.parts, bucket) == []
+
+
+ABSENT = {
+    "of HEAD": (("HEAD",), "that were never made or fetched here, or are here no longer"),
+    "of this run": ((), "None was sent: neither DVC's cache nor the workspace has it."),
+}
+"""Whose record data is that is nowhere: who committed it, and what is said."""
+
+
+@pytest.mark.kind(8)
+@pytest.mark.usefixtures("elsewhere", "there")
+@pytest.mark.parametrize("member", ABSENT)
+def test_what_is_recorded_and_neither_here_nor_there_is_told_in_one_line(
+    project: Path, member: str
+) -> None:
+    at_head, said = ABSENT[member]
+    Place("folder", str(project.parent / "remote")).fill(project / ".dvc" / "cache")
+    outs = "".join(f"      - other/{n}\n" for n in range(5))
+    makes = "for n in 0 1 2 3 4; do mkdir -p other/$n && (cd other/$n && touch $(seq 0 $n)); done"
+    text = (project / "dvc.yaml").read_text()
+    (project / "dvc.yaml").write_text(f"{text}  other:\n    cmd: {makes}\n    outs:\n{outs}")
+    (project / ".gitignore").write_text(f"{(project / '.gitignore').read_text()}/other/\n")
+    subprocess.run([*DVC, "repro", "--quiet", "other"], cwd=project, check=True)
+    if at_head:
+        git(project, "commit", "--quiet", "--all", "--message", "Somebody's")
+    shutil.rmtree(project / ".dvc" / "cache")
+    shutil.rmtree(project / "other")
+    found = backup.backup(project)
+    (wrong,) = [item for item in found if item.verdict == "wrong"]
+    assert "5 objects of `other`" in wrong.fact
+    assert said in wrong.fact
+    assert items.ending(found).fact.endswith("see the line above that says WRONG.")

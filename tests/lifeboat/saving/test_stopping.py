@@ -1,4 +1,6 @@
+import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -81,3 +83,72 @@ def test_what_does_not_stop_in_time_is_named_and_not_killed(root: Path, start) -
 
 def test_where_nothing_runs_nothing_is_waited_for(root: Path) -> None:
     assert stopping.ask(root).wait(Deadline())[0].fact == "No stage was running."
+
+
+SHORT = """\
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))
+open(sys.argv[1], "w").close()
+time.sleep(0.5)
+"""
+
+
+@pytest.fixture
+def pipeline(project: Path) -> Path:
+    """A project of eight short stages, each after the one before."""
+    (project / "short.py").write_text(SHORT)
+    text, before = "stages:\n", "short.py"
+    for n in range(8):
+        text += f"  s{n}:\n    cmd: exec {sys.executable} short.py s{n}\n"
+        text += f"    deps: [{before}]\n    outs: [s{n}]\n"
+        before = f"s{n}"
+    (project / "dvc.yaml").write_text(text)
+    return project
+
+
+def between_two_stages(root: Path, *command: str) -> tuple[subprocess.Popen[bytes], int]:
+    """A DVC that has run a stage, and a descriptor; until that is closed it begins no other."""
+    run = subprocess.Popen(command, cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while not (root / "s0").exists():
+        time.sleep(0.02)
+    lock = os.open(root / ".dvc" / "tmp" / "lock", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    while stopping.stages(root):
+        time.sleep(0.05)
+    return run, lock
+
+
+DVC = (sys.executable, "-m", "dvc", "--wait-for-lock")
+BETWEEN: dict[str, tuple[tuple[str, ...], bool, str, set[int]]] = {
+    "repro": ((*DVC, "repro"), True, "Stopped where their work is saved: s1.", {1, 255}),
+    "one that begins none": ((*DVC, "repro"), False, "ended between two", {-signal.SIGTERM}),
+    "one that goes on": ((*DVC, "repro", "--keep-going"), True, "is saved: s1.", {1, 255}),
+    "an experiment": ((*DVC, "exp", "run"), True, "Stopped where", {1, 255}),
+}
+"""DVC between two stages: how it was called, whether it begins one, what is said, how it ends."""
+
+
+@pytest.mark.kind(3)
+@pytest.mark.parametrize("member", BETWEEN)
+def test_a_stop_between_two_stages_stops_dvc(pipeline: Path, member: str) -> None:
+    command, goes_on, said, codes = BETWEEN[member]
+    run, lock = between_two_stages(pipeline, *command)
+    asked = stopping.ask(pipeline)
+    if goes_on:
+        os.close(lock)
+    found = asked.wait(Deadline.after(60 if goes_on else 2))
+    assert run.wait(10) in codes
+    assert said in found[0].fact
+    assert [item.verdict for item in found] == ["ok"]
+    assert not (pipeline / "s3").exists()
+    if not goes_on:
+        os.close(lock)
+
+
+def test_a_dvc_of_another_project_is_left_alone(pipeline: Path, tmp_path: Path) -> None:
+    run, lock = between_two_stages(pipeline, *DVC, "repro")
+    assert stopping.runners(tmp_path) == []
+    assert stopping.ask(tmp_path).wait(Deadline())[0].fact == "No stage was running."
+    run.terminate()
+    run.wait()
+    os.close(lock)

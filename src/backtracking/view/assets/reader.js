@@ -196,13 +196,15 @@
     view.trace.sentences.forEach(([, , , kind], index) => {
       counts[isTrue ? kinds.indexOf(kind) : stateOf(view.trace, index)] += 1;
     });
+    const wider = view.trace.wider[$("labeller").value];
     $("legend").replaceChildren(...names.map((name, index) => {
       const item = make("li"), isKey = view.labels && !isTrue;
       const one = make(isKey ? "button" : "span", isKey ? `${index + 1} ${name}` : name, `s${index % states.length}`);
       if (isKey) one.addEventListener("click", () => give(index));
       item.append(one, ` ${counts[index]}`);
       return item;
-    }), ...(view.trace.sentences.some((one) => disputes(one[2])) ? [make("li", "labellers disagree", "disputed")] : []));
+    }), ...(view.trace.sentences.some((one) => disputes(one[2])) ? [make("li", "labellers disagree", "disputed")] : []),
+    ...(wider ? [make("li", `backtracking here is ${wider}`)] : []));
   };
 
   /** Text with every mark that one does not see, or that turns what follows round, as its number. */
