@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from lifeboat.stage.errors import as_sentence
+
 Verdict = Literal["ok", "warning", "wrong"]
 
 
@@ -26,8 +28,8 @@ class Item:
         """Whatever is told can be printed, names of files that are no text among it, and a fact
         that a cure follows ends as a sentence, whatever words of others it ends with.
         """
-        end = "." if self.cure and self.fact and self.fact[-1] not in ".:;?!" else ""
-        object.__setattr__(self, "fact", printable(f"{self.fact}{end}"))
+        told = as_sentence(self.fact) if self.cure else self.fact
+        object.__setattr__(self, "fact", printable(told))
         object.__setattr__(self, "cure", printable(self.cure))
 
 

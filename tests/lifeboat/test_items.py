@@ -1,6 +1,7 @@
 import pytest
 
 from lifeboat.items import Item, ending
+from lifeboat.stage.errors import UserError
 
 FACTS = {
     "words of others": ("git: Name or service not known", "git: Name or service not known."),
@@ -18,6 +19,7 @@ def test_a_fact_ends_as_a_sentence_before_its_cure(member: str) -> None:
     found, told = FACTS[member]
     assert Item(found, "wrong", "Check the name.").fact == told
     assert Item(found).fact == found
+    assert str(UserError(found, "Check the name.")) == f"{told} Check the name.".strip()
 
 
 @pytest.mark.parametrize(("n", "said"), [(1, "the line above that says"), (2, "the 2 lines above")])

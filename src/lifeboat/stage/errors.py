@@ -10,5 +10,9 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, cure: str = "") -> None:
-        is_closed = not cure or message.rstrip().endswith((".", "!", "?", ":"))
-        super().__init__(f"{message}{'' if is_closed else '.'} {cure}".strip())
+        super().__init__(f"{as_sentence(message) if cure else message} {cure}".strip())
+
+
+def as_sentence(fact: str) -> str:
+    """A fact that something follows: it ends as a sentence, whatever words of others it ends with."""
+    return fact if not fact or fact[-1] in ".:;?!" else f"{fact}."
