@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from manifests import MANIFEST
 
 from backtracking.activations.reader import ActivationStore
 from backtracking.probing.baselines import baseline_jobs
@@ -130,7 +131,7 @@ class PlantedStore(ActivationStore):
         values[..., 2] += by_position * ((at - 2 * START) / START)[None, :, None]
         self.at = at
         self.values = torch.from_numpy(values).float()
-        self.manifest = {"layers": list(range(n_layers)), "d_model": D_MODEL}
+        self.manifest = replace(MANIFEST, layers=tuple(range(n_layers)), d_model=D_MODEL)
 
     @property
     def content_key(self) -> str:

@@ -14,5 +14,5 @@ class UserError(Exception):
 
 
 def as_sentence(fact: str) -> str:
-    """A fact that something follows: it ends as a sentence, whatever words of others it ends with."""
+    """A fact that something follows, which ends as a sentence whoever's words it ends with."""
     return fact if not fact or fact[-1] in ".:;?!" else f"{fact}."
