@@ -25,6 +25,7 @@ from backtracking.models.training import Architecture, Schedule, Task, Trained, 
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.forks import Cores, run_side_by_side
+from backtracking.runtime.ordering import order
 from backtracking.runtime.workspace import Roles, Workspace
 from lifeboat.stage import artifacts, progress
 from lifeboat.stage.errors import UserError
@@ -118,8 +119,8 @@ def _train(workspace: Workspace, role: str, n_steps: int) -> None:
     recipe, start = _recipe(workspace, role)
     cores = params.load(Cores, "weights.cores", workspace.params)
     n_at_once = cores.begin()
-    if n_at_once > 1 and (ahead := _ahead(workspace, role)):
-        jobs = [partial(_train_ahead, workspace, one) for one in (role, *ahead)]
+    if n_at_once > 1 and len(roles := _to_train(workspace, role, n_at_once)) > 1:
+        jobs = [partial(_train_ahead, workspace, one) for one in roles]
         run_side_by_side(jobs, n_at_once, f"training {len(jobs)} models")
     model, _tokenizer, losses = _trained(workspace, role, n_steps)
     print(f"{role}: {len(losses)} steps, the last with a loss of {losses[-1]:.4f}")
@@ -133,30 +134,32 @@ def _train(workspace: Workspace, role: str, n_steps: int) -> None:
         artifacts.write_csv(folder / "training.csv", rows, ["step", "loss"])
 
 
-def _ahead(workspace: Workspace, role: str) -> list[str]:
-    """The other roles to train that are not there yet: a start before what starts from it."""
-    depths = {}
+def _to_train(workspace: Workspace, role: str, n_at_once: int) -> list[str]:
+    """A role and all others to train that are not there, in the order in which they end soonest."""
+    sizes, starts = {}, {}
     for one in params.load(Roles, "models", workspace.params).roles:
         section = read(one, workspace.params)
-        is_there = one == role or workspace.model(one).is_dir()
+        is_there = one != role and workspace.model(one).is_dir()
         if not isinstance(section, Taken) and section.source == TRAIN and not is_there:
             with contextlib.suppress(UserError):  # its own stage says it
-                depths[one] = _depth(workspace, one), -section.steps * section.tokens_per_step
-    return sorted(depths, key=lambda one: depths[one])
+                starts[one] = _awaited(workspace, one)
+                sizes[one] = section.steps * section.tokens_per_step
+    return order(sizes, starts, n_at_once)
 
 
-def _depth(workspace: Workspace, role: str) -> int:
-    """How many models are trained before a role.
+def _awaited(workspace: Workspace, role: str) -> str | None:
+    """The model that has to be trained before a role.
 
     Raises:
-        UserError: where one of them is not there and not trained here, or as `_recipe`.
+        UserError: where it, or one before it, is not there and not trained here, or as `_recipe`.
     """
     _found, start = _recipe(workspace, role)
     if start is None or workspace.model(start).is_dir():
-        return 0
+        return None
     if read(start, workspace.params).source != TRAIN:
         raise UserError(f"{workspace.model(start)} does not exist.")
-    return 1 + _depth(workspace, start)
+    _awaited(workspace, start)
+    return start
 
 
 def _train_ahead(workspace: Workspace, role: str) -> None:
