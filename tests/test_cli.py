@@ -164,7 +164,7 @@ def test_reproduce_hands_arguments_on_and_its_code_back(
 
 def test_what_only_lists_is_not_marked_as_checked(capsys: pytest.CaptureFixture[str]) -> None:
     verbs.show([Item("one"), Item("two", "warning", "`lifeboat x`")], plain=True)
-    assert capsys.readouterr().out == f"one\nwarning  two\n         -> `{verbs.state.command} x`\n"
+    assert capsys.readouterr().out == f"one\nwarning  two.\n         -> `{verbs.state.command} x`\n"
 
 
 def test_reproduce_gives_stages_a_cluster_that_answers(
