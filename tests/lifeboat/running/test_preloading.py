@@ -20,11 +20,12 @@ import os, sys
 from lifeboat.stage import preloaded
 preloaded.hand_over()
 before = "sklearn" in sys.modules
-import ctypes, signal, time, sklearn
+import ctypes, signal, time
 from pathlib import Path
 from lifeboat.stage import interruption
 """
 REPORT = """\
+import sklearn
 print(before, os.getppid(), os.getcwd(), sys.argv[1:], sys.path[0], __name__)
 print("to stderr", file=sys.stderr)
 print("read", sys.stdin.read(), os.environ["DVC_MINE"])
@@ -104,7 +105,7 @@ def test_a_run_of_the_pipeline_forks_its_stages(
     root: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(PROJECT_ROOT / "src"))
-    code = "Path(sys.argv[1]).write_text('made')\nprint('begun with it:', before)\n"
+    code = "import sklearn\nPath(sys.argv[1]).write_text('made')\nprint('begun with it:', before)\n"
     (root / "one.py").write_text(STAGE + code)
     stages = ""
     for name, dep in (("first", "one.py"), ("second", "first.txt")):
