@@ -132,6 +132,7 @@ def _spoil(path: Path, names: set[str]) -> None:
 def test_iterating_needs_memory_for_one_shard(tmp_path: Path) -> None:
     n_rows, n_shards = 20_000, 12
     command = [sys.executable, "-c", _CHILD, str(tmp_path), str(n_rows), str(n_shards)]
+    command.append(str(Path(__file__).parents[1]))
     grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     shard_bytes = n_rows * 256 * 4
     assert grown < 3 * shard_bytes
@@ -142,6 +143,7 @@ import sys
 from pathlib import Path
 from typing import Any
 import torch
+sys.path.append(sys.argv[4])
 from backtracking.activations.reader import ActivationStore
 from backtracking.extraction.store import Origin, ShardStore, publish
 from dataclasses import replace

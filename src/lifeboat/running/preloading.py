@@ -26,7 +26,6 @@ from typing import NoReturn
 
 from lifeboat import processes, project
 from lifeboat.stage import preloaded
-from lifeboat.stage.errors import UserError
 from lifeboat.stage.preloaded import LENGTH, READY, VARIABLE, Start
 
 _OWN = ("DVC_", "LIFEBOAT_", "LC_CTYPE", "OLDPWD", "PWD", "PYTHONPATH", "SHLVL", "_")
@@ -41,7 +40,7 @@ def variables(root: Path) -> Iterator[dict[str, str]]:
     """
     with contextlib.ExitStack() as ending:
         found = {}
-        with contextlib.suppress(OSError, UserError):
+        with contextlib.suppress(Exception):  # whatever it is: then stages begin by themselves
             if (modules := project.contract(root).preload) and _is_possible():
                 folder = ending.enter_context(tempfile.TemporaryDirectory())
                 address = str(Path(folder) / "socket")
