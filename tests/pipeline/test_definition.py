@@ -19,7 +19,7 @@ from lifeboat import processes
 STAGES = params.read(ROOT / "dvc.yaml")["stages"]
 PARAMS = params.read(ROOT / "params.yaml")
 MODULES = {path.stem for path in (ROOT / "src/backtracking/stages").glob("*.py")}
-MODULES -= {"__init__", "study", "looking"}
+MODULES -= {"__init__", "study", "looking", "reading"}
 ROLES = params.load(Roles, "models", Workspace(ROOT).params)
 WITHOUT_TORCH = ("problems", "label", "effects", "power", "summary", "report")
 FITTED = ("directions", "probe", "transitions")

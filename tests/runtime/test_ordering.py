@@ -26,9 +26,9 @@ def test_nothing_ends_sooner_in_another_order_and_none_begins_too_early(n_at_onc
     def end(names: tuple[str, ...] | list[str]) -> float:
         found = ends(names, n_at_once)
         early = any(
-            found.get(NEEDED[one], 0) > found[one] - sizes[one] or NEEDED[one] not in (None, *seen)
+            NEEDED[one] not in (None, *names[:n])
+            or found.get(NEEDED[one], 0) > found[one] - sizes[one]
             for n, one in enumerate(names)
-            for seen in [names[:n]]
         )
         return float("inf") if early else max(found.values())
 

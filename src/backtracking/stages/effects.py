@@ -17,11 +17,7 @@ Writes: results/effects/steer/{selection,evidence,magnitudes,forced,elsewhere,ar
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
 from typing import Any, NamedTuple
-
-from tokenizers import Tokenizer
 
 from backtracking.claims.pairs import count_pairs
 from backtracking.claims.verdicts import Known, judge_repeat, judge_steering
@@ -58,7 +54,6 @@ from backtracking.effects.steering import (
     tabulate_steering,
 )
 from backtracking.labels.audit import precision_of, read_points
-from backtracking.labels.learned import LEARNED, with_learned
 from backtracking.labels.rules import keyword_rate, label_by_rules
 from backtracking.records import reader
 from backtracking.records.choices import read_choice, read_repeats
@@ -76,59 +71,18 @@ from backtracking.records.rows.choice import Repeat
 from backtracking.records.rows.claims import Evidence, Repeated
 from backtracking.records.rows.measures import Tally
 from backtracking.records.rows.table import read_rows
-from backtracking.records.sentences import Sentence, State
-from backtracking.records.traces import Problem, Trace
+from backtracking.records.sentences import State
+from backtracking.records.traces import Trace
 from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.workspace import Workspace
+from backtracking.stages.reading import Reading
 from backtracking.stages.study import Study
 from backtracking.statistics.bootstrap import Bootstrap
 from lifeboat.stage import artifacts
 
 Tables = Mapping[str, Table]
 """Contents of files, by name."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How rollouts are read: by the domain, as the traces of the study are.
-
-    Attributes:
-        domain: what is studied.
-        problems: by their ids.
-        folder_by_role: models, of which the tokenizers are read.
-        primary: the labeller whose states count.
-    """
-
-    domain: Domain
-    problems: Mapping[str, Problem]
-    folder_by_role: Mapping[str, Path]
-    primary: str
-
-    def __call__(self, rollouts: Rollouts) -> list[Written]:
-        """What the domain reads of each trace."""
-        tokenizer = self._tokenizers[rollouts.target]
-        nll = rollouts.nll or (None,) * len(rollouts.traces)
-        read = zip(rollouts.traces, nll, strict=True)
-        return [self._read(trace, tokenizer, values) for trace, values in read]
-
-    @cached_property
-    def _tokenizers(self) -> dict[str, Tokenizer]:
-        paths = {role: folder / "tokenizer.json" for role, folder in self.folder_by_role.items()}
-        return {role: Tokenizer.from_file(str(path)) for role, path in paths.items()}
-
-    def _read(self, trace: Trace, tokenizer: Tokenizer, nll: Any) -> Written:
-        problem = self.problems[trace.problem_id]
-        sentences = self.domain.read(trace, problem, tokenizer).sentences
-        if self.primary == LEARNED:
-            sentences = with_learned(sentences)
-        grade = self.domain.grade(trace, problem, tokenizer) if problem.answer else None
-        states: list[State] = [self._state(one) for one in sentences]
-        return Written(trace, sentences, states, grade, keyword_rate(trace.text), nll)
-
-    def _state(self, sentence: Sentence) -> State:
-        found = sentence.label_by.get(self.primary)
-        return found or label_by_rules(sentence.text)  # type: ignore[return-value]
 
 
 @dataclass(frozen=True)
@@ -225,14 +179,14 @@ def of_pairs(sources: Sources) -> Tables:
 
 def of_ablate(sources: Sources) -> Tables:
     """The tables of the stage `ablate`."""
-    study, reading = sources.study, _reading(sources)
+    study, reading = sources.study, Reading(sources.study, sources.domain)
     source = study.workspace.results("ablate")
     written = read_rollouts(source / "rollouts")
     return components.tabulate(
         (study.roles.studied, *study.roles.controls),
         read_all_measured(source / "measured"),
         study.decisions,
-        [(one, observe(reading(one), study.kinds)) for one in written],
+        [(one, observe(_written(reading, one), study.kinds)) for one in written],
         sources.bootstrap,
         params.load_value(float, "effects.kept_share", study.workspace.params),
     )
@@ -300,26 +254,35 @@ def _ran(study: Study, source: Source) -> bool:
     return results(source.stage).is_dir() and not (along and not read_choice(results("steer")).grid)
 
 
-def _reading(sources: Sources) -> Reading:
-    study = sources.study
-    return Reading(
-        sources.domain,
-        {problem.problem_id: problem for problem in study.problems},
-        {role: study.workspace.model(role) for role in study.roles.all},
-        study.primary,
-    )
+def _written(reading: Reading, rollouts: Rollouts) -> list[Written]:
+    """What is read of each trace."""
+    nll = rollouts.nll or (None,) * len(rollouts.traces)
+    return [
+        _one(reading, rollouts.target, trace, values)
+        for trace, values in zip(rollouts.traces, nll, strict=True)
+    ]
+
+
+def _one(reading: Reading, role: str, trace: Trace, nll: Any) -> Written:
+    sentences, grade = reading.read(role, trace)
+    primary = reading.study.primary
+    states: list[State] = [
+        one.label_by.get(primary) or label_by_rules(one.text)  # type: ignore[misc]
+        for one in sentences
+    ]
+    return Written(trace, sentences, states, grade, keyword_rate(trace.text), nll)
 
 
 def _free(sources: Sources) -> tuple[list[Free], list[Turns], list[Parting]]:
     """What free runs do, model by model, the turns in them, and where they part."""
-    study, reading = sources.study, _reading(sources)
+    study, reading = sources.study, Reading(sources.study, sources.domain)
     prompts = {name: one.prompt for name, one in reading.problems.items()}
     rows: list[Free] = []
     turns: list[Turns] = []
     partings: list[Parting] = []
     found = read_rollouts(study.workspace.results("steer") / "rollouts")
     for role in sources.steering.pairs:
-        its = [(one, reading(one)) for one in found if one.target == role]
+        its = [(one, _written(reading, one)) for one in found if one.target == role]
         turns += [turns_of_rollouts(*one) for one in its]
         rows += tabulate_free(its, study.kinds, sources.bootstrap)
         partings += tabulate_partings(its, prompts)

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from backtracking.claims.literature.study import Study as Tabulated
 from backtracking.domains.registry import open_domain
@@ -21,7 +20,6 @@ from backtracking.figures.every import Found, draw
 from backtracking.figures.picture import Absent, Picture, file_of
 from backtracking.figures.style import png
 from backtracking.figures.training import losses
-from backtracking.labels.learned import LEARNED, with_learned
 from backtracking.labels.rules import with_rules
 from backtracking.records.choices import read_choice
 from backtracking.records.measured import P_BACK, P_OPEN, read_all_measured
@@ -36,6 +34,7 @@ from backtracking.runtime import params
 from backtracking.runtime.command import run_stage
 from backtracking.runtime.workspace import Workspace
 from backtracking.stages.looking import ByTrace, projections, sampled
+from backtracking.stages.reading import Reading
 from backtracking.stages.study import Study
 from backtracking.statistics.bootstrap import Bootstrap
 from backtracking.view.page import page
@@ -147,19 +146,14 @@ def _probability(study: Study) -> ByTrace:
 
 def _steered(study: Study, n: int) -> list[ShownTrace]:
     """Steered generations, read as the domain reads the traces of the study."""
-    workspace, domain = study.workspace, open_domain(study.workspace.params)
-    problems = {one.problem_id: one for one in study.problems}
+    reading = Reading(study, open_domain(study.workspace.params))
 
     def show(role: str, trace: Trace) -> ShownTrace:
-        tokenizer = Tokenizer.from_file(str(workspace.model(role) / "tokenizer.json"))
-        problem = problems[trace.problem_id]
-        sentences = list(map(with_rules, domain.read(trace, problem, tokenizer).sentences))
-        if study.primary == LEARNED:
-            sentences = with_learned(sentences)
-        grade = domain.grade(trace, problem, tokenizer) if problem.answer else None
-        return of_study(trace, problem, sentences, grade, [], tokenizer)
+        sentences, grade = reading.read(role, trace)
+        problem, tokenizer = reading.problems[trace.problem_id], reading.tokenizers[role]
+        return of_study(trace, problem, list(map(with_rules, sentences)), grade, [], tokenizer)
 
-    folder = workspace.results("steer") / "rollouts"
+    folder = study.workspace.results("steer") / "rollouts"
     return of_rollouts(read_rollouts(folder), n, show) if folder.is_dir() else []
 
 
