@@ -1,6 +1,7 @@
 """Traces as extraction sees them: token ids and sentence spans, read when they are needed."""
 
 import json
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,9 +50,9 @@ class Span:
 class Rows(Sequence[Item]):
     """Traces that are read when they are asked for, several at a time."""
 
+    @abstractmethod
     def read(self, rows: Sequence[int]) -> list[Item]:
         """The traces of some rows."""
-        raise NotImplementedError
 
     @overload
     def __getitem__(self, index: int) -> Item: ...
